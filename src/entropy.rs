@@ -1,0 +1,28 @@
+//! The only caller of the operating system's randomness for secrets and of the id generators.
+
+use rand::{TryRng, rngs::SysRng};
+use uuid::Uuid;
+
+/// Fills an array from the operating system's generator.
+///
+/// # Panics
+/// When the operating system has no randomness to give, a condition in which no secret may be made.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[expect(clippy::expect_used, reason = "without randomness no secret may be made, and no caller could do better")]
+    SysRng.try_fill_bytes(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// `<prefix>-<uuid4>`, the shape of every Letta id.
+#[must_use]
+pub fn letta_id(prefix: &str) -> String {
+    format!("{prefix}-{}", Uuid::new_v4().as_hyphenated())
+}
+
+/// A time-ordered id (UUID version 7, RFC 9562), for our own records.
+#[must_use]
+pub fn time_ordered_id() -> Uuid {
+    Uuid::now_v7()
+}
