@@ -1,0 +1,155 @@
+//! The vocabulary of the operation table: what an operation asks of a client token, and which fields it takes from one.
+//!
+//! A field list names everything Letta knows for an operation. What it passes is granted; what it refuses is answered
+//! with 403 when it carries a value; what it does not name is unknown to Letta and dropped. So nothing reaches a handler
+//! or an upstream that this vocabulary did not let through.
+
+use crate::model::{Access, AccessSet};
+
+/// Who may call an operation.
+#[derive(Clone, Copy, Debug)]
+pub enum Grant {
+    /// Anyone, without a bearer.
+    Public,
+    /// API keys; a client token is told that a key is needed.
+    KeyOnly,
+    /// API keys; no policy can open it to a client token.
+    Never,
+    /// API keys, and client tokens under these conditions.
+    Client(ClientGrant),
+}
+
+/// The conditions under which a client token may call an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientGrant {
+    /// The words that one entry of the policy must hold on the agent, all of them.
+    pub access: AccessSet,
+    /// Where the request names the agent.
+    pub agent: AgentSource,
+    /// The query parameters Letta knows.
+    pub query: &'static [Field],
+    /// The body fields Letta knows; none: a body is neither read nor passed on.
+    pub body: &'static [Field],
+    /// A second object that the path names.
+    pub second: Option<Second>,
+    /// What is removed from the answer.
+    pub redaction: Redaction,
+}
+
+/// Where a request names the agent it is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AgentSource {
+    /// The path, as `{agent_id}`.
+    Path,
+    /// The owner of the run in the path.
+    Run,
+    /// The owner of the step in the path.
+    Step,
+    /// The conversation in the path: its owner, the agent id that stands in its place, or `default` with `agent_id`.
+    Conversation,
+    /// The query parameters `agent_id` and `agent_ids`, or the owner of `conversation_id`: at least one, all covered.
+    Query,
+}
+
+/// A second object in the path that must be proven to belong to the agent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Second {
+    /// `{memory_id}`: a passage of the agent's archive. Letta itself does not check this.
+    Passage,
+    /// `{file_id}`: a file of a folder attached to the agent.
+    File,
+    /// `{scheduled_message_id}`: a message scheduled for the agent.
+    ScheduledMessage,
+    /// `{block_label}`: a block that no agent outside the policy shares.
+    UnsharedBlock,
+    /// The agent's archive, which no agent outside the policy shares.
+    UnsharedArchive,
+}
+
+/// What is removed from an answer before a client token sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Redaction {
+    /// Nothing; the answer passes as it is.
+    None,
+    /// Secrets, environment variables, tool sources, provider keys and endpoints, embeddings, wherever they are nested.
+    Secrets,
+    /// As [`Redaction::Secrets`]; without `read_agent` on the agent, only its id and the fields that were sent remain.
+    SecretsAndUnsent,
+}
+
+/// One field that Letta knows, and what a client token may put in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The field's name on the wire.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub rule: Rule,
+}
+
+/// What becomes of a field that a client token sends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rule {
+    /// Passes as it is.
+    Pass,
+    /// Refused when it carries a value (neither null nor empty).
+    Refuse,
+    /// A number that is lowered to this ceiling.
+    AtMost(i64),
+    /// A list of messages: only what an end user may say.
+    Messages,
+    /// Message content: text and inline images.
+    Content,
+    /// Refused unless the deployment opens client tools.
+    ClientTools,
+    /// Ids of runs that must belong to the agent.
+    OwnRuns,
+    /// A conversation that must belong to the agent.
+    OwnConversation,
+    /// An agent id: the one the request is about.
+    SameAgent,
+    /// Agent relationships to include: secrets are left out, a pending approval needs `read_messages` too.
+    Include,
+    /// A relative path that stays inside its root.
+    InnerPath,
+}
+
+impl Grant {
+    /// A grant on the agent in the path.
+    pub(super) const fn agent(words: &[Access]) -> ClientGrant {
+        Self::from(AgentSource::Path, words)
+    }
+
+    /// A grant on the agent that `source` leads to.
+    pub(super) const fn from(agent: AgentSource, words: &[Access]) -> ClientGrant {
+        ClientGrant {
+            access: AccessSet::of(words),
+            agent,
+            query: &[],
+            body: &[],
+            second: None,
+            redaction: Redaction::None,
+        }
+    }
+}
+
+impl ClientGrant {
+    pub(super) const fn query(self, query: &'static [Field]) -> Self {
+        Self { query, ..self }
+    }
+
+    pub(super) const fn body(self, body: &'static [Field]) -> Self {
+        Self { body, ..self }
+    }
+
+    pub(super) const fn second(self, second: Second) -> Self {
+        Self { second: Some(second), ..self }
+    }
+
+    pub(super) const fn redact(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
+    }
+
+    pub(super) const fn on(self) -> Grant {
+        Grant::Client(self)
+    }
+}

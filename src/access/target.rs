@@ -1,0 +1,266 @@
+//! Request target -> operation and parameters, once, for every decision that follows.
+//!
+//! Nothing is normalised: a path that is not already in the one form that the official SDKs send is refused, so what was
+//! checked cannot differ from what another parser would read (security design rule R1). Literal segments win over
+//! parameters. One trailing slash more or less is tolerated, because the SDKs disagree about it.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use http::{Method, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::operations::Operation;
+
+/// The path is not in canonical form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotCanonical(pub &'static str);
+
+/// What a canonical path leads to.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Match {
+    /// An operation, with its parameters.
+    Operation(Operation, Params),
+    /// A known path without this method; the methods it has.
+    MethodNotAllowed(Vec<Method>),
+    /// Nothing.
+    NotFound,
+}
+
+/// The decoded path parameters, in the order of the template.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Params(Vec<(&'static str, String)>);
+
+impl Params {
+    /// The parameter of this name in the template, if the template has it.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(present, _)| *present == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+}
+
+/// Splits a canonical path into its decoded segments.
+///
+/// # Errors
+/// When the target is not in origin-form (RFC 9112, section 3.2.1) or its path is not canonical.
+pub fn segments(uri: &Uri) -> Result<Vec<String>, NotCanonical> {
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        return Err(NotCanonical("send the path alone, not an absolute URL"));
+    }
+    let path = uri.path();
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(NotCanonical("a path begins with '/'"));
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() {
+        return if path == "/" { Ok(Vec::new()) } else { Err(NotCanonical("remove the doubled slash")) };
+    }
+    rest.split('/').map(decode_segment).collect()
+}
+
+fn decode_segment(segment: &str) -> Result<String, NotCanonical> {
+    match segment {
+        "" => return Err(NotCanonical("remove the doubled slash")),
+        "." | ".." => return Err(NotCanonical("remove the dot segment")),
+        _ => {}
+    }
+    let bytes = segment.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        match bytes[index] {
+            b'%' => {
+                check_escape(bytes.get(index + 1..index + 3))?;
+                index += 2;
+            }
+            // RFC 3986 pchar, without the semicolon of matrix parameters.
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => {}
+            b';' => return Err(NotCanonical("a semicolon cannot be part of a path")),
+            b'\\' => return Err(NotCanonical("a backslash cannot be part of a path")),
+            _ => return Err(NotCanonical("percent-encode what RFC 3986 does not allow in a path segment")),
+        }
+        index += 1;
+    }
+    match percent_decode_str(segment).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err(NotCanonical("encode the path as UTF-8")),
+    }
+}
+
+/// An escape must be upper case, as the SDKs write it, and stand for a character that needs one.
+fn check_escape(digits: Option<&[u8]>) -> Result<(), NotCanonical> {
+    let Some(&[high, low]) = digits else {
+        return Err(NotCanonical("complete the percent-encoding"));
+    };
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(NotCanonical("write percent-encoding with upper case hexadecimal digits")),
+    };
+    match value(high)? << 4 | value(low)? {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            Err(NotCanonical("do not percent-encode characters that need no encoding"))
+        }
+        b'/' | b'\\' => Err(NotCanonical("an encoded slash cannot be part of a path")),
+        b';' => Err(NotCanonical("a semicolon cannot be part of a path")),
+        b'%' => Err(NotCanonical("do not encode the path twice")),
+        0..=0x1f | 0x7f => Err(NotCanonical("a control character cannot be part of a path")),
+        _ => Ok(()),
+    }
+}
+
+/// Finds the operation of a method and a path's segments. `HEAD` finds what `GET` finds.
+#[must_use]
+pub fn find(method: &Method, segments: &[String]) -> Match {
+    let mut values = Vec::new();
+    let Some(node) = TREE.descend(segments, &mut values) else {
+        return Match::NotFound;
+    };
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    match node.operations.iter().find(|operation| operation.row().method == *wanted) {
+        Some(operation) => {
+            let names = parameter_names(operation.row().template);
+            Match::Operation(*operation, Params(names.zip(values.into_iter().map(String::from)).collect()))
+        }
+        None => {
+            let mut allowed: Vec<Method> = node.operations.iter().map(|o| o.row().method.clone()).collect();
+            if allowed.contains(&Method::GET) {
+                allowed.push(Method::HEAD);
+            }
+            Match::MethodNotAllowed(allowed)
+        }
+    }
+}
+
+fn template_segments(template: &'static str) -> impl Iterator<Item = &'static str> {
+    template.split('/').filter(|segment| !segment.is_empty())
+}
+
+fn parameter_name(segment: &'static str) -> Option<&'static str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn parameter_names(template: &'static str) -> impl Iterator<Item = &'static str> {
+    template_segments(template).filter_map(parameter_name)
+}
+
+static TREE: LazyLock<Node> = LazyLock::new(|| {
+    let mut root = Node::default();
+    for operation in Operation::ALL {
+        let mut node = &mut root;
+        for segment in template_segments(operation.row().template) {
+            node = match parameter_name(segment) {
+                Some(_) => node.parameter.get_or_insert_default(),
+                None => node.literals.entry(segment).or_default(),
+            };
+        }
+        node.operations.push(*operation);
+    }
+    root
+});
+
+#[derive(Default)]
+struct Node {
+    literals: HashMap<&'static str, Node>,
+    parameter: Option<Box<Node>>,
+    operations: Vec<Operation>,
+}
+
+impl Node {
+    fn descend<'a>(&'a self, segments: &'a [String], values: &mut Vec<&'a str>) -> Option<&'a Self> {
+        let Some((segment, rest)) = segments.split_first() else {
+            return (!self.operations.is_empty()).then_some(self);
+        };
+        if let Some(found) = self.literals.get(segment.as_str()).and_then(|node| node.descend(rest, values)) {
+            return Some(found);
+        }
+        let depth = values.len();
+        values.push(segment);
+        let found = self.parameter.as_ref().and_then(|node| node.descend(rest, values));
+        if found.is_none() {
+            values.truncate(depth);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AGENT: &str = "agent-123e4567-e89b-42d3-8456-426614174000";
+
+    fn operation(method: &Method, path: &str) -> Option<Operation> {
+        match find(method, &segments(&path.parse().ok()?).ok()?) {
+            Match::Operation(operation, _) => Some(operation),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_template_leads_to_its_own_operation_with_and_without_the_last_slash() {
+        for expected in Operation::ALL {
+            let row = expected.row();
+            let path: String =
+                template_segments(row.template).map(|s| format!("/{}", parameter_name(s).map_or(s, |_| "x-1"))).collect();
+            assert_eq!(operation(&row.method, &path), Some(*expected));
+            assert_eq!(operation(&row.method, &format!("{path}/")), Some(*expected));
+        }
+    }
+
+    #[test]
+    fn literal_segments_win_over_parameters() {
+        assert_eq!(operation(&Method::GET, "/v1/agents/count"), Some(Operation::CountAgents));
+        assert_eq!(operation(&Method::GET, "/v1/runs/active"), Some(Operation::ListActiveRuns));
+        let search = segments(&"/v1/agents/search".parse().unwrap()).unwrap();
+        assert_eq!(find(&Method::GET, &search), Match::MethodNotAllowed(vec![Method::POST]));
+        assert_eq!(operation(&Method::GET, "/v1/agents/search/messages"), Some(Operation::ListMessages));
+    }
+
+    #[test]
+    fn a_path_that_is_not_canonical_is_refused() {
+        for path in [
+            "//v1/agents", "/v1//agents", "/v1/agents//", "//", "/v1/./agents", "/v1/agents/../blocks", "/v1/agents/..",
+            "/v1/%61gents", "/v1/agents/a%2Fmessages", "/v1/agents/a%2fmessages", "/v1/agents/a%5Cb", "/v1/agents/a\\b",
+            "/v1/agents;x=1", "/v1/agents/a%3Bb", "/v1/agents/%00", "/v1/agents/a%252Fb", "/v1/agents/%2E%2E",
+            "/v1/agents/a%", "/v1/agents/a%4", "/v1/agents/a%GG", "/v1/agents/%FF", "/v1/agents/a%3d", "/v1/agents/a|b",
+            "/v1/agents/%0A", "/v1/agents/a%2Db",
+        ] {
+            if let Ok(uri) = path.parse::<Uri>() {
+                assert!(segments(&uri).is_err(), "{path} was accepted");
+            }
+        }
+        assert!(segments(&"http://x/v1/agents".parse().unwrap()).is_err());
+        assert!(segments(&"*".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_the_sdks_send_is_accepted() {
+        for (path, last) in [
+            (format!("/v1/agents/{AGENT}"), AGENT),
+            ("/v1/client-side-access-tokens/ck-let-abc%3D%3D".into(), "ck-let-abc=="),
+            ("/v1/client-side-access-tokens/ck-let-abc==".into(), "ck-let-abc=="),
+            ("/v1/templates/my%20template%3Alatest".into(), "my template:latest"),
+            ("/v1/agents/b%C3%BCro".into(), "büro"),
+        ] {
+            assert_eq!(segments(&path.parse().unwrap()).unwrap().last().unwrap(), last);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_path_has_one_spelling(path in "(/[a-zA-Z0-9%._~!$&'()*+,=:@|;-]{0,8}){1,5}") {
+            if let Ok(uri) = path.parse::<Uri>() && let Ok(found) = segments(&uri) {
+                prop_assert!(found.iter().all(|s| !s.is_empty() && !s.contains(['/', '\\', ';', '%']) && s != ".."));
+                let literal = path.trim_matches('/').split('/').zip(&found);
+                prop_assert!(literal.into_iter().all(|(sent, decoded)| sent.contains('%') || sent == decoded));
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The one error type of the HTTP surface, and the closed set of its codes.
+//!
+//! Gatelet's own refusals carry the same sentence as `message` and `detail`, because Letta's two client generations read
+//! one each. Errors that Letta defines keep Letta's body and gain `message`, `code` and `request_id` beside it.
+
+use std::{borrow::Cow, error::Error, fmt};
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+macro_rules! codes {
+    ($($(#[doc = $meaning:literal])+ $name:ident $status:literal $word:literal;)+) => {
+        /// Why a request was refused. The set is closed: clients may match on it.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Code { $($(#[doc = $meaning])+ $name,)+ }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The HTTP status it goes with.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                let status: u16 = match self { $(Self::$name => $status,)+ };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// The word on the wire.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ }
+            }
+
+            /// What it means, for the documentation.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($meaning),+),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A parameter or field does not follow its rule; the sentence names it.
+    InvalidRequest 400 "invalid_request";
+    /// The path is not in the one form that the SDKs send.
+    PathNotCanonical 400 "path_not_canonical";
+    /// No bearer token was sent.
+    BearerMissing 401 "bearer_missing";
+    /// The bearer is not valid here; also a revoked or expired API key.
+    BearerInvalid 401 "bearer_invalid";
+    /// The client token is ours and has expired; issue a new one.
+    TokenExpired 401 "token_expired";
+    /// The client token is ours and was revoked, or its API key was.
+    TokenRevoked 401 "token_revoked";
+    /// The operation needs an API key.
+    ApiKeyRequired 403 "api_key_required";
+    /// The token's policy does not name this agent.
+    AgentNotInPolicy 403 "agent_not_in_policy";
+    /// The policy names the agent without the access this operation needs.
+    AccessNotGranted 403 "access_not_granted";
+    /// No client token can reach this operation.
+    OperationNotAvailable 403 "operation_not_available";
+    /// A field or parameter that a client token may not set.
+    FieldNotGranted 403 "field_not_granted";
+    /// The request carries neither Origin nor a usable Referer.
+    OriginMissing 403 "origin_missing";
+    /// The request comes from another origin than the token is bound to.
+    OriginMismatch 403 "origin_mismatch";
+    /// An API key was sent from a browser.
+    ApiKeyInBrowser 403 "api_key_in_browser";
+    /// There is nothing at this path, or nothing the caller may see.
+    NotFound 404 "not_found";
+    /// The path exists, but not with this method; see Allow.
+    MethodNotAllowed 405 "method_not_allowed";
+    /// The request conflicts with the present state.
+    Conflict 409 "conflict";
+    /// The body is larger than this server takes.
+    BodyTooLarge 413 "body_too_large";
+    /// The media type of the body is not supported.
+    UnsupportedMediaType 415 "unsupported_media_type";
+    /// An id, parameter or field is malformed, as Letta defines it.
+    ValidationFailed 422 "validation_failed";
+    /// Too many requests.
+    RateLimited 429 "rate_limited";
+    /// A defect in Gatelet.
+    Internal 500 "internal";
+    /// Letta has this operation, the mock does not answer it yet.
+    NotMocked 501 "not_mocked";
+    /// The upstream could not be reached.
+    UpstreamUnreachable 502 "upstream_unreachable";
+    /// The upstream refused Gatelet's own credential.
+    UpstreamCredentialRefused 502 "upstream_credential_refused";
+    /// The database cannot be reached.
+    StoreUnavailable 503 "store_unavailable";
+    /// Revocations have not been read for too long, so no client token is accepted.
+    RevocationsStale 503 "revocations_stale";
+    /// The upstream did not answer in time.
+    UpstreamTimeout 504 "upstream_timeout";
+}
+
+/// A refusal or failure, with its public answer and its private cause.
+#[derive(Debug)]
+pub struct ApiError {
+    code: Code,
+    message: Cow<'static, str>,
+    body: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl ApiError {
+    /// One of Gatelet's own refusals: `message` says what to do.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        let body = Map::from_iter([("detail".into(), Value::from(message.as_ref()))]);
+        Self { code, message, body, headers: Vec::new(), cause: None }
+    }
+
+    /// An error that Letta defines: `{"detail": <detail>}`.
+    #[must_use]
+    pub fn letta(code: Code, detail: impl Into<Value>) -> Self {
+        let detail = detail.into();
+        let message = match &detail {
+            Value::String(text) => text.clone(),
+            Value::Object(map) => map.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            _ => String::new(),
+        };
+        Self {
+            code,
+            message: message.into(),
+            body: Map::from_iter([("detail".into(), detail)]),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// A 422 in Letta's form: one string that renders the list of problems, here one.
+    ///
+    /// `location` is written as Letta writes it, such as `('body', 'messages')`.
+    #[must_use]
+    pub fn validation(kind: &str, location: &[&str], problem: &str, input: &Value) -> Self {
+        let quoted: Vec<String> = location.iter().map(|part| python_repr(&Value::from(*part))).collect();
+        let tuple = if quoted.len() == 1 { format!("{},", quoted[0]) } else { quoted.join(", ") };
+        let detail = format!(
+            "[{{'type': '{kind}', 'loc': ({tuple}), 'msg': {}, 'input': {}}}]",
+            python_repr(&Value::from(problem)),
+            python_repr(&shortened(input)),
+        );
+        Self {
+            code: Code::ValidationFailed,
+            message: format!("{}: {problem}", location.join(".")).into(),
+            body: Map::from_iter([("trace_id".into(), Value::from("")), ("detail".into(), Value::from(detail))]),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// A defect: the cause goes to the log, the caller learns only that there was one.
+    #[must_use]
+    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let mut error = Self::new(
+            Code::Internal,
+            "Gatelet failed to answer this request; please report it with the request id.",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// Replaces the sentence in `message`, which Letta does not define.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// Adds a key to the body.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.body.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Keeps the cause for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// A conflict that repeating the same request cannot solve: the SDKs are told not to retry.
+    #[must_use]
+    pub fn conflict(detail: impl Into<Value>) -> Self {
+        Self::letta(Code::Conflict, detail)
+            .header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))
+    }
+
+    /// The database cannot be reached; the SDKs try again after a second.
+    #[must_use]
+    pub fn store_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Code::StoreUnavailable, "The database cannot be reached at the moment; try again shortly.")
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            .because(cause)
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The sentence for the developer.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The private cause, for the log.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+        self.cause.as_deref()
+    }
+
+    /// The answer's headers beyond the usual ones.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// The answer's JSON body.
+    #[must_use]
+    pub fn to_body(&self, request_id: &str) -> Value {
+        let mut body = Map::from_iter([("message".into(), Value::from(self.message.as_ref()))]);
+        body.extend(self.body.clone());
+        body.insert("code".into(), self.code.word().into());
+        body.insert("request_id".into(), request_id.into());
+        Value::Object(body)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.word(), self.message)
+    }
+}
+
+/// A JSON value as Python prints it, the form in which Letta renders rejected input.
+#[must_use]
+pub fn python_repr(value: &Value) -> String {
+    match value {
+        Value::Null => "None".into(),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => {
+            let escaped = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+            if escaped.contains('\'') && !escaped.contains('"') {
+                format!("\"{escaped}\"")
+            } else {
+                format!("'{}'", escaped.replace('\'', "\\'"))
+            }
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(python_repr).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let entries: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", python_repr(&json!(key)), python_repr(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+    }
+}
+
+/// Rejected input is echoed, as Letta does, but never at length.
+fn shortened(input: &Value) -> Value {
+    const LIMIT: usize = 400;
+    match input {
+        Value::String(text) if text.len() <= LIMIT => input.clone(),
+        Value::String(text) => format!("{}...", text.chars().take(LIMIT).collect::<String>()).into(),
+        Value::Array(_) | Value::Object(_) if input.to_string().len() > LIMIT => "...".into(),
+        _ => input.clone(),
+    }
+}
