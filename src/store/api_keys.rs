@@ -1,0 +1,119 @@
+//! API keys, known only by the SHA-256 of their secret.
+
+use super::{ChangeKind, Result, Store, reading, within, writing};
+use crate::clock::Millis;
+
+/// A stored API key.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ApiKeyRow {
+    /// Its id, safe to show and log.
+    pub id: String,
+    /// The name it was given.
+    pub name: String,
+    /// The only project it may use; none: any.
+    pub project: Option<String>,
+    /// When it was made.
+    pub created_at: Millis,
+    /// When it stops to work by itself.
+    pub expires_at: Option<Millis>,
+    /// When it was last used, give or take the interval in which uses are written.
+    pub last_used_at: Option<Millis>,
+    /// When it was revoked.
+    pub revoked_at: Option<Millis>,
+}
+
+/// An API key to be stored.
+#[derive(Clone, Debug)]
+pub struct NewApiKey<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The only project it may use; none: any.
+    pub project: Option<&'a str>,
+    /// SHA-256 of the whole key.
+    pub secret_sha256: &'a [u8; 32],
+    /// When it was made.
+    pub created_at: Millis,
+    /// When it stops to work by itself.
+    pub expires_at: Option<Millis>,
+}
+
+impl Store {
+    /// Stores a key; false when a key with the same secret is there already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_api_key(&self, key: &NewApiKey<'_>) -> Result<bool> {
+        const INSERT: &str = "INSERT INTO api_keys (id, name, project, secret_sha256, created_at, expires_at) \
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (secret_sha256) DO NOTHING";
+        let inserted = writing!(self, pool => sqlx::query(INSERT)
+            .bind(key.id).bind(key.name).bind(key.project).bind(key.secret_sha256.as_slice())
+            .bind(key.created_at).bind(key.expires_at)
+            .execute(pool).await.map(|done| done.rows_affected()))?;
+        Ok(inserted == 1)
+    }
+
+    /// The key with this secret, also when it is revoked or has expired.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_key_by_secret(&self, secret_sha256: &[u8; 32]) -> Result<Option<ApiKeyRow>> {
+        const BY_SECRET: &str = "SELECT id, name, project, created_at, expires_at, last_used_at, revoked_at \
+            FROM api_keys WHERE secret_sha256 = $1";
+        Ok(reading!(self, pool =>
+            sqlx::query_as(BY_SECRET).bind(secret_sha256.as_slice()).fetch_optional(pool).await)?)
+    }
+
+    /// All keys, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_keys(&self) -> Result<Vec<ApiKeyRow>> {
+        const ALL: &str = "SELECT id, name, project, created_at, expires_at, last_used_at, revoked_at \
+            FROM api_keys ORDER BY created_at, id";
+        Ok(reading!(self, pool => sqlx::query_as(ALL).fetch_all(pool).await)?)
+    }
+
+    /// Whether any key was ever made.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_api_keys(&self) -> Result<bool> {
+        const ANY: &str = "SELECT COUNT(*) FROM api_keys";
+        let count: i64 = reading!(self, pool => sqlx::query_scalar(ANY).fetch_one(pool).await)?;
+        Ok(count > 0)
+    }
+
+    /// Revokes a key, and with it the tokens it minted; false when there is no such key. Doing so again is no error.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was revoked.
+    pub async fn revoke_api_key(&self, id: &str, now: Millis) -> Result<bool> {
+        const REVOKE: &str = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+        let mut tx = self.begin().await?;
+        let seq = tx.lock_changes().await?;
+        let revoked = within!(&mut tx, connection => sqlx::query(REVOKE).bind(id).bind(now)
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        if revoked == 0 {
+            return Ok(false);
+        }
+        tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Writes when keys were last used.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_api_key_uses(&self, uses: &[(String, Millis)]) -> Result<()> {
+        const RECORD: &str = "UPDATE api_keys SET last_used_at = $2 \
+            WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+        let mut tx = self.begin().await?;
+        for (id, at) in uses {
+            within!(&mut tx, connection => sqlx::query(RECORD).bind(id).bind(at).execute(connection).await.map(|_| ()))?;
+        }
+        tx.commit().await
+    }
+}

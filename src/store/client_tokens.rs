@@ -1,0 +1,147 @@
+//! Client tokens, as claims.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use super::{ChangeKind, Result, Store, StoreError, reading, within, writing};
+use crate::{
+    clock::Millis,
+    model::{AgentId, Policy, Project},
+};
+
+/// A stored client token: all that stands in its claims, and the hostname as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientTokenRow {
+    /// The token's id, its `jti`.
+    pub id: Uuid,
+    /// The signing key.
+    pub kid: String,
+    /// The API key that minted it.
+    pub key_id: String,
+    /// The project it belongs to.
+    pub project: Project,
+    /// The origin it is bound to, serialized.
+    pub origin: String,
+    /// The hostname as it was sent.
+    pub hostname: String,
+    /// What it may do.
+    pub policy: Policy,
+    /// When it was issued.
+    pub issued_at: Millis,
+    /// When it expires.
+    pub expires_at: Millis,
+}
+
+/// Which tokens a list shows.
+#[derive(Clone, Debug)]
+pub struct TokenFilter<'a> {
+    /// Tokens of this project; none: of all.
+    pub project: Option<&'a Project>,
+    /// Tokens whose policy names this agent.
+    pub agent: Option<&'a AgentId>,
+    /// How many to pass over.
+    pub offset: i64,
+    /// How many to return at the most.
+    pub limit: i64,
+    /// Tokens that have not expired by then.
+    pub now: Millis,
+}
+
+type Columns = (String, String, String, String, String, String, String, Millis, Millis);
+
+impl TryFrom<Columns> for ClientTokenRow {
+    type Error = StoreError;
+
+    fn try_from(columns: Columns) -> Result<Self> {
+        let (id, kid, key_id, project, origin, hostname, policy, issued_at, expires_at) = columns;
+        let inconsistent = |column: &str, why: &dyn fmt::Display| {
+            StoreError::Inconsistent(format!("client_tokens.{column} of {id}: {why}"))
+        };
+        Ok(Self {
+            id: id.parse().map_err(|error| inconsistent("id", &error))?,
+            project: project.parse().map_err(|error| inconsistent("project", &error))?,
+            policy: serde_json::from_str(&policy).map_err(|error| inconsistent("policy", &error))?,
+            kid,
+            key_id,
+            origin,
+            hostname,
+            issued_at,
+            expires_at,
+        })
+    }
+}
+
+impl Store {
+    /// Makes a token durable, before anyone may hold it.
+    ///
+    /// # Errors
+    /// When the database fails; then the token does not exist.
+    pub async fn insert_client_token(&self, token: &ClientTokenRow) -> Result<()> {
+        const INSERT: &str = "INSERT INTO client_tokens \
+            (id, kid, key_id, project, origin, hostname, policy, issued_at, expires_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        const INSERT_AGENT: &str = "INSERT INTO client_token_agents (token_id, agent_id) VALUES ($1, $2)";
+        let id = token.id.to_string();
+        let policy = serde_json::to_string(&token.policy).map_err(|e| StoreError::Inconsistent(e.to_string()))?;
+        let mut tx = self.begin().await?;
+        within!(&mut tx, connection => sqlx::query(INSERT)
+            .bind(&id).bind(&token.kid).bind(&token.key_id).bind(token.project.as_str())
+            .bind(&token.origin).bind(&token.hostname).bind(policy).bind(token.issued_at).bind(token.expires_at)
+            .execute(connection).await.map(|_| ()))?;
+        for entry in token.policy.entries() {
+            within!(&mut tx, connection => sqlx::query(INSERT_AGENT).bind(&id).bind(entry.id.as_str())
+                .execute(connection).await.map(|_| ()))?;
+        }
+        tx.commit().await
+    }
+
+    /// The live tokens that the filter names, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn client_tokens(&self, filter: &TokenFilter<'_>) -> Result<Vec<ClientTokenRow>> {
+        const LIVE: &str = "SELECT id, kid, key_id, project, origin, hostname, policy, issued_at, expires_at \
+            FROM client_tokens \
+            WHERE revoked_at IS NULL AND expires_at > $1 AND ($2 IS NULL OR project = $2) \
+              AND ($3 IS NULL OR id IN (SELECT token_id FROM client_token_agents WHERE agent_id = $3)) \
+              AND NOT EXISTS (SELECT 1 FROM api_keys WHERE api_keys.id = key_id AND api_keys.revoked_at IS NOT NULL) \
+            ORDER BY issued_at DESC, id DESC LIMIT $4 OFFSET $5";
+        let rows: Vec<Columns> = reading!(self, pool => sqlx::query_as(LIVE)
+            .bind(filter.now).bind(filter.project.map(Project::as_str)).bind(filter.agent.map(AgentId::as_str))
+            .bind(filter.limit).bind(filter.offset)
+            .fetch_all(pool).await)?;
+        rows.into_iter().map(TryInto::try_into).collect()
+    }
+
+    /// Revokes a token. The feed carries it even when its row is gone, so a token that verifies can always be revoked.
+    ///
+    /// # Errors
+    /// When the database fails; then it is not revoked.
+    pub async fn revoke_client_token(&self, id: Uuid, expires_at: Millis, now: Millis) -> Result<()> {
+        const REVOKE: &str = "UPDATE client_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+        let id = id.to_string();
+        let mut tx = self.begin().await?;
+        let seq = tx.lock_changes().await?;
+        within!(&mut tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
+        tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await?;
+        tx.commit().await
+    }
+
+    /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`; returns how many went.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn purge_expired(&self, horizon: Millis, batch: i64) -> Result<u64> {
+        const PURGE_TOKENS: &str = "DELETE FROM client_tokens WHERE id IN \
+            (SELECT id FROM client_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+        const PURGE_CHANGES: &str = "DELETE FROM changes WHERE seq IN \
+            (SELECT seq FROM changes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+        let mut purged = 0;
+        for statement in [PURGE_TOKENS, PURGE_CHANGES] {
+            purged += writing!(self, pool => sqlx::query(statement).bind(horizon).bind(batch)
+                .execute(pool).await.map(|done| done.rows_affected()))?;
+        }
+        Ok(purged)
+    }
+}

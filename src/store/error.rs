@@ -1,0 +1,39 @@
+//! What can go wrong with the database, told apart by what a caller can do about it.
+
+use thiserror::Error;
+
+use crate::error::ApiError;
+
+/// A database failure.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database cannot be reached or cannot serve at the moment; trying again may help.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// A row does not hold what this program wrote; trying again will not help.
+    #[error("the database holds what this version cannot read: {0}")]
+    Inconsistent(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::RowNotFound
+            | sqlx::Error::TypeNotFound { .. } => Self::Inconsistent(error.to_string()),
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::store_unavailable(error),
+            StoreError::Inconsistent(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Everything that is kept: one set of SQL for two engines.
+//!
+//! Queries are written once, in the dialect that PostgreSQL and SQLite share, and dispatched by three small macros:
+//! [`reading!`] and [`writing!`] pick a pool, [`within!`] a transaction. What only one engine has lives in its own file.
+
+mod api_keys;
+mod change_feed;
+mod client_tokens;
+mod documents;
+mod error;
+mod links;
+mod messages;
+mod postgres;
+mod signing_keys;
+mod sqlite;
+
+use std::fmt;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use change_feed::{Change, ChangeKind, Listener};
+pub use client_tokens::{ClientTokenRow, TokenFilter};
+pub use documents::{Document, DocumentFilter, NewDocument};
+pub use error::StoreError;
+pub use messages::{MessageFilter, NewMessage, StoredMessage};
+pub use signing_keys::SigningKeyRow;
+
+/// The result of a store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The database, whichever it is.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Engine,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Postgres(PgPool),
+    /// SQLite takes one writer at a time; a pool of one queues ours fairly instead of having them poll for the lock.
+    Sqlite {
+        readers: SqlitePool,
+        writer: SqlitePool,
+        location: Location,
+    },
+}
+
+/// Where a SQLite database lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Location {
+    /// In this process only; gone with it.
+    Memory,
+    /// In a file, and its neighbours `-wal` and `-shm`.
+    File(std::path::PathBuf),
+}
+
+/// A write transaction. Dropping it without [`Tx::commit`] rolls back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On PostgreSQL, `READ COMMITTED`.
+    Postgres(Transaction<'static, Postgres>),
+    /// On SQLite, begun with `BEGIN IMMEDIATE`, so that reading first cannot end in a lock conflict.
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite://FILE`, `postgres://...`, or none for an in-memory store.
+    pub url: Option<String>,
+    /// The largest number of connections.
+    pub max_connections: u32,
+    /// How long one statement may run (PostgreSQL), or wait for another process's lock (SQLite).
+    pub statement_timeout: std::time::Duration,
+}
+
+/// A failure to open or migrate a store, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not one of ours.
+    #[error("database URL: {0}; use sqlite://FILE or postgres://USER@HOST/DATABASE")]
+    Url(String),
+    /// The database does not answer.
+    #[error("cannot open the database: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// A migration failed.
+    #[error("cannot migrate the database: {0}")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// Migrations are pending and may not be run.
+    #[error("the database lacks {0} migration(s); run `gatelet migrate`, or start without --no-migrate")]
+    Pending(usize),
+}
+
+/// Runs a query on the pool for reading.
+macro_rules! reading {
+    ($store:expr, $pool:ident => $query:expr) => {
+        match &$store.engine {
+            $crate::store::Engine::Postgres($pool) => $query,
+            $crate::store::Engine::Sqlite { readers: $pool, .. } => $query,
+        }
+    };
+}
+
+/// Runs a single writing statement on its own.
+macro_rules! writing {
+    ($store:expr, $pool:ident => $query:expr) => {
+        match &$store.engine {
+            $crate::store::Engine::Postgres($pool) => $query,
+            $crate::store::Engine::Sqlite { writer: $pool, .. } => $query,
+        }
+    };
+}
+
+/// Runs a query inside a transaction.
+macro_rules! within {
+    ($tx:expr, $connection:ident => $query:expr) => {
+        match $tx {
+            $crate::store::Tx::Postgres(tx) => {
+                let $connection = &mut **tx;
+                $query
+            }
+            $crate::store::Tx::Sqlite(tx) => {
+                let $connection = &mut **tx;
+                $query
+            }
+        }
+    };
+}
+
+pub(crate) use {reading, within, writing};
+
+impl Store {
+    /// Opens the database, making a SQLite file when there is none. Does not migrate.
+    ///
+    /// # Errors
+    /// When the URL is not understood or the database does not answer.
+    pub async fn open(options: &Options) -> std::result::Result<Self, OpenError> {
+        let engine = match options.url.as_deref() {
+            None => sqlite::open_in_memory().await?,
+            Some(url) if url.starts_with("sqlite:") => sqlite::open(url, options).await?,
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                postgres::open(url, options).await?
+            }
+            Some(url) => {
+                let scheme = url.split(':').next().unwrap_or_default();
+                return Err(OpenError::Url(format!("'{scheme}' is not a database this program knows")));
+            }
+        };
+        Ok(Self { engine })
+    }
+
+    /// Brings the schema up to date. Any number of processes may do so at once.
+    ///
+    /// # Errors
+    /// When the database does not answer or a migration fails.
+    pub async fn migrate(&self) -> std::result::Result<(), OpenError> {
+        match &self.engine {
+            Engine::Postgres(pool) => postgres::migrate(pool).await,
+            Engine::Sqlite { writer, .. } => sqlite::migrate(writer).await,
+        }
+    }
+
+    /// Refuses when migrations are pending.
+    ///
+    /// # Errors
+    /// [`OpenError::Pending`], or when the database does not answer.
+    pub async fn check_migrated(&self) -> std::result::Result<(), OpenError> {
+        let wanted = match &self.engine {
+            Engine::Postgres(_) => &postgres::MIGRATOR,
+            Engine::Sqlite { .. } => &sqlite::MIGRATOR,
+        };
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+        let applied: Vec<i64> = match reading!(self, pool => sqlx::query_scalar(APPLIED).fetch_all(pool).await) {
+            Ok(applied) => applied,
+            Err(sqlx::Error::Database(_)) => Vec::new(),
+            Err(error) => return Err(OpenError::Connect(error)),
+        };
+        match wanted.iter().filter(|migration| !applied.contains(&migration.version)).count() {
+            0 => Ok(()),
+            pending => Err(OpenError::Pending(pending)),
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        let _: i32 = reading!(self, pool => sqlx::query_scalar("SELECT 1").fetch_one(pool).await)?;
+        Ok(())
+    }
+
+    /// Begins a write transaction.
+    ///
+    /// # Errors
+    /// When the database does not answer, or another process holds SQLite's lock for too long.
+    pub async fn begin(&self) -> Result<Tx> {
+        match &self.engine {
+            Engine::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Engine::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+        }
+    }
+
+    /// Where a SQLite store lives; none for PostgreSQL.
+    #[must_use]
+    pub fn sqlite_location(&self) -> Option<&Location> {
+        match &self.engine {
+            Engine::Postgres(_) => None,
+            Engine::Sqlite { location, .. } => Some(location),
+        }
+    }
+
+    /// Whether this store lives in this process only.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        self.sqlite_location() == Some(&Location::Memory)
+    }
+
+    /// Closes all connections, letting statements finish.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Postgres(pool) => pool.close().await,
+            Engine::Sqlite { readers, writer, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything in the transaction durable.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing of it happened.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// The engine and, for SQLite, the file; never a password.
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.engine {
+            Engine::Postgres(pool) => {
+                let options = pool.connect_options();
+                let database = options.get_database().unwrap_or(options.get_username());
+                write!(f, "postgres://{}:{}/{database}", options.get_host(), options.get_port())
+            }
+            Engine::Sqlite { location: Location::Memory, .. } => f.write_str("memory"),
+            Engine::Sqlite { location: Location::File(path), .. } => write!(f, "sqlite://{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What only SQLite has: pragmas, the single writer, and migrations without a lock of their own.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{Engine, Location, OpenError, Options};
+
+pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
+
+/// Opens a database that lives on one connection of this process, which is therefore never closed.
+pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(OpenError::Connect)?;
+    Ok(Engine::Sqlite { readers: pool.clone(), writer: pool, location: Location::Memory })
+}
+
+pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenError> {
+    let connect = SqliteConnectOptions::from_str(url)
+        .map_err(|error| OpenError::Url(error.to_string()))?
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // In WAL mode only FULL survives a power cut with every acknowledged commit.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(options.statement_timeout);
+    let path = connect.get_filename().to_path_buf();
+    if path.as_os_str().is_empty() || path.to_string_lossy().contains(":memory:") || url.contains("mode=memory") {
+        return Err(OpenError::Url("an in-memory store is asked for with --ephemeral".into()));
+    }
+    let pool = |size: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(options.statement_timeout + Duration::from_secs(1))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+    };
+    // The writer first: it makes the file and switches it to WAL.
+    let writer = pool(1).connect_with(connect.clone()).await.map_err(OpenError::Connect)?;
+    let readers = pool(options.max_connections.max(1)).connect_lazy_with(connect);
+    Ok(Engine::Sqlite { readers, writer, location: Location::File(path) })
+}
+
+/// Two processes may find the same migration pending; the loser's attempt fails as a whole, and its next one finds the
+/// work done.
+pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
+    const ATTEMPTS: usize = 5;
+    let mut attempt = 1;
+    loop {
+        match MIGRATOR.run(writer).await {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt == ATTEMPTS => return Err(OpenError::Migrate(error)),
+            Err(_) => attempt += 1,
+        }
+    }
+}
