@@ -1,0 +1,40 @@
+-- The mock's state. Bodies are JSON text: PostgreSQL's jsonb refuses U+0000, which Letta's clients may send.
+
+-- Objects of every kind but messages. A kind of resource needs no migration of its own.
+CREATE TABLE documents (
+    seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    project TEXT NOT NULL,
+    -- The document that this one belongs to and goes away with; null: none.
+    parent  TEXT,
+    body    TEXT NOT NULL,
+    UNIQUE (kind, id)
+);
+CREATE INDEX documents_by_project ON documents (kind, project, seq);
+CREATE INDEX documents_by_parent ON documents (kind, parent, seq);
+
+-- Many-to-many relations, such as the blocks attached to an agent.
+CREATE TABLE links (
+    seq    BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind   TEXT NOT NULL,
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    UNIQUE (kind, source, target)
+);
+CREATE INDEX links_by_target ON links (kind, target, seq);
+
+-- Stored messages; one may expand to several messages on the wire.
+CREATE TABLE messages (
+    seq             BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id              TEXT NOT NULL UNIQUE,
+    project         TEXT NOT NULL,
+    agent_id        TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,
+    run_id          TEXT,
+    in_context      BOOLEAN NOT NULL,
+    body            TEXT NOT NULL
+);
+CREATE INDEX messages_by_agent ON messages (agent_id, seq);
+CREATE INDEX messages_by_conversation ON messages (agent_id, conversation_id, seq);
+CREATE INDEX messages_by_run ON messages (run_id, seq);

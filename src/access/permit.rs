@@ -1,0 +1,73 @@
+//! Proof that the guard let a request through, and who its caller is.
+
+use std::sync::Arc;
+
+use crate::{
+    credentials::{ClientToken, VerifiedKey},
+    model::{AccessSet, Project},
+};
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The holder of an API key, acting in a project.
+    ApiKey {
+        /// The key.
+        key: Arc<VerifiedKey>,
+        /// The project in which this request creates and lists.
+        project: Project,
+    },
+    /// The holder of a client token.
+    ClientToken(Arc<ClientToken>),
+}
+
+/// Proof of passage: only the guard makes one.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    caller: Caller,
+}
+
+impl Permit {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self { caller }
+    }
+
+    /// The caller.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The project in which this request creates and lists.
+    #[must_use]
+    pub fn project(&self) -> &Project {
+        match &self.caller {
+            Caller::ApiKey { project, .. } => project,
+            Caller::ClientToken(token) => &token.project,
+        }
+    }
+
+    /// Whether the caller may see what belongs to `project`. What it may not see does not exist for it.
+    #[must_use]
+    pub fn reaches(&self, project: &str) -> bool {
+        match &self.caller {
+            Caller::ApiKey { key, .. } => key.project.as_ref().is_none_or(|only| only.as_str() == project),
+            Caller::ClientToken(token) => token.project.as_str() == project,
+        }
+    }
+
+    /// The client token, if the caller holds one.
+    #[must_use]
+    pub fn client_token(&self) -> Option<&ClientToken> {
+        match &self.caller {
+            Caller::ClientToken(token) => Some(token),
+            Caller::ApiKey { .. } => None,
+        }
+    }
+
+    /// Whether one entry of the caller's policy grants all of `access` on the agent; an API key may do anything.
+    #[must_use]
+    pub fn covers(&self, agent: &str, access: AccessSet) -> bool {
+        self.client_token().is_none_or(|token| token.grants(agent).is_some_and(|held| held.contains(access)))
+    }
+}

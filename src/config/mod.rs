@@ -1,0 +1,7 @@
+//! Settings: defaults, then the file, then the environment, then flags.
+
+mod layers;
+mod settings;
+
+pub use layers::{ConfigError, Layers, load};
+pub use settings::{ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, OriginMissing, Settings};

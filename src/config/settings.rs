@@ -1,0 +1,224 @@
+//! Every setting, with its default. `config/gatelet.example.toml` shows them all; a test keeps it equal.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// `sqlite://FILE` or `postgres://...`; none: `sqlite://gatelet.db`.
+    pub database_url: Option<String>,
+    /// Keep everything in memory and nothing on disk.
+    pub ephemeral: bool,
+    /// What to do with a client token's request that carries neither Origin nor a usable Referer.
+    pub origin_missing: OriginMissing,
+    /// An API key to accept, at least 20 characters beginning with `sk-let-`. Better given by the environment.
+    pub bootstrap_api_key: Option<String>,
+    /// The key that seals signing keys, 32 bytes in base64url; `gatelet keygen` makes one. Better given by the
+    /// environment or a file.
+    pub master_key: Option<String>,
+    /// A file that holds the master key.
+    pub master_key_file: Option<PathBuf>,
+    /// How log lines are written; none: pretty on a terminal, JSON otherwise.
+    pub log_format: Option<LogFormat>,
+    /// Which log lines are written, in the syntax of tracing-subscriber's `EnvFilter`.
+    pub log: String,
+    /// How long requests and streams may take to finish after a signal to stop.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+    /// Stopping.
+    pub shutdown: Shutdown,
+    /// Client tokens: how they are issued and kept current.
+    pub tokens: Tokens,
+    /// Client tokens: what they may be opened to.
+    pub client_tokens: ClientTokens,
+    /// API keys.
+    pub api_keys: ApiKeys,
+    /// The database.
+    pub store: StoreSettings,
+    /// Limits on what a client may send.
+    pub limits: Limits,
+    /// The mock.
+    pub mock: MockSettings,
+}
+
+/// What to do with a client token's request that names no origin.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginMissing {
+    /// Refuse it.
+    Deny,
+    /// Accept it: scripts and servers send no Origin.
+    Allow,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Stopping.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long to go on accepting connections after a signal, while `/readyz` already answers 503.
+    #[serde(with = "duration")]
+    pub delay: Duration,
+}
+
+/// Client tokens: how they are issued and kept current.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// The longest a token may live.
+    #[serde(with = "duration")]
+    pub max_lifetime: Duration,
+    /// How long revocations may go unread before client tokens are answered with 503.
+    #[serde(with = "duration")]
+    pub max_staleness: Duration,
+    /// How long rows of expired tokens are kept.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+    /// How many verified tokens are remembered.
+    pub cache_capacity: usize,
+}
+
+/// Client tokens: what they may be opened to.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientTokens {
+    /// Powers of the message body that no access word names.
+    pub allow: Vec<ClientTokenAllowance>,
+}
+
+/// A power of the message body that a deployment may open to client tokens.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientTokenAllowance {
+    /// Tools that the page itself runs.
+    ClientTools,
+    /// Answers to human-in-the-loop questions.
+    Approvals,
+}
+
+/// API keys.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiKeys {
+    /// Accept API keys from browsers. A server key in a browser is a leak.
+    pub allow_browsers: bool,
+}
+
+/// The database.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The largest number of connections.
+    pub max_connections: u32,
+    /// How long one statement may run.
+    #[serde(with = "duration")]
+    pub statement_timeout: Duration,
+}
+
+/// Limits on what a client may send.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body, in bytes.
+    pub body_bytes: usize,
+    /// How long the head of a request may take to arrive.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+}
+
+/// The mock.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MockSettings {
+    /// Whether the default responder sends a reasoning message before its answer.
+    pub reasoning: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8283)),
+            database_url: None,
+            ephemeral: false,
+            origin_missing: OriginMissing::Deny,
+            bootstrap_api_key: None,
+            master_key: None,
+            master_key_file: None,
+            log_format: None,
+            log: "info".into(),
+            shutdown_grace: Duration::from_secs(10),
+            shutdown: Shutdown::default(),
+            tokens: Tokens::default(),
+            client_tokens: ClientTokens::default(),
+            api_keys: ApiKeys::default(),
+            store: StoreSettings::default(),
+            limits: Limits::default(),
+            mock: MockSettings::default(),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            max_staleness: Duration::from_secs(10),
+            retention: Duration::from_secs(24 * 60 * 60),
+            cache_capacity: 10_000,
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { max_connections: 10, statement_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body_bytes: 8 * 1024 * 1024, header_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Default for MockSettings {
+    fn default() -> Self {
+        Self { reasoning: true }
+    }
+}
+
+/// Durations are written as `500ms`, `10s`, `5m`, `24h`, `30d`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("{error} (write it as 10s, 5m, 24h)")))
+    }
+}
