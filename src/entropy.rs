@@ -26,3 +26,11 @@ pub fn letta_id(prefix: &str) -> String {
 pub fn time_ordered_id() -> Uuid {
     Uuid::now_v7()
 }
+
+/// The operating system's generator in the shape that rand's distributions take.
+///
+/// # Panics
+/// As [`bytes`].
+pub(crate) fn generator() -> impl rand::Rng {
+    rand::rand_core::UnwrapErr(SysRng)
+}

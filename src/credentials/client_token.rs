@@ -1,0 +1,324 @@
+//! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and read as RFC 8725 asks.
+
+use std::sync::LazyLock;
+
+use jsonwebtoken::{Algorithm, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Fingerprint, SigningKey};
+use crate::{
+    clock::Millis,
+    model::{AccessSet, AgentId, Project},
+    store::ClientTokenRow,
+};
+
+/// How every client token begins.
+pub const PREFIX: &str = "ck-let-";
+
+/// The JWS type of our tokens (RFC 8725, section 3.11), so that no other JWT passes for one.
+pub const TOKEN_TYPE: &str = "ck+jwt";
+
+/// The longest token that is issued or looked at: it travels in a header and in a path.
+pub const MAX_LENGTH: usize = 4096;
+
+/// What a token says. Every claim is required and no other is allowed; the times are NumericDate with milliseconds
+/// (RFC 7519, section 2).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// The installation that issued it.
+    iss: String,
+    /// Its id, a UUID version 7.
+    jti: Uuid,
+    /// When it was issued.
+    iat: f64,
+    /// When it expires.
+    exp: f64,
+    /// The project it belongs to.
+    prj: Project,
+    /// The API key that minted it.
+    key: String,
+    /// The origin it is bound to.
+    org: String,
+    /// What it may do: agents with their access words as bits.
+    pol: Vec<(AgentId, AccessSet)>,
+}
+
+impl Claims {
+    /// The claims of a stored token.
+    #[must_use]
+    pub fn of(row: &ClientTokenRow, issuer: &str) -> Self {
+        Self {
+            iss: issuer.to_owned(),
+            jti: row.id,
+            iat: to_numeric_date(row.issued_at),
+            exp: to_numeric_date(row.expires_at),
+            prj: row.project.clone(),
+            key: row.key_id.clone(),
+            org: row.origin.clone(),
+            pol: row.policy.to_claims(),
+        }
+    }
+}
+
+/// A client token whose signature is ours and whose claims are all there. It may have expired or been revoked.
+#[derive(Debug)]
+pub struct ClientToken {
+    /// Its id.
+    pub id: Uuid,
+    /// The API key that minted it.
+    pub key_id: Box<str>,
+    /// The project it belongs to.
+    pub project: Project,
+    /// The origin it is bound to, serialized.
+    pub origin: Box<str>,
+    /// When it was issued.
+    pub issued_at: Millis,
+    /// When it expires; from that instant on it is refused.
+    pub expires_at: Millis,
+    /// Its fingerprint, for logs.
+    pub fingerprint: Fingerprint,
+    policy: Vec<(AgentId, AccessSet)>,
+}
+
+impl ClientToken {
+    /// What the policy grants on an agent, if it names it.
+    #[must_use]
+    pub fn grants(&self, agent: &str) -> Option<AccessSet> {
+        self.policy.iter().find(|(id, _)| id.as_str() == agent).map(|(_, access)| *access)
+    }
+
+    /// The entries of the policy.
+    #[must_use]
+    pub fn policy(&self) -> &[(AgentId, AccessSet)] {
+        &self.policy
+    }
+
+    /// Whether it has expired. There is no leeway: a minute would be a fifth of the default lifetime.
+    #[must_use]
+    pub fn has_expired(&self, now: Millis) -> bool {
+        now >= self.expires_at
+    }
+}
+
+/// Why a text is not a token of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidToken {
+    /// Not `ck-let-` and three parts of base64url.
+    #[error("it is not 'ck-let-' and three base64url parts")]
+    Malformed,
+    /// Its header is none that our keys write; perhaps a key this process has not heard of.
+    #[error("no signing key of this installation made it")]
+    UnknownKey,
+    /// The signature does not fit, or the claims are not ours.
+    #[error("its signature or its claims are not valid")]
+    Forged,
+}
+
+/// Whether a text has the form of a client token.
+#[must_use]
+pub fn is_well_formed(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(|jws| {
+        let mut parts = 0;
+        let all = jws.split('.').all(|part| {
+            parts += 1;
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        });
+        all && parts == 3 && text.len() <= MAX_LENGTH
+    })
+}
+
+/// Signs claims. Ed25519 is deterministic, so the same claims and key give the same token.
+///
+/// # Errors
+/// When the key is not an Ed25519 key, which the self-test at start rules out.
+pub(super) fn sign(claims: &Claims, key: &SigningKey) -> Result<String, jsonwebtoken::errors::Error> {
+    Ok(format!("{PREFIX}{}", jsonwebtoken::encode(key.header(), claims, key.private())?))
+}
+
+/// Checks a token's signature and claims under a key whose header it carries. Expiry and revocation are the caller's
+/// to check, on every use.
+pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<ClientToken, InvalidToken> {
+    let jws = token.strip_prefix(PREFIX).ok_or(InvalidToken::Malformed)?;
+    let claims = jsonwebtoken::decode::<Claims>(jws, key.public(), &VALIDATION).map_err(|_| InvalidToken::Forged)?.claims;
+    if claims.iss != issuer {
+        return Err(InvalidToken::Forged);
+    }
+    Ok(ClientToken {
+        id: claims.jti,
+        key_id: claims.key.into(),
+        project: claims.prj,
+        origin: claims.org.into(),
+        issued_at: from_numeric_date(claims.iat).ok_or(InvalidToken::Forged)?,
+        expires_at: from_numeric_date(claims.exp).ok_or(InvalidToken::Forged)?,
+        fingerprint: Fingerprint::of(token),
+        policy: claims.pol,
+    })
+}
+
+/// The algorithm is pinned. The library's own checks of times are off: they know seconds only, and an expired token
+/// must be told from a forged one. Required claims are enforced by [`Claims`] itself.
+static VALIDATION: LazyLock<Validation> = LazyLock::new(|| {
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation
+});
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of any plausible year are exact in 53 bits")]
+fn to_numeric_date(millis: Millis) -> f64 {
+    millis as f64 / 1000.0
+}
+
+fn from_numeric_date(seconds: f64) -> Option<Millis> {
+    let millis = (seconds * 1000.0).round();
+    #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+    (millis.is_finite() && millis.abs() < 9e15).then_some(millis as Millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        clock,
+        credentials::MasterKey,
+        entropy,
+        model::{Access, Policy, PolicyEntry},
+    };
+
+    const ISSUER: &str = "installation-1";
+
+    fn row(kid: &str) -> ClientTokenRow {
+        let mut policy = Policy::default();
+        policy.add(PolicyEntry { id: "agent-1".parse().unwrap(), access: vec![Access::ReadMessages, Access::WriteAgent] });
+        ClientTokenRow {
+            id: entropy::time_ordered_id(),
+            kid: kid.into(),
+            key_id: "key-1".into(),
+            project: Project::default(),
+            origin: "https://app.example".into(),
+            hostname: "https://app.example".into(),
+            policy,
+            issued_at: clock::now_millis(),
+            expires_at: clock::now_millis() + 300_123,
+        }
+    }
+
+    fn key() -> SigningKey {
+        let master_key = MasterKey::generate();
+        SigningKey::unseal(&SigningKey::generate(&master_key), &master_key).unwrap()
+    }
+
+    #[test]
+    fn a_token_carries_its_claims_and_is_the_same_when_signed_again() {
+        let key = key();
+        let row = row(key.kid());
+        let token = sign(&Claims::of(&row, ISSUER), &key).unwrap();
+        assert_eq!(token, sign(&Claims::of(&row, ISSUER), &key).unwrap());
+        assert!(is_well_formed(&token));
+        let read = verify(&token, &key, ISSUER).unwrap();
+        assert_eq!((read.id, read.issued_at, read.expires_at), (row.id, row.issued_at, row.expires_at));
+        assert_eq!((&*read.origin, &*read.key_id), ("https://app.example", "key-1"));
+        assert_eq!(read.grants("agent-1"), Some(AccessSet::of(&[Access::ReadMessages, Access::WriteAgent])));
+        assert_eq!(read.grants("agent-2"), None);
+        assert!(!read.has_expired(row.expires_at - 1) && read.has_expired(row.expires_at));
+    }
+
+    #[test]
+    fn another_key_or_issuer_is_refused() {
+        let (ours, theirs) = (key(), key());
+        let token = sign(&Claims::of(&row(theirs.kid()), ISSUER), &theirs).unwrap();
+        assert_eq!(verify(&token, &ours, ISSUER).unwrap_err(), InvalidToken::Forged);
+        assert_eq!(verify(&token, &theirs, "installation-2").unwrap_err(), InvalidToken::Forged);
+    }
+
+    #[test]
+    fn no_single_bit_of_a_token_can_change() {
+        let key = key();
+        let token = sign(&Claims::of(&row(key.kid()), ISSUER), &key).unwrap();
+        let known = |altered: &str| {
+            altered[PREFIX.len()..].split('.').next() == Some(key.header_segment()) && verify(altered, &key, ISSUER).is_ok()
+        };
+        assert!(known(&token));
+        for index in PREFIX.len()..token.len() {
+            for bit in 0..7 {
+                let mut bytes = token.clone().into_bytes();
+                bytes[index] ^= 1 << bit;
+                let altered = String::from_utf8(bytes).unwrap();
+                assert!(!known(&altered), "bit {bit} of byte {index}");
+            }
+        }
+    }
+
+    /// RFC 8725's confusions: each is signed by our own key, so only the strictness of the reader refuses it.
+    #[test]
+    fn claims_must_be_exactly_ours() {
+        let key = key();
+        let good = serde_json::to_value(Claims::of(&row(key.kid()), ISSUER)).unwrap();
+        let signed = |claims: &serde_json::Value| {
+            format!("{PREFIX}{}", jsonwebtoken::encode(key.header(), claims, key.private()).unwrap())
+        };
+        assert!(verify(&signed(&good), &key, ISSUER).is_ok());
+        for claim in good.as_object().unwrap().keys() {
+            let mut without = good.clone();
+            without.as_object_mut().unwrap().remove(claim);
+            assert!(verify(&signed(&without), &key, ISSUER).is_err(), "without {claim}");
+            let mut null = good.clone();
+            null[claim] = json!(null);
+            assert!(verify(&signed(&null), &key, ISSUER).is_err(), "{claim} null");
+        }
+        for (claim, value) in [
+            ("exp", json!("1795451509")),
+            ("exp", json!(1e300)),
+            ("iat", json!(true)),
+            ("pol", json!([["agent-1", 0]])),
+            ("pol", json!([["agent-1", 16]])),
+            ("pol", json!([["agent/1", 1]])),
+            ("jti", json!("1")),
+            ("prj", json!("a/b")),
+            ("more", json!(1)),
+        ] {
+            let mut altered = good.clone();
+            altered[claim] = value.clone();
+            assert!(verify(&signed(&altered), &key, ISSUER).is_err(), "{claim} = {value}");
+        }
+    }
+
+    #[test]
+    fn other_headers_are_refused() {
+        let key = key();
+        let token = sign(&Claims::of(&row(key.kid()), ISSUER), &key).unwrap();
+        let mut parts = token[PREFIX.len()..].splitn(3, '.');
+        let (_, payload, signature) = (parts.next(), parts.next().unwrap(), parts.next().unwrap());
+        for header in [
+            json!({"typ": "ck+jwt", "alg": "none", "kid": key.kid()}),
+            json!({"typ": "ck+jwt", "alg": "HS256", "kid": key.kid()}),
+            json!({"typ": "JWT", "alg": "EdDSA", "kid": key.kid()}),
+            json!({"alg": "EdDSA"}),
+        ] {
+            let segment = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+            assert!(verify(&format!("{PREFIX}{segment}.{payload}.{signature}"), &key, ISSUER).is_err(), "{header}");
+            assert!(verify(&format!("{PREFIX}{segment}.{payload}."), &key, ISSUER).is_err(), "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "(ck-let-)?[A-Za-z0-9._=-]{0,80}|\\PC{0,40}") {
+            let _ = is_well_formed(&text);
+            prop_assert!(verify(&text, &key(), ISSUER).is_err());
+        }
+
+        #[test]
+        fn instants_survive_the_numeric_date(millis in 0i64..4_102_444_800_000) {
+            let text = serde_json::to_string(&to_numeric_date(millis)).unwrap();
+            prop_assert_eq!(from_numeric_date(serde_json::from_str(&text).unwrap()), Some(millis));
+        }
+    }
+}

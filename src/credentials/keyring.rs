@@ -1,0 +1,161 @@
+//! The signing keys of this installation, held in memory and replaced as a whole when they change.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{Claims, ClientToken, InvalidToken, MasterKey, SigningKey, client_token, master_key::WrongMasterKey};
+use crate::{
+    clock::{self, Millis},
+    store::{ClientTokenRow, Store, StoreError},
+};
+
+/// How long after a rotation a slow replica may still sign with the retired key.
+const HANDOVER: Millis = 60_000;
+
+/// The installation's signing keys.
+#[derive(Debug)]
+pub struct Keyring {
+    issuer: String,
+    master_key: MasterKey,
+    keys: RwLock<Arc<Keys>>,
+}
+
+#[derive(Debug)]
+struct Keys {
+    active: Arc<SigningKey>,
+    by_header: HashMap<String, Arc<SigningKey>>,
+}
+
+/// Why the signing keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key is not the one the keys were sealed under.
+    #[error(transparent)]
+    WrongMasterKey(#[from] WrongMasterKey),
+    /// A token signed with the active key did not verify.
+    #[error("the active signing key does not verify what it signs")]
+    SelfTest,
+}
+
+impl Keyring {
+    /// Loads the keys, making the installation's first one when there is none.
+    ///
+    /// # Errors
+    /// When the database fails or the master key is wrong.
+    pub async fn load(store: &Store, master_key: MasterKey) -> Result<Self, KeyringError> {
+        let issuer = match store.issuer().await? {
+            Some(issuer) => issuer,
+            None => {
+                let issuer = uuid::Uuid::new_v4().to_string();
+                store.install(&issuer, &SigningKey::generate(&master_key)).await?;
+                store.issuer().await?.unwrap_or(issuer)
+            }
+        };
+        let keys = RwLock::new(Arc::new(read_keys(store, &master_key).await?));
+        let keyring = Self { issuer, master_key, keys };
+        keyring.self_test()?;
+        Ok(keyring)
+    }
+
+    /// Reads the keys anew.
+    ///
+    /// # Errors
+    /// When the database fails or the master key is wrong; then the present keys stay.
+    pub async fn reload(&self, store: &Store) -> Result<(), KeyringError> {
+        let keys = Arc::new(read_keys(store, &self.master_key).await?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// Makes a key that signs from now on; the others verify until their last token has expired. Returns its id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rotate(&self, store: &Store) -> Result<String, KeyringError> {
+        let key = SigningKey::generate(&self.master_key);
+        store.rotate_signing_key(&key).await?;
+        self.reload(store).await?;
+        Ok(key.kid)
+    }
+
+    /// The id of the key that signs.
+    #[must_use]
+    pub fn active_kid(&self) -> String {
+        self.keys().active.kid().to_owned()
+    }
+
+    /// The token of a stored row: the same text each time.
+    ///
+    /// # Errors
+    /// When the key that signed it is gone, which it is not while the token lives.
+    pub fn sign(&self, row: &ClientTokenRow) -> Result<String, StoreError> {
+        let keys = self.keys();
+        let key = keys.by_header.values().find(|key| key.kid() == row.kid);
+        let key = key.ok_or_else(|| StoreError::Inconsistent(format!("signing key {} is gone", row.kid)))?;
+        client_token::sign(&Claims::of(row, &self.issuer), key).map_err(|e| StoreError::Inconsistent(e.to_string()))
+    }
+
+    /// Reads a token: its form, its signature, its claims. Expiry and revocation are for the caller to check.
+    ///
+    /// # Errors
+    /// When it is not a token of ours.
+    pub fn verify(&self, token: &str) -> Result<ClientToken, InvalidToken> {
+        if !client_token::is_well_formed(token) {
+            return Err(InvalidToken::Malformed);
+        }
+        let header = token[client_token::PREFIX.len()..].split('.').next().unwrap_or_default();
+        let keys = self.keys();
+        let key = keys.by_header.get(header).ok_or(InvalidToken::UnknownKey)?;
+        client_token::verify(token, key, &self.issuer)
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A JWT library without a working provider compiles, and panics or fails at the first token; better now.
+    fn self_test(&self) -> Result<(), KeyringError> {
+        let now = clock::now_millis();
+        let row = ClientTokenRow {
+            id: uuid::Uuid::nil(),
+            kid: self.active_kid(),
+            key_id: String::new(),
+            project: crate::model::Project::default(),
+            origin: String::new(),
+            hostname: String::new(),
+            policy: crate::model::Policy::default(),
+            issued_at: now,
+            expires_at: now,
+        };
+        match self.sign(&row).map(|token| self.verify(&token)) {
+            Ok(Ok(token)) if token.expires_at == now => Ok(()),
+            _ => Err(KeyringError::SelfTest),
+        }
+    }
+}
+
+async fn read_keys(store: &Store, master_key: &MasterKey) -> Result<Keys, KeyringError> {
+    let now = clock::now_millis();
+    let last_expiry: HashMap<String, Millis> = store.last_expiry_by_signing_key().await?.into_iter().collect();
+    let mut active = None;
+    let mut by_header = HashMap::new();
+    for row in store.signing_keys().await? {
+        let spent = row.retired_at.is_some_and(|retired_at| retired_at + HANDOVER < now)
+            && last_expiry.get(&row.kid).is_none_or(|expiry| *expiry <= now);
+        if spent {
+            continue;
+        }
+        let key = Arc::new(SigningKey::unseal(&row, master_key)?);
+        if key.retired_at().is_none() {
+            active = Some(Arc::clone(&key));
+        }
+        by_header.insert(key.header_segment().to_owned(), key);
+    }
+    let active = active.ok_or_else(|| StoreError::Inconsistent("there is no active signing key".into()))?;
+    Ok(Keys { active, by_header })
+}

@@ -1,0 +1,113 @@
+//! Ed25519 key pairs (RFC 8032) that sign client tokens.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+
+use super::{
+    MasterKey,
+    client_token::TOKEN_TYPE,
+    master_key::WrongMasterKey,
+};
+use crate::{
+    clock::{self, Millis},
+    entropy,
+    store::SigningKeyRow,
+};
+
+/// A key pair, ready to sign and to verify.
+pub struct SigningKey {
+    kid: String,
+    created_at: Millis,
+    retired_at: Option<Millis>,
+    header: Header,
+    header_segment: String,
+    private: EncodingKey,
+    public: DecodingKey,
+}
+
+impl SigningKey {
+    /// Makes a key pair in its stored form.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    #[must_use]
+    pub fn generate(master_key: &MasterKey) -> SigningKeyRow {
+        #[expect(clippy::expect_used, reason = "without randomness no key may be made")]
+        let (pair, document) = Ed25519KeyPair::generate()
+            .and_then(|pair| pair.to_pkcs8().map(|document| (pair, document)))
+            .expect("the operating system gives randomness");
+        let kid = hex::encode(entropy::bytes::<8>());
+        SigningKeyRow {
+            public_key: pair.public_key().as_ref().to_vec(),
+            sealed_private_key: master_key.seal(&kid, document.as_ref()),
+            created_at: clock::now_millis(),
+            retired_at: None,
+            kid,
+        }
+    }
+
+    /// Unseals a stored key pair.
+    ///
+    /// # Errors
+    /// When the master key is not the one it was sealed under.
+    pub fn unseal(row: &SigningKeyRow, master_key: &MasterKey) -> Result<Self, WrongMasterKey> {
+        let private = master_key.open(&row.kid, &row.sealed_private_key)?;
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some(row.kid.clone());
+        let header_json = serde_json::to_vec(&header).map_err(|_| WrongMasterKey)?;
+        Ok(Self {
+            kid: row.kid.clone(),
+            created_at: row.created_at,
+            retired_at: row.retired_at,
+            header_segment: BASE64_URL_SAFE_NO_PAD.encode(header_json),
+            header,
+            private: EncodingKey::from_ed_der(&private),
+            public: DecodingKey::from_ed_der(&row.public_key),
+        })
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created_at(&self) -> Millis {
+        self.created_at
+    }
+
+    /// When another took its place.
+    #[must_use]
+    pub fn retired_at(&self) -> Option<Millis> {
+        self.retired_at
+    }
+
+    /// The first segment of every token it signs: algorithm, type and key id in one comparison.
+    pub(super) fn header_segment(&self) -> &str {
+        &self.header_segment
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(super) fn private(&self) -> &EncodingKey {
+        &self.private
+    }
+
+    pub(super) fn public(&self) -> &DecodingKey {
+        &self.public
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
