@@ -157,6 +157,17 @@ impl ApiError {
         }
     }
 
+    /// Adds what Letta says beside a problem, such as the pattern that was not matched.
+    #[must_use]
+    pub fn with_context(mut self, context: &str) -> Self {
+        if let Some(Value::String(detail)) = self.body.get_mut("detail")
+            && let Some(open) = detail.strip_suffix("}]")
+        {
+            *detail = format!("{open}, {context}}}]");
+        }
+        self
+    }
+
     /// A defect: the cause goes to the log, the caller learns only that there was one.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -1,0 +1,180 @@
+//! Why a caller is refused, and the sentence that tells its developer what to do about it.
+//!
+//! A stranger learns nothing beyond "no"; only the holder of a token that is ours is told more.
+
+use http::{HeaderValue, header};
+
+use super::Operation;
+use crate::{
+    error::{ApiError, Code},
+    model::AccessSet,
+};
+
+/// Why a caller is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Denial {
+    /// No bearer.
+    BearerMissing,
+    /// A bearer that is not valid here.
+    BearerInvalid {
+        /// Whether it looks like an API key with a typing error.
+        mistyped_key: bool,
+    },
+    /// A token of ours that has expired.
+    TokenExpired,
+    /// A token of ours that was revoked.
+    TokenRevoked,
+    /// Token management, asked for with a client token.
+    ApiKeyRequired,
+    /// The operation is closed to client tokens.
+    OperationNotAvailable(Operation),
+    /// No entry names the agent.
+    AgentNotInPolicy {
+        /// The agent.
+        agent: String,
+    },
+    /// The request must name an agent and does not.
+    AgentNotNamed,
+    /// An entry names the agent but does not hold what the operation needs.
+    AccessNotGranted {
+        /// What is needed.
+        needed: AccessSet,
+        /// What is granted.
+        held: AccessSet,
+        /// On which agent.
+        agent: String,
+    },
+    /// No entry at all holds what the operation needs.
+    AccessNowhereGranted {
+        /// What is needed.
+        needed: AccessSet,
+    },
+    /// A field that a client token may not set.
+    FieldNotGranted {
+        /// Its path in the body or query.
+        field: String,
+        /// What to do instead, where there is something.
+        hint: &'static str,
+    },
+    /// Another agent that the policy does not cover shares the thing.
+    SharedBeyondPolicy,
+    /// No origin was sent.
+    OriginMissing {
+        /// The origin that the token is bound to.
+        bound_to: Box<str>,
+    },
+    /// Another origin.
+    OriginMismatch {
+        /// The origin that the token is bound to.
+        bound_to: Box<str>,
+        /// What was sent.
+        seen: Box<str>,
+    },
+    /// An API key came with an Origin.
+    ApiKeyInBrowser,
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::BearerMissing => challenge(
+                Self::new(
+                    Code::BearerMissing,
+                    "Send an API key (sk-let-...) or a client token (ck-let-...) as 'Authorization: Bearer ...'.",
+                ),
+                "Bearer realm=\"gatelet\"",
+            ),
+            Denial::BearerInvalid { mistyped_key } => invalid_token(Self::new(
+                Code::BearerInvalid,
+                if mistyped_key {
+                    "This API key is not valid: its checksum does not fit, so it was probably mistyped or cut short."
+                } else {
+                    "This bearer token is not valid on this server; check that it was issued here and copied whole."
+                },
+            )),
+            Denial::TokenExpired => invalid_token(Self::new(
+                Code::TokenExpired,
+                "This client token has expired; have your server create a new one.",
+            )),
+            Denial::TokenRevoked => invalid_token(Self::new(
+                Code::TokenRevoked,
+                "This client token was revoked; have your server create a new one.",
+            )),
+            Denial::ApiKeyRequired => Self::new(
+                Code::ApiKeyRequired,
+                "Client tokens are created, listed and deleted with an API key (sk-let-...), never with a client token; \
+                 do this on your server.",
+            ),
+            Denial::OperationNotAvailable(operation) => Self::new(
+                Code::OperationNotAvailable,
+                format!(
+                    "{operation} is not available to client tokens ({}); call it from your server with an API key.",
+                    operation.row().note
+                ),
+            ),
+            Denial::AgentNotInPolicy { agent } => Self::new(
+                Code::AgentNotInPolicy,
+                format!("The token's policy does not name {agent}; create a token with an entry for this agent."),
+            ),
+            Denial::AgentNotNamed => Self::new(
+                Code::AgentNotInPolicy,
+                "Name an agent that the token's policy covers in the parameter agent_id.",
+            ),
+            Denial::AccessNotGranted { needed, held, agent } => Self::new(
+                Code::AccessNotGranted,
+                format!(
+                    "This needs {needed} on {agent}, and the token's policy lacks {}; create a token that grants it.",
+                    needed.missing_from(held)
+                ),
+            ),
+            Denial::AccessNowhereGranted { needed } => Self::new(
+                Code::AccessNotGranted,
+                format!(
+                    "This needs {needed} on the agent it belongs to, which no entry of the token's policy grants; create a \
+                     token that grants it."
+                ),
+            ),
+            Denial::FieldNotGranted { field, hint } => Self::new(
+                Code::FieldNotGranted,
+                format!("A client token may not set {field}; {hint}."),
+            ),
+            Denial::SharedBeyondPolicy => Self::new(
+                Code::OperationNotAvailable,
+                "Agents that the token's policy does not cover share this; change it from your server with an API key.",
+            ),
+            Denial::OriginMissing { bound_to } => Self::new(
+                Code::OriginMissing,
+                format!(
+                    "The request names no origin and the token is bound to {bound_to}; outside of a browser send the \
+                     header 'Origin: {bound_to}', or start Gatelet with --origin-missing allow."
+                ),
+            ),
+            Denial::OriginMismatch { bound_to, seen } => Self::new(
+                Code::OriginMismatch,
+                format!(
+                    "The token is bound to {bound_to}, but the request came from {seen}; create a token whose hostname is \
+                     the origin of the page."
+                ),
+            ),
+            Denial::ApiKeyInBrowser => Self::new(
+                Code::ApiKeyInBrowser,
+                "An API key came with an Origin header, as if from a browser, where anyone can read it; use a client token \
+                 there, or set api_keys.allow_browsers = true.",
+            ),
+        }
+    }
+}
+
+/// RFC 6750, section 3.
+fn invalid_token(error: ApiError) -> ApiError {
+    let description = match error.code() {
+        Code::TokenExpired => "Bearer realm=\"gatelet\", error=\"invalid_token\", error_description=\"expired\"",
+        Code::TokenRevoked => "Bearer realm=\"gatelet\", error=\"invalid_token\", error_description=\"revoked\"",
+        _ => "Bearer realm=\"gatelet\", error=\"invalid_token\"",
+    };
+    challenge(error, description)
+}
+
+fn challenge(error: ApiError, challenge: &'static str) -> ApiError {
+    error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}

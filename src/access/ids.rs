@@ -1,0 +1,113 @@
+//! The form of the ids in a path, checked before anything else is decided about them.
+
+use serde_json::json;
+
+use super::{Operation, Params};
+use crate::error::{ApiError, Code};
+
+const UUID4: &str = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+const EXAMPLE_UUID: &str = "123e4567-e89b-42d3-8456-426614174000";
+
+/// The prefix of the ids that a parameter holds; parameters that are not here are free text.
+const PREFIXES: &[(&str, &str)] = &[
+    ("agent_id", "agent"),
+    ("archive_id", "archive"),
+    ("block_id", "block"),
+    ("file_id", "file"),
+    ("folder_id", "source"),
+    ("group_id", "group"),
+    ("identity_id", "identity"),
+    ("job_id", "job"),
+    ("message_id", "message"),
+    ("passage_id", "passage"),
+    ("provider_id", "provider"),
+    ("source_id", "source"),
+    ("step_id", "step"),
+    ("tool_id", "tool"),
+];
+
+/// Whether `id` is `<prefix>-<uuid4>` with lower case digits.
+#[must_use]
+pub(super) fn is_letta_id(id: &str, prefix: &str) -> bool {
+    let Some(uuid) = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')) else { return false };
+    uuid.len() == 36
+        && uuid.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            14 => byte == b'4',
+            19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        })
+}
+
+/// Checks every id in a path.
+///
+/// # Errors
+/// 422 as Letta answers it; 400 for a run id, which Letta checks elsewhere.
+pub(super) fn check(operation: Operation, params: &Params) -> Result<(), ApiError> {
+    for (name, value) in params.iter() {
+        match name {
+            "run_id" if !is_letta_id(value, "run") => return Err(bad_run_id(value)),
+            "conversation_id" => check_conversation(operation, value)?,
+            _ => {
+                if let Some((_, prefix)) = PREFIXES.iter().find(|(parameter, _)| *parameter == name)
+                    && !is_letta_id(value, prefix)
+                {
+                    return Err(bad_id(name, prefix, value));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only the routes that work on messages take `default` or an agent id in place of a conversation.
+fn check_conversation(operation: Operation, value: &str) -> Result<(), ApiError> {
+    let own_object = matches!(
+        operation,
+        Operation::RetrieveConversation | Operation::ModifyConversation | Operation::DeleteConversation
+    );
+    let stands_for_one = !own_object && (value == "default" || is_letta_id(value, "agent"));
+    if stands_for_one || is_letta_id(value, "conv") { Ok(()) } else { Err(bad_id("conversation_id", "conv", value)) }
+}
+
+fn bad_id(name: &str, prefix: &str, value: &str) -> ApiError {
+    ApiError::validation(
+        "string_pattern_mismatch",
+        &["path", name],
+        &format!("String should match pattern '{prefix}-{{uuid4}}'"),
+        &json!(value),
+    )
+    .with_context(&format!("'ctx': {{'pattern': '^{prefix}-{UUID4}$'}}"))
+    .with("examples", json!([format!("{prefix}-{EXAMPLE_UUID}")]))
+}
+
+fn bad_run_id(value: &str) -> ApiError {
+    let shown: String = value.chars().take(80).collect();
+    ApiError::letta(
+        Code::InvalidRequest,
+        format!("INVALID_ARGUMENT: Invalid run ID format: {shown}. Expected format: 'run-<uuid4>'"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_its_prefix_and_a_lower_case_version_4_uuid() {
+        assert!(is_letta_id("agent-123e4567-e89b-42d3-8456-426614174000", "agent"));
+        for id in [
+            "agent-123e4567-e89b-12d3-8456-426614174000",
+            "agent-123E4567-e89b-42d3-8456-426614174000",
+            "agent-123e4567-e89b-42d3-c456-426614174000",
+            "agent-123e4567-e89b-42d3-8456-42661417400",
+            "agent-123e4567-e89b-42d3-8456-4266141740000",
+            "agents-123e4567-e89b-42d3-8456-426614174000",
+            "123e4567-e89b-42d3-8456-426614174000",
+            "agent-",
+            "",
+        ] {
+            assert!(!is_letta_id(id, "agent"), "{id}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Decides whether a caller may do what it asks for.
+//!
+//! Order matters. A stranger learns nothing, so the bearer comes first; what the path means comes before what the policy
+//! says of it; the origin is checked before a body is read; what exists is looked up last. [`guard::Guard`] is that
+//! order; everything it uses is a file of its own, and the decisions themselves are pure.
+
+pub mod bearer;
+pub mod denial;
+pub mod feed;
+mod fields;
+pub mod grant;
+pub mod guard;
+mod ids;
+mod inspect;
+pub mod json;
+pub mod operations;
+mod origin;
+mod ownership;
+mod permit;
+mod redact;
+pub mod target;
+
+pub use bearer::Bearers;
+pub use feed::Feed;
+pub use grant::Grant;
+pub use guard::{Guard, Passed};
+pub use operations::Operation;
+pub use ownership::{Owned, Ownership, Shared};
+pub use permit::{Caller, Permit};
+pub use redact::redact;
+pub use target::Params;

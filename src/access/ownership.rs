@@ -1,0 +1,44 @@
+//! Whose things are: asked of the mock's state or of the upstream, never of the request.
+
+use std::future::Future;
+
+use crate::{error::ApiError, model::AgentId};
+
+/// A second object that a request names and that must belong to the agent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Owned<'a> {
+    /// A run.
+    Run(&'a str),
+    /// A step.
+    Step(&'a str),
+    /// A conversation.
+    Conversation(&'a str),
+    /// A passage of an agent's archive.
+    Passage(&'a str),
+    /// A file in a folder attached to an agent.
+    File(&'a str),
+    /// A message scheduled for an agent.
+    ScheduledMessage(&'a str),
+}
+
+/// Something of an agent's that other agents may share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shared<'a> {
+    /// The block that the agent shows under a label.
+    Block(&'a str),
+    /// The agent's archive.
+    Archive,
+}
+
+/// What knows whose things are.
+pub trait Ownership: Sync {
+    /// The agent that a thing belongs to; none: there is no such thing, or nothing proves whose it is.
+    fn owner(&self, thing: Owned<'_>) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
+
+    /// Every agent that shares a thing of `agent`'s, itself included.
+    fn sharers(
+        &self,
+        agent: &str,
+        thing: Shared<'_>,
+    ) -> impl Future<Output = Result<Vec<AgentId>, ApiError>> + Send;
+}

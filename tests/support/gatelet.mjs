@@ -1,0 +1,79 @@
+// Starts the programs under test and waits for conditions: shared by the SDK tests and the browser tests.
+
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const BINARY = process.env.GATELET_BINARY ?? fileURLToPath(new URL('../../target/debug/gatelet', import.meta.url));
+
+/**
+ * Starts `gatelet serve` on a free port with nothing but memory behind it.
+ * @returns {Promise<{url: string, apiKey: string, stop: () => Promise<void>}>}
+ */
+export async function startGatelet(...flags) {
+  const server = await startProgram(
+    BINARY,
+    ['serve', '--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...flags],
+    {},
+    (line) => JSON.parse(line),
+  );
+  const { event, url, api_key: apiKey } = server.ready;
+  if (event !== 'listening') throw new Error(`the banner should say that Gatelet is listening: ${event}`);
+  return { url, apiKey, stop: server.stop };
+}
+
+/**
+ * Starts a program and resolves once `ready` makes something of its first line of output.
+ *
+ * The developer's own GATELET_* and LETTA_* variables do not reach it: a test means what it says on any machine.
+ */
+export async function startProgram(command, args, env, ready) {
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(GATELET|LETTA)_/.test(name));
+  const child = spawn(command, args, {
+    env: { ...Object.fromEntries(inherited), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const killIfLeft = () => child.kill('SIGKILL');
+  process.on('exit', killIfLeft);
+
+  // The log is shown only when the program fails: in a passing run it is noise.
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => (log += text));
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(code ?? signal));
+  });
+  const failure = (problem) => new Error(`${command} ${problem}; its log:\n${log}`);
+
+  const firstLine = new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve));
+  const line = await Promise.race([
+    firstLine,
+    ended.then((code) => {
+      throw failure(`ended with ${code} before it was ready`);
+    }),
+  ]);
+
+  return {
+    ready: ready(line),
+    async stop() {
+      child.kill('SIGTERM');
+      const code = await ended;
+      process.off('exit', killIfLeft);
+      if (code !== 0) throw failure(`should stop with 0 when asked to, not with ${code}`);
+    },
+  };
+}
+
+/** Asks again until `condition` gives something truthy, and returns that. */
+export async function until(what, condition) {
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadline) throw new Error(`gave up waiting until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The moment `seconds` from now, as tokens take it in `expires_at`. */
+export const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
