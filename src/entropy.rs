@@ -27,6 +27,12 @@ pub fn time_ordered_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// An id by which a request is found in the log.
+#[must_use]
+pub fn request_id() -> String {
+    format!("req-{}", Uuid::new_v4().simple())
+}
+
 /// The operating system's generator in the shape that rand's distributions take.
 ///
 /// # Panics

@@ -9,10 +9,11 @@ CREATE TABLE documents (
     -- The document that this one belongs to and goes away with; null: none.
     parent  TEXT,
     body    TEXT NOT NULL,
-    UNIQUE (kind, id)
+    UNIQUE (id, kind)
 );
 CREATE INDEX documents_by_project ON documents (kind, project, seq);
-CREATE INDEX documents_by_parent ON documents (kind, parent, seq);
+-- The parent comes first: a document takes all its descendants along, of whatever kind.
+CREATE INDEX documents_by_parent ON documents (parent, kind, seq);
 
 -- Many-to-many relations, such as the blocks attached to an agent.
 CREATE TABLE links (
@@ -20,19 +21,21 @@ CREATE TABLE links (
     kind   TEXT NOT NULL,
     source TEXT NOT NULL,
     target TEXT NOT NULL,
-    UNIQUE (kind, source, target)
+    -- The source comes first: a document takes all its links along, of whatever kind.
+    UNIQUE (source, kind, target)
 );
 CREATE INDEX links_by_target ON links (kind, target, seq);
 
--- Stored messages; one may expand to several messages on the wire.
+-- Stored messages; one may expand to several messages on the wire. Which of them the model still sees is written in the
+-- agent's document.
 CREATE TABLE messages (
     seq             BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id              TEXT NOT NULL UNIQUE,
     project         TEXT NOT NULL,
     agent_id        TEXT NOT NULL,
+    -- `default`, or a conversation's id.
     conversation_id TEXT NOT NULL,
     run_id          TEXT,
-    in_context      BOOLEAN NOT NULL,
     body            TEXT NOT NULL
 );
 CREATE INDEX messages_by_agent ON messages (agent_id, seq);

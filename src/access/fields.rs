@@ -79,6 +79,12 @@ pub(super) const APPROVAL: &[Field] = fields! {
     Refuse => group_id;
 };
 
+/// Parts of one decision on a tool call.
+pub(super) const APPROVAL_ITEM: &[Field] = fields! {
+    Pass => type tool_call_id approve reason status stdout stderr;
+    Content => tool_return;
+};
+
 pub(super) const TEXT_PART: &[Field] = fields! { Pass => type text signature; };
 pub(super) const IMAGE_PART: &[Field] = fields! { Pass => type source; };
 pub(super) const INLINE_IMAGE: &[Field] = fields! { Pass => type media_type data detail; Refuse => url file_id; };

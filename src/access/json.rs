@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    call,
+    input,
     error::{ApiError, Code},
 };
 
@@ -25,7 +25,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
             Code::InvalidRequest,
             format!("The body names the key {key} more than once; send each key once."),
         ),
-        None => call::bad_json(&error),
+        None => input::bad_json(&error),
     })
 }
 

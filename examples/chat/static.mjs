@@ -1,0 +1,33 @@
+// Serves the files of one folder, and nothing else.
+
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+};
+
+/** Makes a handler for the files below `folder` (a file URL that ends in a slash). */
+export function staticFiles(folder) {
+  const root = fileURLToPath(folder);
+  return async function serve(pathname, response) {
+    const name = pathname === '/' ? '/index.html' : pathname;
+    const type = TYPES[extname(name)];
+    const content = type && (await read(name));
+    if (!content) return response.writeHead(404, { 'content-type': 'text/plain' }).end('Not found\n');
+    response.writeHead(200, { 'content-type': type }).end(content);
+  };
+
+  async function read(name) {
+    try {
+      const path = fileURLToPath(new URL(`.${name}`, folder));
+      // The URL parser has resolved dot segments, and an encoded slash has thrown; this is the belt to those braces.
+      return path.startsWith(root) ? await readFile(path) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}

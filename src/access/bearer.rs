@@ -1,0 +1,200 @@
+//! `Authorization` header -> who is calling.
+//!
+//! Client tokens are verified without the database: signature and claims, then expiry and revocation on every use, also
+//! of a remembered token. API keys are looked up by their hash and remembered while the feed of revocations is fresh.
+//! Failures are never remembered.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http::{HeaderMap, HeaderValue, header};
+use quick_cache::sync::Cache;
+
+use super::{denial::Denial, feed::Feed};
+use crate::{
+    clock::{self, Millis},
+    credentials::{
+        ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256,
+    },
+    error::{ApiError, Code},
+    store::{Store, StoreError},
+};
+
+/// How many API keys are remembered.
+const KEY_CACHE: usize = 1_000;
+
+/// Reads bearers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Bearers(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    store: Store,
+    keyring: Arc<Keyring>,
+    feed: Feed,
+    /// By the whole token: two tokens that differ anywhere are two entries.
+    tokens: Cache<Box<str>, Arc<ClientToken>>,
+    keys: Cache<[u8; 32], Arc<VerifiedKey>>,
+    key_uses: Mutex<HashMap<Box<str>, Millis>>,
+}
+
+/// The holder of a bearer.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// An API key.
+    ApiKey(Arc<VerifiedKey>),
+    /// A client token.
+    ClientToken(Arc<ClientToken>),
+}
+
+impl Bearers {
+    /// A reader that remembers at most `capacity` client tokens.
+    #[must_use]
+    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, capacity: usize) -> Self {
+        Self(Arc::new(State {
+            store,
+            keyring,
+            feed,
+            tokens: Cache::new(capacity.max(1)),
+            keys: Cache::new(KEY_CACHE),
+            key_uses: Mutex::default(),
+        }))
+    }
+
+    /// Finds out who is calling; `fingerprint` is told as soon as there is a bearer.
+    ///
+    /// # Errors
+    /// 401 when the bearer is missing or not valid; 503 when that cannot be known.
+    pub async fn identify(&self, headers: &HeaderMap, fingerprint: &mut Option<Fingerprint>) -> Result<Bearer, ApiError> {
+        let bearer = bearer(headers)?;
+        if bearer.starts_with(client_token::PREFIX) {
+            let token = self.client_token(bearer, fingerprint).await?;
+            return Ok(Bearer::ClientToken(token));
+        }
+        let hash = sha256(bearer.as_bytes());
+        *fingerprint = Some(Fingerprint::of_hash(&hash));
+        if !api_key::is_well_formed(bearer) {
+            return Err(Denial::BearerInvalid { mistyped_key: false }.into());
+        }
+        match self.api_key(&hash).await? {
+            Some(key) => Ok(Bearer::ApiKey(key)),
+            None => Err(Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }.into()),
+        }
+    }
+
+    async fn client_token(
+        &self,
+        text: &str,
+        fingerprint: &mut Option<Fingerprint>,
+    ) -> Result<Arc<ClientToken>, ApiError> {
+        let token = match self.0.tokens.get(text) {
+            Some(token) => token,
+            None => {
+                let verified = match self.0.keyring.verify(text) {
+                    // Another replica may have signed it with a key of which this one has yet to hear.
+                    Err(InvalidToken::UnknownKey) => {
+                        self.0.feed.catch_up().await;
+                        self.0.keyring.verify(text)
+                    }
+                    verified => verified,
+                };
+                let Ok(token) = verified else {
+                    *fingerprint = Some(Fingerprint::of(text));
+                    return Err(Denial::BearerInvalid { mistyped_key: false }.into());
+                };
+                let token = Arc::new(token);
+                self.0.tokens.insert(text.into(), Arc::clone(&token));
+                token
+            }
+        };
+        *fingerprint = Some(token.fingerprint);
+        self.check_live(&token)?;
+        Ok(token)
+    }
+
+    /// Whether a token of ours may be used now.
+    ///
+    /// # Errors
+    /// 401 when it has expired or was revoked; 503 when revocations are not known.
+    pub fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
+        if token.has_expired(clock::now_millis()) {
+            Err(Denial::TokenExpired.into())
+        } else if self.0.feed.is_revoked(token) {
+            Err(Denial::TokenRevoked.into())
+        } else if !self.0.feed.is_fresh() {
+            Err(ApiError::new(
+                Code::RevocationsStale,
+                "Revocations have not been read for too long, so client tokens are refused; try again shortly.",
+            )
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<VerifiedKey>>, StoreError> {
+        let remembered = if self.0.feed.is_fresh() { self.0.keys.get(hash) } else { None };
+        let key = match remembered {
+            Some(key) => key,
+            None => {
+                let Some(row) = self.0.store.api_key_by_secret(hash).await? else { return Ok(None) };
+                if row.revoked_at.is_some() {
+                    return Ok(None);
+                }
+                let project = row.project.map(|project| project.parse()).transpose().map_err(|problem| {
+                    StoreError::Inconsistent(format!("api_keys.project of {}: {problem}", row.id))
+                })?;
+                let key = Arc::new(VerifiedKey { id: row.id.into(), project, expires_at: row.expires_at });
+                self.0.keys.insert(*hash, Arc::clone(&key));
+                key
+            }
+        };
+        let now = clock::now_millis();
+        if self.0.feed.is_key_revoked(&key.id) || key.expires_at.is_some_and(|expires_at| now >= expires_at) {
+            return Ok(None);
+        }
+        self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
+        Ok(Some(key))
+    }
+
+    /// Writes when keys were last used. Not on any request's path.
+    ///
+    /// # Errors
+    /// When the database fails; the uses are kept for the next time.
+    pub async fn record_key_uses(&self) -> Result<(), StoreError> {
+        let uses: Vec<(String, Millis)> = {
+            let mut uses = self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner);
+            uses.drain().map(|(id, at)| (id.into(), at)).collect()
+        };
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.0.store.record_api_key_uses(&uses).await;
+        if recorded.is_err() {
+            let mut present = self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, at) in uses {
+                let newest = present.entry(id.into()).or_insert(at);
+                *newest = at.max(*newest);
+            }
+        }
+        recorded
+    }
+}
+
+/// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Err(Denial::BearerMissing),
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(Denial::BearerInvalid { mistyped_key: false }),
+    };
+    let Ok(text) = value.to_str() else { return Err(Denial::BearerInvalid { mistyped_key: false }) };
+    let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Denial::BearerMissing);
+    }
+    Ok(credentials.trim_matches(' '))
+}

@@ -1,0 +1,221 @@
+//! What every process must hear of, held in memory: revoked tokens, revoked keys, new signing keys.
+//!
+//! Reading the store's change log from the last number seen is the truth; notifications only make it happen sooner.
+//! While it has not been read for too long, nobody can say which tokens are still good.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::{
+    clock::{self, Millis},
+    credentials::{ClientToken, Keyring, keyring::KeyringError},
+    store::{Change, ChangeKind, Store, StoreError},
+};
+
+/// How often the log is read without a hint. Four times a second keeps the promise of one second with room to spare.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long one reading may take before it counts as failed.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to wait before listening again after the connection was lost.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
+
+/// How many changes one query reads.
+const BATCH: i64 = 10_000;
+
+/// The feed of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Feed(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    store: Store,
+    keyring: Arc<Keyring>,
+    /// None: the store lives in this process, so nobody else can change it.
+    max_staleness: Option<Duration>,
+    tokens: RwLock<HashMap<Uuid, Millis>>,
+    keys: RwLock<HashSet<Box<str>>>,
+    seen: AtomicI64,
+    read_at: Mutex<Instant>,
+    hint: Notify,
+    readings: watch::Sender<u64>,
+}
+
+impl Feed {
+    /// Loads all that is revoked and still matters.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(store: Store, keyring: Arc<Keyring>, max_staleness: Duration) -> Result<Self, KeyringError> {
+        let max_staleness = (!store.is_ephemeral()).then_some(max_staleness);
+        let feed = Self(Arc::new(State {
+            store,
+            keyring,
+            max_staleness,
+            tokens: RwLock::default(),
+            keys: RwLock::default(),
+            seen: AtomicI64::new(0),
+            read_at: Mutex::new(Instant::now()),
+            hint: Notify::new(),
+            readings: watch::Sender::new(0),
+        }));
+        feed.read().await?;
+        Ok(feed)
+    }
+
+    /// Follows the log for as long as it is polled.
+    pub async fn follow(self) {
+        if self.0.max_staleness.is_none() {
+            return;
+        }
+        tokio::join!(self.follow_hints(), self.follow_log());
+    }
+
+    /// Whether the log was read recently enough to trust what is in memory.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.0.max_staleness.is_none_or(|limit| self.age() <= limit)
+    }
+
+    /// How long ago the log was last read to its end.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.0.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Whether a token, or the key that minted it, is revoked.
+    #[must_use]
+    pub fn is_revoked(&self, token: &ClientToken) -> bool {
+        let tokens = self.0.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.contains_key(&token.id) || self.is_key_revoked(&token.key_id)
+    }
+
+    /// Whether an API key is revoked.
+    #[must_use]
+    pub fn is_key_revoked(&self, id: &str) -> bool {
+        self.0.keys.read().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// Revokes a token: durable when this returns, effective here at once, elsewhere through the log.
+    ///
+    /// # Errors
+    /// When the database fails; then it is not revoked.
+    pub async fn revoke(&self, token: &ClientToken) -> Result<(), StoreError> {
+        self.0.store.revoke_client_token(token.id, token.expires_at, clock::now_millis()).await?;
+        self.note_token(token.id, token.expires_at);
+        Ok(())
+    }
+
+    /// Waits until the log has been read once more, or until that takes too long.
+    pub async fn catch_up(&self) {
+        if self.0.max_staleness.is_none() {
+            return;
+        }
+        let mut readings = self.0.readings.subscribe();
+        self.0.hint.notify_one();
+        let _ = tokio::time::timeout(POLL_TIMEOUT, readings.changed()).await;
+    }
+
+    /// Forgets revoked tokens that have expired by now: they are refused for that.
+    pub fn forget_expired(&self, now: Millis) {
+        let mut tokens = self.0.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, expires_at| *expires_at > now);
+    }
+
+    async fn follow_log(&self) {
+        let mut blind = false;
+        loop {
+            match tokio::time::timeout(POLL_TIMEOUT, self.read()).await {
+                Ok(Ok(())) if blind => {
+                    blind = false;
+                    warn!("Revocations are read again");
+                }
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if !blind => {
+                    blind = true;
+                    warn!(%error, "Revocations cannot be read; client tokens are refused once this has lasted too long");
+                }
+                Err(_) if !blind => {
+                    blind = true;
+                    warn!("Reading revocations takes too long; client tokens are refused once this has lasted too long");
+                }
+                _ => {}
+            }
+            tokio::select! {
+                () = self.0.hint.notified() => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn follow_hints(&self) {
+        loop {
+            match self.0.store.listen().await {
+                Ok(mut listener) => {
+                    while listener.wait().await.is_ok() {
+                        self.0.hint.notify_one();
+                    }
+                }
+                Err(error) => debug!(%error, "Cannot listen for hints"),
+            }
+            tokio::time::sleep(LISTEN_RETRY).await;
+        }
+    }
+
+    async fn read(&self) -> Result<(), KeyringError> {
+        // The moment before the query: what is committed later may not be in its answer.
+        let started = Instant::now();
+        loop {
+            let seen = self.0.seen.load(Ordering::Acquire);
+            let changes = self.0.store.changes_after(seen, clock::now_millis(), BATCH).await?;
+            let Some(last) = changes.last().map(|change| change.seq) else { break };
+            let complete = i64::try_from(changes.len()).is_ok_and(|count| count < BATCH);
+            self.apply(changes).await?;
+            self.0.seen.store(last, Ordering::Release);
+            if complete {
+                break;
+            }
+        }
+        *self.0.read_at.lock().unwrap_or_else(PoisonError::into_inner) = started;
+        self.0.readings.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<(), KeyringError> {
+        let mut new_signing_keys = false;
+        for change in changes {
+            match change.kind {
+                ChangeKind::TokenRevoked => match change.subject.parse() {
+                    Ok(id) => self.note_token(id, change.expires_at.unwrap_or(Millis::MAX)),
+                    Err(_) => warn!(change.seq, "A revocation names no token id"),
+                },
+                ChangeKind::KeyRevoked => {
+                    self.0.keys.write().unwrap_or_else(PoisonError::into_inner).insert(change.subject.into());
+                }
+                ChangeKind::SigningKeysChanged => new_signing_keys = true,
+            }
+        }
+        if new_signing_keys {
+            self.0.keyring.reload(&self.0.store).await?;
+        }
+        Ok(())
+    }
+
+    fn note_token(&self, id: Uuid, expires_at: Millis) {
+        self.0.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id, expires_at);
+    }
+}

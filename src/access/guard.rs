@@ -1,0 +1,388 @@
+//! The guard: one order of questions for every request, in both modes.
+//!
+//! canonical path 400 -> bearer 401 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 -> body ->
+//! existence 404. What a handler gets is the result of this function and nothing else.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use serde_json::{Map, Value};
+
+use super::{
+    Operation, Owned, Ownership, Params, Shared,
+    bearer::{Bearer, Bearers},
+    denial::Denial,
+    grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
+    ids, inspect,
+    inspect::{Inspector, Named},
+    json, origin,
+    permit::{Caller, Permit},
+    target::{self, Match},
+};
+use crate::{
+    config::{ClientTokenAllowance, OriginMissing},
+    credentials::{ClientToken, Fingerprint, VerifiedKey},
+    error::{ApiError, Code},
+    input::{self, Payload, Query},
+    model::{Access, AccessSet, Project},
+};
+
+/// Decides about requests.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Who is calling.
+    pub bearers: Bearers,
+    /// What to do when a client token comes without an origin.
+    pub origin_missing: OriginMissing,
+    /// What the deployment opens to client tokens beyond the table.
+    pub allow: Vec<ClientTokenAllowance>,
+    /// Whether API keys may come from browsers.
+    pub api_keys_from_browsers: bool,
+    /// The largest body, in bytes.
+    pub body_bytes: usize,
+}
+
+/// A request that may be answered.
+#[derive(Debug)]
+pub enum Passed {
+    /// An operation that needs no bearer.
+    Public(Operation),
+    /// An operation with all that was decided about it.
+    Call {
+        /// What is asked for.
+        operation: Operation,
+        /// The path parameters.
+        params: Params,
+        /// The query, filtered for a client token.
+        query: Query,
+        /// Who may.
+        permit: Permit,
+        /// The body, checked for a client token.
+        payload: Payload,
+        /// What to remove from the answer.
+        scrub: Scrub,
+    },
+}
+
+/// What is to be removed from an answer.
+#[derive(Debug, Default)]
+pub struct Scrub {
+    redaction: Option<(Redaction, Map<String, Value>, bool)>,
+}
+
+impl Scrub {
+    /// Removes it.
+    pub fn apply(&self, answer: &mut Value) {
+        if let Some((redaction, sent, may_read_agent)) = &self.redaction {
+            super::redact(answer, *redaction, sent, *may_read_agent);
+        }
+    }
+}
+
+/// What was learnt about a request by the time it was answered, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trail {
+    /// The operation.
+    pub operation: Option<Operation>,
+    /// The bearer.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Guard {
+    /// Decides about one request.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn admit(
+        &self,
+        head: &Parts,
+        body: Body,
+        ownership: &impl Ownership,
+        trail: &mut Trail,
+    ) -> Result<Passed, ApiError> {
+        let segments = Self::check_path(&head.uri)?;
+        let found = target::find(&head.method, &segments);
+        if let Match::Operation(operation, _) = found {
+            trail.operation = Some(operation);
+            if matches!(operation.grant(), Grant::Public) {
+                return Ok(Passed::Public(operation));
+            }
+        }
+        let bearer = self.bearers.identify(&head.headers, &mut trail.fingerprint).await?;
+        let (operation, params) = match found {
+            Match::Operation(operation, params) => (operation, params),
+            Match::MethodNotAllowed(methods) => return Err(method_not_allowed(&methods)),
+            Match::NotFound => {
+                return Err(ApiError::letta(Code::NotFound, "Not Found")
+                    .saying("There is no such path in the Letta API under /v1; check the base URL and the path."));
+            }
+        };
+        ids::check(operation, &params)?;
+        let query = Query::parse(head.uri.query());
+        match bearer {
+            Bearer::ApiKey(key) => {
+                let project = self.project(&key, &head.headers)?;
+                if head.headers.contains_key(header::ORIGIN) && !self.api_keys_from_browsers {
+                    return Err(Denial::ApiKeyInBrowser.into());
+                }
+                let permit = Permit::new(Caller::ApiKey { key, project });
+                let payload = Payload::Unread(body, self.body_bytes);
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::default() })
+            }
+            Bearer::ClientToken(token) => {
+                let grant = match operation.grant() {
+                    Grant::Client(grant) => grant,
+                    Grant::KeyOnly => return Err(Denial::ApiKeyRequired.into()),
+                    Grant::Never | Grant::Public => return Err(Denial::OperationNotAvailable(operation).into()),
+                };
+                let mut request = ClientRequest { guard: self, token: &token, grant, params: &params, query, named: Named::default() };
+                request.check_policy()?;
+                origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
+                let sent = request.check_body(&head.headers, body).await?;
+                let agent = request.prove(ownership).await?;
+                let query = request.query;
+                let may_read_agent = token.grants(&agent).is_some_and(|held| held.contains(READ_AGENT));
+                let redaction = (grant.redaction, sent.as_object().cloned().unwrap_or_default(), may_read_agent);
+                let permit = Permit::new(Caller::ClientToken(token));
+                let scrub = Scrub { redaction: Some(redaction) };
+                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub })
+            }
+        }
+    }
+
+    /// The segments of a canonical path.
+    ///
+    /// # Errors
+    /// 400 when it is not canonical.
+    pub fn check_path(uri: &Uri) -> Result<Vec<String>, ApiError> {
+        target::segments(uri).map_err(|target::NotCanonical(what)| {
+            ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
+        })
+    }
+
+    /// The project in which an API key acts: its own, or the one that Letta's project headers name.
+    fn project(&self, key: &VerifiedKey, headers: &HeaderMap) -> Result<Project, ApiError> {
+        const NAMED_BY: [HeaderName; 2] = [HeaderName::from_static("x-project-id"), HeaderName::from_static("x-project")];
+        let named = NAMED_BY.iter().find_map(|name| headers.get(name).map(|value| (name, value)));
+        let named = match named {
+            Some((name, value)) => {
+                let parsed = value.to_str().map_err(|_| "must be text").and_then(str::parse);
+                let invalid = |problem| ApiError::new(Code::InvalidRequest, format!("The header {name} {problem}."));
+                Some(parsed.map_err(invalid)?)
+            }
+            None => None,
+        };
+        match (&key.project, named) {
+            (Some(only), Some(named)) if *only != named => Err(ApiError::new(
+                Code::NotFound,
+                format!("This API key is limited to project {only}; it knows no project {named}."),
+            )),
+            (Some(only), _) => Ok(only.clone()),
+            (None, named) => Ok(named.unwrap_or_default()),
+        }
+    }
+}
+
+const READ_AGENT: AccessSet = AccessSet::of(&[Access::ReadAgent]);
+
+/// A client token's request on its way through the guard.
+struct ClientRequest<'a> {
+    guard: &'a Guard,
+    token: &'a ClientToken,
+    grant: &'a ClientGrant,
+    params: &'a Params,
+    query: Query,
+    named: Named,
+}
+
+impl ClientRequest<'_> {
+    /// Policy: what the path and the query name must be covered. What takes a look-up is left to [`Self::prove`].
+    fn check_policy(&mut self) -> Result<(), ApiError> {
+        let agent = self.agent_in_path();
+        match agent {
+            Some(agent) => self.check_covered(agent)?,
+            None if !self.token.policy().iter().any(|(_, held)| held.contains(self.grant.access)) => {
+                return Err(Denial::AccessNowhereGranted { needed: self.grant.access }.into());
+            }
+            None => {}
+        }
+        let held = agent.and_then(|agent| self.token.grants(agent)).unwrap_or_default();
+        let mut inspector = Inspector { allow: &self.guard.allow, held, named: Named::default() };
+        inspector.query(self.grant.query, &mut self.query)?;
+        self.named = inspector.named;
+        for (_, agent) in &self.named.agents {
+            self.check_covered(agent)?;
+        }
+        let names_none = self.named.agents.is_empty() && self.named.conversations.is_empty();
+        if self.grant.agent == AgentSource::Query && names_none {
+            return Err(Denial::AgentNotNamed.into());
+        }
+        Ok(())
+    }
+
+    /// The agent that the path itself names.
+    fn agent_in_path(&self) -> Option<&str> {
+        match self.grant.agent {
+            AgentSource::Path => self.params.find("agent_id"),
+            AgentSource::Conversation => self.params.find("conversation_id").filter(|id| ids::is_letta_id(id, "agent")),
+            AgentSource::Run | AgentSource::Step | AgentSource::Query => None,
+        }
+    }
+
+    fn check_covered(&self, agent: &str) -> Result<(), Denial> {
+        match self.token.grants(agent) {
+            None => Err(Denial::AgentNotInPolicy { agent: shown(agent) }),
+            Some(held) if !held.contains(self.grant.access) => {
+                Err(Denial::AccessNotGranted { needed: self.grant.access, held, agent: shown(agent) })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Reads and rebuilds the body. An operation without body fields has none: what is sent is not read.
+    async fn check_body(&mut self, headers: &HeaderMap, body: Body) -> Result<Value, ApiError> {
+        if self.grant.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        let bytes = input::read(body, self.guard.body_bytes).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Value::Null);
+        }
+        input::check_media_type(headers)?;
+        let object = match json::parse(&bytes)? {
+            Value::Object(object) => object,
+            Value::Null => return Ok(Value::Null),
+            other => {
+                let problem = "Input should be a valid dictionary or object to extract fields from";
+                return Err(ApiError::validation("model_attributes_type", &["body"], problem, &other));
+            }
+        };
+        let named = std::mem::take(&mut self.named);
+        let mut inspector = Inspector { allow: &self.guard.allow, held: AccessSet::default(), named };
+        let granted = inspector.object(self.grant.body, "", object)?;
+        self.named = inspector.named;
+        Ok(Value::Object(granted))
+    }
+
+    /// Existence: finds the agent the request is about and proves that all it names belongs to it. For a client token
+    /// "not found" and "not yours" are the same.
+    async fn prove(&self, ownership: &impl Ownership) -> Result<String, ApiError> {
+        let agent = match self.grant.agent {
+            AgentSource::Path => self.params.find("agent_id").unwrap_or_default().to_owned(),
+            AgentSource::Run => self.owner_of("Run", self.params.find("run_id"), Owned::Run, ownership).await?,
+            AgentSource::Step => self.owner_of("Step", self.params.find("step_id"), Owned::Step, ownership).await?,
+            AgentSource::Conversation => self.conversation_agent(ownership).await?,
+            AgentSource::Query => match self.named.agents.first() {
+                Some((_, agent)) => agent.clone(),
+                None => {
+                    let first = self.named.conversations.first().map(String::as_str);
+                    self.owner_of("Conversation", first, Owned::Conversation, ownership).await?
+                }
+            },
+        };
+        for (field, named) in &self.named.agents {
+            self.check_covered(named)?;
+            if self.grant.agent != AgentSource::Query && *named != agent {
+                let hint = "it must be the agent that the path leads to";
+                return Err(Denial::FieldNotGranted { field: field.clone(), hint }.into());
+            }
+        }
+        let is_list = self.grant.agent == AgentSource::Query;
+        for run in &self.named.runs {
+            self.must_own("Run", run, &agent, is_list, Owned::Run, ownership).await?;
+        }
+        for conversation in &self.named.conversations {
+            self.must_own("Conversation", conversation, &agent, is_list, Owned::Conversation, ownership).await?;
+        }
+        self.prove_second(&agent, ownership).await?;
+        Ok(agent)
+    }
+
+    async fn conversation_agent(&self, ownership: &impl Ownership) -> Result<String, ApiError> {
+        let id = self.params.find("conversation_id").unwrap_or_default();
+        if ids::is_letta_id(id, "agent") {
+            Ok(id.to_owned())
+        } else if id == "default" {
+            let named = self.named.agents.first().map(|(_, agent)| agent.clone());
+            named.ok_or_else(|| Denial::AgentNotNamed.into())
+        } else {
+            self.owner_of("Conversation", Some(id), Owned::Conversation, ownership).await
+        }
+    }
+
+    async fn owner_of<'b, O: Ownership>(
+        &self,
+        class: &str,
+        id: Option<&'b str>,
+        thing: fn(&'b str) -> Owned<'b>,
+        ownership: &O,
+    ) -> Result<String, ApiError> {
+        let id = id.unwrap_or_default();
+        let owner = ownership.owner(thing(id)).await?;
+        let covered = owner.filter(|owner| {
+            self.token.grants(owner.as_str()).is_some_and(|held| held.contains(self.grant.access))
+        });
+        covered.map(String::from).ok_or_else(|| not_found(class, id))
+    }
+
+    async fn must_own<'b, O: Ownership>(
+        &self,
+        class: &str,
+        id: &'b str,
+        agent: &str,
+        any_covered: bool,
+        thing: fn(&'b str) -> Owned<'b>,
+        ownership: &O,
+    ) -> Result<(), ApiError> {
+        let owner = self.owner_of(class, Some(id), thing, ownership).await?;
+        if any_covered || owner == agent { Ok(()) } else { Err(not_found(class, id)) }
+    }
+
+    async fn prove_second(&self, agent: &str, ownership: &impl Ownership) -> Result<(), ApiError> {
+        let Some(second) = self.grant.second else { return Ok(()) };
+        let find = |name| self.params.find(name).unwrap_or_default();
+        let (class, id, thing) = match second {
+            Second::Passage => ("Passage", find("memory_id"), Owned::Passage(find("memory_id"))),
+            Second::File => ("File", find("file_id"), Owned::File(find("file_id"))),
+            Second::ScheduledMessage => {
+                let id = find("scheduled_message_id");
+                ("Scheduled message", id, Owned::ScheduledMessage(id))
+            }
+            Second::UnsharedBlock => {
+                return self.check_unshared(agent, Shared::Block(find("block_label")), ownership).await;
+            }
+            Second::UnsharedArchive => return self.check_unshared(agent, Shared::Archive, ownership).await,
+        };
+        let owner = ownership.owner(thing).await?;
+        if owner.is_some_and(|owner| owner.as_str() == agent) { Ok(()) } else { Err(not_found(class, id)) }
+    }
+
+    async fn check_unshared(&self, agent: &str, thing: Shared<'_>, ownership: &impl Ownership) -> Result<(), ApiError> {
+        let sharers = ownership.sharers(agent, thing).await?;
+        let covered = |agent: &str| self.token.grants(agent).is_some_and(|held| held.contains(self.grant.access));
+        if sharers.iter().all(|sharer| covered(sharer.as_str())) {
+            Ok(())
+        } else {
+            Err(Denial::SharedBeyondPolicy.into())
+        }
+    }
+}
+
+fn not_found(class: &str, id: &str) -> ApiError {
+    ApiError::letta(Code::NotFound, format!("{class} not found with id='{}'", shown(id)))
+}
+
+/// What a caller sent, at a length that can be repeated in a sentence.
+fn shown(text: &str) -> String {
+    text.chars().take(128).filter(|c| !c.is_control()).collect()
+}
+
+fn method_not_allowed(methods: &[Method]) -> ApiError {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let names = names.join(", ");
+    let error = ApiError::letta(Code::MethodNotAllowed, "Method Not Allowed")
+        .saying(format!("This path takes {names} only."));
+    match HeaderValue::from_str(&names) {
+        Ok(value) => error.header(header::ALLOW, value),
+        Err(_) => error,
+    }
+}

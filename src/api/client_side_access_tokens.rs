@@ -1,0 +1,142 @@
+//! `/v1/client-side-access-tokens`: create, list and delete, in the shapes of Letta's hosted service.
+
+use axum::body::Body;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::issuer::{Issuer, Minter, TokenRequest};
+use crate::{
+    access::{Caller, Feed, Operation, Params, Permit},
+    call::Reply,
+    clock,
+    credentials::{Keyring, client_token},
+    error::{ApiError, Code},
+    input::{self, Payload, Query},
+    model::AgentId,
+    store::{ClientTokenRow, Store, TokenFilter},
+};
+
+/// What the endpoints work with.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// The database.
+    pub store: Store,
+    /// The signing keys.
+    pub keyring: std::sync::Arc<Keyring>,
+    /// Where revocations go.
+    pub feed: Feed,
+    /// What makes tokens.
+    pub issuer: Issuer,
+}
+
+impl Endpoints {
+    /// Answers one of the three operations.
+    ///
+    /// # Errors
+    /// 400 for whatever is malformed; 503 when the database fails.
+    pub async fn answer(
+        &self,
+        operation: Operation,
+        params: &Params,
+        query: &Query,
+        permit: &Permit,
+        payload: Payload,
+    ) -> Result<Reply, ApiError> {
+        match operation {
+            Operation::CreateClientSideAccessToken => self.create(permit, payload).await,
+            Operation::ListClientSideAccessTokens => self.list(permit, query).await,
+            Operation::DeleteClientSideAccessToken => {
+                self.delete(permit, params.find("token").unwrap_or_default(), payload).await
+            }
+            _ => Err(ApiError::internal(format!("{operation} is not token management"))),
+        }
+    }
+
+    async fn create(&self, permit: &Permit, payload: Payload) -> Result<Reply, ApiError> {
+        let Caller::ApiKey { key, project } = permit.caller() else {
+            return Err(ApiError::internal("a client token reached token management"));
+        };
+        let bytes = match payload {
+            Payload::Unread(body, limit) => input::read(body, limit).await?,
+            Payload::Checked(_) => bytes::Bytes::new(),
+        };
+        let body: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::new(Code::InvalidRequest, format!("the body must be JSON: {error}.")))?;
+        let request = TokenRequest::parse(&body)?;
+        let minter = Minter { key_id: &key.id, project, key_expires_at: key.expires_at };
+        let (row, token) = self.issuer.issue(request, &minter).await?;
+        Ok(Reply::Json(StatusCode::CREATED, token_object(&row, &token)))
+    }
+
+    async fn list(&self, permit: &Permit, query: &Query) -> Result<Reply, ApiError> {
+        let agent: Option<AgentId> = match query.first("agentId").filter(|id| !id.is_empty()) {
+            Some(id) => Some(id.parse().map_err(|rule| invalid("agentId", rule))?),
+            None => None,
+        };
+        let limit = number(query, "limit", 10, 1000)?;
+        let filter = TokenFilter {
+            project: Some(permit.project()),
+            agent: agent.as_ref(),
+            offset: number(query, "offset", 0, i64::from(u32::MAX))?,
+            // One more than is shown tells whether there is a next page.
+            limit: limit + 1,
+            now: clock::now_millis(),
+        };
+        let mut rows = self.store.client_tokens(&filter).await?;
+        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_next_page = rows.len() > shown;
+        rows.truncate(shown);
+        let tokens: Vec<Value> = rows
+            .iter()
+            .map(|row| self.issuer.token(row).map(|token| token_object(row, &token)))
+            .collect::<Result<_, _>>()?;
+        Ok(Reply::ok(json!({"tokens": tokens, "hasNextPage": has_next_page})))
+    }
+
+    /// The body, if there is one, means nothing; deleting what is not there is no error.
+    async fn delete(&self, permit: &Permit, token: &str, payload: Payload) -> Result<Reply, ApiError> {
+        if let Payload::Unread(body, limit) = payload {
+            drain(body, limit).await?;
+        }
+        if !client_token::is_well_formed(token) {
+            return Err(invalid("the token in the path", "must be 'ck-let-' and three base64url parts"));
+        }
+        if let Ok(token) = self.keyring.verify(token)
+            && permit.project() == &token.project
+            && !token.has_expired(clock::now_millis())
+        {
+            self.feed.revoke(&token).await?;
+        }
+        Ok(Reply::Empty(StatusCode::NO_CONTENT))
+    }
+}
+
+/// Reads a body to its end, so that the connection can be used again.
+async fn drain(body: Body, limit: usize) -> Result<(), ApiError> {
+    input::read(body, limit).await.map(|_| ())
+}
+
+fn token_object(row: &ClientTokenRow, token: &str) -> Value {
+    json!({
+        "policy": {"version": "1", "data": row.policy},
+        "token": token,
+        "hostname": row.hostname,
+        "expiresAt": clock::format_millis(row.expires_at),
+    })
+}
+
+/// Letta's specification says "number", so `10`, `10.0` and `1e1` all arrive.
+fn number(query: &Query, name: &str, default: i64, most: i64) -> Result<i64, ApiError> {
+    let Some(text) = query.first(name) else { return Ok(default) };
+    #[expect(clippy::cast_precision_loss, reason = "the limits are small")]
+    let fits = |number: &f64| number.fract() == 0.0 && (0.0..=most as f64).contains(number);
+    #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
+    match text.parse::<f64>().ok().filter(fits) {
+        Some(number) => Ok(number as i64),
+        None => Err(invalid(name, &format!("must be a whole number from 0 to {most}"))),
+    }
+}
+
+fn invalid(field: &str, rule: &str) -> ApiError {
+    ApiError::new(Code::InvalidRequest, format!("{field} {rule}."))
+}

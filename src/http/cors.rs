@@ -1,0 +1,47 @@
+//! CORS (fetch standard, section 3.3), open by design: which page may use a token is decided on the real request, and a
+//! page that is refused must be able to read why. Credentials mode is never allowed, so cookies play no part.
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
+);
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+const VARY_PREFLIGHT: HeaderValue =
+    HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+const VARY: HeaderValue = HeaderValue::from_static("Origin");
+
+/// Answers a preflight; none when the request is something else.
+pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
+    let origin = sole(headers, &header::ORIGIN)?;
+    let requested = sole(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    if method != Method::OPTIONS {
+        return None;
+    }
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let answer = response.headers_mut();
+    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, requested.clone());
+    if let Some(names) = sole(headers, &header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    answer.insert(header::VARY, VARY_PREFLIGHT);
+    Some(response)
+}
+
+/// Lets the page that asked read the answer, whatever it says.
+pub(super) fn expose(request: &HeaderMap, answer: &mut HeaderMap) {
+    answer.append(header::VARY, VARY);
+    if let Some(origin) = sole(request, &header::ORIGIN) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+}
+
+fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}

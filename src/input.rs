@@ -1,0 +1,137 @@
+//! What a request brings: its query and its body, read within limits.
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, Code};
+
+/// A request body.
+#[derive(Debug)]
+pub enum Payload {
+    /// As the caller sends it, not yet read; at most this many bytes.
+    Unread(Body, usize),
+    /// Parsed and checked against the operation's field list: all that a client token may have said.
+    Checked(Value),
+}
+
+/// Decoded query parameters, in the order they were sent.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Decodes a query string (URL standard, application/x-www-form-urlencoded).
+    #[must_use]
+    pub fn parse(query: Option<&str>) -> Self {
+        Self(form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    /// The first value of a parameter.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// Every value of a repeated parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(present, _)| present == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Keeps only the pairs that `keep` accepts.
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&(String, String)) -> bool) {
+        self.0.retain(keep);
+    }
+
+    /// A boolean parameter in any of the spellings Letta takes.
+    ///
+    /// # Errors
+    /// 422 when it is none of them.
+    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Ok(Some(true)),
+            "false" | "0" | "no" | "off" | "f" | "n" => Ok(Some(false)),
+            _ => Err(ApiError::validation(
+                "bool_parsing",
+                &["query", name],
+                "Input should be a valid boolean, unable to interpret input",
+                &json!(text),
+            )),
+        }
+    }
+
+    /// An integer parameter.
+    ///
+    /// # Errors
+    /// 422 when it is not an integer.
+    pub fn integer(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            ApiError::validation(
+                "int_parsing",
+                &["query", name],
+                "Input should be a valid integer, unable to parse string as an integer",
+                &json!(text),
+            )
+        })
+    }
+
+    /// A parameter that takes one of a few words.
+    ///
+    /// # Errors
+    /// 422 when it is another word.
+    pub fn one_of(&self, name: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.first(name) else { return Ok(None) };
+        match words.iter().find(|word| **word == text) {
+            Some(word) => Ok(Some(word)),
+            None => {
+                let expected = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" or ");
+                Err(ApiError::validation(
+                    "literal_error",
+                    &["query", name],
+                    &format!("Input should be {expected}"),
+                    &json!(text),
+                ))
+            }
+        }
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// 413 when it is larger, 400 when it breaks off.
+pub async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes."))
+                .header(header::CONNECTION, HeaderValue::from_static("close")))
+        }
+        Err(error) => {
+            Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error))
+        }
+    }
+}
+
+/// Refuses a body that is declared to be something other than JSON.
+///
+/// # Errors
+/// 415.
+pub fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::UnsupportedMediaType, "Send the body with Content-Type: application/json."))
+    }
+}
+
+/// Letta's answer to a body that is not JSON.
+#[must_use]
+pub fn bad_json(error: &serde_json::Error) -> ApiError {
+    ApiError::validation("json_invalid", &["body"], &format!("JSON decode error: {error}"), &json!({}))
+        .saying(format!("The body is not valid JSON: {error}."))
+}

@@ -1,0 +1,164 @@
+//! Links: many-to-many relations between documents, in the order in which they were made.
+
+use super::{Document, Result, Store, Tx, reading, within};
+
+/// One relation.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub struct Link {
+    /// The document it starts from.
+    pub source: String,
+    /// What it leads to; not always a document.
+    pub target: String,
+}
+
+/// A document that a link leads to.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Linked {
+    /// The document the link starts from.
+    pub source: String,
+    /// The document it leads to.
+    #[sqlx(flatten)]
+    pub document: Document,
+}
+
+/// Sixteen sources at once: one statement serves them, and its text stays constant. Unused places hold the empty text,
+/// which is no document's id.
+const BATCH: usize = 16;
+macro_rules! batch {
+    () => {
+        "($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+    };
+}
+const TARGETS: &str =
+    concat!("SELECT source, target FROM links WHERE kind = $1 AND source IN ", batch!(), " ORDER BY seq");
+const DOCUMENTS: &str = concat!(
+    "SELECT l.source, d.seq, d.id, d.project, d.parent, d.body FROM links l \
+     JOIN documents d ON d.id = l.target AND d.kind = $18 WHERE l.kind = $1 AND l.source IN ",
+    batch!(),
+    " ORDER BY l.seq"
+);
+
+impl Store {
+    /// The links of a kind that start from any of `sources`, oldest first for each of them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn links_from(&self, kind: &str, sources: &[&str]) -> Result<Vec<Link>> {
+        let mut found = Vec::new();
+        for chunk in sources.chunks(BATCH) {
+            let links: Vec<Link> = reading!(self, pool => {
+                let mut query = sqlx::query_as(TARGETS).bind(kind);
+                for place in 0..BATCH {
+                    query = query.bind(chunk.get(place).copied().unwrap_or_default());
+                }
+                query.fetch_all(pool).await
+            })?;
+            found.extend(links);
+        }
+        Ok(found)
+    }
+
+    /// The documents of `document_kind` that links of a kind lead to from any of `sources`, oldest link first for each.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_documents(&self, kind: &str, sources: &[&str], document_kind: &str) -> Result<Vec<Linked>> {
+        let mut found = Vec::new();
+        for chunk in sources.chunks(BATCH) {
+            let linked: Vec<Linked> = reading!(self, pool => {
+                let mut query = sqlx::query_as(DOCUMENTS).bind(kind);
+                for place in 0..BATCH {
+                    query = query.bind(chunk.get(place).copied().unwrap_or_default());
+                }
+                query.bind(document_kind).fetch_all(pool).await
+            })?;
+            found.extend(linked);
+        }
+        Ok(found)
+    }
+
+    /// The sources of the links of a kind that lead to `target`, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_from(&self, kind: &str, target: &str) -> Result<Vec<String>> {
+        Ok(reading!(self, pool => sqlx::query_scalar(SOURCES).bind(kind).bind(target).fetch_all(pool).await)?)
+    }
+
+    /// All links of a kind.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn links(&self, kind: &str) -> Result<Vec<Link>> {
+        const ALL: &str = "SELECT source, target FROM links WHERE kind = $1 ORDER BY target";
+        Ok(reading!(self, pool => sqlx::query_as(ALL).bind(kind).fetch_all(pool).await)?)
+    }
+}
+
+const SOURCES: &str = "SELECT source FROM links WHERE kind = $1 AND target = $2 ORDER BY seq";
+
+impl Tx {
+    /// The documents of `document_kind` that links of a kind lead to from `source`, oldest link first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_documents(&mut self, kind: &str, source: &str, document_kind: &str) -> Result<Vec<Document>> {
+        const FROM_ONE: &str = "SELECT d.seq, d.id, d.project, d.parent, d.body FROM links l \
+            JOIN documents d ON d.id = l.target AND d.kind = $3 WHERE l.kind = $1 AND l.source = $2 ORDER BY l.seq";
+        Ok(within!(self, connection => sqlx::query_as(FROM_ONE).bind(kind).bind(source).bind(document_kind)
+            .fetch_all(connection).await)?)
+    }
+
+    /// The sources of the links of a kind that lead to `target`, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_from(&mut self, kind: &str, target: &str) -> Result<Vec<String>> {
+        Ok(within!(self, connection => sqlx::query_scalar(SOURCES).bind(kind).bind(target)
+            .fetch_all(connection).await)?)
+    }
+
+    /// Makes a link; making it again changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn link(&mut self, kind: &str, source: &str, target: &str) -> Result<()> {
+        const LINK: &str = "INSERT INTO links (kind, source, target) VALUES ($1, $2, $3) \
+            ON CONFLICT (source, kind, target) DO NOTHING";
+        within!(self, connection => sqlx::query(LINK).bind(kind).bind(source).bind(target)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Removes a link, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unlink(&mut self, kind: &str, source: &str, target: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2 AND target = $3";
+        within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source).bind(target)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Removes the links of a kind that start from `source`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unlink_kind(&mut self, kind: &str, source: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2";
+        within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Removes every link that starts from `source`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unlink_all(&mut self, source: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE source = $1";
+        within!(self, connection => sqlx::query(UNLINK).bind(source).execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+}

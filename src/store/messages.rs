@@ -1,0 +1,156 @@
+//! Messages: the one kind of object that there are too many of to keep among the documents.
+
+use super::{Result, SeqRange, Store, Tx, reading, within};
+
+/// A stored message.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StoredMessage {
+    /// Its place in the order of creation; within one agent, the order in which it was said.
+    pub seq: i64,
+    /// Its id.
+    pub id: String,
+    /// The project of its agent.
+    pub project: String,
+    /// Its agent.
+    pub agent_id: String,
+    /// `default`, or the conversation it was said in.
+    pub conversation_id: String,
+    /// The run that stored it.
+    pub run_id: Option<String>,
+    /// Its JSON.
+    pub body: String,
+}
+
+/// A message to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMessage<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The project of its agent.
+    pub project: &'a str,
+    /// Its agent.
+    pub agent_id: &'a str,
+    /// `default`, or the conversation it is said in.
+    pub conversation_id: &'a str,
+    /// The run that stores it.
+    pub run_id: Option<&'a str>,
+    /// Its JSON.
+    pub body: &'a str,
+}
+
+/// Which messages to read, and from which end.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageFilter<'a> {
+    /// Whose messages.
+    pub of: MessagesOf<'a>,
+    /// The part of the order of creation in which they lie.
+    pub range: SeqRange,
+    /// The most to read.
+    pub limit: i64,
+}
+
+/// Whose messages to read.
+#[derive(Clone, Copy, Debug)]
+pub enum MessagesOf<'a> {
+    /// An agent's, whatever the conversation.
+    Agent(&'a str),
+    /// An agent's, of one conversation.
+    Conversation(&'a str, &'a str),
+    /// A run's.
+    Run(&'a str),
+}
+
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT seq, id, project, agent_id, conversation_id, run_id, body FROM messages WHERE ",
+            $condition
+        )
+    };
+}
+
+const BY_ID: &str = select!("id = $1");
+
+impl Store {
+    /// The message with this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message(&self, id: &str) -> Result<Option<StoredMessage>> {
+        Ok(reading!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool).await)?)
+    }
+
+    /// The messages that a filter names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
+        const OF_AGENT: &str = select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_AGENT_NEWEST: &str =
+            select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_CONVERSATION: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_CONVERSATION_NEWEST: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_RUN_NEWEST: &str =
+            select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        let (sql, owner, conversation) = match (filter.of, filter.range.newest_first) {
+            (MessagesOf::Agent(agent), false) => (OF_AGENT, agent, ""),
+            (MessagesOf::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
+            (MessagesOf::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
+            (MessagesOf::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
+            (MessagesOf::Run(run), false) => (OF_RUN, run, ""),
+            (MessagesOf::Run(run), true) => (OF_RUN_NEWEST, run, ""),
+        };
+        Ok(reading!(self, pool => sqlx::query_as(sql).bind(owner).bind(conversation)
+            .bind(filter.range.after).bind(filter.range.before).bind(filter.limit)
+            .fetch_all(pool).await)?)
+    }
+}
+
+impl Tx {
+    /// Stores a message as the newest of its agent. Whoever does so holds the lock on the agent's document, so that the
+    /// order of creation is the order of commits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_message(&mut self, message: &NewMessage<'_>) -> Result<()> {
+        const INSERT: &str = "INSERT INTO messages (id, project, agent_id, conversation_id, run_id, body) \
+            VALUES ($1, $2, $3, $4, $5, $6)";
+        within!(self, connection => sqlx::query(INSERT)
+            .bind(message.id).bind(message.project).bind(message.agent_id)
+            .bind(message.conversation_id).bind(message.run_id).bind(message.body)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// The message with this id, as this transaction sees it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message(&mut self, id: &str) -> Result<Option<StoredMessage>> {
+        Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).fetch_optional(connection).await)?)
+    }
+
+    /// Replaces a message's body.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn update_message(&mut self, id: &str, body: &str) -> Result<()> {
+        const UPDATE: &str = "UPDATE messages SET body = $2 WHERE id = $1";
+        within!(self, connection => sqlx::query(UPDATE).bind(id).bind(body).execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Deletes an agent's messages but the one that is named; the empty id names none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_messages_but(&mut self, agent_id: &str, kept: &str) -> Result<()> {
+        const DELETE: &str = "DELETE FROM messages WHERE agent_id = $1 AND id <> $2";
+        within!(self, connection => sqlx::query(DELETE).bind(agent_id).bind(kept)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+}
