@@ -171,10 +171,8 @@ impl ApiError {
     /// A defect: the cause goes to the log, the caller learns only that there was one.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let mut error = Self::new(
-            Code::Internal,
-            "Gatelet failed to answer this request; please report it with the request id.",
-        );
+        let mut error =
+            Self::new(Code::Internal, "Gatelet failed to answer this request; please report it with the request id.");
         error.cause = Some(cause.into());
         error
     }
@@ -281,8 +279,10 @@ pub fn python_repr(value: &Value) -> String {
         }
         Value::Array(items) => format!("[{}]", items.iter().map(python_repr).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let entries: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", python_repr(&json!(key)), python_repr(value))).collect();
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", python_repr(&json!(key)), python_repr(value)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
     }

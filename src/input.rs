@@ -30,7 +30,7 @@ impl Query {
     /// The first value of a parameter.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.0.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a repeated parameter.
@@ -109,9 +109,7 @@ pub async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
             Err(ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes."))
                 .header(header::CONNECTION, HeaderValue::from_static("close")))
         }
-        Err(error) => {
-            Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error))
-        }
+        Err(error) => Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error)),
     }
 }
 

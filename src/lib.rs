@@ -1,0 +1,23 @@
+//! Gatelet: self-hosted client-side access tokens for the Letta agents API.
+//!
+//! A back end that holds an API key issues short-lived client tokens; a browser uses them to talk to its agent directly.
+//! Every request passes one guard (bearer, policy, origin) and is then answered by a stateful mock of the Letta API.
+//!
+//! `ARCHITECTURE.md` maps the modules, says which may use which, and follows a request through them.
+
+pub mod access;
+pub mod api;
+pub mod call;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod credentials;
+pub mod entropy;
+pub mod error;
+pub mod http;
+pub mod input;
+pub mod mock;
+pub mod model;
+pub mod server;
+pub mod service;
+pub mod store;

@@ -1,1 +1,7 @@
-fn main(){}
+//! The `gatelet` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gatelet::cli::main()
+}

@@ -15,9 +15,7 @@ use quick_cache::sync::Cache;
 use super::{denial::Denial, feed::Feed};
 use crate::{
     clock::{self, Millis},
-    credentials::{
-        ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256,
-    },
+    credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
     error::{ApiError, Code},
     store::{Store, StoreError},
 };
@@ -67,7 +65,11 @@ impl Bearers {
     ///
     /// # Errors
     /// 401 when the bearer is missing or not valid; 503 when that cannot be known.
-    pub async fn identify(&self, headers: &HeaderMap, fingerprint: &mut Option<Fingerprint>) -> Result<Bearer, ApiError> {
+    pub async fn identify(
+        &self,
+        headers: &HeaderMap,
+        fingerprint: &mut Option<Fingerprint>,
+    ) -> Result<Bearer, ApiError> {
         let bearer = bearer(headers)?;
         if bearer.starts_with(client_token::PREFIX) {
             let token = self.client_token(bearer, fingerprint).await?;

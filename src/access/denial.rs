@@ -134,10 +134,9 @@ impl From<Denial> for ApiError {
                      token that grants it."
                 ),
             ),
-            Denial::FieldNotGranted { field, hint } => Self::new(
-                Code::FieldNotGranted,
-                format!("A client token may not set {field}; {hint}."),
-            ),
+            Denial::FieldNotGranted { field, hint } => {
+                Self::new(Code::FieldNotGranted, format!("A client token may not set {field}; {hint}."))
+            }
             Denial::SharedBeyondPolicy => Self::new(
                 Code::OperationNotAvailable,
                 "Agents that the token's policy does not cover share this; change it from your server with an API key.",

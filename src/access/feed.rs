@@ -151,7 +151,9 @@ impl Feed {
                 }
                 Err(_) if !blind => {
                     blind = true;
-                    warn!("Reading revocations takes too long; client tokens are refused once this has lasted too long");
+                    warn!(
+                        "Reading revocations takes too long; client tokens are refused once this has lasted too long"
+                    );
                 }
                 _ => {}
             }

@@ -9,7 +9,7 @@ use super::grant::{
 };
 
 /// The most model steps a client token may ask for in one turn; Letta's own default.
-pub const MAX_STEPS: i64 = 50;
+pub(super) const MAX_STEPS: i64 = 50;
 
 macro_rules! fields {
     ($($rule:expr => $($name:ident)+;)*) => { &[$($(Field { name: stringify!($name), rule: $rule },)+)*] };

@@ -4,7 +4,7 @@
 //! existence 404. What a handler gets is the result of this function and nothing else.
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use serde_json::{Map, Value};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     bearer::{Bearer, Bearers},
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
-    ids, inspect,
+    ids,
     inspect::{Inspector, Named},
     json, origin,
     permit::{Caller, Permit},
@@ -120,7 +120,7 @@ impl Guard {
         let query = Query::parse(head.uri.query());
         match bearer {
             Bearer::ApiKey(key) => {
-                let project = self.project(&key, &head.headers)?;
+                let project = project(&key, &head.headers)?;
                 if head.headers.contains_key(header::ORIGIN) && !self.api_keys_from_browsers {
                     return Err(Denial::ApiKeyInBrowser.into());
                 }
@@ -134,7 +134,14 @@ impl Guard {
                     Grant::KeyOnly => return Err(Denial::ApiKeyRequired.into()),
                     Grant::Never | Grant::Public => return Err(Denial::OperationNotAvailable(operation).into()),
                 };
-                let mut request = ClientRequest { guard: self, token: &token, grant, params: &params, query, named: Named::default() };
+                let mut request = ClientRequest {
+                    guard: self,
+                    token: &token,
+                    grant,
+                    params: &params,
+                    query,
+                    named: Named::default(),
+                };
                 request.check_policy()?;
                 origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
                 let sent = request.check_body(&head.headers, body).await?;
@@ -158,27 +165,25 @@ impl Guard {
             ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
         })
     }
+}
 
-    /// The project in which an API key acts: its own, or the one that Letta's project headers name.
-    fn project(&self, key: &VerifiedKey, headers: &HeaderMap) -> Result<Project, ApiError> {
-        const NAMED_BY: [HeaderName; 2] = [HeaderName::from_static("x-project-id"), HeaderName::from_static("x-project")];
-        let named = NAMED_BY.iter().find_map(|name| headers.get(name).map(|value| (name, value)));
-        let named = match named {
-            Some((name, value)) => {
-                let parsed = value.to_str().map_err(|_| "must be text").and_then(str::parse);
-                let invalid = |problem| ApiError::new(Code::InvalidRequest, format!("The header {name} {problem}."));
-                Some(parsed.map_err(invalid)?)
-            }
-            None => None,
-        };
-        match (&key.project, named) {
-            (Some(only), Some(named)) if *only != named => Err(ApiError::new(
-                Code::NotFound,
-                format!("This API key is limited to project {only}; it knows no project {named}."),
-            )),
-            (Some(only), _) => Ok(only.clone()),
-            (None, named) => Ok(named.unwrap_or_default()),
+/// The project in which an API key acts: its own, or the one that the project headers of either SDK generation name.
+fn project(key: &VerifiedKey, headers: &HeaderMap) -> Result<Project, ApiError> {
+    let named = ["x-project-id", "x-project"].into_iter().find_map(|name| Some((name, headers.get(name)?)));
+    let named: Option<Project> = match named {
+        Some((name, value)) => {
+            let parsed = value.to_str().map_err(|_| "must be text").and_then(str::parse);
+            Some(parsed.map_err(|rule| ApiError::new(Code::InvalidRequest, format!("The header {name} {rule}.")))?)
         }
+        None => None,
+    };
+    match (&key.project, named) {
+        (Some(only), Some(named)) if *only != named => Err(ApiError::new(
+            Code::NotFound,
+            format!("This API key is limited to project {only}; it knows no project {named}."),
+        )),
+        (Some(only), _) => Ok(only.clone()),
+        (None, named) => Ok(named.unwrap_or_default()),
     }
 }
 
@@ -318,9 +323,8 @@ impl ClientRequest<'_> {
     ) -> Result<String, ApiError> {
         let id = id.unwrap_or_default();
         let owner = ownership.owner(thing(id)).await?;
-        let covered = owner.filter(|owner| {
-            self.token.grants(owner.as_str()).is_some_and(|held| held.contains(self.grant.access))
-        });
+        let covered = owner
+            .filter(|owner| self.token.grants(owner.as_str()).is_some_and(|held| held.contains(self.grant.access)));
         covered.map(String::from).ok_or_else(|| not_found(class, id))
     }
 
@@ -379,8 +383,8 @@ fn shown(text: &str) -> String {
 fn method_not_allowed(methods: &[Method]) -> ApiError {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     let names = names.join(", ");
-    let error = ApiError::letta(Code::MethodNotAllowed, "Method Not Allowed")
-        .saying(format!("This path takes {names} only."));
+    let error =
+        ApiError::letta(Code::MethodNotAllowed, "Method Not Allowed").saying(format!("This path takes {names} only."));
     match HeaderValue::from_str(&names) {
         Ok(value) => error.header(header::ALLOW, value),
         Err(_) => error,

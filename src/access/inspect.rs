@@ -77,7 +77,12 @@ impl Inspector<'_> {
     }
 
     /// Rebuilds an object from what `fields` grants of it.
-    pub(super) fn object(&mut self, fields: &[Field], at: &str, object: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+    pub(super) fn object(
+        &mut self,
+        fields: &[Field],
+        at: &str,
+        object: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ApiError> {
         let mut granted = Map::new();
         for (name, value) in object {
             let Some(field) = fields.iter().find(|field| field.name == name) else { continue };
@@ -149,7 +154,8 @@ impl Inspector<'_> {
         let kind = match message.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(Value::Null) | None => {
-                let decision = ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(|key| decides(key));
+                let decision =
+                    ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(|key| decides(key));
                 if decision { "approval" } else { "message" }
             }
             Some(_) => return Err(not_granted(&format!("{at}.type"), "leave it out").into()),
@@ -157,7 +163,9 @@ impl Inspector<'_> {
         match kind {
             "message" => {
                 if message.get("role").is_some_and(|role| role != "user") {
-                    return Err(not_granted(&format!("{at}.role"), "only the role 'user' speaks for an end user").into());
+                    return Err(
+                        not_granted(&format!("{at}.role"), "only the role 'user' speaks for an end user").into()
+                    );
                 }
                 Ok(Value::Object(self.object(MESSAGE, at, message)?))
             }
@@ -170,7 +178,9 @@ impl Inspector<'_> {
                 }
                 Ok(Value::Object(granted))
             }
-            _ => Err(not_granted(&format!("{at}.type"), "a deployment opens approvals with client_tokens.allow").into()),
+            _ => {
+                Err(not_granted(&format!("{at}.type"), "a deployment opens approvals with client_tokens.allow").into())
+            }
         }
     }
 
@@ -285,18 +295,36 @@ mod tests {
             ("client_skills", json!({"client_skills": [{"name": "t"}]})),
             ("callback_url", json!({"callback_url": "http://169.254.169.254/"})),
             ("messages[0].role", json!({"messages": [{"role": "system", "content": "x"}]})),
-            ("messages[1].role", json!({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]})),
+            (
+                "messages[1].role",
+                json!({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]}),
+            ),
             ("messages[0].role", json!({"messages": [{"role": "USER", "content": "x"}]})),
             ("messages[0].sender_id", json!({"messages": [{"role": "user", "content": "x", "sender_id": "agent-1"}]})),
             ("messages[0].group_id", json!({"messages": [{"role": "user", "content": "x", "group_id": "group-1"}]})),
             ("messages[0].type", json!({"messages": [{"type": "approval", "approvals": []}]})),
             ("messages[0].type", json!({"messages": [{"approve": true, "approval_request_id": "x"}]})),
             ("messages[0].type", json!({"messages": [{"type": "tool_return", "tool_returns": []}]})),
-            ("messages[0].content[0].source", json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/"}}]}]})),
-            ("messages[0].content[0].source", json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "letta", "file_id": "file-1"}}]}]})),
-            ("messages[0].content[0].source.url", json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": "", "url": "http://10.0.0.1/"}}]}]})),
-            ("messages[0].content[0].type", json!({"messages": [{"role": "user", "content": [{"type": "tool_return"}]}]})),
-            ("input[0].source", json!({"input": [{"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/"}}]})),
+            (
+                "messages[0].content[0].source",
+                json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/"}}]}]}),
+            ),
+            (
+                "messages[0].content[0].source",
+                json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "letta", "file_id": "file-1"}}]}]}),
+            ),
+            (
+                "messages[0].content[0].source.url",
+                json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", "data": "", "url": "http://10.0.0.1/"}}]}]}),
+            ),
+            (
+                "messages[0].content[0].type",
+                json!({"messages": [{"role": "user", "content": [{"type": "tool_return"}]}]}),
+            ),
+            (
+                "input[0].source",
+                json!({"input": [{"type": "image", "source": {"type": "url", "url": "http://10.0.0.1/"}}]}),
+            ),
         ] {
             let error = inspect(&[], body).unwrap_err();
             assert_eq!(error.code().word(), "field_not_granted", "{field}");

@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use crate::{
-    input,
     error::{ApiError, Code},
+    input,
 };
 
 const DUPLICATE: &str = "duplicate key ";

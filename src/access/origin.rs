@@ -26,12 +26,7 @@ pub(super) fn check(
 }
 
 /// A same-origin GET carries no Origin, but unless the page forbids it a Referer.
-fn check_referer(
-    bound_to: &str,
-    method: &Method,
-    headers: &HeaderMap,
-    missing: OriginMissing,
-) -> Result<(), Denial> {
+fn check_referer(bound_to: &str, method: &Method, headers: &HeaderMap, missing: OriginMissing) -> Result<(), Denial> {
     let mut referers = headers.get_all(header::REFERER).iter();
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     match (referers.next(), referers.next()) {
@@ -53,7 +48,8 @@ fn referer_origin(referer: &[u8]) -> &[u8] {
 }
 
 fn mismatch(bound_to: &str, seen: &[u8]) -> Denial {
-    let seen = seen.iter().take(200).map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' });
+    let seen =
+        seen.iter().take(200).map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' });
     Denial::OriginMismatch { bound_to: bound_to.into(), seen: seen.collect() }
 }
 
@@ -67,13 +63,15 @@ mod tests {
     const BOUND: &str = "https://app.example";
 
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect::<Vec<_>>().into_iter().fold(
-            HeaderMap::new(),
-            |mut map, (name, value)| {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
                 map.append(name, value);
                 map
-            },
-        )
+            })
     }
 
     fn outcome(method: &Method, pairs: &[(header::HeaderName, &str)], missing: OriginMissing) -> &'static str {
@@ -95,7 +93,12 @@ mod tests {
             ("another host", Method::POST, vec![(origin.clone(), "https://evil.example")], "mismatch"),
             ("another scheme", Method::POST, vec![(origin.clone(), "http://app.example")], "mismatch"),
             ("a port more", Method::POST, vec![(origin.clone(), "https://app.example:8443")], "mismatch"),
-            ("the default port written out", Method::POST, vec![(origin.clone(), "https://app.example:443")], "mismatch"),
+            (
+                "the default port written out",
+                Method::POST,
+                vec![(origin.clone(), "https://app.example:443")],
+                "mismatch",
+            ),
             ("another case", Method::POST, vec![(origin.clone(), "https://App.example")], "mismatch"),
             ("a trailing dot", Method::POST, vec![(origin.clone(), "https://app.example.")], "mismatch"),
             ("a trailing slash", Method::POST, vec![(origin.clone(), "https://app.example/")], "mismatch"),
@@ -103,16 +106,36 @@ mod tests {
             ("an opaque origin", Method::POST, vec![(origin.clone(), "null")], "mismatch"),
             ("an empty origin", Method::POST, vec![(origin.clone(), "")], "mismatch"),
             ("two origins, one right", Method::GET, vec![(origin.clone(), BOUND), (origin.clone(), BOUND)], "mismatch"),
-            ("a list of origins", Method::GET, vec![(origin.clone(), "https://app.example https://app.example")], "mismatch"),
+            (
+                "a list of origins",
+                Method::GET,
+                vec![(origin.clone(), "https://app.example https://app.example")],
+                "mismatch",
+            ),
             ("nothing", Method::GET, vec![], "missing"),
             ("a same-origin read", Method::GET, vec![(referer.clone(), "https://app.example/chat?x=1")], "passes"),
             ("its bare origin as referer", Method::HEAD, vec![(referer.clone(), BOUND)], "passes"),
             ("a foreign referer", Method::GET, vec![(referer.clone(), "https://evil.example/")], "mismatch"),
-            ("a referer that only begins alike", Method::GET, vec![(referer.clone(), "https://app.example.evil.example/")], "mismatch"),
+            (
+                "a referer that only begins alike",
+                Method::GET,
+                vec![(referer.clone(), "https://app.example.evil.example/")],
+                "mismatch",
+            ),
             ("a referer with a port", Method::GET, vec![(referer.clone(), "https://app.example:1/")], "mismatch"),
             ("a referer on a write", Method::POST, vec![(referer.clone(), "https://app.example/")], "missing"),
-            ("two referers", Method::GET, vec![(referer.clone(), "https://app.example/"), (referer.clone(), "https://app.example/")], "mismatch"),
-            ("a referer beside a wrong origin", Method::GET, vec![(origin.clone(), "null"), (referer.clone(), "https://app.example/")], "mismatch"),
+            (
+                "two referers",
+                Method::GET,
+                vec![(referer.clone(), "https://app.example/"), (referer.clone(), "https://app.example/")],
+                "mismatch",
+            ),
+            (
+                "a referer beside a wrong origin",
+                Method::GET,
+                vec![(origin.clone(), "null"), (referer.clone(), "https://app.example/")],
+                "mismatch",
+            ),
         ] {
             assert_eq!(outcome(&method, &pairs, deny), expected, "{why}");
         }

@@ -36,9 +36,5 @@ pub trait Ownership: Sync {
     fn owner(&self, thing: Owned<'_>) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
 
     /// Every agent that shares a thing of `agent`'s, itself included.
-    fn sharers(
-        &self,
-        agent: &str,
-        thing: Shared<'_>,
-    ) -> impl Future<Output = Result<Vec<AgentId>, ApiError>> + Send;
+    fn sharers(&self, agent: &str, thing: Shared<'_>) -> impl Future<Output = Result<Vec<AgentId>, ApiError>> + Send;
 }

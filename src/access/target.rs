@@ -207,8 +207,9 @@ mod tests {
     fn every_template_leads_to_its_own_operation_with_and_without_the_last_slash() {
         for expected in Operation::ALL {
             let row = expected.row();
-            let path: String =
-                template_segments(row.template).map(|s| format!("/{}", parameter_name(s).map_or(s, |_| "x-1"))).collect();
+            let path: String = template_segments(row.template)
+                .map(|s| format!("/{}", parameter_name(s).map_or(s, |_| "x-1")))
+                .collect();
             assert_eq!(operation(&row.method, &path), Some(*expected));
             assert_eq!(operation(&row.method, &format!("{path}/")), Some(*expected));
         }
@@ -226,11 +227,31 @@ mod tests {
     #[test]
     fn a_path_that_is_not_canonical_is_refused() {
         for path in [
-            "//v1/agents", "/v1//agents", "/v1/agents//", "//", "/v1/./agents", "/v1/agents/../blocks", "/v1/agents/..",
-            "/v1/%61gents", "/v1/agents/a%2Fmessages", "/v1/agents/a%2fmessages", "/v1/agents/a%5Cb", "/v1/agents/a\\b",
-            "/v1/agents;x=1", "/v1/agents/a%3Bb", "/v1/agents/%00", "/v1/agents/a%252Fb", "/v1/agents/%2E%2E",
-            "/v1/agents/a%", "/v1/agents/a%4", "/v1/agents/a%GG", "/v1/agents/%FF", "/v1/agents/a%3d", "/v1/agents/a|b",
-            "/v1/agents/%0A", "/v1/agents/a%2Db",
+            "//v1/agents",
+            "/v1//agents",
+            "/v1/agents//",
+            "//",
+            "/v1/./agents",
+            "/v1/agents/../blocks",
+            "/v1/agents/..",
+            "/v1/%61gents",
+            "/v1/agents/a%2Fmessages",
+            "/v1/agents/a%2fmessages",
+            "/v1/agents/a%5Cb",
+            "/v1/agents/a\\b",
+            "/v1/agents;x=1",
+            "/v1/agents/a%3Bb",
+            "/v1/agents/%00",
+            "/v1/agents/a%252Fb",
+            "/v1/agents/%2E%2E",
+            "/v1/agents/a%",
+            "/v1/agents/a%4",
+            "/v1/agents/a%GG",
+            "/v1/agents/%FF",
+            "/v1/agents/a%3d",
+            "/v1/agents/a|b",
+            "/v1/agents/%0A",
+            "/v1/agents/a%2Db",
         ] {
             if let Ok(uri) = path.parse::<Uri>() {
                 assert!(segments(&uri).is_err(), "{path} was accepted");

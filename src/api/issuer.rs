@@ -88,7 +88,11 @@ impl Issuer {
     ///
     /// # Errors
     /// 400 when the expiry breaks its rule or the token would be too long; 503 when the database fails.
-    pub async fn issue(&self, request: TokenRequest, minter: &Minter<'_>) -> Result<(ClientTokenRow, String), ApiError> {
+    pub async fn issue(
+        &self,
+        request: TokenRequest,
+        minter: &Minter<'_>,
+    ) -> Result<(ClientTokenRow, String), ApiError> {
         let issued_at = clock::now_millis();
         let expires_at = match request.expires_at {
             Some(expires_at) if expires_at <= issued_at => return Err(invalid("expires_at", "must be in the future")),
@@ -224,12 +228,15 @@ mod tests {
             ("policy[0].id", entry(json!({"type": "agent", "id": "a".repeat(129), "access": ["read_agent"]}))),
             ("policy[0].access", entry(json!({"type": "agent", "id": "agent-1"}))),
             ("policy[0].access", entry(json!({"type": "agent", "id": "agent-1", "access": []}))),
-            ("policy[0].access[1]", entry(json!({"type": "agent", "id": "agent-1", "access": ["read_agent", "admin"]}))),
+            (
+                "policy[0].access[1]",
+                entry(json!({"type": "agent", "id": "agent-1", "access": ["read_agent", "admin"]})),
+            ),
             ("hostname", json!({"policy": policy})),
             ("hostname", json!({"policy": policy, "hostname": 7})),
             ("hostname", json!({"policy": policy, "hostname": "https://app.example/"})),
             ("expires_at", json!({"policy": policy, "hostname": "https://app.example", "expires_at": "soon"})),
-            ("expires_at", json!({"policy": policy, "hostname": "https://app.example", "expires_at": 1}))
+            ("expires_at", json!({"policy": policy, "hostname": "https://app.example", "expires_at": 1})),
         ] {
             let error = TokenRequest::parse(&body).unwrap_err();
             assert_eq!(error.code(), Code::InvalidRequest);

@@ -13,6 +13,7 @@ pub struct Settings {
     /// `sqlite://FILE` or `postgres://...`; none: `sqlite://gatelet.db`.
     pub database_url: Option<String>,
     /// Keep everything in memory and nothing on disk.
+    #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub ephemeral: bool,
     /// What to do with a client token's request that carries neither Origin nor a usable Referer.
     pub origin_missing: OriginMissing,
@@ -115,6 +116,7 @@ pub enum ClientTokenAllowance {
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeys {
     /// Accept API keys from browsers. A server key in a browser is a leak.
+    #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub allow_browsers: bool,
 }
 
@@ -145,6 +147,7 @@ pub struct Limits {
 #[serde(deny_unknown_fields, default)]
 pub struct MockSettings {
     /// Whether the default responder sends a reasoning message before its answer.
+    #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub reasoning: bool,
 }
 
@@ -197,7 +200,7 @@ impl Default for StoreSettings {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 8 * 1024 * 1024, header_timeout: Duration::from_secs(10) }
+        Self { body_bytes: 8 * 1024 * 1024, header_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -219,6 +222,7 @@ mod duration {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("{error} (write it as 10s, 5m, 24h)")))
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("{error} (write it as 10s, 5m, 24h)")))
     }
 }

@@ -141,7 +141,8 @@ pub(super) fn sign(claims: &Claims, key: &SigningKey) -> Result<String, jsonwebt
 /// to check, on every use.
 pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<ClientToken, InvalidToken> {
     let jws = token.strip_prefix(PREFIX).ok_or(InvalidToken::Malformed)?;
-    let claims = jsonwebtoken::decode::<Claims>(jws, key.public(), &VALIDATION).map_err(|_| InvalidToken::Forged)?.claims;
+    let claims =
+        jsonwebtoken::decode::<Claims>(jws, key.public(), &VALIDATION).map_err(|_| InvalidToken::Forged)?.claims;
     if claims.iss != issuer {
         return Err(InvalidToken::Forged);
     }
@@ -196,7 +197,10 @@ mod tests {
 
     fn row(kid: &str) -> ClientTokenRow {
         let mut policy = Policy::default();
-        policy.add(PolicyEntry { id: "agent-1".parse().unwrap(), access: vec![Access::ReadMessages, Access::WriteAgent] });
+        policy.add(PolicyEntry {
+            id: "agent-1".parse().unwrap(),
+            access: vec![Access::ReadMessages, Access::WriteAgent],
+        });
         ClientTokenRow {
             id: entropy::time_ordered_id(),
             kid: kid.into(),
@@ -243,7 +247,8 @@ mod tests {
         let key = key();
         let token = sign(&Claims::of(&row(key.kid()), ISSUER), &key).unwrap();
         let known = |altered: &str| {
-            altered[PREFIX.len()..].split('.').next() == Some(key.header_segment()) && verify(altered, &key, ISSUER).is_ok()
+            altered[PREFIX.len()..].split('.').next() == Some(key.header_segment())
+                && verify(altered, &key, ISSUER).is_ok()
         };
         assert!(known(&token));
         for index in PREFIX.len()..token.len() {

@@ -6,11 +6,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 
-use super::{
-    MasterKey,
-    client_token::TOKEN_TYPE,
-    master_key::WrongMasterKey,
-};
+use super::{MasterKey, client_token::TOKEN_TYPE, master_key::WrongMasterKey};
 use crate::{
     clock::{self, Millis},
     entropy,

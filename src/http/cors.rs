@@ -34,7 +34,7 @@ pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response
 
 /// Lets the page that asked read the answer, whatever it says.
 pub(super) fn expose(request: &HeaderMap, answer: &mut HeaderMap) {
-    answer.append(header::VARY, VARY);
+    answer.entry(header::VARY).or_insert(VARY);
     if let Some(origin) = sole(request, &header::ORIGIN) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);

@@ -1,9 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{
-    panic::AssertUnwindSafe,
-    time::Instant,
-};
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use axum::{
     body::Body,
@@ -195,7 +192,7 @@ fn log(head: &Parts, trail: &Trail, code: Option<Code>, status: StatusCode, requ
         status = status.as_u16(),
         code = code.map(Code::word),
         token,
-        duration_ms = started.elapsed().as_secs_f64() * 1000.0,
+        duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "{operation} -> {}", status.as_u16()
     );
 }

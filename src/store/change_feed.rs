@@ -96,7 +96,9 @@ impl Store {
         let rows: Vec<(i64, String, String, Option<Millis>)> = reading!(self, pool =>
             sqlx::query_as(AFTER).bind(seen).bind(now).bind(limit).fetch_all(pool).await)?;
         rows.into_iter()
-            .map(|(seq, kind, subject, expires_at)| Ok(Change { seq, kind: ChangeKind::parse(&kind)?, subject, expires_at }))
+            .map(|(seq, kind, subject, expires_at)| {
+                Ok(Change { seq, kind: ChangeKind::parse(&kind)?, subject, expires_at })
+            })
             .collect()
     }
 

@@ -32,49 +32,62 @@ pub struct NewDocument<'a> {
     pub body: &'a str,
 }
 
-/// Which documents of a kind to read, and from which end.
+/// Which documents of a kind to read, and from which end. Unless told otherwise: all of them, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentFilter<'a> {
-    /// What they are.
-    pub kind: &'a str,
-    /// What they belong to.
-    pub within: Within<'a>,
-    /// The part of the order of creation in which they lie.
-    pub range: SeqRange,
-    /// The most to read.
-    pub limit: i64,
+    kind: &'a str,
+    within: Within<'a>,
+    after: i64,
+    before: i64,
+    newest_first: bool,
+    limit: i64,
 }
 
-/// What documents belong to.
 #[derive(Clone, Copy, Debug)]
-pub enum Within<'a> {
-    /// A project.
+enum Within<'a> {
     Project(&'a str),
-    /// Another document.
     Parent(&'a str),
 }
 
-/// A part of an order of creation, without its bounds, and the end at which to begin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SeqRange {
-    /// Newer than this.
-    pub after: i64,
-    /// Older than this.
-    pub before: i64,
-    /// Whether to begin with the newest.
-    pub newest_first: bool,
-}
-
-impl SeqRange {
-    /// Everything, oldest first.
-    pub const OLDEST_FIRST: Self = Self { after: 0, before: i64::MAX, newest_first: false };
-    /// Everything, newest first.
-    pub const NEWEST_FIRST: Self = Self { newest_first: true, ..Self::OLDEST_FIRST };
-
-    /// What lies beyond `seq`, seen in the direction of reading.
+impl<'a> DocumentFilter<'a> {
+    /// The documents of a kind in a project.
     #[must_use]
-    pub fn beyond(self, seq: i64) -> Self {
-        if self.newest_first { Self { before: seq, ..self } } else { Self { after: seq, ..self } }
+    pub fn of_project(kind: &'a str, project: &'a str) -> Self {
+        Self::new(kind, Within::Project(project))
+    }
+
+    /// The documents of a kind that belong to another document.
+    #[must_use]
+    pub fn of_parent(kind: &'a str, parent: &'a str) -> Self {
+        Self::new(kind, Within::Parent(parent))
+    }
+
+    fn new(kind: &'a str, within: Within<'a>) -> Self {
+        Self { kind, within, after: 0, before: i64::MAX, newest_first: false, limit: i64::MAX }
+    }
+
+    /// Only what was created after the document at this place.
+    #[must_use]
+    pub fn after(self, seq: i64) -> Self {
+        Self { after: seq, ..self }
+    }
+
+    /// Only what was created before the document at this place.
+    #[must_use]
+    pub fn before(self, seq: i64) -> Self {
+        Self { before: seq, ..self }
+    }
+
+    /// Whether to begin with the newest.
+    #[must_use]
+    pub fn newest_first(self, newest_first: bool) -> Self {
+        Self { newest_first, ..self }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(self, limit: i64) -> Self {
+        Self { limit, ..self }
     }
 }
 
@@ -116,14 +129,14 @@ impl Store {
             WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5";
         const OF_PARENT_NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents \
             WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5";
-        let (sql, owner) = match (filter.within, filter.range.newest_first) {
+        let (sql, owner) = match (filter.within, filter.newest_first) {
             (Within::Project(project), false) => (OF_PROJECT, project),
             (Within::Project(project), true) => (OF_PROJECT_NEWEST, project),
             (Within::Parent(parent), false) => (OF_PARENT, parent),
             (Within::Parent(parent), true) => (OF_PARENT_NEWEST, parent),
         };
         Ok(reading!(self, pool => sqlx::query_as(sql).bind(filter.kind).bind(owner)
-            .bind(filter.range.after).bind(filter.range.before).bind(filter.limit)
+            .bind(filter.after).bind(filter.before).bind(filter.limit)
             .fetch_all(pool).await)?)
     }
 

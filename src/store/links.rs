@@ -2,23 +2,11 @@
 
 use super::{Document, Result, Store, Tx, reading, within};
 
-/// One relation.
-#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
-pub struct Link {
-    /// The document it starts from.
-    pub source: String,
-    /// What it leads to; not always a document.
-    pub target: String,
-}
-
-/// A document that a link leads to.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Linked {
-    /// The document the link starts from.
-    pub source: String,
-    /// The document it leads to.
+#[derive(sqlx::FromRow)]
+struct Linked {
+    source: String,
     #[sqlx(flatten)]
-    pub document: Document,
+    document: Document,
 }
 
 /// Sixteen sources at once: one statement serves them, and its text stays constant. Unused places hold the empty text,
@@ -39,14 +27,14 @@ const DOCUMENTS: &str = concat!(
 );
 
 impl Store {
-    /// The links of a kind that start from any of `sources`, oldest first for each of them.
+    /// The links of a kind that start from any of `sources`, as pairs of source and target, oldest first for each source.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn links_from(&self, kind: &str, sources: &[&str]) -> Result<Vec<Link>> {
+    pub async fn links_from(&self, kind: &str, sources: &[&str]) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for chunk in sources.chunks(BATCH) {
-            let links: Vec<Link> = reading!(self, pool => {
+            let links: Vec<(String, String)> = reading!(self, pool => {
                 let mut query = sqlx::query_as(TARGETS).bind(kind);
                 for place in 0..BATCH {
                     query = query.bind(chunk.get(place).copied().unwrap_or_default());
@@ -58,11 +46,17 @@ impl Store {
         Ok(found)
     }
 
-    /// The documents of `document_kind` that links of a kind lead to from any of `sources`, oldest link first for each.
+    /// The documents of `document_kind` that links of a kind lead to from any of `sources`, each with its source, oldest
+    /// link first for each source.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn linked_documents(&self, kind: &str, sources: &[&str], document_kind: &str) -> Result<Vec<Linked>> {
+    pub async fn linked_documents(
+        &self,
+        kind: &str,
+        sources: &[&str],
+        document_kind: &str,
+    ) -> Result<Vec<(String, Document)>> {
         let mut found = Vec::new();
         for chunk in sources.chunks(BATCH) {
             let linked: Vec<Linked> = reading!(self, pool => {
@@ -72,7 +66,7 @@ impl Store {
                 }
                 query.bind(document_kind).fetch_all(pool).await
             })?;
-            found.extend(linked);
+            found.extend(linked.into_iter().map(|row| (row.source, row.document)));
         }
         Ok(found)
     }
@@ -85,11 +79,11 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_scalar(SOURCES).bind(kind).bind(target).fetch_all(pool).await)?)
     }
 
-    /// All links of a kind.
+    /// All links of a kind, as pairs of source and target.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn links(&self, kind: &str) -> Result<Vec<Link>> {
+    pub async fn links(&self, kind: &str) -> Result<Vec<(String, String)>> {
         const ALL: &str = "SELECT source, target FROM links WHERE kind = $1 ORDER BY target";
         Ok(reading!(self, pool => sqlx::query_as(ALL).bind(kind).fetch_all(pool).await)?)
     }

@@ -1,6 +1,6 @@
 //! Messages: the one kind of object that there are too many of to keep among the documents.
 
-use super::{Result, SeqRange, Store, Tx, reading, within};
+use super::{Result, Store, Tx, reading, within};
 
 /// A stored message.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -38,34 +38,74 @@ pub struct NewMessage<'a> {
     pub body: &'a str,
 }
 
-/// Which messages to read, and from which end.
+/// Which messages to read, and from which end. Unless told otherwise: all of them, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageFilter<'a> {
-    /// Whose messages.
-    pub of: MessagesOf<'a>,
-    /// The part of the order of creation in which they lie.
-    pub range: SeqRange,
-    /// The most to read.
-    pub limit: i64,
+    of: Of<'a>,
+    after: i64,
+    before: i64,
+    newest_first: bool,
+    limit: i64,
 }
 
-/// Whose messages to read.
 #[derive(Clone, Copy, Debug)]
-pub enum MessagesOf<'a> {
-    /// An agent's, whatever the conversation.
+enum Of<'a> {
     Agent(&'a str),
-    /// An agent's, of one conversation.
     Conversation(&'a str, &'a str),
-    /// A run's.
     Run(&'a str),
+}
+
+impl<'a> MessageFilter<'a> {
+    /// An agent's messages, whatever the conversation.
+    #[must_use]
+    pub fn of_agent(agent_id: &'a str) -> Self {
+        Self::new(Of::Agent(agent_id))
+    }
+
+    /// An agent's messages of one conversation.
+    #[must_use]
+    pub fn of_conversation(agent_id: &'a str, conversation_id: &'a str) -> Self {
+        Self::new(Of::Conversation(agent_id, conversation_id))
+    }
+
+    /// A run's messages.
+    #[must_use]
+    pub fn of_run(run_id: &'a str) -> Self {
+        Self::new(Of::Run(run_id))
+    }
+
+    fn new(of: Of<'a>) -> Self {
+        Self { of, after: 0, before: i64::MAX, newest_first: false, limit: i64::MAX }
+    }
+
+    /// Only what was said after the message at this place.
+    #[must_use]
+    pub fn after(self, seq: i64) -> Self {
+        Self { after: seq, ..self }
+    }
+
+    /// Only what was said before the message at this place.
+    #[must_use]
+    pub fn before(self, seq: i64) -> Self {
+        Self { before: seq, ..self }
+    }
+
+    /// Whether to begin with the newest.
+    #[must_use]
+    pub fn newest_first(self, newest_first: bool) -> Self {
+        Self { newest_first, ..self }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(self, limit: i64) -> Self {
+        Self { limit, ..self }
+    }
 }
 
 macro_rules! select {
     ($condition:literal) => {
-        concat!(
-            "SELECT seq, id, project, agent_id, conversation_id, run_id, body FROM messages WHERE ",
-            $condition
-        )
+        concat!("SELECT seq, id, project, agent_id, conversation_id, run_id, body FROM messages WHERE ", $condition)
     };
 }
 
@@ -95,16 +135,16 @@ impl Store {
         const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
         const OF_RUN_NEWEST: &str =
             select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        let (sql, owner, conversation) = match (filter.of, filter.range.newest_first) {
-            (MessagesOf::Agent(agent), false) => (OF_AGENT, agent, ""),
-            (MessagesOf::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
-            (MessagesOf::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
-            (MessagesOf::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
-            (MessagesOf::Run(run), false) => (OF_RUN, run, ""),
-            (MessagesOf::Run(run), true) => (OF_RUN_NEWEST, run, ""),
+        let (sql, owner, conversation) = match (filter.of, filter.newest_first) {
+            (Of::Agent(agent), false) => (OF_AGENT, agent, ""),
+            (Of::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
+            (Of::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
+            (Of::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
+            (Of::Run(run), false) => (OF_RUN, run, ""),
+            (Of::Run(run), true) => (OF_RUN_NEWEST, run, ""),
         };
         Ok(reading!(self, pool => sqlx::query_as(sql).bind(owner).bind(conversation)
-            .bind(filter.range.after).bind(filter.range.before).bind(filter.limit)
+            .bind(filter.after).bind(filter.before).bind(filter.limit)
             .fetch_all(pool).await)?)
     }
 }

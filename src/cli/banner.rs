@@ -1,0 +1,92 @@
+//! What `serve` prints when it is up: for people something to copy and paste, for scripts one line of JSON.
+
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde_json::json;
+
+use super::Failure;
+use crate::{config::LogFormat, credentials::PlainApiKey, store::Store};
+
+/// Prints the banner to stdout. The key is shown only when it was just made.
+pub(super) fn print(
+    format: LogFormat,
+    address: SocketAddr,
+    store: &Store,
+    new_key: Option<&PlainApiKey>,
+    has_keys: bool,
+) -> Result<(), Failure> {
+    let url = url(address);
+    let mut stdout = std::io::stdout().lock();
+    match format {
+        LogFormat::Json => {
+            let mut line = json!({"event": "listening", "url": url, "mode": "mock", "store": store.to_string()});
+            if let Some(key) = new_key {
+                line["api_key"] = key.reveal().into();
+            }
+            writeln!(stdout, "{line}")?;
+        }
+        LogFormat::Pretty => {
+            writeln!(stdout, "Gatelet {} is listening\n", env!("CARGO_PKG_VERSION"))?;
+            writeln!(stdout, "  url      {url}\n  mode     mock\n  store    {store}")?;
+            match new_key {
+                Some(key) => writeln!(stdout, "  API key  {}   (shown this once)", key.reveal())?,
+                None if has_keys => {}
+                None => writeln!(stdout, "  API key  none yet: gatelet keys create --name NAME")?,
+            }
+            writeln!(stdout, "{}", snippets(&url, new_key.map(PlainApiKey::reveal)))?;
+        }
+    }
+    stdout.flush()?;
+    Ok(())
+}
+
+/// The address as this machine can reach it.
+pub(super) fn url(address: SocketAddr) -> String {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(reachable, address.port()))
+}
+
+fn snippets(url: &str, new_key: Option<&str>) -> String {
+    let environment = match new_key {
+        Some(key) => format!("export LETTA_BASE_URL={url} LETTA_API_KEY={key}\n"),
+        None => String::new(),
+    };
+    let (base_url, api_key) = match new_key {
+        Some(key) => (format!("\"{url}\""), format!("\"{key}\"")),
+        None => ("process.env.LETTA_BASE_URL".into(), "process.env.LETTA_API_KEY".into()),
+    };
+    format!(
+        r#"
+Try it with curl:
+
+{environment}AGENT=$(curl -s "$LETTA_BASE_URL/v1/agents/" -H "Authorization: Bearer $LETTA_API_KEY" \
+  -H 'Content-Type: application/json' -d '{{"name":"demo","model":"openai/gpt-4o-mini"}}' \
+  | grep -oE 'agent-[0-9a-f]{{8}}-[0-9a-f-]{{27}}' | head -n 1)
+TOKEN=$(curl -s "$LETTA_BASE_URL/v1/client-side-access-tokens" -H "Authorization: Bearer $LETTA_API_KEY" \
+  -H 'Content-Type: application/json' -d '{{"hostname":"http://localhost:3000","policy":[{{"type":"agent",
+  "id":"'"$AGENT"'","access":["read_messages","write_messages"]}}]}}' | grep -oE 'ck-let-[A-Za-z0-9_.-]+')
+curl -s "$LETTA_BASE_URL/v1/agents/$AGENT/messages" -H "Authorization: Bearer $TOKEN" \
+  -H 'Origin: http://localhost:3000' -H 'Content-Type: application/json' -d '{{"input":"Hello"}}'
+
+Try it in TypeScript (npm install @letta-ai/letta-client):
+
+import Letta from "@letta-ai/letta-client";
+const server = new Letta({{ baseURL: {base_url}, apiKey: {api_key} }});
+const agent = await server.agents.create({{ name: "demo", model: "openai/gpt-4o-mini" }});
+const {{ token }} = await server.accessTokens.create({{
+  hostname: "http://localhost:3000",
+  policy: [{{ type: "agent", id: agent.id, access: ["read_messages", "write_messages"] }}],
+}});
+// In the page on http://localhost:3000; outside of a browser the header has to be set by hand.
+const page = new Letta({{ baseURL: {base_url}, apiKey: token, defaultHeaders: {{ Origin: "http://localhost:3000" }} }});
+console.log(await page.agents.messages.create(agent.id, {{ input: "Hello" }}));
+"#
+    )
+}

@@ -1,0 +1,30 @@
+//! `gatelet config`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Common, Failure, Output};
+
+const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Read the settings as `serve` would and say what is wrong with them
+    Check,
+    /// Print a file with every setting, its default and what it does
+    Example,
+}
+
+pub(super) fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Check => {
+            let (_, warnings) = common.settings(&[])?;
+            let mut lines = vec!["the configuration is valid".to_owned()];
+            lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+            output.print(&lines.join("\n"), || json!({"valid": true, "warnings": warnings}))
+        }
+        Command::Example => output.print(EXAMPLE.trim_end(), || json!({"example": EXAMPLE})),
+    }
+}

@@ -1,0 +1,103 @@
+//! `gatelet keys`.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Common, Failure, Output, expiry, table};
+use crate::{
+    clock::{self, Millis},
+    model::Project,
+    service,
+    store::ApiKeyRow,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create an API key and print it: the only time it is shown
+    Create {
+        /// What the key is for
+        #[arg(long)]
+        name: String,
+        /// Limit the key to one project
+        #[arg(long)]
+        project: Option<Project>,
+        /// Let the key expire, such as after 90d
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        expires_in: Option<Duration>,
+    },
+    /// List API keys
+    List,
+    /// Revoke an API key, and every token it minted
+    Revoke {
+        /// The key's id, as `list` shows it
+        id: String,
+    },
+}
+
+pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+    let (_, store) = common.store().await?;
+    match command {
+        Command::Create { name, project, expires_in } => {
+            let expires_at = expiry(expires_in)?;
+            let project = project.as_ref().map(Project::as_str);
+            let (id, key) = service::create_api_key(&store, &name, project, expires_at).await?;
+            output.print(key.reveal(), || {
+                json!({"id": id, "name": name, "project": project, "api_key": key.reveal(),
+                       "expires_at": expires_at.map(clock::format_millis)})
+            })
+        }
+        Command::List => {
+            let keys = store.api_keys().await?;
+            let now = clock::now_millis();
+            let rows: Vec<Vec<String>> = keys
+                .iter()
+                .map(|key| {
+                    let instant = |at: Option<Millis>| at.map_or("-".into(), clock::format_millis);
+                    vec![
+                        key.id.clone(),
+                        key.name.clone(),
+                        key.project.clone().unwrap_or("any".into()),
+                        status(key, now).into(),
+                        clock::format_millis(key.created_at),
+                        instant(key.expires_at),
+                        instant(key.last_used_at),
+                    ]
+                })
+                .collect();
+            let text = table(&["ID", "NAME", "PROJECT", "STATUS", "CREATED", "EXPIRES", "LAST USED"], &rows);
+            output.print(&text, || keys.iter().map(|key| to_json(key, now)).collect())
+        }
+        Command::Revoke { id } => {
+            if store.revoke_api_key(&id, clock::now_millis()).await? {
+                output.print(&format!("{id} is revoked"), || json!({"id": id, "status": "revoked"}))
+            } else {
+                Err(format!("there is no API key {id}; `gatelet keys list` shows them").into())
+            }
+        }
+    }
+}
+
+fn status(key: &ApiKeyRow, now: Millis) -> &'static str {
+    if key.revoked_at.is_some() {
+        "revoked"
+    } else if key.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        "expired"
+    } else {
+        "active"
+    }
+}
+
+fn to_json(key: &ApiKeyRow, now: Millis) -> Value {
+    json!({
+        "id": key.id,
+        "name": key.name,
+        "project": key.project,
+        "status": status(key, now),
+        "created_at": clock::format_millis(key.created_at),
+        "expires_at": key.expires_at.map(clock::format_millis),
+        "last_used_at": key.last_used_at.map(clock::format_millis),
+        "revoked_at": key.revoked_at.map(clock::format_millis),
+    })
+}

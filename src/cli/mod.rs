@@ -1,0 +1,183 @@
+//! The command line. Results go to stdout, errors to stderr as one sentence.
+
+mod banner;
+mod config;
+mod health;
+mod keys;
+mod logging;
+mod operations;
+mod serve;
+mod signing_keys;
+mod tokens;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use figment::value::Value;
+
+use crate::{
+    config::{ConfigError, Layers, Settings, load},
+    credentials::MasterKey,
+    service,
+    store::Store,
+};
+
+/// Self-hosted client-side access tokens for the Letta agents API.
+#[derive(Debug, Parser)]
+#[command(name = "gatelet", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+struct Common {
+    /// A TOML file with settings [env: GATELET_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// sqlite://FILE or postgres://... [env: GATELET_DATABASE_URL] [default: sqlite://gatelet.db]
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Arguments),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Create, list, revoke and inspect client tokens
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// List and rotate the keys that sign client tokens
+    #[command(subcommand)]
+    SigningKeys(signing_keys::Command),
+    /// Print a new master key
+    Keygen,
+    /// Bring the database schema up to date
+    Migrate,
+    /// Print the permission table: every operation and what it asks of a client token
+    Operations(operations::Arguments),
+    /// Check a configuration file, or print an example of one
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Exit 0 when a running server is ready
+    Health(health::Arguments),
+}
+
+/// A failure, in one sentence.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where results go.
+struct Output {
+    json: bool,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Failure) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "gatelet: {}", error.to_string().replace('\n', " "));
+    ExitCode::FAILURE
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let output = Output { json: cli.common.json };
+    match cli.command {
+        Command::Serve(arguments) => serve::run(&cli.common, arguments).await,
+        Command::Keys(command) => keys::run(&cli.common, command, &output).await,
+        Command::Tokens(command) => tokens::run(&cli.common, command, &output).await,
+        Command::SigningKeys(command) => signing_keys::run(&cli.common, command, &output).await,
+        Command::Keygen => {
+            let key = MasterKey::generate().reveal();
+            output.print(&key, || serde_json::json!({"master_key": *key}))
+        }
+        Command::Migrate => {
+            let (settings, _) = cli.common.settings(&[])?;
+            let store = service::open_store(&settings).await?;
+            store.migrate().await?;
+            output.print(&format!("{store} is up to date"), || serde_json::json!({"store": store.to_string()}))
+        }
+        Command::Operations(arguments) => operations::run(&arguments, &output),
+        Command::Config(command) => config::run(&cli.common, command, &output),
+        Command::Health(arguments) => health::run(&cli.common, arguments, &output).await,
+    }
+}
+
+impl Common {
+    /// Settings from all layers, and warnings.
+    fn settings(&self, flags: &[(&'static str, Value)]) -> Result<(Settings, Vec<String>), ConfigError> {
+        let mut flags = flags.to_vec();
+        if let Some(url) = &self.database_url {
+            flags.push(("database_url", url.clone().into()));
+        }
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        load(&Layers { file: self.config.clone(), environment, flags })
+    }
+
+    /// The store for a command that works on it beside a running server: it must be there and up to date.
+    async fn store(&self) -> Result<(Settings, Store), Failure> {
+        let (settings, _) = self.settings(&[])?;
+        if settings.ephemeral {
+            return Err("an ephemeral store lives in its server alone; use the server's API".into());
+        }
+        let store = service::open_store(&settings).await?;
+        store.migrate().await?;
+        Ok((settings, store))
+    }
+}
+
+impl Output {
+    /// Prints a result: text for people and pipes, or one line of JSON.
+    fn print(&self, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<ExitCode, Failure> {
+        let mut stdout = std::io::stdout().lock();
+        if self.json { writeln!(stdout, "{}", json())? } else { writeln!(stdout, "{text}")? }
+        stdout.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// An instant from now, as `--expires-in` gives it.
+fn expiry(expires_in: Option<std::time::Duration>) -> Result<Option<crate::clock::Millis>, Failure> {
+    let Some(expires_in) = expires_in else { return Ok(None) };
+    let millis = crate::clock::Millis::try_from(expires_in.as_millis()).ok().filter(|millis| *millis > 0);
+    let instant = millis.and_then(|millis| crate::clock::now_millis().checked_add(millis));
+    let in_range = instant.filter(|instant| chrono::DateTime::from_timestamp_millis(*instant).is_some());
+    in_range.map(Some).ok_or_else(|| "--expires-in must be a time ahead, such as 24h or 90d".into())
+}
+
+/// Lines up columns with two spaces between them.
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let lines = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(header.to_vec())).chain(lines).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,156 @@
+//! `gatelet serve`.
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use clap::Args;
+use figment::value::Value;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::warn;
+
+use super::{Common, Failure, banner, logging};
+use crate::{
+    config::{LogFormat, OriginMissing},
+    http::router,
+    server::{self, Behaviour},
+    service::{self, Service},
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The address to listen on; port 0 takes a free one [env: GATELET_LISTEN] [default: 127.0.0.1:8283]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Keep everything in memory, write nothing to disk [env: GATELET_EPHEMERAL]
+    #[arg(long)]
+    ephemeral: bool,
+    /// What to do with client tokens that come without an Origin [env: GATELET_ORIGIN_MISSING] [default: deny]
+    #[arg(long, value_name = "POLICY")]
+    origin_missing: Option<OriginMissing>,
+    /// Refuse to start when migrations are pending instead of running them
+    #[arg(long)]
+    no_migrate: bool,
+    /// An API key to accept; prefer the environment, where other users cannot read it [env: GATELET_BOOTSTRAP_API_KEY]
+    #[arg(long, value_name = "KEY")]
+    bootstrap_api_key: Option<String>,
+    /// How log lines are written [env: GATELET_LOG_FORMAT] [default: pretty on a terminal, json otherwise]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Which log lines are written [env: GATELET_LOG] [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How long requests may take to finish after SIGTERM [env: GATELET_SHUTDOWN_GRACE] [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    shutdown_grace: Option<String>,
+}
+
+impl Arguments {
+    fn flags(&self) -> Vec<(&'static str, Value)> {
+        let mut flags = Vec::new();
+        let mut text = |name, value: Option<&str>| flags.extend(value.map(|value| (name, Value::from(value))));
+        text("listen", self.listen.as_deref());
+        text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
+        text("log", self.log.as_deref());
+        text("shutdown_grace", self.shutdown_grace.as_deref());
+        text(
+            "origin_missing",
+            self.origin_missing.map(|policy| match policy {
+                OriginMissing::Deny => "deny",
+                OriginMissing::Allow => "allow",
+            }),
+        );
+        text(
+            "log_format",
+            self.log_format.map(|format| match format {
+                LogFormat::Pretty => "pretty",
+                LogFormat::Json => "json",
+            }),
+        );
+        if self.ephemeral {
+            flags.push(("ephemeral", true.into()));
+        }
+        flags
+    }
+}
+
+pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, Failure> {
+    let (settings, warnings) = common.settings(&arguments.flags())?;
+    logging::start(&settings)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    if !settings.listen.ip().is_loopback() {
+        warn!("Listening beyond loopback without TLS: let only a TLS-terminating proxy reach {}", settings.listen);
+    }
+    // Before anything is served, so that no signal is missed.
+    let mut stop = Stop::new()?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", settings.listen))?;
+    let store = service::open_store(&settings).await?;
+    if arguments.no_migrate {
+        store.check_migrated().await?;
+    } else {
+        store.migrate().await?;
+    }
+    let new_key = service::bootstrap(&settings, &store).await?;
+    let service = Service::start(&settings, store).await?;
+    let has_keys = service.app.store.has_api_keys().await?;
+    let format = logging::format(&settings, &std::io::stdout());
+    banner::print(format, listener.local_addr()?, &service.app.store, new_key.as_ref(), has_keys)?;
+    drop(new_key);
+    let behaviour = Behaviour {
+        header_timeout: settings.limits.header_timeout,
+        shutdown_delay: settings.shutdown.delay,
+        shutdown_grace: settings.shutdown_grace,
+    };
+    let readiness = service.app.readiness.clone();
+    let router = router(service.app.clone());
+    let (first, second) = stop.signals();
+    tokio::select! {
+        () = async {
+            let grace = server::serve(listener, router, readiness, behaviour, first).await;
+            service.stop(grace.max(Duration::from_millis(100))).await;
+        } => {}
+        () = second => warn!("A second signal: exiting now"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM and SIGINT, counted.
+struct Stop {
+    count: tokio::sync::watch::Sender<u8>,
+    terminate: Option<(Signal, Signal)>,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { count: tokio::sync::watch::Sender::new(0), terminate: Some(signals) })
+    }
+
+    /// Two futures: one ends at the first signal, one at the second.
+    fn signals(&mut self) -> (impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>) {
+        if let Some((mut terminate, mut interrupt)) = self.terminate.take() {
+            let count = self.count.clone();
+            tokio::spawn(async move {
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                    count.send_modify(|count| *count = count.saturating_add(1));
+                }
+            });
+        }
+        let reached = |wanted: u8| {
+            let mut count = self.count.subscribe();
+            async move {
+                let _ = count.wait_for(|count| *count >= wanted).await;
+            }
+        };
+        (reached(1), reached(2))
+    }
+}

@@ -1,0 +1,259 @@
+//! Layering settings and saying where a wrong one came from.
+
+use std::path::{Path, PathBuf};
+
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    providers::{Format, Serialized, Toml},
+    value::{Dict, Map, Value},
+};
+
+use super::Settings;
+
+/// The prefix of our environment variables.
+const PREFIX: &str = "GATELET_";
+
+/// Variables that are read elsewhere than into [`Settings`].
+const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG"];
+
+/// Where settings come from, weakest first. Passed in, so that tests need not touch the process's environment.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// Environment variables, all of them; those that begin with `GATELET_` count.
+    pub environment: Vec<(String, String)>,
+    /// Flags, by the name of the setting.
+    pub flags: Vec<(&'static str, Value)>,
+}
+
+/// A setting that cannot be used, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Settings, and warnings about variables that look like ours and are not.
+///
+/// # Errors
+/// When a setting is unknown, malformed or contradicts another; the sentence names it and where it stands.
+pub fn load(layers: &Layers) -> Result<(Settings, Vec<String>), ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+    let file = layers.file.clone().or_else(|| variable(layers, "GATELET_CONFIG").map(PathBuf::from));
+    if let Some(path) = &file {
+        check_readable(path)?;
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    let (known, unknown): (Vec<_>, Vec<_>) = layers
+        .environment
+        .iter()
+        .filter(|(name, value)| {
+            name.starts_with(PREFIX) && !value.is_empty() && !OTHER_VARIABLES.contains(&name.as_str())
+        })
+        .partition(|(name, _)| known_variables().contains(name));
+    for (name, value) in known {
+        figment = figment.merge(Variable { name: name.clone(), value: value.clone() });
+    }
+    for (name, value) in &layers.flags {
+        figment = figment.merge(Flag { name, value: value.clone() });
+    }
+    let mut settings: Settings = figment.extract().map_err(|error| ConfigError(sentence(&error)))?;
+    resolve_store(&mut settings, layers)?;
+    let warnings =
+        unknown.iter().map(|(name, _)| format!("the environment variable {name} is not a setting of Gatelet"));
+    Ok((settings, warnings.collect()))
+}
+
+/// `--ephemeral` and a database exclude each other; only the stronger flag may override what the environment says.
+fn resolve_store(settings: &mut Settings, layers: &Layers) -> Result<(), ConfigError> {
+    if !settings.ephemeral {
+        return Ok(());
+    }
+    let flagged = |name: &str| layers.flags.iter().any(|(flag, _)| *flag == name);
+    if settings.database_url.is_some() && (flagged("database_url") || !flagged("ephemeral")) {
+        return Err(ConfigError("an ephemeral store is in memory: leave out either it or the database URL".into()));
+    }
+    settings.database_url = None;
+    Ok(())
+}
+
+fn check_readable(path: &Path) -> Result<(), ConfigError> {
+    std::fs::metadata(path)
+        .map(|_| ())
+        .map_err(|error| ConfigError(format!("cannot read the configuration file {}: {error}", path.display())))
+}
+
+fn variable(layers: &Layers, name: &str) -> Option<String> {
+    layers
+        .environment
+        .iter()
+        .find(|(present, value)| present == name && !value.is_empty())
+        .map(|(_, value)| value.clone())
+}
+
+/// The environment variables that name a setting.
+fn known_variables() -> Vec<String> {
+    fn collect(prefix: &str, value: &serde_json::Value, names: &mut Vec<String>) {
+        let Some(map) = value.as_object() else { return };
+        for (key, value) in map {
+            let name = format!("{prefix}{}", key.to_uppercase());
+            if value.is_object() {
+                collect(&format!("{name}__"), value, names);
+            } else {
+                names.push(name);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    collect(PREFIX, &serde_json::to_value(Settings::default()).unwrap_or_default(), &mut names);
+    names
+}
+
+fn sentence(error: &figment::Error) -> String {
+    error.to_string().replace("default.", "").replace('\n', "; ")
+}
+
+struct Variable {
+    name: String,
+    value: String,
+}
+
+impl Provider for Variable {
+    fn metadata(&self) -> Metadata {
+        let name = self.name.clone();
+        Metadata::named("the environment").interpolater(move |_, _| name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let key = self.name[PREFIX.len()..].to_lowercase().replace("__", ".");
+        // The text is read as TOML would be where that makes sense: numbers, booleans, arrays.
+        let value: Value = self.value.parse().unwrap_or_else(|_| Value::from(self.value.clone()));
+        nested(&key, value)
+    }
+}
+
+struct Flag {
+    name: &'static str,
+    value: Value,
+}
+
+impl Provider for Flag {
+    fn metadata(&self) -> Metadata {
+        let flag = format!("--{}", self.name.replace('_', "-"));
+        Metadata::named("the command line").interpolater(move |_, _| flag.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        nested(self.name, self.value.clone())
+    }
+}
+
+fn nested(key: &str, value: Value) -> Result<Map<Profile, Dict>, figment::Error> {
+    let dict = figment::util::nest(key, value).into_dict().unwrap_or_default();
+    Ok(Map::from_iter([(Profile::Default, dict)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{ClientTokenAllowance, OriginMissing};
+
+    fn environment(pairs: &[(&str, &str)]) -> Layers {
+        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Layers { environment, ..Layers::default() }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, Layers) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gatelet.toml");
+        std::fs::write(&path, text).unwrap();
+        (folder, Layers { file: Some(path), ..Layers::default() })
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+        let (_folder, mut layers) =
+            file("listen = '127.0.0.1:1'\norigin_missing = 'allow'\n[tokens]\nmax_lifetime = '1h'\n");
+        let (settings, _) = load(&layers).unwrap();
+        assert_eq!(settings.listen.port(), 1);
+        assert_eq!(settings.tokens.max_lifetime, Duration::from_secs(3600));
+        assert_eq!(settings.origin_missing, OriginMissing::Allow);
+        layers.environment =
+            environment(&[("GATELET_LISTEN", "127.0.0.1:2"), ("GATELET_TOKENS__MAX_LIFETIME", "2h")]).environment;
+        let (settings, _) = load(&layers).unwrap();
+        assert_eq!((settings.listen.port(), settings.tokens.max_lifetime.as_secs()), (2, 7200));
+        layers.flags = vec![("listen", Value::from("127.0.0.1:3"))];
+        assert_eq!(load(&layers).unwrap().0.listen.port(), 3);
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_an_error_that_names_key_and_file() {
+        for text in ["listn = '127.0.0.1:1'", "[tokens]\nlistn = 1"] {
+            let (_folder, layers) = file(text);
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains("listn") && error.contains("gatelet.toml"), "{error}");
+        }
+        let missing = Layers { file: Some("/nowhere/gatelet.toml".into()), ..Layers::default() };
+        assert!(load(&missing).unwrap_err().to_string().contains("/nowhere/gatelet.toml"));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_a_warning_that_names_it() {
+        let (settings, warnings) = load(&environment(&[
+            ("GATELET_LISTN", "x"),
+            ("GATELET_TOKENS__X", "1"),
+            ("DATABASE_URL", "postgres://app"),
+        ]))
+        .unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].contains("GATELET_LISTN") && warnings[1].contains("GATELET_TOKENS__X"));
+    }
+
+    #[test]
+    fn a_malformed_variable_is_named_and_an_empty_one_counts_as_unset() {
+        let error = load(&environment(&[("GATELET_TOKENS__MAX_LIFETIME", "soon")])).unwrap_err().to_string();
+        assert!(error.contains("GATELET_TOKENS__MAX_LIFETIME") || error.contains("tokens.max_lifetime"), "{error}");
+        assert_eq!(load(&environment(&[("GATELET_DATABASE_URL", "")])).unwrap().0, Settings::default());
+    }
+
+    #[test]
+    fn values_from_the_environment_take_the_usual_spellings() {
+        let (settings, _) = load(&environment(&[
+            ("GATELET_EPHEMERAL", "1"),
+            ("GATELET_API_KEYS__ALLOW_BROWSERS", "true"),
+            ("GATELET_CLIENT_TOKENS__ALLOW", r#"["client_tools", "approvals"]"#),
+            ("GATELET_LIMITS__BODY_BYTES", "1024"),
+        ]))
+        .unwrap();
+        assert!(settings.ephemeral && settings.api_keys.allow_browsers);
+        assert_eq!(settings.limits.body_bytes, 1024);
+        assert_eq!(settings.client_tokens.allow, [ClientTokenAllowance::ClientTools, ClientTokenAllowance::Approvals]);
+    }
+
+    #[test]
+    fn an_ephemeral_store_and_a_database_exclude_each_other() {
+        let mut layers = environment(&[("GATELET_EPHEMERAL", "true")]);
+        layers.flags = vec![("database_url", Value::from("sqlite://x.db"))];
+        assert!(load(&layers).is_err());
+        layers.flags.push(("ephemeral", Value::from(true)));
+        assert!(load(&layers).is_err());
+        let mut layers = environment(&[("GATELET_DATABASE_URL", "sqlite://x.db")]);
+        layers.flags = vec![("ephemeral", Value::from(true))];
+        assert_eq!(load(&layers).unwrap().0.database_url, None);
+    }
+
+    #[test]
+    fn the_example_file_shows_every_setting_with_its_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gatelet.example.toml");
+        let (settings, _) = load(&Layers { file: Some(path.clone()), ..Layers::default() }).unwrap();
+        assert_eq!(settings, Settings::default());
+        let text = std::fs::read_to_string(path).unwrap();
+        for name in known_variables() {
+            let key = name[PREFIX.len()..].to_lowercase();
+            let key = key.rsplit("__").next().unwrap();
+            assert!(text.contains(&format!("{key} =")), "{key} is not in the example");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The models that the mock lists, and what it assumes about those it does not. Any handle of the form `provider/name`
+//! is accepted: the mock asks no model anything.
+
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, Code};
+
+/// A model that answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownModel {
+    provider: &'static str,
+    name: &'static str,
+    context_window: i64,
+    max_tokens: i64,
+}
+
+/// A model that embeds: provider, name, dimensions.
+type KnownEmbedding = (&'static str, &'static str, i64);
+
+const MODELS: &[KnownModel] = &[
+    known("anthropic", "claude-haiku-4-5", 200_000, 16_384),
+    known("anthropic", "claude-sonnet-4-5", 200_000, 16_384),
+    known("letta", "letta-free", 30_000, 4_096),
+    known("openai", "gpt-4.1", 1_047_576, 16_384),
+    known("openai", "gpt-4.1-mini", 1_047_576, 16_384),
+    known("openai", "gpt-4o", 128_000, 16_384),
+    known("openai", "gpt-4o-mini", 128_000, 16_384),
+    known("openai", "gpt-5", 272_000, 16_384),
+    known("openai", "gpt-5-mini", 272_000, 16_384),
+    known("openai", "o3", 200_000, 16_384),
+    known("openai", "o4-mini", 200_000, 16_384),
+];
+const EMBEDDINGS: &[KnownEmbedding] = &[
+    ("letta", "letta-free", 1536),
+    ("openai", "text-embedding-3-large", 3072),
+    ("openai", "text-embedding-3-small", 1536),
+    ("openai", "text-embedding-ada-002", 1536),
+];
+
+/// What is assumed of a model that is not listed.
+const UNKNOWN_WINDOW: i64 = 128_000;
+const UNKNOWN_MAX_TOKENS: i64 = 16_384;
+const UNKNOWN_DIMENSIONS: i64 = 1536;
+
+/// The providers Letta knows.
+pub(super) const PROVIDER_TYPES: &[&str] = &[
+    "anthropic", "azure", "baseten", "bedrock", "cerebras", "chatgpt_oauth", "deepseek", "fireworks", "google_ai",
+    "google_vertex", "groq", "hugging-face", "letta", "lmstudio_openai", "minimax", "mistral", "ollama", "openai",
+    "together", "vllm", "sglang", "openrouter", "xai", "zai", "zai_coding",
+];
+
+const fn known(provider: &'static str, name: &'static str, context_window: i64, max_tokens: i64) -> KnownModel {
+    KnownModel { provider, name, context_window, max_tokens }
+}
+
+/// A model's handle, taken apart: `provider/name`, where the name may hold further slashes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handle<'a> {
+    pub(super) provider: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl<'a> Handle<'a> {
+    /// Takes a handle apart.
+    pub(super) fn parse(handle: &'a str) -> Result<Self, ApiError> {
+        match handle.split_once('/') {
+            Some((provider, name)) if !provider.is_empty() && !name.is_empty() => Ok(Self { provider, name }),
+            _ => Err(ApiError::letta(
+                Code::InvalidRequest,
+                format!("INVALID_ARGUMENT: A model handle has the form provider/name, not '{}'", shortened(handle)),
+            )),
+        }
+    }
+
+    /// The whole handle.
+    pub(super) fn text(&self) -> String {
+        format!("{}/{}", self.provider, self.name)
+    }
+
+    /// The interface that the provider speaks.
+    pub(super) fn endpoint_type(&self) -> &'static str {
+        match self.provider {
+            "letta" => "openai",
+            provider => PROVIDER_TYPES.iter().find(|known| **known == provider).copied().unwrap_or("openai"),
+        }
+    }
+
+    /// Where the provider is reached; nobody asks it anything.
+    pub(super) fn endpoint(&self) -> Option<&'static str> {
+        match self.provider {
+            "openai" => Some("https://api.openai.com/v1"),
+            "anthropic" => Some("https://api.anthropic.com/v1"),
+            "letta" => Some("https://inference.letta.com/v1/"),
+            _ => None,
+        }
+    }
+
+    fn known(&self) -> Option<&'static KnownModel> {
+        MODELS.iter().find(|model| model.provider == self.provider && model.name == self.name)
+    }
+
+    /// The tokens that a request and its answer may take together.
+    pub(super) fn context_window(&self) -> i64 {
+        self.known().map_or(UNKNOWN_WINDOW, |model| model.context_window)
+    }
+
+    /// The tokens that an answer may take.
+    pub(super) fn max_tokens(&self) -> i64 {
+        self.known().map_or(UNKNOWN_MAX_TOKENS, |model| model.max_tokens)
+    }
+
+    /// The dimensions of an embedding.
+    pub(super) fn dimensions(&self) -> i64 {
+        let found = EMBEDDINGS.iter().find(|(provider, name, _)| *provider == self.provider && *name == self.name);
+        found.map_or(UNKNOWN_DIMENSIONS, |(_, _, dimensions)| *dimensions)
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    text.chars().take(SHOWN).collect()
+}
+
+/// The models that answer, as they are listed.
+pub(super) fn models() -> impl Iterator<Item = Value> {
+    MODELS.iter().map(|model| {
+        let handle = Handle { provider: model.provider, name: model.name };
+        json!({
+            "handle": handle.text(),
+            "name": model.name,
+            "display_name": model.name,
+            "provider_type": handle.endpoint_type(),
+            "provider_name": model.provider,
+            "model_type": "llm",
+            "model": model.name,
+            "model_endpoint_type": handle.endpoint_type(),
+            "model_endpoint": handle.endpoint(),
+            "provider_category": "base",
+            "model_wrapper": null,
+            "context_window": model.context_window,
+            "put_inner_thoughts_in_kwargs": false,
+            "temperature": 1.0,
+            "max_tokens": model.max_tokens,
+            "enable_reasoner": true,
+            "reasoning_effort": null,
+            "max_reasoning_tokens": 0,
+            "effort": null,
+            "frequency_penalty": null,
+            "compatibility_type": null,
+            "verbosity": null,
+            "tier": null,
+            "parallel_tool_calls": false,
+            "response_format": null,
+            "strict": false,
+            "return_logprobs": false,
+            "top_logprobs": null,
+            "return_token_ids": false,
+            "tool_call_parser": null,
+            "max_context_window": model.context_window,
+        })
+    })
+}
+
+/// The models that embed, as they are listed.
+pub(super) fn embeddings() -> impl Iterator<Item = Value> {
+    EMBEDDINGS.iter().map(|(provider, name, dimensions)| {
+        let handle = Handle { provider, name };
+        json!({
+            "handle": handle.text(),
+            "name": name,
+            "display_name": name,
+            "provider_type": handle.endpoint_type(),
+            "provider_name": provider,
+            "model_type": "embedding",
+            "embedding_endpoint_type": handle.endpoint_type(),
+            "embedding_endpoint": handle.endpoint(),
+            "embedding_model": name,
+            "embedding_dim": dimensions,
+            "embedding_chunk_size": 300,
+            "batch_size": 32,
+            "azure_endpoint": null,
+            "azure_version": null,
+            "azure_deployment": null,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_names_a_provider_and_a_model() {
+        for (text, expected) in [
+            ("openai/gpt-4o-mini", Some(("openai", "gpt-4o-mini"))),
+            ("together/meta/llama", Some(("together", "meta/llama"))),
+            ("gpt-4o-mini", None),
+            ("/x", None),
+            ("x/", None),
+            ("", None),
+        ] {
+            assert_eq!(Handle::parse(text).ok().map(|handle| (handle.provider, handle.name)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_listed_handle_is_accepted() {
+        for model in models().chain(embeddings()) {
+            assert!(Handle::parse(model["handle"].as_str().unwrap()).is_ok());
+        }
+    }
+}

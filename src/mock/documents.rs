@@ -1,0 +1,160 @@
+//! Records in and out of the store. What a request may see is read through [`View`] and nothing else, so no handler can
+//! forget whose project it is.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::records::{Agent, Message, Record};
+use crate::{
+    access::Permit,
+    error::{ApiError, Code},
+    store::{Document, DocumentFilter, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
+};
+
+/// A record with its place in the store.
+#[derive(Clone, Debug)]
+pub(super) struct Stored<T> {
+    /// Its place in the order of creation.
+    pub(super) seq: i64,
+    /// The project it belongs to.
+    pub(super) project: String,
+    /// The record.
+    pub(super) record: T,
+}
+
+/// The store as one caller sees it: what the caller does not reach is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a> {
+    store: &'a Store,
+    permit: &'a Permit,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(store: &'a Store, permit: &'a Permit) -> Self {
+        Self { store, permit }
+    }
+
+    /// The store itself, for what hangs on a record that this view has shown.
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// The record with this id.
+    pub(super) async fn find<T: Record>(&self, id: &str) -> Result<Option<Stored<T>>, ApiError> {
+        if !is_plain(id) {
+            return Ok(None);
+        }
+        self.show(self.store.document(T::KIND, id).await?)
+    }
+
+    /// The record with this id, or the 404 that names it.
+    pub(super) async fn get<T: Record>(&self, id: &str) -> Result<Stored<T>, ApiError> {
+        self.find(id).await?.ok_or_else(|| not_found::<T>(id))
+    }
+
+    /// The record with this id, as a transaction sees it.
+    pub(super) async fn get_within<T: Record>(&self, tx: &mut Tx, id: &str) -> Result<Stored<T>, ApiError> {
+        let document = if is_plain(id) { tx.document(T::KIND, id).await? } else { None };
+        self.show(document)?.ok_or_else(|| not_found::<T>(id))
+    }
+
+    /// The record with this id, which nobody else can change until the transaction ends.
+    pub(super) async fn get_for_update<T: Record>(&self, tx: &mut Tx, id: &str) -> Result<Stored<T>, ApiError> {
+        let document = if is_plain(id) { tx.document_for_update(T::KIND, id).await? } else { None };
+        self.show(document)?.ok_or_else(|| not_found::<T>(id))
+    }
+
+    /// The records that a filter names.
+    pub(super) async fn list<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Stored<T>>, ApiError> {
+        let documents = self.store.documents(filter).await?;
+        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
+    }
+
+    /// The records that links of a kind lead to from any of `sources`, each with its source.
+    pub(super) async fn linked<T: Record>(
+        &self,
+        link: &str,
+        sources: &[&str],
+    ) -> Result<Vec<(String, Stored<T>)>, ApiError> {
+        let documents = self.store.linked_documents(link, sources, T::KIND).await?;
+        documents
+            .into_iter()
+            .filter_map(|(source, document)| Some(self.show(Some(document)).transpose()?.map(|shown| (source, shown))))
+            .collect()
+    }
+
+    fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
+        document.filter(|document| self.permit.reaches(&document.project)).map(parse).transpose()
+    }
+}
+
+/// The 404 for a record.
+pub(super) fn not_found<T: Record>(id: &str) -> ApiError {
+    ApiError::letta(Code::NotFound, format!("{} with ID {id} not found", T::NAME))
+}
+
+/// PostgreSQL refuses texts with U+0000, and no id holds anything but these.
+pub(super) fn is_plain(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Reads a document.
+pub(super) fn parse<T: DeserializeOwned>(document: Document) -> Result<Stored<T>, ApiError> {
+    match serde_json::from_str(&document.body) {
+        Ok(record) => Ok(Stored { seq: document.seq, project: document.project, record }),
+        Err(error) => Err(inconsistent(&document.id, &error)),
+    }
+}
+
+/// Reads a message.
+pub(super) fn parse_message(stored: &StoredMessage) -> Result<Message, ApiError> {
+    serde_json::from_str(&stored.body).map_err(|error| inconsistent(&stored.id, &error))
+}
+
+fn inconsistent(id: &str, error: &serde_json::Error) -> ApiError {
+    StoreError::Inconsistent(format!("{id}: {error}")).into()
+}
+
+fn body(record: &impl Serialize) -> Result<String, ApiError> {
+    serde_json::to_string(record).map_err(ApiError::internal)
+}
+
+/// Stores a new record.
+pub(super) async fn insert<T: Record>(
+    tx: &mut Tx,
+    project: &str,
+    parent: Option<&str>,
+    record: &T,
+) -> Result<(), ApiError> {
+    let body = body(record)?;
+    Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
+}
+
+/// Replaces a record.
+pub(super) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), ApiError> {
+    tx.update_document(T::KIND, record.id(), &body(record)?).await?;
+    Ok(())
+}
+
+/// Stores a new message of an agent.
+pub(super) async fn insert_message(
+    tx: &mut Tx,
+    agent: &Stored<Agent>,
+    conversation_id: &str,
+    message: &Message,
+) -> Result<(), ApiError> {
+    let body = body(message)?;
+    let new = NewMessage {
+        id: &message.id,
+        project: &agent.project,
+        agent_id: &agent.record.id,
+        conversation_id,
+        run_id: message.run_id.as_deref(),
+        body: &body,
+    };
+    Ok(tx.insert_message(&new).await?)
+}
+
+/// Replaces a message.
+pub(super) async fn update_message(tx: &mut Tx, message: &Message) -> Result<(), ApiError> {
+    Ok(tx.update_message(&message.id, &body(message)?).await?)
+}

@@ -1,0 +1,80 @@
+//! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
+
+use std::collections::HashMap;
+
+use super::{
+    client::Include,
+    documents::{Stored, View, parse, parse_message, update_message},
+    prompt,
+    records::{Agent, Block, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links},
+    tools,
+};
+use crate::{entropy, error::ApiError, store::Tx};
+
+/// The blocks of an agent, in the order in which they were attached.
+pub(super) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<Block>>, ApiError> {
+    let linked = view.linked(links::AGENT_BLOCK, &[agent_id]).await?;
+    Ok(linked.into_iter().map(|(_, block)| block).collect())
+}
+
+/// The blocks of an agent, as a transaction sees them.
+pub(super) async fn blocks_within(tx: &mut Tx, agent_id: &str) -> Result<Vec<Block>, ApiError> {
+    let linked = tx.linked_documents(links::AGENT_BLOCK, agent_id, Block::KIND).await?;
+    linked.into_iter().map(|document| parse(document).map(|block| block.record)).collect()
+}
+
+/// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
+/// their dozen.
+pub(super) async fn load(
+    view: View<'_>,
+    agents: &[Stored<Agent>],
+    include: Include,
+) -> Result<HashMap<String, Loaded>, ApiError> {
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let mut loaded: HashMap<String, Loaded> = HashMap::new();
+    if include.blocks {
+        for (agent, block) in view.linked::<Block>(links::AGENT_BLOCK, &ids).await? {
+            loaded.entry(agent).or_default().blocks.push(block.record);
+        }
+    }
+    if include.tools {
+        for (agent, tool) in view.store().links_from(links::AGENT_TOOL, &ids).await? {
+            if let Some(tool) = tools::by_id(&tool) {
+                loaded.entry(agent).or_default().tools.push(tool.wire());
+            }
+        }
+    }
+    Ok(loaded)
+}
+
+/// The system message of a new agent.
+pub(super) fn system_message(agent: &Agent, blocks: &[Block]) -> Message {
+    let now = Timestamp::now();
+    Message {
+        id: entropy::letta_id("message"),
+        role: Role::System,
+        content: vec![Part::text(prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now))],
+        created_at: now,
+        name: None,
+        otid: None,
+        sender_id: None,
+        group_id: None,
+        batch_item_id: None,
+        step_id: None,
+        run_id: None,
+    }
+}
+
+/// Compiles an agent's system message again. The caller holds the lock on the agent's document and stores it afterwards.
+pub(super) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result<(), ApiError> {
+    let blocks = blocks_within(tx, &agent.id).await?;
+    let Some(id) = agent.system_message_id() else { return Ok(()) };
+    let Some(stored) = tx.message(id).await? else { return Ok(()) };
+    let mut message = parse_message(&stored)?;
+    message.content = vec![Part::text(prompt::compile(agent, DEFAULT_CONVERSATION, &blocks, Timestamp::now()))];
+    update_message(tx, &message).await?;
+    if let Some(entry) = agent.context.first_mut() {
+        entry.tokens = message.tokens();
+    }
+    Ok(())
+}

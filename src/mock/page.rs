@@ -1,0 +1,133 @@
+//! Cursor paging, written once. Cursors are ids, and lie relative to the order that was asked for.
+
+use crate::{call::Query, error::ApiError};
+
+/// Which part of a list a request asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Page<'a> {
+    /// Only what the list shows before this id.
+    pub(super) before: Option<&'a str>,
+    /// Only what the list shows after this id.
+    pub(super) after: Option<&'a str>,
+    /// At most this many.
+    pub(super) limit: usize,
+    /// Whether the newest come first.
+    pub(super) newest_first: bool,
+}
+
+/// What a list does unless the request says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Defaults {
+    pub(super) limit: i64,
+    pub(super) newest_first: bool,
+    /// What the list can be ordered by; the first is the default.
+    pub(super) order_by: &'static [&'static str],
+}
+
+impl<'a> Page<'a> {
+    /// Reads the paging parameters.
+    pub(super) fn read(query: &'a Query, defaults: Defaults) -> Result<Self, ApiError> {
+        query.one_of("order_by", defaults.order_by)?;
+        let order = query.one_of("order", &["asc", "desc"])?;
+        Ok(Self {
+            before: query.first("before"),
+            after: query.first("after"),
+            limit: limit(query, defaults.limit)?,
+            newest_first: order.map_or(defaults.newest_first, |order| order == "desc"),
+        })
+    }
+
+    /// The limit as the store takes it.
+    pub(super) fn limit(&self) -> i64 {
+        i64::try_from(self.limit).unwrap_or(i64::MAX)
+    }
+
+    /// Cuts a complete, ordered list. A cursor that it does not hold leaves nothing: clients that page until a page is
+    /// empty must come to an end. With only `before`, the items next to the cursor are kept.
+    pub(super) fn cut<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<T> {
+        let mut start = 0;
+        if let Some(after) = self.after {
+            match items.iter().position(|item| id(item) == after) {
+                Some(position) => start = position + 1,
+                None => return Vec::new(),
+            }
+        }
+        if let Some(before) = self.before {
+            match items.iter().position(|item| id(item) == before) {
+                Some(position) => items.truncate(position),
+                None => return Vec::new(),
+            }
+        }
+        if self.after.is_none() && self.before.is_some() {
+            start = items.len().saturating_sub(self.limit);
+        }
+        items.into_iter().skip(start).take(self.limit).collect()
+    }
+}
+
+fn limit(query: &Query, default: i64) -> Result<usize, ApiError> {
+    let limit = query.integer("limit")?.unwrap_or(default);
+    usize::try_from(limit).map_err(|_| {
+        ApiError::validation(
+            "greater_than_equal",
+            &["query", "limit"],
+            "Input should be greater than or equal to 0",
+            &limit.to_string().into(),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: Defaults = Defaults { limit: 3, newest_first: true, order_by: &["created_at"] };
+
+    fn cut(query: &str) -> String {
+        let query = Query::parse(Some(query));
+        let page = Page::read(&query, DEFAULTS).unwrap();
+        page.cut(vec!["a", "b", "c", "d", "e", "f"], |item| item).concat()
+    }
+
+    #[test]
+    fn cursors_cut_the_list() {
+        for (query, expected) in [
+            ("", "abc"),
+            ("limit=0", ""),
+            ("limit=100", "abcdef"),
+            ("after=b", "cde"),
+            ("after=f", ""),
+            ("before=a", ""),
+            ("before=f", "cde"),
+            ("before=f&limit=1", "e"),
+            ("before=c", "ab"),
+            ("after=a&before=e&limit=2", "bc"),
+            ("after=e&before=b", ""),
+            ("after=x", ""),
+            ("before=x", ""),
+        ] {
+            assert_eq!(cut(query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn every_item_is_on_exactly_one_page_in_both_directions() {
+        for direction in ["after", "before"] {
+            let mut seen = String::new();
+            let mut page = if direction == "after" { cut("limit=2") } else { cut("limit=2&after=d") };
+            while !page.is_empty() {
+                seen = if direction == "after" { format!("{seen}{page}") } else { format!("{page}{seen}") };
+                let cursor = if direction == "after" { page.pop() } else { page.chars().next() };
+                page = cut(&format!("limit=2&{direction}={}", cursor.unwrap()));
+            }
+            assert_eq!(seen, "abcdef", "{direction}");
+        }
+    }
+
+    #[test]
+    fn malformed_parameters_are_refused() {
+        for query in ["limit=-1", "limit=x", "limit=99999999999999999999", "order=up", "order_by=name"] {
+            assert!(Page::read(&Query::parse(Some(query)), DEFAULTS).is_err(), "{query}");
+        }
+    }
+}

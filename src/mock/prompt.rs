@@ -1,0 +1,63 @@
+//! The system prompt: an agent's instructions, its memory blocks, and what it should know about its own state.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use super::records::{Agent, Block, Timestamp, object};
+
+/// The instructions of an agent that was given none.
+pub(super) const BASE: &str = "\
+<base_instructions>
+You are an agent with a memory of your own. You answer the person you talk to, and you remember.
+
+What you know is kept in memory blocks. Each has a label, a description that says what it is for, and a value. The blocks
+below are always before you; keep them short and true, and change them with your memory tools when you learn something
+that will matter later.
+
+Older messages leave your sight when there are many of them. They are not lost: search the conversation when you need
+them.
+
+Answer in plain words. Use a tool when it helps; when nothing is left to do, answer without one.
+</base_instructions>";
+
+/// How an agent's history is shortened, unless it says otherwise.
+pub(super) fn compaction_settings() -> Map<String, Value> {
+    object! {
+        "model": "openai/gpt-5-mini",
+        "model_settings": null,
+        "prompt": "The oldest part of a conversation is about to leave your sight. Sum it up in less than 300 words: what \
+            was asked, what was decided, what was promised, and every name, number and date that may be asked for again. \
+            Write it as notes to yourself, oldest first, and leave out greetings.",
+        "prompt_acknowledgement": false,
+        "clip_chars": 50000,
+        "mode": "sliding_window",
+        "sliding_window_percentage": 0.3,
+    }
+}
+
+/// The whole prompt as the model sees it.
+pub(super) fn compile(agent: &Agent, conversation: &str, blocks: &[Block], now: Timestamp) -> String {
+    let mut prompt = agent.system.clone();
+    // Writing to a string cannot fail.
+    let _ = write!(prompt, "\n\n<memory_blocks>\nThese are your memory blocks.\n");
+    for block in blocks {
+        let label = &block.label;
+        let _ = write!(prompt, "\n<{label}>\n<description>\n{}\n</description>\n", block.description.as_deref().unwrap_or_default());
+        let _ = writeln!(prompt, "<metadata>");
+        if block.read_only {
+            let _ = writeln!(prompt, "- read_only=true");
+        }
+        let _ = writeln!(prompt, "- chars_current={}\n- chars_limit={}\n</metadata>", block.value.chars().count(), block.limit);
+        let _ = write!(prompt, "<value>\n{}\n</value>\n</{label}>\n", block.value);
+    }
+    let _ = write!(
+        prompt,
+        "\n</memory_blocks>\n\n<memory_metadata>\n- AGENT_ID: {}\n- CONVERSATION_ID: {conversation}\n\
+         - System prompt last recompiled: {}\n- Previous messages in this conversation: {}\n</memory_metadata>",
+        agent.id,
+        now.prompt_date(),
+        agent.recall,
+    );
+    prompt
+}

@@ -1,0 +1,452 @@
+//! Agents: what a request may say about one, and how one looks on the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    ACTOR, ORGANIZATION, Record,
+    block::Block,
+    model::{EmbeddingConfig, ModelConfig},
+    run::StopReason,
+    timestamp::Timestamp,
+};
+use crate::{
+    entropy,
+    error::ApiError,
+    mock::{
+        client::Include,
+        fields::{Expect, Fields, TextMap, one_of},
+        names, prompt, rules,
+    },
+};
+
+/// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Agent {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) name: String,
+    pub(in crate::mock) description: Option<String>,
+    pub(in crate::mock) metadata: Option<Map<String, Value>>,
+    pub(in crate::mock) agent_type: String,
+    pub(in crate::mock) system: String,
+    pub(in crate::mock) model: ModelConfig,
+    pub(in crate::mock) embedding: Option<EmbeddingConfig>,
+    pub(in crate::mock) compaction_settings: Map<String, Value>,
+    pub(in crate::mock) response_format: Option<Map<String, Value>>,
+    /// The messages of the default conversation that the model sees, oldest first; the system message is the first.
+    pub(in crate::mock) context: Vec<ContextEntry>,
+    /// How many messages the default conversation holds beside the system message.
+    pub(in crate::mock) recall: i64,
+    pub(in crate::mock) tool_rules: Vec<Value>,
+    pub(in crate::mock) tags: Vec<String>,
+    pub(in crate::mock) secrets: Vec<Secret>,
+    /// The project as it was named; none: nobody named one.
+    pub(in crate::mock) project_id: Option<String>,
+    pub(in crate::mock) template_id: Option<String>,
+    pub(in crate::mock) base_template_id: Option<String>,
+    pub(in crate::mock) message_buffer_autoclear: bool,
+    pub(in crate::mock) enable_sleeptime: Option<bool>,
+    pub(in crate::mock) last_run_completion: Option<Timestamp>,
+    pub(in crate::mock) last_run_duration_ms: Option<i64>,
+    pub(in crate::mock) last_stop_reason: Option<StopReason>,
+    pub(in crate::mock) timezone: String,
+    pub(in crate::mock) max_files_open: i64,
+    pub(in crate::mock) per_file_view_window_char_limit: i64,
+    pub(in crate::mock) hidden: Option<bool>,
+    pub(in crate::mock) created_at: Timestamp,
+    pub(in crate::mock) updated_at: Timestamp,
+}
+
+/// A message that the model sees, and what it costs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct ContextEntry {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) tokens: i64,
+}
+
+/// A secret, which tools see as an environment variable.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Secret {
+    id: String,
+    key: String,
+    value: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// What is linked to an agent, read for an answer.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mock) struct Loaded {
+    pub(in crate::mock) blocks: Vec<Block>,
+    pub(in crate::mock) tools: Vec<Value>,
+}
+
+const TYPES: &[&str] = &[
+    "memgpt_agent",
+    "memgpt_v2_agent",
+    "letta_v1_agent",
+    "react_agent",
+    "workflow_agent",
+    "split_thread_agent",
+    "sleeptime_agent",
+    "voice_convo_agent",
+    "voice_sleeptime_agent",
+];
+const DEFAULT_TYPE: &str = "letta_v1_agent";
+
+/// Fields that Letta ignores or that concern what this mock does not have; only their types are looked at.
+const UNUSED: &[(&str, Expect)] = &[
+    ("project_id", Expect::Text),
+    ("project", Expect::Text),
+    ("from_template", Expect::Text),
+    ("template", Expect::Flag),
+    ("memory_variables", Expect::Object),
+    ("include_multi_agent_tools", Expect::Flag),
+    ("include_base_tool_rules", Expect::Flag),
+    ("include_default_source", Expect::Flag),
+];
+
+const COMPACTION: &[(&str, Expect)] = &[
+    ("model", Expect::Text),
+    ("model_settings", Expect::Object),
+    ("prompt", Expect::Text),
+    ("prompt_acknowledgement", Expect::Flag),
+    ("clip_chars", Expect::Integer),
+    ("mode", Expect::Word(&["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"])),
+    ("sliding_window_percentage", Expect::Number),
+];
+
+impl Record for Agent {
+    const KIND: &'static str = "agent";
+    const NAME: &'static str = "Agent";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Agent {
+    /// A new agent from a request's fields, without messages, blocks and tools.
+    pub(in crate::mock) fn create(fields: &Fields<'_>, project_id: Option<String>) -> Result<Self, ApiError> {
+        let now = Timestamp::now();
+        let agent_type = fields.one_of("agent_type", TYPES)?.unwrap_or(DEFAULT_TYPE);
+        let model = ModelConfig::create(fields)?;
+        let (max_files_open, per_file_view_window_char_limit) = file_limits(model.context_window());
+        let mut agent = Self {
+            id: entropy::letta_id(Self::KIND),
+            name: names::random(),
+            description: None,
+            metadata: None,
+            agent_type: agent_type.to_owned(),
+            system: prompt::BASE.to_owned(),
+            model,
+            embedding: EmbeddingConfig::create(fields)?,
+            compaction_settings: prompt::compaction_settings(),
+            response_format: None,
+            context: Vec::new(),
+            recall: 0,
+            tool_rules: Vec::new(),
+            tags: Vec::new(),
+            secrets: Vec::new(),
+            project_id,
+            template_id: None,
+            base_template_id: None,
+            message_buffer_autoclear: false,
+            enable_sleeptime: None,
+            last_run_completion: None,
+            last_run_duration_ms: None,
+            last_stop_reason: None,
+            timezone: "UTC".into(),
+            max_files_open,
+            per_file_view_window_char_limit,
+            hidden: None,
+            created_at: now,
+            updated_at: now,
+        };
+        agent.apply(fields)?;
+        Ok(agent)
+    }
+
+    /// Applies the fields of a change. What it does not name stays; lists and secrets are replaced as a whole.
+    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        self.model.change(fields)?;
+        EmbeddingConfig::change(&mut self.embedding, fields)?;
+        if let Some(text) = fields.optional::<&str>("last_run_completion")? {
+            let instant = Timestamp::parse(text);
+            self.last_run_completion = Some(instant.ok_or_else(|| {
+                let problem = "Input should be a valid datetime or date";
+                fields.at("last_run_completion").refuse("datetime_from_date_parsing", problem, &text.into())
+            })?);
+        }
+        self.last_run_duration_ms = fields.optional("last_run_duration_ms")?.or(self.last_run_duration_ms);
+        if let Some(value) = fields.value("last_stop_reason") {
+            let word = one_of(value, &fields.at("last_stop_reason"), StopReason::WORDS)?;
+            self.last_stop_reason = StopReason::from_word(word);
+        }
+        self.apply(fields)?;
+        self.updated_at = Timestamp::now();
+        Ok(())
+    }
+
+    /// What can be said both of a new agent and of an old one.
+    fn apply(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        fields.check(UNUSED)?;
+        self.name = fields.optional("name")?.unwrap_or_else(|| self.name.clone());
+        self.description = fields.optional("description")?.or(self.description.take());
+        self.metadata = fields.optional::<&Map<_, _>>("metadata")?.cloned().or(self.metadata.take());
+        self.system = fields.optional("system")?.unwrap_or_else(|| self.system.clone());
+        self.template_id = fields.optional("template_id")?.or(self.template_id.take());
+        self.base_template_id = fields.optional("base_template_id")?.or(self.base_template_id.take());
+        self.timezone = fields.optional("timezone")?.unwrap_or_else(|| self.timezone.clone());
+        self.max_files_open = fields.at_least("max_files_open", 0)?.unwrap_or(self.max_files_open);
+        self.per_file_view_window_char_limit = fields
+            .at_least("per_file_view_window_char_limit", 0)?
+            .unwrap_or(self.per_file_view_window_char_limit);
+        self.hidden = fields.optional("hidden")?.or(self.hidden);
+        self.enable_sleeptime = fields.optional("enable_sleeptime")?.or(self.enable_sleeptime);
+        self.message_buffer_autoclear =
+            fields.optional("message_buffer_autoclear")?.unwrap_or(self.message_buffer_autoclear);
+        if let Some(tags) = fields.optional::<Vec<String>>("tags")? {
+            self.tags = without_repeats(tags);
+        }
+        if let Some(rules) = rules::read(fields)? {
+            self.tool_rules = rules;
+        }
+        self.apply_response_format(fields)?;
+        self.apply_compaction(fields)?;
+        self.apply_secrets(fields)
+    }
+
+    fn apply_response_format(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        let Some(format) = fields.optional::<Fields<'_>>("response_format")? else { return Ok(()) };
+        format.one_of("type", &["text", "json_schema", "json_object"])?;
+        format.check(&[("json_schema", Expect::Object)])?;
+        self.response_format = Some(format.map().clone());
+        Ok(())
+    }
+
+    fn apply_compaction(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        let Some(settings) = fields.optional::<Fields<'_>>("compaction_settings")? else { return Ok(()) };
+        settings.check(COMPACTION)?;
+        for (name, _) in COMPACTION {
+            if let Some(value) = settings.value(name) {
+                self.compaction_settings.insert((*name).to_owned(), value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Both names of the field hold the same; where both are sent, the current one wins.
+    fn apply_secrets(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        let old = fields.optional::<TextMap>("tool_exec_environment_variables")?;
+        let Some(TextMap(entries)) = fields.optional("secrets")?.or(old) else { return Ok(()) };
+        let now = Timestamp::now();
+        let mut present = std::mem::take(&mut self.secrets);
+        for (key, value) in entries {
+            let kept = present.iter().position(|secret| secret.key == key).map(|index| present.swap_remove(index));
+            self.secrets.push(match kept {
+                Some(secret) if secret.value == value => secret,
+                Some(secret) => Secret { value, updated_at: now, ..secret },
+                None => Secret { id: entropy::letta_id("agent-env"), key, value, created_at: now, updated_at: now },
+            });
+        }
+        Ok(())
+    }
+
+    /// The id of the system message.
+    pub(in crate::mock) fn system_message_id(&self) -> Option<&str> {
+        self.context.first().map(|entry| entry.id.as_str())
+    }
+
+    /// How many tokens the model sees.
+    pub(in crate::mock) fn context_tokens(&self) -> i64 {
+        self.context.iter().map(|entry| entry.tokens).sum()
+    }
+
+    /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
+    /// Letta's sliding window; they stay in the history.
+    pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
+        /// Bounds the agent's document, whatever the model's window.
+        const MOST_MESSAGES: usize = 1_000;
+        self.context.extend(said);
+        if self.message_buffer_autoclear {
+            self.context.truncate(1);
+            return;
+        }
+        let window = self.model.context_window();
+        let fits = self.context.len() <= MOST_MESSAGES && self.context_tokens() <= window;
+        if fits || self.context.len() <= 2 {
+            return;
+        }
+        let mut tokens = self.context.first().map_or(0, |system| system.tokens);
+        let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
+        let fitting = self.context.iter().skip(1).rev().take(places).take_while(|entry| {
+            tokens = tokens.saturating_add(entry.tokens);
+            tokens <= room
+        });
+        let kept = fitting.count().max(1);
+        let leaving = self.context.len().saturating_sub(1 + kept);
+        self.context.drain(1..=leaving);
+    }
+
+    /// The agent as clients see it. The order of the keys is Letta's.
+    pub(in crate::mock) fn wire(&self, include: Include, loaded: &Loaded) -> Value {
+        let blocks = if include.blocks { json!(loaded.blocks) } else { json!([]) };
+        let tools = if include.tools { loaded.tools.as_slice() } else { &[] };
+        let tags = if include.tags { self.tags.as_slice() } else { &[] };
+        let secrets: Vec<Value> =
+            if include.secrets { self.secrets.iter().map(|secret| secret.wire(&self.id)).collect() } else { Vec::new() };
+        json!({
+            "created_by_id": ACTOR,
+            "last_updated_by_id": ACTOR,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "id": self.id,
+            "name": self.name,
+            "tool_rules": self.tool_rules,
+            "message_ids": self.context.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(),
+            "system": self.system,
+            "agent_type": self.agent_type,
+            "llm_config": self.model.llm,
+            "embedding_config": self.embedding.as_ref().map(|embedding| &embedding.config),
+            "model": self.model.handle,
+            "embedding": self.embedding.as_ref().map(|embedding| &embedding.handle),
+            "model_settings": self.model.settings,
+            "compaction_settings": self.compaction_settings,
+            "response_format": self.response_format,
+            "description": self.description,
+            "metadata": self.metadata,
+            "memory": memory(&self.agent_type, &blocks),
+            "blocks": blocks,
+            "tools": tools,
+            "sources": [],
+            "tags": tags,
+            "tool_exec_environment_variables": secrets,
+            "secrets": secrets,
+            "project_id": self.project_id,
+            "template_id": self.template_id,
+            "base_template_id": self.base_template_id,
+            "deployment_id": null,
+            "entity_id": null,
+            "identity_ids": [],
+            "identities": [],
+            "pending_approval": null,
+            "message_buffer_autoclear": self.message_buffer_autoclear,
+            "enable_sleeptime": self.enable_sleeptime,
+            "multi_agent_group": null,
+            "managed_group": null,
+            "last_run_completion": self.last_run_completion,
+            "last_run_duration_ms": self.last_run_duration_ms,
+            "last_stop_reason": self.last_stop_reason,
+            "timezone": self.timezone,
+            "max_files_open": self.max_files_open,
+            "per_file_view_window_char_limit": self.per_file_view_window_char_limit,
+            "hidden": self.hidden,
+        })
+    }
+
+    /// The agent's memory as clients see it.
+    pub(in crate::mock) fn memory(&self, blocks: &[Block]) -> Value {
+        memory(&self.agent_type, &json!(blocks))
+    }
+}
+
+fn memory(agent_type: &str, blocks: &Value) -> Value {
+    json!({
+        "agent_type": agent_type,
+        "git_enabled": false,
+        "blocks": blocks,
+        "file_blocks": [],
+        "prompt_template": "",
+    })
+}
+
+impl Secret {
+    fn wire(&self, agent_id: &str) -> Value {
+        json!({
+            "created_by_id": ACTOR,
+            "last_updated_by_id": ACTOR,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "organization_id": ORGANIZATION,
+            "id": self.id,
+            "key": self.key,
+            "value": self.value,
+            "description": null,
+            "value_enc": self.value,
+            "agent_id": agent_id,
+        })
+    }
+}
+
+/// How many files an agent opens and how much of each it sees, by the room its model has.
+fn file_limits(context_window: i64) -> (i64, i64) {
+    match context_window {
+        ..=8_000 => (3, 5_000),
+        8_001..=32_000 => (5, 15_000),
+        32_001..=128_000 => (10, 25_000),
+        128_001..=200_000 => (10, 40_000),
+        _ => (15, 40_000),
+    }
+}
+
+/// The first of each.
+pub(in crate::mock) fn without_repeats(texts: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(body: &Value) -> Agent {
+        Agent::create(&Fields::of_body(body).unwrap(), None).unwrap()
+    }
+
+    fn entries(count: usize, tokens: i64) -> Vec<ContextEntry> {
+        (0..count).map(|index| ContextEntry { id: index.to_string(), tokens }).collect()
+    }
+
+    #[test]
+    fn the_wire_form_has_every_key_in_lettas_order() {
+        let agent = create(&json!({"model": "openai/gpt-4o-mini", "tags": ["a", "b", "a"]}));
+        let wire = agent.wire(Include::EVERYTHING, &Loaded::default());
+        let keys: Vec<&String> = wire.as_object().unwrap().keys().collect();
+        assert_eq!(keys.len(), 45);
+        assert_eq!((keys[0], keys[4], keys[44]), (&"created_by_id".into(), &"id".into(), &"hidden".into()));
+        assert_eq!(wire["tags"], json!(["a", "b"]));
+        assert_eq!(wire["max_files_open"], json!(10));
+    }
+
+    #[test]
+    fn secrets_are_replaced_as_a_whole_and_keep_their_ids() {
+        let mut agent = create(&json!({"model": "a/b", "secrets": {"K": "1", "L": "2"}}));
+        let id = agent.secrets[0].id.clone();
+        agent.change(&Fields::of_body(&json!({"secrets": {"K": "3"}})).unwrap()).unwrap();
+        assert_eq!(agent.secrets.len(), 1);
+        assert_eq!((&agent.secrets[0].id, agent.secrets[0].value.as_str()), (&id, "3"));
+    }
+
+    #[test]
+    fn the_oldest_messages_leave_a_full_context_but_never_the_system_message() {
+        let mut agent = create(&json!({"model": "a/b", "context_window_limit": 100}));
+        agent.remember(entries(1, 10));
+        agent.remember(entries(9, 10));
+        assert_eq!(agent.context.len(), 10);
+        agent.remember([ContextEntry { id: "new".into(), tokens: 10 }]);
+        assert_eq!(agent.context.len(), 7);
+        assert_eq!(agent.context_tokens(), 70);
+        assert_eq!((agent.context[0].id.as_str(), agent.context[6].id.as_str()), ("0", "new"));
+        agent.remember([ContextEntry { id: "huge".into(), tokens: 1_000 }]);
+        assert_eq!(agent.context.len(), 2);
+    }
+
+    #[test]
+    fn an_agent_that_forgets_keeps_only_the_system_message_in_context() {
+        let mut agent = create(&json!({"model": "a/b", "message_buffer_autoclear": true}));
+        agent.remember(entries(1, 10));
+        agent.remember(entries(2, 10));
+        assert_eq!(agent.context.len(), 1);
+    }
+}

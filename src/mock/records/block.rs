@@ -1,0 +1,165 @@
+//! Memory blocks. What is stored is what goes over the wire.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Record;
+use crate::{
+    entropy,
+    error::ApiError,
+    mock::fields::{Expect, Fields},
+};
+
+/// A memory block. The order of the fields is Letta's.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Block {
+    pub(in crate::mock) value: String,
+    pub(in crate::mock) limit: i64,
+    pub(in crate::mock) project_id: Option<String>,
+    pub(in crate::mock) template_name: Option<String>,
+    pub(in crate::mock) is_template: bool,
+    pub(in crate::mock) template_id: Option<String>,
+    pub(in crate::mock) base_template_id: Option<String>,
+    pub(in crate::mock) deployment_id: Option<String>,
+    pub(in crate::mock) entity_id: Option<String>,
+    pub(in crate::mock) preserve_on_migration: bool,
+    pub(in crate::mock) label: String,
+    pub(in crate::mock) read_only: bool,
+    pub(in crate::mock) description: Option<String>,
+    pub(in crate::mock) metadata: Map<String, Value>,
+    pub(in crate::mock) hidden: Option<bool>,
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) created_by_id: Option<String>,
+    pub(in crate::mock) last_updated_by_id: Option<String>,
+    pub(in crate::mock) tags: Vec<String>,
+}
+
+/// The most characters a block may hold unless its maker says otherwise. Not enforced, as in Letta 0.16.
+const DEFAULT_LIMIT: i64 = 100_000;
+/// What a label may be.
+pub(in crate::mock) const LABEL_RULE: &str = "a label must not be empty";
+
+impl Record for Block {
+    const KIND: &'static str = "block";
+    const NAME: &'static str = "Block";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Block {
+    /// A new block from a request's fields. `value` and `label` are required.
+    pub(in crate::mock) fn create(fields: &Fields<'_>, project_id: Option<&str>) -> Result<Self, ApiError> {
+        let label: String = fields.required("label")?;
+        let mut block = Self {
+            value: fields.optional("value")?.unwrap_or_default(),
+            limit: DEFAULT_LIMIT,
+            project_id: project_id.map(str::to_owned),
+            template_name: None,
+            is_template: false,
+            template_id: None,
+            base_template_id: None,
+            deployment_id: None,
+            entity_id: None,
+            preserve_on_migration: false,
+            description: default_description(&label).map(str::to_owned),
+            label,
+            read_only: false,
+            metadata: Map::new(),
+            hidden: None,
+            id: entropy::letta_id(Self::KIND),
+            created_by_id: None,
+            last_updated_by_id: None,
+            tags: Vec::new(),
+        };
+        block.change(fields)?;
+        Ok(block)
+    }
+
+    /// Applies the fields of a change. What it does not name stays.
+    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        // Objects stay in the project in which they were made.
+        fields.check(&[("project_id", Expect::Text)])?;
+        if let Some(label) = fields.optional::<String>("label")? {
+            if label.is_empty() {
+                return Err(fields.at("label").breaks_rule(LABEL_RULE, &label.into()));
+            }
+            self.label = label;
+        }
+        replace(&mut self.value, fields.optional("value")?);
+        replace(&mut self.limit, fields.at_least("limit", 0)?);
+        replace(&mut self.is_template, fields.optional("is_template")?);
+        replace(&mut self.preserve_on_migration, fields.optional("preserve_on_migration")?);
+        replace(&mut self.read_only, fields.optional("read_only")?);
+        replace(&mut self.metadata, fields.optional::<&Map<String, Value>>("metadata")?.cloned());
+        replace(&mut self.tags, fields.optional("tags")?);
+        for (field, name) in [
+            (&mut self.template_name, "template_name"),
+            (&mut self.template_id, "template_id"),
+            (&mut self.base_template_id, "base_template_id"),
+            (&mut self.deployment_id, "deployment_id"),
+            (&mut self.entity_id, "entity_id"),
+            (&mut self.description, "description"),
+        ] {
+            if let Some(text) = fields.optional(name)? {
+                *field = Some(text);
+            }
+        }
+        self.hidden = fields.optional("hidden")?.or(self.hidden);
+        Ok(())
+    }
+}
+
+fn replace<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// The two labels that every tutorial uses come with a description.
+fn default_description(label: &str) -> Option<&'static str> {
+    match label {
+        "human" => Some("What the agent knows about the person it talks to, so that it can speak to them in particular."),
+        "persona" => Some("Who the agent is and how it behaves, so that it stays the same from one answer to the next."),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_block_has_its_defaults_and_a_change_leaves_the_rest() {
+        let body = json!({"label": "human", "value": "Sam"});
+        let mut block = Block::create(&Fields::of_body(&body).unwrap(), None).unwrap();
+        assert_eq!(block.limit, DEFAULT_LIMIT);
+        assert!(block.description.as_deref().is_some_and(|text| text.contains("person")));
+        block.change(&Fields::of_body(&json!({"value": "Kim", "label": null})).unwrap()).unwrap();
+        assert_eq!((block.value.as_str(), block.label.as_str()), ("Kim", "human"));
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        for (name, value) in [
+            ("value", json!(1)),
+            ("limit", json!("x")),
+            ("label", json!([])),
+            ("read_only", json!(1)),
+            ("metadata", json!([])),
+            ("tags", json!("a")),
+            ("hidden", json!("no")),
+            ("description", json!({})),
+            ("project_id", json!(3)),
+            ("preserve_on_migration", json!("x")),
+        ] {
+            let mut body = json!({"label": "l", "value": "v"});
+            body[name] = value;
+            let error = Block::create(&Fields::of_body(&body).unwrap(), None).unwrap_err();
+            assert!(error.message().starts_with(&format!("body.{name}: ")), "{}", error.message());
+        }
+    }
+}

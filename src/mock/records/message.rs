@@ -1,0 +1,232 @@
+//! Stored messages, and how one of them becomes several on the wire.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    timestamp::Timestamp,
+    wire::{Content, MessageType, Own, WireMessage},
+};
+use crate::mock::tokens;
+
+/// A stored message.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Message {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) role: Role,
+    pub(in crate::mock) content: Vec<Part>,
+    pub(in crate::mock) created_at: Timestamp,
+    pub(in crate::mock) name: Option<String>,
+    /// The offline thread id that the client chose, or that was made up for it.
+    pub(in crate::mock) otid: Option<String>,
+    pub(in crate::mock) sender_id: Option<String>,
+    pub(in crate::mock) group_id: Option<String>,
+    pub(in crate::mock) batch_item_id: Option<String>,
+    /// The model step that it belongs to.
+    pub(in crate::mock) step_id: Option<String>,
+    pub(in crate::mock) run_id: Option<String>,
+}
+
+/// Who said a message.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::mock) enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// A part of what a message says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(in crate::mock) enum Part {
+    Text { text: String, signature: Option<String> },
+    Image { source: ImageSource },
+    Reasoning { is_native: bool, reasoning: String, signature: Option<String> },
+}
+
+/// Where an image comes from. It is kept as it was given: the mock fetches nothing.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(in crate::mock) enum ImageSource {
+    Url { url: String },
+    Base64 { media_type: String, data: String, detail: Option<String> },
+    Letta { file_id: String, media_type: Option<String>, data: Option<String>, detail: Option<String> },
+}
+
+/// What a message costs beside its text.
+const TOKENS_PER_MESSAGE: i64 = 4;
+/// What an image costs, whatever its size.
+const TOKENS_PER_IMAGE: i64 = 765;
+
+impl Part {
+    /// A text without more.
+    pub(in crate::mock) fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into(), signature: None }
+    }
+
+    /// How many tokens a model would count.
+    pub(in crate::mock) fn tokens(&self) -> i64 {
+        match self {
+            Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => tokens::estimate(text),
+            Self::Image { .. } => TOKENS_PER_IMAGE,
+        }
+    }
+
+    fn says(&self) -> Option<&str> {
+        match self {
+            Self::Text { text, .. } => Some(text),
+            Self::Image { .. } => Some("[image]"),
+            Self::Reasoning { .. } => None,
+        }
+    }
+}
+
+impl Message {
+    /// What it says, as one text; images are noted.
+    pub(in crate::mock) fn text(&self) -> String {
+        self.content.iter().filter_map(Part::says).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many tokens it takes in a model's context.
+    pub(in crate::mock) fn tokens(&self) -> i64 {
+        TOKENS_PER_MESSAGE + self.content.iter().map(Part::tokens).sum::<i64>()
+    }
+
+    /// The messages that clients see.
+    pub(in crate::mock) fn expand(&self) -> Vec<WireMessage> {
+        match self.role {
+            Role::System => {
+                let own = Own::Content { content: Content::Text(self.text()) };
+                vec![self.wire(MessageType::SystemMessage, None, own)]
+            }
+            Role::User => {
+                let content = match self.content.as_slice() {
+                    [Part::Text { text, .. }] => Content::Text(text.clone()),
+                    parts => Content::Parts(parts.to_vec()),
+                };
+                vec![self.wire(MessageType::UserMessage, self.otid.clone(), Own::Content { content })]
+            }
+            Role::Assistant => (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part)).collect(),
+        }
+    }
+
+    /// One part of an assistant message as the message that clients see.
+    fn expand_part(&self, index: u128, part: &Part) -> WireMessage {
+        let chosen = self.otid.as_ref().filter(|_| index == 0).cloned();
+        let otid = chosen.or_else(|| otid(&self.id, index));
+        match part {
+            Part::Reasoning { is_native, reasoning, signature } => {
+                let own = Own::Reasoning {
+                    source: if *is_native { "reasoner_model" } else { "non_reasoner_model" },
+                    reasoning: reasoning.clone(),
+                    signature: signature.clone(),
+                };
+                self.wire(MessageType::ReasoningMessage, otid, own)
+            }
+            Part::Text { text, .. } => {
+                let own = Own::Content { content: Content::Text(text.clone()) };
+                self.wire(MessageType::AssistantMessage, otid, own)
+            }
+            Part::Image { .. } => {
+                let own = Own::Content { content: Content::Parts(vec![part.clone()]) };
+                self.wire(MessageType::AssistantMessage, otid, own)
+            }
+        }
+    }
+
+    fn wire(&self, message_type: MessageType, otid: Option<String>, own: Own) -> WireMessage {
+        WireMessage {
+            id: self.id.clone(),
+            date: self.created_at.message_date(),
+            name: self.name.clone(),
+            message_type,
+            otid,
+            sender_id: self.sender_id.clone(),
+            step_id: self.step_id.clone(),
+            is_err: None,
+            seq_id: None,
+            run_id: self.run_id.clone(),
+            own,
+        }
+    }
+}
+
+/// The offline thread id of one part of a stored message: the message's uuid, its low seven bits replaced by the part's
+/// number. Beyond 127 parts the number carries over, so that ids stay different.
+fn otid(message_id: &str, index: u128) -> Option<String> {
+    const LOW_BITS: u128 = 0x7f;
+    let uuid = Uuid::try_parse(message_id.strip_prefix("message-")?).ok()?;
+    Some(Uuid::from_u128((uuid.as_u128() & !LOW_BITS).wrapping_add(index)).hyphenated().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(role: Role, content: Vec<Part>) -> Message {
+        Message {
+            id: "message-f02753c4-bb2c-411a-98ff-764d778d11ba".into(),
+            role,
+            content,
+            created_at: Timestamp::parse("2026-11-23T16:30:56.25Z").unwrap(),
+            name: None,
+            otid: None,
+            sender_id: None,
+            group_id: None,
+            batch_item_id: None,
+            step_id: Some("step-1".into()),
+            run_id: Some("run-1".into()),
+        }
+    }
+
+    #[test]
+    fn parts_are_numbered_in_the_low_bits_of_the_message_id() {
+        for (id, index, expected) in [
+            ("message-f02753c4-bb2c-411a-98ff-764d778d11ba", 0, "f02753c4-bb2c-411a-98ff-764d778d1180"),
+            ("message-f02753c4-bb2c-411a-98ff-764d778d11ba", 1, "f02753c4-bb2c-411a-98ff-764d778d1181"),
+            ("message-6bbde75b-5b29-4412-8aec-d435b35caa75", 0, "6bbde75b-5b29-4412-8aec-d435b35caa00"),
+            ("message-6bbde75b-5b29-4412-8aec-d435b35caa75", 200, "6bbde75b-5b29-4412-8aec-d435b35caac8"),
+        ] {
+            assert_eq!(otid(id, index).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn an_assistant_message_is_one_message_for_each_part() {
+        let reasoning = Part::Reasoning { is_native: true, reasoning: "Hm.".into(), signature: None };
+        let wire = message(Role::Assistant, vec![reasoning, Part::text("Echo: Hello")]).expand();
+        assert_eq!(
+            serde_json::to_string(&wire).unwrap(),
+            concat!(
+                r#"[{"id":"message-f02753c4-bb2c-411a-98ff-764d778d11ba","date":"2026-11-23T16:30:56+00:00","name":null,"#,
+                r#""message_type":"reasoning_message","otid":"f02753c4-bb2c-411a-98ff-764d778d1180","sender_id":null,"#,
+                r#""step_id":"step-1","is_err":null,"seq_id":null,"run_id":"run-1","source":"reasoner_model","#,
+                r#""reasoning":"Hm.","signature":null},"#,
+                r#"{"id":"message-f02753c4-bb2c-411a-98ff-764d778d11ba","date":"2026-11-23T16:30:56+00:00","name":null,"#,
+                r#""message_type":"assistant_message","otid":"f02753c4-bb2c-411a-98ff-764d778d1181","sender_id":null,"#,
+                r#""step_id":"step-1","is_err":null,"seq_id":null,"run_id":"run-1","content":"Echo: Hello"}]"#,
+            )
+        );
+    }
+
+    #[test]
+    fn a_single_text_is_a_string_and_all_else_a_list() {
+        let content = |parts| json!(message(Role::User, parts).expand())[0]["content"].clone();
+        assert_eq!(content(vec![Part::text("a")]), json!("a"));
+        assert_eq!(content(vec![Part::text("a"), Part::text("b")])[1]["text"], json!("b"));
+        let image = Part::Image { source: ImageSource::Url { url: "https://x.example/a.png".into() } };
+        assert_eq!(
+            content(vec![image]),
+            json!([{"type": "image", "source": {"type": "url", "url": "https://x.example/a.png"}}])
+        );
+    }
+
+    #[test]
+    fn the_text_of_a_message_joins_its_parts_and_notes_images() {
+        let image = Part::Image { source: ImageSource::Url { url: "https://x.example/a.png".into() } };
+        assert_eq!(message(Role::User, vec![Part::text("Look:"), image]).text(), "Look:\n[image]");
+    }
+}

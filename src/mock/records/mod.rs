@@ -1,0 +1,48 @@
+//! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
+
+mod agent;
+mod block;
+mod message;
+mod model;
+mod run;
+mod step;
+mod timestamp;
+mod wire;
+
+pub(super) use agent::{Agent, ContextEntry, Loaded, Secret};
+pub(super) use block::{Block, LABEL_RULE};
+pub(super) use message::{ImageSource, Message, Part, Role};
+pub(super) use model::{EmbeddingConfig, ModelConfig, object};
+pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
+pub(super) use step::Step;
+pub(super) use timestamp::Timestamp;
+pub(super) use wire::{Content, MessageType, Own, Usage, WireMessage};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A record that is kept as a document.
+pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
+    /// The kind of document.
+    const KIND: &'static str;
+    /// What Letta calls it in its errors.
+    const NAME: &'static str;
+    /// Its id.
+    fn id(&self) -> &str;
+}
+
+/// The user that Letta's open-source server acts as, and therefore the one that made everything here.
+pub(super) const ACTOR: &str = "user-00000000-0000-4000-8000-000000000000";
+/// That user's organisation.
+pub(super) const ORGANIZATION: &str = "org-00000000-0000-4000-8000-000000000000";
+/// What messages outside any conversation are filed under.
+pub(super) const DEFAULT_CONVERSATION: &str = "default";
+
+/// The kinds of links between records.
+pub(super) mod links {
+    /// From an agent to a block that it shows.
+    pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
+    /// From an agent to a tool that it may use.
+    pub(in crate::mock) const AGENT_TOOL: &str = "agent_tool";
+    /// From an agent to a run that has not ended.
+    pub(in crate::mock) const ACTIVE_RUN: &str = "active_run";
+}

@@ -1,0 +1,391 @@
+//! How an agent's models are configured: the current form (`model_settings`) and the deprecated one (`llm_config`) say
+//! the same, and stay in agreement.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::{ApiError, Code},
+    mock::{
+        catalogue::{Handle, PROVIDER_TYPES},
+        fields::{Expect, Fields},
+    },
+};
+
+/// The model that answers for an agent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct ModelConfig {
+    pub(in crate::mock) handle: String,
+    pub(in crate::mock) settings: Map<String, Value>,
+    pub(in crate::mock) llm: Map<String, Value>,
+}
+
+/// The model that embeds for an agent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct EmbeddingConfig {
+    pub(in crate::mock) handle: String,
+    pub(in crate::mock) config: Map<String, Value>,
+}
+
+const REASONING_EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh"];
+const EFFORTS: &[&str] = &["low", "medium", "high", "max"];
+
+const SETTINGS: &[(&str, Expect)] = &[
+    ("max_output_tokens", Expect::Integer),
+    ("parallel_tool_calls", Expect::Flag),
+    ("provider_type", Expect::Word(PROVIDER_TYPES)),
+    ("temperature", Expect::Number),
+    ("reasoning", Expect::Object),
+    ("thinking", Expect::Object),
+    ("thinking_config", Expect::Object),
+    ("response_format", Expect::Object),
+    ("response_schema", Expect::Object),
+    ("strict", Expect::Flag),
+    ("verbosity", Expect::Text),
+    ("effort", Expect::Word(EFFORTS)),
+];
+
+const LLM: &[(&str, Expect)] = &[
+    ("model", Expect::Text),
+    ("display_name", Expect::Text),
+    ("model_endpoint_type", Expect::Text),
+    ("model_endpoint", Expect::Text),
+    ("provider_name", Expect::Text),
+    ("provider_category", Expect::Word(&["base", "byok"])),
+    ("model_wrapper", Expect::Text),
+    ("context_window", Expect::Integer),
+    ("put_inner_thoughts_in_kwargs", Expect::Flag),
+    ("handle", Expect::Text),
+    ("temperature", Expect::Number),
+    ("max_tokens", Expect::Integer),
+    ("enable_reasoner", Expect::Flag),
+    ("reasoning_effort", Expect::Word(REASONING_EFFORTS)),
+    ("max_reasoning_tokens", Expect::Integer),
+    ("effort", Expect::Word(EFFORTS)),
+    ("frequency_penalty", Expect::Number),
+    ("compatibility_type", Expect::Word(&["gguf", "mlx"])),
+    ("verbosity", Expect::Word(&["low", "medium", "high"])),
+    ("tier", Expect::Text),
+    ("parallel_tool_calls", Expect::Flag),
+    ("response_format", Expect::Object),
+    ("strict", Expect::Flag),
+    ("return_logprobs", Expect::Flag),
+    ("top_logprobs", Expect::Integer),
+    ("return_token_ids", Expect::Flag),
+    ("tool_call_parser", Expect::Text),
+];
+
+const EMBEDDING: &[(&str, Expect)] = &[
+    ("embedding_endpoint_type", Expect::Text),
+    ("embedding_endpoint", Expect::Text),
+    ("embedding_model", Expect::Text),
+    ("embedding_dim", Expect::Integer),
+    ("embedding_chunk_size", Expect::Integer),
+    ("handle", Expect::Text),
+    ("batch_size", Expect::Integer),
+    ("azure_endpoint", Expect::Text),
+    ("azure_version", Expect::Text),
+    ("azure_deployment", Expect::Text),
+];
+
+/// A JSON object literal as a map.
+macro_rules! object {
+    ($($json:tt)+) => {
+        match json!({$($json)+}) {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    };
+}
+pub(in crate::mock) use object;
+
+impl ModelConfig {
+    /// The configuration that a request asks for; one of `model` and `llm_config` is required.
+    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let mut config = match (fields.optional::<&str>("model")?, fields.optional::<Fields<'_>>("llm_config")?) {
+            (Some(handle), _) => Self::of(Handle::parse(handle)?),
+            (None, Some(llm)) => Self::of_llm_config(&llm)?,
+            (None, None) => {
+                return Err(ApiError::letta(
+                    Code::InvalidRequest,
+                    "INVALID_ARGUMENT: Must specify either model or llm_config",
+                ));
+            }
+        };
+        config.change(fields)?;
+        Ok(config)
+    }
+
+    /// Applies what a request says about models. What it does not name stays.
+    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        if let Some(llm) = fields.optional::<Fields<'_>>("llm_config")? {
+            llm.check(LLM)?;
+            self.merge_llm(&llm);
+        }
+        if let Some(handle) = fields.optional::<&str>("model")? {
+            self.switch_to(Handle::parse(handle)?);
+        }
+        if let Some(settings) = fields.optional::<Fields<'_>>("model_settings")? {
+            settings.check(SETTINGS)?;
+            self.merge_settings(&settings);
+        }
+        if let Some(window) = fields.at_least("context_window_limit", 1)? {
+            self.llm.insert("context_window".into(), window.into());
+        }
+        if let Some(most) = fields.at_least("max_tokens", 1)? {
+            self.set_max_tokens(most);
+        }
+        if let Some(most) = fields.optional::<i64>("max_reasoning_tokens")? {
+            self.llm.insert("max_reasoning_tokens".into(), most.into());
+        }
+        for name in ["enable_reasoner", "reasoning"] {
+            if let Some(reasons) = fields.optional::<bool>(name)? {
+                self.llm.insert("enable_reasoner".into(), reasons.into());
+            }
+        }
+        if let Some(parallel) = fields.optional::<bool>("parallel_tool_calls")? {
+            self.llm.insert("parallel_tool_calls".into(), parallel.into());
+            self.settings.insert("parallel_tool_calls".into(), parallel.into());
+        }
+        Ok(())
+    }
+
+    /// The tokens that a request and its answer may take together.
+    pub(in crate::mock) fn context_window(&self) -> i64 {
+        self.llm.get("context_window").and_then(Value::as_i64).unwrap_or(i64::MAX)
+    }
+
+    fn of(handle: Handle<'_>) -> Self {
+        let max_tokens = handle.max_tokens();
+        let llm = object! {
+            "model": handle.name,
+            "display_name": null,
+            "model_endpoint_type": handle.endpoint_type(),
+            "model_endpoint": handle.endpoint(),
+            "provider_name": handle.provider,
+            "provider_category": "base",
+            "model_wrapper": null,
+            "context_window": handle.context_window(),
+            "put_inner_thoughts_in_kwargs": false,
+            "handle": handle.text(),
+            "temperature": 1.0,
+            "max_tokens": max_tokens,
+            "enable_reasoner": false,
+            "reasoning_effort": null,
+            "max_reasoning_tokens": 0,
+            "effort": null,
+            "frequency_penalty": null,
+            "compatibility_type": null,
+            "verbosity": null,
+            "tier": null,
+            "parallel_tool_calls": false,
+            "response_format": null,
+            "strict": false,
+            "return_logprobs": false,
+            "top_logprobs": null,
+            "return_token_ids": false,
+            "tool_call_parser": null,
+        };
+        Self { handle: handle.text(), settings: settings(handle.endpoint_type(), max_tokens), llm }
+    }
+
+    fn of_llm_config(llm: &Fields<'_>) -> Result<Self, ApiError> {
+        llm.check(LLM)?;
+        let model: &str = llm.required("model")?;
+        let endpoint_type: &str = llm.required("model_endpoint_type")?;
+        llm.required::<i64>("context_window")?;
+        let handle = match llm.optional::<&str>("handle")? {
+            Some(handle) => handle.to_owned(),
+            None => format!("{endpoint_type}/{model}"),
+        };
+        Ok(Self::of(Handle::parse(&handle)?))
+    }
+
+    /// Another model, all else as it was; a window that the new model lacks shrinks.
+    fn switch_to(&mut self, handle: Handle<'_>) {
+        if handle.text() == self.handle {
+            return;
+        }
+        let window = self.context_window().min(handle.context_window());
+        for (name, value) in [
+            ("model", Value::from(handle.name)),
+            ("model_endpoint_type", handle.endpoint_type().into()),
+            ("model_endpoint", handle.endpoint().into()),
+            ("provider_name", handle.provider.into()),
+            ("handle", handle.text().into()),
+            ("context_window", window.into()),
+        ] {
+            self.llm.insert(name.into(), value);
+        }
+        self.settings.insert("provider_type".into(), handle.endpoint_type().into());
+        self.handle = handle.text();
+    }
+
+    fn merge_llm(&mut self, llm: &Fields<'_>) {
+        for (name, _) in LLM {
+            if let Some(value) = llm.value(name) {
+                self.llm.insert((*name).to_owned(), value.clone());
+            }
+        }
+        if let Some(handle) = llm.value("handle").and_then(Value::as_str) {
+            handle.clone_into(&mut self.handle);
+        }
+        for (there, here) in [("max_tokens", "max_output_tokens"), ("temperature", "temperature")] {
+            if let Some(value) = llm.value(there) {
+                self.settings.insert(here.to_owned(), value.clone());
+            }
+        }
+    }
+
+    fn merge_settings(&mut self, settings: &Fields<'_>) {
+        for (name, value) in settings.map() {
+            if !value.is_null() && SETTINGS.iter().any(|(known, _)| known == name) {
+                self.settings.insert(name.clone(), value.clone());
+            }
+        }
+        for (there, here) in [("max_output_tokens", "max_tokens"), ("temperature", "temperature"), ("strict", "strict")] {
+            if let Some(value) = settings.value(there) {
+                self.llm.insert(here.to_owned(), value.clone());
+            }
+        }
+    }
+
+    fn set_max_tokens(&mut self, most: i64) {
+        self.llm.insert("max_tokens".into(), most.into());
+        self.settings.insert("max_output_tokens".into(), most.into());
+    }
+}
+
+/// The settings that a provider's models take.
+fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
+    let mut settings = object! {
+        "max_output_tokens": max_tokens,
+        "parallel_tool_calls": true,
+        "provider_type": provider_type,
+        "temperature": 1.0,
+    };
+    let own = match provider_type {
+        "openai" => object! {"reasoning": {"reasoning_effort": "minimal"}, "response_format": null, "strict": false},
+        "anthropic" => object! {
+            "thinking": {"type": "disabled"}, "response_format": null, "verbosity": null, "effort": null, "strict": false,
+        },
+        _ => object! {"response_format": null},
+    };
+    settings.extend(own);
+    settings
+}
+
+impl EmbeddingConfig {
+    /// The configuration that a request asks for, if it asks for one.
+    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Option<Self>, ApiError> {
+        let mut config = None;
+        Self::change(&mut config, fields)?;
+        Ok(config)
+    }
+
+    /// Applies what a request says about embedding. What it does not name stays.
+    pub(in crate::mock) fn change(current: &mut Option<Self>, fields: &Fields<'_>) -> Result<(), ApiError> {
+        if let Some(config) = fields.optional::<Fields<'_>>("embedding_config")? {
+            config.check(EMBEDDING)?;
+            *current = Some(Self::of_config(&config)?);
+        }
+        if let Some(handle) = fields.optional::<&str>("embedding")? {
+            *current = Some(Self::of(Handle::parse(handle)?));
+        }
+        let chunk_size = fields.at_least("embedding_chunk_size", 1)?;
+        if let (Some(current), Some(chunk_size)) = (current, chunk_size) {
+            current.config.insert("embedding_chunk_size".into(), chunk_size.into());
+        }
+        Ok(())
+    }
+
+    fn of(handle: Handle<'_>) -> Self {
+        let config = object! {
+            "embedding_endpoint_type": handle.endpoint_type(),
+            "embedding_endpoint": handle.endpoint(),
+            "embedding_model": handle.name,
+            "embedding_dim": handle.dimensions(),
+            "embedding_chunk_size": 300,
+            "handle": handle.text(),
+            "batch_size": 32,
+            "azure_endpoint": null,
+            "azure_version": null,
+            "azure_deployment": null,
+        };
+        Self { handle: handle.text(), config }
+    }
+
+    fn of_config(config: &Fields<'_>) -> Result<Self, ApiError> {
+        let endpoint_type: &str = config.required("embedding_endpoint_type")?;
+        let model: &str = config.required("embedding_model")?;
+        config.required::<i64>("embedding_dim")?;
+        let handle = match config.optional::<&str>("handle")? {
+            Some(handle) => handle.to_owned(),
+            None => format!("{endpoint_type}/{model}"),
+        };
+        let mut made = Self::of(Handle::parse(&handle)?);
+        for (name, _) in EMBEDDING {
+            if let Some(value) = config.value(name) {
+                made.config.insert((*name).to_owned(), value.clone());
+            }
+        }
+        made.config.insert("handle".into(), handle.into());
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(body: &Value) -> Result<ModelConfig, ApiError> {
+        ModelConfig::create(&Fields::of_body(body).unwrap())
+    }
+
+    #[test]
+    fn both_forms_agree() {
+        let config =
+            create(&json!({"model": "openai/gpt-4o-mini", "max_tokens": 99, "model_settings": {"temperature": 0.5}}))
+                .unwrap();
+        assert_eq!(config.llm["max_tokens"], config.settings["max_output_tokens"]);
+        assert_eq!(config.llm["temperature"], json!(0.5));
+        assert_eq!(config.settings["temperature"], json!(0.5));
+        assert_eq!(config.context_window(), 128_000);
+        assert_eq!(config.llm.len(), LLM.len());
+    }
+
+    #[test]
+    fn another_model_keeps_unrelated_settings() {
+        let mut config = create(&json!({"model": "openai/gpt-4.1", "max_tokens": 99})).unwrap();
+        config.change(&Fields::of_body(&json!({"model": "openai/gpt-4o"})).unwrap()).unwrap();
+        assert_eq!(config.handle, "openai/gpt-4o");
+        assert_eq!(config.llm["handle"], json!("openai/gpt-4o"));
+        assert_eq!(config.llm["max_tokens"], json!(99));
+        assert_eq!(config.context_window(), 128_000);
+    }
+
+    #[test]
+    fn the_deprecated_form_alone_is_enough() {
+        let llm = json!({"model": "gpt-4o", "model_endpoint_type": "openai", "context_window": 8000});
+        let config = create(&json!({"llm_config": llm})).unwrap();
+        assert_eq!((config.handle.as_str(), config.context_window()), ("openai/gpt-4o", 8000));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_refused() {
+        for body in [
+            json!({}),
+            json!({"model": 5}),
+            json!({"model": "gpt-4o"}),
+            json!({"model": "a/b", "llm_config": []}),
+            json!({"model": "a/b", "llm_config": {"context_window": "x"}}),
+            json!({"llm_config": {"model": "gpt-4o"}}),
+            json!({"model": "a/b", "model_settings": {"temperature": "hot"}}),
+            json!({"model": "a/b", "model_settings": {"provider_type": "none"}}),
+            json!({"model": "a/b", "context_window_limit": 0}),
+            json!({"model": "a/b", "parallel_tool_calls": 1}),
+        ] {
+            assert!(create(&body).is_err(), "{body}");
+        }
+    }
+}

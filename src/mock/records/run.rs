@@ -1,0 +1,210 @@
+//! Runs: the turns of agents, each with its state and its end.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Record, object,
+    timestamp::Timestamp,
+    wire::{MessageType, Usage},
+};
+use crate::{entropy, mock::turn::TurnRequest};
+
+/// A run as it is stored.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Run {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) status: RunStatus,
+    pub(in crate::mock) created_at: Timestamp,
+    pub(in crate::mock) completed_at: Option<Timestamp>,
+    pub(in crate::mock) agent_id: String,
+    /// None: the default conversation.
+    pub(in crate::mock) conversation_id: Option<String>,
+    pub(in crate::mock) background: bool,
+    pub(in crate::mock) metadata: Map<String, Value>,
+    pub(in crate::mock) request_config: RequestConfig,
+    pub(in crate::mock) stop_reason: Option<StopReason>,
+    pub(in crate::mock) callback_url: Option<String>,
+    pub(in crate::mock) total_duration_ns: Option<i64>,
+    pub(in crate::mock) usage: Usage,
+    /// What is still to be done, when it must survive this process.
+    pub(in crate::mock) request: Option<TurnRequest>,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::mock) enum RunStatus {
+    Created,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// How the messages of a run are to be shown.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct RequestConfig {
+    pub(in crate::mock) use_assistant_message: bool,
+    pub(in crate::mock) assistant_message_tool_name: String,
+    pub(in crate::mock) assistant_message_tool_kwarg: String,
+    pub(in crate::mock) include_return_message_types: Option<Vec<MessageType>>,
+}
+
+/// Why a turn ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::mock) enum StopReason {
+    EndTurn,
+    Error,
+    LlmApiError,
+    InvalidLlmResponse,
+    InvalidToolCall,
+    MaxSteps,
+    MaxTokensExceeded,
+    NoToolCall,
+    ToolRule,
+    Cancelled,
+    InsufficientCredits,
+    RequiresApproval,
+    ContextWindowOverflowInSystemPrompt,
+}
+
+impl StopReason {
+    /// The words on the wire, in the order of the variants.
+    pub(in crate::mock) const WORDS: &[&str] = &[
+        "end_turn",
+        "error",
+        "llm_api_error",
+        "invalid_llm_response",
+        "invalid_tool_call",
+        "max_steps",
+        "max_tokens_exceeded",
+        "no_tool_call",
+        "tool_rule",
+        "cancelled",
+        "insufficient_credits",
+        "requires_approval",
+        "context_window_overflow_in_system_prompt",
+    ];
+
+    /// The reason that a word names.
+    pub(in crate::mock) fn from_word(word: &str) -> Option<Self> {
+        serde_json::from_value(word.into()).ok()
+    }
+
+    /// What a run that ended so is.
+    pub(in crate::mock) fn status(self) -> RunStatus {
+        match self {
+            Self::EndTurn | Self::MaxSteps | Self::ToolRule | Self::RequiresApproval => RunStatus::Completed,
+            Self::Cancelled => RunStatus::Cancelled,
+            _ => RunStatus::Failed,
+        }
+    }
+}
+
+/// By which route a turn was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::mock) enum RunType {
+    SendMessage,
+    SendMessageStreaming,
+    SendMessageAsync,
+}
+
+impl RunType {
+    fn metadata(self) -> Map<String, Value> {
+        match self {
+            Self::SendMessage => object! {"run_type": "send_message"},
+            Self::SendMessageStreaming => object! {"run_type": "send_message_streaming"},
+            Self::SendMessageAsync => object! {"run_type": "send_message_async", "lettuce": null},
+        }
+    }
+}
+
+impl Record for Run {
+    const KIND: &'static str = "run";
+    const NAME: &'static str = "Run";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Run {
+    /// A run that begins now.
+    pub(in crate::mock) fn begin(agent_id: &str, run_type: RunType, background: bool, config: RequestConfig) -> Self {
+        Self {
+            id: entropy::letta_id(Self::KIND),
+            status: RunStatus::Running,
+            created_at: Timestamp::now(),
+            completed_at: None,
+            agent_id: agent_id.to_owned(),
+            conversation_id: None,
+            background,
+            metadata: run_type.metadata(),
+            request_config: config,
+            stop_reason: None,
+            callback_url: None,
+            total_duration_ns: None,
+            usage: Usage::default(),
+            request: None,
+        }
+    }
+
+    /// Whether it has ended.
+    pub(in crate::mock) fn has_ended(&self) -> bool {
+        !matches!(self.status, RunStatus::Created | RunStatus::Running)
+    }
+
+    /// Ends it now. Its request is no longer needed.
+    pub(in crate::mock) fn end(&mut self, stop_reason: StopReason) {
+        self.status = stop_reason.status();
+        self.stop_reason = Some(stop_reason);
+        self.completed_at = Some(Timestamp::now());
+        self.total_duration_ns = Some(self.created_at.elapsed_nanos());
+        self.request = None;
+    }
+
+    /// Ends it now as failed.
+    pub(in crate::mock) fn fail(&mut self, why: &str) {
+        self.end(StopReason::Error);
+        self.metadata.insert("error".into(), why.into());
+    }
+
+    /// The run as clients see it. The order of the keys is Letta's; durations are shown only in lists.
+    pub(in crate::mock) fn wire(&self) -> Value {
+        json!({
+            "id": self.id,
+            "status": self.status,
+            "created_at": self.created_at,
+            "completed_at": self.completed_at,
+            "agent_id": self.agent_id,
+            "conversation_id": self.conversation_id,
+            "base_template_id": null,
+            "background": self.background,
+            "metadata": self.metadata,
+            "request_config": self.request_config,
+            "stop_reason": self.stop_reason,
+            "callback_url": self.callback_url,
+            "callback_sent_at": null,
+            "callback_status_code": null,
+            "callback_error": null,
+            "ttft_ns": null,
+            "total_duration_ns": null,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_names_its_reason() {
+        for word in StopReason::WORDS {
+            let reason = StopReason::from_word(word).unwrap();
+            assert_eq!(json!(reason), json!(word));
+        }
+        assert_eq!(StopReason::from_word("none"), None);
+    }
+}

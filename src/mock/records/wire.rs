@@ -1,0 +1,200 @@
+//! Messages as clients see them. One stored message may be several of these.
+
+use serde::{Deserialize, Serialize};
+
+use super::{message::Part, run::StopReason};
+
+/// What a message on the wire is; clients filter by these words.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the words on the wire all end so")]
+pub(in crate::mock) enum MessageType {
+    SystemMessage,
+    UserMessage,
+    AssistantMessage,
+    ReasoningMessage,
+    HiddenReasoningMessage,
+    ToolCallMessage,
+    ToolReturnMessage,
+    ApprovalRequestMessage,
+    ApprovalResponseMessage,
+    SummaryMessage,
+    EventMessage,
+}
+
+impl MessageType {
+    const ALL: &[(&str, Self)] = &[
+        ("system_message", Self::SystemMessage),
+        ("user_message", Self::UserMessage),
+        ("assistant_message", Self::AssistantMessage),
+        ("reasoning_message", Self::ReasoningMessage),
+        ("hidden_reasoning_message", Self::HiddenReasoningMessage),
+        ("tool_call_message", Self::ToolCallMessage),
+        ("tool_return_message", Self::ToolReturnMessage),
+        ("approval_request_message", Self::ApprovalRequestMessage),
+        ("approval_response_message", Self::ApprovalResponseMessage),
+        ("summary_message", Self::SummaryMessage),
+        ("event_message", Self::EventMessage),
+    ];
+
+    /// The type that a word names.
+    pub(in crate::mock) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(present, _)| *present == word).map(|(_, found)| *found)
+    }
+
+    /// All words, for the text of an error.
+    pub(in crate::mock) fn words() -> String {
+        Self::ALL.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// A message as clients see it. The order of the fields is Letta's.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::mock) struct WireMessage {
+    /// The stored message's id.
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) date: String,
+    pub(in crate::mock) name: Option<String>,
+    pub(in crate::mock) message_type: MessageType,
+    pub(in crate::mock) otid: Option<String>,
+    pub(in crate::mock) sender_id: Option<String>,
+    pub(in crate::mock) step_id: Option<String>,
+    pub(in crate::mock) is_err: Option<bool>,
+    /// The event's number in a background stream.
+    pub(in crate::mock) seq_id: Option<u64>,
+    pub(in crate::mock) run_id: Option<String>,
+    /// What only this type of message has.
+    #[serde(flatten)]
+    pub(in crate::mock) own: Own,
+}
+
+/// What only one type of message has.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(in crate::mock) enum Own {
+    /// Of system, user and assistant messages.
+    Content { content: Content },
+    /// Of reasoning messages.
+    Reasoning { source: &'static str, reasoning: String, signature: Option<String> },
+}
+
+/// What a message says: plain text where that is all, else its parts.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(in crate::mock) enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+/// How many characters a delta has, as in Letta's own streams with a model that answers in such pieces.
+const PIECE: usize = 8;
+/// Long texts are cut into larger pieces, so that an answer is never more than about this many events.
+const MOST_PIECES: usize = 500;
+
+impl WireMessage {
+    /// The deltas that make up this message in a stream of tokens: the same message again and again, each with the next
+    /// piece of its text. What has no text is one piece.
+    pub(in crate::mock) fn pieces(&self) -> Vec<Self> {
+        let Some(text) = self.text() else { return vec![self.clone()] };
+        split(text).into_iter().map(|piece| self.with_text(piece)).collect()
+    }
+
+    /// The text that is streamed in pieces.
+    pub(in crate::mock) fn text(&self) -> Option<&str> {
+        match &self.own {
+            Own::Content { content: Content::Text(text) } | Own::Reasoning { reasoning: text, .. } => Some(text),
+            Own::Content { content: Content::Parts(_) } => None,
+        }
+    }
+
+    fn with_text(&self, piece: &str) -> Self {
+        let own = match &self.own {
+            Own::Content { .. } => Own::Content { content: Content::Text(piece.to_owned()) },
+            Own::Reasoning { source, signature, .. } => {
+                Own::Reasoning { source, reasoning: piece.to_owned(), signature: signature.clone() }
+            }
+        };
+        Self { own, ..self.clone() }
+    }
+}
+
+/// Splits a text between characters; the pieces joined are the text.
+fn split(text: &str) -> Vec<&str> {
+    let size = PIECE.max(text.chars().count().div_ceil(MOST_PIECES));
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((end, _)) = rest.char_indices().nth(size) {
+        let (piece, tail) = rest.split_at(end);
+        pieces.push(piece);
+        rest = tail;
+    }
+    if !rest.is_empty() || pieces.is_empty() {
+        pieces.push(rest);
+    }
+    pieces
+}
+
+/// What a turn cost. The order of the fields is Letta's.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(in crate::mock) struct Usage {
+    pub(in crate::mock) completion_tokens: i64,
+    pub(in crate::mock) prompt_tokens: i64,
+    pub(in crate::mock) total_tokens: i64,
+    pub(in crate::mock) step_count: i64,
+    pub(in crate::mock) reasoning_tokens: i64,
+    /// What the last step's request and answer came to.
+    pub(in crate::mock) context_tokens: i64,
+}
+
+impl Usage {
+    /// As answers and streams carry it; streams of tokens do not say what was cached or reasoned.
+    pub(in crate::mock) fn wire(&self, in_deltas: bool) -> serde_json::Value {
+        let detail = |tokens: i64| if in_deltas { None } else { Some(tokens) };
+        serde_json::json!({
+            "message_type": "usage_statistics",
+            "completion_tokens": self.completion_tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": self.total_tokens,
+            "step_count": self.step_count,
+            "run_ids": null,
+            "cached_input_tokens": detail(0),
+            "cache_write_tokens": detail(0),
+            "reasoning_tokens": detail(self.reasoning_tokens),
+            "context_tokens": self.context_tokens,
+        })
+    }
+}
+
+impl StopReason {
+    /// As answers and streams carry it.
+    pub(in crate::mock) fn wire(self) -> serde_json::Value {
+        serde_json::json!({"message_type": "stop_reason", "stop_reason": self})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_every_eight_characters() {
+        assert_eq!(split("Echo: Stream by"), ["Echo: St", "ream by"]);
+        assert_eq!(split("12345678"), ["12345678"]);
+        assert_eq!(split(""), [""]);
+        assert_eq!(split("ääääääääö"), ["ääääääää", "ö"]);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_into_a_bounded_number_of_pieces() {
+        assert!(split(&"x".repeat(1_000_001)).len() <= MOST_PIECES);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_joined_are_the_text(text in "\\PC{0,200}") {
+            prop_assert_eq!(split(&text).concat(), text);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What the handlers share.
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    documents::View,
+    responder::Responder,
+    turn::{Locks, Registry},
+};
+use crate::{access::Permit, store::Store};
+
+/// What the handlers share.
+pub(super) struct State {
+    pub(super) store: Store,
+    /// What stands in for the model.
+    pub(super) responder: Box<dyn Responder>,
+    /// The turns that run in this process.
+    pub(super) turns: Registry,
+    /// One lock for each agent that is being spoken to.
+    pub(super) locks: Locks,
+    /// Everything that runs beside requests.
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the process is about to end.
+    pub(super) closing: CancellationToken,
+}
+
+impl State {
+    /// The store as a caller sees it.
+    pub(super) fn view<'a>(&'a self, permit: &'a Permit) -> View<'a> {
+        View::new(&self.store, permit)
+    }
+}

@@ -1,0 +1,266 @@
+//! Assembly: from settings to a store with its keys, and to the whole service with its background work.
+
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use io::Write;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::{
+    access::{Bearers, Feed, Guard},
+    api::{Issuer, client_side_access_tokens::Endpoints},
+    clock::{self, Millis},
+    config::Settings,
+    credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
+    entropy,
+    http::{App, Readiness},
+    mock::Mock,
+    store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
+};
+
+/// Where the embedded database lives when nothing else is said.
+const DEFAULT_DATABASE: &str = "sqlite://gatelet.db";
+
+/// How often uses of API keys are written, and how often what has expired is purged.
+const RECORD_INTERVAL: Duration = Duration::from_secs(10);
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+const PURGE_BATCH: i64 = 1_000;
+
+/// Why the service cannot start, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The master key is missing or malformed.
+    #[error("{0}")]
+    MasterKey(String),
+    /// The bootstrap API key is malformed.
+    #[error("bootstrap_api_key {0}")]
+    BootstrapKey(&'static str),
+}
+
+/// Opens the store that the settings name. Does not migrate.
+///
+/// # Errors
+/// When the URL is not understood or the database does not answer.
+pub async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
+    let url = settings.database_url.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+    Store::open(&Options {
+        url: (!settings.ephemeral).then_some(url),
+        max_connections: settings.store.max_connections,
+        statement_timeout: settings.store.statement_timeout,
+    })
+    .await
+}
+
+/// Loads the signing keys of a migrated store.
+///
+/// # Errors
+/// When the master key is missing or wrong, or the database fails.
+pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyring>, StartError> {
+    let master_key = master_key(settings, store).await?;
+    Ok(Arc::new(Keyring::load(store, master_key).await?))
+}
+
+/// The master key: given, in a file, or, with SQLite, in a file beside the database that is made at the first start.
+async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, StartError> {
+    let parse = |text: &str, source: &str| {
+        MasterKey::parse(text).map_err(|rule| StartError::MasterKey(format!("the master key in {source} {rule}")))
+    };
+    if let Some(text) = &settings.master_key {
+        return parse(text, "master_key");
+    }
+    if let Some(path) = &settings.master_key_file {
+        return parse(&read_key_file(path)?, &path.display().to_string());
+    }
+    match store.sqlite_location() {
+        Some(Location::Memory) => Ok(MasterKey::generate()),
+        Some(Location::File(database)) => {
+            let path = key_file_beside(database);
+            if !path.exists() {
+                if store.issuer().await?.is_some() {
+                    return Err(StartError::MasterKey(format!(
+                        "the master key of this database is missing: restore {}, or give it as GATELET_MASTER_KEY",
+                        path.display()
+                    )));
+                }
+                make_key_file(&path)?;
+            }
+            parse(&read_key_file(&path)?, &path.display().to_string())
+        }
+        None => Err(StartError::MasterKey(
+            "a PostgreSQL store needs a master key: run `gatelet keygen` and give its output to every replica as \
+             GATELET_MASTER_KEY or, in a file, as GATELET_MASTER_KEY_FILE"
+                .into(),
+        )),
+    }
+}
+
+fn key_file_beside(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".key");
+    path.into()
+}
+
+fn read_key_file(path: &Path) -> Result<String, StartError> {
+    fs::read_to_string(path)
+        .map_err(|error| StartError::MasterKey(format!("cannot read the master key file {}: {error}", path.display())))
+}
+
+/// Written aside and then linked into place, so that of two processes that start at once both use the same whole file.
+fn make_key_file(path: &Path) -> Result<(), StartError> {
+    let aside = path.with_extension(format!("key.{}", std::process::id()));
+    let make = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(MasterKey::generate().reveal().as_bytes())?;
+        file.sync_all()?;
+        match fs::hard_link(&aside, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    };
+    let made = make();
+    let _ = fs::remove_file(&aside);
+    made.map_err(|error| StartError::MasterKey(format!("cannot make the master key file {}: {error}", path.display())))
+}
+
+/// Stores a new API key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn create_api_key(
+    store: &Store,
+    name: &str,
+    project: Option<&str>,
+    expires_at: Option<Millis>,
+) -> Result<(String, PlainApiKey), StoreError> {
+    let key = PlainApiKey::generate();
+    let id = entropy::letta_id("key");
+    let created_at = clock::now_millis();
+    let row = NewApiKey { id: &id, name, project, secret_sha256: &key.hash(), created_at, expires_at };
+    store.insert_api_key(&row).await?;
+    Ok((id, key))
+}
+
+/// The API key with which a user can begin: the configured one, or, in an embedded store without any, a new one. Returns
+/// the key only when it was just made.
+///
+/// # Errors
+/// When the configured key is malformed or the database fails.
+pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<PlainApiKey>, StartError> {
+    if let Some(text) = &settings.bootstrap_api_key {
+        let key = PlainApiKey::parse(text).map_err(StartError::BootstrapKey)?;
+        let hash = key.hash();
+        let id = entropy::letta_id("key");
+        let created_at = clock::now_millis();
+        let row =
+            NewApiKey { id: &id, name: "bootstrap", project: None, secret_sha256: &hash, created_at, expires_at: None };
+        let is_new = store.insert_api_key(&row).await?;
+        if !is_new && let Some(present) = store.api_key_by_secret(&hash).await?.filter(|key| key.revoked_at.is_some()) {
+            warn!(key.id = present.id, "The bootstrap API key was revoked and stays revoked; choose another");
+        }
+        return Ok(None);
+    }
+    if store.sqlite_location().is_none() || store.has_api_keys().await? {
+        return Ok(None);
+    }
+    Ok(Some(create_api_key(store, "first", None, None).await?.1))
+}
+
+/// A running service's parts.
+pub struct Service {
+    /// What answers requests.
+    pub app: App,
+    background: JoinSet<()>,
+}
+
+impl Service {
+    /// Assembles the service on a migrated store and starts its background work.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub async fn start(settings: &Settings, store: Store) -> Result<Self, StartError> {
+        let keyring = load_keyring(settings, &store).await?;
+        let feed = Feed::load(store.clone(), Arc::clone(&keyring), settings.tokens.max_staleness).await?;
+        let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), settings.tokens.max_lifetime);
+        let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), settings.tokens.cache_capacity);
+        let guard = Guard {
+            bearers,
+            origin_missing: settings.origin_missing,
+            allow: settings.client_tokens.allow.clone(),
+            api_keys_from_browsers: settings.api_keys.allow_browsers,
+            body_bytes: settings.limits.body_bytes,
+        };
+        let app = App {
+            guard: Arc::new(guard),
+            tokens: Endpoints { store: store.clone(), keyring: Arc::clone(&keyring), feed: feed.clone(), issuer },
+            mock: Mock::new(store.clone(), settings.mock.reasoning),
+            store,
+            feed,
+            readiness: Readiness::default(),
+        };
+        let mut background = JoinSet::new();
+        background.spawn(app.feed.clone().follow());
+        background.spawn(record_key_uses(app.guard.bearers.clone()));
+        background.spawn(purge(app.clone(), keyring, settings.tokens.retention));
+        let mock = app.mock.clone();
+        background.spawn(async move {
+            if let Err(error) = mock.resume().await {
+                warn!(%error, "Unfinished asynchronous turns could not be taken up");
+            }
+        });
+        Ok(Self { app, background })
+    }
+
+    /// Lets background turns finish within `grace`, then writes what is still to be written and closes the store.
+    pub async fn stop(mut self, grace: Duration) {
+        if tokio::time::timeout(grace, self.app.mock.drain()).await.is_err() {
+            warn!("Some turns did not finish in time; asynchronous ones are taken up at the next start");
+        }
+        self.background.shutdown().await;
+        if let Err(error) = self.app.guard.bearers.record_key_uses().await {
+            warn!(%error, "The last uses of API keys were not recorded");
+        }
+        self.app.store.close().await;
+    }
+}
+
+async fn record_key_uses(bearers: Bearers) {
+    loop {
+        tokio::time::sleep(RECORD_INTERVAL).await;
+        // A failure keeps the uses for the next round; the feed already reports that the database is away.
+        let _ = bearers.record_key_uses().await;
+    }
+}
+
+/// Purges what expired longer ago than the retention, in bounded batches, and forgets signing keys that are spent.
+async fn purge(app: App, keyring: Arc<Keyring>, retention: Duration) {
+    let retention = Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX);
+    loop {
+        let now = clock::now_millis();
+        app.feed.forget_expired(now);
+        let mut purged = 0;
+        while let Ok(count @ 1..) = app.store.purge_expired(now.saturating_sub(retention), PURGE_BATCH).await {
+            purged += count;
+            tokio::task::yield_now().await;
+        }
+        if purged > 0 {
+            info!(purged, "Purged expired tokens");
+        }
+        let _ = keyring.reload(&app.store).await;
+        tokio::time::sleep(PURGE_INTERVAL).await;
+    }
+}
