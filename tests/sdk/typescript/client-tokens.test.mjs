@@ -21,17 +21,7 @@ for (const generation of generations) {
     const issue = (grant) =>
       server.createToken({ agentId: agent.id, access: EVERY_ACCESS, hostname: PAGE, expiresAt: inSeconds(600), ...grant });
 
-    /** Expects the SDK to raise its own error class, with Gatelet's code and sentence in it. */
-    async function refused(call, status, code, ...sentence) {
-      const error = await call.then(
-        () => assert.fail(`should have been refused: ${code}`),
-        (error) => error,
-      );
-      assert.ok(error instanceof generation.errorClass(status), `${code} came as ${error.name}: ${error.message}`);
-      const refusal = generation.refusal(error);
-      assert.deepEqual({ status: refusal.status, code: refusal.code }, { status, code });
-      for (const part of sentence) assert.match(refusal.text, part instanceof RegExp ? part : literally(part));
-    }
+    const refused = (...expected) => expectRefusal(generation, ...expected);
 
     before(async () => {
       gatelet = await startGatelet();
@@ -137,10 +127,10 @@ for (const generation of generations) {
       const client = page(token);
       await refused(client.listAgents(), 403, 'operation_not_available');
       await refused(client.createAgent({ name: 'Mallory' }), 403, 'operation_not_available');
-      await refused(client.listTokens(), 403, 'api_key_required', /API key/i);
-      await refused(client.deleteToken(token), 403, 'api_key_required', /API key/i);
+      await refused(client.listTokens(), 403, 'api_key_required', 'API key');
+      await refused(client.deleteToken(token), 403, 'api_key_required', 'API key');
       const policy = { agentId: agent.id, access: EVERY_ACCESS, hostname: PAGE };
-      await refused(client.createToken(policy), 403, 'api_key_required', /API key/i);
+      await refused(client.createToken(policy), 403, 'api_key_required', 'API key');
       await refused(client.send(agent.id, 'You are mine', 'system'), 403, 'field_not_granted', 'role');
     });
 
@@ -148,7 +138,7 @@ for (const generation of generations) {
       const { token } = await issue({ expiresAt: inSeconds(1) });
       const client = page(token);
       await until('the token has expired', () => client.messages(agent.id).then(() => false, () => true));
-      await refused(client.messages(agent.id), 401, 'token_expired', /expired/);
+      await refused(client.messages(agent.id), 401, 'token_expired', 'expired');
     });
 
     test('a deleted token is refused at once, and deleting it again is no error', async () => {
@@ -156,7 +146,7 @@ for (const generation of generations) {
       const client = page(token);
       await client.messages(agent.id);
       await server.deleteToken(token);
-      await refused(client.messages(agent.id), 401, 'token_revoked', /revoked/);
+      await refused(client.messages(agent.id), 401, 'token_revoked', 'revoked');
       await server.deleteToken(token);
       const left = await server.listTokens({ agentId: agent.id, limit: 1000 });
       assert.ok(!left.tokens.some((each) => each.token === token));
@@ -191,21 +181,26 @@ for (const generation of generations) {
       const script = generation.connect({ url: gatelet.url, bearer: token });
       assert.deepEqual(texts((await script.send(agent.id, 'Hello')).messages, 'assistant_message'), ['Echo: Hello']);
       const elsewhere = generation.connect({ url: gatelet.url, bearer: token, origin: ELSEWHERE });
-      await assert.rejects(elsewhere.send(agent.id, 'Hello'), (error) => {
-        assert.equal(generation.refusal(error).code, 'origin_mismatch');
-        return true;
-      });
+      await expectRefusal(generation, elsewhere.send(agent.id, 'Hello'), 403, 'origin_mismatch', PAGE, ELSEWHERE);
     } finally {
       await gatelet.stop();
     }
   });
 }
 
+/** Expects the SDK to raise its own error class, with Gatelet's code and sentence in it. */
+async function expectRefusal(generation, call, status, code, ...sentence) {
+  const error = await call.then(
+    () => assert.fail(`should have been refused: ${code}`),
+    (error) => error,
+  );
+  assert.ok(error instanceof generation.errorClass(status), `${code} came as ${error.name}: ${error.message}`);
+  const { text, ...refusal } = await generation.refusal(error);
+  assert.deepEqual(refusal, { status, code });
+  for (const part of sentence) assert.ok(text.includes(part), `${part} should be in: ${text}`);
+}
+
 /** What the messages or events of one type say. */
 function texts(messages, type) {
   return messages.filter((message) => message.type === type).map((message) => message.text);
-}
-
-function literally(text) {
-  return new RegExp(text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&'));
 }

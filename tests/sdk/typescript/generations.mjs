@@ -13,7 +13,11 @@ const fern = {
   name: '0.1.x',
   errorClass: (status) =>
     ({ 400: Types.BadRequestError, 422: Types.UnprocessableEntityError })[status] ?? LettaError,
-  refusal: (error) => ({ status: error.statusCode, code: error.body?.code, text: error.message }),
+  async refusal(error) {
+    // The body of a refused stream is left unread for the caller.
+    const body = error.body instanceof ReadableStream ? await new Response(error.body).json() : error.body;
+    return { status: error.statusCode, code: body?.code, text: body?.message };
+  },
 
   connect({ url, bearer, origin }) {
     const client = new LettaClient({ baseUrl: url, token: bearer });
@@ -64,7 +68,7 @@ const stainless = {
       409: Letta.ConflictError,
       422: Letta.UnprocessableEntityError,
     })[status],
-  refusal: (error) => ({ status: error.status, code: error.error?.code, text: error.message }),
+  refusal: async (error) => ({ status: error.status, code: error.error?.code, text: error.message }),
 
   connect({ url, bearer, origin }) {
     const client = new Letta({ baseURL: url, apiKey: bearer, defaultHeaders: origin ? { Origin: origin } : {} });

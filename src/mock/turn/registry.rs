@@ -1,0 +1,147 @@
+//! The turns that run in this process: how they are found to be cancelled, and which conversation is being streamed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// The turns that run in this process.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mock) struct Registry {
+    turns: Arc<Mutex<Turns>>,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    by_run: HashMap<String, Running>,
+    /// The run that streams in a conversation.
+    streaming: HashMap<Conversation, String>,
+}
+
+/// An agent's id and a conversation's.
+type Conversation = (String, String);
+
+#[derive(Clone, Debug)]
+struct Running {
+    agent_id: String,
+    cancel: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// A turn's place among those that run; dropping it gives the place back, however the turn ended.
+#[derive(Debug)]
+pub(in crate::mock) struct Registration {
+    registry: Registry,
+    run_id: String,
+    conversation: Option<Conversation>,
+    /// Cancelled when someone wants the turn to end.
+    pub(super) cancel: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// Another run streams in the same conversation.
+#[derive(Debug, Eq, PartialEq)]
+pub(in crate::mock) struct Busy {
+    pub(in crate::mock) run_id: String,
+}
+
+impl Registry {
+    /// Enters a turn. One that streams has its conversation to itself.
+    pub(super) fn enter(
+        &self,
+        run_id: &str,
+        agent_id: &str,
+        streams_in: Option<&str>,
+    ) -> Result<Registration, Busy> {
+        let mut turns = self.lock();
+        let conversation = streams_in.map(|conversation| (agent_id.to_owned(), conversation.to_owned()));
+        if let Some(conversation) = &conversation {
+            if let Some(run_id) = turns.streaming.get(conversation) {
+                return Err(Busy { run_id: run_id.clone() });
+            }
+            turns.streaming.insert(conversation.clone(), run_id.to_owned());
+        }
+        let running = Running {
+            agent_id: agent_id.to_owned(),
+            cancel: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        };
+        turns.by_run.insert(run_id.to_owned(), running.clone());
+        Ok(Registration {
+            registry: self.clone(),
+            run_id: run_id.to_owned(),
+            conversation,
+            cancel: running.cancel,
+            ended: running.ended,
+        })
+    }
+
+    /// Whether a run is one of this process's.
+    pub(super) fn holds(&self, run_id: &str) -> bool {
+        self.lock().by_run.contains_key(run_id)
+    }
+
+    /// Asks a turn to end and waits until it has; false when it is not one of this process's.
+    pub(in crate::mock) async fn cancel(&self, run_id: &str) -> bool {
+        let Some(running) = self.lock().by_run.get(run_id).cloned() else { return false };
+        running.cancel.cancel();
+        running.ended.cancelled().await;
+        true
+    }
+
+    /// Asks all turns of an agent to end.
+    pub(in crate::mock) fn cancel_agent(&self, agent_id: &str) {
+        for running in self.lock().by_run.values().filter(|running| running.agent_id == agent_id) {
+            running.cancel.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut turns = self.registry.lock();
+        turns.by_run.remove(&self.run_id);
+        if let Some(conversation) = &self.conversation {
+            turns.streaming.remove(conversation);
+        }
+        drop(turns);
+        self.ended.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_conversation_streams_one_turn_at_a_time() {
+        let registry = Registry::default();
+        let first = registry.enter("run-1", "agent-1", Some("default")).unwrap();
+        assert_eq!(registry.enter("run-2", "agent-1", Some("default")).err(), Some(Busy { run_id: "run-1".into() }));
+        let plain = registry.enter("run-3", "agent-1", None).unwrap();
+        let elsewhere = registry.enter("run-4", "agent-1", Some("conv-1")).unwrap();
+        drop((first, plain, elsewhere));
+        assert!(registry.enter("run-5", "agent-1", Some("default")).is_ok());
+        assert!(!registry.cancel("run-1").await);
+    }
+
+    #[tokio::test]
+    async fn whoever_cancels_waits_for_the_end() {
+        let registry = Registry::default();
+        let turn = registry.enter("run-1", "agent-1", None).unwrap();
+        let cancelling = tokio::spawn({
+            let registry = registry.clone();
+            async move { registry.cancel("run-1").await }
+        });
+        turn.cancel.cancelled().await;
+        assert!(registry.holds("run-1") && !cancelling.is_finished());
+        drop(turn);
+        assert!(cancelling.await.unwrap());
+    }
+}

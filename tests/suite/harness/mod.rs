@@ -1,0 +1,64 @@
+//! Starting the program, talking to it, and the databases it runs on.
+
+mod http;
+mod postgres;
+mod program;
+mod proxy;
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::Instant;
+
+pub(crate) use self::{
+    http::{Answer, Client},
+    postgres::Cluster,
+    program::{Gatelet, Program, run},
+    proxy::Proxy,
+};
+
+/// The origin that most tests bind their tokens to.
+pub(crate) const ORIGIN: &str = "https://app.example";
+
+/// An agent id that is well formed and names nothing.
+pub(crate) const NOBODY: &str = "agent-123e4567-e89b-42d3-8456-426614174000";
+
+/// The database engine that a test runs on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Runs a test on each engine.
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($engine:ident: Engine) $body:block)+) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[$attribute])*
+            async fn check($engine: $crate::harness::Engine) $body
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                check($crate::harness::Engine::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                check($crate::harness::Engine::Postgres).await;
+            }
+        }
+    )+};
+}
+
+pub(crate) use on_both_engines;
+
+/// Waits until `condition` holds, asking again and again.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, within: Duration, mut condition: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

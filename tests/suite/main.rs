@@ -1,0 +1,21 @@
+//! What a user of Gatelet can observe, told over HTTP and the command line to the real program.
+//!
+//! Every test starts the program it needs. What is kept is tested on SQLite and on PostgreSQL: see [`harness::Engine`].
+
+mod harness;
+
+mod agents;
+mod cors;
+mod documentation;
+mod enforcement;
+mod fields;
+mod keys;
+mod matrix;
+mod messages;
+mod projects;
+mod revocation;
+mod secrets;
+mod startup;
+mod streaming;
+mod targets;
+mod tokens;
