@@ -44,9 +44,31 @@ const UNKNOWN_DIMENSIONS: i64 = 1536;
 
 /// The providers Letta knows.
 pub(super) const PROVIDER_TYPES: &[&str] = &[
-    "anthropic", "azure", "baseten", "bedrock", "cerebras", "chatgpt_oauth", "deepseek", "fireworks", "google_ai",
-    "google_vertex", "groq", "hugging-face", "letta", "lmstudio_openai", "minimax", "mistral", "ollama", "openai",
-    "together", "vllm", "sglang", "openrouter", "xai", "zai", "zai_coding",
+    "anthropic",
+    "azure",
+    "baseten",
+    "bedrock",
+    "cerebras",
+    "chatgpt_oauth",
+    "deepseek",
+    "fireworks",
+    "google_ai",
+    "google_vertex",
+    "groq",
+    "hugging-face",
+    "letta",
+    "lmstudio_openai",
+    "minimax",
+    "mistral",
+    "ollama",
+    "openai",
+    "together",
+    "vllm",
+    "sglang",
+    "openrouter",
+    "xai",
+    "zai",
+    "zai_coding",
 ];
 
 const fn known(provider: &'static str, name: &'static str, context_window: i64, max_tokens: i64) -> KnownModel {

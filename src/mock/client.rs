@@ -29,7 +29,6 @@ const WORDS: &[&str] = &[
 impl Include {
     /// What answers to changes show.
     pub(super) const EVERYTHING: Self = Self { blocks: true, secrets: true, tags: true, tools: true };
-    const NOTHING: Self = Self { blocks: false, secrets: false, tags: false, tools: false };
 
     /// What an answer to a read shows.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
@@ -92,6 +91,8 @@ mod tests {
 
     use super::*;
 
+    const NOTHING: Include = Include { blocks: false, secrets: false, tags: false, tools: false };
+
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
     }
@@ -111,12 +112,12 @@ mod tests {
         let current = HeaderMap::new();
         let legacy = headers("user-agent", "curl/8.0");
         let include = |headers: &HeaderMap, query| Include::of(headers, &Query::parse(Some(query)));
-        assert_eq!(include(&current, "").unwrap(), Include::NOTHING);
+        assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
-        let tags = Include { tags: true, ..Include::NOTHING };
+        let tags = Include { tags: true, ..NOTHING };
         assert_eq!(include(&current, "include=agent.tags&include=agent.sources").unwrap(), tags);
         assert_eq!(include(&legacy, "include_relationships=tags").unwrap(), tags);
-        assert_eq!(include(&legacy, "include_relationships=").unwrap(), Include::NOTHING);
+        assert_eq!(include(&legacy, "include_relationships=").unwrap(), NOTHING);
         assert!(include(&current, "include=agent.everything").is_err());
         assert!(include(&legacy, "include=tags").is_err());
     }

@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
 
     /// An integer that must not be smaller than `least`.
     pub(super) fn at_least(&self, name: &str, least: i64) -> Result<Option<i64>, ApiError> {
-        match self.optional(name)? {
+        match self.optional::<i64>(name)? {
             Some(number) if number < least => Err(self.at(name).refuse(
                 "greater_than_equal",
                 &format!("Input should be greater than or equal to {least}"),

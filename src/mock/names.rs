@@ -15,6 +15,7 @@ const NOUNS: &[&str] = &[
 /// Two words in camel case.
 pub(super) fn random() -> String {
     let [first, second] = entropy::bytes::<2>();
-    let pick = |words: &[&'static str], byte: u8| words.get(usize::from(byte) % words.len()).copied().unwrap_or_default();
+    let pick =
+        |words: &[&'static str], byte: u8| words.get(usize::from(byte) % words.len()).copied().unwrap_or_default();
     format!("{}{}", pick(ADJECTIVES, first), pick(NOUNS, second))
 }

@@ -43,12 +43,21 @@ pub(super) fn compile(agent: &Agent, conversation: &str, blocks: &[Block], now: 
     let _ = write!(prompt, "\n\n<memory_blocks>\nThese are your memory blocks.\n");
     for block in blocks {
         let label = &block.label;
-        let _ = write!(prompt, "\n<{label}>\n<description>\n{}\n</description>\n", block.description.as_deref().unwrap_or_default());
+        let _ = write!(
+            prompt,
+            "\n<{label}>\n<description>\n{}\n</description>\n",
+            block.description.as_deref().unwrap_or_default()
+        );
         let _ = writeln!(prompt, "<metadata>");
         if block.read_only {
             let _ = writeln!(prompt, "- read_only=true");
         }
-        let _ = writeln!(prompt, "- chars_current={}\n- chars_limit={}\n</metadata>", block.value.chars().count(), block.limit);
+        let _ = writeln!(
+            prompt,
+            "- chars_current={}\n- chars_limit={}\n</metadata>",
+            block.value.chars().count(),
+            block.limit
+        );
         let _ = write!(prompt, "<value>\n{}\n</value>\n</{label}>\n", block.value);
     }
     let _ = write!(

@@ -30,7 +30,12 @@ static BASE_TOOLS: &[BaseTool] = &[
         parallel: true,
         description: "Finds earlier messages of this conversation, by words or by meaning.",
         parameters: &[
-            ("query", "string", "What to look for; without it, the newest messages that fit the other parameters.", false),
+            (
+                "query",
+                "string",
+                "What to look for; without it, the newest messages that fit the other parameters.",
+                false,
+            ),
             ("roles", "array", "Only messages of these roles: assistant, user, tool.", false),
             ("limit", "integer", "The most messages to return.", false),
             ("start_date", "string", "Only messages from this day on, such as 2026-01-31.", false),
@@ -67,10 +72,7 @@ static BASE_TOOLS: &[BaseTool] = &[
         tool_type: "letta_core",
         parallel: true,
         description: "Stores a passage in the agent's archive.",
-        parameters: &[
-            ("content", "string", "The passage.", true),
-            ("tags", "array", "Words to find it by.", false),
-        ],
+        parameters: &[("content", "string", "The passage.", true), ("tags", "array", "Words to find it by.", false)],
     },
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e05",

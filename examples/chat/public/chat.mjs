@@ -12,10 +12,10 @@ let renewal;
 /** Fetches a fresh token; false, and the login form, when nobody is logged in. */
 async function renewToken() {
   const response = await fetch('/token', { method: 'POST' });
-  const loggedIn = response.status !== 401;
-  $('login').hidden = loggedIn;
-  $('chat').hidden = !loggedIn;
-  if (!loggedIn) return false;
+  if (response.status === 401) {
+    showOnly('login');
+    return false;
+  }
   if (!response.ok) throw new Error((await response.json()).message);
   session = await response.json();
   letta = new Letta({ apiKey: session.token, baseURL: session.baseURL });
@@ -54,7 +54,6 @@ async function send(content) {
 
 async function showHistory() {
   const page = await withToken(() => letta.agents.messages.list(session.agentId, { limit: 50 }));
-  $('messages').replaceChildren();
   for (const message of page.getPaginatedItems()) {
     if (message.message_type === 'user_message') addMessage('user', message.content);
     if (message.message_type === 'assistant_message') addMessage('assistant', message.content);
@@ -71,6 +70,10 @@ function addMessage(role, content) {
   return item;
 }
 
+function showOnly(view) {
+  for (const id of ['login', 'chat']) $(id).hidden = id !== view;
+}
+
 function show(problem) {
   $('problem').textContent = problem.message;
 }
@@ -80,6 +83,8 @@ async function open() {
   if (!(await renewToken())) return;
   $('user').textContent = session.user;
   await showHistory();
+  showOnly('chat');
+  $('messages').lastElementChild?.scrollIntoView({ block: 'end' });
   $('composer').elements.text.focus();
 }
 

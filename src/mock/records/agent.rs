@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ACTOR, ORGANIZATION, Record,
     block::Block,
-    model::{EmbeddingConfig, ModelConfig},
+    model::{EmbeddingConfig, ModelConfig, object},
     run::StopReason,
     timestamp::Timestamp,
 };
@@ -167,6 +167,12 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Looks at the types of the fields of a change.
+    pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
+        let model = json!({"model": "any/model"});
+        Self::create(&Fields::of_body(&model)?, None)?.change(fields)
+    }
+
     /// Applies the fields of a change. What it does not name stays; lists and secrets are replaced as a whole.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         self.model.change(fields)?;
@@ -199,9 +205,8 @@ impl Agent {
         self.base_template_id = fields.optional("base_template_id")?.or(self.base_template_id.take());
         self.timezone = fields.optional("timezone")?.unwrap_or_else(|| self.timezone.clone());
         self.max_files_open = fields.at_least("max_files_open", 0)?.unwrap_or(self.max_files_open);
-        self.per_file_view_window_char_limit = fields
-            .at_least("per_file_view_window_char_limit", 0)?
-            .unwrap_or(self.per_file_view_window_char_limit);
+        self.per_file_view_window_char_limit =
+            fields.at_least("per_file_view_window_char_limit", 0)?.unwrap_or(self.per_file_view_window_char_limit);
         self.hidden = fields.optional("hidden")?.or(self.hidden);
         self.enable_sleeptime = fields.optional("enable_sleeptime")?.or(self.enable_sleeptime);
         self.message_buffer_autoclear =
@@ -289,14 +294,24 @@ impl Agent {
         self.context.drain(1..=leaving);
     }
 
+    /// Leaves nothing in the model's sight but the system message.
+    pub(in crate::mock) fn forget(&mut self) {
+        self.context.truncate(1);
+        self.recall = 0;
+        self.updated_at = Timestamp::now();
+    }
+
     /// The agent as clients see it. The order of the keys is Letta's.
     pub(in crate::mock) fn wire(&self, include: Include, loaded: &Loaded) -> Value {
         let blocks = if include.blocks { json!(loaded.blocks) } else { json!([]) };
         let tools = if include.tools { loaded.tools.as_slice() } else { &[] };
         let tags = if include.tags { self.tags.as_slice() } else { &[] };
-        let secrets: Vec<Value> =
-            if include.secrets { self.secrets.iter().map(|secret| secret.wire(&self.id)).collect() } else { Vec::new() };
-        json!({
+        let secrets: Vec<Value> = if include.secrets {
+            self.secrets.iter().map(|secret| secret.wire(&self.id)).collect()
+        } else {
+            Vec::new()
+        };
+        let mut state = object! {
             "created_by_id": ACTOR,
             "last_updated_by_id": ACTOR,
             "created_at": self.created_at,
@@ -316,6 +331,8 @@ impl Agent {
             "response_format": self.response_format,
             "description": self.description,
             "metadata": self.metadata,
+        };
+        state.extend(object! {
             "memory": memory(&self.agent_type, &blocks),
             "blocks": blocks,
             "tools": tools,
@@ -331,6 +348,8 @@ impl Agent {
             "identity_ids": [],
             "identities": [],
             "pending_approval": null,
+        });
+        state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
             "enable_sleeptime": self.enable_sleeptime,
             "multi_agent_group": null,
@@ -342,7 +361,8 @@ impl Agent {
             "max_files_open": self.max_files_open,
             "per_file_view_window_char_limit": self.per_file_view_window_char_limit,
             "hidden": self.hidden,
-        })
+        });
+        Value::Object(state)
     }
 
     /// The agent's memory as clients see it.

@@ -49,13 +49,25 @@ impl Record for Block {
 }
 
 impl Block {
-    /// A new block from a request's fields. `value` and `label` are required.
+    /// A new block from a request's fields. Only `label` is required.
     pub(in crate::mock) fn create(fields: &Fields<'_>, project_id: Option<&str>) -> Result<Self, ApiError> {
         let label: String = fields.required("label")?;
         let mut block = Self {
-            value: fields.optional("value")?.unwrap_or_default(),
-            limit: DEFAULT_LIMIT,
+            id: entropy::letta_id(Self::KIND),
             project_id: project_id.map(str::to_owned),
+            description: default_description(&label).map(str::to_owned),
+            label,
+            ..Self::blank()
+        };
+        block.change(fields)?;
+        Ok(block)
+    }
+
+    fn blank() -> Self {
+        Self {
+            value: String::new(),
+            limit: DEFAULT_LIMIT,
+            project_id: None,
             template_name: None,
             is_template: false,
             template_id: None,
@@ -63,18 +75,21 @@ impl Block {
             deployment_id: None,
             entity_id: None,
             preserve_on_migration: false,
-            description: default_description(&label).map(str::to_owned),
-            label,
+            label: String::new(),
             read_only: false,
+            description: None,
             metadata: Map::new(),
             hidden: None,
-            id: entropy::letta_id(Self::KIND),
+            id: String::new(),
             created_by_id: None,
             last_updated_by_id: None,
             tags: Vec::new(),
-        };
-        block.change(fields)?;
-        Ok(block)
+        }
+    }
+
+    /// Looks at the types of the fields of a change.
+    pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
+        Self::blank().change(fields)
     }
 
     /// Applies the fields of a change. What it does not name stays.
@@ -120,8 +135,12 @@ fn replace<T>(field: &mut T, value: Option<T>) {
 /// The two labels that every tutorial uses come with a description.
 fn default_description(label: &str) -> Option<&'static str> {
     match label {
-        "human" => Some("What the agent knows about the person it talks to, so that it can speak to them in particular."),
-        "persona" => Some("Who the agent is and how it behaves, so that it stays the same from one answer to the next."),
+        "human" => {
+            Some("What the agent knows about the person it talks to, so that it can speak to them in particular.")
+        }
+        "persona" => {
+            Some("Who the agent is and how it behaves, so that it stays the same from one answer to the next.")
+        }
         _ => None,
     }
 }

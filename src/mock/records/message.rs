@@ -73,6 +73,20 @@ impl Part {
         }
     }
 
+    /// The beginning of its text, unless that is empty.
+    fn cut(&self, bytes: usize) -> Option<Self> {
+        let beginning = |text: &String| text.get(..bytes).filter(|text| !text.is_empty()).map(str::to_owned);
+        match self {
+            Self::Text { text, signature } => Some(Self::Text { text: beginning(text)?, signature: signature.clone() }),
+            Self::Reasoning { is_native, reasoning, signature } => Some(Self::Reasoning {
+                is_native: *is_native,
+                reasoning: beginning(reasoning)?,
+                signature: signature.clone(),
+            }),
+            Self::Image { .. } => None,
+        }
+    }
+
     fn says(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } => Some(text),
@@ -90,7 +104,24 @@ impl Message {
 
     /// How many tokens it takes in a model's context.
     pub(in crate::mock) fn tokens(&self) -> i64 {
-        TOKENS_PER_MESSAGE + self.content.iter().map(Part::tokens).sum::<i64>()
+        TOKENS_PER_MESSAGE + self.content_tokens()
+    }
+
+    /// How many tokens a model needs to say it.
+    pub(in crate::mock) fn content_tokens(&self) -> i64 {
+        self.content.iter().map(Part::tokens).sum()
+    }
+
+    /// How many of these are reasoning.
+    pub(in crate::mock) fn reasoning_tokens(&self) -> i64 {
+        self.content.iter().filter(|part| matches!(part, Part::Reasoning { .. })).map(Part::tokens).sum()
+    }
+
+    /// Keeps so many whole parts, and so many bytes of the text of the one after them.
+    pub(in crate::mock) fn cut(&mut self, parts: usize, bytes: usize) {
+        let begun = self.content.get(parts).and_then(|part| part.cut(bytes));
+        self.content.truncate(parts);
+        self.content.extend(begun);
     }
 
     /// The messages that clients see.
@@ -222,6 +253,19 @@ mod tests {
             content(vec![image]),
             json!([{"type": "image", "source": {"type": "url", "url": "https://x.example/a.png"}}])
         );
+    }
+
+    #[test]
+    fn what_was_not_sent_is_cut_off() {
+        let cut = |parts, bytes| {
+            let mut message = message(Role::Assistant, vec![Part::text("abc"), Part::text("äbc")]);
+            message.cut(parts, bytes);
+            message.content
+        };
+        assert_eq!(cut(0, 0), []);
+        assert_eq!(cut(0, 2), [Part::text("ab")]);
+        assert_eq!(cut(1, 2), [Part::text("abc"), Part::text("ä")]);
+        assert_eq!(cut(2, 0).len(), 2);
     }
 
     #[test]

@@ -9,14 +9,14 @@ mod step;
 mod timestamp;
 mod wire;
 
-pub(super) use agent::{Agent, ContextEntry, Loaded, Secret};
-pub(super) use block::{Block, LABEL_RULE};
+pub(super) use agent::{Agent, ContextEntry, Loaded, without_repeats};
+pub(super) use block::Block;
 pub(super) use message::{ImageSource, Message, Part, Role};
-pub(super) use model::{EmbeddingConfig, ModelConfig, object};
+pub(super) use model::object;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
 pub(super) use step::Step;
 pub(super) use timestamp::Timestamp;
-pub(super) use wire::{Content, MessageType, Own, Usage, WireMessage};
+pub(super) use wire::{MessageType, Usage, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -2,7 +2,7 @@
 //! the same, and stay in agreement.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     error::{ApiError, Code},
@@ -91,9 +91,9 @@ const EMBEDDING: &[(&str, Expect)] = &[
 /// A JSON object literal as a map.
 macro_rules! object {
     ($($json:tt)+) => {
-        match json!({$($json)+}) {
-            Value::Object(map) => map,
-            _ => Map::new(),
+        match ::serde_json::json!({$($json)+}) {
+            ::serde_json::Value::Object(map) => map,
+            _ => ::serde_json::Map::new(),
         }
     };
 }
@@ -243,7 +243,8 @@ impl ModelConfig {
                 self.settings.insert(name.clone(), value.clone());
             }
         }
-        for (there, here) in [("max_output_tokens", "max_tokens"), ("temperature", "temperature"), ("strict", "strict")] {
+        for (there, here) in [("max_output_tokens", "max_tokens"), ("temperature", "temperature"), ("strict", "strict")]
+        {
             if let Some(value) = settings.value(there) {
                 self.llm.insert(here.to_owned(), value.clone());
             }
@@ -336,6 +337,8 @@ impl EmbeddingConfig {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn create(body: &Value) -> Result<ModelConfig, ApiError> {

@@ -16,5 +16,5 @@ pub(super) use commit::cancel_elsewhere;
 pub(super) use engine::{Ended, Turn};
 pub(super) use locks::Locks;
 pub(super) use registry::Registry;
-pub(super) use request::{Delivery, Incoming, Send, TurnRequest};
+pub(super) use request::{Incoming, SendRequest, TurnRequest};
 pub(super) use sweep::resume;

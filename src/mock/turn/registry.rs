@@ -49,12 +49,7 @@ pub(in crate::mock) struct Busy {
 
 impl Registry {
     /// Enters a turn. One that streams has its conversation to itself.
-    pub(super) fn enter(
-        &self,
-        run_id: &str,
-        agent_id: &str,
-        streams_in: Option<&str>,
-    ) -> Result<Registration, Busy> {
+    pub(super) fn enter(&self, run_id: &str, agent_id: &str, streams_in: Option<&str>) -> Result<Registration, Busy> {
         let mut turns = self.lock();
         let conversation = streams_in.map(|conversation| (agent_id.to_owned(), conversation.to_owned()));
         if let Some(conversation) = &conversation {

@@ -50,7 +50,7 @@ pub(in crate::mock) struct Delivery {
 
 /// A request to send messages, read from its body.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Send {
+pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) request: TurnRequest,
     pub(in crate::mock) config: RequestConfig,
     pub(in crate::mock) delivery: Delivery,
@@ -75,12 +75,17 @@ const UNUSED: &[(&str, Expect)] = &[
     ("return_token_ids", Expect::Flag),
 ];
 
-impl Send {
+impl SendRequest {
     /// Reads a body.
     pub(in crate::mock) fn read(body: &Value) -> Result<Self, ApiError> {
         let fields = Fields::of_body(body)?;
         fields.check(UNUSED)?;
-        check_items(&fields, "client_tools", &["name"], &[("description", Expect::Text), ("parameters", Expect::Object)])?;
+        check_items(
+            &fields,
+            "client_tools",
+            &["name"],
+            &[("description", Expect::Text), ("parameters", Expect::Object)],
+        )?;
         check_items(&fields, "client_skills", &["name", "description", "location"], &[])?;
         let delivery = Delivery {
             streaming: fields.optional("streaming")?.unwrap_or(false),
@@ -118,12 +123,7 @@ impl Send {
     }
 }
 
-fn check_items(
-    fields: &Fields<'_>,
-    name: &str,
-    required: &[&str],
-    others: &[(&str, Expect)],
-) -> Result<(), ApiError> {
+fn check_items(fields: &Fields<'_>, name: &str, required: &[&str], others: &[(&str, Expect)]) -> Result<(), ApiError> {
     for item in fields.optional::<Vec<Fields<'_>>>(name)?.unwrap_or_default() {
         for name in required {
             item.required::<&str>(name)?;
@@ -215,15 +215,7 @@ fn check_tool_returns(item: &Fields<'_>, name: &str) -> Result<bool, ApiError> {
 
 impl Incoming {
     fn of_user(content: Vec<Part>) -> Self {
-        Self {
-            role: Role::User,
-            content,
-            name: None,
-            otid: None,
-            sender_id: None,
-            group_id: None,
-            batch_item_id: None,
-        }
+        Self { role: Role::User, content, name: None, otid: None, sender_id: None, group_id: None, batch_item_id: None }
     }
 
     fn read(item: &Fields<'_>) -> Result<Self, ApiError> {
@@ -326,17 +318,19 @@ mod tests {
     use super::*;
 
     fn refusal(body: &Value) -> String {
-        Send::read(body).err().map(|error| error.message().to_owned()).unwrap_or_default()
+        SendRequest::read(body).err().map(|error| error.message().to_owned()).unwrap_or_default()
     }
 
     #[test]
     fn a_request_says_something_in_one_of_two_ways() {
-        let send = Send::read(&json!({"input": "Hello"})).unwrap();
+        let send = SendRequest::read(&json!({"input": "Hello"})).unwrap();
         assert_eq!(send.request.input[0].content, [Part::text("Hello")]);
-        let send = Send::read(&json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}));
+        let send =
+            SendRequest::read(&json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}));
         assert_eq!(send.unwrap().request.input[0].content, [Part::text("Hello")]);
-        for body in [json!({}), json!({"messages": [], "input": "x"}), json!({"messages": []}), json!(null), json!([])] {
-            assert!(Send::read(&body).is_err(), "{body}");
+        for body in [json!({}), json!({"messages": [], "input": "x"}), json!({"messages": []}), json!(null), json!([])]
+        {
+            assert!(SendRequest::read(&body).is_err(), "{body}");
         }
     }
 
@@ -347,7 +341,7 @@ mod tests {
             json!({"approve": true, "approval_request_id": "message-1"}),
             json!({"type": "tool_return", "tool_returns": [{"type": "tool", "tool_call_id": "c", "tool_return": "x"}]}),
         ] {
-            let send = Send::read(&json!({"messages": [item]})).unwrap();
+            let send = SendRequest::read(&json!({"messages": [item]})).unwrap();
             assert!(send.decides && send.request.input.is_empty());
         }
     }
@@ -360,7 +354,10 @@ mod tests {
             (json!({"messages": [{"content": "x"}]}), "body.messages.0.role: Field required"),
             (json!({"messages": [{"role": "user"}]}), "body.messages.0.content: Field required"),
             (json!({"messages": [{"role": "user", "content": 5}]}), "body.messages.0.content: "),
-            (json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "body.messages.0.content.0.text: "),
+            (
+                json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}),
+                "body.messages.0.content.0.text: ",
+            ),
             (json!({"messages": [{"role": "user", "content": [{"type": "x"}]}]}), "body.messages.0.content.0.type: "),
             (json!({"messages": [user, 5]}), "body.messages.1: "),
             (json!({"messages": {}}), "body.messages: "),
@@ -383,7 +380,7 @@ mod tests {
             json!({"input": "x", "include_pings": false}),
             json!({"input": "x", "background": true}),
         ] {
-            assert!(Send::read(&body).unwrap().check_plain().is_err(), "{body}");
+            assert!(SendRequest::read(&body).unwrap().check_plain().is_err(), "{body}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    http::{Answer, Client},
+    http::{Answer, Client, token_request},
     postgres::Cluster,
     program::{Gatelet, Program, run},
     proxy::Proxy,

@@ -1,0 +1,306 @@
+//! Agents.
+
+use std::{collections::HashSet, sync::Arc};
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{Answer, Routes, core_memory::label_taken};
+use crate::{
+    access::{Operation, Permit},
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        client::Include,
+        documents::{Stored, View, insert, insert_message, not_found, parse_message, update},
+        fields::Fields,
+        memory::{self, recompile},
+        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Record, links, without_repeats},
+        state::State,
+        tools,
+        turn::Incoming,
+    },
+    model::Project,
+    store::Tx,
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::CreateAgent, create)
+        .on(Operation::RetrieveAgent, retrieve)
+        .on(Operation::ModifyAgent, modify)
+        .on(Operation::DeleteAgent, delete)
+        .on(Operation::ResetMessages, reset_messages)
+}
+
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let mut agent = Agent::create(&fields, home.shown.clone())?;
+    let attached = Attached::read(&fields)?;
+    let initial = Incoming::read_initial(&fields)?;
+    let new_blocks = new_blocks(&fields, home.shown.as_deref())?;
+    let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
+    let defaults = if include_base_tools { tools::default_names(&agent.agent_type) } else { &[] };
+    let tool_ids = attached.tool_ids(defaults)?;
+    refuse_missing(&fields)?;
+
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let shared = attached.blocks(view, &mut tx, &home.project).await?.unwrap_or_default();
+    let blocks: Vec<Block> = new_blocks.iter().chain(&shared).cloned().collect();
+    check_labels(&blocks)?;
+    for block in &new_blocks {
+        insert(&mut tx, home.project.as_str(), None, block).await?;
+    }
+    link(&mut tx, links::AGENT_BLOCK, &agent.id, blocks.iter().map(|block| block.id.as_str())).await?;
+    link(&mut tx, links::AGENT_TOOL, &agent.id, tool_ids).await?;
+
+    agent.recall = i64::try_from(initial.len()).unwrap_or(i64::MAX);
+    let mut messages = vec![memory::system_message(&agent, &blocks)];
+    messages.extend(initial.into_iter().map(Incoming::into_initial));
+    agent.remember(messages.iter().map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
+    let agent = Stored { seq: 0, project: home.project.to_string(), record: agent };
+    for message in &messages {
+        insert_message(&mut tx, &agent, DEFAULT_CONVERSATION, message).await?;
+    }
+    insert(&mut tx, &agent.project, None, &agent.record).await?;
+    tx.commit().await?;
+    show(view, agent, Include::EVERYTHING).await
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let include = Include::of(&call.headers, &call.query)?;
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?;
+    show(view, agent, include).await
+}
+
+async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let attached = Attached::read(&fields)?;
+    let message_ids = fields.ids("message_ids", "message")?;
+    // Every field's type is looked at before the agent is looked up.
+    Agent::check(&fields)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let tool_ids = if attached.tool_ids.is_some() { Some(attached.tool_ids(&[])?) } else { None };
+    refuse_missing(&fields)?;
+    refuse_move(&fields, &agent.project)?;
+
+    agent.record.change(&fields)?;
+    let id = agent.record.id.clone();
+    let project = agent.project.parse().map_err(ApiError::internal)?;
+    let blocks = attached.blocks(view, &mut tx, &project).await?;
+    if let Some(blocks) = &blocks {
+        check_labels(blocks)?;
+        tx.unlink_kind(links::AGENT_BLOCK, &id).await?;
+        link(&mut tx, links::AGENT_BLOCK, &id, blocks.iter().map(|block| block.id.as_str())).await?;
+    }
+    if let Some(tool_ids) = tool_ids {
+        tx.unlink_kind(links::AGENT_TOOL, &id).await?;
+        link(&mut tx, links::AGENT_TOOL, &id, tool_ids).await?;
+    }
+    if let Some(message_ids) = message_ids {
+        set_context(&mut tx, &mut agent.record, message_ids).await?;
+    }
+    if blocks.is_some() || fields.value("system").is_some() {
+        recompile(&mut tx, &mut agent.record).await?;
+    }
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    show(view, agent, Include::EVERYTHING).await
+}
+
+/// Takes messages, runs and steps along; blocks survive.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let id = &agent.record.id;
+    tx.delete_messages_but(id, "").await?;
+    tx.delete_document(Agent::KIND, id).await?;
+    tx.unlink_all(id).await?;
+    tx.commit().await?;
+    state.turns.cancel_agent(id);
+    Ok(Reply::ok(json!({"message": format!("Agent id={id} successfully deleted")})))
+}
+
+/// Forgets everything that was said.
+async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    Fields::of_body(&body)?.optional::<bool>("add_default_initial_messages")?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let record = &mut agent.record;
+    tx.delete_messages_but(&record.id, record.system_message_id().unwrap_or_default()).await?;
+    record.forget();
+    recompile(&mut tx, record).await?;
+    update(&mut tx, record).await?;
+    tx.commit().await?;
+    show(view, agent, Include::EVERYTHING).await
+}
+
+async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {
+    let agents = [agent];
+    let loaded = memory::load(view, &agents, include).await?;
+    let [agent] = agents;
+    let loaded = loaded.into_values().next().unwrap_or_default();
+    Ok(Reply::ok(agent.record.wire(include, &loaded)))
+}
+
+/// The project in which something is made.
+struct Home {
+    project: Project,
+    /// As it is shown: not at all when it is the default that nobody named.
+    shown: Option<String>,
+}
+
+impl Home {
+    /// The project that the body names, or the one that the request acts in.
+    fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let named: Option<&str> = fields.optional("project_id")?;
+        let project = match named {
+            None => permit.project().clone(),
+            Some(text) => {
+                let rule = |rule: &str| fields.at("project_id").breaks_rule(rule, &Value::from(text));
+                let project: Project = text.parse().map_err(rule)?;
+                if !permit.reaches(project.as_str()) {
+                    return Err(ApiError::letta(Code::NotFound, format!("Project with ID {project} not found")));
+                }
+                project
+            }
+        };
+        let by_header = headers.contains_key("x-project-id") || headers.contains_key("x-project");
+        let is_shown = named.is_some() || by_header || project.as_str() != Project::DEFAULT;
+        Ok(Self { shown: is_shown.then(|| project.to_string()), project })
+    }
+}
+
+/// What a request attaches to an agent.
+struct Attached {
+    block_ids: Option<Vec<String>>,
+    tool_ids: Option<Vec<String>>,
+    tool_names: Vec<String>,
+}
+
+impl Attached {
+    fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        Ok(Self {
+            block_ids: fields.ids("block_ids", Block::KIND)?.map(without_repeats),
+            tool_ids: fields.ids("tool_ids", "tool")?,
+            tool_names: fields.optional("tools")?.unwrap_or_default(),
+        })
+    }
+
+    /// The tools that are named, besides those that the agent gets by default.
+    fn tool_ids(&self, defaults: &[&str]) -> Result<Vec<&'static str>, ApiError> {
+        let mut ids: Vec<&'static str> =
+            defaults.iter().filter_map(|name| tools::by_name(name)).map(|t| t.id).collect();
+        for name in &self.tool_names {
+            ids.push(tools::by_name(name).ok_or_else(|| unknown_tool("name", name))?.id);
+        }
+        for id in self.tool_ids.iter().flatten() {
+            ids.push(tools::by_id(id).ok_or_else(|| unknown_tool("id", id))?.id);
+        }
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+        Ok(ids)
+    }
+
+    /// The blocks that are named, which must be in the agent's project.
+    async fn blocks(&self, view: View<'_>, tx: &mut Tx, project: &Project) -> Result<Option<Vec<Block>>, ApiError> {
+        let Some(ids) = &self.block_ids else { return Ok(None) };
+        let mut blocks = Vec::new();
+        for id in ids {
+            let block = view.get_within::<Block>(tx, id).await?;
+            if block.project != project.as_str() {
+                return Err(not_found::<Block>(id));
+            }
+            blocks.push(block.record);
+        }
+        Ok(Some(blocks))
+    }
+}
+
+fn unknown_tool(by: &str, what: &str) -> ApiError {
+    let what: String = what.chars().take(100).collect();
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
+}
+
+/// The blocks that a new agent brings. Of two with the same label, the first counts.
+fn new_blocks(fields: &Fields<'_>, project_id: Option<&str>) -> Result<Vec<Block>, ApiError> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for block in fields.optional::<Vec<Fields<'_>>>("memory_blocks")?.unwrap_or_default() {
+        let block = Block::create(&block, project_id)?;
+        if blocks.iter().all(|present| present.label != block.label) {
+            blocks.push(block);
+        }
+    }
+    Ok(blocks)
+}
+
+fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
+    let mut labels = HashSet::new();
+    match blocks.iter().find(|block| !labels.insert(block.label.as_str())) {
+        Some(block) => Err(label_taken(&block.label)),
+        None => Ok(()),
+    }
+}
+
+/// Kinds of resources that the mock does not have yet, so that no id names one.
+fn refuse_missing(fields: &Fields<'_>) -> Result<(), ApiError> {
+    for (name, prefix, class) in [
+        ("identity_ids", "identity", "Identity"),
+        ("folder_ids", "source", "Folder"),
+        ("source_ids", "source", "Source"),
+    ] {
+        if let Some(id) = fields.ids(name, prefix)?.unwrap_or_default().first() {
+            return Err(ApiError::letta(Code::NotFound, format!("{class} with ID {id} not found")));
+        }
+    }
+    Ok(())
+}
+
+/// An agent's history belongs to a project as well, so it stays where it was made.
+fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
+    match fields.optional::<&str>("project_id")? {
+        Some(named) if named != project => Err(ApiError::letta(
+            Code::InvalidRequest,
+            "INVALID_ARGUMENT: project_id cannot be changed; create the agent in the other project",
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn link(
+    tx: &mut Tx,
+    kind: &str,
+    agent_id: &str,
+    targets: impl IntoIterator<Item = &str> + Send,
+) -> Result<(), ApiError> {
+    for target in targets.into_iter().collect::<Vec<_>>() {
+        tx.link(kind, agent_id, target).await?;
+    }
+    Ok(())
+}
+
+/// Makes the model see these messages, in this order, after the system message.
+async fn set_context(tx: &mut Tx, agent: &mut Agent, ids: Vec<String>) -> Result<(), ApiError> {
+    let missing = |id: &str| ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"));
+    let mut context: Vec<ContextEntry> = agent.context.first().cloned().into_iter().collect();
+    for id in without_repeats(ids) {
+        if agent.system_message_id() == Some(id.as_str()) {
+            continue;
+        }
+        let stored = tx.message(&id).await?.filter(|message| message.agent_id == agent.id);
+        let message = parse_message(&stored.ok_or_else(|| missing(&id))?)?;
+        context.push(ContextEntry { id, tokens: message.tokens() });
+    }
+    agent.context = context;
+    Ok(())
+}

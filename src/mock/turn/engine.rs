@@ -1,0 +1,220 @@
+//! A turn from its beginning to its end.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use tracing::{debug, warn};
+
+use super::{
+    commit::{Outcome, Produced, commit, fail},
+    outlet::{End, Outlet},
+    registry::{Busy, Registration},
+    request::{Delivery, TurnRequest},
+};
+use crate::{
+    entropy,
+    error::{ApiError, Code},
+    mock::{
+        documents::{Stored, insert},
+        records::{Agent, DEFAULT_CONVERSATION, Message, Role, Run, StopReason, Timestamp, Usage, links},
+        responder::Situation,
+        state::State,
+    },
+};
+
+/// A turn that has begun: its run is stored, and it can be found to be cancelled.
+pub(in crate::mock) struct Turn {
+    state: Arc<State>,
+    run: Run,
+    step_id: String,
+    request: TurnRequest,
+    registration: Registration,
+}
+
+/// A turn that has ended.
+#[derive(Debug)]
+pub(in crate::mock) struct Ended {
+    /// What the agent said. Empty when another process ended the run.
+    pub(in crate::mock) answers: Vec<Message>,
+    /// The run as it is stored.
+    pub(in crate::mock) run: Run,
+}
+
+impl Turn {
+    /// Begins a turn. One that streams has its conversation to itself.
+    ///
+    /// # Errors
+    /// 409 when another streams there; when the run cannot be stored.
+    pub(in crate::mock) async fn begin(
+        state: &Arc<State>,
+        agent: &Stored<Agent>,
+        run: Run,
+        request: TurnRequest,
+        streams: bool,
+    ) -> Result<Self, ApiError> {
+        let turn = Self::enter(state, run, request, streams.then_some(DEFAULT_CONVERSATION)).map_err(busy)?;
+        let mut tx = state.store.begin().await?;
+        insert(&mut tx, &agent.project, Some(&turn.run.agent_id), &turn.run).await?;
+        tx.link(links::ACTIVE_RUN, &turn.run.agent_id, &turn.run.id).await?;
+        tx.commit().await?;
+        Ok(turn)
+    }
+
+    /// Takes up a turn whose run is stored.
+    pub(super) fn resume(state: &Arc<State>, run: Run, request: TurnRequest) -> Option<Self> {
+        Self::enter(state, run, request, None).ok()
+    }
+
+    fn enter(state: &Arc<State>, run: Run, request: TurnRequest, streams_in: Option<&str>) -> Result<Self, Busy> {
+        let registration = state.turns.enter(&run.id, &run.agent_id, streams_in)?;
+        Ok(Self { state: Arc::clone(state), run, step_id: entropy::letta_id("step"), request, registration })
+    }
+
+    /// The run as it was stored at the beginning.
+    pub(in crate::mock) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Answers at once, after those who asked the same agent before. Runs to its end even when nobody waits for it.
+    ///
+    /// # Errors
+    /// When the turn cannot be stored, or its agent is gone.
+    pub(in crate::mock) async fn answer(self) -> Result<Ended, ApiError> {
+        let state = Arc::clone(&self.state);
+        let finished = state.tasks.spawn(async move {
+            let _place = self.wait_for_place().await;
+            let produced = self.produce(None).await;
+            self.finish(produced).await
+        });
+        finished.await.map_err(ApiError::internal)?
+    }
+
+    /// Answers some time, beside the request. What cannot be stored now is tried again; what a stopping process leaves
+    /// is taken up by the next one.
+    pub(in crate::mock) fn answer_later(self) {
+        let state = Arc::clone(&self.state);
+        state.tasks.spawn(async move {
+            if let Err(error) = self.answer_in_background().await {
+                warn!(%error, "A turn in the background was not stored; the next start takes it up");
+            }
+        });
+    }
+
+    /// The same, for whoever waits for it.
+    pub(super) async fn answer_in_background(self) -> Result<(), ApiError> {
+        const ATTEMPTS: u32 = 60;
+        const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+        let _place = self.wait_for_place().await;
+        let produced = self.produce(None).await;
+        let mut attempt = 1;
+        loop {
+            match self.store(&produced).await {
+                Err(error) if error.code() == Code::StoreUnavailable && attempt < ATTEMPTS => {
+                    debug!(%error, attempt, "A turn in the background waits for the database");
+                    tokio::select! {
+                        () = self.state.closing.cancelled() => return Err(error),
+                        () = tokio::time::sleep(PAUSE) => attempt += 1,
+                    }
+                }
+                // The agent was deleted, and the run with it.
+                Err(error) if error.code() == Code::NotFound => return Ok(()),
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// Answers in events, from now on.
+    pub(in crate::mock) fn stream(self, delivery: Delivery) -> Body {
+        let (mut outlet, body) = Outlet::open(&self.run, delivery, self.registration.cancel.clone());
+        let state = Arc::clone(&self.state);
+        state.tasks.spawn(async move {
+            outlet.greet().await;
+            let produced = self.produce(Some(&mut outlet)).await;
+            // The conversation is free before the client learns that it is.
+            let end = match self.finish(produced).await {
+                Ok(Ended { run, .. }) => End::Stopped(run.stop_reason.unwrap_or(StopReason::Error), run.usage),
+                Err(error) if error.code() == Code::NotFound => End::Stopped(StopReason::Cancelled, Usage::default()),
+                Err(error) => {
+                    warn!(%error, "A streamed turn was not stored");
+                    End::Failed(error.message().to_owned())
+                }
+            };
+            outlet.close(end).await;
+        });
+        body
+    }
+
+    /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer.
+    async fn wait_for_place(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        tokio::select! {
+            biased;
+            () = self.registration.cancel.cancelled() => None,
+            place = self.state.locks.of(&self.run.agent_id) => Some(place),
+        }
+    }
+
+    /// Asks the responder, and hands out what it says as it says it.
+    async fn produce(&self, outlet: Option<&mut Outlet>) -> Produced {
+        let input = self.request.input.iter().cloned();
+        let mut said: Vec<Message> = input.map(|incoming| incoming.into_message(&self.run.id, &self.step_id)).collect();
+        let asked = said.len();
+        if self.registration.cancel.is_cancelled() {
+            return Produced { said, asked, stop_reason: StopReason::Cancelled };
+        }
+        let mut answer = self.answer_to(&said);
+        let mut stop_reason = StopReason::EndTurn;
+        if let Some(outlet) = outlet
+            && let Err(sent) = outlet.say(&answer).await
+        {
+            answer.cut(sent.parts, sent.bytes);
+            stop_reason = StopReason::Cancelled;
+        }
+        if !answer.content.is_empty() {
+            said.push(answer);
+        }
+        Produced { said, asked, stop_reason }
+    }
+
+    fn answer_to(&self, said: &[Message]) -> Message {
+        Message {
+            id: entropy::letta_id("message"),
+            role: Role::Assistant,
+            content: self.state.responder.respond(&Situation { said }).parts,
+            created_at: Timestamp::now(),
+            name: None,
+            otid: None,
+            sender_id: None,
+            group_id: None,
+            batch_item_id: None,
+            step_id: Some(self.step_id.clone()),
+            run_id: Some(self.run.id.clone()),
+        }
+    }
+
+    /// Stores the turn, once.
+    async fn finish(self, produced: Produced) -> Result<Ended, ApiError> {
+        let stored = self.store(&produced).await;
+        if let Err(error) = &stored
+            && error.code() != Code::NotFound
+            && let Err(error) = fail(&self.state.store, &self.run, error.message()).await
+        {
+            debug!(%error, "A run that could not be stored could not be marked as failed either");
+        }
+        match stored? {
+            Outcome::Stored(run) => Ok(Ended { answers: produced.into_answers(), run }),
+            Outcome::EndedElsewhere(run) => Ok(Ended { answers: Vec::new(), run }),
+        }
+    }
+
+    async fn store(&self, produced: &Produced) -> Result<Outcome, ApiError> {
+        commit(&self.state.store, &self.run, &self.step_id, produced).await
+    }
+}
+
+fn busy(Busy { run_id }: Busy) -> ApiError {
+    ApiError::conflict(format!(
+        "CONFLICT: Cannot send a new message: Another request (run_id={run_id}) is currently being processed for this \
+         conversation. Please wait for it to complete."
+    ))
+    .with("run_id", run_id)
+}

@@ -1,0 +1,72 @@
+//! What a stopped process left behind: turns in the background are taken up again, turns whose client waited for them are
+//! marked as failed.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{debug, info};
+
+use super::{commit::fail, engine::Turn};
+use crate::{
+    error::ApiError,
+    mock::{
+        documents::parse,
+        records::{Record, Run, links},
+        state::State,
+    },
+};
+
+/// Longer than any client may take to read an answer, so an unfinished turn of this age has no process any more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(300);
+/// How many turns are taken up at the same time.
+const AT_ONCE: usize = 8;
+
+/// Looks after unfinished turns until none is left that another process may still be working on.
+///
+/// # Errors
+/// When the database fails.
+pub(in crate::mock) async fn resume(state: &Arc<State>) -> Result<(), ApiError> {
+    while sweep(state).await? {
+        tokio::select! {
+            () = state.closing.cancelled() => break,
+            () = tokio::time::sleep(ABANDONED_AFTER) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Looks at every unfinished turn once. True: some may still have a process.
+async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
+    let mut young = false;
+    let mut taken_up = tokio::task::JoinSet::new();
+    for (agent_id, run_id) in state.store.links(links::ACTIVE_RUN).await? {
+        if state.closing.is_cancelled() {
+            break;
+        }
+        if state.turns.holds(&run_id) {
+            continue;
+        }
+        let Some(document) = state.store.document(Run::KIND, &run_id).await? else {
+            let mut tx = state.store.begin().await?;
+            tx.unlink(links::ACTIVE_RUN, &agent_id, &run_id).await?;
+            tx.commit().await?;
+            continue;
+        };
+        let run = parse::<Run>(document)?.record;
+        if let Some(request) = run.request.clone() {
+            info!(run.id = %run.id, "Taking up a turn that a stopped process left unfinished");
+            if taken_up.len() >= AT_ONCE {
+                taken_up.join_next().await;
+            }
+            if let Some(turn) = Turn::resume(state, run, request) {
+                taken_up.spawn(state.tasks.track_future(turn.answer_in_background()));
+            }
+        } else if run.created_at.elapsed_millis() > ABANDONED_AFTER.as_millis().try_into().unwrap_or(i64::MAX) {
+            debug!(run.id = %run.id, "Marking an abandoned turn as failed");
+            fail(&state.store, &run, "The server stopped while this turn was running.").await?;
+        } else {
+            young = true;
+        }
+    }
+    while taken_up.join_next().await.is_some() {}
+    Ok(young)
+}

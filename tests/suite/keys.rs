@@ -1,0 +1,96 @@
+//! API keys: made and revoked on the command line, used over HTTP.
+
+use std::time::Duration;
+
+use crate::harness::{Client, Engine, Gatelet, Program, eventually, on_both_engines};
+
+const TOKENS: &str = "/v1/client-side-access-tokens";
+
+async fn is_refused(client: &Client) -> bool {
+    client.get(TOKENS).await.outcome() == "401 bearer_invalid"
+}
+
+on_both_engines! {
+    async fn a_key_works_until_it_is_revoked_also_in_a_running_server(engine: Engine) {
+        let program = Program::on(engine).await;
+        let server = program.start().await;
+        let created = program.run(&["keys", "create", "--name", "ci", "--json"]).await.json();
+        let key = created["api_key"].as_str().unwrap();
+        assert!(key.starts_with("sk-let-") && key.len() == 56);
+        let owner = server.stranger().bearer(key);
+        owner.get(TOKENS).await.expect(200);
+        let token = owner.create_token("agent-1", &["read_agent"]).await;
+        program.run(&["keys", "revoke", created["id"].as_str().unwrap()]).await.ok();
+        eventually("the running server refuses the key", Duration::from_secs(1), || is_refused(&owner)).await;
+        // Its tokens go with it, and it makes no more.
+        server.stranger().page(&token).get("/v1/agents/").await.refused(401, "token_revoked");
+        let inspected = program.run(&["tokens", "inspect", &token]).await;
+        assert!(!inspected.success && inspected.stdout.contains("revoked"), "{}", inspected.stdout);
+        let listed = program.run(&["keys", "list", "--json"]).await.json();
+        let status = listed.as_array().unwrap().iter().find(|row| row["id"] == created["id"]).unwrap();
+        assert_eq!(status["status"], "revoked");
+        assert!(!listed.to_string().contains(key));
+    }
+
+    async fn a_key_expires_and_no_token_outlives_it(engine: Engine) {
+        let program = Program::on(engine).await;
+        let server = program.start().await;
+        let created = program.run(&["keys", "create", "--name", "short", "--expires-in", "2s", "--json"]).await.json();
+        let owner = server.stranger().bearer(created["api_key"].as_str().unwrap());
+        let token = owner.post(TOKENS, &crate::harness::token_request("agent-1", &["read_agent"])).await.expect(201);
+        assert_eq!(token["expiresAt"], created["expires_at"]);
+        eventually("the key has expired", Duration::from_secs(10), || is_refused(&owner)).await;
+        let page = server.stranger().page(token["token"].as_str().unwrap());
+        page.get("/v1/agents/").await.refused(401, "token_expired");
+        let listed = program.run(&["keys", "list", "--json"]).await.json();
+        assert!(listed.as_array().unwrap().iter().any(|row| row["status"] == "expired"));
+    }
+
+    async fn the_time_of_last_use_is_written_in_the_end(engine: Engine) {
+        let program = Program::on(engine).await;
+        let mut server = program.start().await;
+        let created = program.run(&["keys", "create", "--name", "used", "--json"]).await.json();
+        server.stranger().bearer(created["api_key"].as_str().unwrap()).get(TOKENS).await.expect(200);
+        server.signal("TERM");
+        server.exit().await;
+        let listed = program.run(&["keys", "list", "--json"]).await.json();
+        let row = listed.as_array().unwrap().iter().find(|row| row["id"] == created["id"]).unwrap();
+        assert!(row["last_used_at"].is_string(), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_no_key_of_ours_is_refused_alike() {
+    let server = Gatelet::ephemeral().await;
+    let valid = server.key();
+    let mistyped = format!("{}x{}", &valid[..20], &valid[21..]);
+    let mistyped = if mistyped == valid { format!("{}y{}", &valid[..20], &valid[21..]) } else { mistyped };
+    for (why, header, code) in [
+        ("nothing", "", "bearer_missing"),
+        ("another scheme", "Basic dXNlcjpwdw==", "bearer_missing"),
+        ("an empty bearer", "Bearer ", "bearer_missing|bearer_invalid"),
+        ("an unknown prefix", "Bearer sk-proj-0123456789", "bearer_invalid"),
+        ("a key too short to look up", "Bearer sk-let-abc", "bearer_invalid"),
+        ("an injected quote", "Bearer sk-let-0123456789012' OR '1'='1", "bearer_invalid"),
+        ("an unknown key", "Bearer sk-let-0123456789012345", "bearer_invalid"),
+        ("a mistyped key", &format!("Bearer {mistyped}"), "bearer_invalid"),
+        ("half a key", &format!("Bearer {}", &valid[..40]), "bearer_invalid"),
+        ("a key of another case", &format!("Bearer {}", valid.to_uppercase()), "bearer_invalid"),
+    ] {
+        let stranger = server.stranger();
+        let client = if header.is_empty() { stranger } else { stranger.with("authorization", header) };
+        let answer = client.get(TOKENS).await;
+        assert_eq!(answer.status, 401, "{why}");
+        let body = answer.expect(401);
+        assert!(code.split('|').any(|code| body["code"] == code), "{why}: {body}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert!(challenge.starts_with("Bearer "), "{why}: {challenge}");
+        assert_eq!(challenge.contains("invalid_token"), body["code"] == "bearer_invalid", "{why}: {challenge}");
+    }
+    let twice = server.owner().bearer(valid);
+    twice.get(TOKENS).await.refused(401, "bearer_invalid");
+    let lower = server.stranger().with("authorization", &format!("bearer {valid}"));
+    lower.get(TOKENS).await.expect(200);
+    let hint = server.stranger().bearer(&mistyped).get(TOKENS).await.refused(401, "bearer_invalid");
+    assert!(hint.contains("checksum"), "{hint}");
+}
