@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
@@ -103,12 +104,17 @@ impl Query {
 /// # Errors
 /// 413 when it is larger, 400 when it breaks off.
 pub async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
+    let too_large = || {
+        ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes."))
+            .header(header::CONNECTION, HeaderValue::from_static("close"))
+    };
+    // A declared length is refused before it is waited for.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
+        return Err(too_large());
+    }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes."))
-                .header(header::CONNECTION, HeaderValue::from_static("close")))
-        }
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
         Err(error) => Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error)),
     }
 }

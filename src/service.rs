@@ -75,16 +75,35 @@ pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyr
     Ok(Arc::new(Keyring::load(store, master_key).await?))
 }
 
+/// Checks the secrets among the settings without using them.
+///
+/// # Errors
+/// When one is malformed or its file cannot be read.
+pub fn check_secrets(settings: &Settings) -> Result<(), StartError> {
+    given_master_key(settings)?;
+    if let Some(key) = &settings.bootstrap_api_key {
+        PlainApiKey::parse(key).map_err(StartError::BootstrapKey)?;
+    }
+    Ok(())
+}
+
+/// The master key that the settings give, if they give one.
+fn given_master_key(settings: &Settings) -> Result<Option<MasterKey>, StartError> {
+    match (&settings.master_key, &settings.master_key_file) {
+        (Some(text), _) => parse_master_key(text, "master_key").map(Some),
+        (None, Some(path)) => parse_master_key(&read_key_file(path)?, &path.display().to_string()).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn parse_master_key(text: &str, source: &str) -> Result<MasterKey, StartError> {
+    MasterKey::parse(text).map_err(|rule| StartError::MasterKey(format!("the master key in {source} {rule}")))
+}
+
 /// The master key: given, in a file, or, with SQLite, in a file beside the database that is made at the first start.
 async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, StartError> {
-    let parse = |text: &str, source: &str| {
-        MasterKey::parse(text).map_err(|rule| StartError::MasterKey(format!("the master key in {source} {rule}")))
-    };
-    if let Some(text) = &settings.master_key {
-        return parse(text, "master_key");
-    }
-    if let Some(path) = &settings.master_key_file {
-        return parse(&read_key_file(path)?, &path.display().to_string());
+    if let Some(key) = given_master_key(settings)? {
+        return Ok(key);
     }
     match store.sqlite_location() {
         Some(Location::Memory) => Ok(MasterKey::generate()),
@@ -99,7 +118,7 @@ async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, Sta
                 }
                 make_key_file(&path)?;
             }
-            parse(&read_key_file(&path)?, &path.display().to_string())
+            parse_master_key(&read_key_file(&path)?, &path.display().to_string())
         }
         None => Err(StartError::MasterKey(
             "a PostgreSQL store needs a master key: run `gatelet keygen` and give its output to every replica as \

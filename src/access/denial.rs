@@ -138,7 +138,7 @@ impl From<Denial> for ApiError {
                 Self::new(Code::FieldNotGranted, format!("A client token may not set {field}; {hint}."))
             }
             Denial::SharedBeyondPolicy => Self::new(
-                Code::OperationNotAvailable,
+                Code::AgentNotInPolicy,
                 "Agents that the token's policy does not cover share this; change it from your server with an API key.",
             ),
             Denial::OriginMissing { bound_to } => Self::new(

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Failure, Output};
+use super::{Common, Failure, Output, logging};
+use crate::service;
 
 const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
 
@@ -20,7 +21,9 @@ pub(super) enum Command {
 pub(super) fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Check => {
-            let (_, warnings) = common.settings(&[])?;
+            let (settings, warnings) = common.settings(&[])?;
+            logging::filter(&settings)?;
+            service::check_secrets(&settings)?;
             let mut lines = vec!["the configuration is valid".to_owned()];
             lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
             output.print(&lines.join("\n"), || json!({"valid": true, "warnings": warnings}))

@@ -83,7 +83,12 @@ struct Output {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are no mistakes.
+        Err(shown) if !shown.use_stderr() => shown.exit(),
+        Err(mistake) => return misused(&mistake),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -97,6 +102,15 @@ pub fn main() -> ExitCode {
 fn fail(error: &Failure) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "gatelet: {}", error.to_string().replace('\n', " "));
     ExitCode::FAILURE
+}
+
+/// Clap explains itself over several lines; the first paragraph says what is wrong.
+fn misused(mistake: &clap::Error) -> ExitCode {
+    let text = mistake.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let sentence = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = writeln!(std::io::stderr(), "gatelet: {sentence}; see gatelet --help");
+    ExitCode::from(2)
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {

@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Common, Failure, Output, expiry, table};
 use crate::{
@@ -46,7 +47,7 @@ pub(super) enum Command {
     List,
     /// Revoke a client token
     Revoke {
-        /// The token
+        /// The token, or its id as `list` shows it
         token: String,
     },
     /// Decode a client token and say whether it is valid; exit 1 when it is not
@@ -112,9 +113,18 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             })
         }
         Command::Revoke { token } => {
-            let token = keyring.verify(&token).map_err(not_ours)?;
-            store.revoke_client_token(token.id, token.expires_at, clock::now_millis()).await?;
-            output.print(&format!("{} is revoked", token.id), || json!({"id": token.id, "status": "revoked"}))
+            let (id, expires_at) = match token.parse::<Uuid>() {
+                Ok(id) => match store.client_token(id).await? {
+                    Some(row) => (row.id, row.expires_at),
+                    None => return Err(format!("there is no client token {id}; `gatelet tokens list` shows them").into()),
+                },
+                Err(_) => {
+                    let token = keyring.verify(&token).map_err(not_ours)?;
+                    (token.id, token.expires_at)
+                }
+            };
+            store.revoke_client_token(id, expires_at, clock::now_millis()).await?;
+            output.print(&format!("{id} is revoked"), || json!({"id": id, "status": "revoked"}))
         }
         Command::Inspect { token } => {
             let read = keyring.verify(&token);

@@ -110,7 +110,7 @@ impl App {
         self.check_exists(&call.params, &call.permit).await?;
         Err(ApiError::new(
             Code::NotMocked,
-            format!("{} is not mocked yet; `gatelet operations` lists what is.", call.operation),
+            format!("{} is not mocked in this version; the README lists what is.", call.operation),
         ))
     }
 

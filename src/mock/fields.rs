@@ -31,10 +31,15 @@ impl Location {
     }
 
     /// What stands under `part` here.
-    pub(super) fn at(&self, part: impl ToString) -> Self {
+    pub(super) fn at(&self, part: &str) -> Self {
         let mut parts = self.0.clone();
-        parts.push(part.to_string());
+        parts.push(part.to_owned());
         Self(parts)
+    }
+
+    /// An item of the list that stands here.
+    pub(super) fn item(&self, index: usize) -> Self {
+        self.at(&index.to_string())
     }
 
     /// The 422 for what stands here. `kind` is the word by which Letta's validation calls the problem.
@@ -120,7 +125,7 @@ impl<'a> Fields<'a> {
         let Some(ids) = self.optional::<Vec<String>>(name)? else { return Ok(None) };
         for (index, id) in ids.iter().enumerate() {
             if !is_id(id, prefix) {
-                return Err(self.at(name).at(index).refuse(
+                return Err(self.at(name).item(index).refuse(
                     "string_pattern_mismatch",
                     &format!("String should match pattern '{prefix}-{{uuid4}}'"),
                     &id.as_str().into(),
@@ -234,7 +239,7 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
         let Some(items) = value.as_array() else {
             return Err(location.refuse("list_type", "Input should be a valid list", value));
         };
-        items.iter().enumerate().map(|(index, item)| T::read(item, &location.at(index))).collect()
+        items.iter().enumerate().map(|(index, item)| T::read(item, &location.item(index))).collect()
     }
 }
 

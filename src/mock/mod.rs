@@ -1,7 +1,7 @@
 //! A stateful mock of the Letta API: everything a client can observe is remembered, and nothing is asked of a model.
 //!
-//! [`resources`] has one file for each kind of resource; what they share lies beside it. [`turn`] is the one engine that
-//! answers messages, [`documents::View`] the one way in which a request sees what is stored, [`records`] what is stored.
+//! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
+//! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
 mod catalogue;
 mod client;

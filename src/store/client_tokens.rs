@@ -114,6 +114,18 @@ impl Store {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
+    /// The token with this id, also when it has expired or was revoked.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn client_token(&self, id: Uuid) -> Result<Option<ClientTokenRow>> {
+        const BY_ID: &str = "SELECT id, kid, key_id, project, origin, hostname, policy, issued_at, expires_at \
+            FROM client_tokens WHERE id = $1";
+        let row: Option<Columns> =
+            reading!(self, pool => sqlx::query_as(BY_ID).bind(id.to_string()).fetch_optional(pool).await)?;
+        row.map(TryInto::try_into).transpose()
+    }
+
     /// Revokes a token. The feed carries it even when its row is gone, so a token that verifies can always be revoked.
     ///
     /// # Errors

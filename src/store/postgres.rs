@@ -21,6 +21,8 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenErr
         .application_name("gatelet")
         .options([
             ("search_path", "gatelet".to_owned()),
+            // "Already exists, skipping" is no news.
+            ("client_min_messages", "warning".to_owned()),
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
         ]);

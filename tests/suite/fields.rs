@@ -205,7 +205,7 @@ async fn answers_to_a_client_token_hold_no_secrets() {
     let owner = server.owner();
     let agent = owner.create_agent(&json!({"name": "a", "secrets": {"K": "canary"}})).await;
     let path = format!("/v1/agents/{agent}");
-    let full = owner.get(&path).await;
+    let full = owner.get(&format!("{path}?include=agent.secrets")).await;
     assert!(full.text.contains("canary"), "the owner sees them");
     let page = server.stranger().page(&owner.create_token(&agent, &["read_agent", "write_agent"]).await);
     for (method, query, body) in [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Engine, Gatelet, Program, eventually, on_both_engines};
+use crate::harness::{Client, Gatelet, Program, eventually, on_both_engines};
 
 const TOKENS: &str = "/v1/client-side-access-tokens";
 

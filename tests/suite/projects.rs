@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Engine, NOBODY, Program, on_both_engines};
+use crate::harness::{NOBODY, Program, on_both_engines};
 
 const TOKENS: &str = "/v1/client-side-access-tokens";
 

@@ -1,5 +1,7 @@
 //! Request targets as bytes on a socket: HTTP clients tidy what they send.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,7 +15,8 @@ async fn exchange(server: &Gatelet, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
+    let reading = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer));
+    assert!(reading.await.is_ok(), "no answer to {}", String::from_utf8_lossy(request));
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    ACTOR, ORGANIZATION, Record,
+    ACTOR, Record,
     block::Block,
     model::{EmbeddingConfig, ModelConfig, object},
     run::StopReason,
+    secret::{self, Secret},
     timestamp::Timestamp,
 };
 use crate::{
@@ -15,13 +16,14 @@ use crate::{
     error::ApiError,
     mock::{
         client::Include,
-        fields::{Expect, Fields, TextMap, one_of},
+        fields::{Expect, Fields, one_of},
         names, prompt, rules,
     },
 };
 
 /// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "Letta calls it agent_type")]
 pub(in crate::mock) struct Agent {
     pub(in crate::mock) id: String,
     pub(in crate::mock) name: String,
@@ -29,6 +31,8 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) metadata: Option<Map<String, Value>>,
     pub(in crate::mock) agent_type: String,
     pub(in crate::mock) system: String,
+    /// Not nested: what a body may hold at its depth must not be stored any deeper, or it could not be read again.
+    #[serde(flatten)]
     pub(in crate::mock) model: ModelConfig,
     pub(in crate::mock) embedding: Option<EmbeddingConfig>,
     pub(in crate::mock) compaction_settings: Map<String, Value>,
@@ -62,16 +66,6 @@ pub(in crate::mock) struct Agent {
 pub(in crate::mock) struct ContextEntry {
     pub(in crate::mock) id: String,
     pub(in crate::mock) tokens: i64,
-}
-
-/// A secret, which tools see as an environment variable.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Secret {
-    id: String,
-    key: String,
-    value: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
 }
 
 /// What is linked to an agent, read for an answer.
@@ -126,21 +120,31 @@ impl Record for Agent {
 }
 
 impl Agent {
-    /// A new agent from a request's fields, without messages, blocks and tools.
-    pub(in crate::mock) fn create(fields: &Fields<'_>, project_id: Option<String>) -> Result<Self, ApiError> {
+    /// A new agent from a request's fields, without messages, blocks and tools. All types are looked at first.
+    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        Self::check(fields)?;
+        let mut agent = Self::blank();
+        if let Some(agent_type) = fields.one_of("agent_type", TYPES)? {
+            agent_type.clone_into(&mut agent.agent_type);
+        }
+        agent.model = ModelConfig::create(fields)?;
+        EmbeddingConfig::change(&mut agent.embedding, fields)?;
+        (agent.max_files_open, agent.per_file_view_window_char_limit) = file_limits(agent.model.context_window());
+        agent.apply(fields)?;
+        Ok(agent)
+    }
+
+    fn blank() -> Self {
         let now = Timestamp::now();
-        let agent_type = fields.one_of("agent_type", TYPES)?.unwrap_or(DEFAULT_TYPE);
-        let model = ModelConfig::create(fields)?;
-        let (max_files_open, per_file_view_window_char_limit) = file_limits(model.context_window());
-        let mut agent = Self {
+        Self {
             id: entropy::letta_id(Self::KIND),
             name: names::random(),
             description: None,
             metadata: None,
-            agent_type: agent_type.to_owned(),
+            agent_type: DEFAULT_TYPE.to_owned(),
             system: prompt::BASE.to_owned(),
-            model,
-            embedding: EmbeddingConfig::create(fields)?,
+            model: ModelConfig::default(),
+            embedding: None,
             compaction_settings: prompt::compaction_settings(),
             response_format: None,
             context: Vec::new(),
@@ -148,7 +152,7 @@ impl Agent {
             tool_rules: Vec::new(),
             tags: Vec::new(),
             secrets: Vec::new(),
-            project_id,
+            project_id: None,
             template_id: None,
             base_template_id: None,
             message_buffer_autoclear: false,
@@ -157,26 +161,36 @@ impl Agent {
             last_run_duration_ms: None,
             last_stop_reason: None,
             timezone: "UTC".into(),
-            max_files_open,
-            per_file_view_window_char_limit,
+            max_files_open: 0,
+            per_file_view_window_char_limit: 0,
             hidden: None,
             created_at: now,
             updated_at: now,
-        };
-        agent.apply(fields)?;
-        Ok(agent)
+        }
     }
 
-    /// Looks at the types of the fields of a change.
+    /// Looks at the types of all fields, without asking whether what they say can be done.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
-        let model = json!({"model": "any/model"});
-        Self::create(&Fields::of_body(&model)?, None)?.change(fields)
+        fields.one_of("agent_type", TYPES)?;
+        ModelConfig::check(fields)?;
+        EmbeddingConfig::check(fields)?;
+        let mut agent = Self::blank();
+        agent.apply_last_run(fields)?;
+        agent.apply(fields)
     }
 
     /// Applies the fields of a change. What it does not name stays; lists and secrets are replaced as a whole.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        Self::check(fields)?;
         self.model.change(fields)?;
         EmbeddingConfig::change(&mut self.embedding, fields)?;
+        self.apply_last_run(fields)?;
+        self.apply(fields)?;
+        self.updated_at = Timestamp::now();
+        Ok(())
+    }
+
+    fn apply_last_run(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         if let Some(text) = fields.optional::<&str>("last_run_completion")? {
             let instant = Timestamp::parse(text);
             self.last_run_completion = Some(instant.ok_or_else(|| {
@@ -189,8 +203,6 @@ impl Agent {
             let word = one_of(value, &fields.at("last_stop_reason"), StopReason::WORDS)?;
             self.last_stop_reason = StopReason::from_word(word);
         }
-        self.apply(fields)?;
-        self.updated_at = Timestamp::now();
         Ok(())
     }
 
@@ -219,7 +231,7 @@ impl Agent {
         }
         self.apply_response_format(fields)?;
         self.apply_compaction(fields)?;
-        self.apply_secrets(fields)
+        secret::replace(&mut self.secrets, fields)
     }
 
     fn apply_response_format(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
@@ -237,23 +249,6 @@ impl Agent {
             if let Some(value) = settings.value(name) {
                 self.compaction_settings.insert((*name).to_owned(), value.clone());
             }
-        }
-        Ok(())
-    }
-
-    /// Both names of the field hold the same; where both are sent, the current one wins.
-    fn apply_secrets(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
-        let old = fields.optional::<TextMap>("tool_exec_environment_variables")?;
-        let Some(TextMap(entries)) = fields.optional("secrets")?.or(old) else { return Ok(()) };
-        let now = Timestamp::now();
-        let mut present = std::mem::take(&mut self.secrets);
-        for (key, value) in entries {
-            let kept = present.iter().position(|secret| secret.key == key).map(|index| present.swap_remove(index));
-            self.secrets.push(match kept {
-                Some(secret) if secret.value == value => secret,
-                Some(secret) => Secret { value, updated_at: now, ..secret },
-                None => Secret { id: entropy::letta_id("agent-env"), key, value, created_at: now, updated_at: now },
-            });
         }
         Ok(())
     }
@@ -381,24 +376,6 @@ fn memory(agent_type: &str, blocks: &Value) -> Value {
     })
 }
 
-impl Secret {
-    fn wire(&self, agent_id: &str) -> Value {
-        json!({
-            "created_by_id": ACTOR,
-            "last_updated_by_id": ACTOR,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "organization_id": ORGANIZATION,
-            "id": self.id,
-            "key": self.key,
-            "value": self.value,
-            "description": null,
-            "value_enc": self.value,
-            "agent_id": agent_id,
-        })
-    }
-}
-
 /// How many files an agent opens and how much of each it sees, by the room its model has.
 fn file_limits(context_window: i64) -> (i64, i64) {
     match context_window {
@@ -419,9 +396,57 @@ pub(in crate::mock) fn without_repeats(texts: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn create(body: &Value) -> Agent {
-        Agent::create(&Fields::of_body(body).unwrap(), None).unwrap()
+        Agent::create(&Fields::of_body(body).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_wrong_type_is_named_before_anything_else_is_said() {
+        for (name, value) in [
+            ("name", json!(5)),
+            ("description", json!([])),
+            ("metadata", json!("x")),
+            ("system", json!({})),
+            ("tags", json!("a")),
+            ("tool_rules", json!({})),
+            ("secrets", json!(["a"])),
+            ("tool_exec_environment_variables", json!({"k": 1})),
+            ("project_id", json!(1)),
+            ("template_id", json!(1)),
+            ("base_template_id", json!(1)),
+            ("agent_type", json!("robot")),
+            ("model", json!(1)),
+            ("embedding", json!(1)),
+            ("llm_config", json!(1)),
+            ("embedding_config", json!("x")),
+            ("model_settings", json!([])),
+            ("compaction_settings", json!([])),
+            ("response_format", json!("text")),
+            ("context_window_limit", json!("x")),
+            ("max_tokens", json!(-1)),
+            ("max_reasoning_tokens", json!("x")),
+            ("embedding_chunk_size", json!("x")),
+            ("parallel_tool_calls", json!("x")),
+            ("enable_reasoner", json!("x")),
+            ("reasoning", json!("x")),
+            ("message_buffer_autoclear", json!("x")),
+            ("enable_sleeptime", json!(1)),
+            ("timezone", json!(1)),
+            ("max_files_open", json!(-1)),
+            ("per_file_view_window_char_limit", json!(1.5)),
+            ("hidden", json!("x")),
+            ("include_multi_agent_tools", json!("x")),
+            ("memory_variables", json!("x")),
+            ("last_run_completion", json!("yesterday")),
+            ("last_run_duration_ms", json!("x")),
+            ("last_stop_reason", json!("bored")),
+        ] {
+            let error = Agent::create(&Fields::of_body(&json!({name: value})).unwrap()).unwrap_err();
+            assert_eq!(error.code(), Code::ValidationFailed, "{name}");
+            assert!(error.message().starts_with(&format!("body.{name}")), "{}", error.message());
+        }
     }
 
     fn entries(count: usize, tokens: i64) -> Vec<ContextEntry> {
@@ -437,15 +462,6 @@ mod tests {
         assert_eq!((keys[0], keys[4], keys[44]), (&"created_by_id".into(), &"id".into(), &"hidden".into()));
         assert_eq!(wire["tags"], json!(["a", "b"]));
         assert_eq!(wire["max_files_open"], json!(10));
-    }
-
-    #[test]
-    fn secrets_are_replaced_as_a_whole_and_keep_their_ids() {
-        let mut agent = create(&json!({"model": "a/b", "secrets": {"K": "1", "L": "2"}}));
-        let id = agent.secrets[0].id.clone();
-        agent.change(&Fields::of_body(&json!({"secrets": {"K": "3"}})).unwrap()).unwrap();
-        assert_eq!(agent.secrets.len(), 1);
-        assert_eq!((&agent.secrets[0].id, agent.secrets[0].value.as_str()), (&id, "3"));
     }
 
     #[test]

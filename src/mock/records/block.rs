@@ -50,11 +50,10 @@ impl Record for Block {
 
 impl Block {
     /// A new block from a request's fields. Only `label` is required.
-    pub(in crate::mock) fn create(fields: &Fields<'_>, project_id: Option<&str>) -> Result<Self, ApiError> {
+    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let label: String = fields.required("label")?;
         let mut block = Self {
             id: entropy::letta_id(Self::KIND),
-            project_id: project_id.map(str::to_owned),
             description: default_description(&label).map(str::to_owned),
             label,
             ..Self::blank()
@@ -154,7 +153,7 @@ mod tests {
     #[test]
     fn a_block_has_its_defaults_and_a_change_leaves_the_rest() {
         let body = json!({"label": "human", "value": "Sam"});
-        let mut block = Block::create(&Fields::of_body(&body).unwrap(), None).unwrap();
+        let mut block = Block::create(&Fields::of_body(&body).unwrap()).unwrap();
         assert_eq!(block.limit, DEFAULT_LIMIT);
         assert!(block.description.as_deref().is_some_and(|text| text.contains("person")));
         block.change(&Fields::of_body(&json!({"value": "Kim", "label": null})).unwrap()).unwrap();
@@ -177,7 +176,7 @@ mod tests {
         ] {
             let mut body = json!({"label": "l", "value": "v"});
             body[name] = value;
-            let error = Block::create(&Fields::of_body(&body).unwrap(), None).unwrap_err();
+            let error = Block::create(&Fields::of_body(&body).unwrap()).unwrap_err();
             assert!(error.message().starts_with(&format!("body.{name}: ")), "{}", error.message());
         }
     }

@@ -5,6 +5,7 @@ mod block;
 mod message;
 mod model;
 mod run;
+mod secret;
 mod step;
 mod timestamp;
 mod wire;

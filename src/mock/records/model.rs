@@ -13,10 +13,13 @@ use crate::{
 };
 
 /// The model that answers for an agent.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct ModelConfig {
+    #[serde(rename = "model")]
     pub(in crate::mock) handle: String,
+    #[serde(rename = "model_settings")]
     pub(in crate::mock) settings: Map<String, Value>,
+    #[serde(rename = "llm_config")]
     pub(in crate::mock) llm: Map<String, Value>,
 }
 
@@ -116,15 +119,28 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Applies what a request says about models. What it does not name stays.
-    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+    /// Looks at the types of what a request says about models.
+    pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
+        fields.check(&[("model", Expect::Text)])?;
         if let Some(llm) = fields.optional::<Fields<'_>>("llm_config")? {
             llm.check(LLM)?;
+        }
+        Self::default().change_settings(fields)
+    }
+
+    /// Applies what a request says about models. What it does not name stays.
+    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        Self::check(fields)?;
+        if let Some(llm) = fields.optional::<Fields<'_>>("llm_config")? {
             self.merge_llm(&llm);
         }
         if let Some(handle) = fields.optional::<&str>("model")? {
             self.switch_to(Handle::parse(handle)?);
         }
+        self.change_settings(fields)
+    }
+
+    fn change_settings(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         if let Some(settings) = fields.optional::<Fields<'_>>("model_settings")? {
             settings.check(SETTINGS)?;
             self.merge_settings(&settings);
@@ -277,17 +293,20 @@ fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
 }
 
 impl EmbeddingConfig {
-    /// The configuration that a request asks for, if it asks for one.
-    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Option<Self>, ApiError> {
-        let mut config = None;
-        Self::change(&mut config, fields)?;
-        Ok(config)
+    /// Looks at the types of what a request says about embedding.
+    pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
+        fields.check(&[("embedding", Expect::Text)])?;
+        fields.at_least("embedding_chunk_size", 1)?;
+        match fields.optional::<Fields<'_>>("embedding_config")? {
+            Some(config) => config.check(EMBEDDING),
+            None => Ok(()),
+        }
     }
 
     /// Applies what a request says about embedding. What it does not name stays.
     pub(in crate::mock) fn change(current: &mut Option<Self>, fields: &Fields<'_>) -> Result<(), ApiError> {
+        Self::check(fields)?;
         if let Some(config) = fields.optional::<Fields<'_>>("embedding_config")? {
-            config.check(EMBEDDING)?;
             *current = Some(Self::of_config(&config)?);
         }
         if let Some(handle) = fields.optional::<&str>("embedding")? {

@@ -106,17 +106,20 @@ impl StopReason {
 /// By which route a turn was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::mock) enum RunType {
-    SendMessage,
-    SendMessageStreaming,
-    SendMessageAsync,
+    /// The plain one, whether it streams or not.
+    Plain,
+    /// The one that always streams.
+    Streaming,
+    /// The one that answers before the turn begins.
+    Async,
 }
 
 impl RunType {
     fn metadata(self) -> Map<String, Value> {
         match self {
-            Self::SendMessage => object! {"run_type": "send_message"},
-            Self::SendMessageStreaming => object! {"run_type": "send_message_streaming"},
-            Self::SendMessageAsync => object! {"run_type": "send_message_async", "lettuce": null},
+            Self::Plain => object! {"run_type": "send_message"},
+            Self::Streaming => object! {"run_type": "send_message_streaming"},
+            Self::Async => object! {"run_type": "send_message_async", "lettuce": null},
         }
     }
 }

@@ -36,15 +36,21 @@ pub(super) fn mount(routes: Routes) -> Routes {
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
-    let mut agent = Agent::create(&fields, home.shown.clone())?;
+    // First whatever is malformed, then what does not exist.
     let attached = Attached::read(&fields)?;
     let initial = Incoming::read_initial(&fields)?;
-    let new_blocks = new_blocks(&fields, home.shown.as_deref())?;
+    let mut new_blocks = new_blocks(&fields)?;
     let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
+    Agent::check(&fields)?;
+    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let mut agent = Agent::create(&fields)?;
+    agent.project_id.clone_from(&home.shown);
+    for block in &mut new_blocks {
+        block.project_id.clone_from(&home.shown);
+    }
     let defaults = if include_base_tools { tools::default_names(&agent.agent_type) } else { &[] };
     let tool_ids = attached.tool_ids(defaults)?;
-    refuse_missing(&fields)?;
+    attached.refuse_missing()?;
 
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
@@ -82,13 +88,12 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     let attached = Attached::read(&fields)?;
     let message_ids = fields.ids("message_ids", "message")?;
-    // Every field's type is looked at before the agent is looked up.
     Agent::check(&fields)?;
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
     let tool_ids = if attached.tool_ids.is_some() { Some(attached.tool_ids(&[])?) } else { None };
-    refuse_missing(&fields)?;
+    attached.refuse_missing()?;
     refuse_move(&fields, &agent.project)?;
 
     agent.record.change(&fields)?;
@@ -186,11 +191,23 @@ struct Attached {
     block_ids: Option<Vec<String>>,
     tool_ids: Option<Vec<String>>,
     tool_names: Vec<String>,
+    /// One of a kind of which there are none yet: what it is called, and its id.
+    missing: Option<(&'static str, String)>,
 }
 
 impl Attached {
     fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let mut missing = None;
+        for (name, prefix, class) in [
+            ("identity_ids", "identity", "Identity"),
+            ("folder_ids", "source", "Folder"),
+            ("source_ids", "source", "Source"),
+        ] {
+            let named = fields.ids(name, prefix)?.and_then(|ids| ids.into_iter().next());
+            missing = missing.or(named.map(|id| (class, id)));
+        }
         Ok(Self {
+            missing,
             block_ids: fields.ids("block_ids", Block::KIND)?.map(without_repeats),
             tool_ids: fields.ids("tool_ids", "tool")?,
             tool_names: fields.optional("tools")?.unwrap_or_default(),
@@ -210,6 +227,13 @@ impl Attached {
         let mut seen = HashSet::new();
         ids.retain(|id| seen.insert(*id));
         Ok(ids)
+    }
+
+    fn refuse_missing(&self) -> Result<(), ApiError> {
+        match &self.missing {
+            Some((class, id)) => Err(ApiError::letta(Code::NotFound, format!("{class} with ID {id} not found"))),
+            None => Ok(()),
+        }
     }
 
     /// The blocks that are named, which must be in the agent's project.
@@ -233,10 +257,10 @@ fn unknown_tool(by: &str, what: &str) -> ApiError {
 }
 
 /// The blocks that a new agent brings. Of two with the same label, the first counts.
-fn new_blocks(fields: &Fields<'_>, project_id: Option<&str>) -> Result<Vec<Block>, ApiError> {
+fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, ApiError> {
     let mut blocks: Vec<Block> = Vec::new();
     for block in fields.optional::<Vec<Fields<'_>>>("memory_blocks")?.unwrap_or_default() {
-        let block = Block::create(&block, project_id)?;
+        let block = Block::create(&block)?;
         if blocks.iter().all(|present| present.label != block.label) {
             blocks.push(block);
         }
@@ -250,20 +274,6 @@ fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
         Some(block) => Err(label_taken(&block.label)),
         None => Ok(()),
     }
-}
-
-/// Kinds of resources that the mock does not have yet, so that no id names one.
-fn refuse_missing(fields: &Fields<'_>) -> Result<(), ApiError> {
-    for (name, prefix, class) in [
-        ("identity_ids", "identity", "Identity"),
-        ("folder_ids", "source", "Folder"),
-        ("source_ids", "source", "Source"),
-    ] {
-        if let Some(id) = fields.ids(name, prefix)?.unwrap_or_default().first() {
-            return Err(ApiError::letta(Code::NotFound, format!("{class} with ID {id} not found")));
-        }
-    }
-    Ok(())
 }
 
 /// An agent's history belongs to a project as well, so it stays where it was made.

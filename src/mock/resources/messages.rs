@@ -15,10 +15,7 @@ use crate::{
         documents::{Stored, View, is_plain, not_found, parse_message},
         fields::Fields,
         page::{Defaults, Page},
-        records::{
-            Agent, Message, MessageType, Record, Run, RunStatus, RunType, StopReason,
-            WireMessage, links,
-        },
+        records::{Agent, Message, MessageType, Record, Run, RunStatus, RunType, StopReason, WireMessage, links},
         state::State,
         turn::{Ended, SendRequest, Turn, cancel_elsewhere},
     },
@@ -48,10 +45,10 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let agent_id = &agent.record.id;
-    let mut filter = match query.first("conversation_id") {
+    let conversation = query.first("conversation_id");
+    let mut filter = match conversation.filter(|conversation| is_plain(conversation)) {
+        Some(conversation) => MessageFilter::of_conversation(agent_id, conversation),
         None => MessageFilter::of_agent(agent_id),
-        Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
-        Some(_) => MessageFilter::of_agent(agent_id).limit(0),
     };
     if let Some(cursor) = page.after {
         filter = filter.after(place(view, agent_id, cursor).await?);
@@ -59,8 +56,9 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     if let Some(cursor) = page.before {
         filter = filter.before(place(view, agent_id, cursor).await?);
     }
-    // There are no groups yet, so no message is one's.
-    let limit = if query.first("group_id").is_some() { 0 } else { page.limit() };
+    // No conversation has such a name, and there are no groups yet.
+    let nothing = conversation.is_some_and(|conversation| !is_plain(conversation)) || query.first("group_id").is_some();
+    let limit = if nothing { 0 } else { page.limit() };
     let mut stored = view.store().messages(&filter.newest_first(page.newest_first).limit(limit)).await?;
     if page.newest_first {
         stored.reverse();
@@ -106,7 +104,7 @@ async fn send(state: Arc<State>, mut call: Call) -> Answer {
         ));
     }
     let agent = addressed(state.view(&call.permit), call.param("agent_id"), &request).await?;
-    let run = Run::begin(&agent.record.id, RunType::SendMessage, request.delivery.background, request.config);
+    let run = Run::begin(&agent.record.id, RunType::Plain, request.delivery.background, request.config);
     let turn = Turn::begin(&state, &agent, run, request.request, request.delivery.streaming).await?;
     if request.delivery.streaming {
         return Ok(Reply::Events(turn.stream(request.delivery)));
@@ -118,7 +116,7 @@ async fn stream(state: Arc<State>, mut call: Call) -> Answer {
     let request = SendRequest::read(&call.json().await?)?;
     let agent = addressed(state.view(&call.permit), call.param("agent_id"), &request).await?;
     let background = request.delivery.background;
-    let run = Run::begin(&agent.record.id, RunType::SendMessageStreaming, background, request.config);
+    let run = Run::begin(&agent.record.id, RunType::Streaming, background, request.config);
     let turn = Turn::begin(&state, &agent, run, request.request, true).await?;
     Ok(Reply::Events(turn.stream(request.delivery)))
 }
@@ -127,7 +125,7 @@ async fn stream(state: Arc<State>, mut call: Call) -> Answer {
 async fn send_async(state: Arc<State>, mut call: Call) -> Answer {
     let request = SendRequest::read(&call.json().await?)?;
     let agent = addressed(state.view(&call.permit), call.param("agent_id"), &request).await?;
-    let mut run = Run::begin(&agent.record.id, RunType::SendMessageAsync, true, request.config);
+    let mut run = Run::begin(&agent.record.id, RunType::Async, true, request.config);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;
     run.request = Some(request.request.clone());

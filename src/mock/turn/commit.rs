@@ -127,7 +127,7 @@ fn end(agent: &mut Agent, run: &mut Run, stop_reason: StopReason) {
 fn note_end(agent: &mut Agent, run: &Run) {
     let now = Timestamp::now();
     agent.last_run_completion = Some(now);
-    agent.last_run_duration_ms = Some(run.created_at.elapsed_millis());
+    agent.last_run_duration_ms = Some(run.created_at.elapsed_millis().max(1));
     agent.last_stop_reason = run.stop_reason;
     agent.updated_at = now;
 }

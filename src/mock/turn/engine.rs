@@ -1,9 +1,9 @@
 //! A turn from its beginning to its end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
     commit::{Outcome, Produced, commit, fail},
@@ -102,20 +102,12 @@ impl Turn {
 
     /// The same, for whoever waits for it.
     pub(super) async fn answer_in_background(self) -> Result<(), ApiError> {
-        const ATTEMPTS: u32 = 60;
-        const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
         let _place = self.wait_for_place().await;
         let produced = self.produce(None).await;
-        let mut attempt = 1;
+        let mut patience = Patience::new(&self.state);
         loop {
             match self.store(&produced).await {
-                Err(error) if error.code() == Code::StoreUnavailable && attempt < ATTEMPTS => {
-                    debug!(%error, attempt, "A turn in the background waits for the database");
-                    tokio::select! {
-                        () = self.state.closing.cancelled() => return Err(error),
-                        () = tokio::time::sleep(PAUSE) => attempt += 1,
-                    }
-                }
+                Err(error) if patience.waits_after(&error).await => {}
                 // The agent was deleted, and the run with it.
                 Err(error) if error.code() == Code::NotFound => return Ok(()),
                 done => return done.map(drop),
@@ -191,14 +183,13 @@ impl Turn {
         }
     }
 
-    /// Stores the turn, once.
+    /// Stores the turn, once: its client waits.
     async fn finish(self, produced: Produced) -> Result<Ended, ApiError> {
         let stored = self.store(&produced).await;
         if let Err(error) = &stored
             && error.code() != Code::NotFound
-            && let Err(error) = fail(&self.state.store, &self.run, error.message()).await
         {
-            debug!(%error, "A run that could not be stored could not be marked as failed either");
+            self.mark_as_failed(error.message().to_owned());
         }
         match stored? {
             Outcome::Stored(run) => Ok(Ended { answers: produced.into_answers(), run }),
@@ -206,8 +197,48 @@ impl Turn {
         }
     }
 
+    /// Marks the run as failed as soon as the database can.
+    fn mark_as_failed(&self, why: String) {
+        let (state, run) = (Arc::clone(&self.state), self.run.clone());
+        self.state.tasks.spawn(async move {
+            let mut patience = Patience::new(&state);
+            while let Err(error) = fail(&state.store, &run, &why).await {
+                if !patience.waits_after(&error).await {
+                    warn!(%error, run.id = %run.id, "A run that could not be stored could not be marked as failed either");
+                    return;
+                }
+            }
+        });
+    }
+
     async fn store(&self, produced: &Produced) -> Result<Outcome, ApiError> {
         commit(&self.state.store, &self.run, &self.step_id, produced).await
+    }
+}
+
+/// Waiting for a database that is away, within reason and not beyond the end of this process.
+struct Patience<'a> {
+    state: &'a State,
+    attempts: u32,
+}
+
+impl<'a> Patience<'a> {
+    fn new(state: &'a State) -> Self {
+        Self { state, attempts: 0 }
+    }
+
+    /// Waits a moment if trying again may help; false when it is not worth it.
+    async fn waits_after(&mut self, error: &ApiError) -> bool {
+        const ATTEMPTS: u32 = 120;
+        const PAUSE: Duration = Duration::from_secs(1);
+        self.attempts += 1;
+        if error.code() != Code::StoreUnavailable || self.attempts > ATTEMPTS {
+            return false;
+        }
+        tokio::select! {
+            () = self.state.closing.cancelled() => false,
+            () = tokio::time::sleep(PAUSE) => true,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ const CAPACITY: usize = 16;
 /// After this long without an event the client gets a sign of life.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The longest that a client may take to read an answer.
-const LONGEST_STREAM: Duration = Duration::from_secs(300);
+const LONGEST_STREAM: Duration = Duration::from_mins(5);
 /// The longest that a client may take to read how its answer ended.
 const LONGEST_END: Duration = Duration::from_secs(30);
 
@@ -226,7 +226,7 @@ mod tests {
             assistant_message_tool_kwarg: "message".into(),
             include_return_message_types: None,
         };
-        Run::begin("agent-1", RunType::SendMessageStreaming, false, config)
+        Run::begin("agent-1", RunType::Streaming, false, config)
     }
 
     fn message(text: &str) -> Message {

@@ -140,7 +140,7 @@ fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiErr
     let read = |(index, word): (usize, &&str)| {
         MessageType::from_word(word).ok_or_else(|| {
             let problem = format!("Input should be {}", MessageType::words());
-            fields.at(name).at(index).refuse("enum", &problem, &json!(word))
+            fields.at(name).item(index).refuse("enum", &problem, &json!(word))
         })
     };
     words.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
@@ -274,8 +274,7 @@ impl Incoming {
             Role::System => None,
             Role::Assistant => self.otid.clone(),
         };
-        let (run_id, step_id) = (Some(run_id.to_owned()), Some(step_id.to_owned()));
-        Message { otid, run_id, step_id, ..self.into_initial() }
+        Message { otid, step_id: Some(step_id.to_owned()), run_id: Some(run_id.to_owned()), ..self.into_initial() }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Longer than any client may take to read an answer, so an unfinished turn of this age has no process any more.
-const ABANDONED_AFTER: Duration = Duration::from_secs(300);
+const ABANDONED_AFTER: Duration = Duration::from_mins(5);
 /// How many turns are taken up at the same time.
 const AT_ONCE: usize = 8;
 

@@ -5,7 +5,7 @@ from letta_client.client_side_access_tokens import ClientSideAccessTokensCreateR
 from letta_client.core.api_error import ApiError
 from letta_client.errors import BadRequestError, UnprocessableEntityError
 
-MODEL = "openai/gpt-4o-mini"
+MODELS = {"model": "openai/gpt-4o-mini", "embedding": "openai/text-embedding-3-small"}
 
 
 def error_class(status):
@@ -26,7 +26,7 @@ class Client:
 
     def create_agent(self, name, blocks=(), tags=()):
         blocks = [CreateBlock(**block) for block in blocks]
-        return self.sdk.agents.create(name=name, memory_blocks=blocks, tags=list(tags), model=MODEL)
+        return self.sdk.agents.create(name=name, memory_blocks=blocks, tags=list(tags), **MODELS)
 
     def retrieve_agent(self, agent_id):
         return self.sdk.agents.retrieve(agent_id)

@@ -1,7 +1,7 @@
 // What a client token may and may not do, said through the unmodified SDK of each generation.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, mock, test } from 'node:test';
 
 import { inSeconds, startGatelet, until } from '../../support/gatelet.mjs';
 import { generations } from './generations.mjs';
@@ -12,7 +12,7 @@ const EVERY_ACCESS = ['read_messages', 'write_messages', 'read_agent', 'write_ag
 
 for (const generation of generations) {
   describe(`SDK ${generation.name}`, () => {
-    let gatelet, server, agent, otherAgent;
+    let gatelet, server, agent, otherAgent, warnings;
 
     /** A client as a page on `origin` would hold it. */
     const page = (bearer, origin = PAGE) => generation.connect({ url: gatelet.url, bearer, origin });
@@ -24,13 +24,18 @@ for (const generation of generations) {
     const refused = (...expected) => expectRefusal(generation, ...expected);
 
     before(async () => {
+      // 0.1.x checks answers against its own types, and warns.
+      warnings = mock.method(console, 'warn', () => {});
       gatelet = await startGatelet();
       server = generation.connect({ url: gatelet.url, bearer: gatelet.apiKey });
       const blocks = [{ label: 'human', value: 'Likes tea.' }];
       agent = await server.createAgent({ name: 'Ada', tags: ['sdk-test'], blocks });
       otherAgent = await server.createAgent({ name: 'Bob', tags: ['sdk-test'] });
     });
-    after(() => gatelet?.stop());
+    after(async () => {
+      warnings.mock.restore();
+      await gatelet?.stop();
+    });
 
     test('a token comes back with its policy, host name and expiry', async () => {
       const expiresAt = inSeconds(600);
@@ -169,6 +174,10 @@ for (const generation of generations) {
       await refused(server.retrieveAgent('agent-malformed'), 422, 'validation_failed', 'agent-');
       const idle = await server.createAgent({ name: 'Idle' });
       await refused(server.cancel(idle.id), 409, 'conflict', 'No active runs');
+    });
+
+    test('every answer had the fields that the SDK declares', () => {
+      assert.deepEqual(warnings.mock.calls.flatMap((call) => call.arguments), []);
     });
   });
 
