@@ -74,7 +74,7 @@ async fn a_field_that_reaches_further_is_refused_by_name() {
 
 #[tokio::test]
 async fn blank_values_and_unknown_keys_are_no_offence() {
-    let Scene { agent, page, .. } = scene(Program::ephemeral()).await;
+    let Scene { server: _server, agent, page } = scene(Program::ephemeral()).await;
     let send = format!("/v1/agents/{agent}/messages");
     for body in [
         json!({"input": "hello", "override_model": null, "client_tools": [], "client_skills": null, "override_system": ""}),
@@ -188,7 +188,7 @@ async fn ids_of_other_agents_things_lead_nowhere() {
 #[tokio::test]
 async fn a_deployment_may_open_client_tools_and_approvals() {
     let program = Program::ephemeral().env("GATELET_CLIENT_TOKENS__ALLOW", r#"["client_tools", "approvals"]"#);
-    let Scene { agent, page, .. } = scene(program).await;
+    let Scene { server: _server, agent, page } = scene(program).await;
     let send = format!("/v1/agents/{agent}/messages");
     let tools = json!({"input": "x", "client_tools": [{"name": "locate", "parameters": {"type": "object"}}]});
     page.post(&send, &tools).await.expect(200);
