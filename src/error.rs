@@ -101,7 +101,10 @@ codes! {
 
 /// A refusal or failure, with its public answer and its private cause.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     code: Code,
     message: Cow<'static, str>,
     body: Map<String, Value>,
@@ -110,12 +113,16 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    fn from_parts(code: Code, message: Cow<'static, str>, body: Map<String, Value>) -> Self {
+        Self(Box::new(Parts { code, message, body, headers: Vec::new(), cause: None }))
+    }
+
     /// One of Gatelet's own refusals: `message` says what to do.
     #[must_use]
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        let body = Map::from_iter([("detail".into(), Value::from(message.as_ref()))]);
-        Self { code, message, body, headers: Vec::new(), cause: None }
+        let detail = Value::from(message.as_ref());
+        Self::from_parts(code, message, Map::from_iter([("detail".into(), detail)]))
     }
 
     /// An error that Letta defines: `{"detail": <detail>}`.
@@ -127,13 +134,7 @@ impl ApiError {
             Value::Object(map) => map.get("message").and_then(Value::as_str).unwrap_or_default().to_owned(),
             _ => String::new(),
         };
-        Self {
-            code,
-            message: message.into(),
-            body: Map::from_iter([("detail".into(), detail)]),
-            headers: Vec::new(),
-            cause: None,
-        }
+        Self::from_parts(code, message.into(), Map::from_iter([("detail".into(), detail)]))
     }
 
     /// A 422 in Letta's form: one string that renders the list of problems, here one.
@@ -148,19 +149,15 @@ impl ApiError {
             python_repr(&Value::from(problem)),
             python_repr(&shortened(input)),
         );
-        Self {
-            code: Code::ValidationFailed,
-            message: format!("{}: {problem}", location.join(".")).into(),
-            body: Map::from_iter([("trace_id".into(), Value::from("")), ("detail".into(), Value::from(detail))]),
-            headers: Vec::new(),
-            cause: None,
-        }
+        let message = format!("{}: {problem}", location.join("."));
+        let body = Map::from_iter([("trace_id".into(), Value::from("")), ("detail".into(), Value::from(detail))]);
+        Self::from_parts(Code::ValidationFailed, message.into(), body)
     }
 
     /// Adds what Letta says beside a problem, such as the pattern that was not matched.
     #[must_use]
     pub fn with_context(mut self, context: &str) -> Self {
-        if let Some(Value::String(detail)) = self.body.get_mut("detail")
+        if let Some(Value::String(detail)) = self.0.body.get_mut("detail")
             && let Some(open) = detail.strip_suffix("}]")
         {
             *detail = format!("{open}, {context}}}]");
@@ -173,35 +170,35 @@ impl ApiError {
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error =
             Self::new(Code::Internal, "Gatelet failed to answer this request; please report it with the request id.");
-        error.cause = Some(cause.into());
+        error.0.cause = Some(cause.into());
         error
     }
 
     /// Replaces the sentence in `message`, which Letta does not define.
     #[must_use]
     pub fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
-        self.message = message.into();
+        self.0.message = message.into();
         self
     }
 
     /// Adds a key to the body.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.body.insert(key.to_owned(), value.into());
+        self.0.body.insert(key.to_owned(), value.into());
         self
     }
 
     /// Adds a header to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     /// Keeps the cause for the log.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        self.0.cause = Some(cause.into());
         self
     }
 
@@ -223,33 +220,33 @@ impl ApiError {
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// The sentence for the developer.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The private cause, for the log.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// The answer's headers beyond the usual ones.
     #[must_use]
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+        &self.0.headers
     }
 
     /// The answer's JSON body.
     #[must_use]
     pub fn to_body(&self, request_id: &str) -> Value {
-        let mut body = Map::from_iter([("message".into(), Value::from(self.message.as_ref()))]);
-        body.extend(self.body.clone());
-        body.insert("code".into(), self.code.word().into());
+        let mut body = Map::from_iter([("message".into(), Value::from(self.0.message.as_ref()))]);
+        body.extend(self.0.body.clone());
+        body.insert("code".into(), self.0.code.word().into());
         body.insert("request_id".into(), request_id.into());
         Value::Object(body)
     }
@@ -257,7 +254,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.word(), self.message)
+        write!(f, "{}: {}", self.0.code.word(), self.0.message)
     }
 }
 

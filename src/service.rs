@@ -29,7 +29,7 @@ const DEFAULT_DATABASE: &str = "sqlite://gatelet.db";
 
 /// How often uses of API keys are written, and how often what has expired is purged.
 const RECORD_INTERVAL: Duration = Duration::from_secs(10);
-const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+const PURGE_INTERVAL: Duration = Duration::from_mins(1);
 const PURGE_BATCH: i64 = 1_000;
 
 /// Why the service cannot start, in one sentence.
@@ -151,9 +151,9 @@ fn make_key_file(path: &Path) -> Result<(), StartError> {
             linked => linked,
         }
     };
-    let made = make();
+    let outcome = make();
     let _ = fs::remove_file(&aside);
-    made.map_err(|error| StartError::MasterKey(format!("cannot make the master key file {}: {error}", path.display())))
+    outcome.map_err(|error| StartError::MasterKey(format!("cannot make the master key file {}: {error}", path.display())))
 }
 
 /// Stores a new API key.

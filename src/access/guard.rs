@@ -43,6 +43,7 @@ pub struct Guard {
 
 /// A request that may be answered.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every request is the large one")]
 pub enum Passed {
     /// An operation that needs no bearer.
     Public(Operation),

@@ -155,7 +155,7 @@ impl Inspector<'_> {
             Some(Value::String(kind)) => kind.as_str(),
             Some(Value::Null) | None => {
                 let decision =
-                    ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(|key| decides(key));
+                    ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(decides);
                 if decision { "approval" } else { "message" }
             }
             Some(_) => return Err(not_granted(&format!("{at}.type"), "leave it out").into()),

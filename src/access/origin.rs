@@ -43,8 +43,8 @@ fn check_referer(bound_to: &str, method: &Method, headers: &HeaderMap, missing: 
 
 /// The part of a referer up to its path: a refusal need not repeat the rest of a URL.
 fn referer_origin(referer: &[u8]) -> &[u8] {
-    let slashes = referer.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
-    &referer[..slashes.skip(2).next().unwrap_or(referer.len())]
+    let mut slashes = referer.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+    &referer[..slashes.nth(2).unwrap_or(referer.len())]
 }
 
 fn mismatch(bound_to: &str, seen: &[u8]) -> Denial {

@@ -18,7 +18,7 @@ pub(super) enum Command {
     Example,
 }
 
-pub(super) fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(common: &Common, command: &Command, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         Command::Check => {
             let (settings, warnings) = common.settings(&[])?;

@@ -131,7 +131,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             output.print(&format!("{store} is up to date"), || serde_json::json!({"store": store.to_string()}))
         }
         Command::Operations(arguments) => operations::run(&arguments, &output),
-        Command::Config(command) => config::run(&cli.common, command, &output),
+        Command::Config(command) => config::run(&cli.common, &command, &output),
         Command::Health(arguments) => health::run(&cli.common, arguments, &output).await,
     }
 }

@@ -127,7 +127,7 @@ impl Provider for Variable {
         let key = self.name[PREFIX.len()..].to_lowercase().replace("__", ".");
         // The text is read as TOML would be where that makes sense: numbers, booleans, arrays.
         let value: Value = self.value.parse().unwrap_or_else(|_| Value::from(self.value.clone()));
-        nested(&key, value)
+        Ok(nested(&key, value))
     }
 }
 
@@ -143,13 +143,13 @@ impl Provider for Flag {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        nested(self.name, self.value.clone())
+        Ok(nested(self.name, self.value.clone()))
     }
 }
 
-fn nested(key: &str, value: Value) -> Result<Map<Profile, Dict>, figment::Error> {
+fn nested(key: &str, value: Value) -> Map<Profile, Dict> {
     let dict = figment::util::nest(key, value).into_dict().unwrap_or_default();
-    Ok(Map::from_iter([(Profile::Default, dict)]))
+    Map::from_iter([(Profile::Default, dict)])
 }
 
 #[cfg(test)]

@@ -184,9 +184,9 @@ impl Default for Shutdown {
 impl Default for Tokens {
     fn default() -> Self {
         Self {
-            max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            max_lifetime: Duration::from_hours(30 * 24),
             max_staleness: Duration::from_secs(10),
-            retention: Duration::from_secs(24 * 60 * 60),
+            retention: Duration::from_hours(24),
             cache_capacity: 10_000,
         }
     }

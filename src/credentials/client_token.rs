@@ -22,7 +22,7 @@ pub const TOKEN_TYPE: &str = "ck+jwt";
 /// The longest token that is issued or looked at: it travels in a header and in a path.
 pub const MAX_LENGTH: usize = 4096;
 
-/// What a token says. Every claim is required and no other is allowed; the times are NumericDate with milliseconds
+/// What a token says. Every claim is required and no other is allowed; the times are `NumericDate` with milliseconds
 /// (RFC 7519, section 2).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -65,7 +65,7 @@ pub(super) async fn handle(State(app): State<App>, request: Request) -> Response
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
     }
-    log(&head, &trail, code, response.status(), &request_id, started);
+    log(&head, trail, code, response.status(), &request_id, started);
     response
 }
 
@@ -180,7 +180,7 @@ fn error_response(refusal: &ApiError, request_id: &str) -> Response {
 }
 
 /// One line a request. It names the template, never the path that was asked for: paths carry tokens.
-fn log(head: &Parts, trail: &Trail, code: Option<Code>, status: StatusCode, request_id: &str, started: Instant) {
+fn log(head: &Parts, trail: Trail, code: Option<Code>, status: StatusCode, request_id: &str, started: Instant) {
     let operation = match trail.operation {
         Some(operation) => operation.to_string(),
         None => format!("{} (no operation)", known_method(&head.method)),

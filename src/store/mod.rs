@@ -166,11 +166,11 @@ impl Store {
     /// # Errors
     /// [`OpenError::Pending`], or when the database does not answer.
     pub async fn check_migrated(&self) -> std::result::Result<(), OpenError> {
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
         let wanted = match &self.engine {
             Engine::Postgres(_) => &postgres::MIGRATOR,
             Engine::Sqlite { .. } => &sqlite::MIGRATOR,
         };
-        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
         let applied: Vec<i64> = match reading!(self, pool => sqlx::query_scalar(APPLIED).fetch_all(pool).await) {
             Ok(applied) => applied,
             Err(sqlx::Error::Database(_)) => Vec::new(),

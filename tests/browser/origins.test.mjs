@@ -55,7 +55,7 @@ browserTest('the same token on another origin shows which one it is bound to', a
 });
 
 browserTest('a page sees that its token has expired', async (open) => {
-  const token = await issue(1);
+  const token = await issue(2);
   const page = await open(home.origin);
   await until('the token has expired', async () => {
     const probe = new Letta({ baseURL: gatelet.url, apiKey: token, defaultHeaders: { Origin: home.origin } });

@@ -380,7 +380,8 @@ async fn what_is_malformed_is_refused_and_leaves_no_trace() {
     old.post(&path(&agent, ""), &json!({"input": "x", "streaming": true})).await.refused(422, "validation_failed");
     let approval = json!({"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]});
     owner.post(&path(&agent, ""), &message(approval)).await.refused(400, "invalid_request");
-    owner.patch(&path(&agent, "/message-1"), &json!({})).await.refused(405, "method_not_allowed");
+    let edit = path(&agent, &format!("/{}", NOBODY.replace("agent", "message")));
+    owner.patch(&edit, &json!({})).await.refused(405, "method_not_allowed");
 
     assert!(said(&owner, &agent).await.is_empty());
     // Not even a run was made.

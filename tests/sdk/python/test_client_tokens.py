@@ -156,7 +156,7 @@ def test_what_no_policy_can_grant_is_refused(issue, page, refused, agent):
 
 
 def test_an_expired_token_says_so(generation, issue, page, refused, agent):
-    client = page(issue(expires_at=in_seconds(1)).token)
+    client = page(issue(expires_at=in_seconds(2)).token)
 
     def expired():
         try:

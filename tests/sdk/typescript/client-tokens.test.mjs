@@ -140,7 +140,7 @@ for (const generation of generations) {
     });
 
     test('an expired token says so', async () => {
-      const { token } = await issue({ expiresAt: inSeconds(1) });
+      const { token } = await issue({ expiresAt: inSeconds(2) });
       const client = page(token);
       await until('the token has expired', () => client.messages(agent.id).then(() => false, () => true));
       await refused(client.messages(agent.id), 401, 'token_expired', 'expired');
