@@ -202,11 +202,16 @@ impl ApiError {
         self
     }
 
-    /// A conflict that repeating the same request cannot solve: the SDKs are told not to retry.
+    /// A conflict that repeating the same request cannot solve.
     #[must_use]
     pub fn conflict(detail: impl Into<Value>) -> Self {
-        Self::letta(Code::Conflict, detail)
-            .header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))
+        Self::letta(Code::Conflict, detail).final_answer()
+    }
+
+    /// Tells the SDKs, which would retry some statuses, that the answer will not change.
+    #[must_use]
+    pub fn final_answer(self) -> Self {
+        self.header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))
     }
 
     /// The database cannot be reached; the SDKs try again after a second.

@@ -153,7 +153,8 @@ fn make_key_file(path: &Path) -> Result<(), StartError> {
     };
     let outcome = make();
     let _ = fs::remove_file(&aside);
-    outcome.map_err(|error| StartError::MasterKey(format!("cannot make the master key file {}: {error}", path.display())))
+    outcome
+        .map_err(|error| StartError::MasterKey(format!("cannot make the master key file {}: {error}", path.display())))
 }
 
 /// Stores a new API key.

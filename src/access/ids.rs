@@ -28,7 +28,7 @@ const PREFIXES: &[(&str, &str)] = &[
 
 /// Whether `id` is `<prefix>-<uuid4>` with lower case digits.
 #[must_use]
-pub(super) fn is_letta_id(id: &str, prefix: &str) -> bool {
+pub(crate) fn is_letta_id(id: &str, prefix: &str) -> bool {
     let Some(uuid) = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')) else { return false };
     uuid.len() == 36
         && uuid.bytes().enumerate().all(|(index, byte)| match index {

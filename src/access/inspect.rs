@@ -154,8 +154,7 @@ impl Inspector<'_> {
         let kind = match message.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(Value::Null) | None => {
-                let decision =
-                    ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(decides);
+                let decision = ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(decides);
                 if decision { "approval" } else { "message" }
             }
             Some(_) => return Err(not_granted(&format!("{at}.type"), "leave it out").into()),

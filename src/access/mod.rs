@@ -24,6 +24,7 @@ pub use bearer::Bearers;
 pub use feed::Feed;
 pub use grant::Grant;
 pub use guard::{Guard, Passed};
+pub(crate) use ids::is_letta_id;
 pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};

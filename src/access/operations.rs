@@ -8,8 +8,12 @@ use std::fmt;
 
 use http::Method;
 
-#[expect(clippy::wildcard_imports, reason = "the rows name most of the field lists")]
-use super::fields::*;
+use super::fields::{
+    ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, CANCEL, COMPACT, CONVERSATION_AGENT,
+    CONVERSATION_CHANGES, CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, MEMORY_DIRECTORY,
+    MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, NEW_CONVERSATION, PAGE, PASSAGE, PASSAGE_LIST, PASSAGE_SEARCH,
+    RECOMPILE_QUERY, RESUME, RUN_LIST, SCHEDULE_LIST, SEND, SEND_IN_CONVERSATION, STEP_LIST, SUMMARIZE,
+};
 use super::grant::{
     AgentSource::{Conversation, Query, Run, Step},
     Grant::{self, KeyOnly, Never, Public},

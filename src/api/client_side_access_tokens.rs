@@ -61,7 +61,7 @@ impl Endpoints {
             Payload::Checked(_) => bytes::Bytes::new(),
         };
         let body: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::new(Code::InvalidRequest, format!("the body must be JSON: {error}.")))?;
+            .map_err(|error| ApiError::new(Code::InvalidRequest, format!("The body must be JSON: {error}.")))?;
         let request = TokenRequest::parse(&body)?;
         let minter = Minter { key_id: &key.id, project, key_expires_at: key.expires_at };
         let (row, token) = self.issuer.issue(request, &minter).await?;
@@ -99,7 +99,7 @@ impl Endpoints {
             drain(body, limit).await?;
         }
         if !client_token::is_well_formed(token) {
-            return Err(invalid("the token in the path", "must be 'ck-let-' and three base64url parts"));
+            return Err(invalid("The token in the path", "must be 'ck-let-' and three base64url parts"));
         }
         if let Ok(token) = self.keyring.verify(token)
             && permit.project() == &token.project

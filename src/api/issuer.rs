@@ -52,7 +52,7 @@ impl TokenRequest {
     /// 400 naming the field and its rule.
     pub fn parse(body: &Value) -> Result<Self, ApiError> {
         let Value::Object(body) = body else {
-            return Err(invalid("the body", "must be a JSON object with policy and hostname"));
+            return Err(invalid("The body", "must be a JSON object with policy and hostname"));
         };
         let policy = parse_policy(body.get("policy").unwrap_or(&Value::Null))?;
         let hostname = match body.get("hostname") {
@@ -213,8 +213,8 @@ mod tests {
         let many: Vec<Value> =
             (0..51).map(|n| json!({"type": "agent", "id": format!("agent-{n}"), "access": ["read_agent"]})).collect();
         for (field, body) in [
-            ("the body", json!(null)),
-            ("the body", json!([])),
+            ("The body", json!(null)),
+            ("The body", json!([])),
             ("policy", json!({"hostname": "http://localhost:3000"})),
             ("policy", json!({"policy": {}, "hostname": "http://localhost:3000"})),
             ("policy", json!({"policy": [], "hostname": "http://localhost:3000"})),

@@ -165,7 +165,11 @@ impl Output {
     /// Prints a result: text for people and pipes, or one line of JSON.
     fn print(&self, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<ExitCode, Failure> {
         let mut stdout = std::io::stdout().lock();
-        if self.json { writeln!(stdout, "{}", json())? } else { writeln!(stdout, "{text}")? }
+        if self.json {
+            writeln!(stdout, "{}", json())?;
+        } else {
+            writeln!(stdout, "{text}")?;
+        }
         stdout.flush()?;
         Ok(ExitCode::SUCCESS)
     }

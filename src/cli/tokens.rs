@@ -116,7 +116,9 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             let (id, expires_at) = match token.parse::<Uuid>() {
                 Ok(id) => match store.client_token(id).await? {
                     Some(row) => (row.id, row.expires_at),
-                    None => return Err(format!("there is no client token {id}; `gatelet tokens list` shows them").into()),
+                    None => {
+                        return Err(format!("there is no client token {id}; `gatelet tokens list` shows them").into());
+                    }
                 },
                 Err(_) => {
                     let token = keyring.verify(&token).map_err(not_ours)?;

@@ -177,7 +177,7 @@ mod tests {
             file("listen = '127.0.0.1:1'\norigin_missing = 'allow'\n[tokens]\nmax_lifetime = '1h'\n");
         let (settings, _) = load(&layers).unwrap();
         assert_eq!(settings.listen.port(), 1);
-        assert_eq!(settings.tokens.max_lifetime, Duration::from_secs(3600));
+        assert_eq!(settings.tokens.max_lifetime, Duration::from_hours(1));
         assert_eq!(settings.origin_missing, OriginMissing::Allow);
         layers.environment =
             environment(&[("GATELET_LISTEN", "127.0.0.1:2"), ("GATELET_TOKENS__MAX_LIFETIME", "2h")]).environment;

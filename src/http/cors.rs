@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
+    "x-request-id, x-should-retry, retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
 );
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const VARY_PREFLIGHT: HeaderValue =

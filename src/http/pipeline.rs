@@ -111,7 +111,8 @@ impl App {
         Err(ApiError::new(
             Code::NotMocked,
             format!("{} is not mocked in this version; the README lists what is.", call.operation),
-        ))
+        )
+        .final_answer())
     }
 
     async fn check_exists(&self, params: &Params, permit: &Permit) -> Result<(), ApiError> {

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::ApiError;
+use crate::{access::is_letta_id, error::ApiError};
 
 /// Where in a body a value stands.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl<'a> Fields<'a> {
     pub(super) fn ids(&self, name: &str, prefix: &str) -> Result<Option<Vec<String>>, ApiError> {
         let Some(ids) = self.optional::<Vec<String>>(name)? else { return Ok(None) };
         for (index, id) in ids.iter().enumerate() {
-            if !is_id(id, prefix) {
+            if !is_letta_id(id, prefix) {
                 return Err(self.at(name).item(index).refuse(
                     "string_pattern_mismatch",
                     &format!("String should match pattern '{prefix}-{{uuid4}}'"),
@@ -167,19 +167,6 @@ pub(super) fn one_of<'w>(value: &Value, location: &Location, words: &[&'w str]) 
     found.ok_or_else(|| {
         let expected = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" or ");
         location.refuse("literal_error", &format!("Input should be {expected}"), value)
-    })
-}
-
-/// Whether `id` is `<prefix>-<uuid4>` with lower case digits.
-pub(super) fn is_id(id: &str, prefix: &str) -> bool {
-    id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(|uuid| {
-        uuid.len() == 36
-            && uuid.bytes().enumerate().all(|(index, byte)| match index {
-                8 | 13 | 18 | 23 => byte == b'-',
-                14 => byte == b'4',
-                19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
-                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-            })
     })
 }
 

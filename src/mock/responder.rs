@@ -49,7 +49,10 @@ fn thought(text: &str) -> String {
     let characters = text.chars().count();
     let quote: String = text.chars().take(QUOTED).collect();
     let rest = if characters > QUOTED { "..." } else { "" };
-    format!("The message is {characters} characters long and begins with \"{quote}{rest}\". I will repeat it as it is.")
+    let plural = if characters == 1 { "" } else { "s" };
+    format!(
+        "The message is {characters} character{plural} long and begins with \"{quote}{rest}\". I will repeat it as it is."
+    )
 }
 
 #[cfg(test)]

@@ -218,11 +218,11 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::mock::fields::is_id;
+    use crate::access::is_letta_id;
 
     #[test]
     fn base_tools_have_ids_and_names_of_their_own() {
-        assert!(BASE_TOOLS.iter().all(|tool| is_id(tool.id, "tool")));
+        assert!(BASE_TOOLS.iter().all(|tool| is_letta_id(tool.id, "tool")));
         assert_eq!(BASE_TOOLS.iter().map(|tool| tool.id).collect::<HashSet<_>>().len(), BASE_TOOLS.len());
         assert_eq!(BASE_TOOLS.iter().map(|tool| tool.name).collect::<HashSet<_>>().len(), BASE_TOOLS.len());
     }

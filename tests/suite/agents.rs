@@ -519,7 +519,10 @@ async fn a_page_sees_no_secret_and_learns_no_more_from_a_change_than_it_said() {
     let writer = page(&["write_agent"]).await;
     for (change, expected) in [
         (json!({"name": "by page", "unheard_of": 1}), json!({"id": agent, "name": "by page"})),
-        (json!({"description": null, "metadata": {"a": 1}}), json!({"id": agent, "description": "all of it", "metadata": {"a": 1}})),
+        (
+            json!({"description": null, "metadata": {"a": 1}}),
+            json!({"id": agent, "description": "all of it", "metadata": {"a": 1}}),
+        ),
         (json!({}), json!({"id": agent})),
     ] {
         assert_eq!(writer.patch(&url, &change).await.expect(200), expected, "{change}");
@@ -536,15 +539,17 @@ async fn a_page_sees_no_secret_and_learns_no_more_from_a_change_than_it_said() {
 async fn a_shared_block_is_changed_only_by_who_may_change_every_agent_that_shows_it() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
-    let first = owner.create_agent(&json!({"memory_blocks": [{"label": "s", "value": "x"}, {"label": "own", "value": "y"}]})).await;
+    let first = owner
+        .create_agent(&json!({"memory_blocks": [{"label": "s", "value": "x"}, {"label": "own", "value": "y"}]}))
+        .await;
     let block = owner.get(&path(&first, "/core-memory/blocks/s")).await.expect(200)["id"].clone();
     let second = owner.create_agent(&json!({"block_ids": [block]})).await;
     let shared = path(&first, "/core-memory/blocks/s");
     let entry = |agent: &str, access: &[&str]| json!({"type": "agent", "id": agent, "access": access});
     let write = ["read_agent", "write_agent"];
     for (policy, expected) in [
-        (json!([entry(&first, &write)]), "403 operation_not_available"),
-        (json!([entry(&first, &write), entry(&second, &["read_agent"])]), "403 operation_not_available"),
+        (json!([entry(&first, &write)]), "403 agent_not_in_policy"),
+        (json!([entry(&first, &write), entry(&second, &["read_agent"])]), "403 agent_not_in_policy"),
         (json!([entry(&first, &write), entry(&second, &write)]), "200"),
     ] {
         let token = owner.create_token_with(&json!({"hostname": ORIGIN, "policy": policy})).await;

@@ -61,7 +61,14 @@ async fn every_answer_to_a_page_can_be_read_by_it() {
         assert_eq!(answer.header("access-control-allow-credentials"), None, "{status}");
         assert!(answer.header("vary").unwrap().eq_ignore_ascii_case("origin"), "{status}");
         let exposed = answer.header("access-control-expose-headers").unwrap();
-        for name in ["x-request-id", "retry-after", "www-authenticate", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"] {
+        for name in [
+            "x-request-id",
+            "retry-after",
+            "www-authenticate",
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "ratelimit-reset",
+        ] {
             assert!(exposed.contains(name), "{exposed}");
         }
     }

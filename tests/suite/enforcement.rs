@@ -7,6 +7,7 @@ use crate::harness::{Gatelet, NOBODY, ORIGIN, Program};
 
 const ALL: [&str; 4] = ["read_messages", "write_messages", "read_agent", "write_agent"];
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[tokio::test]
 async fn the_order_of_answers_is_fixed() {
     let server = Gatelet::ephemeral().await;
@@ -24,23 +25,86 @@ async fn the_order_of_answers_is_fixed() {
     let hello = json!({"input": "hello"});
     let bad = json!({"input": 7});
     for (why, client, method, path, body, expected) in [
-        ("a path that is not canonical comes before the bearer", &stranger, &get, "/v1/agents//x".into(), None, "400 path_not_canonical"),
-        ("the bearer comes before an unknown path", &stranger, &get, "/v1/none-such".into(), None, "401 bearer_missing"),
+        (
+            "a path that is not canonical comes before the bearer",
+            &stranger,
+            &get,
+            "/v1/agents//x".into(),
+            None,
+            "400 path_not_canonical",
+        ),
+        (
+            "the bearer comes before an unknown path",
+            &stranger,
+            &get,
+            "/v1/none-such".into(),
+            None,
+            "401 bearer_missing",
+        ),
         ("and before paths outside of /v1", &stranger, &get, "/latest/agents/".into(), None, "401 bearer_missing"),
         ("and before the method", &stranger, &put, format!("/v1/agents/{agent}"), None, "401 bearer_missing"),
-        ("an OPTIONS that is no preflight needs a bearer", &stranger, &Method::OPTIONS, "/v1/agents/".into(), None, "401 bearer_missing"),
+        (
+            "an OPTIONS that is no preflight needs a bearer",
+            &stranger,
+            &Method::OPTIONS,
+            "/v1/agents/".into(),
+            None,
+            "401 bearer_missing",
+        ),
         ("an unknown path comes before the origin", &elsewhere, &get, "/v1/none-such".into(), None, "404 not_found"),
         ("the alias prefix does not exist", &owner, &get, "/latest/agents/".into(), None, "404 not_found"),
-        ("a wrong method comes before the origin", &elsewhere, &put, format!("/v1/agents/{agent}"), None, "405 method_not_allowed"),
-        ("literal segments win over an agent id", &owner, &get, "/v1/agents/search".into(), None, "405 method_not_allowed"),
-        ("a malformed id comes before the policy", &elsewhere, &get, "/v1/agents/not-an-id".into(), None, "422 validation_failed"),
+        (
+            "a wrong method comes before the origin",
+            &elsewhere,
+            &put,
+            format!("/v1/agents/{agent}"),
+            None,
+            "405 method_not_allowed",
+        ),
+        (
+            "literal segments win over an agent id",
+            &owner,
+            &get,
+            "/v1/agents/search".into(),
+            None,
+            "405 method_not_allowed",
+        ),
+        (
+            "a malformed id comes before the policy",
+            &elsewhere,
+            &get,
+            "/v1/agents/not-an-id".into(),
+            None,
+            "422 validation_failed",
+        ),
         ("a malformed run id is Letta's 400", &page, &get, "/v1/runs/bad".into(), None, "400 invalid_request"),
-        ("the policy comes before the origin", &elsewhere, &post, messages(&other), Some(&hello), "403 agent_not_in_policy"),
-        ("what is closed is closed before the origin", &elsewhere, &get, "/v1/agents/".into(), None, "403 operation_not_available"),
+        (
+            "the policy comes before the origin",
+            &elsewhere,
+            &post,
+            messages(&other),
+            Some(&hello),
+            "403 agent_not_in_policy",
+        ),
+        (
+            "what is closed is closed before the origin",
+            &elsewhere,
+            &get,
+            "/v1/agents/".into(),
+            None,
+            "403 operation_not_available",
+        ),
         ("the origin comes before the body", &elsewhere, &post, messages(&agent), Some(&bad), "403 origin_mismatch"),
         ("the body comes before existence", &of_nobody, &post, messages(NOBODY), Some(&bad), "422 validation_failed"),
         ("existence comes last", &of_nobody, &post, messages(NOBODY), Some(&hello), "404 not_found"),
-        ("existence comes before what is not mocked", &of_nobody, &get, format!("/v1/agents/{NOBODY}/folders"), None, "404 not_found"),
+        (
+            "existence comes before what is not mocked",
+            &of_nobody,
+            &get,
+            format!("/v1/agents/{NOBODY}/folders"),
+            None,
+            "404 not_found",
+        ),
         ("what is not mocked says so", &page, &get, format!("/v1/agents/{agent}/folders"), None, "501 not_mocked"),
         ("also to an API key", &owner, &get, "/v1/groups/".into(), None, "501 not_mocked"),
         ("HEAD is guarded as GET", &stranger, &Method::HEAD, "/v1/agents/".into(), None, "401"),

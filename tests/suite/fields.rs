@@ -15,7 +15,8 @@ struct Scene {
 
 async fn scene(program: Program) -> Scene {
     let server = program.start_alone().await;
-    let agent = server.owner().create_agent(&json!({"name": "a", "memory_blocks": [{"label": "human", "value": "x"}]})).await;
+    let agent =
+        server.owner().create_agent(&json!({"name": "a", "memory_blocks": [{"label": "human", "value": "x"}]})).await;
     let token = server.owner().create_token(&agent, &ALL).await;
     let page = server.stranger().page(&token);
     Scene { server, agent, page }
@@ -49,7 +50,12 @@ async fn a_field_that_reaches_further_is_refused_by_name() {
         (&send, Method::POST, message(json!({"sender_id": "agent-2"})), "messages[0].sender_id"),
         (&send, Method::POST, message(json!({"group_id": "group-2"})), "messages[0].group_id"),
         (&send, Method::POST, message(json!({"type": "approval"})), "messages[0].type"),
-        (&send, Method::POST, image(json!({"type": "url", "url": "http://10.0.0.1/"})), "messages[0].content[0].source"),
+        (
+            &send,
+            Method::POST,
+            image(json!({"type": "url", "url": "http://10.0.0.1/"})),
+            "messages[0].content[0].source",
+        ),
         (&send, Method::POST, image(json!({"type": "letta", "file_id": "file-1"})), "messages[0].content[0].source"),
         (&format!("{send}/stream"), Method::POST, say("override_model", json!("a/b")), "override_model"),
         (&format!("{send}/async"), Method::POST, say("callback_url", json!("http://10.0.0.1/")), "callback_url"),
@@ -151,7 +157,8 @@ async fn ids_of_other_agents_things_lead_nowhere() {
         body["request_id"] = Value::Null;
         body.to_string().replace(id, "ID")
     };
-    let (hidden, missing) = (page.get(&format!("/v1/runs/{foreign}")).await, page.get(&format!("/v1/runs/{unknown}")).await);
+    let (hidden, missing) =
+        (page.get(&format!("/v1/runs/{foreign}")).await, page.get(&format!("/v1/runs/{unknown}")).await);
     assert_eq!(without_id(&hidden, &foreign), without_id(&missing, &unknown), "not yours and not there are the same");
     let cancel = format!("/v1/agents/{agent}/messages/cancel");
     for (runs, expected) in [
@@ -195,7 +202,7 @@ async fn a_deployment_may_open_client_tools_and_approvals() {
     // Nothing is pending, which Letta answers; the guard has let it through.
     let approval = json!({"messages": [{"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]}]});
     let outcome = page.post(&send, &approval).await.outcome();
-    assert!(!outcome.starts_with("403") && !outcome.starts_with("5"), "{outcome}");
+    assert!(!outcome.starts_with("403") && !outcome.starts_with('5'), "{outcome}");
     page.post(&send, &json!({"input": "x", "override_model": "a/b"})).await.refused(403, "field_not_granted");
 }
 

@@ -2,6 +2,14 @@
 //!
 //! Every test starts the program it needs. What is kept is tested on SQLite and on PostgreSQL: see [`harness::Engine`].
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and it may look at the clock"
+)]
+
 mod harness;
 
 mod agents;

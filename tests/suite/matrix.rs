@@ -15,9 +15,19 @@ const WORDS: [&str; 4] = ["read_messages", "write_messages", "read_agent", "writ
 
 /// Codes of the guard; whatever else comes back, the guard let the request through.
 const REFUSALS: [&str; 13] = [
-    "bearer_missing", "bearer_invalid", "token_expired", "token_revoked", "api_key_required", "agent_not_in_policy",
-    "access_not_granted", "operation_not_available", "field_not_granted", "origin_missing", "origin_mismatch",
-    "api_key_in_browser", "not_found",
+    "bearer_missing",
+    "bearer_invalid",
+    "token_expired",
+    "token_revoked",
+    "api_key_required",
+    "agent_not_in_policy",
+    "access_not_granted",
+    "operation_not_available",
+    "field_not_granted",
+    "origin_missing",
+    "origin_mismatch",
+    "api_key_in_browser",
+    "not_found",
 ];
 
 async fn callers(server: &Gatelet, agent: &str, other: &str) -> Vec<(&'static str, Client)> {
@@ -102,7 +112,8 @@ async fn every_operation_refuses_and_admits_as_reviewed() {
             let _ = writeln!(fates, "{name}: {}", fate(&answer.outcome()));
         }
         // The key's holder asks about an agent that is not there, so that nothing of the others' is changed.
-        let answer = owner.send(Method::from_bytes(method.as_bytes()).unwrap(), &path(template, NOBODY, run_id), None).await;
+        let answer =
+            owner.send(Method::from_bytes(method.as_bytes()).unwrap(), &path(template, NOBODY, run_id), None).await;
         assert!(!matches!(answer.status.as_u16(), 401 | 403 | 500), "{method} {target}: {}", answer.text);
         groups.entry(fates).or_default().push(format!("{method} {template}"));
     }

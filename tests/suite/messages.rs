@@ -42,7 +42,8 @@ async fn said(client: &Client, agent: &str) -> Vec<String> {
 fn is_id(id: &Value, prefix: &str) -> bool {
     let uuid = id.as_str().and_then(|id| id.strip_prefix(prefix)).and_then(|rest| rest.strip_prefix('-'));
     uuid.is_some_and(|text| {
-        uuid::Uuid::try_parse(text).is_ok_and(|uuid| uuid.get_version_num() == 4 && uuid.hyphenated().to_string() == text)
+        uuid::Uuid::try_parse(text)
+            .is_ok_and(|uuid| uuid.get_version_num() == 4 && uuid.hyphenated().to_string() == text)
     })
 }
 
@@ -60,7 +61,10 @@ async fn whatever_way_something_is_said_it_is_answered() {
         (json!({"messages": [user(json!("one")), user(json!("two"))]}), "Echo: two"),
         (json!({"messages": [{"role": "system", "content": "aside"}, user(json!("three"))]}), "Echo: three"),
         (json!({"messages": [{"type": "message", "role": "user", "content": "typed"}]}), "Echo: typed"),
-        (json!({"messages": null, "input": "\u{0}\u{1f468}\u{200d}\u{1f469} \"'\\ \u{2028}"}), "Echo: \u{0}\u{1f468}\u{200d}\u{1f469} \"'\\ \u{2028}"),
+        (
+            json!({"messages": null, "input": "\u{0}\u{1f468}\u{200d}\u{1f469} \"'\\ \u{2028}"}),
+            "Echo: \u{0}\u{1f468}\u{200d}\u{1f469} \"'\\ \u{2028}",
+        ),
         (json!({"input": "", "unheard_of": {"a": 1}, "max_steps": null, "streaming": false}), "Echo: "),
     ] {
         let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
@@ -288,7 +292,10 @@ async fn the_same_requests_get_the_same_answers() {
             }
             answers.push(answer);
         }
-        assert!(answers[2]["usage"]["prompt_tokens"].as_i64() > answers[0]["usage"]["prompt_tokens"].as_i64(), "the context grows");
+        assert!(
+            answers[2]["usage"]["prompt_tokens"].as_i64() > answers[0]["usage"]["prompt_tokens"].as_i64(),
+            "the context grows"
+        );
         told.push(answers);
     }
     assert_eq!(told[0], told[1]);
@@ -311,17 +318,31 @@ async fn a_type_filter_hides_and_does_not_forget() {
     let owner = server.owner();
     let agent = owner.create_agent(&json!({})).await;
     for (types, sent, listed) in [
-        (json!(null), vec!["reasoning_message", "assistant_message"], vec!["system_message", "user_message", "reasoning_message", "assistant_message"]),
+        (
+            json!(null),
+            vec!["reasoning_message", "assistant_message"],
+            vec!["system_message", "user_message", "reasoning_message", "assistant_message"],
+        ),
         (json!(["assistant_message"]), vec!["assistant_message"], vec!["assistant_message"]),
-        (json!(["user_message", "reasoning_message"]), vec!["reasoning_message"], vec!["user_message", "reasoning_message"]),
+        (
+            json!(["user_message", "reasoning_message"]),
+            vec!["reasoning_message"],
+            vec!["user_message", "reasoning_message"],
+        ),
         (json!(["tool_call_message"]), vec![], vec![]),
         (json!([]), vec![], vec!["system_message", "user_message", "reasoning_message", "assistant_message"]),
     ] {
         let body = json!({"input": "Hello", "include_return_message_types": types});
         let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
         assert_eq!(column(&answer["messages"], "message_type"), sent, "{types}");
-        assert_eq!((&answer["stop_reason"]["stop_reason"], &answer["usage"]["step_count"]), (&json!("end_turn"), &json!(1)));
-        let query: Vec<String> = types.as_array().into_iter().flatten()
+        assert_eq!(
+            (&answer["stop_reason"]["stop_reason"], &answer["usage"]["step_count"]),
+            (&json!("end_turn"), &json!(1))
+        );
+        let query: Vec<String> = types
+            .as_array()
+            .into_iter()
+            .flatten()
             .map(|word| format!("include_return_message_types={}", word.as_str().unwrap()))
             .collect();
         let list = owner.get(&path(&agent, &format!("?order=asc&limit=3&{}", query.join("&")))).await.expect(200);
@@ -378,7 +399,8 @@ async fn what_is_malformed_is_refused_and_leaves_no_trace() {
     // Older clients have a route of their own for streams.
     let old = owner.with("user-agent", "letta-client/0.1.324");
     old.post(&path(&agent, ""), &json!({"input": "x", "streaming": true})).await.refused(422, "validation_failed");
-    let approval = json!({"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]});
+    let approval =
+        json!({"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]});
     owner.post(&path(&agent, ""), &message(approval)).await.refused(400, "invalid_request");
     let edit = path(&agent, &format!("/{}", NOBODY.replace("agent", "message")));
     owner.patch(&edit, &json!({})).await.refused(405, "method_not_allowed");
@@ -444,7 +466,8 @@ async fn a_run_is_shown_to_those_who_may_read_its_agents_messages() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
     let (agent, other) = (owner.create_agent(&json!({})).await, owner.create_agent(&json!({})).await);
-    let run_of = async |agent: &str| say(&owner, agent, "x").await["messages"][0]["run_id"].as_str().unwrap().to_owned();
+    let run_of =
+        async |agent: &str| say(&owner, agent, "x").await["messages"][0]["run_id"].as_str().unwrap().to_owned();
     let (own, foreign) = (run_of(&agent).await, run_of(&other).await);
     let unknown = NOBODY.replace("agent", "run");
     let page = server.stranger().page(&owner.create_token(&agent, &["read_messages"]).await);

@@ -23,7 +23,7 @@ on_both_engines! {
             list.as_array().unwrap().iter().map(|agent| agent["id"].as_str().unwrap().to_owned()).collect()
         };
         for (client, expected) in [(&red, &red_agent), (&any_red, &red_agent), (&any_blue, &blue_agent), (&any, &default_agent)] {
-            assert_eq!(ids(client.get("/v1/agents/").await.expect(200)), [expected.clone()]);
+            assert_eq!(ids(client.get("/v1/agents/").await.expect(200)), std::slice::from_ref(expected));
             assert_eq!(client.get("/v1/agents/count").await.expect(200), 1);
         }
         assert_eq!(red.get(&format!("/v1/agents/{red_agent}")).await.expect(200)["project_id"], "red");

@@ -46,7 +46,8 @@ async fn a_lost_listening_connection_delays_nothing_beyond_the_second() {
         );
         Cluster::shared().await.execute(&kill).await;
         assert_eq!(owner.delete(&format!("{TOKENS}/{token}")).await.status, 204);
-        eventually("the other process refuses it", SECOND, || async { outcome(&far).await == "401 token_revoked" }).await;
+        eventually("the other process refuses it", SECOND, || async { outcome(&far).await == "401 token_revoked" })
+            .await;
     }
 }
 
@@ -57,7 +58,8 @@ async fn while_revocations_cannot_be_read_tokens_are_trusted_for_a_while_and_the
     let proxy = Proxy::before(direct.url()).await;
     let url = proxy.url(direct.url());
     let patient = Program::on(Engine::Postgres).await.database_url(&url).start().await;
-    let strict = Program::on(Engine::Postgres).await.database_url(&url).env("GATELET_TOKENS__MAX_STALENESS", "2s").start().await;
+    let strict =
+        Program::on(Engine::Postgres).await.database_url(&url).env("GATELET_TOKENS__MAX_STALENESS", "2s").start().await;
     let token = patient.stranger().bearer(&key).create_token("agent-1", &["read_agent"]).await;
     let (patient_page, strict_page) = (patient.stranger().page(&token), strict.stranger().page(&token));
     assert_eq!((outcome(&patient_page).await.as_str(), outcome(&strict_page).await.as_str()), (ALIVE, ALIVE));

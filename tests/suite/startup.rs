@@ -144,7 +144,11 @@ async fn settings_come_from_the_file_and_mistakes_in_it_are_named() {
     assert!(sentence.contains("expires_at") && sentence.contains("1m"), "{sentence}");
     std::fs::write(&file, "[tokens]\nmax_lifetme = '1m'\n").unwrap();
     let refused = program.run(&["config", "check"]).await;
-    assert!(refused.failed().contains("max_lifetme") && refused.failed().contains("gatelet.toml"), "{}", refused.stderr);
+    assert!(
+        refused.failed().contains("max_lifetme") && refused.failed().contains("gatelet.toml"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[tokio::test]

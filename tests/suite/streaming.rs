@@ -48,7 +48,7 @@ impl Stream {
         loop {
             if let Some((frame, rest)) = self.buffer.split_once("\n\n") {
                 let frame = frame.to_owned();
-                self.buffer = rest.to_owned();
+                self.buffer = rest.into();
                 return Some(frame);
             }
             let Some(chunk) = self.response.chunk().await.unwrap() else {
@@ -145,7 +145,12 @@ async fn a_stream_has_its_events_in_lettas_order_and_nothing_else() {
         (&owner, &messages, json!({"streaming": true, "include_pings": false}), turn.to_vec()),
         (&owner, &stream, json!({"background": true, "stream_tokens": true}), with_ping.clone()),
         (&owner, &stream, json!({"include_return_message_types": ["assistant_message"]}), only(&["assistant_message"])),
-        (&owner, &stream, json!({"include_return_message_types": ["tool_call_message"], "stream_tokens": true}), only(&[])),
+        (
+            &owner,
+            &stream,
+            json!({"include_return_message_types": ["tool_call_message"], "stream_tokens": true}),
+            only(&[]),
+        ),
     ] {
         let mut body = options.clone();
         body["messages"] = json!([{"role": "user", "content": "Stream this, please"}]);
@@ -276,7 +281,10 @@ async fn an_open_stream_has_its_conversation_to_itself_and_nothing_more() {
     let (stream, id) = Stream::hold(&owner, &agent, &json!({})).await;
     // The run is there while the stream is open.
     let running = run(&owner, &id).await;
-    assert_eq!((&running["status"], &running["completed_at"], &running["stop_reason"]), (&json!("running"), &json!(null), &json!(null)));
+    assert_eq!(
+        (&running["status"], &running["completed_at"], &running["stop_reason"]),
+        (&json!("running"), &json!(null), &json!(null))
+    );
     let busy: Answer = owner.post(&format!("{messages}/stream"), &json!({"input": "second"})).await;
     let sentence = busy.refused(409, "conflict");
     assert!(sentence.contains(&format!("run_id={id}")), "{sentence}");

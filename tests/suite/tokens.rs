@@ -203,7 +203,7 @@ async fn a_request_for_a_token_that_breaks_a_rule_is_told_which() {
         let request = owner.request(Method::POST, TOKENS).header(header::CONTENT_TYPE, "application/json");
         let answer = Answer::read(request.body(body).send().await.unwrap()).await;
         let sentence = answer.refused(400, "invalid_request");
-        assert!(sentence.contains("the body"), "{body}: {sentence}");
+        assert!(sentence.contains("The body"), "{body}: {sentence}");
     }
     assert_eq!(owner.get(TOKENS).await.expect(200)["tokens"], json!([]), "nothing was made");
 }
@@ -239,7 +239,16 @@ async fn both_sdk_generations_may_send_what_they_send() {
     ] {
         assert_eq!(request.send().await.unwrap().status(), 204);
     }
-    for garbage in ["nonsense", "ck-let-", "ck-let-a.b", "ck-let-a..c", "ck-let-a.b.c.d", "ck-let-b3JnOnV1aWQ%3D", "sk-let-x", "ck-let-b3JnOnV1aWQ="] {
+    for garbage in [
+        "nonsense",
+        "ck-let-",
+        "ck-let-a.b",
+        "ck-let-a..c",
+        "ck-let-a.b.c.d",
+        "ck-let-b3JnOnV1aWQ%3D",
+        "sk-let-x",
+        "ck-let-b3JnOnV1aWQ=",
+    ] {
         owner.delete(&format!("{TOKENS}/{garbage}")).await.refused(400, "invalid_request");
     }
 }
@@ -253,10 +262,13 @@ async fn duplicate_entries_are_merged_and_any_entry_may_serve() {
         {"type": "agent", "id": "agent-1", "access": ["write_messages", "read_messages"]}
     ]});
     let token = server.owner().post(TOKENS, &body).await.expect(201);
-    assert_eq!(token["policy"]["data"], json!([
-        {"type": "agent", "id": "agent-1", "access": ["read_messages", "write_messages"]},
-        {"type": "agent", "id": "agent-2", "access": ["read_agent"]}
-    ]));
+    assert_eq!(
+        token["policy"]["data"],
+        json!([
+            {"type": "agent", "id": "agent-1", "access": ["read_messages", "write_messages"]},
+            {"type": "agent", "id": "agent-2", "access": ["read_agent"]}
+        ])
+    );
 }
 
 #[tokio::test]
@@ -292,7 +304,9 @@ async fn the_command_line_makes_inspects_and_revokes_tokens() {
     let inspected = program.run(&["tokens", "inspect", &token]).await;
     assert!(!inspected.success && inspected.stdout.starts_with("not valid"), "{}", inspected.stdout);
     assert!(!program.run(&["tokens", "inspect", "garbage"]).await.success);
-    for (flag, value) in [("--hostname", "https://app.example/"), ("--access", "own"), ("--agent", "a b"), ("--expires-in", "31d")] {
+    for (flag, value) in
+        [("--hostname", "https://app.example/"), ("--access", "own"), ("--agent", "a b"), ("--expires-in", "31d")]
+    {
         let mut arguments = create.map(str::to_owned).to_vec();
         match arguments.iter().position(|argument| argument == flag) {
             Some(index) => arguments[index + 1] = value.to_owned(),
@@ -310,7 +324,10 @@ async fn rotated_keys_verify_until_their_last_token_has_expired() {
     let old = server.owner().create_token("agent-1", &["read_agent"]).await;
     let kid = program.run(&["signing-keys", "rotate"]).await.ok();
     // A token of the new key, made by another process, is known here before it is refused.
-    let new = program.run(&["tokens", "create", "--agent", "agent-1", "--access", "read_agent", "--hostname", ORIGIN]).await.ok();
+    let new = program
+        .run(&["tokens", "create", "--agent", "agent-1", "--access", "read_agent", "--hostname", ORIGIN])
+        .await
+        .ok();
     for token in [&old, &new] {
         server.stranger().page(token).get("/v1/agents/").await.refused(403, "operation_not_available");
     }

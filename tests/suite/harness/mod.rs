@@ -33,7 +33,6 @@ pub(crate) enum Engine {
 macro_rules! on_both_engines {
     ($($(#[$attribute:meta])* async fn $name:ident($engine:ident: Engine) $body:block)+) => {$(
         mod $name {
-            #[allow(unused_imports)]
             use super::*;
 
             $(#[$attribute])*
@@ -55,7 +54,11 @@ macro_rules! on_both_engines {
 pub(crate) use on_both_engines;
 
 /// Waits until `condition` holds, asking again and again.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, within: Duration, mut condition: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    within: Duration,
+    mut condition: impl FnMut() -> F,
+) {
     let started = Instant::now();
     while !condition().await {
         assert!(started.elapsed() < within, "not within {within:?}: {what}");

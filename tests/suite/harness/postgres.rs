@@ -104,7 +104,7 @@ impl Cluster {
         let _ = folder.keep();
         let base_url = format!("postgres://gatelet@127.0.0.1:{port}");
         let cluster = Self { base_url, _keeper: Some(keeper) };
-        eventually("PostgreSQL accepts connections", Duration::from_secs(60), || async {
+        eventually("PostgreSQL accepts connections", Duration::from_mins(1), || async {
             PgConnection::connect(&format!("{}/postgres", cluster.base_url)).await.is_ok()
         })
         .await;
@@ -116,8 +116,10 @@ impl Cluster {
 fn binaries() -> Option<PathBuf> {
     let on_path = std::env::split_paths(&std::env::var_os("PATH")?).find(|folder| folder.join("initdb").exists());
     let debian = || {
-        let mut versions: Vec<PathBuf> =
-            fs::read_dir("/usr/lib/postgresql").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
+        let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+            .collect();
         versions.sort();
         versions.into_iter().rev().find(|folder| folder.join("initdb").exists())
     };

@@ -36,7 +36,7 @@ pub(crate) struct Program {
 pub(crate) struct Gatelet {
     child: Child,
     /// Its folder, with the database and the log; none: another server owns it.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
     log: PathBuf,
     /// What it printed when it was up.
     pub(crate) banner: Value,
@@ -123,7 +123,7 @@ impl Program {
     /// Starts a server and gives it the folder.
     pub(crate) async fn start_alone(self) -> Gatelet {
         let mut server = self.start().await;
-        server._folder = Some(self.folder);
+        server.folder = Some(self.folder);
         server
     }
 
@@ -146,7 +146,7 @@ impl Program {
                 let key = banner["api_key"].as_str().unwrap_or_default().to_owned();
                 // Keep the pipe open, or a later line would end the server.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                Ok(Gatelet { child, _folder: None, log, banner, key })
+                Ok(Gatelet { child, folder: None, log, banner, key })
             }
             None => {
                 let _ = child.wait().await;
