@@ -8,11 +8,7 @@
 pub mod access;
 pub mod api;
 pub mod call;
-#[expect(
-    clippy::doc_markdown,
-    rustdoc::bare_urls,
-    reason = "doc comments on arguments are the help text, not Markdown"
-)]
+#[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;
 pub mod config;

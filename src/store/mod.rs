@@ -1,7 +1,7 @@
 //! Everything that is kept: one set of SQL for two engines.
 //!
 //! Queries are written once, in the dialect that PostgreSQL and SQLite share, and dispatched by three small macros:
-//! [`reading!`] and [`writing!`] pick a pool, [`within!`] a transaction. What only one engine has lives in its own file.
+//! `reading!` and `writing!` pick a pool, `within!` a transaction. What only one engine has lives in its own file.
 
 mod api_keys;
 mod change_feed;
