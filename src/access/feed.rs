@@ -28,6 +28,9 @@ use crate::{
 /// How often the log is read without a hint. Four times a second keeps the promise of one second with room to spare.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The shortest time between two readings, however many hints there are: strangers can cause them.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
 /// How long one reading may take before it counts as failed.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -157,9 +160,10 @@ impl Feed {
                 }
                 _ => {}
             }
+            tokio::time::sleep(MIN_POLL_INTERVAL).await;
             tokio::select! {
                 () = self.0.hint.notified() => {}
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = tokio::time::sleep(POLL_INTERVAL.saturating_sub(MIN_POLL_INTERVAL)) => {}
             }
         }
     }

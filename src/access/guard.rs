@@ -4,7 +4,7 @@
 //! existence 404. What a handler gets is the result of this function and nothing else.
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use serde_json::{Map, Value};
 
 use super::{
@@ -100,7 +100,7 @@ impl Guard {
         ownership: &impl Ownership,
         trail: &mut Trail,
     ) -> Result<Passed, ApiError> {
-        let segments = Self::check_path(&head.uri)?;
+        let segments = Self::check_path(head)?;
         let found = target::find(&head.method, &segments);
         if let Match::Operation(operation, _) = found {
             trail.operation = Some(operation);
@@ -161,8 +161,8 @@ impl Guard {
     ///
     /// # Errors
     /// 400 when it is not canonical.
-    pub fn check_path(uri: &Uri) -> Result<Vec<String>, ApiError> {
-        target::segments(uri).map_err(|target::NotCanonical(what)| {
+    pub fn check_path(head: &Parts) -> Result<Vec<String>, ApiError> {
+        target::segments(&head.uri, head.version).map_err(|target::NotCanonical(what)| {
             ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
         })
     }

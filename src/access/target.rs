@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use http::{Method, Uri};
+use http::{Method, Uri, Version};
 use percent_encoding::percent_decode_str;
 
 use super::operations::Operation;
@@ -47,8 +47,9 @@ impl Params {
 ///
 /// # Errors
 /// When the target is not in origin-form (RFC 9112, section 3.2.1) or its path is not canonical.
-pub fn segments(uri: &Uri) -> Result<Vec<String>, NotCanonical> {
-    if uri.scheme().is_some() || uri.authority().is_some() {
+pub fn segments(uri: &Uri, version: Version) -> Result<Vec<String>, NotCanonical> {
+    // HTTP/2 carries scheme and authority as fields of their own (RFC 9113, section 8.3.1), which end up here.
+    if version < Version::HTTP_2 && (uri.scheme().is_some() || uri.authority().is_some()) {
         return Err(NotCanonical("send the path alone, not an absolute URL"));
     }
     let path = uri.path();
@@ -197,7 +198,7 @@ mod tests {
     const AGENT: &str = "agent-123e4567-e89b-42d3-8456-426614174000";
 
     fn operation(method: &Method, path: &str) -> Option<Operation> {
-        match find(method, &segments(&path.parse().ok()?).ok()?) {
+        match find(method, &segments(&path.parse().ok()?, Version::HTTP_11).ok()?) {
             Match::Operation(operation, _) => Some(operation),
             _ => None,
         }
@@ -218,7 +219,7 @@ mod tests {
     fn literal_segments_win_over_parameters() {
         assert_eq!(operation(&Method::GET, "/v1/agents/count"), Some(Operation::CountAgents));
         assert_eq!(operation(&Method::GET, "/v1/runs/active"), Some(Operation::ListActiveRuns));
-        let search = segments(&"/v1/agents/search".parse().unwrap()).unwrap();
+        let search = segments(&"/v1/agents/search".parse().unwrap(), Version::HTTP_11).unwrap();
         assert_eq!(find(&Method::GET, &search), Match::MethodNotAllowed(vec![Method::POST]));
         assert_eq!(operation(&Method::GET, "/v1/agents/search/messages"), Some(Operation::ListMessages));
     }
@@ -253,11 +254,11 @@ mod tests {
             "/v1/agents/a%2Db",
         ] {
             if let Ok(uri) = path.parse::<Uri>() {
-                assert!(segments(&uri).is_err(), "{path} was accepted");
+                assert!(segments(&uri, Version::HTTP_11).is_err(), "{path} was accepted");
             }
         }
-        assert!(segments(&"http://x/v1/agents".parse().unwrap()).is_err());
-        assert!(segments(&"*".parse().unwrap()).is_err());
+        assert!(segments(&"http://x/v1/agents".parse().unwrap(), Version::HTTP_11).is_err());
+        assert!(segments(&"*".parse().unwrap(), Version::HTTP_11).is_err());
     }
 
     #[test]
@@ -269,14 +270,14 @@ mod tests {
             ("/v1/templates/my%20template%3Alatest".into(), "my template:latest"),
             ("/v1/agents/b%C3%BCro".into(), "büro"),
         ] {
-            assert_eq!(segments(&path.parse().unwrap()).unwrap().last().unwrap(), last);
+            assert_eq!(segments(&path.parse().unwrap(), Version::HTTP_11).unwrap().last().unwrap(), last);
         }
     }
 
     proptest! {
         #[test]
         fn an_accepted_path_has_one_spelling(path in "(/[a-zA-Z0-9%._~!$&'()*+,=:@|;-]{0,8}){1,5}") {
-            if let Ok(uri) = path.parse::<Uri>() && let Ok(found) = segments(&uri) {
+            if let Ok(uri) = path.parse::<Uri>() && let Ok(found) = segments(&uri, Version::HTTP_11) {
                 prop_assert!(found.iter().all(|s| !s.is_empty() && !s.contains(['/', '\\', ';', '%']) && s != ".."));
                 let literal = path.trim_matches('/').split('/').zip(&found);
                 prop_assert!(literal.into_iter().all(|(sent, decoded)| sent.contains('%') || sent == decoded));

@@ -73,7 +73,7 @@ impl App {
     async fn respond(&self, head: &Parts, body: Body, trail: &mut Trail) -> Result<Response, ApiError> {
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers) {
-            Guard::check_path(&head.uri)?;
+            Guard::check_path(head)?;
             return Ok(preflight);
         }
         match self.guard.admit(head, body, self, trail).await? {

@@ -1,20 +1,19 @@
-//! Messages: said, answered, listed, forgotten; the runs that answer them, now or later.
+//! Messages: said, answered, listed and forgotten.
 
-use std::{collections::BTreeSet, time::Duration};
+mod runs;
+
+use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Gatelet, NOBODY, Program, eventually, on_both_engines};
+use crate::harness::{Client, Gatelet, NOBODY, Program, on_both_engines};
 
 /// Letta's keys, in Letta's order.
 const COMMON: &str = "id date name message_type otid sender_id step_id is_err seq_id run_id";
 const RESPONSE: &str = "messages stop_reason usage logprobs turns";
 const USAGE: &str = "message_type completion_tokens prompt_tokens total_tokens step_count run_ids cached_input_tokens \
     cache_write_tokens reasoning_tokens context_tokens";
-const RUN: &str = "id status created_at completed_at agent_id conversation_id base_template_id background metadata \
-    request_config stop_reason callback_url callback_sent_at callback_status_code callback_error ttft_ns total_duration_ns";
-const SOON: Duration = Duration::from_secs(30);
 
 fn keys(value: &Value) -> String {
     value.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>().join(" ")
@@ -80,13 +79,20 @@ on_both_engines! {
         let before = owner.get(&path(&agent, "")).await.expect(200);
         assert_eq!(column(&before, "message_type"), ["system_message"]);
         assert_eq!((&before[0]["otid"], &before[0]["run_id"]), (&Value::Null, &Value::Null));
-        let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0="}});
+        let picture =
+            json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0="}});
         let parts = json!([{"type": "text", "text": "Look: \u{1f600}\u{0}"}, picture]);
-        let answer = owner.post(&path(&agent, ""), &json!({"messages": [
-            {"role": "system", "content": "aside"},
-            {"role": "user", "content": "Hello", "otid": "chosen", "name": "Sam", "sender_id": "u1"},
-            {"role": "user", "content": parts},
-        ]})).await.expect(200);
+        let answer = owner
+            .post(
+                &path(&agent, ""),
+                &json!({"messages": [
+                    {"role": "system", "content": "aside"},
+                    {"role": "user", "content": "Hello", "otid": "chosen", "name": "Sam", "sender_id": "u1"},
+                    {"role": "user", "content": parts},
+                ]}),
+            )
+            .await
+            .expect(200);
 
         assert_eq!(keys(&answer), RESPONSE);
         assert_eq!(answer["stop_reason"], json!({"message_type": "stop_reason", "stop_reason": "end_turn"}));
@@ -104,21 +110,31 @@ on_both_engines! {
         let id = &messages[0]["id"];
         let base = u128::from_str_radix(&id.as_str().unwrap()[8..].replace('-', ""), 16).unwrap() & !0x7f;
         for (index, message) in (0..).zip(messages) {
-            assert!(is_id(&message["id"], "message") && is_id(&message["step_id"], "step") && is_id(&message["run_id"], "run"));
+            assert!(
+                is_id(&message["id"], "message")
+                    && is_id(&message["step_id"], "step")
+                    && is_id(&message["run_id"], "run")
+            );
             for key in ["id", "step_id", "run_id", "date"] {
                 assert_eq!(message[key], messages[0][key], "{key}");
             }
             assert_eq!(message["otid"], uuid::Uuid::from_u128(base + index).hyphenated().to_string());
             let date = message["date"].as_str().unwrap();
             assert!(date.len() == "2026-11-23T16:25:46+00:00".len() && date.ends_with("+00:00"), "{date}");
-            assert_eq!([&message["name"], &message["sender_id"], &message["is_err"], &message["seq_id"]], [&Value::Null; 4]);
+            assert_eq!(
+                [&message["name"], &message["sender_id"], &message["is_err"], &message["seq_id"]],
+                [&Value::Null; 4]
+            );
         }
 
         let system = before[0]["id"].as_str().unwrap();
         let turn = owner.get(&path(&agent, &format!("?after={system}"))).await.expect(200);
         assert_eq!(turn.as_array().unwrap()[3..], messages[..]);
         assert_eq!(column(&turn, "message_type")[..3], ["system_message", "user_message", "user_message"]);
-        assert_eq!([&turn[1]["content"], &turn[1]["otid"], &turn[1]["name"], &turn[1]["sender_id"]], ["Hello", "chosen", "Sam", "u1"]);
+        assert_eq!(
+            [&turn[1]["content"], &turn[1]["otid"], &turn[1]["name"], &turn[1]["sender_id"]],
+            ["Hello", "chosen", "Sam", "u1"]
+        );
         assert_eq!(turn[1]["run_id"], messages[0]["run_id"]);
         assert_eq!(turn[2]["content"][0]["text"], parts[0]["text"]);
         assert_eq!(turn[2]["content"][1]["source"]["data"], picture["source"]["data"]);
@@ -148,11 +164,26 @@ on_both_engines! {
         assert_eq!(stored.len(), 7);
         let unknown = NOBODY.replace("agent", "message");
         for (query, range) in [
-            ("", 0..7), ("limit=1000", 0..7), ("order=asc", 0..7), ("order=desc", 0..7), ("conversation_id=default", 0..7),
-            ("limit=2", 5..7), ("order=desc&limit=2", 5..7), ("order=asc&limit=2", 0..2),
-            ("after=@2", 3..7), ("after=@2&order=asc", 3..7), ("after=@2&limit=2", 5..7), ("after=@2&limit=2&order=asc", 3..5),
-            ("before=@4", 0..4), ("before=@4&order=asc", 0..4), ("before=@4&limit=2", 2..4), ("before=@4&limit=2&order=asc", 0..2),
-            ("after=@1&before=@5", 2..5), ("after=@5&before=@1", 0..0), ("after=@6", 0..0), ("before=@0", 0..0),
+            ("", 0..7),
+            ("limit=1000", 0..7),
+            ("order=asc", 0..7),
+            ("order=desc", 0..7),
+            ("conversation_id=default", 0..7),
+            ("limit=2", 5..7),
+            ("order=desc&limit=2", 5..7),
+            ("order=asc&limit=2", 0..2),
+            ("after=@2", 3..7),
+            ("after=@2&order=asc", 3..7),
+            ("after=@2&limit=2", 5..7),
+            ("after=@2&limit=2&order=asc", 3..5),
+            ("before=@4", 0..4),
+            ("before=@4&order=asc", 0..4),
+            ("before=@4&limit=2", 2..4),
+            ("before=@4&limit=2&order=asc", 0..2),
+            ("after=@1&before=@5", 2..5),
+            ("after=@5&before=@1", 0..0),
+            ("after=@6", 0..0),
+            ("before=@0", 0..0),
         ] {
             let url = (0..7).fold(query.to_owned(), |url, index| url.replace(&format!("@{index}"), &stored[index]));
             let mut shown = column(&owner.get(&path(&agent, &format!("?{url}"))).await.expect(200), "id");
@@ -162,16 +193,21 @@ on_both_engines! {
         let none = NOBODY.replace("agent", "conv");
         assert_eq!(owner.get(&path(&agent, &format!("?conversation_id={none}"))).await.expect(200), json!([]));
         for (query, status, code) in [
-            (format!("after={unknown}"), 404, "not_found"), (format!("before={unknown}"), 404, "not_found"),
-            (format!("after={foreign}"), 404, "not_found"), ("before=%00".into(), 404, "not_found"),
-            ("order=up".into(), 422, "validation_failed"), ("order_by=name".into(), 422, "validation_failed"),
-            ("limit=many".into(), 422, "validation_failed"), ("limit=-1".into(), 422, "validation_failed"),
+            (format!("after={unknown}"), 404, "not_found"),
+            (format!("before={unknown}"), 404, "not_found"),
+            (format!("after={foreign}"), 404, "not_found"),
+            ("before=%00".into(), 404, "not_found"),
+            ("order=up".into(), 422, "validation_failed"),
+            ("order_by=name".into(), 422, "validation_failed"),
+            ("limit=many".into(), 422, "validation_failed"),
+            ("limit=-1".into(), 422, "validation_failed"),
             ("include_return_message_types=none".into(), 422, "validation_failed"),
         ] {
             owner.get(&path(&agent, &format!("?{query}"))).await.refused(status, code);
         }
         for (cursor, walk) in [("after", stored[1..].to_vec()), ("before", stored[..6].to_vec())] {
-            let (mut seen, mut last) = (Vec::new(), if cursor == "after" { stored[0].clone() } else { stored[6].clone() });
+            let (mut seen, mut last) =
+                (Vec::new(), if cursor == "after" { stored[0].clone() } else { stored[6].clone() });
             let order = if cursor == "after" { "asc" } else { "desc" };
             loop {
                 let url = path(&agent, &format!("?limit=2&order={order}&{cursor}={last}"));
@@ -179,7 +215,8 @@ on_both_engines! {
                 page.dedup();
                 let (Some(first), Some(end)) = (page.first().cloned(), page.last().cloned()) else { break };
                 assert!(seen.len() <= stored.len(), "{cursor} does not end");
-                (last, seen) = if cursor == "after" { (end, [seen, page].concat()) } else { (first, [page, seen].concat()) };
+                (last, seen) =
+                    if cursor == "after" { (end, [seen, page].concat()) } else { (first, [page, seen].concat()) };
             }
             assert_eq!(seen, walk, "{cursor}");
         }
@@ -188,7 +225,8 @@ on_both_engines! {
     async fn forgetting_leaves_the_system_message_alone(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let agent = owner.create_agent(&json!({"initial_message_sequence": [{"role": "user", "content": "first"}]})).await;
+        let agent =
+            owner.create_agent(&json!({"initial_message_sequence": [{"role": "user", "content": "first"}]})).await;
         say(&owner, &agent, "hello").await;
         assert_eq!(said(&owner, &agent).await, ["first", "hello", "Echo: hello"]);
         let reset = format!("/v1/agents/{agent}/reset-messages");
@@ -202,6 +240,13 @@ on_both_engines! {
         assert_eq!(state["message_ids"], json!(column(&left, "id")));
         say(&owner, &agent, "again").await;
         assert_eq!(said(&owner, &agent).await, ["again", "Echo: again"]);
+
+        // Some agents forget by themselves; their history stays.
+        let agent = owner.create_agent(&json!({"message_buffer_autoclear": true})).await;
+        say(&owner, &agent, "hello").await;
+        assert_eq!(said(&owner, &agent).await, ["hello", "Echo: hello"]);
+        let state = owner.get(&format!("/v1/agents/{agent}")).await.expect(200);
+        assert_eq!(state["message_ids"].as_array().unwrap().len(), 1);
     }
 
     async fn requests_at_the_same_time_do_not_mix(engine: Engine) {
@@ -219,58 +264,6 @@ on_both_engines! {
         let asked: BTreeSet<&String> = said.iter().step_by(2).collect();
         assert_eq!((said.len(), asked.len()), (16, 8), "{said:?}");
         assert!(said.chunks(2).all(|turn| turn[1] == format!("Echo: {}", turn[0])), "{said:?}");
-    }
-
-    async fn what_is_answered_later_is_answered_once(engine: Engine) {
-        let program = Program::on(engine).await;
-        let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
-        let mut server = program.start().await;
-        let owner = server.stranger().bearer(&key);
-        let agent = owner.create_agent(&json!({})).await;
-        let later = async |owner: &Client, text: &str| {
-            let body = json!({"input": text, "include_return_message_types": ["assistant_message"]});
-            owner.post(&path(&agent, "/async"), &body).await.expect(200)
-        };
-        let run = later(&owner, "later").await;
-        assert_eq!(keys(&run), RUN);
-        assert!(is_id(&run["id"], "run") && ["created", "running"].contains(&run["status"].as_str().unwrap()), "{run}");
-        for (key, expected) in [
-            ("agent_id", json!(agent)), ("background", json!(true)), ("completed_at", json!(null)), ("stop_reason", json!(null)),
-            ("metadata", json!({"run_type": "send_message_async", "lettuce": null})), ("conversation_id", json!(null)),
-            ("request_config", json!({"use_assistant_message": true, "assistant_message_tool_name": "send_message",
-                "assistant_message_tool_kwarg": "message", "include_return_message_types": ["assistant_message"]})),
-        ] {
-            assert_eq!(run[key], expected, "{key}");
-        }
-        let ended = async |owner: &Client, run: &Value| {
-            let url = format!("/v1/runs/{}", run["id"].as_str().unwrap());
-            eventually("the run completes", SOON, async || owner.get(&url).await.expect(200)["status"] == "completed").await;
-            owner.get(&url).await.expect(200)
-        };
-        let done = ended(&owner, &run).await;
-        assert_eq!((keys(&done).as_str(), &done["stop_reason"], &done["created_at"]), (RUN, &json!("end_turn"), &run["created_at"]));
-        assert!(done["completed_at"].as_str().unwrap().ends_with('Z'), "{done}");
-        assert_eq!(said(&owner, &agent).await, ["later", "Echo: later"]);
-
-        // Whatever was accepted is answered, also when the server dies meanwhile.
-        let mut runs = Vec::new();
-        for number in 0..5 {
-            runs.push(later(&owner, &format!("number {number}")).await);
-        }
-        server.kill().await;
-        let server = program.start().await;
-        let owner = server.stranger().bearer(&key);
-        for run in &runs {
-            ended(&owner, run).await;
-        }
-        let said = said(&owner, &agent).await;
-        let mut expected: Vec<String> = (0..5).flat_map(|n| [format!("number {n}"), format!("Echo: number {n}")]).collect();
-        assert_eq!(said[..2], ["later", "Echo: later"]);
-        let mut rest = said[2..].to_vec();
-        assert!(rest.chunks(2).all(|turn| turn[1] == format!("Echo: {}", turn[0])), "{said:?}");
-        rest.sort();
-        expected.sort();
-        assert_eq!(rest, expected);
     }
 }
 
@@ -428,69 +421,5 @@ async fn an_agent_that_is_not_there_hears_nothing() {
             assert_eq!(answer.expect(404)["detail"], format!("Agent with ID {NOBODY} not found"), "{route}");
         }
         owner.send(method, &path("agent-1", route), Some(&body)).await.refused(422, "validation_failed");
-    }
-}
-
-#[tokio::test]
-async fn cancelling_needs_something_to_cancel() {
-    let server = Gatelet::ephemeral().await;
-    let owner = server.owner();
-    let (agent, other) = (owner.create_agent(&json!({})).await, owner.create_agent(&json!({})).await);
-    let cancel = async |body: &Value| owner.post(&path(&agent, "/cancel"), body).await;
-    let idle: Answer = cancel(&json!({})).await;
-    let sentence = idle.refused(409, "conflict");
-    assert!(sentence.contains(&agent), "{sentence}");
-    assert_eq!(idle.header("x-should-retry"), Some("false"));
-    owner.send(Method::POST, &path(&agent, "/cancel"), None).await.refused(409, "conflict");
-
-    let run = |answer: &Value| answer["messages"][0]["run_id"].as_str().unwrap().to_owned();
-    let (ran, foreign) = (run(&say(&owner, &agent, "x").await), run(&say(&owner, &other, "x").await));
-    // The last run is said to be cancelled although it has ended, and stays as it is.
-    for body in [json!(null), json!({}), json!({"run_ids": null}), json!({"run_ids": [ran]})] {
-        let answer = cancel(&body).await.expect(200);
-        assert_eq!(answer, json!({&ran: "cancelled"}), "{body}");
-    }
-    let kept = owner.get(&format!("/v1/runs/{ran}")).await.expect(200);
-    assert_eq!([&kept["status"], &kept["stop_reason"]], ["completed", "end_turn"]);
-    for (run_ids, status, code) in [
-        (json!([foreign]), 404, "not_found"),
-        (json!([ran, NOBODY.replace("agent", "run")]), 404, "not_found"),
-        (json!("x"), 422, "validation_failed"),
-    ] {
-        cancel(&json!({"run_ids": run_ids})).await.refused(status, code);
-    }
-}
-
-#[tokio::test]
-async fn a_run_is_shown_to_those_who_may_read_its_agents_messages() {
-    let server = Gatelet::ephemeral().await;
-    let owner = server.owner();
-    let (agent, other) = (owner.create_agent(&json!({})).await, owner.create_agent(&json!({})).await);
-    let run_of =
-        async |agent: &str| say(&owner, agent, "x").await["messages"][0]["run_id"].as_str().unwrap().to_owned();
-    let (own, foreign) = (run_of(&agent).await, run_of(&other).await);
-    let unknown = NOBODY.replace("agent", "run");
-    let page = server.stranger().page(&owner.create_token(&agent, &["read_messages"]).await);
-    let run = owner.get(&format!("/v1/runs/{own}")).await.expect(200);
-    assert_eq!((keys(&run).as_str(), &run["status"], &run["agent_id"]), (RUN, &json!("completed"), &json!(agent)));
-    assert_eq!((&run["metadata"]["run_type"], &run["background"]), (&json!("send_message"), &json!(false)));
-    assert_eq!(page.get(&format!("/v1/runs/{own}")).await.expect(200), run);
-
-    let refusal = async |client: &Client, run: &str| {
-        let answer = client.get(&format!("/v1/runs/{run}")).await;
-        answer.refused(404, "not_found");
-        let mut body = answer.expect(404);
-        body["request_id"] = json!(null);
-        (body.to_string().replace(run, "RUN"), answer.headers.keys().map(ToString::to_string).collect::<BTreeSet<_>>())
-    };
-    assert_eq!(refusal(&page, &foreign).await, refusal(&page, &unknown).await);
-    refusal(&owner, &unknown).await;
-    let writer = server.stranger().page(&owner.create_token(&agent, &["write_messages", "read_agent"]).await);
-    writer.get(&format!("/v1/runs/{own}")).await.refused(403, "access_not_granted");
-    for client in [&owner, &page] {
-        let malformed = client.get("/v1/runs/bad").await;
-        malformed.refused(400, "invalid_request");
-        let detail = "INVALID_ARGUMENT: Invalid run ID format: bad. Expected format: 'run-<uuid4>'";
-        assert_eq!(malformed.expect(400)["detail"], detail);
     }
 }

@@ -3,6 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use serde_json::json;
+use sqlx::Connection;
 
 use crate::harness::{Cluster, Engine, Gatelet, Program, eventually, on_both_engines, run};
 
@@ -70,6 +71,21 @@ on_both_engines! {
         assert!(third.log().contains("stays revoked"));
         third.stranger().bearer(key).get("/v1/client-side-access-tokens").await.refused(401, "bearer_invalid");
     }
+}
+
+#[tokio::test]
+async fn everything_in_postgres_lives_in_one_schema() {
+    let program = Program::on(Engine::Postgres).await;
+    program.start().await;
+    let mut connection = sqlx::PgConnection::connect(program.url()).await.unwrap();
+    let elsewhere: Vec<String> = sqlx::query_scalar(
+        "SELECT schemaname || '.' || tablename FROM pg_tables \
+         WHERE schemaname NOT IN ('gatelet', 'pg_catalog', 'information_schema')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(elsewhere, Vec::<String>::new());
 }
 
 #[tokio::test]

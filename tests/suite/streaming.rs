@@ -46,9 +46,10 @@ impl Stream {
     /// The next frame as it came, without the blank line that ends it; none: the body has ended.
     async fn frame(&mut self) -> Option<String> {
         loop {
-            if let Some((frame, rest)) = self.buffer.split_once("\n\n") {
-                let frame = frame.to_owned();
-                self.buffer = rest.into();
+            if let Some(end) = self.buffer.find("\n\n") {
+                let rest = self.buffer.split_off(end + 2);
+                let mut frame = std::mem::replace(&mut self.buffer, rest);
+                frame.truncate(end);
                 return Some(frame);
             }
             let Some(chunk) = self.response.chunk().await.unwrap() else {
@@ -197,13 +198,14 @@ on_both_engines! {
             "Stream by tokens, please",
             "",
             " ",
-            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466} e\u{301} \u{202e}\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{1f1e9}\u{1f1ea}\u{1f44d}\u{1f3fd} \u{4e2d}\u{6587}",
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} e\u{301} \u{202e}\u{5e9}\u{5dc} \u{1f1e9}\u{1f1ea} \u{4e2d}\u{6587}",
             "data: [DONE]\n\nevent: error\ndata: {}\r\n\r\n:comment\r\r",
             "\"quoted\" \\ back \u{0}\u{7}\u{7f} \u{2028}\u{2029}\u{feff}",
             &"long \u{1f600} ".repeat(2_000),
         ] {
             for tokens in [false, true] {
-                let events = Stream::open(&owner, &agent, &json!({"input": text, "stream_tokens": tokens})).await.rest().await;
+                let events =
+                    Stream::open(&owner, &agent, &json!({"input": text, "stream_tokens": tokens})).await.rest().await;
                 let messages = joined(&events);
                 assert_eq!(messages, last_said(&owner, &agent).await, "{text:?}");
                 assert_eq!(types(&messages), ["reasoning_message", "assistant_message"]);

@@ -76,6 +76,17 @@ async fn only_the_spelling_of_the_sdks_reaches_an_agent() {
 }
 
 #[tokio::test]
+async fn http_2_is_spoken_without_ceremony() {
+    let server = Gatelet::ephemeral().await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let get = |path: &str| client.get(format!("{}{path}", server.url())).bearer_auth(server.key()).send();
+    let answer = get("/v1/agents/").await.unwrap();
+    assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+    assert_eq!(get("/v1/agents//").await.unwrap().status(), 400);
+    assert_eq!(get("/readyz").await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn requests_that_no_client_sends_are_refused_and_harm_nothing() {
     let server = Gatelet::ephemeral().await;
     let key = server.key();
