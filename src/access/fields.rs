@@ -35,8 +35,8 @@ pub(super) const BLOCK_CHANGES: &[Field] = fields! {
 };
 
 pub(super) const MESSAGE_LIST: &[Field] = fields! {
-    Pass => before after limit order order_by use_assistant_message assistant_message_tool_name
-        assistant_message_tool_kwarg include_err include_return_message_types;
+    Pass => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg include_err
+        include_return_message_types;
     OwnConversation => conversation_id;
     Refuse => group_id;
 };
@@ -49,18 +49,6 @@ pub(super) const SEND: &[Field] = fields! {
         include_return_message_types enable_thinking include_compaction_messages return_logprobs top_logprobs
         return_token_ids streaming stream_tokens include_pings background;
     ClientTools => client_tools;
-    Refuse => client_skills override_model override_system system callback_url;
-};
-
-pub(super) const SEND_IN_CONVERSATION: &[Field] = fields! {
-    Messages => messages;
-    Content => input;
-    AtMost(MAX_STEPS) => max_steps;
-    Pass => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg
-        include_return_message_types enable_thinking include_compaction_messages return_logprobs top_logprobs
-        return_token_ids streaming stream_tokens include_pings background;
-    ClientTools => client_tools;
-    SameAgent => agent_id;
     Refuse => client_skills override_model override_system system callback_url;
 };
 
@@ -91,48 +79,44 @@ pub(super) const INLINE_IMAGE: &[Field] = fields! { Pass => type media_type data
 
 pub(super) const RECOMPILE_QUERY: &[Field] = fields! { Pass => update_timestamp dry_run; };
 pub(super) const SUMMARIZE: &[Field] = fields! { Refuse => compaction_settings; };
-pub(super) const COMPACT: &[Field] = fields! { SameAgent => agent_id; Refuse => compaction_settings; };
 
 pub(super) const PASSAGE_LIST: &[Field] = fields! { Pass => after before limit search ascending; };
 pub(super) const PASSAGE: &[Field] = fields! { Pass => text tags created_at; };
 pub(super) const PASSAGE_SEARCH: &[Field] =
     fields! { Pass => query tags tag_match_mode top_k start_datetime end_datetime; };
 
-pub(super) const FILE_LIST: &[Field] = fields! { Pass => before after limit order order_by cursor is_open; };
+pub(super) const FILE_LIST: &[Field] = fields! { Pass => cursor is_open; };
 pub(super) const MEMORY_FILE: &[Field] = fields! { InnerPath => file_path ref; };
 pub(super) const MEMORY_DIRECTORY: &[Field] = fields! { InnerPath => path ref; Pass => depth; };
 pub(super) const MEMORY_HISTORY: &[Field] = fields! { InnerPath => file_path; Pass => limit; };
 pub(super) const SCHEDULE_LIST: &[Field] = fields! { Pass => limit after; };
 
-pub(super) const CONVERSATION_LIST: &[Field] =
-    fields! { SameAgent => agent_id; Pass => limit after summary_search order order_by; };
-pub(super) const CONVERSATION_AGENT: &[Field] = fields! { SameAgent => agent_id; };
+pub(super) const CONVERSATION_LIST: &[Field] = fields! { Pass => limit after summary_search order order_by; };
+/// What leads to an agent where the path has only `default`.
+pub(super) const NAMED_AGENT: &[Field] = fields! { SameAgent => agent_id; };
 pub(super) const NEW_CONVERSATION: &[Field] =
     fields! { Pass => summary; Refuse => isolated_block_labels model model_settings; };
 pub(super) const CONVERSATION_CHANGES: &[Field] =
     fields! { Pass => summary; Refuse => model model_settings last_message_at; };
 pub(super) const CONVERSATION_MESSAGE_LIST: &[Field] = fields! {
-    SameAgent => agent_id;
-    Pass => before after limit order order_by include_err include_return_message_types;
+    Pass => include_err include_return_message_types;
     Refuse => group_id;
 };
 /// `otid` would be resolved by the server, so nothing proves whose run it leads to.
 pub(super) const RESUME: &[Field] = fields! {
     Pass => starting_after include_pings poll_interval batch_size;
-    SameAgent => agent_id;
     OwnRuns => run_id;
     Refuse => otid;
 };
 
 pub(super) const RUN_LIST: &[Field] = fields! {
-    SameAgent => agent_id agent_ids;
+    SameAgent => agent_ids;
     OwnConversation => conversation_id;
-    Pass => statuses background stop_reason before after limit order order_by active ascending;
+    Pass => statuses background stop_reason active ascending;
 };
-pub(super) const ACTIVE_RUN_LIST: &[Field] = fields! { SameAgent => agent_id; Pass => background; };
+pub(super) const ACTIVE_RUN_LIST: &[Field] = fields! { Pass => background; };
 pub(super) const STEP_LIST: &[Field] = fields! {
-    SameAgent => agent_id;
-    Pass => before after limit order order_by start_date end_date model trace_ids feedback has_feedback tags;
+    Pass => start_date end_date model trace_ids feedback has_feedback tags;
     Refuse => project_id;
 };
 pub(super) const FEEDBACK: &[Field] = fields! { Pass => feedback tags; };

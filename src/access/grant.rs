@@ -27,9 +27,9 @@ pub struct ClientGrant {
     /// Where the request names the agent.
     pub agent: AgentSource,
     /// The query parameters Letta knows.
-    pub query: &'static [Field],
+    pub query: Fields,
     /// The body fields Letta knows; none: a body is neither read nor passed on.
-    pub body: &'static [Field],
+    pub body: Fields,
     /// A second object that the path names.
     pub second: Option<Second>,
     /// What is removed from the answer.
@@ -86,6 +86,9 @@ pub struct Field {
     pub rule: Rule,
 }
 
+/// Field lists that together are all that Letta knows at one place.
+pub type Fields = &'static [&'static [Field]];
+
 /// What becomes of a field that a client token sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rule {
@@ -133,11 +136,11 @@ impl Grant {
 }
 
 impl ClientGrant {
-    pub(super) const fn query(self, query: &'static [Field]) -> Self {
+    pub(super) const fn query(self, query: Fields) -> Self {
         Self { query, ..self }
     }
 
-    pub(super) const fn body(self, body: &'static [Field]) -> Self {
+    pub(super) const fn body(self, body: Fields) -> Self {
         Self { body, ..self }
     }
 

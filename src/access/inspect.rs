@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     denial::Denial,
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
-    grant::{Field, Rule},
+    grant::{Field, Fields, Rule},
 };
 use crate::{
     config::ClientTokenAllowance,
@@ -40,10 +40,10 @@ pub(super) struct Named {
 
 impl Inspector<'_> {
     /// Drops the parameters that Letta does not know and refuses those that are not granted.
-    pub(super) fn query(&mut self, fields: &[Field], query: &mut Query) -> Result<(), Denial> {
+    pub(super) fn query(&mut self, fields: Fields, query: &mut Query) -> Result<(), Denial> {
         let mut denial = None;
         query.retain(|(name, value)| {
-            let Some(field) = fields.iter().find(|field| field.name == name) else { return false };
+            let Some(field) = fields.iter().copied().flatten().find(|field| field.name == name) else { return false };
             self.parameter(field, value).unwrap_or_else(|refused| {
                 denial.get_or_insert(refused);
                 false
@@ -79,13 +79,13 @@ impl Inspector<'_> {
     /// Rebuilds an object from what `fields` grants of it.
     pub(super) fn object(
         &mut self,
-        fields: &[Field],
+        fields: Fields,
         at: &str,
         object: Map<String, Value>,
     ) -> Result<Map<String, Value>, ApiError> {
         let mut granted = Map::new();
         for (name, value) in object {
-            let Some(field) = fields.iter().find(|field| field.name == name) else { continue };
+            let Some(field) = fields.iter().copied().flatten().find(|field| field.name == name) else { continue };
             let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             if let Some(value) = self.field(field.rule, &at, value)? {
                 granted.insert(name, value);
@@ -166,10 +166,10 @@ impl Inspector<'_> {
                         not_granted(&format!("{at}.role"), "only the role 'user' speaks for an end user").into()
                     );
                 }
-                Ok(Value::Object(self.object(MESSAGE, at, message)?))
+                Ok(Value::Object(self.object(&[MESSAGE], at, message)?))
             }
             "approval" | "tool_return" if self.allow.contains(&ClientTokenAllowance::Approvals) => {
-                let mut granted = self.object(APPROVAL, at, message)?;
+                let mut granted = self.object(&[APPROVAL], at, message)?;
                 for key in ["approvals", "tool_returns"] {
                     if let Some(decisions) = granted.get_mut(key).filter(|value| !value.is_null()) {
                         *decisions = self.list(&format!("{at}.{key}"), decisions.take(), Self::decision)?;
@@ -185,7 +185,7 @@ impl Inspector<'_> {
 
     fn decision(&mut self, at: &str, value: Value) -> Result<Value, ApiError> {
         match value {
-            Value::Object(decision) => Ok(Value::Object(self.object(APPROVAL_ITEM, at, decision)?)),
+            Value::Object(decision) => Ok(Value::Object(self.object(&[APPROVAL_ITEM], at, decision)?)),
             other => Err(malformed("model_attributes_type", at, "Input should be a valid dictionary", &other)),
         }
     }
@@ -203,7 +203,7 @@ impl Inspector<'_> {
             return Err(malformed("model_attributes_type", at, "Input should be a valid dictionary", &value));
         };
         match part.get("type").and_then(Value::as_str) {
-            Some("text") | None => Ok(Value::Object(self.object(TEXT_PART, at, part)?)),
+            Some("text") | None => Ok(Value::Object(self.object(&[TEXT_PART], at, part)?)),
             Some("image") => {
                 // A URL would be fetched by the server, a file id may be another's.
                 let source_at = format!("{at}.source");
@@ -213,8 +213,8 @@ impl Inspector<'_> {
                 if source.get("type").and_then(Value::as_str) != Some("base64") {
                     return Err(not_granted(&source_at, "send the image inline as base64").into());
                 }
-                let source = self.object(INLINE_IMAGE, &source_at, source)?;
-                let mut granted = self.object(IMAGE_PART, at, part)?;
+                let source = self.object(&[INLINE_IMAGE], &source_at, source)?;
+                let mut granted = self.object(&[IMAGE_PART], at, part)?;
                 granted.insert("source".into(), Value::Object(source));
                 Ok(Value::Object(granted))
             }
@@ -258,7 +258,7 @@ mod tests {
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
         let mut inspector = Inspector { allow, held: AccessSet::default(), named: Named::default() };
-        inspector.object(SEND, "", body).map(Value::Object)
+        inspector.object(&[SEND], "", body).map(Value::Object)
     }
 
     #[test]
