@@ -231,6 +231,7 @@ impl Service {
             store,
             feed,
             readiness: Readiness::default(),
+            stream_at_expiry: settings.tokens.stream_at_expiry,
         };
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());

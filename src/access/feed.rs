@@ -56,6 +56,7 @@ struct State {
     read_at: Mutex<Instant>,
     hint: Notify,
     readings: watch::Sender<u64>,
+    revocations: watch::Sender<u64>,
 }
 
 impl Feed {
@@ -75,6 +76,7 @@ impl Feed {
             read_at: Mutex::new(Instant::now()),
             hint: Notify::new(),
             readings: watch::Sender::new(0),
+            revocations: watch::Sender::new(0),
         }));
         feed.read().await?;
         Ok(feed)
@@ -111,6 +113,15 @@ impl Feed {
     #[must_use]
     pub fn is_key_revoked(&self, id: &str) -> bool {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// Returns as soon as this process knows that a token, or the key that minted it, is revoked.
+    pub async fn until_revoked(&self, token: &ClientToken) {
+        let mut revocations = self.0.revocations.subscribe();
+        while !self.is_revoked(token) {
+            // The sender lives as long as this feed.
+            let _ = revocations.changed().await;
+        }
     }
 
     /// Revokes a token: durable when this returns, effective here at once, elsewhere through the log.
@@ -211,6 +222,7 @@ impl Feed {
                 },
                 ChangeKind::KeyRevoked => {
                     self.0.keys.write().unwrap_or_else(PoisonError::into_inner).insert(change.subject.into());
+                    self.0.revocations.send_modify(|count| *count += 1);
                 }
                 ChangeKind::SigningKeysChanged => new_signing_keys = true,
             }
@@ -223,5 +235,6 @@ impl Feed {
 
     fn note_token(&self, id: Uuid, expires_at: Millis) {
         self.0.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id, expires_at);
+        self.0.revocations.send_modify(|count| *count += 1);
     }
 }

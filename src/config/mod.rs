@@ -4,4 +4,4 @@ mod layers;
 mod settings;
 
 pub use layers::{ConfigError, Layers, load};
-pub use settings::{ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, OriginMissing, Settings};
+pub use settings::{ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, OriginMissing, Settings, StreamAtExpiry};

@@ -91,6 +91,18 @@ pub struct Tokens {
     pub retention: Duration,
     /// How many verified tokens are remembered.
     pub cache_capacity: usize,
+    /// What becomes of a stream that is under way when its token expires.
+    pub stream_at_expiry: StreamAtExpiry,
+}
+
+/// What becomes of a stream that is under way when its token expires. A revoked token ends it in any case.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamAtExpiry {
+    /// It ends as it would have.
+    Finish,
+    /// It is broken off.
+    Cut,
 }
 
 /// Client tokens: what they may be opened to.
@@ -188,6 +200,7 @@ impl Default for Tokens {
             max_staleness: Duration::from_secs(10),
             retention: Duration::from_hours(24),
             cache_capacity: 10_000,
+            stream_at_expiry: StreamAtExpiry::Finish,
         }
     }
 }

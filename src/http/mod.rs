@@ -2,6 +2,7 @@
 
 mod cors;
 mod health;
+mod lifeline;
 mod pipeline;
 
 use axum::{Router, routing::get};

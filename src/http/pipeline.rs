@@ -1,6 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -12,11 +12,12 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 use tracing::{error, info};
 
-use super::{cors, health, health::Readiness};
+use super::{cors, health, health::Readiness, lifeline};
 use crate::{
-    access::{Feed, Guard, Operation, Owned, Ownership, Params, Passed, Permit, Shared, guard::Trail},
+    access::{Caller, Feed, Guard, Operation, Owned, Ownership, Params, Passed, Permit, Shared, guard::Trail},
     api::client_side_access_tokens::Endpoints,
     call::{Call, Reply},
+    config::StreamAtExpiry,
     entropy,
     error::{ApiError, Code},
     mock::Mock,
@@ -30,7 +31,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub struct App {
     /// The guard.
-    pub guard: std::sync::Arc<Guard>,
+    pub guard: Arc<Guard>,
     /// Token management.
     pub tokens: Endpoints,
     /// Letta, mocked.
@@ -41,6 +42,8 @@ pub struct App {
     pub feed: Feed,
     /// Whether the process wants more requests.
     pub readiness: Readiness,
+    /// What becomes of a stream whose token expires.
+    pub stream_at_expiry: StreamAtExpiry,
 }
 
 /// Answers any request to a Letta path.
@@ -80,6 +83,10 @@ impl App {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
             Passed::Call { operation, params, query, permit, payload, scrub } => {
                 let own = is_token_management(operation);
+                let token = match permit.caller() {
+                    Caller::ClientToken(token) => Some(Arc::clone(token)),
+                    Caller::ApiKey { .. } => None,
+                };
                 let reply = if own {
                     self.tokens.answer(operation, &params, &query, &permit, payload).await?
                 } else {
@@ -92,7 +99,10 @@ impl App {
                         json_response(status, &value)?
                     }
                     Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(body),
+                    Reply::Events(body) => event_response(match token {
+                        Some(token) => lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry),
+                        None => body,
+                    }),
                 };
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
