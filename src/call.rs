@@ -1,7 +1,7 @@
 //! A request that has passed the guard, and the answer to it: what the mock and the gateway have in common.
 
 use axum::body::Body;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 
 pub use crate::input::{Payload, Query};
@@ -37,6 +37,8 @@ pub enum Reply {
     Empty(StatusCode),
     /// Server-sent events.
     Events(Body),
+    /// Another server's answer, its headers cleaned.
+    Passed(Response<Body>),
 }
 
 impl Reply {

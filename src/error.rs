@@ -222,6 +222,14 @@ impl ApiError {
             .because(cause)
     }
 
+    /// The same refusal for another who waited for the same thing; the cause is logged once.
+    #[must_use]
+    pub fn same(&self) -> Self {
+        let mut same = Self::from_parts(self.0.code, self.0.message.clone(), self.0.body.clone());
+        same.0.headers.clone_from(&self.0.headers);
+        same
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {

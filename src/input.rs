@@ -39,6 +39,11 @@ impl Query {
         self.0.iter().filter(move |(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 
+    /// All parameters.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Keeps only the pairs that `keep` accepts.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&(String, String)) -> bool) {
         self.0.retain(keep);

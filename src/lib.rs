@@ -15,6 +15,7 @@ pub mod config;
 pub mod credentials;
 pub mod entropy;
 pub mod error;
+pub mod gateway;
 pub mod http;
 pub mod input;
 pub mod mock;

@@ -19,7 +19,8 @@ use crate::{
     config::Settings,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
-    http::{App, Readiness},
+    gateway::{self, Gateway, UpstreamError},
+    http::{App, Backend, Readiness},
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
@@ -47,6 +48,12 @@ pub enum StartError {
     /// The master key is missing or malformed.
     #[error("{0}")]
     MasterKey(String),
+    /// The upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The upstream's credential cannot be read.
+    #[error("cannot read the upstream's API key file {0}: {1}")]
+    UpstreamKey(PathBuf, #[source] io::Error),
     /// The bootstrap API key is malformed.
     #[error("bootstrap_api_key {0}")]
     BootstrapKey(&'static str),
@@ -227,7 +234,7 @@ impl Service {
         let app = App {
             guard: Arc::new(guard),
             tokens: Endpoints { store: store.clone(), keyring: Arc::clone(&keyring), feed: feed.clone(), issuer },
-            mock: Mock::new(store.clone(), settings.mock.reasoning),
+            backend: backend(settings, &store)?,
             store,
             feed,
             readiness: Readiness::default(),
@@ -237,18 +244,19 @@ impl Service {
         background.spawn(app.feed.clone().follow());
         background.spawn(record_key_uses(app.guard.bearers.clone()));
         background.spawn(purge(app.clone(), keyring, settings.tokens.retention));
-        let mock = app.mock.clone();
-        background.spawn(async move {
-            if let Err(error) = mock.resume().await {
-                warn!(%error, "Unfinished asynchronous turns could not be taken up");
-            }
-        });
+        if let Backend::Mock(mock) = app.backend.clone() {
+            background.spawn(async move {
+                if let Err(error) = mock.resume().await {
+                    warn!(%error, "Unfinished asynchronous turns could not be taken up");
+                }
+            });
+        }
         Ok(Self { app, background })
     }
 
     /// Lets background turns finish within `grace`, then writes what is still to be written and closes the store.
     pub async fn stop(mut self, grace: Duration) {
-        if tokio::time::timeout(grace, self.app.mock.drain()).await.is_err() {
+        if tokio::time::timeout(grace, self.app.backend.drain()).await.is_err() {
             warn!("Some turns did not finish in time; asynchronous ones are taken up at the next start");
         }
         self.background.shutdown().await;
@@ -257,6 +265,29 @@ impl Service {
         }
         self.app.store.close().await;
     }
+}
+
+/// The gateway when there is an upstream, else the mock.
+fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
+    let Some(url) = settings.upstream_url.clone() else {
+        return Ok(Backend::Mock(Mock::new(store.clone(), settings.mock.reasoning)));
+    };
+    let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
+        (Some(key), _) => Some(key.clone()),
+        (None, Some(path)) => {
+            Some(fs::read_to_string(path).map_err(|error| StartError::UpstreamKey(path.clone(), error))?)
+        }
+        (None, None) => None,
+    };
+    let upstream = &settings.upstream;
+    Ok(Backend::Gateway(Gateway::new(&gateway::Options {
+        url,
+        api_key,
+        ca_file: upstream.ca_file.clone(),
+        connect_timeout: upstream.connect_timeout,
+        first_byte_timeout: upstream.first_byte_timeout,
+        idle_timeout: upstream.idle_timeout,
+    })?))
 }
 
 async fn record_key_uses(bearers: Bearers) {

@@ -56,8 +56,11 @@ pub enum Denial {
         /// What to do instead, where there is something.
         hint: &'static str,
     },
-    /// Another agent that the policy does not cover shares the thing.
-    SharedBeyondPolicy,
+    /// Another agent shares the thing, on which the policy does not grant what is needed.
+    SharedBeyondPolicy {
+        /// Whether the policy names that agent at all.
+        is_named: bool,
+    },
     /// No origin was sent.
     OriginMissing {
         /// The origin that the token is bound to.
@@ -137,9 +140,10 @@ impl From<Denial> for ApiError {
             Denial::FieldNotGranted { field, hint } => {
                 Self::new(Code::FieldNotGranted, format!("A client token may not set {field}; {hint}."))
             }
-            Denial::SharedBeyondPolicy => Self::new(
-                Code::AgentNotInPolicy,
-                "Agents that the token's policy does not cover share this; change it from your server with an API key.",
+            Denial::SharedBeyondPolicy { is_named } => Self::new(
+                if is_named { Code::AccessNotGranted } else { Code::AgentNotInPolicy },
+                "Other agents share this, and the token's policy does not grant the same access on them; change it from \
+                 your server with an API key.",
             ),
             Denial::OriginMissing { bound_to } => Self::new(
                 Code::OriginMissing,

@@ -71,6 +71,12 @@ pub struct Scrub {
 }
 
 impl Scrub {
+    /// What kind of thing is to be removed.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        self.redaction.as_ref().map_or(Redaction::None, |(redaction, ..)| *redaction)
+    }
+
     /// Removes it.
     pub fn apply(&self, answer: &mut Value) {
         if let Some((redaction, sent, may_read_agent)) = &self.redaction {
@@ -362,13 +368,13 @@ impl ClientRequest<'_> {
     }
 
     async fn check_unshared(&self, agent: &str, thing: Shared<'_>, ownership: &impl Ownership) -> Result<(), ApiError> {
-        let sharers = ownership.sharers(agent, thing).await?;
-        let covered = |agent: &str| self.token.grants(agent).is_some_and(|held| held.contains(self.grant.access));
-        if sharers.iter().all(|sharer| covered(sharer.as_str())) {
-            Ok(())
-        } else {
-            Err(Denial::SharedBeyondPolicy.into())
+        for sharer in ownership.sharers(agent, thing).await? {
+            let held = self.token.grants(sharer.as_str());
+            if held.is_none_or(|held| !held.contains(self.grant.access)) {
+                return Err(Denial::SharedBeyondPolicy { is_named: held.is_some() }.into());
+            }
         }
+        Ok(())
     }
 }
 

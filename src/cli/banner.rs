@@ -8,21 +8,21 @@ use std::{
 use serde_json::json;
 
 use super::Failure;
-use crate::{config::LogFormat, credentials::PlainApiKey, store::Store};
+use crate::{config::LogFormat, credentials::PlainApiKey, http::App};
 
 /// Prints the banner to stdout. The key is shown only when it was just made.
 pub(super) fn print(
     format: LogFormat,
     address: SocketAddr,
-    store: &Store,
+    app: &App,
     new_key: Option<&PlainApiKey>,
     has_keys: bool,
 ) -> Result<(), Failure> {
-    let url = url(address);
+    let (url, mode, store) = (url(address), app.backend.mode(), &app.store);
     let mut stdout = std::io::stdout().lock();
     match format {
         LogFormat::Json => {
-            let mut line = json!({"event": "listening", "url": url, "mode": "mock", "store": store.to_string()});
+            let mut line = json!({"event": "listening", "url": url, "mode": mode, "store": store.to_string()});
             if let Some(key) = new_key {
                 line["api_key"] = key.reveal().into();
             }
@@ -30,7 +30,7 @@ pub(super) fn print(
         }
         LogFormat::Pretty => {
             writeln!(stdout, "Gatelet {} is listening\n", env!("CARGO_PKG_VERSION"))?;
-            writeln!(stdout, "  url      {url}\n  mode     mock\n  store    {store}")?;
+            writeln!(stdout, "  url      {url}\n  mode     {mode}\n  store    {store}")?;
             match new_key {
                 Some(key) => writeln!(stdout, "  API key  {}   (shown this once)", key.reveal())?,
                 None if has_keys => {}

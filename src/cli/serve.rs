@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// What to do with client tokens that come without an Origin [env: GATELET_ORIGIN_MISSING] [default: deny]
     #[arg(long, value_name = "POLICY")]
     origin_missing: Option<OriginMissing>,
+    /// The Letta server to put Gatelet before; without one the mock answers [env: GATELET_UPSTREAM_URL]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
     /// Refuse to start when migrations are pending instead of running them
     #[arg(long)]
     no_migrate: bool,
@@ -52,6 +55,7 @@ impl Arguments {
         let mut text = |name, value: Option<&str>| flags.extend(value.map(|value| (name, Value::from(value))));
         text("listen", self.listen.as_deref());
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
+        text("upstream_url", self.upstream.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
         text(
@@ -99,7 +103,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     let service = Service::start(&settings, store).await?;
     let has_keys = service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());
-    banner::print(format, listener.local_addr()?, &service.app.store, new_key.as_ref(), has_keys)?;
+    banner::print(format, listener.local_addr()?, &service.app, new_key.as_ref(), has_keys)?;
     drop(new_key);
     let behaviour = Behaviour {
         header_timeout: settings.limits.header_timeout,

@@ -24,6 +24,12 @@ pub struct Settings {
     pub master_key: Option<String>,
     /// A file that holds the master key.
     pub master_key_file: Option<PathBuf>,
+    /// The Letta server to put Gatelet before: scheme and authority. None: the mock answers.
+    pub upstream_url: Option<String>,
+    /// Gatelet's own credential there. Better given by the environment or a file.
+    pub upstream_api_key: Option<String>,
+    /// A file that holds this credential.
+    pub upstream_api_key_file: Option<PathBuf>,
     /// How log lines are written; none: pretty on a terminal, JSON otherwise.
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, in the syntax of tracing-subscriber's `EnvFilter`.
@@ -43,6 +49,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Limits on what a client may send.
     pub limits: Limits,
+    /// The upstream's connections.
+    pub upstream: UpstreamSettings,
     /// The mock.
     pub mock: MockSettings,
 }
@@ -154,6 +162,23 @@ pub struct Limits {
     pub header_timeout: Duration,
 }
 
+/// The upstream's connections.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamSettings {
+    /// A file of PEM certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long connecting may take.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// How long the head of an answer may take; a model may think for long before a plain answer.
+    #[serde(with = "duration")]
+    pub first_byte_timeout: Duration,
+    /// How long an answer may pause between two frames.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+}
+
 /// The mock.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -173,6 +198,9 @@ impl Default for Settings {
             bootstrap_api_key: None,
             master_key: None,
             master_key_file: None,
+            upstream_url: None,
+            upstream_api_key: None,
+            upstream_api_key_file: None,
             log_format: None,
             log: "info".into(),
             shutdown_grace: Duration::from_secs(10),
@@ -182,6 +210,7 @@ impl Default for Settings {
             api_keys: ApiKeys::default(),
             store: StoreSettings::default(),
             limits: Limits::default(),
+            upstream: UpstreamSettings::default(),
             mock: MockSettings::default(),
         }
     }
@@ -214,6 +243,17 @@ impl Default for StoreSettings {
 impl Default for Limits {
     fn default() -> Self {
         Self { body_bytes: 8 * 1024 * 1024, header_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_mins(10),
+            idle_timeout: Duration::from_mins(5),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::pipeline::App;
+use super::{Backend, pipeline::App};
 
 /// Whether the process wants more requests. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,11 @@ pub(super) async fn live() -> impl IntoResponse {
 /// `GET /readyz`: the store answers, its schema is up to date, and revocations are fresh.
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let store = app.store.check_migrated().await;
-    let checks = json!({
+    let upstream = match &app.backend {
+        Backend::Mock(_) => None,
+        Backend::Gateway(gateway) => Some(if gateway.is_reachable().await { "ok" } else { "unreachable" }),
+    };
+    let mut checks = json!({
         "stopping": app.readiness.is_stopping(),
         "store": match &store {
             Ok(()) => "ok",
@@ -51,6 +55,10 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
         },
         "revocations": if app.feed.is_fresh() { "fresh" } else { "stale" },
     });
+    // Reported, not counted: taking every replica out of service would hide the reason from the pages.
+    if let Some(upstream) = upstream {
+        checks["upstream"] = upstream.into();
+    }
     let ready = store.is_ok() && app.feed.is_fresh() && !app.readiness.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"status": if ready { "ready" } else { "not ready" }, "checks": checks})))

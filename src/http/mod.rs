@@ -1,5 +1,6 @@
 //! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
 
+mod backend;
 mod cors;
 mod health;
 mod lifeline;
@@ -7,6 +8,7 @@ mod pipeline;
 
 use axum::{Router, routing::get};
 
+pub use backend::Backend;
 pub use health::Readiness;
 pub use pipeline::App;
 

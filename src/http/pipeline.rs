@@ -12,16 +12,14 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use serde_json::Value;
 use tracing::{error, info};
 
-use super::{cors, health, health::Readiness, lifeline};
+use super::{Backend, cors, health, health::Readiness, lifeline};
 use crate::{
-    access::{Caller, Feed, Guard, Operation, Owned, Ownership, Params, Passed, Permit, Shared, guard::Trail},
+    access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
     api::client_side_access_tokens::Endpoints,
     call::{Call, Reply},
     config::StreamAtExpiry,
     entropy,
     error::{ApiError, Code},
-    mock::Mock,
-    model::AgentId,
     store::Store,
 };
 
@@ -34,8 +32,8 @@ pub struct App {
     pub guard: Arc<Guard>,
     /// Token management.
     pub tokens: Endpoints,
-    /// Letta, mocked.
-    pub mock: Mock,
+    /// What answers Letta's operations.
+    pub backend: Backend,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.
@@ -79,7 +77,7 @@ impl App {
             Guard::check_path(head)?;
             return Ok(preflight);
         }
-        match self.guard.admit(head, body, self, trail).await? {
+        match self.guard.admit(head, body, &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
             Passed::Call { operation, params, query, permit, payload, scrub } => {
                 let own = is_token_management(operation);
@@ -91,7 +89,9 @@ impl App {
                     self.tokens.answer(operation, &params, &query, &permit, payload).await?
                 } else {
                     let headers = head.headers.clone();
-                    self.letta(Call { operation, params, query, headers, permit, payload }).await?
+                    self.backend
+                        .answer(Call { operation, params, query, headers, permit, payload }, scrub.redaction())
+                        .await?
                 };
                 let mut response = match reply {
                     Reply::Json(status, mut value) => {
@@ -99,11 +99,13 @@ impl App {
                         json_response(status, &value)?
                     }
                     Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(match token {
-                        Some(token) => lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry),
-                        None => body,
-                    }),
+                    Reply::Events(body) => event_response(body),
+                    Reply::Passed(answer) => answer,
                 };
+                if let Some(token) = token.filter(|_| is_stream(&response)) {
+                    let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry);
+                    response = response.map(tie);
+                }
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 }
@@ -111,42 +113,12 @@ impl App {
             }
         }
     }
-
-    /// Letta's own operations.
-    async fn letta(&self, call: Call) -> Result<Reply, ApiError> {
-        if self.mock.answers(call.operation) {
-            return self.mock.answer(call).await;
-        }
-        self.check_exists(&call.params, &call.permit).await?;
-        Err(ApiError::new(
-            Code::NotMocked,
-            format!("{} is not mocked in this version; the README lists what is.", call.operation),
-        )
-        .final_answer())
-    }
-
-    async fn check_exists(&self, params: &Params, permit: &Permit) -> Result<(), ApiError> {
-        match params.find("agent_id") {
-            Some(agent) if !self.mock.agent_exists(permit, agent).await? => {
-                Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-impl Ownership for App {
-    async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
-        self.mock.owner(thing).await
-    }
-
-    async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
-        match (thing, agent.parse()) {
-            (Shared::Block(label), Ok(agent)) => self.mock.agents_sharing_block(&agent, label).await,
-            // The mock has no archives yet, so none is shared.
-            _ => Ok(Vec::new()),
-        }
-    }
+/// Whether an answer is a stream of events.
+fn is_stream(response: &Response) -> bool {
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn is_token_management(operation: Operation) -> bool {

@@ -474,7 +474,7 @@ async fn a_shared_block_is_changed_only_by_who_may_change_every_agent_that_shows
     let write = ["read_agent", "write_agent"];
     for (policy, expected) in [
         (json!([entry(&first, &write)]), "403 agent_not_in_policy"),
-        (json!([entry(&first, &write), entry(&second, &["read_agent"])]), "403 agent_not_in_policy"),
+        (json!([entry(&first, &write), entry(&second, &["read_agent"])]), "403 access_not_granted"),
         (json!([entry(&first, &write), entry(&second, &write)]), "200"),
     ] {
         let token = owner.create_token_with(&json!({"hostname": ORIGIN, "policy": policy})).await;

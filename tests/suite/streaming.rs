@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Gatelet, NOBODY, ORIGIN, eventually, on_both_engines};
+use crate::harness::{Answer, Client, Gatelet, NOBODY, ORIGIN, Program, eventually, on_both_engines, token_request};
 
 const COMMON: &str = "id date name message_type otid sender_id step_id is_err seq_id run_id";
 const DONE: &str = "[DONE]";
@@ -226,19 +226,23 @@ on_both_engines! {
         let begun = joined(&[stream.next().await.unwrap()]);
         drop(stream);
         eventually("the run is cancelled", SOON, async || run(&owner, &id).await["status"] == "cancelled").await;
+        // Whoever has seen the run's end finds the agent free.
+        let next = Stream::open(&owner, &agent, &json!({"input": "next"})).await;
         let ended = run(&owner, &id).await;
         assert_eq!((&ended["stop_reason"], ended["completed_at"].is_string()), (&json!("cancelled"), true));
-        let state = owner.get(&format!("/v1/agents/{agent}")).await.expect(200);
-        assert_eq!(state["last_stop_reason"], "cancelled");
+        let messages = joined(&next.rest().await);
+        assert_eq!(messages[1]["content"], "Echo: next");
         // What was said until then is kept: some of it, and not all.
-        let said = last_said(&owner, &agent).await;
-        assert!(said[0]["reasoning"].as_str().unwrap().starts_with(begun[0]["reasoning"].as_str().unwrap()));
-        assert!(said.get(1).is_none_or(|said| said["content"].as_str().unwrap().len() < HELD));
-        // The agent is free again.
-        let url = format!("/v1/agents/{agent}/messages/stream");
-        let again = json!({"input": "again"});
-        eventually("the agent is free", SOON, async || owner.post(&url, &again).await.status == 200).await;
-        assert_eq!(last_said(&owner, &agent).await[1]["content"], "Echo: again");
+        let before = messages[0]["id"].as_str().unwrap();
+        let list = owner.get(&format!("/v1/agents/{agent}/messages?before={before}")).await.expect(200);
+        let of_run = |kind: &'static str| {
+            let mut messages = list.as_array().unwrap().iter();
+            messages.find(|message| message["run_id"] == id.as_str() && message["message_type"] == kind)
+        };
+        let thought = of_run("reasoning_message").unwrap()["reasoning"].as_str().unwrap();
+        assert!(thought.starts_with(begun[0]["reasoning"].as_str().unwrap()), "{thought}");
+        let said = of_run("assistant_message").map_or("", |message| message["content"].as_str().unwrap());
+        assert!(said.len() < HELD, "it was said to its end");
     }
 
     async fn a_turn_that_is_cancelled_ends_its_stream(engine: Engine) {
@@ -271,6 +275,28 @@ on_both_engines! {
             assert!(stored.as_array().unwrap()[..2] == sent, "another text is stored than was sent");
             assert!(sent[1]["content"].as_str().unwrap().len() < HELD);
         }
+    }
+
+    async fn a_turn_that_another_process_cancelled_stays_cancelled(engine: Engine) {
+        let program = Program::on(engine).await;
+        let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
+        let (near, far) = (program.start().await, program.start().await);
+        let (near, far) = (near.stranger().bearer(&key), far.stranger().bearer(&key));
+        let agent = near.create_agent(&json!({})).await;
+        let (stream, id) = Stream::hold(&near, &agent, &json!({})).await;
+        let cancelled = far.post(&format!("/v1/agents/{agent}/messages/cancel"), &json!({})).await.expect(200);
+        assert_eq!(cancelled, json!({&id: "cancelled"}));
+        // The process that answers finds out at the end, says so, and changes nothing.
+        let events = stream.rest().await;
+        assert_eq!(types(&events)[events.len() - 2..], ["stop_reason", DONE]);
+        assert_eq!(events[events.len() - 2]["stop_reason"], "cancelled");
+        for client in [&near, &far] {
+            let ended = run(client, &id).await;
+            assert_eq!([&ended["status"], &ended["stop_reason"]], ["cancelled", "cancelled"]);
+            let whole = |said: &Value| said["content"].as_str().is_some_and(|text| text.len() > HELD);
+            assert!(!last_said(client, &agent).await.iter().any(whole), "the whole answer is stored");
+        }
+        Stream::open(&near, &agent, &json!({"input": "next"})).await.rest().await;
     }
 }
 
@@ -328,6 +354,8 @@ async fn deleting_an_agent_ends_what_it_is_saying() {
     let events = stream.rest().await;
     assert_eq!(types(&events)[events.len() - 2..], ["stop_reason", DONE]);
     assert_eq!(events[events.len() - 2]["stop_reason"], "cancelled");
+    let said = joined(&events);
+    assert!(said.get(1).is_none_or(|said| said["content"].as_str().unwrap().len() < HELD), "it was said to its end");
     owner.get(&format!("/v1/runs/{id}")).await.refused(404, "not_found");
 }
 
@@ -358,4 +386,44 @@ async fn a_page_may_read_the_stream_it_asked_for() {
     let stream = Stream::open(&page, &agent, &json!({"input": "x"})).await;
     assert_eq!(stream.response.headers()["access-control-allow-origin"], ORIGIN);
     assert_eq!(outline(&stream.rest().await).last(), Some(&DONE));
+}
+
+#[tokio::test]
+async fn revoking_a_token_breaks_its_open_stream_off_within_a_second() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let agent = owner.create_agent(&json!({})).await;
+    let token = owner.create_token(&agent, &["write_messages"]).await;
+    let (mut stream, id) = Stream::hold(&server.stranger().page(&token), &agent, &json!({})).await;
+    assert_eq!(owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await.status, 204);
+    let rest = async {
+        while let Some(_frame) = stream.response.chunk().await? {}
+        Ok::<(), reqwest::Error>(())
+    };
+    let end = tokio::time::timeout(Duration::from_secs(1), rest).await.expect("the stream ends within a second");
+    // A clean end would pass for the end of the answer.
+    assert!(end.is_err(), "the stream ended as if it were whole");
+    eventually("the run is cancelled", SOON, async || run(&owner, &id).await["status"] == "cancelled").await;
+}
+
+#[tokio::test]
+async fn an_expired_token_cuts_its_open_stream_where_the_operator_says_so() {
+    for (setting, cut) in [("cut", true), ("finish", false)] {
+        let server = Program::ephemeral().env("GATELET_TOKENS__STREAM_AT_EXPIRY", setting).start_alone().await;
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({})).await;
+        let mut request = token_request(&agent, &["write_messages"]);
+        request["expires_at"] = json!((chrono::Utc::now() + chrono::TimeDelta::seconds(5)).to_rfc3339());
+        let page = server.stranger().page(&owner.create_token_with(&request).await);
+        let (mut stream, _) = Stream::hold(&page, &agent, &json!({})).await;
+        eventually("the token has expired", SOON, async || {
+            page.get("/v1/agents/").await.outcome() == "401 token_expired"
+        })
+        .await;
+        let rest = async {
+            while let Some(_frame) = stream.response.chunk().await? {}
+            Ok::<(), reqwest::Error>(())
+        };
+        assert_eq!(rest.await.is_err(), cut, "{setting}");
+    }
 }

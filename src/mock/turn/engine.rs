@@ -15,8 +15,8 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, insert},
-        records::{Agent, DEFAULT_CONVERSATION, Message, Role, Run, StopReason, Timestamp, Usage, links},
+        documents::{Stored, insert, parse},
+        records::{Agent, DEFAULT_CONVERSATION, Message, Record, Role, Run, StopReason, Timestamp, Usage, links},
         responder::Situation,
         state::State,
     },
@@ -52,7 +52,8 @@ impl Turn {
         request: TurnRequest,
         streams: bool,
     ) -> Result<Self, ApiError> {
-        let turn = Self::enter(state, run, request, streams.then_some(DEFAULT_CONVERSATION)).map_err(busy)?;
+        let registration = register(state, &run, streams.then_some(DEFAULT_CONVERSATION)).await?;
+        let turn = Self::registered(state, run, request, registration);
         let mut tx = state.store.begin().await?;
         insert(&mut tx, &agent.project, Some(&turn.run.agent_id), &turn.run).await?;
         tx.link(links::ACTIVE_RUN, &turn.run.agent_id, &turn.run.id).await?;
@@ -62,12 +63,12 @@ impl Turn {
 
     /// Takes up a turn whose run is stored.
     pub(super) fn resume(state: &Arc<State>, run: Run, request: TurnRequest) -> Option<Self> {
-        Self::enter(state, run, request, None).ok()
+        let registration = state.turns.enter(&run.id, &run.agent_id, None).ok()?;
+        Some(Self::registered(state, run, request, registration))
     }
 
-    fn enter(state: &Arc<State>, run: Run, request: TurnRequest, streams_in: Option<&str>) -> Result<Self, Busy> {
-        let registration = state.turns.enter(&run.id, &run.agent_id, streams_in)?;
-        Ok(Self { state: Arc::clone(state), run, step_id: entropy::letta_id("step"), request, registration })
+    fn registered(state: &Arc<State>, run: Run, request: TurnRequest, registration: Registration) -> Self {
+        Self { state: Arc::clone(state), run, step_id: entropy::letta_id("step"), request, registration }
     }
 
     /// The run as it was stored at the beginning.
@@ -239,6 +240,23 @@ impl<'a> Patience<'a> {
             () = self.state.closing.cancelled() => false,
             () = tokio::time::sleep(PAUSE) => true,
         }
+    }
+}
+
+/// Finds a place for a turn. The end of a turn can be seen in the store a moment before its place is free, and whoever
+/// has seen it must not be told that it still runs.
+async fn register(state: &State, run: &Run, streams_in: Option<&str>) -> Result<Registration, ApiError> {
+    loop {
+        let taken = match state.turns.enter(&run.id, &run.agent_id, streams_in) {
+            Ok(registration) => return Ok(registration),
+            Err(taken) => taken,
+        };
+        let present = state.store.document(Run::KIND, &taken.run_id).await?;
+        let has_ended = present.map(parse::<Run>).transpose()?.is_some_and(|present| present.record.has_ended());
+        if !has_ended {
+            return Err(busy(taken));
+        }
+        state.turns.ended(&taken.run_id).await;
     }
 }
 

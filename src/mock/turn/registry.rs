@@ -86,6 +86,14 @@ impl Registry {
         true
     }
 
+    /// Waits until a turn has given its place back.
+    pub(super) async fn ended(&self, run_id: &str) {
+        let running = self.lock().by_run.get(run_id).cloned();
+        if let Some(running) = running {
+            running.ended.cancelled().await;
+        }
+    }
+
     /// Asks all turns of an agent to end.
     pub(in crate::mock) fn cancel_agent(&self, agent_id: &str) {
         for running in self.lock().by_run.values().filter(|running| running.agent_id == agent_id) {

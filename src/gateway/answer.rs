@@ -1,0 +1,111 @@
+//! The upstream's answer on its way back.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes};
+use http::Response;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::time::{Instant, Sleep};
+
+use super::{headers, upstream::failed};
+use crate::{
+    access::grant::Redaction,
+    call::Reply,
+    error::{ApiError, Code},
+};
+
+/// The largest answer that is read whole, to remove something from it.
+const REDACTED_BYTES: usize = 16 * 1024 * 1024;
+
+/// The largest refusal that is read, to find out who is refused.
+const REFUSAL_BYTES: usize = 64 * 1024;
+
+/// Passes an answer on. One from which nothing is removed passes frame by frame.
+pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_client: bool) -> Result<Reply, ApiError> {
+    if answer.status().is_redirection() && is_client {
+        return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
+    }
+    headers::clean(answer.headers_mut());
+    if redaction == Redaction::None {
+        return Ok(Reply::Passed(answer));
+    }
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, REDACTED_BYTES).collect().await.map_err(failed)?.to_bytes();
+    let value: Value = serde_json::from_slice(&body).map_err(failed)?;
+    Ok(Reply::Json(head.status, value))
+}
+
+/// Tells a refusal of the gateway's own credential, which is the operator's to mend, from one that Letta passes on from a
+/// model provider.
+pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, REFUSAL_BYTES).collect().await.map_err(failed)?.to_bytes();
+    let is_providers = serde_json::from_slice::<Value>(&body).is_ok_and(|body| body["error"].is_object());
+    if is_providers {
+        return Ok(Response::from_parts(head, Body::from(body)));
+    }
+    let refusal = ApiError::new(
+        Code::UpstreamCredentialRefused,
+        "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
+    );
+    Err(refusal.because(format!("the upstream answered with status {}", head.status.as_u16())))
+}
+
+/// Limits the pauses between the frames of a body. A body that fails breaks the client's connection off.
+pub(super) fn paced(body: Incoming, idle_timeout: Duration) -> Body {
+    Body::new(Paced { body, idle_timeout, pause: None })
+}
+
+struct Paced {
+    body: Incoming,
+    idle_timeout: Duration,
+    /// Made when the first frame is not there at once: most answers never need it.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream paused for too long in the middle of an answer")]
+struct Paused;
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                if let Some(pause) = &mut this.pause {
+                    pause.as_mut().reset(Instant::now() + this.idle_timeout);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)))
+            }
+            Poll::Pending => {
+                let timeout = this.idle_timeout;
+                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                match pause.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Some(Err(axum::Error::new(Paused)))),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,78 @@
+//! Headers in both directions.
+//!
+//! Upstream: an allow-list, because Letta reads headers that change who acts (`user_id`) or how (`X-Experimental-*`), and
+//! because what no list names cannot be smuggled. Back: everything but what belongs to one connection, to cookies, or to
+//! the upstream's own view of CORS.
+
+use http::{HeaderMap, HeaderName, header};
+
+/// What a client may tell the upstream: content, and which SDK it is, on which some answers depend.
+const PASSED: &[&str] = &["accept", "accept-language", "content-type", "user-agent"];
+const PASSED_PREFIXES: &[&str] = &["x-stainless-", "x-fern-"];
+/// Which project an API key's request is about.
+const PROJECT: &[&str] = &["x-project-id", "x-project"];
+
+/// RFC 9110, section 7.6.1, with the older names that are still met.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What is the upstream's affair, or ours to say.
+const UPSTREAMS_OWN: &[&str] = &[
+    "alt-svc",
+    "date",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "vary",
+    "www-authenticate",
+    "x-request-id",
+];
+
+/// The headers of the upstream request, but for the credential.
+pub(super) fn for_upstream(headers: &HeaderMap, names_project: bool) -> HeaderMap {
+    let hop = named_by_connection(headers);
+    let mut passed = HeaderMap::with_capacity(8);
+    for (name, value) in headers {
+        let text = name.as_str();
+        let allowed = PASSED.contains(&text)
+            || PASSED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+            || (names_project && PROJECT.contains(&text));
+        if allowed && !hop.contains(name) {
+            passed.append(name.clone(), value.clone());
+        }
+    }
+    passed
+}
+
+/// Removes from an answer's headers what must not reach the client.
+pub(super) fn clean(headers: &mut HeaderMap) {
+    let hop = named_by_connection(headers);
+    let unwanted: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let text = name.as_str();
+            HOP_BY_HOP.contains(&text)
+                || UPSTREAMS_OWN.contains(&text)
+                || text.starts_with("access-control-")
+                || hop.contains(name)
+        })
+        .cloned()
+        .collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+/// The headers that `Connection` makes hop-by-hop.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}

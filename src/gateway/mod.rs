@@ -1,0 +1,193 @@
+//! The gateway: what the guard admits goes to a real Letta server, rebuilt from what was decided about it.
+//!
+//! Nothing of the client's request line or headers is passed on as it came. The target is the operation's template filled
+//! with the checked values, the headers are an allow-list with the gateway's own credential, and a client token's body is
+//! the checked value written anew. Answers pass frame by frame, unless the table says that something is to be removed.
+
+mod answer;
+mod headers;
+mod ownership;
+mod target;
+mod upstream;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use serde_json::Value;
+
+pub use self::upstream::UpstreamError;
+use self::{ownership::Look, upstream::Upstream};
+use crate::{
+    access::{Caller, Owned, Params, Permit, Shared, grant::Redaction, is_letta_id},
+    call::{Call, Payload, Query, Reply},
+    error::{ApiError, Code},
+    model::{AgentId, Project},
+};
+
+/// How the gateway reaches its upstream.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The upstream's base URL: scheme and authority.
+    pub url: String,
+    /// The gateway's own credential there.
+    pub api_key: Option<String>,
+    /// A file of PEM certificates to trust beside the system's.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the head of an answer may take.
+    pub first_byte_timeout: Duration,
+    /// How long an answer may pause between two frames.
+    pub idle_timeout: Duration,
+}
+
+/// A gateway to one Letta server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    upstream: Upstream,
+    look: Look,
+}
+
+impl Gateway {
+    /// A gateway with its own pool of connections. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL or the certificates cannot be used.
+    pub fn new(options: &Options) -> Result<Self, UpstreamError> {
+        let upstream = Upstream::new(options)?;
+        Ok(Self(Arc::new(State { look: Look::new(upstream.clone()), upstream })))
+    }
+
+    /// Whether the upstream answers its health check.
+    pub async fn is_reachable(&self) -> bool {
+        self.0.upstream.is_reachable().await
+    }
+
+    /// Passes a call on and its answer back. `redaction` says whether something must be removed from the answer, which
+    /// then has to be read whole.
+    ///
+    /// # Errors
+    /// 404 when the agent is not proven to be of the caller's project; 502 and 504 when the upstream fails.
+    pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+        // A caller that is limited to a project reaches only what is proven to be of it.
+        if let Some(project) = limit_of(&call.permit).cloned() {
+            let in_body = match &call.payload {
+                Payload::Checked(body) => body["agent_id"].as_str().map(str::to_owned),
+                Payload::Unread(..) => None,
+            };
+            let agents = self.agents_of(&call.params, &call.query, in_body).await?;
+            if !self.are_of(&project, &agents).await? {
+                return Err(not_found(&call.params));
+            }
+        }
+        let row = call.operation.row();
+        let target = target::build(row.template, &call.params, &call.query);
+        let mut headers = headers::for_upstream(&call.headers, call.permit.client_token().is_none());
+        let body = body(call.payload, &mut headers)?;
+        let is_client = call.permit.client_token().is_some();
+        let answer = self.0.upstream.send(request(&row.method, &target, headers, body)?).await?;
+        answer::pass(answer, redaction, is_client).await
+    }
+
+    /// The agent that a thing belongs to, as the upstream says; none: nothing proves whose it is.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
+    pub async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        self.0.look.owner(thing).await
+    }
+
+    /// Every agent that shares a thing of `agent`'s.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
+    pub async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+        self.0.look.sharers(agent, thing).await
+    }
+
+    /// Every agent that a path, a query or a checked body leads to.
+    async fn agents_of(
+        &self,
+        params: &Params,
+        query: &Query,
+        in_body: Option<String>,
+    ) -> Result<Vec<String>, ApiError> {
+        let named = ["agent_id", "agent_ids"].into_iter().flat_map(|name| query.all(name));
+        let mut agents: Vec<String> = named.map(str::to_owned).chain(in_body).collect();
+        let thing = if let Some(agent) = params.find("agent_id") {
+            agents.push(agent.to_owned());
+            None
+        } else if let Some(run) = params.find("run_id") {
+            Some(Owned::Run(run))
+        } else if let Some(step) = params.find("step_id") {
+            Some(Owned::Step(step))
+        } else {
+            match params.find("conversation_id").or_else(|| query.first("conversation_id")) {
+                Some(id) if is_letta_id(id, "agent") => {
+                    agents.push(id.to_owned());
+                    None
+                }
+                Some(id) if id != "default" => Some(Owned::Conversation(id)),
+                _ => None,
+            }
+        };
+        if let Some(thing) = thing {
+            agents.extend(self.owner(thing).await?.map(String::from));
+        }
+        Ok(agents)
+    }
+
+    /// Whether all agents are of a project. What names no agent proves nothing.
+    async fn are_of(&self, project: &Project, agents: &[String]) -> Result<bool, ApiError> {
+        for agent in agents {
+            let present = self.0.look.project_of(agent).await?;
+            if present.is_none_or(|present| *present != *project.as_str()) {
+                return Ok(false);
+            }
+        }
+        Ok(!agents.is_empty())
+    }
+}
+
+/// The project that a caller cannot leave.
+fn limit_of(permit: &Permit) -> Option<&Project> {
+    match permit.caller() {
+        Caller::ClientToken(token) => Some(&token.project),
+        Caller::ApiKey { key, .. } => key.project.as_ref(),
+    }
+}
+
+fn not_found(params: &Params) -> ApiError {
+    let detail = match params.find("agent_id") {
+        Some(agent) => format!("Agent with ID {agent} not found"),
+        None => "Not Found".to_owned(),
+    };
+    ApiError::letta(Code::NotFound, detail)
+}
+
+/// An API key's body as it comes, a client token's as it was checked.
+fn body(payload: Payload, headers: &mut HeaderMap) -> Result<Body, ApiError> {
+    match payload {
+        Payload::Unread(body, _) => Ok(body),
+        Payload::Checked(Value::Null) => {
+            headers.remove(header::CONTENT_TYPE);
+            Ok(Body::empty())
+        }
+        Payload::Checked(value) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
+        }
+    }
+}
+
+fn request(method: &Method, target: &str, headers: HeaderMap, body: Body) -> Result<Request<Body>, ApiError> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}

@@ -1,0 +1,220 @@
+//! One upstream: its connections, its credential, its time limits.
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body_util::{BodyExt, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use serde_json::Value;
+
+use super::{Options, answer};
+use crate::error::{ApiError, Code};
+
+/// How long the health check and look-ups may take: they stand before somebody's request.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The largest answer to a look-up.
+const LOOK_UP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why an upstream cannot be used, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The URL is not a base URL.
+    #[error(
+        "upstream_url must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283"
+    )]
+    Url,
+    /// The credential cannot be a header.
+    #[error("upstream_api_key must be visible ASCII text")]
+    Credential,
+    /// The certificates cannot be read.
+    #[error("cannot read the certificates to trust: {0}")]
+    Certificates(String),
+}
+
+/// One Letta server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Upstream(Arc<State>);
+
+struct State {
+    client: Client<HttpsConnector<HttpConnector>, Body>,
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
+    credential: Option<HeaderValue>,
+    first_byte_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({}://{})", self.0.scheme, self.0.authority)
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(options: &Options) -> Result<Self, UpstreamError> {
+        let (scheme, authority) = parse(&options.url).ok_or(UpstreamError::Url)?;
+        let credential = options.api_key.as_deref().map(bearer).transpose()?;
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(options.connect_timeout));
+        let is_tls = scheme == http::uri::Scheme::HTTPS;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(is_tls, options.ca_file.as_deref())?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(15))
+            .build(connector);
+        Ok(Self(Arc::new(State {
+            client,
+            scheme,
+            authority,
+            credential,
+            first_byte_timeout: options.first_byte_timeout,
+            idle_timeout: options.idle_timeout,
+        })))
+    }
+
+    /// Sends a request whose URI is a target; dropping the answer's body closes the request.
+    ///
+    /// # Errors
+    /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.0.client.request(self.address(request)?));
+        let response = sent.await.map_err(|_| timed_out())?.map_err(unreachable)?;
+        let (head, body) = response.into_parts();
+        let response = Response::from_parts(head, answer::paced(body, self.0.idle_timeout));
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return answer::check_refusal(response).await;
+        }
+        Ok(response)
+    }
+
+    /// Fetches JSON with the gateway's own credential; none when the upstream has no such thing.
+    ///
+    /// # Errors
+    /// As [`Upstream::send`], and 502 when the answer makes no sense.
+    pub(super) async fn look_up(&self, target: &str) -> Result<Option<Value>, ApiError> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
+        let answer = async {
+            let response = self.send(request).await?;
+            match response.status().as_u16() {
+                200 => {}
+                400 | 404 | 410 | 422 => return Ok(None),
+                status => return Err(failed(format!("a look-up was answered with status {status}"))),
+            }
+            let body = Limited::new(response.into_body(), LOOK_UP_BYTES).collect().await.map_err(failed)?.to_bytes();
+            serde_json::from_slice(&body).map(Some).map_err(failed)
+        };
+        tokio::time::timeout(LOOK_UP_TIMEOUT, answer).await.map_err(|_| timed_out())?
+    }
+
+    pub(super) async fn is_reachable(&self) -> bool {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static("/v1/health/");
+        let Ok(request) = self.address(request) else { return false };
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.0.client.request(request)).await;
+        matches!(answer, Ok(Ok(response)) if response.status().is_success())
+    }
+
+    /// Completes a request: where it goes, and on whose behalf. The credential comes last, over whatever there was.
+    fn address(&self, mut request: Request<Body>) -> Result<Request<Body>, ApiError> {
+        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = Uri::builder()
+            .scheme(self.0.scheme.clone())
+            .authority(self.0.authority.clone())
+            .path_and_query(target)
+            .build()
+            .map_err(ApiError::internal)?;
+        *request.uri_mut() = uri;
+        request.headers_mut().remove(header::AUTHORIZATION);
+        if let Some(credential) = &self.0.credential {
+            request.headers_mut().insert(header::AUTHORIZATION, credential.clone());
+        }
+        Ok(request)
+    }
+}
+
+fn parse(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
+    let uri: Uri = url.trim_end_matches('/').parse().ok()?;
+    let parts = uri.into_parts();
+    let is_base = parts.path_and_query.is_none_or(|path| path.as_str() == "/");
+    let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"))?;
+    let authority = parts.authority.filter(|authority| !authority.as_str().contains('@'))?;
+    is_base.then_some((scheme, authority))
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.trim())).map_err(|_| UpstreamError::Credential)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Trusts the system's certificates and those of a file. A plain upstream needs neither, so none are read for it.
+fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
+    let mut roots = RootCertStore::empty();
+    if is_used {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if let Some(path) = ca_file {
+            let problem =
+                |error: &dyn fmt::Display| UpstreamError::Certificates(format!("{}: {error}", path.display()));
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
+                let certificate = certificate.map_err(|error| problem(&error))?;
+                roots.add(certificate).map_err(|error| problem(&error))?;
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| UpstreamError::Certificates(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn unreachable(error: Error) -> ApiError {
+    if is_timeout(&error) { timed_out().because(error) } else { failed(error) }
+}
+
+/// Whether an error began as a time limit of the connector.
+fn is_timeout(error: &Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+/// The upstream cannot be reached, or what it says makes no sense.
+pub(super) fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
+    ApiError::new(
+        Code::UpstreamUnreachable,
+        "The Letta server behind Gatelet did not answer properly; try again shortly.",
+    )
+    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    .because(cause)
+}
+
+/// The upstream took too long.
+pub(super) fn timed_out() -> ApiError {
+    ApiError::new(Code::UpstreamTimeout, "The Letta server behind Gatelet did not answer in time; try again shortly.")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}

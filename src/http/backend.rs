@@ -1,0 +1,76 @@
+//! What answers Letta's operations once the guard has let a request through: the mock, or a real server.
+
+use crate::{
+    access::{Owned, Ownership, Shared, grant::Redaction},
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    gateway::Gateway,
+    mock::Mock,
+    model::AgentId,
+};
+
+/// What answers Letta's operations. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// A stateful mock.
+    Mock(Mock),
+    /// A real Letta server, to which requests are passed on.
+    Gateway(Gateway),
+}
+
+impl Backend {
+    /// The mode's name.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Mock(_) => "mock",
+            Self::Gateway(_) => "gateway",
+        }
+    }
+
+    /// Answers a call from which `redaction` will be removed.
+    ///
+    /// # Errors
+    /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
+    pub(super) async fn answer(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+        match self {
+            Self::Gateway(gateway) => gateway.forward(call, redaction).await,
+            Self::Mock(mock) if mock.answers(call.operation) => mock.answer(call).await,
+            Self::Mock(mock) => match call.params.find("agent_id") {
+                Some(agent) if !mock.agent_exists(&call.permit, agent).await? => {
+                    Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")))
+                }
+                _ => Err(ApiError::new(
+                    Code::NotMocked,
+                    format!("{} is not mocked in this version; the README lists what is.", call.operation),
+                )
+                .final_answer()),
+            },
+        }
+    }
+
+    /// Waits until what runs beside requests has ended.
+    pub async fn drain(&self) {
+        if let Self::Mock(mock) = self {
+            mock.drain().await;
+        }
+    }
+}
+
+impl Ownership for Backend {
+    async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        match self {
+            Self::Mock(mock) => mock.owner(thing).await,
+            Self::Gateway(gateway) => gateway.owner(thing).await,
+        }
+    }
+
+    async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+        match (self, thing, agent.parse()) {
+            (Self::Gateway(gateway), thing, _) => gateway.sharers(agent, thing).await,
+            (Self::Mock(mock), Shared::Block(label), Ok(agent)) => mock.agents_sharing_block(&agent, label).await,
+            // The mock has no archives yet, so none is shared.
+            (Self::Mock(_), ..) => Ok(Vec::new()),
+        }
+    }
+}
