@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{
     client::Include,
     documents::{Stored, View, parse, parse_message, update_message},
@@ -45,6 +47,16 @@ pub(super) async fn load(
         }
     }
     Ok(loaded)
+}
+
+/// Agents as an answer shows them.
+pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Value, ApiError> {
+    let mut loaded = load(view, agents, include).await?;
+    let wire = agents.iter().map(|agent| {
+        let loaded = loaded.remove(&agent.record.id).unwrap_or_default();
+        agent.record.wire(include, &loaded)
+    });
+    Ok(wire.collect())
 }
 
 /// The system message of a new agent.

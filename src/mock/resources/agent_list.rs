@@ -42,12 +42,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         "last_run_completion" => sorted(view, &filter, &page, |agent| agent.last_run_completion).await?,
         _ => by_creation(view, &filter, &page).await?,
     };
-    let mut loaded = memory::load(view, &agents, include).await?;
-    let wire = agents.iter().map(|agent| {
-        let loaded = loaded.remove(&agent.record.id).unwrap_or_default();
-        agent.record.wire(include, &loaded)
-    });
-    Ok(Reply::ok(wire.collect()))
+    Ok(Reply::ok(memory::show(view, &agents, include).await?))
 }
 
 async fn count(state: Arc<State>, call: Call) -> Answer {

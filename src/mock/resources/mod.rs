@@ -2,6 +2,7 @@
 
 mod agent_list;
 mod agents;
+mod blocks;
 mod core_memory;
 mod messages;
 mod models;
@@ -28,7 +29,15 @@ pub(super) struct Routes {
 
 /// All resources.
 pub(super) fn routes() -> Routes {
-    let mounts = [agent_list::mount, agents::mount, core_memory::mount, messages::mount, models::mount, runs::mount];
+    let mounts = [
+        agent_list::mount,
+        agents::mount,
+        blocks::mount,
+        core_memory::mount,
+        messages::mount,
+        models::mount,
+        runs::mount,
+    ];
     mounts.iter().fold(Routes::default(), |routes, mount| mount(routes))
 }
 
