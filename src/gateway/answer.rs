@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::body::{Body, Bytes};
-use http::Response;
+use http::{Response, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -33,6 +33,9 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
         return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
     }
     headers::clean(answer.headers_mut());
+    if is_client {
+        answer.headers_mut().remove(header::LOCATION);
+    }
     if redaction == Redaction::None {
         return Ok(Reply::Passed(answer));
     }
@@ -55,7 +58,7 @@ pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Bod
         Code::UpstreamCredentialRefused,
         "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
     );
-    Err(refusal.because(format!("the upstream answered with status {}", head.status.as_u16())))
+    Err(refusal.final_answer().because(format!("the upstream answered with status {}", head.status.as_u16())))
 }
 
 /// Limits the pauses between the frames of a body. A body that fails breaks the client's connection off.

@@ -4,7 +4,9 @@
 //! because what no list names cannot be smuggled. Back: everything but what belongs to one connection, to cookies, or to
 //! the upstream's own view of CORS.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::model::Project;
 
 /// What a client may tell the upstream: content, and which SDK it is, on which some answers depend.
 const PASSED: &[&str] = &["accept", "accept-language", "content-type", "user-agent"];
@@ -36,17 +38,21 @@ const UPSTREAMS_OWN: &[&str] = &[
     "x-request-id",
 ];
 
-/// The headers of the upstream request, but for the credential.
-pub(super) fn for_upstream(headers: &HeaderMap, names_project: bool) -> HeaderMap {
+/// The headers of the upstream request, but for the credential. Where an API key's request names a project, `project` is
+/// the one that was decided on, whatever a second header may say.
+pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> HeaderMap {
     let hop = named_by_connection(headers);
     let mut passed = HeaderMap::with_capacity(8);
     for (name, value) in headers {
         let text = name.as_str();
-        let allowed = PASSED.contains(&text)
-            || PASSED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-            || (names_project && PROJECT.contains(&text));
+        let allowed = PASSED.contains(&text) || PASSED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
         if allowed && !hop.contains(name) {
             passed.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(value) = project.and_then(|project| HeaderValue::from_str(project.as_str()).ok()) {
+        for name in PROJECT.iter().filter(|name| headers.contains_key(**name)) {
+            passed.insert(HeaderName::from_static(name), value.clone());
         }
     }
     passed

@@ -86,9 +86,9 @@ impl Gateway {
         }
         let row = call.operation.row();
         let target = target::build(row.template, &call.params, &call.query);
-        let mut headers = headers::for_upstream(&call.headers, call.permit.client_token().is_none());
-        let body = body(call.payload, &mut headers)?;
         let is_client = call.permit.client_token().is_some();
+        let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
+        let body = body(call.payload, &mut headers)?;
         let answer = self.0.upstream.send(request(&row.method, &target, headers, body)?).await?;
         answer::pass(answer, redaction, is_client).await
     }
