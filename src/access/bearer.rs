@@ -102,9 +102,14 @@ impl Bearers {
                     }
                     verified => verified,
                 };
-                let Ok(token) = verified else {
-                    *fingerprint = Some(Fingerprint::of(text));
-                    return Err(Denial::BearerInvalid { mistyped_key: false }.into());
+                let token = match verified {
+                    Ok(token) => token,
+                    Err(problem) => {
+                        *fingerprint = Some(Fingerprint::of(text));
+                        let may_be_new = problem == InvalidToken::UnknownKey && !self.0.feed.is_fresh();
+                        let invalid = || Denial::BearerInvalid { mistyped_key: false }.into();
+                        return Err(if may_be_new { stale() } else { invalid() });
+                    }
                 };
                 let token = Arc::new(token);
                 self.0.tokens.insert(text.into(), Arc::clone(&token));
@@ -117,20 +122,13 @@ impl Bearers {
     }
 
     /// Whether a token of ours may be used now.
-    ///
-    /// # Errors
-    /// 401 when it has expired or was revoked; 503 when revocations are not known.
-    pub fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
+    fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
         if token.has_expired(clock::now_millis()) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
         } else if !self.0.feed.is_fresh() {
-            Err(ApiError::new(
-                Code::RevocationsStale,
-                "Revocations have not been read for too long, so client tokens are refused; try again shortly.",
-            )
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+            Err(stale())
         } else {
             Ok(())
         }
@@ -183,6 +181,11 @@ impl Bearers {
         }
         recorded
     }
+}
+
+fn stale() -> ApiError {
+    let sentence = "Revocations have not been read for too long, so client tokens are refused; try again shortly.";
+    ApiError::new(Code::RevocationsStale, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1).
