@@ -4,8 +4,8 @@
 //! existence 404. What a handler gets is the result of this function and nothing else.
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
-use serde_json::{Map, Value};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use serde_json::Value;
 
 use super::{
     Operation, Owned, Ownership, Params, Shared,
@@ -43,7 +43,6 @@ pub struct Guard {
 
 /// A request that may be answered.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every request is the large one")]
 pub enum Passed {
     /// An operation that needs no bearer.
     Public(Operation),
@@ -65,23 +64,33 @@ pub enum Passed {
 }
 
 /// What is to be removed from an answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scrub {
-    redaction: Option<(Redaction, Map<String, Value>, bool)>,
+    redaction: Redaction,
+    /// The fields that a caller who may not read the agent sees again; none: it may see them all.
+    visible: Option<Vec<String>>,
 }
 
 impl Scrub {
+    const NOTHING: Self = Self { redaction: Redaction::None, visible: None };
+
+    fn of(redaction: Redaction, sent: &Value, token: &ClientToken, agent: &str) -> Self {
+        let may_read = || token.grants(agent).is_some_and(|held| held.contains(READ_AGENT));
+        let sent = || sent.as_object().into_iter().flat_map(|sent| sent.keys().cloned()).collect();
+        let visible = (redaction == Redaction::SecretsAndUnsent && !may_read()).then(sent);
+        Self { redaction, visible }
+    }
+
     /// What kind of thing is to be removed.
     #[must_use]
     pub fn redaction(&self) -> Redaction {
-        self.redaction.as_ref().map_or(Redaction::None, |(redaction, ..)| *redaction)
+        self.redaction
     }
 
-    /// Removes it.
-    pub fn apply(&self, answer: &mut Value) {
-        if let Some((redaction, sent, may_read_agent)) = &self.redaction {
-            super::redact(answer, *redaction, sent, *may_read_agent);
-        }
+    /// Removes it. An error is not an agent's state, so all of it stays but secrets.
+    pub fn apply(&self, status: StatusCode, answer: &mut Value) {
+        let visible = self.visible.as_deref().filter(|_| status.is_success());
+        super::redact(answer, self.redaction, visible);
     }
 }
 
@@ -133,7 +142,7 @@ impl Guard {
                 }
                 let permit = Permit::new(Caller::ApiKey { key, project });
                 let payload = Payload::Unread(body, self.body_bytes);
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::default() })
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING })
             }
             Bearer::ClientToken(token) => {
                 let grant = match operation.grant() {
@@ -154,10 +163,8 @@ impl Guard {
                 let sent = request.check_body(&head.headers, body).await?;
                 let agent = request.prove(ownership).await?;
                 let query = request.query;
-                let may_read_agent = token.grants(&agent).is_some_and(|held| held.contains(READ_AGENT));
-                let redaction = (grant.redaction, sent.as_object().cloned().unwrap_or_default(), may_read_agent);
+                let scrub = Scrub::of(grant.redaction, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
-                let scrub = Scrub { redaction: Some(redaction) };
                 Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub })
             }
         }

@@ -1,21 +1,18 @@
 //! What a client token does not see in an answer.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::grant::Redaction;
 
-/// Removes from an answer what the table says a client token must not see. `sent` is the request's body;
-/// `may_read_agent` whether the token also grants `read_agent` on the agent.
-pub fn redact(answer: &mut Value, redaction: Redaction, sent: &Map<String, Value>, may_read_agent: bool) {
-    match redaction {
-        Redaction::None => {}
-        Redaction::Secrets => blank(answer),
-        Redaction::SecretsAndUnsent => {
-            blank(answer);
-            if !may_read_agent && let Value::Object(map) = answer {
-                map.retain(|key, _| key == "id" || sent.contains_key(key));
-            }
-        }
+/// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
+/// that remain beside the id.
+pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String]>) {
+    if redaction == Redaction::None {
+        return;
+    }
+    blank(answer);
+    if let (Some(visible), Value::Object(map)) = (visible, answer) {
+        map.retain(|key, _| key == "id" || visible.contains(key));
     }
 }
 
@@ -58,7 +55,7 @@ mod tests {
             "managed_group": {"agents": [{"secrets": [{"value": "canary"}]}]},
             "passages": [{"embedding": [0.1], "embedding_config": {"embedding_endpoint": "canary"}}],
         });
-        redact(&mut answer, Redaction::Secrets, &Map::new(), true);
+        redact(&mut answer, Redaction::Secrets, None);
         assert!(!answer.to_string().contains("canary"), "{answer}");
         assert_eq!(answer["embedding"], "openai/e");
         assert_eq!(answer["passages"][0]["embedding"], Value::Null);
@@ -68,12 +65,11 @@ mod tests {
     #[test]
     fn a_write_answer_reveals_no_more_than_was_written() {
         let full = json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": ["x"]});
-        let sent = json!({"name": "new"});
         let mut answer = full.clone();
-        redact(&mut answer, Redaction::SecretsAndUnsent, sent.as_object().unwrap(), false);
+        redact(&mut answer, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
         assert_eq!(answer, json!({"id": "agent-1", "name": "new"}));
         let mut answer = full;
-        redact(&mut answer, Redaction::SecretsAndUnsent, sent.as_object().unwrap(), true);
+        redact(&mut answer, Redaction::SecretsAndUnsent, None);
         assert_eq!(answer, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));
     }
 }

@@ -95,7 +95,7 @@ impl App {
                 };
                 let mut response = match reply {
                     Reply::Json(status, mut value) => {
-                        scrub.apply(&mut value);
+                        scrub.apply(status, &mut value);
                         json_response(status, &value)?
                     }
                     Reply::Empty(status) => empty_response(status),
