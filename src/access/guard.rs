@@ -375,7 +375,10 @@ impl ClientRequest<'_> {
     }
 
     async fn check_unshared(&self, agent: &str, thing: Shared<'_>, ownership: &impl Ownership) -> Result<(), ApiError> {
-        for sharer in ownership.sharers(agent, thing).await? {
+        let Some(sharers) = ownership.sharers(agent, thing).await? else {
+            return Err(Denial::SharedBeyondPolicy { is_named: false }.into());
+        };
+        for sharer in sharers {
             let held = self.token.grants(sharer.as_str());
             if held.is_none_or(|held| !held.contains(self.grant.access)) {
                 return Err(Denial::SharedBeyondPolicy { is_named: held.is_some() }.into());

@@ -35,6 +35,10 @@ pub trait Ownership: Sync {
     /// The agent that a thing belongs to; none: there is no such thing, or nothing proves whose it is.
     fn owner(&self, thing: Owned<'_>) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
 
-    /// Every agent that shares a thing of `agent`'s, itself included.
-    fn sharers(&self, agent: &str, thing: Shared<'_>) -> impl Future<Output = Result<Vec<AgentId>, ApiError>> + Send;
+    /// Every agent that shares a thing of `agent`'s, itself included; none: that cannot be told.
+    fn sharers(
+        &self,
+        agent: &str,
+        thing: Shared<'_>,
+    ) -> impl Future<Output = Result<Option<Vec<AgentId>>, ApiError>> + Send;
 }

@@ -29,6 +29,9 @@ const REFUSAL_BYTES: usize = 64 * 1024;
 
 /// Passes an answer on. One from which nothing is removed passes frame by frame.
 pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_client: bool) -> Result<Reply, ApiError> {
+    if answer.status().is_informational() {
+        return Err(failed(format!("the upstream answered with status {}", answer.status().as_u16())));
+    }
     if answer.status().is_redirection() && is_client {
         return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
     }

@@ -19,7 +19,11 @@ use serde_json::Value;
 pub use self::upstream::UpstreamError;
 use self::{ownership::Look, upstream::Upstream};
 use crate::{
-    access::{Caller, Owned, Params, Permit, Shared, grant::Redaction, is_letta_id},
+    access::{
+        Caller, Grant, Operation, Owned, Params, Permit, Shared,
+        grant::{AgentSource, Redaction},
+        is_letta_id,
+    },
     call::{Call, Payload, Query, Reply},
     error::{ApiError, Code},
     model::{AgentId, Project},
@@ -75,12 +79,16 @@ impl Gateway {
     pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
         // A caller that is limited to a project reaches only what is proven to be of it.
         if let Some(project) = limit_of(&call.permit).cloned() {
-            let in_body = match &call.payload {
+            let agent_in_body = match &call.payload {
                 Payload::Checked(body) => body["agent_id"].as_str().map(str::to_owned),
                 Payload::Unread(..) => None,
             };
-            let agents = self.agents_of(&call.params, &call.query, in_body).await?;
-            if !self.are_of(&project, &agents).await? {
+            let about = About { operation: call.operation, params: &call.params, query: &call.query, agent_in_body };
+            let is_proven = match self.agents_of(&about).await? {
+                Some(agents) => self.are_of(&project, &agents).await?,
+                None => false,
+            };
+            if !is_proven {
                 return Err(not_found(&call.params));
             }
         }
@@ -101,47 +109,46 @@ impl Gateway {
         self.0.look.owner(thing).await
     }
 
-    /// Every agent that shares a thing of `agent`'s.
+    /// Every agent that shares a thing of `agent`'s; none: that cannot be told.
     ///
     /// # Errors
     /// 502 and 504 when the upstream fails.
-    pub async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+    pub async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
         self.0.look.sharers(agent, thing).await
     }
 
-    /// Every agent that a path, a query or a checked body leads to.
-    async fn agents_of(
-        &self,
-        params: &Params,
-        query: &Query,
-        in_body: Option<String>,
-    ) -> Result<Vec<String>, ApiError> {
-        let named = ["agent_id", "agent_ids"].into_iter().flat_map(|name| query.all(name));
-        let mut agents: Vec<String> = named.map(str::to_owned).chain(in_body).collect();
-        let thing = if let Some(agent) = params.find("agent_id") {
-            agents.push(agent.to_owned());
-            None
-        } else if let Some(run) = params.find("run_id") {
-            Some(Owned::Run(run))
-        } else if let Some(step) = params.find("step_id") {
-            Some(Owned::Step(step))
-        } else {
-            match params.find("conversation_id").or_else(|| query.first("conversation_id")) {
-                Some(id) if is_letta_id(id, "agent") => {
-                    agents.push(id.to_owned());
-                    None
-                }
-                Some(id) if id != "default" => Some(Owned::Conversation(id)),
-                _ => None,
-            }
-        };
-        if let Some(thing) = thing {
-            agents.extend(self.owner(thing).await?.map(String::from));
+    /// Every agent that a call is about, as the table says where calls of its kind name one; none: something it names has
+    /// no owner that could be proven. Parameters that mean nothing to the operation prove nothing either.
+    async fn agents_of(&self, about: &About<'_>) -> Result<Option<Vec<String>>, ApiError> {
+        let mut agents = Vec::new();
+        let mut things = Vec::new();
+        agents.extend(about.params.find("agent_id").map(str::to_owned));
+        things.extend(about.params.find("run_id").map(Owned::Run));
+        things.extend(about.params.find("step_id").map(Owned::Step));
+        let by_query = matches!(about.operation.grant(), Grant::Client(grant) if grant.agent == AgentSource::Query);
+        let in_path = about.params.find("conversation_id");
+        if by_query || in_path == Some("default") {
+            let named = ["agent_id", "agent_ids"].into_iter().flat_map(|name| about.query.all(name));
+            agents.extend(named.map(str::to_owned));
         }
-        Ok(agents)
+        let conversations = by_query.then(|| about.query.all("conversation_id")).into_iter().flatten().chain(in_path);
+        for id in conversations {
+            match id {
+                "default" => agents.extend(about.agent_in_body.clone()),
+                id if is_letta_id(id, "agent") => agents.push(id.to_owned()),
+                id => things.push(Owned::Conversation(id)),
+            }
+        }
+        for thing in things {
+            match self.owner(thing).await? {
+                Some(owner) => agents.push(owner.into()),
+                None => return Ok(None),
+            }
+        }
+        Ok((!agents.is_empty()).then_some(agents))
     }
 
-    /// Whether all agents are of a project. What names no agent proves nothing.
+    /// Whether all agents are of a project.
     async fn are_of(&self, project: &Project, agents: &[String]) -> Result<bool, ApiError> {
         for agent in agents {
             let present = self.0.look.project_of(agent).await?;
@@ -149,8 +156,16 @@ impl Gateway {
                 return Ok(false);
             }
         }
-        Ok(!agents.is_empty())
+        Ok(true)
     }
+}
+
+/// What of a call says which agents it is about.
+struct About<'a> {
+    operation: Operation,
+    params: &'a Params,
+    query: &'a Query,
+    agent_in_body: Option<String>,
 }
 
 /// The project that a caller cannot leave.

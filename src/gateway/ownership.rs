@@ -21,7 +21,7 @@ const CAPACITY: u64 = 10_000;
 /// How long an owner is remembered, and how long an agent's project, which an administrator may change.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
 const PROJECT_LIFETIME: Duration = Duration::from_secs(30);
-/// The most agents that may share a thing; beyond that, it is taken to be shared with others.
+/// So many agents sharing a thing are too many to tell who they are.
 const MOST_SHARERS: usize = 100;
 
 /// Looks things up.
@@ -85,36 +85,41 @@ impl Look {
         settle(found.await)
     }
 
-    pub(super) async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+    /// Who shares a thing; none when the upstream's answers do not tell, or are too many to tell.
+    pub(super) async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
+        let mut sharers = Vec::new();
         let collections = match thing {
             Shared::Block(label) => {
                 let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
                 let block = self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await?;
-                block
-                    .as_ref()
-                    .and_then(|block| block["id"].as_str())
-                    .map(|id| format!("/v1/blocks/{id}/agents"))
-                    .into_iter()
-                    .collect()
+                // A block that is not there is shared by nobody; the upstream will say that it is not there.
+                let Some(block) = block else { return Ok(Some(sharers)) };
+                let Some(id) = block["id"].as_str().filter(|id| is_letta_id(id, "block")) else { return Ok(None) };
+                vec![format!("/v1/blocks/{id}/agents")]
             }
-            Shared::Archive => self.archives(agent).await?,
+            Shared::Archive => match self.archives(agent).await? {
+                Some(archives) => archives,
+                None => return Ok(None),
+            },
         };
-        let mut sharers = Vec::new();
         for collection in collections {
             let listed = self.upstream.look_up(&format!("{collection}?limit={MOST_SHARERS}")).await?;
-            let agents = listed.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            if agents.len() >= MOST_SHARERS {
-                sharers.extend("unknown".parse::<AgentId>());
+            let Some(Value::Array(agents)) = listed else { return Ok(None) };
+            let ids: Option<Vec<AgentId>> =
+                agents.iter().map(|agent| agent["id"].as_str()?.parse::<AgentId>().ok()).collect();
+            match ids {
+                Some(ids) if ids.len() < MOST_SHARERS => sharers.extend(ids),
+                _ => return Ok(None),
             }
-            sharers.extend(agents.iter().filter_map(|agent| agent["id"].as_str()?.parse::<AgentId>().ok()));
         }
-        Ok(sharers)
+        Ok(Some(sharers))
     }
 
-    async fn archives(&self, agent: &str) -> Result<Vec<String>, ApiError> {
+    async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
         let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}")).await?;
-        let ids = archives.as_ref().and_then(Value::as_array).into_iter().flatten();
-        Ok(ids.filter_map(|archive| Some(format!("/v1/archives/{}/agents", archive["id"].as_str()?))).collect())
+        let Some(Value::Array(archives)) = archives else { return Ok(None) };
+        let id = |archive: &Value| Some(archive["id"].as_str().filter(|id| is_letta_id(id, "archive"))?.to_owned());
+        Ok(archives.iter().map(|archive| Some(format!("/v1/archives/{}/agents", id(archive)?))).collect())
     }
 
     async fn fetch(&self, target: &str) -> Result<Value, Nothing> {

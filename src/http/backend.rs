@@ -65,12 +65,14 @@ impl Ownership for Backend {
         }
     }
 
-    async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+    async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
         match (self, thing, agent.parse()) {
             (Self::Gateway(gateway), thing, _) => gateway.sharers(agent, thing).await,
-            (Self::Mock(mock), Shared::Block(label), Ok(agent)) => mock.agents_sharing_block(&agent, label).await,
+            (Self::Mock(mock), Shared::Block(label), Ok(agent)) => {
+                mock.agents_sharing_block(&agent, label).await.map(Some)
+            }
             // The mock has no archives yet, so none is shared.
-            (Self::Mock(_), ..) => Ok(Vec::new()),
+            (Self::Mock(_), ..) => Ok(Some(Vec::new())),
         }
     }
 }

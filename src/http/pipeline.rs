@@ -115,10 +115,13 @@ impl App {
     }
 }
 
+const EVENTS: &[u8] = b"text/event-stream";
+
 /// Whether an answer is a stream of events.
 fn is_stream(response: &Response) -> bool {
     let media_type = response.headers().get(header::CONTENT_TYPE);
-    media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+    let essence = media_type.and_then(|value| value.as_bytes().get(..EVENTS.len()));
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case(EVENTS))
 }
 
 fn is_token_management(operation: Operation) -> bool {
