@@ -94,7 +94,7 @@ impl Look {
                 let block = self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await?;
                 // A block that is not there is shared by nobody; the upstream will say that it is not there.
                 let Some(block) = block else { return Ok(Some(sharers)) };
-                let Some(id) = block["id"].as_str().filter(|id| is_letta_id(id, "block")) else { return Ok(None) };
+                let Some(id) = id_of(&block) else { return Ok(None) };
                 vec![format!("/v1/blocks/{id}/agents")]
             }
             Shared::Archive => match self.archives(agent).await? {
@@ -105,8 +105,7 @@ impl Look {
         for collection in collections {
             let listed = self.upstream.look_up(&format!("{collection}?limit={MOST_SHARERS}")).await?;
             let Some(Value::Array(agents)) = listed else { return Ok(None) };
-            let ids: Option<Vec<AgentId>> =
-                agents.iter().map(|agent| agent["id"].as_str()?.parse::<AgentId>().ok()).collect();
+            let ids: Option<Vec<AgentId>> = agents.iter().map(id_of).collect();
             match ids {
                 Some(ids) if ids.len() < MOST_SHARERS => sharers.extend(ids),
                 _ => return Ok(None),
@@ -118,8 +117,7 @@ impl Look {
     async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
         let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}")).await?;
         let Some(Value::Array(archives)) = archives else { return Ok(None) };
-        let id = |archive: &Value| Some(archive["id"].as_str().filter(|id| is_letta_id(id, "archive"))?.to_owned());
-        Ok(archives.iter().map(|archive| Some(format!("/v1/archives/{}/agents", id(archive)?))).collect())
+        Ok(archives.iter().map(|archive| Some(format!("/v1/archives/{}/agents", id_of(archive)?))).collect())
     }
 
     async fn fetch(&self, target: &str) -> Result<Value, Nothing> {
@@ -128,6 +126,11 @@ impl Look {
             Err(error) => Err(Nothing::Failed(error)),
         }
     }
+}
+
+/// The id of an object, if it can stand in a path as it is.
+fn id_of(object: &Value) -> Option<AgentId> {
+    object["id"].as_str()?.parse().ok()
 }
 
 /// Several requests may have waited for one failure: each gets its own copy of it.
