@@ -17,6 +17,7 @@ mod cors;
 mod documentation;
 mod enforcement;
 mod fields;
+mod gateway;
 mod keys;
 mod matrix;
 mod messages;

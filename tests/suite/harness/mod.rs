@@ -4,6 +4,7 @@ mod http;
 mod postgres;
 mod program;
 mod proxy;
+mod upstream;
 
 use std::{future::Future, time::Duration};
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     postgres::Cluster,
     program::{Gatelet, Program, run},
     proxy::Proxy,
+    upstream::{Held, Scripted, Seen, UPSTREAM_KEY, USER_AGENT, Upstream, head, raw},
 };
 
 /// The origin that most tests bind their tokens to.

@@ -1,0 +1,209 @@
+//! What becomes of a request when the upstream does not answer it, or answers Gatelet itself.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::{ALL, Scene, page, scene, scene_with};
+use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, raw};
+
+/// A refusal that a page can read and that says when to try again.
+#[track_caller]
+fn readable(answer: &Answer, status: u16, code: &str) -> String {
+    let sentence = answer.refused(status, code);
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
+    assert!(answer.header("access-control-expose-headers").is_some());
+    sentence
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_told_and_gatelet_stays_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let program = Program::ephemeral().argument("--upstream").argument(&format!("http://{address}"));
+    let server = program.start_alone().await;
+    let owner = server.owner();
+    let page = page(&server, &owner.create_token(NOBODY, &ALL).await);
+    let run = format!("/v1/runs/run-{}", &NOBODY[6..]);
+    for (method, path) in [
+        (Method::GET, format!("/v1/agents/{NOBODY}")),
+        (Method::GET, format!("/v1/agents/{NOBODY}/messages")),
+        (Method::POST, format!("/v1/agents/{NOBODY}/messages")),
+        (Method::POST, format!("/v1/agents/{NOBODY}/messages/stream")),
+        (Method::GET, run),
+    ] {
+        let body = (method == Method::POST).then(|| json!({"input": "x"}));
+        let answer = page.send(method, &path, body.as_ref()).await;
+        let sentence = readable(&answer, 502, "upstream_unreachable");
+        assert!(!sentence.contains(&address.to_string()), "{sentence}");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{path}");
+    }
+    let answer = owner.get("/v1/agents/").await;
+    answer.refused(502, "upstream_unreachable");
+    assert!(answer.header("retry-after").is_some());
+    let ready = server.stranger().get("/readyz").await.expect(200);
+    assert_eq!((&ready["checks"]["upstream"], &ready["checks"]["store"]), (&json!("unreachable"), &json!("ok")));
+    server.stranger().get("/healthz").await.expect(200);
+    // What is Gatelet's own goes on.
+    owner.get("/v1/client-side-access-tokens").await.expect(200);
+    page.get("/v1/agents/").await.refused(403, "operation_not_available");
+}
+
+#[tokio::test]
+async fn readiness_reports_the_upstream_and_does_not_depend_on_it() {
+    let Scene { upstream, server, .. } = scene().await;
+    for (answer, expected) in [
+        (Scripted::Json(200, json!({"status": "ok"})), "ok"),
+        (Scripted::Json(500, json!({})), "unreachable"),
+        (Scripted::Reset, "unreachable"),
+        (Scripted::Json(200, json!({"status": "ok"})), "ok"),
+    ] {
+        upstream.answer("GET", "/v1/health/", answer);
+        let ready = server.stranger().get("/readyz").await.expect(200);
+        assert_eq!(ready["checks"]["upstream"], expected);
+        assert_eq!(ready["status"], "ready");
+    }
+    let mock = crate::harness::Gatelet::ephemeral().await;
+    assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstream"), None);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_is_a_504() {
+    let program = Program::ephemeral().env("GATELET_UPSTREAM__FIRST_BYTE_TIMEOUT", "2s");
+    let Scene { upstream, server: _server, agent, page, owner } = scene_with(program).await;
+    let path = format!("/v1/agents/{agent}/messages");
+    upstream.answer("POST", &path, Scripted::Silence);
+    let body = json!({"input": "x"});
+    let (asked, by_key) = tokio::join!(page.post(&path, &body), owner.post(&path, &body));
+    readable(&asked, 504, "upstream_timeout");
+    by_key.refused(504, "upstream_timeout");
+    assert!(asked.header("retry-after").is_some() && by_key.header("retry-after").is_some());
+    assert_eq!(upstream.passed().len(), 2, "what was sent is not sent again");
+    // A look-up that hangs is no reason to let anyone through.
+    let run = upstream.run(&agent);
+    upstream.answer("GET", &format!("/v1/runs/{run}"), Scripted::Silence);
+    upstream.forget();
+    readable(&page.get(&format!("/v1/runs/{run}/messages")).await, 504, "upstream_timeout");
+    assert!(upstream.passed().is_empty());
+}
+
+#[tokio::test]
+async fn what_may_have_been_heard_is_not_said_twice() {
+    let Scene { upstream, server: _server, agent, page, owner } = scene().await;
+    let path = format!("/v1/agents/{agent}/messages");
+    for answer in [Scripted::Reset, Scripted::Raw(Vec::new())] {
+        upstream.answer("POST", &path, answer);
+        for client in [&page, &owner] {
+            // A connection that has served before makes no difference.
+            client.get(&format!("/v1/agents/{agent}")).await.expect(200);
+            upstream.forget();
+            let answer = client.post(&path, &json!({"input": "x"})).await;
+            answer.refused(502, "upstream_unreachable");
+            assert!(answer.header("retry-after").is_some());
+            assert_eq!(upstream.passed().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_refusal_of_gatelets_own_credential_is_no_refusal_of_the_caller() {
+    let Scene { upstream, server, agent, page, owner } = scene().await;
+    let path = format!("/v1/agents/{agent}/messages");
+    for (status, body) in [
+        (401, json!({"detail": "Unauthorized"})),
+        (401, json!({"message": "Invalid API key"})),
+        (403, json!({"detail": "Forbidden"})),
+        (401, json!({"error": "unauthorized"})),
+        (401, json!("no")),
+    ] {
+        let headers = [("content-type", "application/json"), ("www-authenticate", "Bearer realm=\"letta\"")];
+        upstream.answer("GET", &path, raw(status, &headers, body.to_string()));
+        for client in [&page, &owner] {
+            let answer = client.get(&path).await;
+            let sentence = answer.refused(502, "upstream_credential_refused");
+            assert!(sentence.contains("upstream_api_key"), "{sentence}");
+            assert_eq!(answer.header("www-authenticate"), None, "it is not the caller who must sign in");
+        }
+        assert_eq!(page.get(&path).await.header("access-control-allow-origin"), Some(ORIGIN));
+    }
+    // Look-ups are made with the same credential.
+    let run = upstream.run(&agent);
+    upstream.answer("GET", &format!("/v1/runs/{run}"), Scripted::Json(401, json!({"detail": "Unauthorized"})));
+    page.get(&format!("/v1/runs/{run}")).await.refused(502, "upstream_credential_refused");
+    assert!(!server.log().contains(UPSTREAM_KEY), "the credential is in no log");
+}
+
+#[tokio::test]
+async fn a_providers_refusal_is_handed_out() {
+    let Scene { upstream, server: _server, agent, page, owner } = scene().await;
+    let path = format!("/v1/agents/{agent}/messages");
+    let body =
+        json!({"error": {"type": "llm_authentication", "message": "The key of the provider is wrong", "detail": ""}});
+    upstream.answer("POST", &path, raw(401, &[("content-type", "application/json")], body.to_string()));
+    for client in [&page, &owner] {
+        let answer = client.post(&path, &json!({"input": "x"})).await;
+        assert_eq!(answer.expect(401), body);
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_that_fails_lets_nobody_through() {
+    let Scene { upstream, server: _server, agent, page, .. } = scene().await;
+    page.get(&format!("/v1/agents/{agent}")).await.expect(200);
+    for (why, answer) in [
+        ("an error", Scripted::Json(500, json!({"detail": "x"}))),
+        ("another error", Scripted::Json(503, Value::Null)),
+        ("a reset", Scripted::Reset),
+        ("no JSON", raw(200, &[], "<html>")),
+        ("cut", raw(200, &[], "{\"id\":")),
+        ("too large", raw(200, &[], format!("[\"{}\"]", "x".repeat(5 * 1024 * 1024)))),
+    ] {
+        let run = upstream.run(&agent);
+        upstream.answer("GET", &format!("/v1/runs/{run}"), answer);
+        upstream.forget();
+        let path = format!("/v1/runs/{run}/messages");
+        readable(&page.get(&path).await, 502, "upstream_unreachable");
+        assert!(upstream.passed().is_empty(), "{why}");
+        // It is not remembered.
+        upstream.answer("GET", &format!("/v1/runs/{run}"), Scripted::Json(200, json!({"id": run, "agent_id": agent})));
+        assert_eq!(page.get(&path).await.outcome(), "200", "{why}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_one_is_refused_at_the_start() {
+    for url in [
+        "letta.internal:8283",
+        "ftp://letta.internal",
+        "http://",
+        "http://user:password-canary@letta.internal",
+        "http://letta.internal/prefix",
+        "http://letta.internal/?x=1",
+    ] {
+        let failure = Program::ephemeral().argument("--upstream").argument(url).try_start().await.unwrap_err();
+        assert!(failure.contains("upstream_url"), "{url}: {failure}");
+        assert!(!failure.contains("password-canary") && !failure.contains("panicked"), "{url}: {failure}");
+    }
+    let key =
+        Program::ephemeral().env("GATELET_UPSTREAM_URL", "http://127.0.0.1:1").env("GATELET_UPSTREAM_API_KEY", "a\nb");
+    let failure = key.try_start().await.unwrap_err();
+    assert!(failure.contains("upstream_api_key") && !failure.contains("a\nb"), "{failure}");
+}
+
+#[tokio::test]
+async fn the_credential_may_be_in_a_file() {
+    let upstream = crate::harness::Upstream::start().await;
+    let program = Program::ephemeral().env("GATELET_UPSTREAM_URL", &upstream.url());
+    let file = program.folder().join("key");
+    std::fs::write(&file, "from-a-file\n").unwrap();
+    let program = program.env("GATELET_UPSTREAM_API_KEY_FILE", file.to_str().unwrap());
+    let server = program.start().await;
+    assert_eq!(server.banner["mode"], "gateway");
+    server.owner().with("user-agent", USER_AGENT).get("/v1/agents/").await.expect(200);
+    assert_eq!(upstream.take_passed().header("authorization"), Some("Bearer from-a-file"));
+    // Without one, none is sent: least of all the caller's.
+    let open = Program::ephemeral().argument("--upstream").argument(&upstream.url()).start_alone().await;
+    open.owner().with("user-agent", USER_AGENT).get("/v1/agents/").await.expect(200);
+    assert_eq!(upstream.take_passed().header("authorization"), None);
+}

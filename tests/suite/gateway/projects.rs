@@ -1,0 +1,164 @@
+//! Projects: an agent is of the project that the upstream says, and what nothing proves is not there.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{ALL, page};
+use crate::harness::{Answer, Client, Engine, NOBODY, ORIGIN, Program, Scripted, USER_AGENT, Upstream};
+
+#[tokio::test]
+async fn a_token_reaches_only_agents_of_its_project() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let any = program.run(&["keys", "create", "--name", "any"]).await.ok();
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let server = program.start().await;
+    let (any, red) = (server.stranger().bearer(&any), server.stranger().bearer(&red));
+    let of = |project: Value| upstream.agent_with(&json!({"project_id": project}));
+    let (red_agent, blue_agent, null_agent, default_agent) =
+        (of(json!("red")), of(json!("blue")), of(Value::Null), of(json!("default")));
+    let unnamed = upstream.agent_with(&json!({}));
+    let agents = [&red_agent, &blue_agent, &null_agent, &default_agent, &unnamed];
+    let entries: Vec<Value> = agents.iter().map(|id| json!({"type": "agent", "id": id, "access": ALL})).collect();
+    let policy = json!({"hostname": ORIGIN, "policy": entries});
+    let token = async |owner: &Client| page(&server, &owner.create_token_with(&policy).await);
+    let of_default = token(&any).await;
+    let of_red = token(&red).await;
+    let of_blue = token(&any.with("x-project-id", "blue")).await;
+    let red_key = red.with("user-agent", USER_AGENT);
+    for (who, client, reached) in [
+        ("a token of no project named", &of_default, vec![&null_agent, &default_agent, &unnamed]),
+        ("a token of red", &of_red, vec![&red_agent]),
+        ("a token of blue", &of_blue, vec![&blue_agent]),
+        ("a key limited to red", &red_key, vec![&red_agent]),
+    ] {
+        for agent in agents {
+            for path in [
+                format!("/v1/agents/{agent}"),
+                format!("/v1/agents/{agent}/messages"),
+                format!("/v1/runs/{}", upstream.run(agent)),
+                format!("/v1/conversations/{}/messages", upstream.conversation(agent)),
+                format!("/v1/conversations/default/messages?agent_id={agent}"),
+                format!("/v1/runs/?agent_id={agent}"),
+            ] {
+                let outcome = client.get(&path).await.outcome();
+                let expected = if reached.contains(&agent) { "200" } else { "404 not_found" };
+                assert_eq!(outcome, expected, "{who}: {path}");
+                assert_eq!(upstream.passed().len(), usize::from(expected == "200"), "{who}: {path}");
+                upstream.forget();
+            }
+        }
+    }
+    let without_id = |answer: &Answer, id: &str| {
+        let mut body = answer.expect(404);
+        body["request_id"] = Value::Null;
+        body.to_string().replace(id, "ID")
+    };
+    let (hidden, missing) =
+        (red_key.get(&format!("/v1/agents/{blue_agent}")).await, red_key.get(&format!("/v1/agents/{NOBODY}")).await);
+    assert_eq!(without_id(&hidden, &blue_agent), without_id(&missing, NOBODY), "not yours and not there are the same");
+}
+
+#[tokio::test]
+async fn project_headers_pass_for_keys_that_may_use_the_project() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let any = program.run(&["keys", "create", "--name", "any"]).await.ok();
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let server = program.start().await;
+    let agent = upstream.agent_with(&json!({"project_id": "red"}));
+    let path = format!("/v1/agents/{agent}");
+    for (key, header, expected) in [
+        (&any, None, "200"),
+        (&any, Some("blue"), "200"),
+        (&red, None, "200"),
+        (&red, Some("red"), "200"),
+        (&red, Some("blue"), "404 not_found"),
+    ] {
+        let mut client = server.stranger().bearer(key).with("user-agent", USER_AGENT);
+        if let Some(project) = header {
+            client = client.with("x-project-id", project);
+        }
+        assert_eq!(client.get(&path).await.outcome(), expected, "{header:?}");
+        if expected == "200" {
+            assert_eq!(upstream.take_passed().header("x-project-id"), header);
+        } else {
+            assert!(upstream.seen().is_empty());
+        }
+        upstream.forget();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_project_is_not_proven_is_not_there() {
+    let upstream = Upstream::start().await;
+    let server = upstream.gateway().await;
+    let other = upstream.agent();
+    for (why, status, answer) in [
+        ("another agent's state", 200, json!({"id": other, "project_id": null})),
+        ("no id", 200, json!({"project_id": null})),
+        ("a list", 200, json!([])),
+        ("it is gone", 404, json!({"detail": "not found"})),
+        ("its id is refused", 422, json!({"detail": "x"})),
+    ] {
+        let agent = upstream.agent();
+        upstream.answer("GET", &format!("/v1/agents/{agent}"), Scripted::Json(status, answer));
+        let page = page(&server, &server.owner().create_token(&agent, &ALL).await);
+        let outcome = page.post(&format!("/v1/agents/{agent}/messages"), &json!({"input": "x"})).await.outcome();
+        assert_eq!(outcome, "404 not_found", "{why}");
+    }
+    assert!(upstream.passed().is_empty());
+}
+
+#[tokio::test]
+async fn what_means_nothing_to_an_operation_proves_nothing() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let server = program.start().await;
+    let red = server.stranger().bearer(&red).with("user-agent", USER_AGENT);
+    let own = upstream.agent_with(&json!({"project_id": "red"}));
+    let foreign = upstream.agent_with(&json!({"project_id": "blue"}));
+    let (of_own, of_foreign) = (upstream.conversation(&own), upstream.conversation(&foreign));
+    let block = format!("/v1/blocks/block-{}", &NOBODY[6..]);
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    for (method, path, body) in [
+        (&get, "/v1/agents/".into(), Value::Null),
+        (&post, "/v1/agents/".into(), json!({"name": "x"})),
+        (&get, "/v1/providers/".into(), Value::Null),
+        (&get, format!("/v1/agents/?agent_id={own}"), Value::Null),
+        (&get, format!("/v1/agents/?agent_ids={own}"), Value::Null),
+        (&get, format!("/v1/agents/?conversation_id={of_own}"), Value::Null),
+        (&get, format!("/v1/agents/?conversation_id={own}"), Value::Null),
+        (&post, format!("/v1/agents/messages/search?agent_id={own}"), json!({"query": "x"})),
+        (&delete, format!("{block}?agent_id={own}"), Value::Null),
+        (&get, format!("/v1/providers/?agent_id={own}"), Value::Null),
+        (&get, format!("/v1/messages/?agent_id={own}"), Value::Null),
+        (&get, format!("/v1/runs/?agent_id={own}&agent_id={foreign}"), Value::Null),
+        (&get, format!("/v1/runs/?agent_id={own}&agent_ids={foreign}"), Value::Null),
+        (&get, format!("/v1/runs/?conversation_id={of_own}&conversation_id={of_foreign}"), Value::Null),
+        (&get, format!("/v1/runs/?agent_id={own}&conversation_id={of_foreign}"), Value::Null),
+        (&get, format!("/v1/conversations/default/messages?conversation_id={own}"), Value::Null),
+        (&get, format!("/v1/conversations/{of_foreign}/messages?agent_id={own}"), Value::Null),
+    ] {
+        let body = (!body.is_null()).then_some(&body);
+        assert_eq!(red.send(method.clone(), &path, body).await.outcome(), "404 not_found", "{method} {path}");
+        assert!(upstream.passed().is_empty(), "{method} {path}: {:?}", upstream.passed());
+    }
+    // A client token whose policy covers both is as limited.
+    let entry = |id: &str| json!({"type": "agent", "id": id, "access": ALL});
+    let policy = json!({"hostname": ORIGIN, "policy": [entry(&own), entry(&foreign)]});
+    let page = page(&server, &red.create_token_with(&policy).await);
+    for (query, expected) in [
+        (format!("conversation_id={of_own}"), "200"),
+        (format!("conversation_id={of_foreign}"), "404 not_found"),
+        (format!("conversation_id={of_own}&conversation_id={of_foreign}"), "404 not_found"),
+        (format!("conversation_id={of_foreign}&conversation_id={of_own}"), "404 not_found"),
+        (format!("agent_id={own}&conversation_id={of_foreign}"), "404 not_found"),
+        (format!("agent_id={own}&agent_id={foreign}"), "404 not_found"),
+    ] {
+        upstream.forget();
+        assert_eq!(page.get(&format!("/v1/runs/?{query}")).await.outcome(), expected, "{query}");
+        assert_eq!(upstream.passed().len(), usize::from(expected == "200"), "{query}");
+    }
+}
