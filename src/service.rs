@@ -16,7 +16,7 @@ use crate::{
     access::{Bearers, Feed, Guard},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
-    config::Settings,
+    config::{Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{self, Gateway, UpstreamError},
@@ -64,7 +64,7 @@ pub enum StartError {
 /// # Errors
 /// When the URL is not understood or the database does not answer.
 pub async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
-    let url = settings.database_url.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+    let url = settings.database_url.as_ref().map_or(DEFAULT_DATABASE, Secret::reveal).to_owned();
     Store::open(&Options {
         url: (!settings.ephemeral).then_some(url),
         max_connections: settings.store.max_connections,
@@ -89,7 +89,7 @@ pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyr
 pub fn check_secrets(settings: &Settings) -> Result<(), StartError> {
     given_master_key(settings)?;
     if let Some(key) = &settings.bootstrap_api_key {
-        PlainApiKey::parse(key).map_err(StartError::BootstrapKey)?;
+        PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
     Ok(())
 }
@@ -97,7 +97,7 @@ pub fn check_secrets(settings: &Settings) -> Result<(), StartError> {
 /// The master key that the settings give, if they give one.
 fn given_master_key(settings: &Settings) -> Result<Option<MasterKey>, StartError> {
     match (&settings.master_key, &settings.master_key_file) {
-        (Some(text), _) => parse_master_key(text, "master_key").map(Some),
+        (Some(key), _) => parse_master_key(key.reveal(), "master_key").map(Some),
         (None, Some(path)) => parse_master_key(&read_key_file(path)?, &path.display().to_string()).map(Some),
         (None, None) => Ok(None),
     }
@@ -188,8 +188,8 @@ pub async fn create_api_key(
 /// # Errors
 /// When the configured key is malformed or the database fails.
 pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<PlainApiKey>, StartError> {
-    if let Some(text) = &settings.bootstrap_api_key {
-        let key = PlainApiKey::parse(text).map_err(StartError::BootstrapKey)?;
+    if let Some(given) = &settings.bootstrap_api_key {
+        let key = PlainApiKey::parse(given.reveal()).map_err(StartError::BootstrapKey)?;
         let hash = key.hash();
         let id = entropy::letta_id("key");
         let created_at = clock::now_millis();
@@ -275,7 +275,7 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
         (Some(key), _) => Some(key.clone()),
         (None, Some(path)) => {
-            Some(fs::read_to_string(path).map_err(|error| StartError::UpstreamKey(path.clone(), error))?)
+            Some(fs::read_to_string(path).map_err(|error| StartError::UpstreamKey(path.clone(), error))?.into())
         }
         (None, None) => None,
     };

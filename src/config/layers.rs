@@ -49,9 +49,10 @@ pub fn load(layers: &Layers) -> Result<(Settings, Vec<String>), ConfigError> {
         .filter(|(name, value)| {
             name.starts_with(PREFIX) && !value.is_empty() && !OTHER_VARIABLES.contains(&name.as_str())
         })
-        .partition(|(name, _)| known_variables().contains(name));
+        .partition(|(name, _)| known_variables().iter().any(|known| known.name == *name));
     for (name, value) in known {
-        figment = figment.merge(Variable { name: name.clone(), value: value.clone() });
+        let is_text = known_variables().iter().any(|known| known.name == *name && known.is_text);
+        figment = figment.merge(Variable { name: name.clone(), value: value.clone(), is_text });
     }
     for (name, value) in &layers.flags {
         figment = figment.merge(Flag { name, value: value.clone() });
@@ -90,16 +91,24 @@ fn variable(layers: &Layers, name: &str) -> Option<String> {
         .map(|(_, value)| value.clone())
 }
 
+/// An environment variable that names a setting.
+struct KnownVariable {
+    name: String,
+    /// Whether the setting is a text, which is taken as it is: a password of digits is no number.
+    is_text: bool,
+}
+
 /// The environment variables that name a setting.
-fn known_variables() -> Vec<String> {
-    fn collect(prefix: &str, value: &serde_json::Value, names: &mut Vec<String>) {
+fn known_variables() -> Vec<KnownVariable> {
+    fn collect(prefix: &str, value: &serde_json::Value, names: &mut Vec<KnownVariable>) {
         let Some(map) = value.as_object() else { return };
         for (key, value) in map {
             let name = format!("{prefix}{}", key.to_uppercase());
             if value.is_object() {
                 collect(&format!("{name}__"), value, names);
             } else {
-                names.push(name);
+                // Settings without a default are texts, all of them.
+                names.push(KnownVariable { name, is_text: value.is_null() || value.is_string() });
             }
         }
     }
@@ -115,6 +124,7 @@ fn sentence(error: &figment::Error) -> String {
 struct Variable {
     name: String,
     value: String,
+    is_text: bool,
 }
 
 impl Provider for Variable {
@@ -125,8 +135,9 @@ impl Provider for Variable {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let key = self.name[PREFIX.len()..].to_lowercase().replace("__", ".");
-        // The text is read as TOML would be where that makes sense: numbers, booleans, arrays.
-        let value: Value = self.value.parse().unwrap_or_else(|_| Value::from(self.value.clone()));
+        // Numbers, booleans and arrays are read as TOML would be.
+        let text = || Value::from(self.value.clone());
+        let value: Value = if self.is_text { text() } else { self.value.parse().unwrap_or_else(|_| text()) };
         Ok(nested(&key, value))
     }
 }
@@ -233,6 +244,14 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_taken_as_it_is_and_never_shown() {
+        let (settings, _) = load(&environment(&[("GATELET_UPSTREAM_API_KEY", "0123456")])).unwrap();
+        assert_eq!(settings.upstream_api_key.as_ref().unwrap().reveal(), "0123456");
+        assert!(!format!("{settings:?}").contains("0123456"));
+        assert!(!serde_json::to_string(&settings).unwrap().contains("0123456"));
+    }
+
+    #[test]
     fn an_ephemeral_store_and_a_database_exclude_each_other() {
         let mut layers = environment(&[("GATELET_EPHEMERAL", "true")]);
         layers.flags = vec![("database_url", Value::from("sqlite://x.db"))];
@@ -250,8 +269,8 @@ mod tests {
         let (settings, _) = load(&Layers { file: Some(path.clone()), ..Layers::default() }).unwrap();
         assert_eq!(settings, Settings::default());
         let text = std::fs::read_to_string(path).unwrap();
-        for name in known_variables() {
-            let key = name[PREFIX.len()..].to_lowercase();
+        for known in known_variables() {
+            let key = known.name[PREFIX.len()..].to_lowercase();
             let key = key.rsplit("__").next().unwrap();
             assert!(text.contains(&format!("{key} =")), "{key} is not in the example");
         }

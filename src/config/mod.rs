@@ -1,7 +1,9 @@
 //! Settings: defaults, then the file, then the environment, then flags.
 
 mod layers;
+mod secret;
 mod settings;
 
 pub use layers::{ConfigError, Layers, load};
+pub use secret::Secret;
 pub use settings::{ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, OriginMissing, Settings, StreamAtExpiry};

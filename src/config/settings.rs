@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Secret;
+
 /// All settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -11,23 +13,23 @@ pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
     /// `sqlite://FILE` or `postgres://...`; none: `sqlite://gatelet.db`.
-    pub database_url: Option<String>,
+    pub database_url: Option<Secret>,
     /// Keep everything in memory and nothing on disk.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub ephemeral: bool,
     /// What to do with a client token's request that carries neither Origin nor a usable Referer.
     pub origin_missing: OriginMissing,
     /// An API key to accept, at least 20 characters beginning with `sk-let-`. Better given by the environment.
-    pub bootstrap_api_key: Option<String>,
+    pub bootstrap_api_key: Option<Secret>,
     /// The key that seals signing keys, 32 bytes in base64url; `gatelet keygen` makes one. Better given by the
     /// environment or a file.
-    pub master_key: Option<String>,
+    pub master_key: Option<Secret>,
     /// A file that holds the master key.
     pub master_key_file: Option<PathBuf>,
     /// The Letta server to put Gatelet before: scheme and authority. None: the mock answers.
     pub upstream_url: Option<String>,
     /// Gatelet's own credential there. Better given by the environment or a file.
-    pub upstream_api_key: Option<String>,
+    pub upstream_api_key: Option<Secret>,
     /// A file that holds this credential.
     pub upstream_api_key_file: Option<PathBuf>,
     /// How log lines are written; none: pretty on a terminal, JSON otherwise.

@@ -25,6 +25,7 @@ use crate::{
         is_letta_id,
     },
     call::{Call, Payload, Query, Reply},
+    config::Secret,
     error::{ApiError, Code},
     model::{AgentId, Project},
 };
@@ -35,7 +36,7 @@ pub struct Options {
     /// The upstream's base URL: scheme and authority.
     pub url: String,
     /// The gateway's own credential there.
-    pub api_key: Option<String>,
+    pub api_key: Option<Secret>,
     /// A file of PEM certificates to trust beside the system's.
     pub ca_file: Option<std::path::PathBuf>,
     /// How long connecting may take.

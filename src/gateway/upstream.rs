@@ -64,7 +64,7 @@ impl fmt::Debug for Upstream {
 impl Upstream {
     pub(super) fn new(options: &Options) -> Result<Self, UpstreamError> {
         let (scheme, authority) = parse(&options.url).ok_or(UpstreamError::Url)?;
-        let credential = options.api_key.as_deref().map(bearer).transpose()?;
+        let credential = options.api_key.as_ref().map(|key| bearer(key.reveal())).transpose()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
