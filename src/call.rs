@@ -1,7 +1,7 @@
 //! A request that has passed the guard, and the answer to it: what the mock and the gateway have in common.
 
 use axum::body::Body;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, response};
 use serde_json::Value;
 
 pub use crate::input::{Payload, Query};
@@ -39,6 +39,8 @@ pub enum Reply {
     Events(Body),
     /// Another server's answer, its headers cleaned.
     Passed(Response<Body>),
+    /// The same, read whole because something is to be removed from it.
+    Rewritten(response::Parts, Value),
 }
 
 impl Reply {

@@ -42,10 +42,13 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     if redaction == Redaction::None {
         return Ok(Reply::Passed(answer));
     }
-    let (head, body) = answer.into_parts();
+    let (mut head, body) = answer.into_parts();
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
+        head.headers.remove(name);
+    }
     let body = Limited::new(body, REDACTED_BYTES).collect().await.map_err(failed)?.to_bytes();
     let value: Value = serde_json::from_slice(&body).map_err(failed)?;
-    Ok(Reply::Json(head.status, value))
+    Ok(Reply::Rewritten(head, value))
 }
 
 /// Tells a refusal of the gateway's own credential, which is the operator's to mend, from one that Letta passes on from a
@@ -90,6 +93,8 @@ impl http_body::Body for Paced {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         match Pin::new(&mut this.body).poll_frame(context) {
+            // Trailers are headers that no list has seen.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
             Poll::Ready(frame) => {
                 if let Some(pause) = &mut this.pause {
                     pause.as_mut().reset(Instant::now() + this.idle_timeout);

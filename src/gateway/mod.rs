@@ -97,7 +97,7 @@ impl Gateway {
         let target = target::build(row.template, &call.params, &call.query);
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
-        let body = body(call.payload, &mut headers)?;
+        let body = body(call.payload, &call.headers, &mut headers)?;
         let answer = self.0.upstream.send(request(&row.method, &target, headers, body)?).await?;
         answer::pass(answer, redaction, is_client).await
     }
@@ -128,14 +128,17 @@ impl Gateway {
         things.extend(about.params.find("step_id").map(Owned::Step));
         let by_query = matches!(about.operation.grant(), Grant::Client(grant) if grant.agent == AgentSource::Query);
         let in_path = about.params.find("conversation_id");
-        if by_query || in_path == Some("default") {
+        // `default` is led by agent_id in the query or in the body, whichever the operation reads.
+        let reads_query = about.reads_agent_from_query();
+        if by_query || (in_path == Some("default") && reads_query) {
             let named = ["agent_id", "agent_ids"].into_iter().flat_map(|name| about.query.all(name));
             agents.extend(named.map(str::to_owned));
         }
         let conversations = by_query.then(|| about.query.all("conversation_id")).into_iter().flatten().chain(in_path);
         for id in conversations {
             match id {
-                "default" => agents.extend(about.agent_in_body.clone()),
+                "default" if !reads_query => agents.extend(about.agent_in_body.clone()),
+                "default" => {}
                 id if is_letta_id(id, "agent") => agents.push(id.to_owned()),
                 id => things.push(Owned::Conversation(id)),
             }
@@ -166,7 +169,15 @@ struct About<'a> {
     operation: Operation,
     params: &'a Params,
     query: &'a Query,
+    /// Only where the body was checked; one that passes unread proves nothing.
     agent_in_body: Option<String>,
+}
+
+impl About<'_> {
+    fn reads_agent_from_query(&self) -> bool {
+        let Grant::Client(grant) = self.operation.grant() else { return false };
+        grant.query.iter().copied().flatten().any(|field| field.name == "agent_id")
+    }
 }
 
 /// The project that a caller cannot leave.
@@ -186,9 +197,14 @@ fn not_found(params: &Params) -> ApiError {
 }
 
 /// An API key's body as it comes, a client token's as it was checked.
-fn body(payload: Payload, headers: &mut HeaderMap) -> Result<Body, ApiError> {
+fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<Body, ApiError> {
     match payload {
-        Payload::Unread(body, _) => Ok(body),
+        Payload::Unread(body, _) => {
+            if let Some(encoding) = sent.get(header::CONTENT_ENCODING) {
+                headers.insert(header::CONTENT_ENCODING, encoding.clone());
+            }
+            Ok(body)
+        }
         Payload::Checked(Value::Null) => {
             headers.remove(header::CONTENT_TYPE);
             Ok(Body::empty())

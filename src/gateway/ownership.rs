@@ -107,7 +107,10 @@ impl Look {
             let Some(Value::Array(agents)) = listed else { return Ok(None) };
             let ids: Option<Vec<AgentId>> = agents.iter().map(id_of).collect();
             match ids {
-                Some(ids) if ids.len() < MOST_SHARERS => sharers.extend(ids),
+                // A list without the agent itself is not the list that was asked for.
+                Some(ids) if ids.len() < MOST_SHARERS && ids.iter().any(|id| id.as_str() == agent) => {
+                    sharers.extend(ids);
+                }
                 _ => return Ok(None),
             }
         }

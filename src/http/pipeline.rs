@@ -101,6 +101,14 @@ impl App {
                     Reply::Empty(status) => empty_response(status),
                     Reply::Events(body) => event_response(body),
                     Reply::Passed(answer) => answer,
+                    Reply::Rewritten(head, mut value) => {
+                        scrub.apply(head.status, &mut value);
+                        let mut answer = json_response(head.status, &value)?;
+                        for (name, value) in &head.headers {
+                            answer.headers_mut().entry(name).or_insert_with(|| value.clone());
+                        }
+                        answer
+                    }
                 };
                 if let Some(token) = token.filter(|_| is_stream(&response)) {
                     let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry);

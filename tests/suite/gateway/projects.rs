@@ -162,3 +162,19 @@ async fn what_means_nothing_to_an_operation_proves_nothing() {
         assert_eq!(upstream.passed().len(), usize::from(expected == "200"), "{query}");
     }
 }
+
+#[tokio::test]
+async fn what_an_operation_reads_from_its_body_cannot_be_proven_by_the_query() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let server = program.start().await;
+    let red = server.stranger().bearer(&red).with("user-agent", USER_AGENT);
+    let own = upstream.agent_with(&json!({"project_id": "red"}));
+    let foreign = upstream.agent_with(&json!({"project_id": "blue"}));
+    for rest in ["messages", "stream", "compact"] {
+        let path = format!("/v1/conversations/default/{rest}?agent_id={own}");
+        let outcome = red.post(&path, &json!({"agent_id": foreign, "input": "x"})).await.outcome();
+        assert_eq!(outcome, "404 not_found", "{rest}");
+    }
+}
