@@ -66,13 +66,11 @@ impl Ownership for Backend {
     }
 
     async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
-        match (self, thing, agent.parse()) {
-            (Self::Gateway(gateway), thing, _) => gateway.sharers(agent, thing).await,
-            (Self::Mock(mock), Shared::Block(label), Ok(agent)) => {
-                mock.agents_sharing_block(&agent, label).await.map(Some)
-            }
-            // The mock has no archives yet, so none is shared.
-            (Self::Mock(_), ..) => Ok(Some(Vec::new())),
+        match (self, agent.parse()) {
+            (Self::Gateway(gateway), _) => gateway.sharers(agent, thing).await,
+            (Self::Mock(mock), Ok(agent)) => mock.sharers(&agent, thing).await.map(Some),
+            // Nobody has such an id.
+            (Self::Mock(_), Err(_)) => Ok(Some(Vec::new())),
         }
     }
 }

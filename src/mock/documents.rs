@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::records::{Agent, Message, Record};
 use crate::{
     access::Permit,
+    credentials::sha256,
     error::{ApiError, Code},
     store::{Document, DocumentFilter, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
 };
@@ -19,6 +20,17 @@ pub(super) struct Stored<T> {
     pub(super) project: String,
     /// The record.
     pub(super) record: T,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub(super) struct Chunk<T> {
+    /// What the caller may see of it.
+    pub(super) records: Vec<Stored<T>>,
+    /// How many were read, seen or not.
+    pub(super) read: usize,
+    /// The place of the last of them.
+    pub(super) end: Option<i64>,
 }
 
 /// The store as one caller sees it: what the caller does not reach is not there.
@@ -65,8 +77,15 @@ impl<'a> View<'a> {
 
     /// The records that a filter names.
     pub(super) async fn list<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Stored<T>>, ApiError> {
+        Ok(self.list_with_end(filter).await?.records)
+    }
+
+    /// The records that a filter names, and where reading on has to begin.
+    pub(super) async fn list_with_end<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Chunk<T>, ApiError> {
         let documents = self.store.documents(filter).await?;
-        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
+        let (read, end) = (documents.len(), documents.last().map(|document| document.seq));
+        let shown = documents.into_iter().filter_map(|document| self.show(Some(document)).transpose());
+        Ok(Chunk { records: shown.collect::<Result<_, _>>()?, read, end })
     }
 
     /// The records that links of a kind lead to from any of `sources`, each with its source.
@@ -127,6 +146,43 @@ pub(super) async fn insert<T: Record>(
 ) -> Result<(), ApiError> {
     let body = body(record)?;
     Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
+}
+
+/// Makes sure that a name is `holder`'s alone within a project and a kind of names. Some: another holds it. It is free
+/// again when the document goes that holds it, or by [`release`].
+pub(super) async fn claim(
+    tx: &mut Tx,
+    kind: &str,
+    project: &str,
+    name: &str,
+    holder: &str,
+) -> Result<Option<String>, ApiError> {
+    let (id, body) = (claim_id(project, name), body(&holder)?);
+    let new = NewDocument { kind, id: &id, project, parent: Some(holder), body: &body };
+    if tx.insert_document_if_absent(&new).await? {
+        return Ok(None);
+    }
+    match tx.document_for_update(kind, &id).await? {
+        Some(document) => Ok(Some(parse::<String>(document)?.record).filter(|present| present != holder)),
+        // It was given up in this very moment.
+        None => Err(ApiError::letta(Code::Conflict, "CONFLICT: The name is being given up; try again")),
+    }
+}
+
+/// Who holds a name within a project.
+pub(super) async fn holder(store: &Store, kind: &str, project: &str, name: &str) -> Result<Option<String>, ApiError> {
+    let document = store.document(kind, &claim_id(project, name)).await?;
+    document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
+}
+
+/// Gives a name up.
+pub(super) async fn release(tx: &mut Tx, kind: &str, project: &str, name: &str) -> Result<(), ApiError> {
+    Ok(tx.delete_document(kind, &claim_id(project, name)).await?)
+}
+
+/// Names may be of any length and hold any character; ids may not.
+fn claim_id(project: &str, name: &str) -> String {
+    hex::encode(sha256(format!("{project}/{name}").as_bytes()))
 }
 
 /// Replaces a record.

@@ -120,6 +120,28 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An integer between two others, both included.
+    pub(super) fn between(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
+        match self.at_least(name, least)? {
+            Some(number) if number > most => Err(self.at(name).refuse(
+                "less_than_equal",
+                &format!("Input should be less than or equal to {most}"),
+                &number.into(),
+            )),
+            number => Ok(number),
+        }
+    }
+
+    /// Refuses every field that is not named: some of Letta's bodies are strict.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), ApiError> {
+        match self.map.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, value)) => {
+                Err(self.at(name).refuse("extra_forbidden", "Extra inputs are not permitted", value))
+            }
+        }
+    }
+
     /// A list of ids of the form `<prefix>-<uuid4>`.
     pub(super) fn ids(&self, name: &str, prefix: &str) -> Result<Option<Vec<String>>, ApiError> {
         let Some(ids) = self.optional::<Vec<String>>(name)? else { return Ok(None) };

@@ -3,10 +3,13 @@
 //! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
 //! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
+mod archival;
 mod catalogue;
 mod client;
 mod documents;
 mod fields;
+mod home;
+mod listing;
 mod memory;
 mod names;
 mod page;
@@ -15,10 +18,12 @@ mod records;
 mod resources;
 mod responder;
 mod rules;
+mod search;
 mod state;
 mod tokens;
 mod tools;
 mod turn;
+mod vector;
 
 use std::{fmt, sync::Arc};
 
@@ -26,18 +31,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     documents::{is_plain, parse},
-    records::{Agent, Block, Record, Run, Step, links},
+    records::{Agent, Block, Passage, Record, Run, Step, links},
     resources::Routes,
     responder::Echo,
     state::State,
     turn::{Locks, Registry},
 };
 use crate::{
-    access::{Operation, Owned, Permit},
+    access::{Operation, Owned, Permit, Shared},
     call::{Call, Reply},
     error::{ApiError, Code},
     model::AgentId,
-    store::Store,
+    store::{DocumentFilter, Store},
 };
 
 /// Letta, mocked.
@@ -93,26 +98,45 @@ impl Mock {
         let agent_id = match thing {
             Owned::Run(id) => self.stored::<Run>(id).await?.map(|run| run.agent_id),
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
+            Owned::Passage(id) => self.owner_of_passage(id).await?,
             // There are none yet, and what does not exist belongs to nobody.
-            Owned::Conversation(_) | Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => None,
+            Owned::Conversation(_) | Owned::File(_) | Owned::ScheduledMessage(_) => None,
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
     }
 
-    /// The agents to which the block is attached that `agent` shows under `label`; none: it shows no such block.
+    /// Every agent that shares a thing of `agent`'s, itself included; empty: it has no such thing.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn agents_sharing_block(&self, agent: &AgentId, label: &str) -> Result<Vec<AgentId>, ApiError> {
-        let blocks = self.state.store.linked_documents(links::AGENT_BLOCK, &[agent.as_str()], Block::KIND).await?;
-        for (_, document) in blocks {
-            let block = parse::<Block>(document)?.record;
-            if block.label == label {
-                let agents = self.state.store.linked_from(links::AGENT_BLOCK, &block.id).await?;
-                return Ok(agents.iter().filter_map(|id| id.parse().ok()).collect());
+    pub async fn sharers(&self, agent: &AgentId, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+        let store = &self.state.store;
+        let agents = match thing {
+            Shared::Block(label) => {
+                let blocks = DocumentFilter::linked_from(Block::KIND, links::AGENT_BLOCK, agent.as_str());
+                let blocks = store.documents(&blocks).await?.into_iter().map(parse::<Block>);
+                let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+                match blocks.iter().find(|block| block.record.label == label) {
+                    Some(block) => store.linked_from(links::AGENT_BLOCK, &block.record.id).await?,
+                    None => Vec::new(),
+                }
             }
-        }
-        Ok(Vec::new())
+            Shared::Archive => match archival::archive_of(store, agent.as_str()).await? {
+                Some(archive) => store.linked_from(links::AGENT_ARCHIVE, &archive.record.id).await?,
+                None => Vec::new(),
+            },
+        };
+        Ok(agents.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// A passage is an agent's when its archive is, and no other's: one of several has no right to it that the others
+    /// have not.
+    async fn owner_of_passage(&self, id: &str) -> Result<Option<String>, ApiError> {
+        let Some(archive) = self.stored::<Passage>(id).await?.and_then(|passage| passage.archive_id) else {
+            return Ok(None);
+        };
+        let mut agents = self.state.store.linked_from(links::AGENT_ARCHIVE, &archive).await?;
+        Ok(agents.pop().filter(|_| agents.is_empty()))
     }
 
     /// Whether an agent exists that the caller reaches.

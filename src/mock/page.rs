@@ -37,6 +37,16 @@ impl<'a> Page<'a> {
         })
     }
 
+    /// The same for lists whose older clients say `ascending` instead of `order`.
+    pub(super) fn read_ascending(query: &'a Query, defaults: Defaults) -> Result<Self, ApiError> {
+        let ascending = query.boolean("ascending")?;
+        let mut page = Self::read(query, defaults)?;
+        if let (None, Some(ascending)) = (query.first("order"), ascending) {
+            page.newest_first = !ascending;
+        }
+        Ok(page)
+    }
+
     /// The limit as the store takes it.
     pub(super) fn limit(&self) -> i64 {
         i64::try_from(self.limit).unwrap_or(i64::MAX)

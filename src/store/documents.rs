@@ -47,6 +47,10 @@ pub struct DocumentFilter<'a> {
 enum Within<'a> {
     Project(&'a str),
     Parent(&'a str),
+    /// Kind of link, and where the links start.
+    LinkedFrom(&'a str, &'a str),
+    /// Kind of link, and where the links lead.
+    LinkedTo(&'a str, &'a str),
 }
 
 impl<'a> DocumentFilter<'a> {
@@ -60,6 +64,18 @@ impl<'a> DocumentFilter<'a> {
     #[must_use]
     pub fn of_parent(kind: &'a str, parent: &'a str) -> Self {
         Self::new(kind, Within::Parent(parent))
+    }
+
+    /// The documents of a kind to which links lead from `source`.
+    #[must_use]
+    pub fn linked_from(kind: &'a str, link: &'a str, source: &'a str) -> Self {
+        Self::new(kind, Within::LinkedFrom(link, source))
+    }
+
+    /// The documents of a kind from which links lead to `target`.
+    #[must_use]
+    pub fn linked_to(kind: &'a str, link: &'a str, target: &'a str) -> Self {
+        Self::new(kind, Within::LinkedTo(link, target))
     }
 
     fn new(kind: &'a str, within: Within<'a>) -> Self {
@@ -89,6 +105,22 @@ impl<'a> DocumentFilter<'a> {
     pub fn limit(self, limit: i64) -> Self {
         Self { limit, ..self }
     }
+}
+
+/// The documents for which `condition` holds, as constant texts for both orders.
+macro_rules! in_order {
+    (@$condition:literal, $order:literal) => {
+        concat!(
+            "SELECT seq, id, project, parent, body FROM documents WHERE ",
+            $condition,
+            " AND seq > $3 AND seq < $4 ORDER BY seq ",
+            $order,
+            " LIMIT $5"
+        )
+    };
+    ($newest_first:expr, $condition:literal) => {
+        if $newest_first { in_order!(@$condition, "DESC") } else { in_order!(@$condition, "ASC") }
+    };
 }
 
 const BY_ID: &str = "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2";
@@ -121,23 +153,39 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
-        const OF_PROJECT: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND project = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5";
-        const OF_PROJECT_NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND project = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5";
-        const OF_PARENT: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5";
-        const OF_PARENT_NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5";
-        let (sql, owner) = match (filter.within, filter.newest_first) {
-            (Within::Project(project), false) => (OF_PROJECT, project),
-            (Within::Project(project), true) => (OF_PROJECT_NEWEST, project),
-            (Within::Parent(parent), false) => (OF_PARENT, parent),
-            (Within::Parent(parent), true) => (OF_PARENT_NEWEST, parent),
+        let newest_first = filter.newest_first;
+        let (sql, owner, link) = match filter.within {
+            Within::Project(project) => (in_order!(newest_first, "kind = $1 AND project = $2"), project, None),
+            Within::Parent(parent) => (in_order!(newest_first, "kind = $1 AND parent = $2"), parent, None),
+            Within::LinkedFrom(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT target FROM links WHERE source = $2 AND kind = $6)"
+                ),
+                source,
+                Some(link),
+            ),
+            Within::LinkedTo(link, target) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT source FROM links WHERE target = $2 AND kind = $6)"
+                ),
+                target,
+                Some(link),
+            ),
         };
-        Ok(reading!(self, pool => sqlx::query_as(sql).bind(filter.kind).bind(owner)
-            .bind(filter.after).bind(filter.before).bind(filter.limit)
-            .fetch_all(pool).await)?)
+        // PostgreSQL refuses to look for it, and no id holds it.
+        if owner.contains('\0') {
+            return Ok(Vec::new());
+        }
+        Ok(reading!(self, pool => {
+            let query = sqlx::query_as(sql).bind(filter.kind).bind(owner);
+            let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
+            match link {
+                Some(link) => query.bind(link).fetch_all(pool).await,
+                None => query.fetch_all(pool).await,
+            }
+        })?)
     }
 
     /// Stores a document on its own.
@@ -180,6 +228,20 @@ impl Tx {
     pub async fn insert_document(&mut self, document: &NewDocument<'_>) -> Result<()> {
         within!(self, connection => insert!(document).execute(connection).await.map(|_| ()))?;
         Ok(())
+    }
+
+    /// Stores a document unless there is one of this kind and id; false when there is. Of two transactions that try at
+    /// once, the second waits for the first to end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_document_if_absent(&mut self, document: &NewDocument<'_>) -> Result<bool> {
+        const CLAIM: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5) \
+            ON CONFLICT (id, kind) DO NOTHING";
+        let stored = within!(self, connection => sqlx::query(CLAIM).bind(document.kind).bind(document.id)
+            .bind(document.project).bind(document.parent).bind(document.body)
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(stored == 1)
     }
 
     /// Replaces a document's body; false when there is no such document.

@@ -19,6 +19,8 @@ macro_rules! batch {
 }
 const TARGETS: &str =
     concat!("SELECT source, target FROM links WHERE kind = $1 AND source IN ", batch!(), " ORDER BY seq");
+const SOURCES_OF_MANY: &str =
+    concat!("SELECT target, source FROM links WHERE kind = $1 AND target IN ", batch!(), " ORDER BY seq");
 const DOCUMENTS: &str = concat!(
     "SELECT l.source, d.seq, d.id, d.project, d.parent, d.body FROM links l \
      JOIN documents d ON d.id = l.target AND d.kind = $18 WHERE l.kind = $1 AND l.source IN ",
@@ -32,10 +34,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn links_from(&self, kind: &str, sources: &[&str]) -> Result<Vec<(String, String)>> {
+        self.pairs(TARGETS, kind, sources).await
+    }
+
+    /// The links of a kind that lead to any of `targets`, as pairs of target and source, oldest first for each target.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn links_to(&self, kind: &str, targets: &[&str]) -> Result<Vec<(String, String)>> {
+        self.pairs(SOURCES_OF_MANY, kind, targets).await
+    }
+
+    async fn pairs(&self, sql: &'static str, kind: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
-        for chunk in sources.chunks(BATCH) {
+        for chunk in ids.chunks(BATCH) {
             let links: Vec<(String, String)> = reading!(self, pool => {
-                let mut query = sqlx::query_as(TARGETS).bind(kind);
+                let mut query = sqlx::query_as(sql).bind(kind);
                 for place in 0..BATCH {
                     query = query.bind(chunk.get(place).copied().unwrap_or_default());
                 }
@@ -142,6 +156,17 @@ impl Tx {
     pub async fn unlink_kind(&mut self, kind: &str, source: &str) -> Result<()> {
         const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2";
         within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Removes the links of a kind that lead to `target`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unlink_target(&mut self, kind: &str, target: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND target = $2";
+        within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(target)
             .execute(connection).await.map(|_| ()))?;
         Ok(())
     }

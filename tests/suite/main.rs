@@ -13,6 +13,7 @@
 mod harness;
 
 mod agents;
+mod archives;
 mod cors;
 mod documentation;
 mod enforcement;

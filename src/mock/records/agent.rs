@@ -289,6 +289,11 @@ impl Agent {
         self.context.drain(1..=leaving);
     }
 
+    /// Notes that something about it has changed.
+    pub(in crate::mock) fn touch(&mut self) {
+        self.updated_at = Timestamp::now();
+    }
+
     /// Leaves nothing in the model's sight but the system message.
     pub(in crate::mock) fn forget(&mut self) {
         self.context.truncate(1);

@@ -1,9 +1,11 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
+mod archive;
 mod block;
 mod message;
 mod model;
+mod passage;
 mod run;
 mod secret;
 mod step;
@@ -11,9 +13,11 @@ mod timestamp;
 mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, Loaded, without_repeats};
+pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use block::Block;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
+pub(super) use passage::{NewPassage, Passage};
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
 pub(super) use step::Step;
 pub(super) use timestamp::Timestamp;
@@ -42,6 +46,8 @@ pub(super) const DEFAULT_CONVERSATION: &str = "default";
 pub(super) mod links {
     /// From an agent to a block that it shows.
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
+    /// From an agent to the archive that is its archival memory.
+    pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
     /// From an agent to a tool that it may use.
     pub(in crate::mock) const AGENT_TOOL: &str = "agent_tool";
     /// From an agent to a run that has not ended.

@@ -319,6 +319,11 @@ impl EmbeddingConfig {
         Ok(())
     }
 
+    /// How many dimensions its vectors have.
+    pub(in crate::mock) fn dimensions(&self) -> usize {
+        self.config.get("embedding_dim").and_then(Value::as_u64).and_then(|dim| dim.try_into().ok()).unwrap_or(1)
+    }
+
     fn of(handle: Handle<'_>) -> Self {
         let config = object! {
             "embedding_endpoint_type": handle.endpoint_type(),

@@ -2,18 +2,19 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Answer, Routes, core_memory::label_taken};
 use crate::{
-    access::{Operation, Permit},
+    access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
+        archival,
         client::Include,
         documents::{Stored, View, insert, insert_message, not_found, parse_message, update},
         fields::Fields,
+        home::Home,
         memory::{self, recompile},
         records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Record, links, without_repeats},
         state::State,
@@ -127,6 +128,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
     let id = &agent.record.id;
     tx.delete_messages_but(id, "").await?;
+    archival::leave(&mut tx, id).await?;
     tx.delete_document(Agent::KIND, id).await?;
     tx.unlink_all(id).await?;
     tx.commit().await?;
@@ -156,34 +158,6 @@ async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer 
     let [agent] = agents;
     let loaded = loaded.into_values().next().unwrap_or_default();
     Ok(Reply::ok(agent.record.wire(include, &loaded)))
-}
-
-/// The project in which something is made.
-struct Home {
-    project: Project,
-    /// As it is shown: not at all when it is the default that nobody named.
-    shown: Option<String>,
-}
-
-impl Home {
-    /// The project that the body names, or the one that the request acts in.
-    fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let named: Option<&str> = fields.optional("project_id")?;
-        let project = match named {
-            None => permit.project().clone(),
-            Some(text) => {
-                let rule = |rule: &str| fields.at("project_id").breaks_rule(rule, &Value::from(text));
-                let project: Project = text.parse().map_err(rule)?;
-                if !permit.reaches(project.as_str()) {
-                    return Err(ApiError::letta(Code::NotFound, format!("Project with ID {project} not found")));
-                }
-                project
-            }
-        };
-        let by_header = headers.contains_key("x-project-id") || headers.contains_key("x-project");
-        let is_shown = named.is_some() || by_header || project.as_str() != Project::DEFAULT;
-        Ok(Self { shown: is_shown.then(|| project.to_string()), project })
-    }
 }
 
 /// What a request attaches to an agent.

@@ -2,10 +2,12 @@
 
 mod agent_list;
 mod agents;
+mod archives;
 mod blocks;
 mod core_memory;
 mod messages;
 mod models;
+mod passages;
 mod runs;
 
 use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
@@ -32,10 +34,12 @@ pub(super) fn routes() -> Routes {
     let mounts = [
         agent_list::mount,
         agents::mount,
+        archives::mount,
         blocks::mount,
         core_memory::mount,
         messages::mount,
         models::mount,
+        passages::mount,
         runs::mount,
     ];
     mounts.iter().fold(Routes::default(), |routes, mount| mount(routes))
