@@ -45,6 +45,8 @@ codes! {
     InvalidRequest 400 "invalid_request";
     /// The path is not in the one form that the SDKs send.
     PathNotCanonical 400 "path_not_canonical";
+    /// A turn failed: the model's provider refused the request.
+    LlmBadRequest 400 "llm_bad_request";
     /// No bearer token was sent.
     BearerMissing 401 "bearer_missing";
     /// The bearer is not valid here; also a revoked or expired API key.
@@ -53,6 +55,10 @@ codes! {
     TokenExpired 401 "token_expired";
     /// The client token is ours and was revoked, or its API key was.
     TokenRevoked 401 "token_revoked";
+    /// A turn failed: the model's provider does not accept the server's credential.
+    LlmAuthentication 401 "llm_authentication";
+    /// A turn failed: the account with the model's provider has no credit left.
+    LlmInsufficientCredits 402 "llm_insufficient_credits";
     /// The operation needs an API key.
     ApiKeyRequired 403 "api_key_required";
     /// The token's policy does not name this agent.
@@ -83,8 +89,12 @@ codes! {
     ValidationFailed 422 "validation_failed";
     /// Too many requests.
     RateLimited 429 "rate_limited";
+    /// A turn failed: the model's provider receives too many requests.
+    LlmRateLimit 429 "llm_rate_limit";
     /// A defect in Gatelet.
     Internal 500 "internal";
+    /// A turn failed: the model's provider failed.
+    LlmError 500 "llm_error";
     /// Letta has this operation, the mock does not answer it yet.
     NotMocked 501 "not_mocked";
     /// The upstream could not be reached.
@@ -97,6 +107,8 @@ codes! {
     RevocationsStale 503 "revocations_stale";
     /// The upstream did not answer in time.
     UpstreamTimeout 504 "upstream_timeout";
+    /// A turn failed: the model's provider did not answer in time.
+    LlmTimeout 504 "llm_timeout";
 }
 
 /// A refusal or failure, with its public answer and its private cause.
@@ -135,6 +147,12 @@ impl ApiError {
             _ => String::new(),
         };
         Self::from_parts(code, message.into(), Map::from_iter([("detail".into(), detail)]))
+    }
+
+    /// A turn that failed, as Letta reports it: `{"error": <error>}`.
+    #[must_use]
+    pub fn provider(code: Code, message: impl Into<Cow<'static, str>>, error: Value) -> Self {
+        Self::from_parts(code, message.into(), Map::from_iter([("error".into(), error)]))
     }
 
     /// A 422 in Letta's form: one string that renders the list of problems, here one.

@@ -16,12 +16,12 @@ use crate::{
     access::{Bearers, Feed, Guard},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
-    config::{Secret, Settings},
+    config::{MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{self, Gateway, UpstreamError},
     http::{App, Backend, Readiness},
-    mock::Mock,
+    mock::{self, Mock, Script, ScriptError},
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
 
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The upstream's credential cannot be read.
     #[error("cannot read the upstream's API key file {0}: {1}")]
     UpstreamKey(PathBuf, #[source] io::Error),
+    /// The mock's script is none.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The bootstrap API key is malformed.
     #[error("bootstrap_api_key {0}")]
     BootstrapKey(&'static str),
@@ -270,7 +273,9 @@ impl Service {
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     let Some(url) = settings.upstream_url.clone() else {
-        return Ok(Backend::Mock(Mock::new(store.clone(), settings.mock.reasoning)));
+        let MockSettings { reasoning, ping_interval, script } = settings.mock.clone();
+        let script = script.as_deref().map(Script::load).transpose()?;
+        return Ok(Backend::Mock(Mock::new(store.clone(), mock::Options { reasoning, ping_interval, script })));
     };
     let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
         (Some(key), _) => Some(key.clone()),

@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// The Letta server to put Gatelet before; without one the mock answers [env: GATELET_UPSTREAM_URL]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// A file with answers for the mock's agents, in TOML [env: GATELET_SCRIPT]
+    #[arg(long, value_name = "FILE")]
+    script: Option<String>,
     /// Refuse to start when migrations are pending instead of running them
     #[arg(long)]
     no_migrate: bool,
@@ -56,6 +59,7 @@ impl Arguments {
         text("listen", self.listen.as_deref());
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
+        text("mock.script", self.script.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
         text(

@@ -188,6 +188,11 @@ pub struct MockSettings {
     /// Whether the default responder sends a reasoning message before its answer.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub reasoning: bool,
+    /// A file with answers that were written down, in TOML.
+    pub script: Option<PathBuf>,
+    /// After how long without an event the client of a stream gets a sign of life.
+    #[serde(with = "duration")]
+    pub ping_interval: Duration,
 }
 
 impl Default for Settings {
@@ -261,7 +266,7 @@ impl Default for UpstreamSettings {
 
 impl Default for MockSettings {
     fn default() -> Self {
-        Self { reasoning: true }
+        Self { reasoning: true, script: None, ping_interval: Duration::from_secs(20) }
     }
 }
 

@@ -191,23 +191,52 @@ pub(super) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), Api
     Ok(())
 }
 
-/// Stores a new message of an agent.
-pub(super) async fn insert_message(
+/// A record as it is to be stored.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    kind: &'static str,
+    id: String,
+    parent: Option<String>,
+    body: String,
+}
+
+impl Prepared {
+    /// Prepares a record.
+    pub(super) fn new<T: Record>(parent: Option<&str>, record: &T) -> Result<Self, ApiError> {
+        let parent = parent.map(str::to_owned);
+        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: body(record)? })
+    }
+}
+
+/// Stores new records in a project, of whatever kinds, in one statement.
+pub(super) async fn insert_all(tx: &mut Tx, project: &str, records: &[Prepared]) -> Result<(), ApiError> {
+    let new = records.iter().map(|record| NewDocument {
+        kind: record.kind,
+        id: &record.id,
+        project,
+        parent: record.parent.as_deref(),
+        body: &record.body,
+    });
+    Ok(tx.insert_documents(&new.collect::<Vec<_>>()).await?)
+}
+
+/// Stores new messages of an agent, in this order.
+pub(super) async fn insert_messages(
     tx: &mut Tx,
     agent: &Stored<Agent>,
     conversation_id: &str,
-    message: &Message,
+    messages: &[Message],
 ) -> Result<(), ApiError> {
-    let body = body(message)?;
-    let new = NewMessage {
+    let bodies = messages.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+    let new = messages.iter().zip(&bodies).map(|(message, body)| NewMessage {
         id: &message.id,
         project: &agent.project,
         agent_id: &agent.record.id,
         conversation_id,
         run_id: message.run_id.as_deref(),
-        body: &body,
-    };
-    Ok(tx.insert_message(&new).await?)
+        body,
+    });
+    Ok(tx.insert_messages(&new.collect::<Vec<_>>()).await?)
 }
 
 /// Replaces a message.

@@ -11,7 +11,7 @@ use super::{
     records::{Agent, Block, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links},
     tools,
 };
-use crate::{entropy, error::ApiError, store::Tx};
+use crate::{error::ApiError, store::Tx};
 
 /// The blocks of an agent, in the order in which they were attached.
 pub(super) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<Block>>, ApiError> {
@@ -62,19 +62,8 @@ pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Incl
 /// The system message of a new agent.
 pub(super) fn system_message(agent: &Agent, blocks: &[Block]) -> Message {
     let now = Timestamp::now();
-    Message {
-        id: entropy::letta_id("message"),
-        role: Role::System,
-        content: vec![Part::text(prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now))],
-        created_at: now,
-        name: None,
-        otid: None,
-        sender_id: None,
-        group_id: None,
-        batch_item_id: None,
-        step_id: None,
-        run_id: None,
-    }
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now);
+    Message { created_at: now, ..Message::new(Role::System, vec![Part::text(prompt)]) }
 }
 
 /// Compiles an agent's system message again. The caller holds the lock on the agent's document and stores it afterwards.

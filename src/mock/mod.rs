@@ -7,13 +7,17 @@ mod archival;
 mod catalogue;
 mod client;
 mod documents;
+mod edit;
+mod failure;
 mod fields;
+mod history;
 mod home;
 mod listing;
 mod memory;
 mod names;
 mod page;
 mod prompt;
+mod recall;
 mod records;
 mod resources;
 mod responder;
@@ -21,19 +25,22 @@ mod rules;
 mod search;
 mod state;
 mod tokens;
+mod toolbox;
 mod tools;
 mod turn;
 mod vector;
+mod workbench;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
-    records::{Agent, Block, Passage, Record, Run, Step, links},
+    records::{Agent, Block, Conversation, Passage, Record, Run, Step, links},
     resources::Routes,
-    responder::Echo,
+    responder::{Literal, Responder},
     state::State,
     turn::{Locks, Registry},
 };
@@ -44,6 +51,17 @@ use crate::{
     model::AgentId,
     store::{DocumentFilter, Store},
 };
+
+/// How the mock behaves.
+#[derive(Debug)]
+pub struct Options {
+    /// Whether its agents think aloud before they answer.
+    pub reasoning: bool,
+    /// After how long without an event the client of a stream gets a sign of life.
+    pub ping_interval: Duration,
+    /// Answers that were written down.
+    pub script: Option<Script>,
+}
 
 /// Letta, mocked.
 #[derive(Clone)]
@@ -59,12 +77,14 @@ impl fmt::Debug for Mock {
 }
 
 impl Mock {
-    /// A mock on a migrated store. `reasoning`: whether its agents think aloud before they answer.
+    /// A mock on a migrated store.
     #[must_use]
-    pub fn new(store: Store, reasoning: bool) -> Self {
+    pub fn new(store: Store, options: Options) -> Self {
+        let Options { reasoning, ping_interval, script } = options;
         let state = State {
             store,
-            responder: Box::new(Echo { reasoning }),
+            responder: Responder::new(script, Literal { reasoning }),
+            ping_interval,
             turns: Registry::default(),
             locks: Locks::default(),
             tasks: TaskTracker::new(),
@@ -100,7 +120,8 @@ impl Mock {
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
             Owned::Passage(id) => self.owner_of_passage(id).await?,
             // There are none yet, and what does not exist belongs to nobody.
-            Owned::Conversation(_) | Owned::File(_) | Owned::ScheduledMessage(_) => None,
+            Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
+            Owned::File(_) | Owned::ScheduledMessage(_) => None,
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
     }

@@ -1,6 +1,8 @@
 //! Documents: everything the mock keeps but messages. Their bodies are JSON that only the mock understands.
 
-use super::{Result, Store, Tx, reading, within, writing};
+use sqlx::QueryBuilder;
+
+use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, within, writing};
 
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -188,6 +190,28 @@ impl Store {
         })?)
     }
 
+    /// The documents of a kind that have one of these ids, in the order of creation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn documents_by_ids(&self, kind: &str, ids: &[&str]) -> Result<Vec<Document>> {
+        const OF_IDS: &str = "SELECT seq, id, project, parent, body FROM documents WHERE kind = ";
+        let mut found: Vec<Document> = Vec::new();
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let documents: Vec<Document> = reading!(self, pool => {
+                let mut query = QueryBuilder::new(OF_IDS);
+                query.push_bind(kind).push(" AND id IN (");
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+            })?;
+            found.extend(documents);
+        }
+        Ok(found)
+    }
+
     /// Stores a document on its own.
     ///
     /// # Errors
@@ -242,6 +266,23 @@ impl Tx {
             .bind(document.project).bind(document.parent).bind(document.body)
             .execute(connection).await.map(|done| done.rows_affected()))?;
         Ok(stored == 1)
+    }
+
+    /// Stores documents, in this order, in as few statements as the engines take.
+    ///
+    /// # Errors
+    /// When the database fails, or there is one of the same kind and id.
+    pub async fn insert_documents(&mut self, documents: &[NewDocument<'_>]) -> Result<()> {
+        const INSERT_MANY: &str = "INSERT INTO documents (kind, id, project, parent, body) ";
+        for rows in documents.chunks(ROWS_AT_ONCE) {
+            within!(self, connection => QueryBuilder::new(INSERT_MANY)
+                .push_values(rows, |mut row, new| {
+                    row.push_bind(new.kind).push_bind(new.id).push_bind(new.project).push_bind(new.parent)
+                        .push_bind(new.body);
+                })
+                .build().execute(connection).await.map(|_| ()))?;
+        }
+        Ok(())
     }
 
     /// Replaces a document's body; false when there is no such document.

@@ -29,6 +29,9 @@ pub use signing_keys::SigningKeyRow;
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// How many rows one statement inserts or finds at most; both engines bound the number of its parameters.
+const ROWS_AT_ONCE: usize = 500;
+
 /// The database, whichever it is.
 #[derive(Clone, Debug)]
 pub struct Store {

@@ -7,6 +7,7 @@ use super::{
     ACTOR, Record,
     block::Block,
     model::{EmbeddingConfig, ModelConfig, object},
+    pending::Pending,
     run::StopReason,
     secret::{self, Secret},
     timestamp::Timestamp,
@@ -41,6 +42,9 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) context: Vec<ContextEntry>,
     /// How many messages the default conversation holds beside the system message.
     pub(in crate::mock) recall: i64,
+    /// The question that the default conversation waits for an answer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) pending: Option<Pending>,
     pub(in crate::mock) tool_rules: Vec<Value>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
@@ -149,6 +153,7 @@ impl Agent {
             response_format: None,
             context: Vec::new(),
             recall: 0,
+            pending: None,
             tool_rules: Vec::new(),
             tags: Vec::new(),
             secrets: Vec::new(),
@@ -260,33 +265,14 @@ impl Agent {
 
     /// How many tokens the model sees.
     pub(in crate::mock) fn context_tokens(&self) -> i64 {
-        self.context.iter().map(|entry| entry.tokens).sum()
+        tokens_of(&self.context)
     }
 
     /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
     /// Letta's sliding window; they stay in the history.
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
-        /// Bounds the agent's document, whatever the model's window.
-        const MOST_MESSAGES: usize = 1_000;
-        self.context.extend(said);
-        if self.message_buffer_autoclear {
-            self.context.truncate(1);
-            return;
-        }
-        let window = self.model.context_window();
-        let fits = self.context.len() <= MOST_MESSAGES && self.context_tokens() <= window;
-        if fits || self.context.len() <= 2 {
-            return;
-        }
-        let mut tokens = self.context.first().map_or(0, |system| system.tokens);
-        let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
-        let fitting = self.context.iter().skip(1).rev().take(places).take_while(|entry| {
-            tokens = tokens.saturating_add(entry.tokens);
-            tokens <= room
-        });
-        let kept = fitting.count().max(1);
-        let leaving = self.context.len().saturating_sub(1 + kept);
-        self.context.drain(1..=leaving);
+        let (window, forgets) = (self.model.context_window(), self.message_buffer_autoclear);
+        remember(&mut self.context, said, window, forgets);
     }
 
     /// Notes that something about it has changed.
@@ -298,6 +284,7 @@ impl Agent {
     pub(in crate::mock) fn forget(&mut self) {
         self.context.truncate(1);
         self.recall = 0;
+        self.pending = None;
         self.updated_at = Timestamp::now();
     }
 
@@ -369,6 +356,41 @@ impl Agent {
     pub(in crate::mock) fn memory(&self, blocks: &[Block]) -> Value {
         memory(&self.agent_type, &json!(blocks))
     }
+}
+
+/// Adds what was just said to what a model sees through a window of so many tokens; the first entry is the system message
+/// and stays. `forgets`: nothing else does.
+pub(in crate::mock) fn remember(
+    context: &mut Vec<ContextEntry>,
+    said: impl IntoIterator<Item = ContextEntry>,
+    window: i64,
+    forgets: bool,
+) {
+    /// Bounds the document that holds the context, whatever the model's window.
+    const MOST_MESSAGES: usize = 1_000;
+    context.extend(said);
+    if forgets {
+        context.truncate(1);
+        return;
+    }
+    let fits = context.len() <= MOST_MESSAGES && tokens_of(context) <= window;
+    if fits || context.len() <= 2 {
+        return;
+    }
+    let mut tokens = context.first().map_or(0, |system| system.tokens);
+    let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
+    let fitting = context.iter().skip(1).rev().take(places).take_while(|entry| {
+        tokens = tokens.saturating_add(entry.tokens);
+        tokens <= room
+    });
+    let kept = fitting.count().max(1);
+    let leaving = context.len().saturating_sub(1 + kept);
+    context.drain(1..=leaving);
+}
+
+/// How many tokens a context takes.
+pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
+    context.iter().map(|entry| entry.tokens).sum()
 }
 
 fn memory(agent_type: &str, blocks: &Value) -> Value {

@@ -3,24 +3,30 @@
 mod agent;
 mod archive;
 mod block;
+mod conversation;
 mod message;
 mod model;
 mod passage;
+mod pending;
 mod run;
 mod secret;
 mod step;
 mod timestamp;
+mod tool_call;
 mod wire;
 
-pub(super) use agent::{Agent, ContextEntry, Loaded, without_repeats};
+pub(super) use agent::{Agent, ContextEntry, Loaded, remember, tokens_of, without_repeats};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use block::Block;
+pub(super) use conversation::Conversation;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
 pub(super) use passage::{NewPassage, Passage};
+pub(super) use pending::Pending;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
-pub(super) use step::Step;
+pub(super) use step::{EndedStep, Step, StepFilter, Timing};
 pub(super) use timestamp::Timestamp;
+pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
 pub(super) use wire::{MessageType, Usage, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,6 +1,6 @@
 //! Instants as Letta writes them.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -64,6 +64,17 @@ impl Timestamp {
     /// How much time has passed since then, in milliseconds; never negative, whatever the clock does.
     pub(in crate::mock) fn elapsed_millis(self) -> i64 {
         (clock::now() - self.0).num_milliseconds().max(0)
+    }
+
+    /// The last moment of the day that begins then.
+    pub(in crate::mock) fn end_of_day(self) -> Self {
+        const ALMOST_A_DAY: TimeDelta = TimeDelta::microseconds(86_399_999_999);
+        Self(self.0.checked_add_signed(ALMOST_A_DAY).unwrap_or(self.0))
+    }
+
+    /// In nanoseconds since the Unix epoch; none: beyond the years that these can count.
+    pub(in crate::mock) fn nanos(self) -> Option<i64> {
+        self.0.timestamp_nanos_opt()
     }
 
     /// How much time has passed since then, in nanoseconds.

@@ -12,7 +12,7 @@ use crate::{
     mock::{
         archival,
         client::Include,
-        documents::{Stored, View, insert, insert_message, not_found, parse_message, update},
+        documents::{Stored, View, insert, insert_messages, not_found, parse_message, update},
         fields::Fields,
         home::Home,
         memory::{self, recompile},
@@ -69,9 +69,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     messages.extend(initial.into_iter().map(Incoming::into_initial));
     agent.remember(messages.iter().map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
     let agent = Stored { seq: 0, project: home.project.to_string(), record: agent };
-    for message in &messages {
-        insert_message(&mut tx, &agent, DEFAULT_CONVERSATION, message).await?;
-    }
+    insert_messages(&mut tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
     insert(&mut tx, &agent.project, None, &agent.record).await?;
     tx.commit().await?;
     show(view, agent, Include::EVERYTHING).await

@@ -5,10 +5,12 @@ mod agents;
 mod archives;
 mod blocks;
 mod core_memory;
+mod message_list;
 mod messages;
 mod models;
 mod passages;
 mod runs;
+mod sending;
 
 use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 

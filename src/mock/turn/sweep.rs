@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info};
 
-use super::{commit::fail, engine::Turn};
+use super::{
+    commit::{fail, forget},
+    engine::Turn,
+    thread::Thread,
+};
 use crate::{
     error::ApiError,
     mock::{
@@ -46,9 +50,7 @@ async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
             continue;
         }
         let Some(document) = state.store.document(Run::KIND, &run_id).await? else {
-            let mut tx = state.store.begin().await?;
-            tx.unlink(links::ACTIVE_RUN, &agent_id, &run_id).await?;
-            tx.commit().await?;
+            forget(&state.store, &agent_id, &run_id).await?;
             continue;
         };
         let run = parse::<Run>(document)?.record;
@@ -57,8 +59,14 @@ async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
             if taken_up.len() >= AT_ONCE {
                 taken_up.join_next().await;
             }
-            if let Some(turn) = Turn::resume(state, run, request) {
-                taken_up.spawn(state.tasks.track_future(turn.answer_in_background()));
+            let thread = Thread::load(&state.store, &run.agent_id, run.conversation_id.as_deref()).await?;
+            match thread {
+                None => forget(&state.store, &run.agent_id, &run.id).await?,
+                Some(thread) => {
+                    if let Some(turn) = Turn::resume(state, thread, run, request) {
+                        taken_up.spawn(state.tasks.track_future(turn.answer_in_background()));
+                    }
+                }
             }
         } else if run.created_at.elapsed_millis() > ABANDONED_AFTER.as_millis().try_into().unwrap_or(i64::MAX) {
             debug!(run.id = %run.id, "Marking an abandoned turn as failed");
