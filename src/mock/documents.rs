@@ -58,6 +58,12 @@ impl<'a> View<'a> {
         self.show(self.store.document(T::KIND, id).await?)
     }
 
+    /// Those of the records with these ids that are there.
+    pub(super) async fn find_all<T: Record>(&self, ids: &[&str]) -> Result<Vec<Stored<T>>, ApiError> {
+        let documents = self.store.documents_by_ids(T::KIND, ids).await?;
+        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
+    }
+
     /// The record with this id, or the 404 that names it.
     pub(super) async fn get<T: Record>(&self, id: &str) -> Result<Stored<T>, ApiError> {
         self.find(id).await?.ok_or_else(|| not_found::<T>(id))

@@ -3,6 +3,7 @@
 use super::{
     documents::parse_message,
     records::{Message, Role, Timestamp},
+    search::words,
 };
 use crate::{
     error::ApiError,
@@ -12,7 +13,7 @@ use crate::{
 /// Which messages are looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    /// A text that they contain, whatever its case; none: any.
+    /// Words that they contain, whatever their case; none: any.
     pub(super) query: Option<String>,
     /// Who said them; empty: anyone.
     pub(super) roles: Vec<Role>,
@@ -31,7 +32,7 @@ pub(super) async fn search(
     filter: MessageFilter<'_>,
     wanted: &Wanted,
 ) -> Result<Vec<(StoredMessage, Message)>, ApiError> {
-    let needle = wanted.query.as_deref().map(str::to_lowercase);
+    let terms: Vec<String> = wanted.query.as_deref().map(terms).unwrap_or_default();
     let mut filter = filter.newest_first(true).limit(CHUNK);
     let mut found = Vec::new();
     loop {
@@ -43,7 +44,7 @@ pub(super) async fn search(
                 return Ok(found);
             }
             let message = parse_message(&stored)?;
-            if wanted.fits(&message, needle.as_deref()) {
+            if wanted.fits(&message, &terms) {
                 found.push((stored, message));
             }
         }
@@ -51,15 +52,24 @@ pub(super) async fn search(
 }
 
 impl Wanted {
-    fn fits(&self, message: &Message, needle: Option<&str>) -> bool {
+    fn fits(&self, message: &Message, terms: &[String]) -> bool {
+        let has_all = || {
+            let text = message.searchable().to_lowercase();
+            terms.iter().all(|term| text.contains(term))
+        };
         (self.roles.is_empty() || self.roles.contains(&message.role))
             && self.from.is_none_or(|from| message.created_at >= from)
             && self.to.is_none_or(|to| message.created_at <= to)
-            && needle.is_none_or(|needle| message.searchable().to_lowercase().contains(needle))
+            && (terms.is_empty() || has_all())
     }
 }
 
-/// A day such as 2026-01-31, or an instant.
-pub(super) fn day(text: &str) -> Option<Timestamp> {
-    Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
+/// The words of a query, or all of it where it has none.
+fn terms(query: &str) -> Vec<String> {
+    let mut terms: Vec<String> = words(query).collect();
+    let whole = query.trim();
+    if terms.is_empty() && !whole.is_empty() {
+        terms.push(whole.to_lowercase());
+    }
+    terms
 }

@@ -8,7 +8,9 @@ use super::{
     client::Include,
     documents::{Stored, View, parse, parse_message, update_message},
     prompt,
-    records::{Agent, Block, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links},
+    records::{
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links,
+    },
     tools,
 };
 use crate::{error::ApiError, store::Tx};
@@ -78,4 +80,55 @@ pub(super) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result<(), ApiE
         entry.tokens = message.tokens();
     }
     Ok(())
+}
+
+/// The agent's system message as it stands.
+pub(super) async fn system_prompt(tx: &mut Tx, agent: &Agent) -> Result<String, ApiError> {
+    let Some(id) = agent.system_message_id() else { return Ok(String::new()) };
+    let stored = tx.message(id).await?;
+    Ok(stored.as_ref().map(parse_message).transpose()?.map(|message| message.text()).unwrap_or_default())
+}
+
+/// The blocks that a conversation shows: those that it has for itself, and those of its agent that they do not hide.
+pub(super) async fn blocks_of_conversation(
+    tx: &mut Tx,
+    agent_id: &str,
+    isolated: &[String],
+) -> Result<Vec<Block>, ApiError> {
+    let mut blocks = blocks_within(tx, agent_id).await?;
+    for id in isolated {
+        let Some(document) = tx.document(Block::KIND, id).await? else { continue };
+        let own = parse::<Block>(document)?.record;
+        match blocks.iter_mut().find(|block| block.label == own.label) {
+            Some(hidden) => *hidden = own,
+            None => blocks.push(own),
+        }
+    }
+    Ok(blocks)
+}
+
+/// The system prompt of a conversation.
+pub(super) fn conversation_prompt(agent: &Agent, conversation: &Conversation, blocks: &[Block]) -> String {
+    let seen = Agent { recall: conversation.recall, ..agent.clone() };
+    prompt::compile(&seen, &conversation.id, blocks, Timestamp::now())
+}
+
+/// Compiles a conversation's system message again, and returns it. The caller holds the lock on the conversation's document
+/// and stores it afterwards.
+pub(super) async fn recompile_conversation(
+    tx: &mut Tx,
+    agent: &Agent,
+    conversation: &mut Conversation,
+) -> Result<String, ApiError> {
+    let blocks = blocks_of_conversation(tx, &agent.id, &conversation.isolated_block_ids).await?;
+    let prompt = conversation_prompt(agent, conversation, &blocks);
+    if let Some(entry) = conversation.context.first_mut()
+        && let Some(stored) = tx.message(&entry.id).await?
+    {
+        let mut message = parse_message(&stored)?;
+        message.content = vec![Part::text(prompt.as_str())];
+        entry.tokens = message.tokens();
+        update_message(tx, &message).await?;
+    }
+    Ok(prompt)
 }

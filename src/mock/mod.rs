@@ -6,6 +6,7 @@
 mod archival;
 mod catalogue;
 mod client;
+mod compaction;
 mod documents;
 mod edit;
 mod failure;
@@ -16,8 +17,8 @@ mod listing;
 mod memory;
 mod names;
 mod page;
+mod payload;
 mod prompt;
-mod recall;
 mod records;
 mod resources;
 mod responder;
@@ -119,8 +120,8 @@ impl Mock {
             Owned::Run(id) => self.stored::<Run>(id).await?.map(|run| run.agent_id),
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
             Owned::Passage(id) => self.owner_of_passage(id).await?,
-            // There are none yet, and what does not exist belongs to nobody.
             Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
+            // There are none yet, and what does not exist belongs to nobody.
             Owned::File(_) | Owned::ScheduledMessage(_) => None,
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))

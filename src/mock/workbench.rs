@@ -5,10 +5,15 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    archival::{self, Search, Shelf},
     documents::parse,
     edit::{self, Edit},
     history::{self, Wanted},
-    records::{Agent, Block, Content, Record, Role, Timestamp, ToolCall, ToolReturn, ToolStatus, links},
+    records::{
+        Agent, Block, Content, NewPassage, Passage, Record, Role, Timestamp, ToolCall, ToolReturn, ToolStatus, links,
+        without_repeats,
+    },
+    search::{Terms, tagged},
     toolbox::Toolbox,
 };
 use crate::{
@@ -22,7 +27,7 @@ pub(super) struct Effects {
     /// Changes of blocks, in the order in which they were made.
     pub(super) edits: Vec<BlockEdit>,
     /// What was put into the archive.
-    pub(super) passages: Vec<Archived>,
+    pub(super) passages: Vec<NewPassage>,
 }
 
 /// A change of a block.
@@ -32,13 +37,6 @@ pub(super) struct BlockEdit {
     pub(super) edit: Edit,
     /// What the block said afterwards, as the tool saw it.
     pub(super) value: String,
-}
-
-/// A text for the archive.
-#[derive(Clone, Debug)]
-pub(super) struct Archived {
-    pub(super) text: String,
-    pub(super) tags: Vec<String>,
 }
 
 /// Where tool calls run.
@@ -122,22 +120,41 @@ impl<'a> Workbench<'a> {
 
     fn archive(&mut self, arguments: &Map<String, Value>) -> Outcome {
         let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
-        self.effects.passages.push(Archived { text: text.clone(), tags: texts(arguments, "tags")? });
-        Ok(format!("Stored in the archive: {text}"))
+        let tags = without_repeats(texts(arguments, "tags")?);
+        let answer = format!("Stored in the archive: {text}");
+        self.effects.passages.push(NewPassage { text, tags, metadata: Map::new(), created_at: None });
+        Ok(answer)
     }
 
     async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
-        let asked = || -> Result<(&str, Vec<String>, usize), String> {
-            let query = text(arguments, "query")?.ok_or("query is missing")?;
-            Ok((query, texts(arguments, "tags")?, count(arguments, "top_k", 5)?))
+        let asked = || -> Result<Search<'_>, String> {
+            Ok(Search {
+                query: Some(text(arguments, "query")?.ok_or("query is missing")?),
+                tags: texts(arguments, "tags")?,
+                all_tags: false,
+                from: None,
+                to: None,
+                limit: count(arguments, "top_k", 5)?,
+            })
         };
-        let (query, tags, limit) = match asked() {
-            Ok(asked) => asked,
+        let search = match asked() {
+            Ok(search) => search,
             Err(problem) => return Ok(Err(problem)),
         };
-        let found = super::recall::search(self.store, self.agent, &self.effects.passages, query, &tags, limit).await?;
-        let results: Vec<Value> =
-            found.iter().map(|found| json!({"content": found.text, "tags": found.tags})).collect();
+        // What this turn has put there comes first; it is not stored yet.
+        let terms = Terms::of(search.query.unwrap_or_default());
+        let fits = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
+        let fresh = self.effects.passages.iter().rev().filter(fits);
+        let mut found: Vec<Passage> = fresh.map(|new| new.clone().into_passage(None)).collect();
+        if let Some(archive) = archival::archive_of(self.store, &self.agent.id).await? {
+            let stored = archival::search(self.store, Shelf::Archive(&archive.record.id), &search).await?;
+            found.extend(stored.into_iter().map(|found| found.passage));
+        }
+        found.truncate(search.limit);
+        let results: Vec<Value> = found
+            .iter()
+            .map(|passage| json!({"timestamp": passage.created_at, "content": passage.text, "tags": passage.tags}))
+            .collect();
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
     }
 
@@ -185,7 +202,7 @@ impl<'a> Workbench<'a> {
 fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
     let day = |name: &str| match text(arguments, name)? {
         None => Ok(None),
-        Some(day) => history::day(day).map(Some).ok_or_else(|| format!("{name} is no date")),
+        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is no date")),
     };
     let roles = texts(arguments, "roles")?;
     let role = |name: &String| match name.as_str() {

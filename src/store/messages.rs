@@ -56,6 +56,7 @@ enum Of<'a> {
     Conversation(&'a str, &'a str),
     Run(&'a str),
     Project(&'a str),
+    ProjectConversation(&'a str, &'a str),
 }
 
 impl<'a> MessageFilter<'a> {
@@ -81,6 +82,17 @@ impl<'a> MessageFilter<'a> {
     #[must_use]
     pub fn of_project(project: &'a str) -> Self {
         Self::new(Of::Project(project))
+    }
+
+    /// Only those of a conversation, if one is named.
+    #[must_use]
+    pub fn in_conversation(self, conversation_id: Option<&'a str>) -> Self {
+        let of = match (self.of, conversation_id) {
+            (Of::Agent(agent), Some(conversation)) => Of::Conversation(agent, conversation),
+            (Of::Project(project), Some(conversation)) => Of::ProjectConversation(project, conversation),
+            (of, _) => of,
+        };
+        Self { of, ..self }
     }
 
     fn new(of: Of<'a>) -> Self {
@@ -120,6 +132,49 @@ macro_rules! select {
 
 const BY_ID: &str = select!("id = $1");
 
+impl MessageFilter<'_> {
+    /// The statement, and its first two parameters.
+    fn statement(&self) -> (&'static str, &str, &str) {
+        const OF_AGENT: &str = select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_AGENT_NEWEST: &str =
+            select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_CONVERSATION: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_CONVERSATION_NEWEST: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_RUN_NEWEST: &str =
+            select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_PROJECT: &str = select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_PROJECT_NEWEST: &str =
+            select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_BOTH: &str =
+            select!("project = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_BOTH_NEWEST: &str =
+            select!("project = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        match (self.of, self.newest_first) {
+            (Of::Agent(agent), false) => (OF_AGENT, agent, ""),
+            (Of::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
+            (Of::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
+            (Of::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
+            (Of::Run(run), false) => (OF_RUN, run, ""),
+            (Of::Run(run), true) => (OF_RUN_NEWEST, run, ""),
+            (Of::Project(project), false) => (OF_PROJECT, project, ""),
+            (Of::Project(project), true) => (OF_PROJECT_NEWEST, project, ""),
+            (Of::ProjectConversation(project, conversation), false) => (OF_BOTH, project, conversation),
+            (Of::ProjectConversation(project, conversation), true) => (OF_BOTH_NEWEST, project, conversation),
+        }
+    }
+}
+
+/// The statement is the same whether it runs on a pool or in a transaction, on either engine.
+macro_rules! filtered {
+    ($filter:ident) => {{
+        let (sql, owner, conversation) = $filter.statement();
+        sqlx::query_as(sql).bind(owner).bind(conversation).bind($filter.after).bind($filter.before).bind($filter.limit)
+    }};
+}
+
 impl Store {
     /// The message with this id.
     ///
@@ -134,32 +189,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
-        const OF_AGENT: &str = select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_AGENT_NEWEST: &str =
-            select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        const OF_CONVERSATION: &str =
-            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_CONVERSATION_NEWEST: &str =
-            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_RUN_NEWEST: &str =
-            select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        const OF_PROJECT: &str = select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_PROJECT_NEWEST: &str =
-            select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        let (sql, owner, conversation) = match (filter.of, filter.newest_first) {
-            (Of::Agent(agent), false) => (OF_AGENT, agent, ""),
-            (Of::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
-            (Of::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
-            (Of::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
-            (Of::Run(run), false) => (OF_RUN, run, ""),
-            (Of::Run(run), true) => (OF_RUN_NEWEST, run, ""),
-            (Of::Project(project), false) => (OF_PROJECT, project, ""),
-            (Of::Project(project), true) => (OF_PROJECT_NEWEST, project, ""),
-        };
-        Ok(reading!(self, pool => sqlx::query_as(sql).bind(owner).bind(conversation)
-            .bind(filter.after).bind(filter.before).bind(filter.limit)
-            .fetch_all(pool).await)?)
+        Ok(reading!(self, pool => filtered!(filter).fetch_all(pool).await)?)
     }
 }
 
@@ -188,6 +218,14 @@ impl Tx {
     /// When the database fails.
     pub async fn message(&mut self, id: &str) -> Result<Option<StoredMessage>> {
         Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).fetch_optional(connection).await)?)
+    }
+
+    /// The messages that a filter names, as this transaction sees them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(&mut self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
+        Ok(within!(self, connection => filtered!(filter).fetch_all(connection).await)?)
     }
 
     /// Replaces a message's body.

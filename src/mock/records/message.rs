@@ -1,9 +1,11 @@
 //! Stored messages, and how one of them becomes several on the wire.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    DEFAULT_CONVERSATION,
     timestamp::Timestamp,
     tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
     wire::{MessageType, Own, WireMessage},
@@ -197,6 +199,65 @@ impl Message {
         self.content.iter().filter(|part| matches!(part, Part::Reasoning { .. })).map(Part::tokens).sum()
     }
 
+    /// The message as it is stored, in Letta's form.
+    pub(in crate::mock) fn stored(&self, agent_id: &str, conversation_id: &str) -> Value {
+        let first = self.approvals.first();
+        let (approve, request, reason) = match first {
+            Some(Approval::Approval { tool_call_id, approve, reason }) => {
+                (Some(*approve), Some(tool_call_id), reason.as_ref())
+            }
+            _ => (None, None, None),
+        };
+        let calls: Vec<Value> = self
+            .tool_calls
+            .iter()
+            .map(|call| {
+                let function = json!({"name": call.name, "arguments": call.arguments});
+                json!({"id": call.id, "function": function, "type": "function"})
+            })
+            .collect();
+        let returns: Vec<Value> = self
+            .tool_returns
+            .iter()
+            .map(|returned| {
+                json!({
+                    "tool_call_id": returned.tool_call_id,
+                    "status": returned.status,
+                    "stdout": returned.stdout,
+                    "stderr": returned.stderr,
+                    "func_response": returned.tool_return,
+                })
+            })
+            .collect();
+        json!({
+            "created_by_id": null,
+            "last_updated_by_id": null,
+            "created_at": self.created_at,
+            "updated_at": self.created_at,
+            "id": self.id,
+            "agent_id": agent_id,
+            "model": null,
+            "role": self.role,
+            "content": self.content,
+            "name": self.name,
+            "tool_calls": if calls.is_empty() { Value::Null } else { calls.into() },
+            "tool_call_id": self.tool_returns.first().map(|returned| &returned.tool_call_id),
+            "step_id": self.step_id,
+            "run_id": self.run_id,
+            "otid": self.otid,
+            "tool_returns": returns,
+            "group_id": self.group_id,
+            "sender_id": self.sender_id,
+            "batch_item_id": self.batch_item_id,
+            "conversation_id": (conversation_id != DEFAULT_CONVERSATION).then_some(conversation_id),
+            "is_err": null,
+            "approval_request_id": request,
+            "approve": approve,
+            "denial_reason": reason,
+            "approvals": if self.approvals.is_empty() { Value::Null } else { json!(self.approvals) },
+        })
+    }
+
     /// Keeps so many whole parts, and so many bytes of the text of the one after them. Calls come last, and one that was
     /// not said to its end is none.
     pub(in crate::mock) fn cut(&mut self, parts: usize, bytes: usize) {
@@ -317,8 +378,6 @@ fn otid(message_id: &str, index: u128) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn message(role: Role, content: Vec<Part>) -> Message {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod archive;
+mod batch;
 mod block;
 mod conversation;
 mod message;
@@ -17,6 +18,7 @@ mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, Loaded, remember, tokens_of, without_repeats};
 pub(super) use archive::{Archive, ArchiveChange};
+pub(super) use batch::Batch;
 pub(super) use block::Block;
 pub(super) use conversation::Conversation;
 pub(super) use message::{ImageSource, Message, Part, Role};
@@ -58,4 +60,6 @@ pub(super) mod links {
     pub(in crate::mock) const AGENT_TOOL: &str = "agent_tool";
     /// From an agent to a run that has not ended.
     pub(in crate::mock) const ACTIVE_RUN: &str = "active_run";
+    /// From a batch to each of its runs.
+    pub(in crate::mock) const BATCH_RUN: &str = "batch_run";
 }

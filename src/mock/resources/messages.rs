@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Routes,
+    conversation_messages::{preview_of, read_compaction},
     message_list::{self, NEWEST, message_types, shown},
     sending::{send, send_later},
 };
@@ -16,6 +17,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         client::is_current_client,
+        compaction::compact,
         documents::{View, is_plain, not_found, parse},
         fields::Fields,
         page::Page,
@@ -33,6 +35,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::StreamMessage, stream)
         .on(Operation::SendMessageAsync, send_async)
         .on(Operation::CancelMessages, cancel)
+        .on(Operation::PreviewModelRequest, preview)
+        .on(Operation::SummarizeMessages, summarize)
         .on(Operation::ModifyMessage, modify)
 }
 
@@ -169,6 +173,21 @@ pub(super) async fn cancel_all(state: &State, runs: Vec<String>) -> Answer {
 async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {
     let newest = DocumentFilter::of_parent(Run::KIND, agent_id).newest_first(true).limit(1);
     Ok(view.list::<Run>(&newest).await?.pop().map(|run| run.record.id))
+}
+
+/// What a provider would be sent.
+async fn preview(state: Arc<State>, mut call: Call) -> Answer {
+    let request = SendRequest::read(&call.json().await?, false)?;
+    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
+}
+
+async fn summarize(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let (_, settings) = read_compaction(&body)?;
+    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let compacted = compact(&state.store, &thread.agent.record.id, None, settings.as_ref()).await?;
+    Ok(Reply::ok(compacted.wire()))
 }
 
 async fn modify(_: Arc<State>, _: Call) -> Answer {

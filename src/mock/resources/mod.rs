@@ -2,8 +2,12 @@
 
 mod agent_list;
 mod agents;
+mod all_messages;
 mod archives;
+mod batches;
 mod blocks;
+mod conversation_messages;
+mod conversations;
 mod core_memory;
 mod message_list;
 mod messages;
@@ -11,6 +15,7 @@ mod models;
 mod passages;
 mod runs;
 mod sending;
+mod steps;
 
 use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 
@@ -36,13 +41,18 @@ pub(super) fn routes() -> Routes {
     let mounts = [
         agent_list::mount,
         agents::mount,
+        all_messages::mount,
         archives::mount,
+        batches::mount,
         blocks::mount,
+        conversation_messages::mount,
+        conversations::mount,
         core_memory::mount,
         messages::mount,
         models::mount,
         passages::mount,
         runs::mount,
+        steps::mount,
     ];
     mounts.iter().fold(Routes::default(), |routes, mount| mount(routes))
 }

@@ -7,9 +7,9 @@ use super::{presence::Presence, talk::Produced, tape::Recording, thread::Thread}
 use crate::{
     error::ApiError,
     mock::{
+        archival,
         documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         memory::recompile,
-        recall,
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
         workbench::BlockEdit,
     },
@@ -84,7 +84,7 @@ pub(super) async fn commit(
         thread.remember(said.collect(), produced.asks.clone());
     }
     if !produced.effects.passages.is_empty() {
-        recall::store(&mut tx, &thread.agent, &produced.effects.passages).await?;
+        archival::remember(&mut tx, &thread.agent, produced.effects.passages.clone()).await?;
     }
     if !produced.effects.edits.is_empty() {
         edit_blocks(&mut tx, &produced.effects.edits).await?;

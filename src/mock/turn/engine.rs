@@ -69,7 +69,7 @@ impl Turn {
     }
 
     /// Takes up a turn whose run is stored. None: it runs already.
-    pub(super) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
+    pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let tape = run.delivery.map(|_| Tape::new());
         let registration = state.turns.enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), tape.clone()).ok()?;
         Some(Self::registered(state, thread, run, request, registration, tape, true))

@@ -25,7 +25,7 @@ pub(super) use engine::{Ended, Turn};
 pub(super) use input::Incoming;
 pub(super) use locks::Locks;
 pub(super) use registry::Registry;
-pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest};
+pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest, mark};
 pub(super) use sweep::resume;
 pub(super) use tape::{Reading, read as read_stream};
 pub(super) use thread::Thread;

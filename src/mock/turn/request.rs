@@ -83,12 +83,16 @@ const UNUSED: &[(&str, Expect)] = &[
 impl TurnRequest {
     /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
     pub(in crate::mock) fn mark(&self, conversation_id: &str) -> Option<String> {
-        const LONGEST: usize = 1_000;
         let chosen = self.input.iter().map(Incoming::otid).chain(self.decision.iter().map(Decision::otid));
-        let chosen = chosen.collect::<Option<Vec<&str>>>()?.join(",");
-        let mark = format!("background:{conversation_id}:{chosen}");
-        (mark.len() <= LONGEST && is_plain(&mark)).then_some(mark)
+        mark(conversation_id, &chosen.collect::<Option<Vec<&str>>>()?.join(","))
     }
+}
+
+/// The kind of link by which a request in the background is known again; `otids`: those of all it says.
+pub(in crate::mock) fn mark(conversation_id: &str, otids: &str) -> Option<String> {
+    const LONGEST: usize = 1_000;
+    let mark = format!("background:{conversation_id}:{otids}");
+    (mark.len() <= LONGEST && is_plain(&mark)).then_some(mark)
 }
 
 impl SendRequest {

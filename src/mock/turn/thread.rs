@@ -90,8 +90,21 @@ impl Thread {
         tokens_of(self.context())
     }
 
+    /// Notes that one more message is filed here.
+    pub(in crate::mock) fn count_one_more(&mut self) {
+        match &mut self.conversation {
+            Some(conversation) => conversation.record.recall += 1,
+            None => self.agent.record.recall += 1,
+        }
+    }
+
+    /// Whether it waits for an answer to a question.
+    pub(in crate::mock) fn is_waiting(&self) -> bool {
+        self.pending().is_some()
+    }
+
     /// The question that waits for an answer.
-    pub(super) fn pending(&self) -> Option<&Pending> {
+    pub(in crate::mock) fn pending(&self) -> Option<&Pending> {
         match &self.conversation {
             Some(conversation) => conversation.record.pending.as_ref(),
             None => self.agent.record.pending.as_ref(),
@@ -99,7 +112,7 @@ impl Thread {
     }
 
     /// The id of the message that asks it.
-    pub(super) fn pending_id(&self) -> Option<&str> {
+    pub(in crate::mock) fn pending_id(&self) -> Option<&str> {
         self.pending().map(|pending| pending.request.id.as_str())
     }
 
