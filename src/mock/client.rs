@@ -10,6 +10,8 @@ use crate::{call::Query, error::ApiError};
 #[expect(clippy::struct_excessive_bools, reason = "each is one word of the `include` parameter")]
 pub(super) struct Include {
     pub(super) blocks: bool,
+    pub(super) identities: bool,
+    pub(super) managed_group: bool,
     pub(super) secrets: bool,
     pub(super) tags: bool,
     pub(super) tools: bool,
@@ -28,7 +30,8 @@ const WORDS: &[&str] = &[
 
 impl Include {
     /// What answers to changes show.
-    pub(super) const EVERYTHING: Self = Self { blocks: true, secrets: true, tags: true, tools: true };
+    pub(super) const EVERYTHING: Self =
+        Self { blocks: true, identities: true, managed_group: true, secrets: true, tags: true, tools: true };
 
     /// What an answer to a read shows.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
@@ -43,6 +46,8 @@ impl Include {
         let has = |word| named.contains(&word);
         let asked = Self {
             blocks: has("agent.blocks"),
+            identities: has("agent.identities"),
+            managed_group: has("agent.managed_group"),
             secrets: has("agent.secrets"),
             tags: has("agent.tags"),
             tools: has("agent.tools"),
@@ -58,6 +63,8 @@ impl Include {
         let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
         let narrowed = Self {
             blocks: has(&["memory", "blocks", "core_memory"]),
+            identities: has(&["identities", "identity_ids"]),
+            managed_group: has(&["managed_group", "multi_agent_group"]),
             secrets: has(&["secrets", "tool_exec_environment_variables"]),
             tags: has(&["tags"]),
             tools: has(&["tools"]),
@@ -68,6 +75,8 @@ impl Include {
     fn or(self, other: Self) -> Self {
         Self {
             blocks: self.blocks || other.blocks,
+            identities: self.identities || other.identities,
+            managed_group: self.managed_group || other.managed_group,
             secrets: self.secrets || other.secrets,
             tags: self.tags || other.tags,
             tools: self.tools || other.tools,
@@ -91,7 +100,8 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Include = Include { blocks: false, secrets: false, tags: false, tools: false };
+    const NOTHING: Include =
+        Include { blocks: false, identities: false, managed_group: false, secrets: false, tags: false, tools: false };
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])

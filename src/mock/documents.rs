@@ -107,6 +107,11 @@ impl<'a> View<'a> {
             .collect()
     }
 
+    /// What a link leads to, if that is a stored record which the caller may see.
+    pub(super) fn behind<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
+        self.show(document)
+    }
+
     fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
         document.filter(|document| self.permit.reaches(&document.project)).map(parse).transpose()
     }

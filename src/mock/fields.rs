@@ -146,15 +146,16 @@ impl<'a> Fields<'a> {
     pub(super) fn ids(&self, name: &str, prefix: &str) -> Result<Option<Vec<String>>, ApiError> {
         let Some(ids) = self.optional::<Vec<String>>(name)? else { return Ok(None) };
         for (index, id) in ids.iter().enumerate() {
-            if !is_letta_id(id, prefix) {
-                return Err(self.at(name).item(index).refuse(
-                    "string_pattern_mismatch",
-                    &format!("String should match pattern '{prefix}-{{uuid4}}'"),
-                    &id.as_str().into(),
-                ));
-            }
+            check_id(id, prefix, &self.at(name).item(index))?;
         }
         Ok(Some(ids))
+    }
+
+    /// An id of the form `<prefix>-<uuid4>`.
+    pub(super) fn id(&self, name: &str, prefix: &str) -> Result<Option<String>, ApiError> {
+        let id: Option<String> = self.optional(name)?;
+        id.as_ref().map_or(Ok(()), |id| check_id(id, prefix, &self.at(name)))?;
+        Ok(id)
     }
 
     /// Checks the types of fields that are passed on as they are.
@@ -169,6 +170,14 @@ impl<'a> Fields<'a> {
             Expect::Word(words) => self.one_of(name, words).map(drop),
         })
     }
+}
+
+fn check_id(id: &str, prefix: &str, location: &Location) -> Result<(), ApiError> {
+    if is_letta_id(id, prefix) {
+        return Ok(());
+    }
+    let problem = format!("String should match pattern '{prefix}-{{uuid4}}'");
+    Err(location.refuse("string_pattern_mismatch", &problem, &id.into()))
 }
 
 /// What a field that is passed on must be.

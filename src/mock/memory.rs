@@ -9,11 +9,14 @@ use super::{
     documents::{Stored, View, parse, parse_message, update_message},
     prompt,
     records::{
-        Agent, Block, Conversation, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links,
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, Tool, links,
     },
-    tools,
+    relations, tools,
 };
-use crate::{error::ApiError, store::Tx};
+use crate::{
+    error::ApiError,
+    store::{Link, Tx},
+};
 
 /// The blocks of an agent, in the order in which they were attached.
 pub(super) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<Block>>, ApiError> {
@@ -34,21 +37,54 @@ pub(super) async fn load(
     agents: &[Stored<Agent>],
     include: Include,
 ) -> Result<HashMap<String, Loaded>, ApiError> {
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let wanted = [
+        (include.blocks, links::AGENT_BLOCK),
+        (include.tools, links::AGENT_TOOL),
+        (include.identities, links::AGENT_IDENTITY),
+        (include.managed_group, links::MANAGED_GROUP),
+    ];
+    let kinds: Vec<&str> = wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
     let mut loaded: HashMap<String, Loaded> = HashMap::new();
-    if include.blocks {
-        for (agent, block) in view.linked::<Block>(links::AGENT_BLOCK, &ids).await? {
-            loaded.entry(agent).or_default().blocks.push(block.record);
+    if kinds.is_empty() {
+        return Ok(loaded);
+    }
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let (mut identities, mut groups) = (Vec::new(), Vec::new());
+    for link in view.store().links_of_kinds(&kinds, &ids).await? {
+        let Link { kind, source, target, document } = link;
+        match kind.as_str() {
+            links::AGENT_BLOCK => {
+                let block = view.behind::<Block>(document)?.map(|block| block.record);
+                loaded.entry(source).or_default().blocks.extend(block);
+            }
+            links::AGENT_TOOL => {
+                let tool = match tools::by_id(&target) {
+                    Some(tool) => Some(tool.wire()),
+                    None => view.behind::<Tool>(document)?.map(|tool| tool.record.wire()),
+                };
+                loaded.entry(source).or_default().tools.extend(tool);
+            }
+            links::AGENT_IDENTITY => identities.extend(view.behind(document)?.map(|identity| (source, identity))),
+            _ => groups.extend(view.behind(document)?.map(|group| (source, group))),
         }
     }
-    if include.tools {
-        for (agent, tool) in view.store().links_from(links::AGENT_TOOL, &ids).await? {
-            if let Some(tool) = tools::by_id(&tool) {
-                loaded.entry(agent).or_default().tools.push(tool.wire());
-            }
-        }
+    let (owners, identities): (Vec<String>, Vec<_>) = identities.into_iter().unzip();
+    for (agent, identity) in owners.into_iter().zip(relations::show_identities(view, &identities).await?) {
+        loaded.entry(agent).or_default().identities.push(identity);
+    }
+    let (managers, groups): (Vec<String>, Vec<_>) = groups.into_iter().unzip();
+    for (agent, group) in managers.into_iter().zip(relations::show_groups(view, &groups).await?) {
+        loaded.entry(agent).or_default().managed_group = Some(group);
     }
     Ok(loaded)
+}
+
+/// One agent as an answer shows it.
+pub(super) async fn show_one(view: View<'_>, agent: Stored<Agent>, include: Include) -> Result<Value, ApiError> {
+    let agents = [agent];
+    let loaded = load(view, &agents, include).await?.into_values().next().unwrap_or_default();
+    let [agent] = agents;
+    Ok(agent.record.wire(include, &loaded))
 }
 
 /// Agents as an answer shows them.

@@ -4,6 +4,7 @@
 //! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
 mod archival;
+mod base_tools;
 mod catalogue;
 mod client;
 mod compaction;
@@ -19,7 +20,10 @@ mod names;
 mod page;
 mod payload;
 mod prompt;
+mod python;
+mod queries;
 mod records;
+mod relations;
 mod resources;
 mod responder;
 mod rules;

@@ -23,6 +23,7 @@ pub use change_feed::{Change, ChangeKind, Listener};
 pub use client_tokens::{ClientTokenRow, TokenFilter};
 pub use documents::{Document, DocumentFilter, NewDocument};
 pub use error::StoreError;
+pub use links::Link;
 pub use messages::{MessageFilter, NewMessage, StoredMessage};
 pub use signing_keys::SigningKeyRow;
 

@@ -14,6 +14,7 @@ const PASSAGE: &str = "created_by_id last_updated_by_id created_at updated_at is
 fn archives() -> Resource {
     Resource {
         collection: ARCHIVES,
+        list: ARCHIVES,
         prefix: "archive",
         keys: "created_by_id last_updated_by_id created_at updated_at name description organization_id \
             vector_db_provider embedding_config metadata id",

@@ -14,11 +14,13 @@ mod harness;
 
 mod agents;
 mod archives;
+mod blocks;
 mod cors;
 mod documentation;
 mod enforcement;
 mod fields;
 mod gateway;
+mod identities;
 mod keys;
 mod matrix;
 mod messages;
@@ -29,3 +31,4 @@ mod startup;
 mod streaming;
 mod targets;
 mod tokens;
+mod tools;

@@ -77,6 +77,8 @@ pub(in crate::mock) struct ContextEntry {
 pub(in crate::mock) struct Loaded {
     pub(in crate::mock) blocks: Vec<Block>,
     pub(in crate::mock) tools: Vec<Value>,
+    pub(in crate::mock) identities: Vec<Value>,
+    pub(in crate::mock) managed_group: Option<Value>,
 }
 
 const TYPES: &[&str] = &[
@@ -275,6 +277,22 @@ impl Agent {
         remember(&mut self.context, said, window, forgets);
     }
 
+    /// Whether a tool runs only when a person has said so.
+    pub(in crate::mock) fn require_approval(&mut self, tool_name: &str, required: bool) {
+        let rule = json!({"tool_name": tool_name, "type": "requires_approval", "prompt_template": null});
+        let is_it = |present: &Value| present["type"] == rule["type"] && present["tool_name"] == rule["tool_name"];
+        match (required, self.tool_rules.iter().any(is_it)) {
+            (true, false) => self.tool_rules.push(rule),
+            (false, true) => self.tool_rules.retain(|present| !is_it(present)),
+            _ => {}
+        }
+    }
+
+    /// Its secrets, as its tools see them.
+    pub(in crate::mock) fn environment(&self) -> Map<String, Value> {
+        self.secrets.iter().map(|secret| (secret.key.clone(), secret.value.clone().into())).collect()
+    }
+
     /// Notes that something about it has changed.
     pub(in crate::mock) fn touch(&mut self) {
         self.updated_at = Timestamp::now();
@@ -332,15 +350,15 @@ impl Agent {
             "base_template_id": self.base_template_id,
             "deployment_id": null,
             "entity_id": null,
-            "identity_ids": [],
-            "identities": [],
+            "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
+            "identities": loaded.identities,
             "pending_approval": null,
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
             "enable_sleeptime": self.enable_sleeptime,
-            "multi_agent_group": null,
-            "managed_group": null,
+            "multi_agent_group": loaded.managed_group,
+            "managed_group": loaded.managed_group,
             "last_run_completion": self.last_run_completion,
             "last_run_duration_ms": self.last_run_duration_ms,
             "last_stop_reason": self.last_stop_reason,

@@ -5,6 +5,8 @@ mod archive;
 mod batch;
 mod block;
 mod conversation;
+mod group;
+mod identity;
 mod message;
 mod model;
 mod passage;
@@ -13,6 +15,7 @@ mod run;
 mod secret;
 mod step;
 mod timestamp;
+mod tool;
 mod tool_call;
 mod wire;
 
@@ -21,6 +24,8 @@ pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::Block;
 pub(super) use conversation::Conversation;
+pub(super) use group::{Group, GroupChange, MANAGER_TYPES};
+pub(super) use identity::{Identity, IdentityChange, Property, TYPES as IDENTITY_TYPES};
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
 pub(super) use passage::{NewPassage, Passage};
@@ -28,6 +33,7 @@ pub(super) use pending::Pending;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
 pub(super) use step::{EndedStep, Step, StepFilter, Timing};
 pub(super) use timestamp::Timestamp;
+pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo};
 pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
 pub(super) use wire::{MessageType, Usage, WireMessage};
 
@@ -56,10 +62,28 @@ pub(super) mod links {
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
     /// From an agent to the archive that is its archival memory.
     pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
+    /// From an agent to an identity it belongs to.
+    pub(in crate::mock) const AGENT_IDENTITY: &str = "agent_identity";
+    /// From a block to an identity it belongs to.
+    pub(in crate::mock) const BLOCK_IDENTITY: &str = "block_identity";
+    /// From a group to an agent that takes part.
+    pub(in crate::mock) const GROUP_AGENT: &str = "group_agent";
+    /// From a group to a block that its agents share.
+    pub(in crate::mock) const GROUP_BLOCK: &str = "group_block";
+    /// From an agent to the group that it manages.
+    pub(in crate::mock) const MANAGED_GROUP: &str = "managed_group";
     /// From an agent to a tool that it may use.
     pub(in crate::mock) const AGENT_TOOL: &str = "agent_tool";
     /// From an agent to a run that has not ended.
     pub(in crate::mock) const ACTIVE_RUN: &str = "active_run";
     /// From a batch to each of its runs.
     pub(in crate::mock) const BATCH_RUN: &str = "batch_run";
+}
+
+/// The kinds of names of which each is given once in a project.
+pub(super) mod claims {
+    /// The key by which a client calls an identity.
+    pub(in crate::mock) const IDENTIFIER_KEY: &str = "identifier_key";
+    /// The name of a tool.
+    pub(in crate::mock) const TOOL: &str = "tool_name";
 }

@@ -16,7 +16,8 @@ use crate::{
         fields::Fields,
         home::Home,
         memory::{self, recompile},
-        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Record, links, without_repeats},
+        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Identity, Record, Tool, links, without_repeats},
+        relations::{self, check_present, link_only},
         state::State,
         tools,
         turn::Incoming,
@@ -50,10 +51,13 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         block.project_id.clone_from(&home.shown);
     }
     let defaults = if include_base_tools { tools::default_names(&agent.agent_type) } else { &[] };
-    let tool_ids = attached.tool_ids(defaults)?;
     attached.refuse_missing()?;
-
     let view = state.view(&call.permit);
+    let tools = attached.tools(view, home.project.as_str(), defaults).await?;
+    tools::check_project(&tools, home.project.as_str())?;
+    tools::ask_by_default(&mut agent, &tools);
+    let identities = attached.identity_ids.as_deref().unwrap_or_default();
+
     let mut tx = state.store.begin().await?;
     let shared = attached.blocks(view, &mut tx, &home.project).await?.unwrap_or_default();
     let blocks: Vec<Block> = new_blocks.iter().chain(&shared).cloned().collect();
@@ -62,7 +66,9 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         insert(&mut tx, home.project.as_str(), None, block).await?;
     }
     link(&mut tx, links::AGENT_BLOCK, &agent.id, blocks.iter().map(|block| block.id.as_str())).await?;
-    link(&mut tx, links::AGENT_TOOL, &agent.id, tool_ids).await?;
+    link(&mut tx, links::AGENT_TOOL, &agent.id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    check_present::<Identity>(view, &mut tx, home.project.as_str(), identities).await?;
+    link_only(&mut tx, links::AGENT_IDENTITY, &agent.id, identities).await?;
 
     agent.recall = i64::try_from(initial.len()).unwrap_or(i64::MAX);
     let mut messages = vec![memory::system_message(&agent, &blocks)];
@@ -89,9 +95,13 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let message_ids = fields.ids("message_ids", "message")?;
     Agent::check(&fields)?;
     let view = state.view(&call.permit);
+    // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
+    let tools = match &attached.tool_ids {
+        Some(ids) => Some(tools::named(view, "", &[], &[], ids).await),
+        None => None,
+    };
     let mut tx = state.store.begin().await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let tool_ids = if attached.tool_ids.is_some() { Some(attached.tool_ids(&[])?) } else { None };
     attached.refuse_missing()?;
     refuse_move(&fields, &agent.project)?;
 
@@ -104,9 +114,16 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         tx.unlink_kind(links::AGENT_BLOCK, &id).await?;
         link(&mut tx, links::AGENT_BLOCK, &id, blocks.iter().map(|block| block.id.as_str())).await?;
     }
-    if let Some(tool_ids) = tool_ids {
+    if let Some(tools) = tools {
+        let tools = tools?;
+        tools::check_project(&tools, &agent.project)?;
+        tools::ask_by_default(&mut agent.record, &tools);
         tx.unlink_kind(links::AGENT_TOOL, &id).await?;
-        link(&mut tx, links::AGENT_TOOL, &id, tool_ids).await?;
+        link(&mut tx, links::AGENT_TOOL, &id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    }
+    if let Some(identities) = &attached.identity_ids {
+        check_present::<Identity>(view, &mut tx, &agent.project, identities).await?;
+        link_only(&mut tx, links::AGENT_IDENTITY, &id, identities).await?;
     }
     if let Some(message_ids) = message_ids {
         set_context(&mut tx, &mut agent.record, message_ids).await?;
@@ -127,6 +144,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let id = &agent.record.id;
     tx.delete_messages_but(id, "").await?;
     archival::leave(&mut tx, id).await?;
+    relations::leave_groups(&mut tx, id).await?;
     tx.delete_document(Agent::KIND, id).await?;
     tx.unlink_all(id).await?;
     tx.commit().await?;
@@ -151,16 +169,13 @@ async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {
-    let agents = [agent];
-    let loaded = memory::load(view, &agents, include).await?;
-    let [agent] = agents;
-    let loaded = loaded.into_values().next().unwrap_or_default();
-    Ok(Reply::ok(agent.record.wire(include, &loaded)))
+    Ok(Reply::ok(memory::show_one(view, agent, include).await?))
 }
 
 /// What a request attaches to an agent.
 struct Attached {
     block_ids: Option<Vec<String>>,
+    identity_ids: Option<Vec<String>>,
     tool_ids: Option<Vec<String>>,
     tool_names: Vec<String>,
     /// One of a kind of which there are none yet: what it is called, and its id.
@@ -170,35 +185,22 @@ struct Attached {
 impl Attached {
     fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let mut missing = None;
-        for (name, prefix, class) in [
-            ("identity_ids", "identity", "Identity"),
-            ("folder_ids", "source", "Folder"),
-            ("source_ids", "source", "Source"),
-        ] {
+        for (name, prefix, class) in [("folder_ids", "source", "Folder"), ("source_ids", "source", "Source")] {
             let named = fields.ids(name, prefix)?.and_then(|ids| ids.into_iter().next());
             missing = missing.or(named.map(|id| (class, id)));
         }
         Ok(Self {
             missing,
             block_ids: fields.ids("block_ids", Block::KIND)?.map(without_repeats),
+            identity_ids: fields.ids("identity_ids", Identity::KIND)?,
             tool_ids: fields.ids("tool_ids", "tool")?,
             tool_names: fields.optional("tools")?.unwrap_or_default(),
         })
     }
 
     /// The tools that are named, besides those that the agent gets by default.
-    fn tool_ids(&self, defaults: &[&str]) -> Result<Vec<&'static str>, ApiError> {
-        let mut ids: Vec<&'static str> =
-            defaults.iter().filter_map(|name| tools::by_name(name)).map(|t| t.id).collect();
-        for name in &self.tool_names {
-            ids.push(tools::by_name(name).ok_or_else(|| unknown_tool("name", name))?.id);
-        }
-        for id in self.tool_ids.iter().flatten() {
-            ids.push(tools::by_id(id).ok_or_else(|| unknown_tool("id", id))?.id);
-        }
-        let mut seen = HashSet::new();
-        ids.retain(|id| seen.insert(*id));
-        Ok(ids)
+    async fn tools(&self, view: View<'_>, project: &str, defaults: &[&str]) -> Result<Vec<Stored<Tool>>, ApiError> {
+        tools::named(view, project, defaults, &self.tool_names, self.tool_ids.as_deref().unwrap_or_default()).await
     }
 
     fn refuse_missing(&self) -> Result<(), ApiError> {
@@ -221,11 +223,6 @@ impl Attached {
         }
         Ok(Some(blocks))
     }
-}
-
-fn unknown_tool(by: &str, what: &str) -> ApiError {
-    let what: String = what.chars().take(100).collect();
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
 }
 
 /// The blocks that a new agent brings. Of two with the same label, the first counts.

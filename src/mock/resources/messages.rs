@@ -190,7 +190,8 @@ async fn summarize(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(compacted.wire()))
 }
 
-async fn modify(_: Arc<State>, _: Call) -> Answer {
+/// Letta has removed it.
+pub(super) async fn modify(_: Arc<State>, _: Call) -> Answer {
     Err(ApiError::letta(Code::MethodNotAllowed, "Messages cannot be edited any more.")
         .header(header::ALLOW, HeaderValue::from_static("")))
 }

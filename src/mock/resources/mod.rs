@@ -1,6 +1,7 @@
 //! The resources that the mock has, one file for each. A new one is a line here.
 
 mod agent_list;
+mod agent_tools;
 mod agents;
 mod all_messages;
 mod archives;
@@ -9,6 +10,8 @@ mod blocks;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
+mod groups;
+mod identities;
 mod message_list;
 mod messages;
 mod models;
@@ -16,6 +19,8 @@ mod passages;
 mod runs;
 mod sending;
 mod steps;
+mod tags;
+mod tools;
 
 use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
 
@@ -40,6 +45,7 @@ pub(super) struct Routes {
 pub(super) fn routes() -> Routes {
     let mounts = [
         agent_list::mount,
+        agent_tools::mount,
         agents::mount,
         all_messages::mount,
         archives::mount,
@@ -48,11 +54,15 @@ pub(super) fn routes() -> Routes {
         conversation_messages::mount,
         conversations::mount,
         core_memory::mount,
+        groups::mount,
+        identities::mount,
         messages::mount,
         models::mount,
         passages::mount,
         runs::mount,
         steps::mount,
+        tags::mount,
+        tools::mount,
     ];
     mounts.iter().fold(Routes::default(), |routes, mount| mount(routes))
 }

@@ -9,6 +9,8 @@ use super::{Client, NOBODY};
 pub(crate) struct Resource {
     /// `/v1/archives/`.
     pub(crate) collection: &'static str,
+    /// The list that holds nothing but what was made; usually the collection.
+    pub(crate) list: &'static str,
     /// What its ids begin with.
     pub(crate) prefix: &'static str,
     /// Letta's keys, in Letta's order.
@@ -57,21 +59,22 @@ impl Resource {
         }
         let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
         let (default, other) = if self.newest_first { (&newest_first, &ids) } else { (&ids, &newest_first) };
-        shows_every_item_once(owner, self.collection, default).await;
-        shows_every_item_once(owner, self.collection.trim_end_matches('/'), default).await;
+        let joint = if self.list.contains('?') { '&' } else { '?' };
+        shows_every_item_once(owner, self.list, default).await;
+        shows_every_item_once(owner, self.list.trim_end_matches('/'), default).await;
         let reversed = if self.newest_first { "asc" } else { "desc" };
-        shows_every_item_once(owner, &format!("{}?order={reversed}", self.collection), other).await;
+        shows_every_item_once(owner, &format!("{}{joint}order={reversed}", self.list), other).await;
         for wrong in ["limit=x", "limit=-1", "order=up", "order_by=shoe_size"] {
             owner.get(&format!("{}?{wrong}", self.collection)).await.refused(422, "validation_failed");
         }
         let elsewhere = owner.with("x-project-id", "elsewhere");
-        assert_eq!(elsewhere.get(self.collection).await.expect(200), json!([]));
+        assert_eq!(elsewhere.get(self.list).await.expect(200), json!([]));
 
         let [gone, ..] = &newest_first[..] else { panic!("some were made") };
         let (once, twice) = self.deleted;
         assert_eq!(owner.delete(&self.path(gone)).await.status.as_u16(), once);
         assert_eq!(owner.delete(&self.path(gone)).await.status.as_u16(), twice);
-        shows_every_item_once(owner, &format!("{}?order=desc", self.collection), &newest_first[1..]).await;
+        shows_every_item_once(owner, &format!("{}{joint}order=desc", self.list), &newest_first[1..]).await;
 
         let nobody = format!("{}-{}", self.prefix, &NOBODY[6..]);
         for missing in [gone, &nobody] {
