@@ -21,7 +21,9 @@ pub(super) fn of(text: &str, dimensions: usize) -> Vec<f32> {
     }
     let length = vector.iter().map(|component| component * component).sum::<f32>().sqrt();
     if length > 0.0 {
-        vector.iter_mut().for_each(|component| *component /= length);
+        for component in &mut vector {
+            *component /= length;
+        }
     }
     vector
 }

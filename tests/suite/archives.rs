@@ -77,6 +77,7 @@ on_both_engines! {
             (&two, &elsewhere, 404),
             (&two, &shelf, 200),
             (&NOBODY.to_owned(), &shelf, 404),
+            (&two, &"nonsense".to_owned(), 400),
         ] {
             assert_eq!(attach(&owner, agent, archive).await, status, "{agent} {archive}");
         }

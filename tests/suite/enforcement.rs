@@ -106,7 +106,7 @@ async fn the_order_of_answers_is_fixed() {
             "404 not_found",
         ),
         ("what is not mocked says so", &page, &get, format!("/v1/agents/{agent}/folders"), None, "501 not_mocked"),
-        ("also to an API key", &owner, &get, "/v1/groups/".into(), None, "501 not_mocked"),
+        ("also to an API key", &owner, &get, "/v1/feeds".into(), None, "501 not_mocked"),
         ("HEAD is guarded as GET", &stranger, &Method::HEAD, "/v1/agents/".into(), None, "401"),
         ("and refused as GET", &elsewhere, &Method::HEAD, format!("/v1/agents/{agent}"), None, "403"),
         ("and answered as GET", &page, &Method::HEAD, format!("/v1/agents/{agent}"), None, "200"),

@@ -132,6 +132,8 @@ on_both_engines! {
         for path in [attach(&other), attach(&other), detach(&agent), detach(&agent), attach(&agent)] {
             assert_eq!(owner.send(Method::PATCH, &path, None).await.expect(200), Value::Null);
         }
+        let malformed = format!("/v1/agents/{agent}/identities/attach/nonsense");
+        owner.send(Method::PATCH, &malformed, None).await.refused(400, "invalid_request");
         let of_block = format!("/v1/blocks/{block}/identities/attach/{identity}");
         assert_eq!(owner.send(Method::PATCH, &of_block, None).await.expect(200)["id"], block.as_str());
         let path = format!("{IDENTITIES}{identity}");

@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(Docstring::of(""), Docstring::default());
         assert_eq!(Docstring::of("\n\n   Late.\n").description, "Late.");
         assert_eq!(Docstring::of("Args:\n    x: y").argument("x"), "y");
-        assert_eq!(Docstring::of("A\n  ä\n\u{a0}b\nArgs:\n x").description, "A\n\n  ä\n\u{a0}b");
+        assert_eq!(Docstring::of("A\n  ä\n\u{a0}b\nArgs:\n x").description, "A\n\nä\n\u{a0}b");
     }
 }

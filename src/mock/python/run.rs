@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     fn call(body: &str, arguments: &Value) -> Option<Outcome> {
-        let lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+        let lines: String = body.lines().flat_map(|line| ["    ", line, "\n"]).collect();
         let source = format!("import os, sys\n\ndef f(a=None, b: int = 2):\n    \"\"\"Doc.\"\"\"\n{lines}");
         let environment = json!({"SECRET": "s"});
         run(&source, None, arguments.as_object().unwrap(), environment.as_object().unwrap())

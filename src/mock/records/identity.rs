@@ -12,6 +12,7 @@ use crate::{
 
 /// An identity as it is stored. Agents and blocks are linked to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_field_names, reason = "Letta calls it identity_type")]
 pub(in crate::mock) struct Identity {
     pub(in crate::mock) id: String,
     pub(in crate::mock) identifier_key: String,

@@ -91,7 +91,7 @@ impl ToolChange {
 
     /// What a change says.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let map = |name| fields.optional::<&Map<String, Value>>(name).map(|map| map.cloned());
+        let map = |name| fields.optional::<&Map<String, Value>>(name).map(Option::<&_>::cloned);
         let mut change = Self {
             description: fields.optional("description")?,
             tags: fields.optional("tags")?,
