@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    records::{Agent, links},
+    records::{self, Agent},
     tools,
     turn::ClientTool,
 };
@@ -15,8 +15,8 @@ pub(super) struct Tool {
     pub(super) name: String,
     /// The JSON schema of its arguments.
     pub(super) parameters: Map<String, Value>,
-    /// Whether the client runs it, not the server.
-    pub(super) is_clients: bool,
+    /// The server's own tool; none: the client runs it.
+    pub(super) servers: Option<records::Tool>,
 }
 
 /// The tools of a turn.
@@ -33,10 +33,9 @@ impl Toolbox {
     /// The tools of an agent and of a client, whose tools hide the agent's of the same name.
     pub(super) async fn of(store: &Store, agent: &Agent, brought: &[ClientTool]) -> Result<Self, ApiError> {
         let mut tools: Vec<Tool> = brought.iter().map(Tool::of_client).collect();
-        for (_, id) in store.links_from(links::AGENT_TOOL, &[&agent.id]).await? {
-            let Some(tool) = tools::by_id(&id) else { continue };
-            if tools.iter().all(|present| present.name != tool.name) {
-                tools.push(Tool::of_schema(tool.name, tool.wire()["json_schema"].take()));
+        for tool in tools::of_agent(store, &agent.id).await? {
+            if tools.iter().all(|present| present.name != tool.record.name) {
+                tools.push(Tool::of_server(tool.record));
             }
         }
         let ruled = |kind: &str| {
@@ -58,7 +57,7 @@ impl Toolbox {
 
     /// Whether a call waits for a decision, or for the client to run it.
     pub(super) fn asks(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|tool| tool.is_clients) || self.asks.iter().any(|asks| asks == name)
+        self.find(name).is_some_and(Tool::is_clients) || self.asks.iter().any(|asks| asks == name)
     }
 
     /// Whether a turn ends after a call.
@@ -70,15 +69,17 @@ impl Toolbox {
 impl Tool {
     fn of_client(tool: &ClientTool) -> Self {
         let schema = tool.parameters.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        Self { name: tool.name.clone(), parameters: schema.unwrap_or_default(), is_clients: true }
+        Self { name: tool.name.clone(), parameters: schema.unwrap_or_default(), servers: None }
     }
 
-    fn of_schema(name: &str, mut schema: Value) -> Self {
-        let parameters = match schema.get_mut("parameters").map(Value::take) {
-            Some(Value::Object(parameters)) => parameters,
-            _ => Map::new(),
-        };
-        Self { name: name.to_owned(), parameters, is_clients: false }
+    fn of_server(tool: records::Tool) -> Self {
+        let parameters = tool.json_schema.get("parameters").and_then(Value::as_object).cloned();
+        Self { name: tool.name.clone(), parameters: parameters.unwrap_or_default(), servers: Some(tool) }
+    }
+
+    /// Whether the client runs it, not the server.
+    pub(super) fn is_clients(&self) -> bool {
+        self.servers.is_none()
     }
 
     /// The arguments that it takes, each with the schema of its values.

@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::{
     base_tools::BASE_TOOLS,
-    documents::{Stored, View, holder},
+    documents::{Stored, View, holder, parse},
     records::{Agent, RETURN_CHAR_LIMIT, Tool, claims, links, object},
 };
-use crate::error::{ApiError, Code};
+use crate::{
+    error::{ApiError, Code},
+    store::Store,
+};
 
 /// A tool that comes with the server.
 #[derive(Debug)]
@@ -156,12 +159,12 @@ fn built_in(seq: i64, tool: &BaseTool) -> Stored<Tool> {
 }
 
 /// The tools of an agent, oldest first; what comes with the server is older than everything that is stored.
-pub(super) async fn of_agent(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
+pub(super) async fn of_agent(store: &Store, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
     let mut tools = Vec::new();
-    for link in view.store().links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
+    for link in store.links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
         match BASE_TOOLS.iter().rev().zip(1_i64..).find(|(tool, _)| tool.id == link.target) {
             Some((tool, place)) => tools.push(built_in(-place, tool)),
-            None => tools.extend(view.behind(link.document)?),
+            None => tools.extend(link.document.map(parse).transpose()?),
         }
     }
     tools.sort_by_key(|tool| tool.seq);

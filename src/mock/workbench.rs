@@ -1,6 +1,6 @@
 //! Where tool calls of a turn run. Memory tools work on the mock's own state: what they change is kept apart until the
 //! turn is stored, so that a turn that ends differently has changed nothing, and one that is taken up again changes it
-//! once. No other tool runs anything: its return says what it was called with.
+//! once. No other tool runs anything: its return is what can be read off its source, or says what it was called with.
 
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,13 @@ pub(super) struct Effects {
     pub(super) edits: Vec<BlockEdit>,
     /// What was put into the archive.
     pub(super) passages: Vec<NewPassage>,
+}
+
+impl Effects {
+    /// Whether nothing was changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.passages.is_empty()
+    }
 }
 
 /// A change of a block.
@@ -67,9 +74,10 @@ impl<'a> Workbench<'a> {
     pub(super) async fn run(&mut self, call: &ToolCall, toolbox: &Toolbox) -> Result<ToolReturn, ApiError> {
         let arguments = call.parsed();
         let tool = toolbox.find(&call.name);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
-        } else if tool.is_some_and(|tool| tool.is_clients) {
+        } else if tool.is_some_and(|tool| tool.is_clients()) {
             Err("the client runs this tool itself and has not said what it returned".to_owned())
         } else if edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
@@ -79,7 +87,16 @@ impl<'a> Workbench<'a> {
                 "archival_memory_search" => self.search_archive(&arguments).await?,
                 "conversation_search" => self.search_conversation(&arguments).await?,
                 "send_message" => Ok("The message was sent.".to_owned()),
-                name => Ok(format!("{name} was called with {}", Value::Object(arguments))),
+                _ => {
+                    let environment = self.agent.environment();
+                    match tool.and_then(|tool| tool.servers.as_ref()).map(|tool| tool.call(&arguments, &environment)) {
+                        Some(called) => {
+                            (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
+                            called.text()
+                        }
+                        None => Err("the server does not know it".to_owned()),
+                    }
+                }
             }
         };
         let (text, status) = match outcome {
@@ -90,8 +107,8 @@ impl<'a> Workbench<'a> {
             tool_return: Content::Text(text),
             status,
             tool_call_id: call.id.clone(),
-            stdout: Some(Vec::new()),
-            stderr: Some(Vec::new()),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
         })
     }
 

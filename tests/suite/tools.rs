@@ -220,6 +220,28 @@ on_both_engines! {
             assert_eq!(answer["stderr"].to_string().contains("ValueError: because"), name == "fails");
         }
         owner.post(&run("send_message"), &json!({})).await.refused(404, "not_found");
+        // In a turn they come to the same.
+        let turn = json!({"input": "[[call:fails {}]]"});
+        let turn = owner.post(&format!("/v1/agents/{agent}/messages"), &turn).await.expect(200);
+        let returned = &turn["messages"].as_array().unwrap().iter().find(|message| message["message_type"] == "tool_return_message").unwrap();
+        assert_eq!(returned["tool_return"], "Error executing function fails: ValueError: because");
+
+        // What comes with the server works on the agent's own memory.
+        let block = json!([{"label": "human", "value": "Name: Sam"}]);
+        let tools = ["core_memory_append", "archival_memory_insert"];
+        let agent = owner.create_agent(&json!({"tools": tools, "memory_blocks": block})).await;
+        let run = |name: &str| format!("/v1/agents/{agent}/tools/{name}/run");
+        let appended = json!({"args": {"label": "human", "content": "Likes tea."}});
+        assert_eq!(owner.post(&run("core_memory_append"), &appended).await.expect(200)["status"], "success");
+        let block = owner.get(&format!("/v1/agents/{agent}/core-memory/blocks/human")).await.expect(200);
+        assert!(block["value"].as_str().unwrap().ends_with("Likes tea."), "{block}");
+        let wrong = json!({"args": {"label": "none", "content": "x"}});
+        let refused = owner.post(&run("core_memory_append"), &wrong).await.expect(200);
+        assert_eq!((&refused["status"], &refused["func_return"]), (&json!("error"), &Value::Null));
+        let kept = json!({"args": {"content": "Oslo is cold"}});
+        owner.post(&run("archival_memory_insert"), &kept).await.expect(200);
+        let memory = owner.get(&format!("/v1/agents/{agent}/archival-memory")).await.expect(200);
+        assert_eq!(column(&memory, "text"), ["Oslo is cold"]);
         owner.post(&run("says"), &json!({"args": 5})).await.refused(422, "validation_failed");
         owner.post(&run("says"), &json!({"arguments": {}})).await.refused(422, "validation_failed");
 

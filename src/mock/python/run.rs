@@ -24,14 +24,16 @@ impl Outcome {
         Self { returned: Ok(returned), stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    /// What the caller is told: the returned value as a text, or the exception.
-    pub(in crate::mock) fn text(&self) -> String {
-        match &self.returned {
-            Ok(Value::String(text)) => text.clone(),
-            Ok(value @ Value::Object(_)) => value.to_string(),
-            Ok(value) => python_repr(value),
-            Err(problem) => format!("Error executing function: {problem}"),
-        }
+    /// What a model is told: the returned value as a text, or else the exception.
+    ///
+    /// # Errors
+    /// The exception.
+    pub(in crate::mock) fn text(&self) -> Result<String, String> {
+        self.returned.clone().map(|value| match value {
+            Value::String(text) => text,
+            Value::Object(_) => value.to_string(),
+            _ => python_repr(&value),
+        })
     }
 
     /// Letta's word for how it went.

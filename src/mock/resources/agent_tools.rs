@@ -16,9 +16,13 @@ use crate::{
         fields::{Fields, Location},
         memory,
         page::{Defaults, Page},
-        records::{Agent, Tool, links},
+        python::Outcome,
+        records::{Agent, DEFAULT_CONVERSATION, Tool, ToolCall, ToolStatus, links},
         state::State,
+        toolbox::Toolbox,
         tools,
+        turn::store_effects,
+        workbench::Workbench,
     },
     store::Tx,
 };
@@ -38,7 +42,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
-    let mut tools = tools::of_agent(view, &agent.id).await?;
+    let mut tools = tools::of_agent(view.store(), &agent.id).await?;
     if page.newest_first {
         tools.reverse();
     }
@@ -113,12 +117,16 @@ async fn run(state: Arc<State>, mut call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let name = call.param("tool_name");
-    let tools = tools::of_agent(view, &agent.id).await?;
+    let tools = tools::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
         let name: String = name.chars().take(100).collect();
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let outcome = tool.record.call(&arguments, &agent.environment());
+    let outcome = if tools::by_name(name).is_some() {
+        run_built_in(&state, &agent, name, &arguments).await?
+    } else {
+        tool.record.call(&arguments, &agent.environment())
+    };
     Ok(Reply::ok(json!({
         "status": outcome.status(),
         "func_return": outcome.returned.as_ref().ok(),
@@ -127,4 +135,23 @@ async fn run(state: Arc<State>, mut call: Call) -> Answer {
         "stderr": outcome.stderr,
         "sandbox_config_fingerprint": null,
     })))
+}
+
+/// What comes with the server works on the agent's own memory and archive.
+async fn run_built_in(
+    state: &State,
+    agent: &Agent,
+    name: &str,
+    arguments: &Map<String, Value>,
+) -> Result<Outcome, ApiError> {
+    let toolbox = Toolbox::of(&state.store, agent, &[]).await?;
+    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[]);
+    let call = ToolCall { name: name.to_owned(), arguments: json!(arguments).to_string(), id: String::new() };
+    let returned = workbench.run(&call, &toolbox).await?;
+    store_effects(&state.store, &agent.id, &workbench.effects).await?;
+    let text = returned.tool_return.text();
+    Ok(match returned.status {
+        ToolStatus::Success => Outcome::of(text.into()),
+        ToolStatus::Error => Outcome { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+    })
 }

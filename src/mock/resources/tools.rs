@@ -286,7 +286,11 @@ async fn run(_: Arc<State>, mut call: Call) -> Answer {
 
 /// The outcome as a message that stands in no conversation.
 fn returned(name: Option<&str>, outcome: &Outcome) -> Value {
-    let (text, status) = (outcome.text(), outcome.status());
+    let status = outcome.status();
+    let text = outcome.text().unwrap_or_else(|problem| match name {
+        Some(name) => format!("Error executing function {name}: {problem}"),
+        None => format!("Error executing function: {problem}"),
+    });
     let part = json!({
         "type": "tool",
         "tool_return": text,

@@ -195,7 +195,7 @@ mod tests {
         else {
             panic!()
         };
-        Tool { name: name.into(), parameters, is_clients: false }
+        Tool { name: name.into(), parameters, servers: None }
     }
 
     fn tools() -> Vec<Tool> {

@@ -43,7 +43,7 @@ pub(super) fn speaks_of_memory(text: &str) -> bool {
 pub(super) fn memory_call(text: &str, toolbox: &Toolbox, blocks: &[Block]) -> Option<Asked> {
     let text = text.trim();
     let archive = text.to_lowercase().contains("archiv");
-    let has = |name: &'static str| toolbox.find(name).filter(|tool| !tool.is_clients).map(|_| name);
+    let has = |name: &'static str| toolbox.find(name).filter(|tool| !tool.is_clients()).map(|_| name);
     if let Some([query]) = find(&LOOK_UP, text) {
         return match has("archival_memory_search").filter(|_| archive).or(has("conversation_search")) {
             Some(name) => Some(Asked::new(name, object! {"query": query})),

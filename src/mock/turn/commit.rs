@@ -11,7 +11,7 @@ use crate::{
         documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         memory::recompile,
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
-        workbench::BlockEdit,
+        workbench::{BlockEdit, Effects},
     },
     store::{Store, Tx},
 };
@@ -83,17 +83,7 @@ pub(super) async fn commit(
         let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
         thread.remember(said.collect(), produced.asks.clone());
     }
-    if !produced.effects.passages.is_empty() {
-        archival::remember(&mut tx, &thread.agent, produced.effects.passages.clone()).await?;
-    }
-    if !produced.effects.edits.is_empty() {
-        edit_blocks(&mut tx, &produced.effects.edits).await?;
-        recompile(&mut tx, &mut thread.agent.record).await?;
-        for agent in &mut others {
-            recompile(&mut tx, &mut agent.record).await?;
-            update(&mut tx, &agent.record).await?;
-        }
-    }
+    apply(&mut tx, &produced.effects, &mut thread.agent, &mut others).await?;
     thread.update(&mut tx).await?;
     tx.commit().await?;
     Ok(Outcome::Stored(run))
@@ -184,6 +174,46 @@ async fn lock_edited(tx: &mut Tx, agent_id: &str, edits: &[BlockEdit]) -> Result
         others.extend(locked.filter(|_| id != agent_id).map(parse).transpose()?);
     }
     Ok(others)
+}
+
+/// Stores what a tool has changed that was called outside of any turn.
+///
+/// # Errors
+/// 404 when the agent is gone; when the database fails.
+pub(in crate::mock) async fn store_effects(store: &Store, agent_id: &str, effects: &Effects) -> Result<(), ApiError> {
+    if effects.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    let mut others = lock_edited(&mut tx, agent_id, &effects.edits).await?;
+    let document = tx.document_for_update(Agent::KIND, agent_id).await?;
+    let mut agent = parse::<Agent>(document.ok_or_else(|| not_found::<Agent>(agent_id))?)?;
+    apply(&mut tx, effects, &mut agent, &mut others).await?;
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Does what the tools of an agent did. The agent is not stored yet, the others are, which share its blocks.
+async fn apply(
+    tx: &mut Tx,
+    effects: &Effects,
+    agent: &mut Stored<Agent>,
+    others: &mut [Stored<Agent>],
+) -> Result<(), ApiError> {
+    if !effects.passages.is_empty() {
+        archival::remember(tx, agent, effects.passages.clone()).await?;
+    }
+    if !effects.edits.is_empty() {
+        edit_blocks(tx, &effects.edits).await?;
+        recompile(tx, &mut agent.record).await?;
+        for other in others {
+            recompile(tx, &mut other.record).await?;
+            update(tx, &other.record).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Changes blocks again as they are now: somebody may have changed them since the tools looked. Where a change no longer

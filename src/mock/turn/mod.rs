@@ -20,7 +20,7 @@ mod talk;
 mod tape;
 mod thread;
 
-pub(super) use commit::{cancel_elsewhere, give_up_question};
+pub(super) use commit::{cancel_elsewhere, give_up_question, store_effects};
 pub(super) use engine::{Ended, Turn};
 pub(super) use input::Incoming;
 pub(super) use locks::Locks;
