@@ -360,7 +360,7 @@ impl ClientRequest<'_> {
         let find = |name| self.params.find(name).unwrap_or_default();
         let (class, id, thing) = match second {
             Second::Passage => ("Passage", find("memory_id"), Owned::Passage(find("memory_id"))),
-            Second::File => ("File", find("file_id"), Owned::File(find("file_id"))),
+            Second::File => ("File", find("file_id"), Owned::File { agent, file: find("file_id") }),
             Second::ScheduledMessage => {
                 let id = find("scheduled_message_id");
                 ("Scheduled message", id, Owned::ScheduledMessage(id))

@@ -54,7 +54,7 @@ impl Look {
             Owned::Step(id) => ("step", "steps", id),
             Owned::Conversation(id) => ("conv", "conversations", id),
             // Letta names no owner in these, so nothing proves whose they are.
-            Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => return Ok(None),
+            Owned::Passage(_) | Owned::File { .. } | Owned::ScheduledMessage(_) => return Ok(None),
         };
         if !is_letta_id(id, prefix) {
             return Ok(None);

@@ -35,17 +35,16 @@ impl Backend {
     pub(super) async fn answer(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
         match self {
             Self::Gateway(gateway) => gateway.forward(call, redaction).await,
-            Self::Mock(mock) if mock.answers(call.operation) => mock.answer(call).await,
-            Self::Mock(mock) => match call.params.find("agent_id") {
-                Some(agent) if !mock.agent_exists(&call.permit, agent).await? => {
-                    Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")))
+            Self::Mock(mock) => {
+                // What does not exist is not found, mocked or not.
+                if let Some(agent) = call.params.find("agent_id")
+                    && !mock.answers(call.operation)
+                    && !mock.agent_exists(&call.permit, agent).await?
+                {
+                    return Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")));
                 }
-                _ => Err(ApiError::new(
-                    Code::NotMocked,
-                    format!("{} is not mocked in this version; the README lists what is.", call.operation),
-                )
-                .final_answer()),
-            },
+                mock.answer(call).await
+            }
         }
     }
 

@@ -13,6 +13,7 @@ pub(super) struct Include {
     pub(super) identities: bool,
     pub(super) managed_group: bool,
     pub(super) secrets: bool,
+    pub(super) sources: bool,
     pub(super) tags: bool,
     pub(super) tools: bool,
 }
@@ -30,8 +31,15 @@ const WORDS: &[&str] = &[
 
 impl Include {
     /// What answers to changes show.
-    pub(super) const EVERYTHING: Self =
-        Self { blocks: true, identities: true, managed_group: true, secrets: true, tags: true, tools: true };
+    pub(super) const EVERYTHING: Self = Self {
+        blocks: true,
+        identities: true,
+        managed_group: true,
+        secrets: true,
+        sources: true,
+        tags: true,
+        tools: true,
+    };
 
     /// What an answer to a read shows.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
@@ -49,6 +57,7 @@ impl Include {
             identities: has("agent.identities"),
             managed_group: has("agent.managed_group"),
             secrets: has("agent.secrets"),
+            sources: has("agent.sources"),
             tags: has("agent.tags"),
             tools: has("agent.tools"),
         };
@@ -66,6 +75,7 @@ impl Include {
             identities: has(&["identities", "identity_ids"]),
             managed_group: has(&["managed_group", "multi_agent_group"]),
             secrets: has(&["secrets", "tool_exec_environment_variables"]),
+            sources: has(&["sources", "folders"]),
             tags: has(&["tags"]),
             tools: has(&["tools"]),
         };
@@ -78,6 +88,7 @@ impl Include {
             identities: self.identities || other.identities,
             managed_group: self.managed_group || other.managed_group,
             secrets: self.secrets || other.secrets,
+            sources: self.sources || other.sources,
             tags: self.tags || other.tags,
             tools: self.tools || other.tools,
         }
@@ -100,8 +111,15 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Include =
-        Include { blocks: false, identities: false, managed_group: false, secrets: false, tags: false, tools: false };
+    const NOTHING: Include = Include {
+        blocks: false,
+        identities: false,
+        managed_group: false,
+        secrets: false,
+        sources: false,
+        tags: false,
+        tools: false,
+    };
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
@@ -125,7 +143,7 @@ mod tests {
         assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
         let tags = Include { tags: true, ..NOTHING };
-        assert_eq!(include(&current, "include=agent.tags&include=agent.sources").unwrap(), tags);
+        assert_eq!(include(&current, "include=agent.tags&include=agent.identities").unwrap(), tags);
         assert_eq!(include(&legacy, "include_relationships=tags").unwrap(), tags);
         assert_eq!(include(&legacy, "include_relationships=").unwrap(), NOTHING);
         assert!(include(&current, "include=agent.everything").is_err());

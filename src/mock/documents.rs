@@ -202,6 +202,20 @@ pub(super) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), Api
     Ok(())
 }
 
+/// Replaces a record, or stores it where there is none yet.
+pub(super) async fn upsert<T: Record>(
+    tx: &mut Tx,
+    project: &str,
+    parent: Option<&str>,
+    record: &T,
+) -> Result<(), ApiError> {
+    let body = body(record)?;
+    if !tx.update_document(T::KIND, record.id(), &body).await? {
+        tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
+    }
+    Ok(())
+}
+
 /// A record as it is to be stored.
 #[derive(Debug)]
 pub(super) struct Prepared {

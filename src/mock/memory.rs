@@ -9,7 +9,8 @@ use super::{
     documents::{Stored, View, parse, parse_message, update_message},
     prompt,
     records::{
-        Agent, Block, Conversation, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, Tool, links,
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
+        links,
     },
     relations, tools,
 };
@@ -40,6 +41,7 @@ pub(super) async fn load(
     let wanted = [
         (include.blocks, links::AGENT_BLOCK),
         (include.tools, links::AGENT_TOOL),
+        (include.sources, links::AGENT_FOLDER),
         (include.identities, links::AGENT_IDENTITY),
         (include.managed_group, links::MANAGED_GROUP),
     ];
@@ -63,6 +65,10 @@ pub(super) async fn load(
                     None => view.behind::<Tool>(document)?.map(|tool| tool.record.wire()),
                 };
                 loaded.entry(source).or_default().tools.extend(tool);
+            }
+            links::AGENT_FOLDER => {
+                let folder = view.behind::<Folder>(document)?.map(|folder| folder.record);
+                loaded.entry(source).or_default().folders.extend(folder);
             }
             links::AGENT_IDENTITY => identities.extend(view.behind(document)?.map(|identity| (source, identity))),
             _ => groups.extend(view.behind(document)?.map(|group| (source, group))),

@@ -11,11 +11,13 @@ mod compaction;
 mod documents;
 mod edit;
 mod failure;
+mod fidelity;
 mod fields;
 mod history;
 mod home;
 mod listing;
 mod memory;
+mod multipart;
 mod names;
 mod page;
 mod payload;
@@ -28,11 +30,13 @@ mod resources;
 mod responder;
 mod rules;
 mod search;
+mod shelf;
 mod state;
 mod tokens;
 mod toolbox;
 mod tools;
 mod turn;
+mod uploads;
 mod vector;
 mod workbench;
 
@@ -40,10 +44,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::fidelity::Fidelity;
 pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
-    records::{Agent, Block, Conversation, Passage, Record, Run, Step, links},
+    records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
     responder::{Literal, Responder},
     state::State,
@@ -111,7 +116,11 @@ impl Mock {
     pub async fn answer(&self, call: Call) -> Result<Reply, ApiError> {
         match self.routes.find(call.operation) {
             Some(handler) => handler(Arc::clone(&self.state), call).await,
-            None => Err(ApiError::new(Code::NotMocked, format!("{} is not mocked yet.", call.operation))),
+            None => {
+                let reason = Fidelity::of(&self.routes, call.operation).reason();
+                let sentence = format!("{} is not mocked. {reason}", call.operation);
+                Err(ApiError::new(Code::NotMocked, sentence).final_answer())
+            }
         }
     }
 
@@ -125,8 +134,8 @@ impl Mock {
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
             Owned::Passage(id) => self.owner_of_passage(id).await?,
             Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
-            // There are none yet, and what does not exist belongs to nobody.
-            Owned::File(_) | Owned::ScheduledMessage(_) => None,
+            Owned::File { agent, file } => self.sees_file(agent, file).await?.then(|| agent.to_owned()),
+            Owned::ScheduledMessage(id) => self.stored::<ScheduledMessage>(id).await?.map(|message| message.agent_id),
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
     }
@@ -163,6 +172,13 @@ impl Mock {
         };
         let mut agents = self.state.store.linked_from(links::AGENT_ARCHIVE, &archive).await?;
         Ok(agents.pop().filter(|_| agents.is_empty()))
+    }
+
+    /// Whether a file is in a folder that is attached to an agent.
+    async fn sees_file(&self, agent: &str, file: &str) -> Result<bool, ApiError> {
+        let Some(file) = self.stored::<File>(file).await? else { return Ok(false) };
+        let folders = self.state.store.links_from(links::AGENT_FOLDER, &[agent]).await?;
+        Ok(folders.iter().any(|(_, folder)| *folder == file.folder_id))
     }
 
     /// Whether an agent exists that the caller reaches.

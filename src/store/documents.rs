@@ -53,6 +53,10 @@ enum Within<'a> {
     LinkedFrom(&'a str, &'a str),
     /// Kind of link, and where the links lead.
     LinkedTo(&'a str, &'a str),
+    /// Kind of the parents, and whose children they are.
+    Grandparent(&'a str, &'a str),
+    /// Kind of link, and where the links to the parents start.
+    UnderLinked(&'a str, &'a str),
 }
 
 impl<'a> DocumentFilter<'a> {
@@ -78,6 +82,18 @@ impl<'a> DocumentFilter<'a> {
     #[must_use]
     pub fn linked_to(kind: &'a str, link: &'a str, target: &'a str) -> Self {
         Self::new(kind, Within::LinkedTo(link, target))
+    }
+
+    /// The documents of a kind that belong to any document of `parent_kind` that belongs to `grandparent`.
+    #[must_use]
+    pub fn of_grandparent(kind: &'a str, parent_kind: &'a str, grandparent: &'a str) -> Self {
+        Self::new(kind, Within::Grandparent(parent_kind, grandparent))
+    }
+
+    /// The documents of a kind that belong to any document to which links lead from `source`.
+    #[must_use]
+    pub fn under_linked(kind: &'a str, link: &'a str, source: &'a str) -> Self {
+        Self::new(kind, Within::UnderLinked(link, source))
     }
 
     fn new(kind: &'a str, within: Within<'a>) -> Self {
@@ -156,7 +172,7 @@ impl Store {
     /// When the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
         let newest_first = filter.newest_first;
-        let (sql, owner, link) = match filter.within {
+        let (sql, owner, other_kind) = match filter.within {
             Within::Project(project) => (in_order!(newest_first, "kind = $1 AND project = $2"), project, None),
             Within::Parent(parent) => (in_order!(newest_first, "kind = $1 AND parent = $2"), parent, None),
             Within::LinkedFrom(link, source) => (
@@ -175,6 +191,22 @@ impl Store {
                 target,
                 Some(link),
             ),
+            Within::Grandparent(parent_kind, grandparent) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT id FROM documents WHERE parent = $2 AND kind = $6)"
+                ),
+                grandparent,
+                Some(parent_kind),
+            ),
+            Within::UnderLinked(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT target FROM links WHERE source = $2 AND kind = $6)"
+                ),
+                source,
+                Some(link),
+            ),
         };
         // PostgreSQL refuses to look for it, and no id holds it.
         if owner.contains('\0') {
@@ -183,8 +215,8 @@ impl Store {
         Ok(reading!(self, pool => {
             let query = sqlx::query_as(sql).bind(filter.kind).bind(owner);
             let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
-            match link {
-                Some(link) => query.bind(link).fetch_all(pool).await,
+            match other_kind {
+                Some(other_kind) => query.bind(other_kind).fetch_all(pool).await,
                 None => query.fetch_all(pool).await,
             }
         })?)
@@ -296,14 +328,14 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Deletes a document and everything that belongs to it.
+    /// Deletes a document and everything that belongs to it, also what has the id of what it belongs to.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn delete_document(&mut self, kind: &str, id: &str) -> Result<()> {
         const DELETE: &str = "WITH RECURSIVE doomed (seq, id) AS ( \
                 SELECT seq, id FROM documents WHERE id = $1 AND kind = $2 \
-                UNION ALL \
+                UNION \
                 SELECT child.seq, child.id FROM documents child JOIN doomed ON child.parent = doomed.id \
             ) DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)";
         within!(self, connection => sqlx::query(DELETE).bind(id).bind(kind).execute(connection).await.map(|_| ()))?;

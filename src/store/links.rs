@@ -182,6 +182,17 @@ impl Tx {
             .fetch_all(connection).await)?)
     }
 
+    /// Whether there is a link.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_linked(&mut self, kind: &str, source: &str, target: &str) -> Result<bool> {
+        const IS_LINKED: &str = "SELECT COUNT(*) FROM links WHERE kind = $1 AND source = $2 AND target = $3";
+        let count: i64 = within!(self, connection => sqlx::query_scalar(IS_LINKED).bind(kind).bind(source).bind(target)
+            .fetch_one(connection).await)?;
+        Ok(count > 0)
+    }
+
     /// Makes a link; making it again changes nothing.
     ///
     /// # Errors

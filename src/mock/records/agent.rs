@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ACTOR, Record,
     block::Block,
+    folder::Folder,
     model::{EmbeddingConfig, ModelConfig, object},
     pending::Pending,
     run::StopReason,
@@ -77,6 +78,7 @@ pub(in crate::mock) struct ContextEntry {
 pub(in crate::mock) struct Loaded {
     pub(in crate::mock) blocks: Vec<Block>,
     pub(in crate::mock) tools: Vec<Value>,
+    pub(in crate::mock) folders: Vec<Folder>,
     pub(in crate::mock) identities: Vec<Value>,
     pub(in crate::mock) managed_group: Option<Value>,
 }
@@ -341,7 +343,7 @@ impl Agent {
             "memory": memory(&self.agent_type, &blocks),
             "blocks": blocks,
             "tools": tools,
-            "sources": [],
+            "sources": loaded.folders.iter().map(Folder::wire_as_source).collect::<Value>(),
             "tags": tags,
             "tool_exec_environment_variables": secrets,
             "secrets": secrets,

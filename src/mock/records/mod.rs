@@ -5,13 +5,20 @@ mod archive;
 mod batch;
 mod block;
 mod conversation;
+mod file;
+mod folder;
 mod group;
 mod identity;
+mod job;
 mod message;
 mod model;
+mod open_files;
 mod passage;
 mod pending;
+mod project;
+mod provider;
 mod run;
+mod scheduled;
 mod secret;
 mod step;
 mod timestamp;
@@ -24,13 +31,20 @@ pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::Block;
 pub(super) use conversation::Conversation;
+pub(super) use file::{File, FileText};
+pub(super) use folder::Folder;
 pub(super) use group::{Group, GroupChange, MANAGER_TYPES};
 pub(super) use identity::{Identity, IdentityChange, Property, TYPES as IDENTITY_TYPES};
+pub(super) use job::Job;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
+pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage};
 pub(super) use pending::Pending;
+pub(super) use project::{ProjectEntry, slug as project_slug};
+pub(super) use provider::Provider;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
+pub(super) use scheduled::ScheduledMessage;
 pub(super) use step::{EndedStep, Step, StepFilter, Timing};
 pub(super) use timestamp::Timestamp;
 pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo};
@@ -62,6 +76,8 @@ pub(super) mod links {
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
     /// From an agent to the archive that is its archival memory.
     pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
+    /// From an agent to a folder whose files it may open.
+    pub(in crate::mock) const AGENT_FOLDER: &str = "agent_folder";
     /// From an agent to an identity it belongs to.
     pub(in crate::mock) const AGENT_IDENTITY: &str = "agent_identity";
     /// From a block to an identity it belongs to.

@@ -57,6 +57,11 @@ impl NewPassage {
         })
     }
 
+    /// A text without more.
+    pub(in crate::mock) fn of_text(text: &str) -> Self {
+        Self { text: text.to_owned(), tags: Vec::new(), metadata: Map::new(), created_at: None }
+    }
+
     /// The passage, which belongs nowhere yet.
     pub(in crate::mock) fn into_passage(self, embedding: Option<EmbeddingConfig>) -> Passage {
         let now = Timestamp::now();

@@ -51,6 +51,11 @@ impl Timestamp {
         self.0.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
     }
 
+    /// So many milliseconds later.
+    pub(in crate::mock) fn after_millis(self, millis: i64) -> Self {
+        Self(self.0.checked_add_signed(TimeDelta::milliseconds(millis)).unwrap_or(self.0))
+    }
+
     /// As messages carry it: whole seconds.
     pub(in crate::mock) fn message_date(self) -> String {
         clock::format_message_date(self.0)
@@ -91,6 +96,12 @@ impl<'a> Read<'a> for Timestamp {
     fn read(value: &'a Value, location: &Location) -> Result<Self, ApiError> {
         let instant = Self::read_loosely(<&str>::read(value, location)?);
         instant.ok_or_else(|| location.refuse(MALFORMED.0, MALFORMED.1, value))
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(instant: DateTime<Utc>) -> Self {
+        Self(instant)
     }
 }
 

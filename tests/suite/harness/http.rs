@@ -57,6 +57,12 @@ impl Client {
         Answer::read(request.send().await.unwrap()).await
     }
 
+    /// Sends a form that [`form`] made.
+    pub(crate) async fn send_form(&self, path: &str, body: Vec<u8>) -> Answer {
+        let request = self.request(Method::POST, path).header("content-type", "multipart/form-data; boundary=b0");
+        Answer::read(request.body(body).send().await.unwrap()).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
@@ -96,6 +102,22 @@ impl Client {
         let token = self.post("/v1/client-side-access-tokens", body).await.expect(201);
         token["token"].as_str().unwrap().to_owned()
     }
+}
+
+/// A multipart form: for each part its name, the name and type of a file if it is one, and its content.
+pub(crate) fn form(parts: &[(&str, Option<(&str, &str)>, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file, content) in parts {
+        body.extend_from_slice(format!("--b0\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
+        if let Some((file, media_type)) = file {
+            body.extend_from_slice(format!("; filename=\"{file}\"\r\nContent-Type: {media_type}").as_bytes());
+        }
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b0--\r\n");
+    body
 }
 
 /// A request for a client token bound to [`ORIGIN`].

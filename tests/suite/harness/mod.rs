@@ -12,7 +12,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    http::{Answer, Client, token_request},
+    http::{Answer, Client, form, token_request},
     postgres::Cluster,
     program::{Gatelet, Program, run},
     proxy::Proxy,
