@@ -38,7 +38,7 @@ pub enum Reply {
     Empty(StatusCode),
     /// Server-sent events.
     Events(Body),
-    /// Another server's answer, its headers cleaned.
+    /// Another server's answer, its headers cleaned, or one of ours whose bytes matter.
     Passed(Response<Body>),
     /// JSON with headers of its own: another server's answer read whole because something is to be removed from it, or one
     /// of ours whose headers say more than its body.

@@ -12,6 +12,7 @@ pub(super) struct Include {
     pub(super) blocks: bool,
     pub(super) identities: bool,
     pub(super) managed_group: bool,
+    pub(super) pending_approval: bool,
     pub(super) secrets: bool,
     pub(super) sources: bool,
     pub(super) tags: bool,
@@ -30,11 +31,12 @@ const WORDS: &[&str] = &[
 ];
 
 impl Include {
-    /// What answers to changes show.
+    /// What answers to changes show: all but the question that waits for an answer, which is only shown when asked for.
     pub(super) const EVERYTHING: Self = Self {
         blocks: true,
         identities: true,
         managed_group: true,
+        pending_approval: false,
         secrets: true,
         sources: true,
         tags: true,
@@ -56,6 +58,7 @@ impl Include {
             blocks: has("agent.blocks"),
             identities: has("agent.identities"),
             managed_group: has("agent.managed_group"),
+            pending_approval: has("agent.pending_approval"),
             secrets: has("agent.secrets"),
             sources: has("agent.sources"),
             tags: has("agent.tags"),
@@ -66,7 +69,7 @@ impl Include {
         }
         let legacy: Vec<&str> = query.all("include_relationships").collect();
         if legacy.is_empty() {
-            return Ok(Self::EVERYTHING);
+            return Ok(Self::EVERYTHING.or(asked));
         }
         // An empty list arrives as one empty value.
         let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
@@ -74,6 +77,7 @@ impl Include {
             blocks: has(&["memory", "blocks", "core_memory"]),
             identities: has(&["identities", "identity_ids"]),
             managed_group: has(&["managed_group", "multi_agent_group"]),
+            pending_approval: false,
             secrets: has(&["secrets", "tool_exec_environment_variables"]),
             sources: has(&["sources", "folders"]),
             tags: has(&["tags"]),
@@ -87,6 +91,7 @@ impl Include {
             blocks: self.blocks || other.blocks,
             identities: self.identities || other.identities,
             managed_group: self.managed_group || other.managed_group,
+            pending_approval: self.pending_approval || other.pending_approval,
             secrets: self.secrets || other.secrets,
             sources: self.sources || other.sources,
             tags: self.tags || other.tags,
@@ -115,6 +120,7 @@ mod tests {
         blocks: false,
         identities: false,
         managed_group: false,
+        pending_approval: false,
         secrets: false,
         sources: false,
         tags: false,

@@ -30,6 +30,11 @@ impl Location {
         Self(vec!["body".into()])
     }
 
+    /// The query.
+    pub(super) fn query() -> Self {
+        Self(vec!["query".into()])
+    }
+
     /// What stands under `part` here.
     pub(super) fn at(&self, part: &str) -> Self {
         let mut parts = self.0.clone();

@@ -3,6 +3,7 @@
 //! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
 //! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
+mod agent_file;
 mod archival;
 mod base_tools;
 mod catalogue;
@@ -13,9 +14,11 @@ mod edit;
 mod failure;
 mod fidelity;
 mod fields;
+mod filing;
 mod history;
 mod home;
 mod listing;
+mod maker;
 mod memory;
 mod multipart;
 mod names;

@@ -19,6 +19,15 @@ pub(super) async fn newest_files(view: View<'_>, folder_id: &str, most: i64) -> 
     Ok(view.list::<File>(&files).await?.into_iter().map(|file| file.record).collect())
 }
 
+/// The same for several folders.
+pub(super) async fn newest_files_of(view: View<'_>, folder_ids: &[String], most: i64) -> Result<Vec<File>, ApiError> {
+    let mut files = Vec::new();
+    for folder_id in folder_ids {
+        files.extend(newest_files(view, folder_id, most).await?);
+    }
+    Ok(files)
+}
+
 /// Attaches a folder and opens these files of it. The caller holds the lock on the agent's document.
 pub(super) async fn attach(
     tx: &mut Tx,

@@ -41,8 +41,20 @@ pub(super) fn default_names(agent_type: &str) -> &'static [&'static str] {
             "core_memory_append",
             "core_memory_replace",
         ],
+        "sleeptime_agent" => &["memory_insert", "memory_replace", "memory_rethink", "memory_finish_edits"],
         "memgpt_v2_agent" => &["send_message", "conversation_search", "memory_insert", "memory_replace"],
         _ => &["conversation_search", "memory_insert", "memory_replace"],
+    }
+}
+
+/// The tools by which agents talk to each other.
+pub(super) const MULTI_AGENT: [&str; 3] =
+    ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
+
+/// The rules that agents of the older types get with their tools: saying something ends a turn, all else goes on.
+pub(super) fn add_base_rules(agent: &mut Agent) {
+    for name in default_names(&agent.agent_type) {
+        agent.add_rule(name, if *name == "send_message" { "exit_loop" } else { "continue_loop" });
     }
 }
 
@@ -197,7 +209,7 @@ mod tests {
 
     #[test]
     fn default_tools_exist() {
-        for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent"] {
+        for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent", "sleeptime_agent"] {
             assert!(default_names(agent_type).iter().all(|name| by_name(name).is_some()));
         }
     }

@@ -244,6 +244,24 @@ impl Store {
         Ok(found)
     }
 
+    /// How many documents of a kind belong to another document.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_children(&self, kind: &str, parent: &str) -> Result<i64> {
+        const COUNT: &str = "SELECT COUNT(*) FROM documents WHERE parent = $1 AND kind = $2";
+        Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(parent).bind(kind).fetch_one(pool).await)?)
+    }
+
+    /// How many documents of a kind there are in a project.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_in_project(&self, kind: &str, project: &str) -> Result<i64> {
+        const COUNT: &str = "SELECT COUNT(*) FROM documents WHERE kind = $1 AND project = $2";
+        Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(kind).bind(project).fetch_one(pool).await)?)
+    }
+
     /// Stores a document on its own.
     ///
     /// # Errors

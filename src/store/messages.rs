@@ -191,6 +191,26 @@ impl Store {
     pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
         Ok(reading!(self, pool => filtered!(filter).fetch_all(pool).await)?)
     }
+
+    /// The messages that have one of these ids, in the order of creation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages_by_ids(&self, ids: &[&str]) -> Result<Vec<StoredMessage>> {
+        let mut found: Vec<StoredMessage> = Vec::new();
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let messages: Vec<StoredMessage> = reading!(self, pool => {
+                let mut query = QueryBuilder::new(select!("id IN ("));
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+            })?;
+            found.extend(messages);
+        }
+        Ok(found)
+    }
 }
 
 impl Tx {

@@ -18,7 +18,7 @@ use crate::{
     error::ApiError,
     mock::{
         client::Include,
-        fields::{Expect, Fields, one_of},
+        fields::{Expect, Fields, TextMap, one_of},
         names, prompt, rules,
     },
 };
@@ -53,6 +53,13 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) template_id: Option<String>,
     pub(in crate::mock) base_template_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) deployment_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) entity_id: Option<String>,
+    /// What stands for the variables in the blocks that were made with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(in crate::mock) variables: Map<String, Value>,
     pub(in crate::mock) message_buffer_autoclear: bool,
     pub(in crate::mock) enable_sleeptime: Option<bool>,
     pub(in crate::mock) last_run_completion: Option<Timestamp>,
@@ -102,7 +109,6 @@ const UNUSED: &[(&str, Expect)] = &[
     ("project", Expect::Text),
     ("from_template", Expect::Text),
     ("template", Expect::Flag),
-    ("memory_variables", Expect::Object),
     ("include_multi_agent_tools", Expect::Flag),
     ("include_base_tool_rules", Expect::Flag),
     ("include_default_source", Expect::Flag),
@@ -164,6 +170,9 @@ impl Agent {
             project_id: None,
             template_id: None,
             base_template_id: None,
+            deployment_id: None,
+            entity_id: None,
+            variables: Map::new(),
             message_buffer_autoclear: false,
             enable_sleeptime: None,
             last_run_completion: None,
@@ -232,6 +241,9 @@ impl Agent {
         self.enable_sleeptime = fields.optional("enable_sleeptime")?.or(self.enable_sleeptime);
         self.message_buffer_autoclear =
             fields.optional("message_buffer_autoclear")?.unwrap_or(self.message_buffer_autoclear);
+        if let Some(TextMap(variables)) = fields.optional("memory_variables")? {
+            self.variables = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
+        }
         if let Some(tags) = fields.optional::<Vec<String>>("tags")? {
             self.tags = without_repeats(tags);
         }
@@ -295,6 +307,29 @@ impl Agent {
         self.secrets.iter().map(|secret| (secret.key.clone(), secret.value.clone().into())).collect()
     }
 
+    /// The partner that thinks in the background for this agent.
+    pub(in crate::mock) fn partner(&self, agent_type: &str) -> Self {
+        Self {
+            name: format!("{}-sleeptime", self.name),
+            agent_type: agent_type.to_owned(),
+            model: self.model.clone(),
+            embedding: self.embedding.clone(),
+            project_id: self.project_id.clone(),
+            timezone: self.timezone.clone(),
+            max_files_open: self.max_files_open,
+            per_file_view_window_char_limit: self.per_file_view_window_char_limit,
+            ..Self::blank()
+        }
+    }
+
+    /// Adds a rule, unless it is there.
+    pub(in crate::mock) fn add_rule(&mut self, tool_name: &str, kind: &str) {
+        let rule = json!({"tool_name": tool_name, "type": kind, "prompt_template": null});
+        if !self.tool_rules.contains(&rule) {
+            self.tool_rules.push(rule);
+        }
+    }
+
     /// Notes that something about it has changed.
     pub(in crate::mock) fn touch(&mut self) {
         self.updated_at = Timestamp::now();
@@ -350,11 +385,11 @@ impl Agent {
             "project_id": self.project_id,
             "template_id": self.template_id,
             "base_template_id": self.base_template_id,
-            "deployment_id": null,
-            "entity_id": null,
+            "deployment_id": self.deployment_id,
+            "entity_id": self.entity_id,
             "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
             "identities": loaded.identities,
-            "pending_approval": null,
+            "pending_approval": self.pending.as_ref().filter(|_| include.pending_approval).and_then(Pending::wire),
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,

@@ -39,6 +39,11 @@ impl Folder {
     /// A new folder from a request's fields.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(CREATE)?;
+        Self::of_file(fields)
+    }
+
+    /// The same from what is written in an agent file, where it has more fields.
+    pub(in crate::mock) fn of_file(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let name = fields.required("name")?;
         let mut embedding = None;
         EmbeddingConfig::change(&mut embedding, fields)?;

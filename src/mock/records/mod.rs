@@ -21,6 +21,7 @@ mod run;
 mod scheduled;
 mod secret;
 mod step;
+mod template;
 mod timestamp;
 mod tool;
 mod tool_call;
@@ -46,6 +47,7 @@ pub(super) use provider::Provider;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
 pub(super) use scheduled::ScheduledMessage;
 pub(super) use step::{EndedStep, Step, StepFilter, Timing};
+pub(super) use template::{Deployment, Template, TemplateVersion};
 pub(super) use timestamp::Timestamp;
 pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo};
 pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
@@ -100,6 +102,16 @@ pub(super) mod links {
 pub(super) mod claims {
     /// The key by which a client calls an identity.
     pub(in crate::mock) const IDENTIFIER_KEY: &str = "identifier_key";
+    /// The name of a folder.
+    pub(in crate::mock) const FOLDER: &str = "folder_name";
+    /// The name of a file, with its folder's id.
+    pub(in crate::mock) const FILE: &str = "file_name";
+    /// The name of an MCP server.
+    pub(in crate::mock) const MCP_SERVER: &str = "mcp_server_name";
+    /// The name of a provider.
+    pub(in crate::mock) const PROVIDER: &str = "provider_name";
+    /// The name of a template.
+    pub(in crate::mock) const TEMPLATE: &str = "template_name";
     /// The name of a tool.
     pub(in crate::mock) const TOOL: &str = "tool_name";
 }

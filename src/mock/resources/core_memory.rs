@@ -14,6 +14,7 @@ use crate::{
         documents::{Stored, View, not_found, parse, update},
         fields::Fields,
         listing::Listing,
+        maker::label_taken,
         memory::{self, blocks, blocks_within, recompile},
         page::{Defaults, Page},
         records::{Agent, Block, Record, links},
@@ -160,10 +161,4 @@ async fn show_changed(tx: &mut Tx, mut agents: Vec<String>, renamed: Option<&Blo
         update(tx, &agent).await?;
     }
     Ok(())
-}
-
-/// An agent finds its blocks by their labels, so it cannot show two with the same one.
-pub(super) fn label_taken(label: &str) -> ApiError {
-    let label: String = label.chars().take(100).collect();
-    ApiError::conflict(format!("CONFLICT: Another block with label '{label}' is attached to the agent"))
 }

@@ -14,7 +14,7 @@ use crate::{
         fields::Fields,
         listing::Listing,
         page::{Defaults, Page},
-        records::{Agent, File, Folder, Record, links},
+        records::{Agent, File, Folder, Record, claims, links},
         shelf,
         state::State,
     },
@@ -45,8 +45,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
 const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
-/// The names of folders, which are unique within a project.
-const FOLDER_NAME: &str = "folder_name";
 
 /// How a folder looks under one of its two names.
 type Wire = fn(&Folder) -> Value;
@@ -93,7 +91,7 @@ async fn retrieve(state: Arc<State>, call: Call, wire: Wire) -> Answer {
 
 async fn by_name(state: Arc<State>, call: Call) -> Answer {
     let name = call.params.find("folder_name").unwrap_or_else(|| call.param("source_name"));
-    match holder(&state.store, FOLDER_NAME, call.permit.project().as_str(), name).await? {
+    match holder(&state.store, claims::FOLDER, call.permit.project().as_str(), name).await? {
         Some(id) => Ok(Reply::ok(json!(id))),
         None => {
             let name: String = name.chars().take(100).collect();
@@ -112,7 +110,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     let old_name = folder.record.name.clone();
     folder.record.change(&fields)?;
     if folder.record.name != old_name {
-        release(&mut tx, FOLDER_NAME, &folder.project, &old_name).await?;
+        release(&mut tx, claims::FOLDER, &folder.project, &old_name).await?;
         take_name(&mut tx, &folder.project, &folder.record).await?;
     }
     update(&mut tx, &folder.record).await?;
@@ -183,7 +181,7 @@ fn in_project(call: &Call) -> DocumentFilter<'_> {
 }
 
 async fn take_name(tx: &mut Tx, project: &str, folder: &Folder) -> Result<(), ApiError> {
-    match claim(tx, FOLDER_NAME, project, &folder.name, &folder.id).await? {
+    match claim(tx, claims::FOLDER, project, &folder.name, &folder.id).await? {
         None => Ok(()),
         Some(_) => {
             let name: String = folder.name.chars().take(100).collect();

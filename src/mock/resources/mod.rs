@@ -3,7 +3,9 @@
 mod agent_files;
 mod agent_folders;
 mod agent_list;
+mod agent_prompts;
 mod agent_tools;
+mod agent_transfer;
 mod agents;
 mod all_messages;
 mod archives;
@@ -12,6 +14,7 @@ mod blocks;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
+mod deployed_agents;
 mod environments;
 mod folder_files;
 mod folders;
@@ -30,6 +33,8 @@ mod schedules;
 mod sending;
 mod steps;
 mod tags;
+mod template_agents;
+mod templates;
 mod tools;
 mod unmocked;
 
@@ -64,7 +69,9 @@ pub(super) fn routes() -> Routes {
         agent_files::mount,
         agent_folders::mount,
         agent_list::mount,
+        agent_prompts::mount,
         agent_tools::mount,
+        agent_transfer::mount,
         agents::mount,
         all_messages::mount,
         archives::mount,
@@ -73,6 +80,7 @@ pub(super) fn routes() -> Routes {
         conversation_messages::mount,
         conversations::mount,
         core_memory::mount,
+        deployed_agents::mount,
         environments::mount,
         folder_files::mount,
         folders::mount,
@@ -88,6 +96,8 @@ pub(super) fn routes() -> Routes {
         schedules::mount,
         runs::mount,
         steps::mount,
+        template_agents::mount,
+        templates::mount,
         unmocked::mount,
         tags::mount,
         tools::mount,

@@ -15,7 +15,7 @@ use crate::{
         fields::Fields,
         listing::Listing,
         page::{Defaults, Page},
-        records::{Provider, Record, Timestamp},
+        records::{Provider, Record, Timestamp, claims},
         state::State,
     },
     store::DocumentFilter,
@@ -36,8 +36,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
-/// The names of providers, which are unique within a project.
-const PROVIDER_NAME: &str = "provider_name";
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
     let page = Page::read(&call.query, LIST)?;
@@ -57,7 +55,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let provider = Provider::create(&Fields::of_body(&body)?)?;
     let project = call.permit.project().as_str();
     let mut tx = state.store.begin().await?;
-    if claim(&mut tx, PROVIDER_NAME, project, &provider.name, &provider.id).await?.is_some() {
+    if claim(&mut tx, claims::PROVIDER, project, &provider.name, &provider.id).await?.is_some() {
         let name: String = provider.name.chars().take(100).collect();
         return Err(ApiError::conflict(format!("CONFLICT: A provider with the name '{name}' already exists")));
     }
