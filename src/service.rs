@@ -16,7 +16,7 @@ use crate::{
     access::{Bearers, Feed, Guard},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
-    config::{MockSettings, Secret, Settings},
+    config::{McpToolSettings, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{self, Gateway, UpstreamError},
@@ -273,9 +273,11 @@ impl Service {
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     let Some(url) = settings.upstream_url.clone() else {
-        let MockSettings { reasoning, ping_interval, script } = settings.mock.clone();
+        let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
         let script = script.as_deref().map(Script::load).transpose()?;
-        return Ok(Backend::Mock(Mock::new(store.clone(), mock::Options { reasoning, ping_interval, script })));
+        let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
+        let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
+        return Ok(Backend::Mock(Mock::new(store.clone(), options)));
     };
     let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
         (Some(key), _) => Some(key.clone()),
@@ -293,6 +295,11 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
         first_byte_timeout: upstream.first_byte_timeout,
         idle_timeout: upstream.idle_timeout,
     })?))
+}
+
+fn mcp_tool(settings: McpToolSettings) -> mock::McpTool {
+    let McpToolSettings { server, name, description, parameters, result } = settings;
+    mock::McpTool { server, name, description, parameters, result }
 }
 
 async fn record_key_uses(bearers: Bearers) {

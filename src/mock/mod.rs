@@ -19,6 +19,7 @@ mod history;
 mod home;
 mod listing;
 mod maker;
+mod mcp;
 mod memory;
 mod multipart;
 mod names;
@@ -48,6 +49,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::fidelity::Fidelity;
+pub use self::mcp::McpTool;
 pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
@@ -74,6 +76,8 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Answers that were written down.
     pub script: Option<Script>,
+    /// The tools of MCP servers.
+    pub mcp_tools: Vec<McpTool>,
 }
 
 /// Letta, mocked.
@@ -93,11 +97,12 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, ping_interval, script } = options;
+        let Options { reasoning, ping_interval, script, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script, Literal { reasoning }),
             ping_interval,
+            mcp_tools,
             turns: Registry::default(),
             locks: Locks::default(),
             tasks: TaskTracker::new(),

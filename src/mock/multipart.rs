@@ -35,15 +35,15 @@ impl Form {
         let bytes = call.bytes().await?;
         let mut parts = multer::Multipart::new(stream::once(future::ready(Ok::<_, multer::Error>(bytes))), boundary);
         let mut form = Self::default();
-        while let Some(part) = parts.next_field().await.map_err(malformed)? {
+        while let Some(part) = parts.next_field().await.map_err(|error| malformed(&error))? {
             let Some(field) = part.name().map(str::to_owned) else { continue };
             if part.file_name().is_some() {
                 let name = part.file_name().map(bare_name).filter(|name| !name.is_empty());
                 let media_type = part.content_type().map(|media_type| media_type.essence_str().to_owned());
-                let bytes = part.bytes().await.map_err(malformed)?;
+                let bytes = part.bytes().await.map_err(|error| malformed(&error))?;
                 form.files.push((field, Upload { name, media_type, bytes }));
             } else {
-                form.texts.push((field, part.text().await.map_err(malformed)?));
+                form.texts.push((field, part.text().await.map_err(|error| malformed(&error))?));
             }
         }
         Ok(form)
@@ -68,7 +68,7 @@ impl Form {
     }
 }
 
-fn malformed(error: multer::Error) -> ApiError {
+fn malformed(error: &multer::Error) -> ApiError {
     ApiError::letta(Code::InvalidRequest, format!("There was an error parsing the body: {error}"))
 }
 

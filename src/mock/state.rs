@@ -6,6 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     documents::View,
+    mcp::McpTool,
     responder::Responder,
     turn::{Locks, Registry},
 };
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) responder: Responder,
     /// After this long without an event the client of a stream gets a sign of life.
     pub(super) ping_interval: Duration,
+    /// The tools of MCP servers.
+    pub(super) mcp_tools: Vec<McpTool>,
     /// The turns that run in this process.
     pub(super) turns: Registry,
     /// One lock for each agent that is being spoken to.

@@ -106,6 +106,7 @@ impl BaseTool {
             enable_parallel_execution: self.parallel,
             metadata: Map::new(),
             project_id: None,
+            scripted: None,
         }
     }
 

@@ -279,11 +279,6 @@ impl Agent {
         self.context.first().map(|entry| entry.id.as_str())
     }
 
-    /// How many tokens the model sees.
-    pub(in crate::mock) fn context_tokens(&self) -> i64 {
-        tokens_of(&self.context)
-    }
-
     /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
     /// Letta's sliding window; they stay in the history.
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
@@ -554,7 +549,7 @@ mod tests {
         assert_eq!(agent.context.len(), 10);
         agent.remember([ContextEntry { id: "new".into(), tokens: 10 }]);
         assert_eq!(agent.context.len(), 7);
-        assert_eq!(agent.context_tokens(), 70);
+        assert_eq!(tokens_of(&agent.context), 70);
         assert_eq!((agent.context[0].id.as_str(), agent.context[6].id.as_str()), ("0", "new"));
         agent.remember([ContextEntry { id: "huge".into(), tokens: 1_000 }]);
         assert_eq!(agent.context.len(), 2);

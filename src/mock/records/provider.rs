@@ -65,7 +65,7 @@ impl Provider {
     }
 
     /// Looks at what is asked of a provider that is not there yet.
-    pub(in crate::mock) fn check_candidate<'a>(fields: &Fields<'a>) -> Result<&'static str, ApiError> {
+    pub(in crate::mock) fn check_candidate(fields: &Fields<'_>) -> Result<&'static str, ApiError> {
         let provider_type = required_type(fields)?;
         check_access(fields)?;
         Ok(provider_type)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A tool as it is stored.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it tool_type")]
 pub(in crate::mock) struct Tool {
     pub(in crate::mock) id: String,
@@ -34,6 +34,9 @@ pub(in crate::mock) struct Tool {
     pub(in crate::mock) enable_parallel_execution: bool,
     pub(in crate::mock) metadata: Map<String, Value>,
     pub(in crate::mock) project_id: Option<String>,
+    /// What every call comes to, where the configuration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) scripted: Option<Value>,
 }
 
 /// How many characters a return may have unless the tool says otherwise.
@@ -206,9 +209,45 @@ impl Tool {
             enable_parallel_execution: false,
             metadata: Map::new(),
             project_id,
+            scripted: None,
         };
         tool.change(change);
         tool
+    }
+
+    /// A tool of an MCP server, which nothing is said of yet.
+    pub(in crate::mock) fn external(name: &str, server_name: &str, server_id: &str) -> Self {
+        Self {
+            id: entropy::letta_id(Self::KIND),
+            tool_type: "external_mcp".to_owned(),
+            description: None,
+            source_type: "python".to_owned(),
+            name: name.to_owned(),
+            tags: vec![format!("mcp:{server_name}")],
+            source_code: None,
+            json_schema: Map::new(),
+            args_json_schema: None,
+            return_char_limit: RETURN_CHAR_LIMIT,
+            pip_requirements: None,
+            npm_requirements: None,
+            default_requires_approval: None,
+            enable_parallel_execution: false,
+            metadata: object! {"mcp": {"server_name": server_name, "server_id": server_id}},
+            project_id: None,
+            scripted: None,
+        }
+    }
+
+    /// Says what it does, how it is called, and what every call comes to.
+    pub(in crate::mock) fn describe(
+        &mut self,
+        description: String,
+        schema: Map<String, Value>,
+        scripted: Option<Value>,
+    ) {
+        self.description = Some(description);
+        self.json_schema = schema;
+        self.scripted = scripted;
     }
 
     /// Applies a change. What it does not name stays.
@@ -246,6 +285,9 @@ impl Tool {
     /// What a call comes to: what can be read off the source, or else a text that says how it was called. Nothing is
     /// executed.
     pub(in crate::mock) fn call(&self, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> Outcome {
+        if let Some(result) = &self.scripted {
+            return Outcome::of(result.clone());
+        }
         let source = self.source_code.as_ref().filter(|_| self.source_type != "typescript");
         let outcome = source.and_then(|source| python::run(source, Some(&self.name), arguments, environment));
         outcome.unwrap_or_else(|| echo(&self.name, arguments))

@@ -8,7 +8,7 @@ use super::{Answer, Routes, templates};
 use crate::{
     access::Operation,
     call::{Call, Reply},
-    error::ApiError,
+    error::{ApiError, Code},
     mock::{
         client::Include,
         documents::{View, holder},
@@ -97,8 +97,11 @@ async fn version_id(view: View<'_>, project: &Project, named: &str) -> Result<Op
     let Some((name, word)) = named.rsplit_once(':') else { return Ok(None) };
     let Some(id) = holder(view.store(), claims::TEMPLATE, project.as_str(), name).await? else { return Ok(None) };
     let Some(template) = view.find::<Template>(&id).await? else { return Ok(None) };
-    let version = templates::version(view, &template.record, Some(word)).await.ok().flatten();
-    Ok(version.map(|version| version.id))
+    match templates::version(view, &template.record, Some(word)).await {
+        Ok(version) => Ok(version.map(|version| version.id)),
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn search(state: Arc<State>, mut call: Call) -> Answer {
@@ -112,7 +115,7 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
     let after: Option<&str> = fields.optional("after")?;
     let items = fields.optional::<Vec<Fields<'_>>>("search")?.unwrap_or_default();
     let view = state.view(&call.permit);
-    let project = named_project(&call, fields.optional("project_id")?);
+    let project = named_project(&call, fields.optional("project_id")?)?;
     let conditions = conditions(view, &project, &items).await?;
     // One more than is shown tells whether there is more.
     let page = Page { before: None, after, limit: limit.saturating_add(1), newest_first };
@@ -152,7 +155,7 @@ async fn count(state: Arc<State>, call: Call) -> Answer {
         .collect();
     let items: Vec<Fields<'_>> = values.iter().map(|value| Fields::read(value, &location)).collect::<Result<_, _>>()?;
     let view = state.view(&call.permit);
-    let project = named_project(&call, call.query.first("project_id"));
+    let project = named_project(&call, call.query.first("project_id"))?;
     let conditions = conditions(view, &project, &items).await?;
     let listing = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project.as_str()));
     let accepts = |agent: &Agent| agent.hidden != Some(true) && conditions.iter().all(|one| one.holds(agent));
@@ -160,8 +163,9 @@ async fn count(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// The project that a request names, or acts in; the view shows nothing of one that it may not see.
-fn named_project(call: &Call, named: Option<&str>) -> Project {
-    named.and_then(|named| named.parse().ok()).unwrap_or_else(|| call.permit.project().clone())
+fn named_project(call: &Call, named: Option<&str>) -> Result<Project, ApiError> {
+    let Some(named) = named else { return Ok(call.permit.project().clone()) };
+    named.parse().map_err(|_| templates::missing("Project", named))
 }
 
 async fn conditions(view: View<'_>, project: &Project, items: &[Fields<'_>]) -> Result<Vec<Condition>, ApiError> {

@@ -21,6 +21,8 @@ mod folders;
 mod groups;
 mod identities;
 mod jobs;
+mod legacy_mcp;
+mod mcp_servers;
 mod message_list;
 mod messages;
 mod metadata;
@@ -87,6 +89,8 @@ pub(super) fn routes() -> Routes {
         jobs::mount,
         groups::mount,
         identities::mount,
+        legacy_mcp::mount,
+        mcp_servers::mount,
         messages::mount,
         metadata::mount,
         models::mount,

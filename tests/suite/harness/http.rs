@@ -34,6 +34,11 @@ impl Client {
         other
     }
 
+    /// The same client at another server.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     /// The same client with a bearer.
     pub(crate) fn bearer(&self, bearer: &str) -> Self {
         self.with("authorization", &format!("Bearer {bearer}"))
