@@ -12,6 +12,8 @@ pub(super) struct Include {
     pub(super) blocks: bool,
     pub(super) identities: bool,
     pub(super) managed_group: bool,
+    /// Never unless it is named.
+    pub(super) pending_approval: bool,
     pub(super) secrets: bool,
     pub(super) tags: bool,
     pub(super) tools: bool,
@@ -30,8 +32,15 @@ const WORDS: &[&str] = &[
 
 impl Include {
     /// What answers to changes show.
-    pub(super) const EVERYTHING: Self =
-        Self { blocks: true, identities: true, managed_group: true, secrets: true, tags: true, tools: true };
+    pub(super) const EVERYTHING: Self = Self {
+        blocks: true,
+        identities: true,
+        managed_group: true,
+        pending_approval: false,
+        secrets: true,
+        tags: true,
+        tools: true,
+    };
 
     /// What an answer to a read shows.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
@@ -48,6 +57,7 @@ impl Include {
             blocks: has("agent.blocks"),
             identities: has("agent.identities"),
             managed_group: has("agent.managed_group"),
+            pending_approval: has("agent.pending_approval"),
             secrets: has("agent.secrets"),
             tags: has("agent.tags"),
             tools: has("agent.tools"),
@@ -57,7 +67,7 @@ impl Include {
         }
         let legacy: Vec<&str> = query.all("include_relationships").collect();
         if legacy.is_empty() {
-            return Ok(Self::EVERYTHING);
+            return Ok(Self::EVERYTHING.or(asked));
         }
         // An empty list arrives as one empty value.
         let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
@@ -65,6 +75,7 @@ impl Include {
             blocks: has(&["memory", "blocks", "core_memory"]),
             identities: has(&["identities", "identity_ids"]),
             managed_group: has(&["managed_group", "multi_agent_group"]),
+            pending_approval: false,
             secrets: has(&["secrets", "tool_exec_environment_variables"]),
             tags: has(&["tags"]),
             tools: has(&["tools"]),
@@ -77,6 +88,7 @@ impl Include {
             blocks: self.blocks || other.blocks,
             identities: self.identities || other.identities,
             managed_group: self.managed_group || other.managed_group,
+            pending_approval: self.pending_approval || other.pending_approval,
             secrets: self.secrets || other.secrets,
             tags: self.tags || other.tags,
             tools: self.tools || other.tools,
@@ -100,8 +112,15 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Include =
-        Include { blocks: false, identities: false, managed_group: false, secrets: false, tags: false, tools: false };
+    const NOTHING: Include = Include {
+        blocks: false,
+        identities: false,
+        managed_group: false,
+        pending_approval: false,
+        secrets: false,
+        tags: false,
+        tools: false,
+    };
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])

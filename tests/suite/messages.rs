@@ -1,6 +1,10 @@
 //! Messages: said, answered, listed and forgotten.
 
+mod failures;
+mod memory;
 mod runs;
+mod scripts;
+mod tools;
 
 use std::collections::BTreeSet;
 

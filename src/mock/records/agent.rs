@@ -11,6 +11,7 @@ use super::{
     run::StopReason,
     secret::{self, Secret},
     timestamp::Timestamp,
+    wire::WireMessage,
 };
 use crate::{
     entropy,
@@ -44,7 +45,7 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) recall: i64,
     /// The question that the default conversation waits for an answer to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::mock) pending: Option<Pending>,
+    pub(in crate::mock) pending: Option<Box<Pending>>,
     pub(in crate::mock) tool_rules: Vec<Value>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
@@ -265,11 +266,6 @@ impl Agent {
         self.context.first().map(|entry| entry.id.as_str())
     }
 
-    /// How many tokens the model sees.
-    pub(in crate::mock) fn context_tokens(&self) -> i64 {
-        tokens_of(&self.context)
-    }
-
     /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
     /// Letta's sliding window; they stay in the history.
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
@@ -352,7 +348,7 @@ impl Agent {
             "entity_id": null,
             "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
             "identities": loaded.identities,
-            "pending_approval": null,
+            "pending_approval": self.pending_approval(include),
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
@@ -368,6 +364,12 @@ impl Agent {
             "hidden": self.hidden,
         });
         Value::Object(state)
+    }
+
+    /// The question that the default conversation waits for an answer to, as clients see it.
+    fn pending_approval(&self, include: Include) -> Option<WireMessage> {
+        let pending = self.pending.as_ref().filter(|_| include.pending_approval)?;
+        pending.request.expand().pop()
     }
 
     /// The agent's memory as clients see it.
@@ -517,7 +519,7 @@ mod tests {
         assert_eq!(agent.context.len(), 10);
         agent.remember([ContextEntry { id: "new".into(), tokens: 10 }]);
         assert_eq!(agent.context.len(), 7);
-        assert_eq!(agent.context_tokens(), 70);
+        assert_eq!(tokens_of(&agent.context), 70);
         assert_eq!((agent.context[0].id.as_str(), agent.context[6].id.as_str()), ("0", "new"));
         agent.remember([ContextEntry { id: "huge".into(), tokens: 1_000 }]);
         assert_eq!(agent.context.len(), 2);

@@ -56,7 +56,8 @@ impl Directives {
         rest.push_str(ahead);
         rest.push_str(&text[head.len()..]);
         let stripped = rest.trim();
-        found.rest = if found == Self::default() || stripped.is_empty() { text } else { stripped }.to_owned();
+        let rest = if found == Self::default() || stripped.is_empty() { text } else { stripped };
+        rest.clone_into(&mut found.rest);
         found
     }
 
