@@ -4,6 +4,8 @@ mod failures;
 mod memory;
 mod runs;
 mod scripts;
+mod search;
+mod steps;
 mod tools;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,8 @@
 //! Streams: server-sent events as bytes, in Letta's order, while the turn runs; and what becomes of a turn whose client
 //! stops reading, leaves, or wants it to end.
 
+mod background;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
