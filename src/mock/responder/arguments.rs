@@ -201,11 +201,8 @@ mod tests {
     use super::*;
 
     fn tool(name: &str, properties: &Value, required: &Value) -> Tool {
-        let Value::Object(parameters) = json!({"type": "object", "properties": properties, "required": required})
-        else {
-            panic!()
-        };
-        Tool { name: name.into(), parameters, servers: None }
+        let parameters = json!({"type": "object", "properties": properties, "required": required});
+        Tool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), servers: None }
     }
 
     fn tools() -> Vec<Tool> {
@@ -236,7 +233,7 @@ mod tests {
             (r#"use notify with tags ["a", "b"]"#, "notify", json!({"urgent": false, "tags": ["a", "b"]})),
             ("first get_weather for Rome, then roll_dice", "get_weather", json!({"city": "Rome"})),
         ] {
-            let asked = named_call(text, &tools()).unwrap_or_else(|| panic!("{text}"));
+            let asked = named_call(text, &tools()).unwrap();
             assert_eq!((asked.name.as_str(), Value::Object(asked.arguments)), (name, expected), "{text}");
         }
     }

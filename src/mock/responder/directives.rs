@@ -109,9 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn call(name: &str, arguments: Value) -> Asked {
-        let Value::Object(arguments) = arguments else { panic!() };
-        Asked::new(name, arguments)
+    fn call(name: &str, arguments: &Value) -> Asked {
+        Asked::new(name, arguments.as_object().unwrap().clone())
     }
 
     #[test]
@@ -125,7 +124,7 @@ mod tests {
     #[test]
     fn calls_are_read_to_the_end_of_their_json() {
         let found = Directives::of(r#"[[call:a {"x": "]] {[[", "y": [[1]]}]] and [[call:b]] and [[call:c {}]]"#);
-        let expected = [call("a", json!({"x": "]] {[[", "y": [[1]]})), call("b", json!({})), call("c", json!({}))];
+        let expected = [call("a", &json!({"x": "]] {[[", "y": [[1]]})), call("b", &json!({})), call("c", &json!({}))];
         assert_eq!(found.calls, expected);
         assert_eq!(found.rest, "and  and");
     }

@@ -362,7 +362,7 @@ mod tests {
             let (mut outlet, body) = Outlet::open(&run(), delivery, CancellationToken::new(), NEVER);
             let turn = tokio::spawn(async move {
                 outlet.release().await;
-                outlet.say(&message("Echo"), 3 * NEVER - Duration::from_secs(1)).await.unwrap();
+                outlet.say(&message("Echo"), Duration::from_secs(59)).await.unwrap();
             });
             let frames = frames(body).await;
             turn.await.unwrap();

@@ -95,12 +95,12 @@ on_both_engines! {
         let run = run_of(&owner, &agent, "[[call:web_search {}]]").await;
         run_of(&owner, &other, "x").await;
         let of_agent = format!("/v1/steps/?agent_id={agent}");
-        let list = owner.get(&of_agent).await.expect(200);
-        let (last, first) = (list[0]["id"].as_str().unwrap(), list[1]["id"].as_str().unwrap());
-        assert_eq!(list.as_array().unwrap().len(), 2);
-        assert_eq!((keys(&list[0]).as_str(), &list[0]["run_id"], &list[0]["status"]), (STEP, &json!(run), &json!("success")));
-        assert_eq!(list[0]["model_handle"], "openai/gpt-4o-mini");
-        assert_eq!(owner.get(&format!("/v1/steps/{last}")).await.expect(200), list[0]);
+        let shown = owner.get(&of_agent).await.expect(200);
+        let (last, first) = (shown[0]["id"].as_str().unwrap(), shown[1]["id"].as_str().unwrap());
+        assert_eq!(shown.as_array().unwrap().len(), 2);
+        assert_eq!((keys(&shown[0]).as_str(), &shown[0]["run_id"], &shown[0]["status"]), (STEP, &json!(run), &json!("success")));
+        assert_eq!(shown[0]["model_handle"], "openai/gpt-4o-mini");
+        assert_eq!(owner.get(&format!("/v1/steps/{last}")).await.expect(200), shown[0]);
         let metrics = owner.get(&format!("/v1/steps/{first}/metrics")).await.expect(200);
         assert_eq!(keys(&metrics), STEP_METRICS);
         assert!(metrics["tool_execution_ns"].is_i64() && metrics["step_ns"].as_i64() > Some(0), "{metrics}");
