@@ -1,12 +1,14 @@
 //! What a request brings: its query and its body, read within limits.
 
-use axum::body::Body;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
-use crate::error::{ApiError, Code};
+use crate::{
+    body::Body,
+    error::{ApiError, Code},
+};
 
 /// A request body.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 //! canonical path 400 -> bearer 401 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 -> body ->
 //! existence 404. What a handler gets is the result of this function and nothing else.
 
-use axum::body::Body;
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ use super::{
     target::{self, Match},
 };
 use crate::{
+    body::Body,
     config::{ClientTokenAllowance, OriginMissing},
     credentials::{ClientToken, Fingerprint, VerifiedKey},
     error::{ApiError, Code},
@@ -174,7 +176,7 @@ impl Guard {
     ///
     /// # Errors
     /// 400 when it is not canonical.
-    pub fn check_path(head: &Parts) -> Result<Vec<String>, ApiError> {
+    pub fn check_path(head: &Parts) -> Result<Vec<Cow<'_, str>>, ApiError> {
         target::segments(&head.uri, head.version).map_err(|target::NotCanonical(what)| {
             ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
         })

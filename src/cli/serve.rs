@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{Common, Failure, banner, logging};
 use crate::{
     config::{LogFormat, OriginMissing},
-    http::router,
+    http::Surface,
     server::{self, Behaviour},
     service::{self, Service},
 };
@@ -81,7 +81,7 @@ impl Arguments {
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, Failure> {
     let (settings, warnings) = common.settings(&arguments.flags())?;
-    logging::start(&settings)?;
+    let logging = logging::start(&settings)?;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -110,12 +110,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,
     };
-    let readiness = service.app.readiness.clone();
-    let router = router(service.app.clone());
+    let surface = Surface::new(service.app.clone(), logging.access_log());
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {
-            let grace = server::serve(listener, router, readiness, behaviour, first).await;
+            let grace = server::serve(listener, surface, behaviour, first).await;
             service.stop(grace.max(Duration::from_millis(100))).await;
         } => {}
         () = second => warn!("A second signal: exiting now"),

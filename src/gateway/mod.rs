@@ -12,8 +12,7 @@ mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
 
 pub use self::upstream::UpstreamError;
@@ -24,6 +23,7 @@ use crate::{
         grant::{AgentSource, Redaction},
         is_letta_id,
     },
+    body::Body,
     call::{Call, Payload, Query, Reply},
     config::Secret,
     error::{ApiError, Code},
@@ -94,11 +94,11 @@ impl Gateway {
             }
         }
         let row = call.operation.row();
-        let target = target::build(row.template, &call.params, &call.query);
+        let target = target::build(row.template, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
         let body = body(call.payload, &call.headers, &mut headers)?;
-        let answer = self.0.upstream.send(request(&row.method, &target, headers, body)?).await?;
+        let answer = self.0.upstream.send(row.method.clone(), target, headers, body).await?;
         answer::pass(answer, redaction, is_client).await
     }
 
@@ -207,19 +207,11 @@ fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<B
         }
         Payload::Checked(Value::Null) => {
             headers.remove(header::CONTENT_TYPE);
-            Ok(Body::empty())
+            Ok(Body::Empty)
         }
         Payload::Checked(value) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
         }
     }
-}
-
-fn request(method: &Method, target: &str, headers: HeaderMap, body: Body) -> Result<Request<Body>, ApiError> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
-    *request.headers_mut() = headers;
-    Ok(request)
 }

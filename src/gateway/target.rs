@@ -1,14 +1,18 @@
 //! The target that the upstream sees: the operation's template, filled with the values on which the decision was made.
 
+use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{access::Params, call::Query};
+use crate::{access::Params, call::Query, error::ApiError};
 
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Builds an origin-form target in Letta's canonical spelling.
-pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> String {
+///
+/// # Errors
+/// 500 when it is none, which takes a target longer than the `http` crate holds.
+pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> Result<PathAndQuery, ApiError> {
     let mut target = String::with_capacity(template.len() + 64);
     for (index, segment) in template.split('/').enumerate() {
         if index > 0 {
@@ -24,7 +28,7 @@ pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> S
         target.push('?');
         target.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
     }
-    target
+    PathAndQuery::from_maybe_shared(target).map_err(ApiError::internal)
 }
 
 #[cfg(test)]
@@ -40,7 +44,7 @@ mod tests {
         let Match::Operation(operation, params) = find(method, &segments(&uri, Version::HTTP_11).ok()?) else {
             return None;
         };
-        Some(build(operation.row().template, &params, &Query::parse(uri.query())))
+        Some(build(operation.row().template, &params, &Query::parse(uri.query())).unwrap().to_string())
     }
 
     #[test]

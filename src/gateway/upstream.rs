@@ -2,8 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -17,7 +16,10 @@ use rustls::{
 use serde_json::Value;
 
 use super::{Options, answer};
-use crate::error::{ApiError, Code};
+use crate::{
+    body::Body,
+    error::{ApiError, Code},
+};
 
 /// How long the health check and look-ups may take: they stand before somebody's request.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,15 +92,21 @@ impl Upstream {
         })))
     }
 
-    /// Sends a request whose URI is a target; dropping the answer's body closes the request.
+    /// Sends a request; dropping the answer's body closes it.
     ///
     /// # Errors
     /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
-    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.0.client.request(self.address(request)?));
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        target: PathAndQuery,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = self.request(method, target, headers, body)?;
+        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.0.client.request(request));
         let response = sent.await.map_err(|_| timed_out())?.map_err(unreachable)?;
-        let (head, body) = response.into_parts();
-        let response = Response::from_parts(head, answer::paced(body, self.0.idle_timeout));
+        let response = response.map(|body| Body::paced(body, self.0.idle_timeout));
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return answer::check_refusal(response).await;
         }
@@ -110,10 +118,9 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
     pub(super) async fn look_up(&self, target: &str) -> Result<Option<Value>, ApiError> {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
+        let target = target.parse().map_err(ApiError::internal)?;
         let answer = async {
-            let response = self.send(request).await?;
+            let response = self.send(Method::GET, target, HeaderMap::new(), Body::Empty).await?;
             match response.status().as_u16() {
                 200 => {}
                 400 | 404 | 410 | 422 => return Ok(None),
@@ -126,27 +133,32 @@ impl Upstream {
     }
 
     pub(super) async fn is_reachable(&self) -> bool {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = Uri::from_static("/v1/health/");
-        let Ok(request) = self.address(request) else { return false };
+        let target = PathAndQuery::from_static("/v1/health/");
+        let Ok(request) = self.request(Method::GET, target, HeaderMap::new(), Body::Empty) else { return false };
         let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.0.client.request(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
     }
 
-    /// Completes a request: where it goes, and on whose behalf. The credential comes last, over whatever there was.
-    fn address(&self, mut request: Request<Body>) -> Result<Request<Body>, ApiError> {
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder()
-            .scheme(self.0.scheme.clone())
-            .authority(self.0.authority.clone())
-            .path_and_query(target)
-            .build()
-            .map_err(ApiError::internal)?;
-        *request.uri_mut() = uri;
-        request.headers_mut().remove(header::AUTHORIZATION);
-        if let Some(credential) = &self.0.credential {
-            request.headers_mut().insert(header::AUTHORIZATION, credential.clone());
+    /// A request to this upstream on the gateway's behalf: the credential comes last, over whatever there was.
+    fn request(
+        &self,
+        method: Method,
+        target: PathAndQuery,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Request<Body>, ApiError> {
+        match &self.0.credential {
+            Some(credential) => drop(headers.insert(header::AUTHORIZATION, credential.clone())),
+            None => drop(headers.remove(header::AUTHORIZATION)),
         }
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(self.0.scheme.clone());
+        uri.authority = Some(self.0.authority.clone());
+        uri.path_and_query = Some(target);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(ApiError::internal)?;
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }

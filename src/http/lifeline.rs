@@ -10,10 +10,16 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::{access::Feed, clock, config::StreamAtExpiry, credentials::ClientToken};
+use crate::{
+    access::Feed,
+    body::{Body, BodyError},
+    clock,
+    config::StreamAtExpiry,
+    credentials::ClientToken,
+};
 
 /// The token that opened the stream was revoked or has expired.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +49,14 @@ struct Tied {
 
 impl http_body::Body for Tied {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.end.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Some(Err(axum::Error::new(TokenEnded))));
+            return Poll::Ready(Some(Err(TokenEnded.into())));
         }
         Pin::new(&mut self.body).poll_frame(context)
     }

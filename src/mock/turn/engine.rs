@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
 use tracing::warn;
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
     request::{Delivery, TurnRequest},
 };
 use crate::{
+    body::Body,
     entropy,
     error::{ApiError, Code},
     mock::{

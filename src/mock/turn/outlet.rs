@@ -3,7 +3,6 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::request::Delivery;
 use crate::{
+    body::Body,
     entropy,
     mock::records::{Message, MessageType, Run, StopReason, Timestamp, Usage},
 };
