@@ -31,7 +31,7 @@ pub enum Body {
     /// As it arrives on a connection.
     Incoming(Incoming),
     /// The same, with a limit on its pauses.
-    Paced(Paced),
+    Paced(Paced<Incoming>),
     /// Anything else.
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -52,13 +52,10 @@ impl Body {
         Self::new(StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)))
     }
 
-    /// What arrives on a connection, breaking off after a pause of more than `longest_pause`.
+    /// What arrives on a connection, with a limit on its pauses.
     #[must_use]
     pub fn paced(body: Incoming, longest_pause: Duration) -> Self {
-        if http_body::Body::is_end_stream(&body) {
-            return Self::Empty;
-        }
-        Self::Paced(Paced { body, longest_pause, pause: None })
+        Self::Paced(Paced::new(body, longest_pause))
     }
 }
 
@@ -96,7 +93,7 @@ impl http_body::Body for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
-            Self::Paced(body) => body.poll_frame(context),
+            Self::Paced(body) => Pin::new(body).poll_frame(context),
             Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -106,7 +103,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Incoming(body) => body.is_end_stream(),
-            Self::Paced(paced) => paced.body.is_end_stream(),
+            Self::Paced(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -116,16 +113,16 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(body) => body.size_hint(),
-            Self::Paced(paced) => paced.body.size_hint(),
+            Self::Paced(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }
 }
 
-/// A body with a limit on its pauses.
+/// A body that breaks off after too long a pause. Its trailers are dropped: they are headers that no list has seen.
 #[derive(Debug)]
-pub struct Paced {
-    body: Incoming,
+pub struct Paced<B> {
+    body: B,
     longest_pause: Duration,
     /// Made at the first pause: most bodies have none.
     pause: Option<Pin<Box<Sleep>>>,
@@ -136,23 +133,47 @@ pub struct Paced {
 #[error("the sender paused for too long in the middle of a body")]
 pub struct Paused;
 
-impl Paced {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match http_body::Body::poll_frame(Pin::new(&mut self.body), context) {
-            // Trailers are headers that no list has seen.
+impl<B> Paced<B> {
+    /// Limits the pauses of a body.
+    pub fn new(body: B, longest_pause: Duration) -> Self {
+        Self { body, longest_pause, pause: None }
+    }
+}
+
+impl<B> http_body::Body for Paced<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
             Poll::Ready(frame) => {
-                if let Some(pause) = &mut self.pause {
-                    pause.as_mut().reset(Instant::now() + self.longest_pause);
+                if let Some(pause) = &mut this.pause {
+                    pause.as_mut().reset(Instant::now() + this.longest_pause);
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                let longest_pause = self.longest_pause;
-                let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest_pause)));
+                let longest_pause = this.longest_pause;
+                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest_pause)));
                 ready!(pause.as_mut().poll(context));
                 Poll::Ready(Some(Err(Paused.into())))
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

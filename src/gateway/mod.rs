@@ -5,6 +5,7 @@
 //! the checked value written anew. Answers pass frame by frame, unless the table says that something is to be removed.
 
 mod answer;
+mod connections;
 mod headers;
 mod ownership;
 mod target;

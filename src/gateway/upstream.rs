@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -15,9 +15,12 @@ use rustls::{
 };
 use serde_json::Value;
 
-use super::{Options, answer};
+use super::{
+    Options, answer,
+    connections::{Connections, LONGEST_IDLE},
+};
 use crate::{
-    body::Body,
+    body::{Body, BodyError, Paced},
     error::{ApiError, Code},
 };
 
@@ -49,12 +52,20 @@ pub enum UpstreamError {
 pub(super) struct Upstream(Arc<State>);
 
 struct State {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    transport: Transport,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
+}
+
+/// How the upstream is reached.
+enum Transport {
+    /// Over TCP alone, with HTTP/1.1.
+    Plain(Connections),
+    /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
+    Tls(Client<HttpsConnector<HttpConnector>, Body>),
 }
 
 impl fmt::Debug for Upstream {
@@ -71,19 +82,23 @@ impl Upstream {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(options.connect_timeout));
-        let is_tls = scheme == http::uri::Scheme::HTTPS;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(is_tls, options.ca_file.as_deref())?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(15))
-            .build(connector);
+        let transport = if scheme == http::uri::Scheme::HTTPS {
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls(options.ca_file.as_deref())?)
+                .https_only()
+                .enable_all_versions()
+                .wrap_connector(connector);
+            // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
+            let client = Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(LONGEST_IDLE)
+                .build(connector);
+            Transport::Tls(client)
+        } else {
+            Transport::Plain(Connections::new(connector, &authority).map_err(|_| UpstreamError::Url)?)
+        };
         Ok(Self(Arc::new(State {
-            client,
+            transport,
             scheme,
             authority,
             credential,
@@ -104,9 +119,8 @@ impl Upstream {
         body: Body,
     ) -> Result<Response<Body>, ApiError> {
         let request = self.request(method, target, headers, body)?;
-        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.0.client.request(request));
+        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.exchange(request));
         let response = sent.await.map_err(|_| timed_out())?.map_err(unreachable)?;
-        let response = response.map(|body| Body::paced(body, self.0.idle_timeout));
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return answer::check_refusal(response).await;
         }
@@ -135,8 +149,23 @@ impl Upstream {
     pub(super) async fn is_reachable(&self) -> bool {
         let target = PathAndQuery::from_static("/v1/health/");
         let Ok(request) = self.request(Method::GET, target, HeaderMap::new(), Body::Empty) else { return false };
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.0.client.request(request)).await;
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, BodyError> {
+        let idle_timeout = self.0.idle_timeout;
+        match &self.0.transport {
+            Transport::Plain(connections) => {
+                let response = connections.send(request).await?;
+                Ok(response.map(|body| Body::new(Paced::new(body, idle_timeout))))
+            }
+            Transport::Tls(client) => {
+                let response = client.request(request).await?;
+                Ok(response.map(|body| Body::paced(body, idle_timeout)))
+            }
+        }
     }
 
     /// A request to this upstream on the gateway's behalf: the credential comes last, over whatever there was.
@@ -152,8 +181,10 @@ impl Upstream {
             None => drop(headers.remove(header::AUTHORIZATION)),
         }
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(self.0.scheme.clone());
-        uri.authority = Some(self.0.authority.clone());
+        if let Transport::Tls(_) = self.0.transport {
+            uri.scheme = Some(self.0.scheme.clone());
+            uri.authority = Some(self.0.authority.clone());
+        }
         uri.path_and_query = Some(target);
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -178,18 +209,15 @@ fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
     Ok(value)
 }
 
-/// Trusts the system's certificates and those of a file. A plain upstream needs neither, so none are read for it.
-fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
+/// Trusts the system's certificates and those of a file.
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     let mut roots = RootCertStore::empty();
-    if is_used {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = ca_file {
-            let problem =
-                |error: &dyn fmt::Display| UpstreamError::Certificates(format!("{}: {error}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
-                let certificate = certificate.map_err(|error| problem(&error))?;
-                roots.add(certificate).map_err(|error| problem(&error))?;
-            }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let problem = |error: &dyn fmt::Display| UpstreamError::Certificates(format!("{}: {error}", path.display()));
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
+            let certificate = certificate.map_err(|error| problem(&error))?;
+            roots.add(certificate).map_err(|error| problem(&error))?;
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -199,13 +227,13 @@ fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamEr
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn unreachable(error: Error) -> ApiError {
-    if is_timeout(&error) { timed_out().because(error) } else { failed(error) }
+fn unreachable(error: BodyError) -> ApiError {
+    if is_timeout(&*error) { timed_out().because(error) } else { failed(error) }
 }
 
 /// Whether an error began as a time limit of the connector.
-fn is_timeout(error: &Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = error.source();
     while let Some(cause) = source {
         if cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
             return true;
