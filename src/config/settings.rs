@@ -230,7 +230,7 @@ impl Default for Tokens {
             max_lifetime: Duration::from_hours(30 * 24),
             max_staleness: Duration::from_secs(10),
             retention: Duration::from_hours(24),
-            cache_capacity: 10_000,
+            cache_capacity: 50_000,
             stream_at_expiry: StreamAtExpiry::Finish,
         }
     }
