@@ -43,7 +43,8 @@ async fn an_upstream_that_is_down_is_told_and_gatelet_stays_up() {
     answer.refused(502, "upstream_unreachable");
     assert!(answer.header("retry-after").is_some());
     let ready = server.stranger().get("/readyz").await.expect(200);
-    assert_eq!((&ready["checks"]["upstream"], &ready["checks"]["store"]), (&json!("unreachable"), &json!("ok")));
+    let checks = &ready["checks"];
+    assert_eq!((&checks["upstreams"], &checks["store"]), (&json!({"default": "unreachable"}), &json!("ok")));
     server.stranger().get("/healthz").await.expect(200);
     // What is Gatelet's own goes on.
     owner.get("/v1/client-side-access-tokens").await.expect(200);
@@ -61,11 +62,11 @@ async fn readiness_reports_the_upstream_and_does_not_depend_on_it() {
     ] {
         upstream.answer("GET", "/v1/health/", answer);
         let ready = server.stranger().get("/readyz").await.expect(200);
-        assert_eq!(ready["checks"]["upstream"], expected);
+        assert_eq!(ready["checks"]["upstreams"], json!({"default": expected}));
         assert_eq!(ready["status"], "ready");
     }
     let mock = crate::harness::Gatelet::ephemeral().await;
-    assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstream"), None);
+    assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstreams"), None);
 }
 
 #[tokio::test]
