@@ -4,16 +4,18 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     answer,
@@ -61,12 +63,14 @@ struct State {
     idle_timeout: Duration,
 }
 
+type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
+
 /// How the upstream is reached.
 enum Transport {
     /// Over TCP alone, with HTTP/1.1.
     Plain(Connections),
     /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
-    Tls(Client<HttpsConnector<HttpConnector>, Body>),
+    Tls(Client<TlsConnector, Body>),
 }
 
 impl fmt::Debug for Upstream {
@@ -90,11 +94,17 @@ impl Upstream {
                 .https_only()
                 .enable_all_versions()
                 .wrap_connector(connector);
+            let timeout = options.connect_timeout;
+            // The limit of the TCP connector leaves out the handshake.
+            let connector = connector.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+            });
             // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(LONGEST_IDLE)
-                .build(connector);
+                .build(BoxCloneSyncService::new(connector));
             Transport::Tls(client)
         } else {
             Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)

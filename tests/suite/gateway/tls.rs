@@ -1,5 +1,7 @@
 //! The upstream behind TLS: in the protocol that it offers, and only under an authority that is trusted.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, Version, header};
 use serde_json::json;
 
@@ -50,14 +52,12 @@ async fn an_upstream_that_nobody_trusted_vouches_for_hears_nothing() {
     let front = TlsFront::before(&upstream, &["h2", "http/1.1"]).await;
     let other = TlsFront::before(&upstream, &[]).await;
     let by_address = front.url().replace("localhost", "127.0.0.1");
-    let plain = upstream.url().replace("http:", "https:");
     let secure = front.url().replace("https:", "http:");
     let trusted = front.ca_file();
     for (why, url, ca_file) in [
         ("only the system's authorities", front.url(), None),
         ("another authority", front.url(), Some(other.ca_file())),
         ("another name", by_address, Some(trusted.clone())),
-        ("TLS to a plain port", plain, Some(trusted.clone())),
         ("no TLS to a TLS port", secure, Some(trusted)),
     ] {
         let mut program = Program::ephemeral().argument("--upstream").argument(&url);
@@ -78,6 +78,25 @@ async fn an_upstream_that_nobody_trusted_vouches_for_hears_nothing() {
         assert!(upstream.seen().is_empty(), "{why}: {:?}", upstream.seen());
         assert!(!server.log().contains(UPSTREAM_KEY), "{why}: the credential is in the log");
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_in_time_is_a_504() {
+    // A plain server waits for the end of a request's head, which no handshake has.
+    let upstream = Upstream::start().await;
+    let server = Program::ephemeral()
+        .argument("--upstream")
+        .argument(&upstream.url().replace("http:", "https:"))
+        .env("GATELET_UPSTREAM__CONNECT_TIMEOUT", "1s")
+        .start_alone()
+        .await;
+    let page = page(&server, &server.owner().create_token(NOBODY, &ALL).await);
+    let started = Instant::now();
+    let answer = page.get(&format!("/v1/agents/{NOBODY}")).await;
+    answer.refused(504, "upstream_timeout");
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
+    server.owner().get("/v1/agents/").await.refused(504, "upstream_timeout");
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
