@@ -8,6 +8,7 @@ mod ownership;
 mod projects;
 mod refusals;
 mod requests;
+mod second_ids;
 mod streams;
 mod tls;
 mod upstreams;
