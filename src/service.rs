@@ -19,7 +19,7 @@ use crate::{
     config::{Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
-    gateway::{self, Gateway, UpstreamError},
+    gateway::{Gateway, UpstreamError},
     http::{App, Backend, Readiness},
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
@@ -51,9 +51,6 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The upstream's credential cannot be read.
-    #[error("cannot read the upstream's API key file {0}: {1}")]
-    UpstreamKey(PathBuf, #[source] io::Error),
     /// The bootstrap API key is malformed.
     #[error("bootstrap_api_key {0}")]
     BootstrapKey(&'static str),
@@ -82,12 +79,13 @@ pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyr
     Ok(Arc::new(Keyring::load(store, master_key).await?))
 }
 
-/// Checks the secrets among the settings without using them.
+/// Checks what settings lead to without using it: secrets, upstreams, and the files that hold them.
 ///
 /// # Errors
 /// When one is malformed or its file cannot be read.
-pub fn check_secrets(settings: &Settings) -> Result<(), StartError> {
+pub fn check(settings: &Settings) -> Result<(), StartError> {
     given_master_key(settings)?;
+    Gateway::from_settings(settings)?;
     if let Some(key) = &settings.bootstrap_api_key {
         PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
@@ -269,25 +267,10 @@ impl Service {
 
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
-    let Some(url) = settings.upstream_url.clone() else {
-        return Ok(Backend::Mock(Mock::new(store.clone(), settings.mock.reasoning)));
-    };
-    let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
-        (Some(key), _) => Some(key.clone()),
-        (None, Some(path)) => {
-            Some(fs::read_to_string(path).map_err(|error| StartError::UpstreamKey(path.clone(), error))?.into())
-        }
-        (None, None) => None,
-    };
-    let upstream = &settings.upstream;
-    Ok(Backend::Gateway(Gateway::new(&gateway::Options {
-        url,
-        api_key,
-        ca_file: upstream.ca_file.clone(),
-        connect_timeout: upstream.connect_timeout,
-        first_byte_timeout: upstream.first_byte_timeout,
-        idle_timeout: upstream.idle_timeout,
-    })?))
+    Ok(match Gateway::from_settings(settings)? {
+        Some(gateway) => Backend::Gateway(gateway),
+        None => Backend::Mock(Mock::new(store.clone(), settings.mock.reasoning)),
+    })
 }
 
 async fn record_key_uses(bearers: Bearers) {

@@ -54,7 +54,8 @@ pub enum AgentSource {
 /// A second object in the path that must be proven to belong to the agent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Second {
-    /// `{memory_id}`: a passage of the agent's archive. Letta itself does not check this.
+    /// `{memory_id}`: a passage of the agent's archive, which no agent outside the policy shares. Letta itself does not
+    /// check this.
     Passage,
     /// `{file_id}`: a file of a folder attached to the agent.
     File,

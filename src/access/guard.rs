@@ -338,7 +338,7 @@ impl ClientRequest<'_> {
         ownership: &O,
     ) -> Result<String, ApiError> {
         let id = id.unwrap_or_default();
-        let owner = ownership.owner(thing(id)).await?;
+        let owner = ownership.owner(&self.token.project, thing(id)).await?;
         let covered = owner
             .filter(|owner| self.token.grants(owner.as_str()).is_some_and(|held| held.contains(self.grant.access)));
         covered.map(String::from).ok_or_else(|| not_found(class, id))
@@ -360,24 +360,35 @@ impl ClientRequest<'_> {
     async fn prove_second(&self, agent: &str, ownership: &impl Ownership) -> Result<(), ApiError> {
         let Some(second) = self.grant.second else { return Ok(()) };
         let find = |name| self.params.find(name).unwrap_or_default();
-        let (class, id, thing) = match second {
-            Second::Passage => ("Passage", find("memory_id"), Owned::Passage(find("memory_id"))),
-            Second::File => ("File", find("file_id"), Owned::File(find("file_id"))),
+        match second {
+            Second::Passage => {
+                self.must_be_of(agent, "Passage", find("memory_id"), Owned::Passage, ownership).await?;
+                self.check_unshared(agent, Shared::Archive, ownership).await
+            }
+            Second::File => self.must_be_of(agent, "File", find("file_id"), Owned::File, ownership).await,
             Second::ScheduledMessage => {
                 let id = find("scheduled_message_id");
-                ("Scheduled message", id, Owned::ScheduledMessage(id))
+                self.must_be_of(agent, "Scheduled message", id, Owned::ScheduledMessage, ownership).await
             }
-            Second::UnsharedBlock => {
-                return self.check_unshared(agent, Shared::Block(find("block_label")), ownership).await;
-            }
-            Second::UnsharedArchive => return self.check_unshared(agent, Shared::Archive, ownership).await,
-        };
-        let owner = ownership.owner(thing).await?;
-        if owner.is_some_and(|owner| owner.as_str() == agent) { Ok(()) } else { Err(not_found(class, id)) }
+            Second::UnsharedBlock => self.check_unshared(agent, Shared::Block(find("block_label")), ownership).await,
+            Second::UnsharedArchive => self.check_unshared(agent, Shared::Archive, ownership).await,
+        }
+    }
+
+    async fn must_be_of<'b, O: Ownership>(
+        &self,
+        agent: &str,
+        class: &str,
+        id: &'b str,
+        thing: fn(&'b str) -> Owned<'b>,
+        ownership: &O,
+    ) -> Result<(), ApiError> {
+        let is_owned = ownership.owns(&self.token.project, agent, thing(id)).await?;
+        if is_owned { Ok(()) } else { Err(not_found(class, id)) }
     }
 
     async fn check_unshared(&self, agent: &str, thing: Shared<'_>, ownership: &impl Ownership) -> Result<(), ApiError> {
-        let Some(sharers) = ownership.sharers(agent, thing).await? else {
+        let Some(sharers) = ownership.sharers(&self.token.project, agent, thing).await? else {
             return Err(Denial::SharedBeyondPolicy { is_named: false }.into());
         };
         for sharer in sharers {

@@ -99,7 +99,7 @@ operations! {
     ListPassages GET "/v1/agents/{agent_id}/archival-memory" Grant::agent(&[READ_AGENT]).query(&[PASSAGE_LIST]).redact(Secrets).on(), "the archive is the agent's memory; embeddings are dropped";
     CreatePassage POST "/v1/agents/{agent_id}/archival-memory" Grant::agent(&[WRITE_AGENT]).body(&[PASSAGE]).second(UnsharedArchive).redact(Secrets).on(), "refused while agents outside the policy share the archive";
     SearchArchivalMemory GET "/v1/agents/{agent_id}/archival-memory/search" Grant::agent(&[READ_AGENT]).query(&[PASSAGE_SEARCH]).on(), "the agent's own memory";
-    DeletePassage DELETE "/v1/agents/{agent_id}/archival-memory/{memory_id}" Grant::agent(&[WRITE_AGENT]).second(Passage).on(), "the passage must be the agent's; Letta does not check";
+    DeletePassage DELETE "/v1/agents/{agent_id}/archival-memory/{memory_id}" Grant::agent(&[WRITE_AGENT]).second(Passage).on(), "the passage must be the agent's; refused while agents outside the policy share the archive";
     AttachArchiveToAgent PATCH "/v1/agents/{agent_id}/archives/attach/{archive_id}" Never, "would pull in any archive";
     DetachArchiveFromAgent PATCH "/v1/agents/{agent_id}/archives/detach/{archive_id}" Never, "structural change";
     RetrieveAgentContextWindow GET "/v1/agents/{agent_id}/context" Never, "compiled prompt and all messages at once";

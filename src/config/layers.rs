@@ -118,7 +118,12 @@ fn known_variables() -> Vec<KnownVariable> {
 }
 
 fn sentence(error: &figment::Error) -> String {
-    error.to_string().replace("default.", "").replace('\n', "; ")
+    let text = error.to_string().replace("default.", "");
+    // TOML's own errors quote the line, which may hold a secret: `3 | api_key = "...`.
+    let is_quote = |line: &&str| {
+        line.split_once('|').is_some_and(|(number, _)| number.bytes().all(|byte| byte == b' ' || byte.is_ascii_digit()))
+    };
+    text.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join("; ")
 }
 
 struct Variable {
@@ -252,6 +257,53 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_a_malformed_file_is_named_and_not_shown() {
+        for (text, key) in [
+            ("listen = '127.0.0.1:1'\nmaster_key = \"7007", "line 2"),
+            ("upstream_api_key = 7007-x", "line 1"),
+            ("upstream_api_key = 70071234", "upstream_api_key"),
+            ("upstream_api_key = [70071234]", "upstream_api_key"),
+            ("master_key = 7007.1234", "master_key"),
+            (
+                "[[upstreams]]\nname = 'a'\nprojects = ['a']\nurl = 'http://a'\napi_key = 70071234",
+                "upstreams.0.api_key",
+            ),
+        ] {
+            let (_folder, layers) = file(text);
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("gatelet.toml"), "{error}");
+            assert!(!error.contains("7007"), "{error}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_read_from_the_file() {
+        let whole = "name = 'red'\nprojects = ['red', 'pink']\nurl = 'http://red'\n";
+        let (_folder, layers) =
+            file(&format!("upstream_url = 'http://a'\n[[upstreams]]\n{whole}[[upstreams]]\n{whole}api_key = 'canary'"));
+        let (settings, _) = load(&layers).unwrap();
+        assert_eq!(settings.upstreams.len(), 2);
+        assert_eq!(settings.upstreams[0].projects, ["red", "pink"]);
+        assert_eq!(settings.upstreams[1].api_key.as_ref().unwrap().reveal(), "canary");
+        assert!(!format!("{settings:?}").contains("canary"));
+        for (text, named) in [
+            ("[[upstreams]]\nprojects = ['a']\nurl = 'http://a'".to_owned(), "name"),
+            ("[[upstreams]]\nname = 'a'\nurl = 'http://a'".to_owned(), "projects"),
+            ("[[upstreams]]\nname = 'a'\nprojects = ['a']".to_owned(), "url"),
+            (format!("[[upstreams]]\n{whole}upstream_api_key = 'canary'"), "upstream_api_key"),
+            (format!("[upstreams]\n{whole}"), "upstreams"),
+            ("[[upstreams]]\nname = 'a'\nprojects = 'a'\nurl = 'http://a'".to_owned(), "upstreams.0.projects"),
+        ] {
+            let (_folder, layers) = file(&text);
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("gatelet.toml") && !error.contains("canary"), "{error}");
+        }
+        // There is no variable for them.
+        let (settings, warnings) = load(&environment(&[("GATELET_UPSTREAMS", "[]")])).unwrap();
+        assert!(settings.upstreams.is_empty() && warnings[0].contains("GATELET_UPSTREAMS"));
+    }
+
+    #[test]
     fn an_ephemeral_store_and_a_database_exclude_each_other() {
         let mut layers = environment(&[("GATELET_EPHEMERAL", "true")]);
         layers.flags = vec![("database_url", Value::from("sqlite://x.db"))];
@@ -273,6 +325,18 @@ mod tests {
             let key = known.name[PREFIX.len()..].to_lowercase();
             let key = key.rsplit("__").next().unwrap();
             assert!(text.contains(&format!("{key} =")), "{key} is not in the example");
+        }
+        // What stands in comments is an upstream with all that may be said of one.
+        let lines = text.lines().skip_while(|line| *line != "# [[upstreams]]").take_while(|line| line.starts_with('#'));
+        let example: Vec<&str> = lines.map(|line| line.trim_start_matches("# ")).collect();
+        let example = example.iter().filter(|line| line.starts_with("[[") || line.contains(" = "));
+        let (_folder, layers) = file(&example.copied().collect::<Vec<_>>().join("\n"));
+        let (settings, _) = load(&layers).unwrap();
+        let serde_json::Value::Object(upstream) = serde_json::to_value(&settings.upstreams[0]).unwrap() else {
+            panic!()
+        };
+        for (key, value) in upstream {
+            assert!(!value.is_null(), "{key} of an upstream is not in the example");
         }
     }
 }

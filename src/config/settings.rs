@@ -32,6 +32,9 @@ pub struct Settings {
     pub upstream_api_key: Option<Secret>,
     /// A file that holds this credential.
     pub upstream_api_key_file: Option<PathBuf>,
+    /// The Letta servers of some projects; all others are `upstream_url`'s. Only in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<NamedUpstream>,
     /// How log lines are written; none: pretty on a terminal, JSON otherwise.
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, in the syntax of tracing-subscriber's `EnvFilter`.
@@ -51,7 +54,7 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Limits on what a client may send.
     pub limits: Limits,
-    /// The upstream's connections.
+    /// The connections of all upstreams.
     pub upstream: UpstreamSettings,
     /// The mock.
     pub mock: MockSettings,
@@ -164,7 +167,26 @@ pub struct Limits {
     pub header_timeout: Duration,
 }
 
-/// The upstream's connections.
+/// The Letta server of some projects. One that serves a single project, and whose URL no other upstream has, is taken to
+/// keep nothing of any other.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedUpstream {
+    /// What `/readyz` calls it.
+    pub name: String,
+    /// The projects it serves.
+    pub projects: Vec<String>,
+    /// Its scheme and authority.
+    pub url: String,
+    /// Gatelet's own credential there.
+    pub api_key: Option<Secret>,
+    /// A file that holds this credential.
+    pub api_key_file: Option<PathBuf>,
+    /// A file of PEM certificates to trust beside the system's, in place of `upstream.ca_file`.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The connections of all upstreams.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamSettings {
@@ -203,6 +225,7 @@ impl Default for Settings {
             upstream_url: None,
             upstream_api_key: None,
             upstream_api_key_file: None,
+            upstreams: Vec::new(),
             log_format: None,
             log: "info".into(),
             shutdown_grace: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! The upstream's answer on its way back.
 
-use http::{Response, header};
+use http::{Response, header, response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
@@ -38,8 +38,25 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
         head.headers.remove(name);
     }
     let body = Limited::new(body, REDACTED_BYTES).collect().await.map_err(failed)?.to_bytes();
-    let value: Value = serde_json::from_slice(&body).map_err(failed)?;
-    Ok(Reply::Rewritten(head, value))
+    match serde_json::from_slice(&body) {
+        Ok(value) => Ok(Reply::Rewritten(head, value)),
+        Err(_) if head.status.is_client_error() || head.status.is_server_error() => Err(unreadable(&head)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// An error that is not JSON, as a proxy on the way makes them: nothing can be removed from it, so its status alone is
+/// handed out.
+fn unreadable(head: &response::Parts) -> ApiError {
+    let sentence = format!(
+        "The Letta server behind Gatelet answered with status {} and gave no reason that could be shown.",
+        head.status.as_u16()
+    );
+    let error = ApiError::new(Code::UpstreamError, sentence).with_status(head.status);
+    match head.headers.get(header::RETRY_AFTER) {
+        Some(delay) => error.header(header::RETRY_AFTER, delay.clone()),
+        None => error,
+    }
 }
 
 /// Tells a refusal of the gateway's own credential, which is the operator's to mend, from one that Letta passes on from a

@@ -4,23 +4,27 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
-    Options, answer,
+    answer,
     connections::{Connections, LONGEST_IDLE},
+    options::{Options, UpstreamError},
 };
 use crate::{
     body::{Body, BodyError, Paced},
+    config::Secret,
     error::{ApiError, Code},
 };
 
@@ -28,23 +32,22 @@ use crate::{
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+const URL_RULE: &str =
+    "must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283";
+const KEY_RULE: &str = "must be visible ASCII text";
+
 /// The largest answer to a look-up.
 const LOOK_UP_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why an upstream cannot be used, in one sentence.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// The URL is not a base URL.
-    #[error(
-        "upstream_url must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283"
-    )]
-    Url,
-    /// The credential cannot be a header.
-    #[error("upstream_api_key must be visible ASCII text")]
-    Credential,
-    /// The certificates cannot be read.
-    #[error("cannot read the certificates to trust: {0}")]
-    Certificates(String),
+/// What a look-up found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The thing itself.
+    Thing(Value),
+    /// 404: there is no such thing.
+    Nothing,
+    /// The upstream refuses the question, which proves nothing.
+    Refusal,
 }
 
 /// One Letta server. Cheap to clone.
@@ -60,12 +63,14 @@ struct State {
     idle_timeout: Duration,
 }
 
+type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
+
 /// How the upstream is reached.
 enum Transport {
     /// Over TCP alone, with HTTP/1.1.
     Plain(Connections),
     /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
-    Tls(Client<HttpsConnector<HttpConnector>, Body>),
+    Tls(Client<TlsConnector, Body>),
 }
 
 impl fmt::Debug for Upstream {
@@ -76,8 +81,9 @@ impl fmt::Debug for Upstream {
 
 impl Upstream {
     pub(super) fn new(options: &Options) -> Result<Self, UpstreamError> {
-        let (scheme, authority) = parse(&options.url).ok_or(UpstreamError::Url)?;
-        let credential = options.api_key.as_ref().map(|key| bearer(key.reveal())).transpose()?;
+        let (scheme, authority) = parse(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
+        let bearer = |key: &Secret| bearer(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
+        let credential = options.api_key.as_ref().map(bearer).transpose()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -88,14 +94,20 @@ impl Upstream {
                 .https_only()
                 .enable_all_versions()
                 .wrap_connector(connector);
+            let timeout = options.connect_timeout;
+            // The limit of the TCP connector leaves out the handshake.
+            let connector = connector.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+            });
             // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(LONGEST_IDLE)
-                .build(connector);
+                .build(BoxCloneSyncService::new(connector));
             Transport::Tls(client)
         } else {
-            Transport::Plain(Connections::new(connector, &authority).map_err(|_| UpstreamError::Url)?)
+            Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)
         };
         Ok(Self(Arc::new(State {
             transport,
@@ -127,21 +139,22 @@ impl Upstream {
         Ok(response)
     }
 
-    /// Fetches JSON with the gateway's own credential; none when the upstream has no such thing.
+    /// Fetches JSON with the gateway's own credential.
     ///
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
-    pub(super) async fn look_up(&self, target: &str) -> Result<Option<Value>, ApiError> {
+    pub(super) async fn look_up(&self, target: &str) -> Result<Found, ApiError> {
         let target = target.parse().map_err(ApiError::internal)?;
         let answer = async {
             let response = self.send(Method::GET, target, HeaderMap::new(), Body::Empty).await?;
             match response.status().as_u16() {
                 200 => {}
-                400 | 404 | 410 | 422 => return Ok(None),
+                404 => return Ok(Found::Nothing),
+                400 | 410 | 422 => return Ok(Found::Refusal),
                 status => return Err(failed(format!("a look-up was answered with status {status}"))),
             }
             let body = Limited::new(response.into_body(), LOOK_UP_BYTES).collect().await.map_err(failed)?.to_bytes();
-            serde_json::from_slice(&body).map(Some).map_err(failed)
+            serde_json::from_slice(&body).map(Found::Thing).map_err(failed)
         };
         tokio::time::timeout(LOOK_UP_TIMEOUT, answer).await.map_err(|_| timed_out())?
     }
@@ -203,10 +216,12 @@ fn parse(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
     is_base.then_some((scheme, authority))
 }
 
-fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.trim())).map_err(|_| UpstreamError::Credential)?;
+fn bearer(key: &str) -> Option<HeaderValue> {
+    let key = key.trim();
+    let is_visible = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok().filter(|_| is_visible)?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
 /// Trusts the system's certificates and those of a file.
@@ -214,17 +229,25 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        let problem = |error: &dyn fmt::Display| UpstreamError::Certificates(format!("{}: {error}", path.display()));
+        let problem = |error: &dyn fmt::Display| bad_certificates(&format_args!("{}: {error}", path.display()));
+        let own = roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
             let certificate = certificate.map_err(|error| problem(&error))?;
             roots.add(certificate).map_err(|error| problem(&error))?;
+        }
+        if roots.len() == own {
+            return Err(problem(&"there is none in PEM form"));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| UpstreamError::Certificates(error.to_string()))?;
+        .map_err(|error| bad_certificates(&error))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
+    UpstreamError(format!("cannot read the certificates to trust: {error}"))
 }
 
 fn unreachable(error: BodyError) -> ApiError {

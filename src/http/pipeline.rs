@@ -162,7 +162,7 @@ fn event_response(body: Body) -> Response<Body> {
 fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
     let body = refusal.to_body(request_id.as_str()).to_string();
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = refusal.code().status();
+    *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

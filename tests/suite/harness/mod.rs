@@ -4,6 +4,7 @@ mod http;
 mod postgres;
 mod program;
 mod proxy;
+mod tls;
 mod upstream;
 
 use std::{future::Future, time::Duration};
@@ -15,6 +16,7 @@ pub(crate) use self::{
     postgres::Cluster,
     program::{Gatelet, Program, run},
     proxy::Proxy,
+    tls::TlsFront,
     upstream::{Held, Scripted, Seen, UPSTREAM_KEY, USER_AGENT, Upstream, head, raw},
 };
 
