@@ -134,6 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_means_the_same_when_it_is_written_anew() {
+        for text in
+            ["118446744073709551616", "2.2250738585072011e-308", "9007199254740993.0", "-0.0", "18446744073709551615"]
+        {
+            let value = parse(text.as_bytes()).unwrap();
+            assert_eq!(value.as_f64(), text.parse().ok(), "{text}");
+            assert_eq!(parse(value.to_string().as_bytes()).unwrap(), value, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_json_is_malformed() {
         let deep = "[".repeat(100_000);
         for text in ["{nope", "", "1 2", "{\"a\":}", "\u{feff}{}", &deep] {
