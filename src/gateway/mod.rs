@@ -8,7 +8,7 @@ mod answer;
 mod connections;
 mod headers;
 mod ownership;
-mod target;
+pub mod target;
 mod upstream;
 
 use std::{sync::Arc, time::Duration};

@@ -12,7 +12,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 ///
 /// # Errors
 /// 500 when it is none, which takes a target longer than the `http` crate holds.
-pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> Result<PathAndQuery, ApiError> {
+pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<PathAndQuery, ApiError> {
     let mut target = String::with_capacity(template.len() + 64);
     for (index, segment) in template.split('/').enumerate() {
         if index > 0 {
