@@ -10,7 +10,7 @@ mod headers;
 mod options;
 mod ownership;
 mod project;
-mod target;
+pub mod target;
 mod upstream;
 
 use std::{collections::HashMap, sync::Arc};
