@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    access::Feed,
+    access::{Feed, quota::Slot},
     body::{Body, BodyError},
     clock,
     config::StreamAtExpiry,
@@ -26,15 +26,21 @@ use crate::{
 #[error("the client token of this stream has ended")]
 struct TokenEnded;
 
-/// Ties a stream to a client token.
-pub(super) fn tie(body: Body, token: Arc<ClientToken>, feed: Feed, at_expiry: StreamAtExpiry) -> Body {
+/// Ties a stream to a client token, and the token's right to the stream to the stream.
+pub(super) fn tie(
+    body: Body,
+    token: Arc<ClientToken>,
+    feed: Feed,
+    at_expiry: StreamAtExpiry,
+    slot: Option<Slot>,
+) -> Body {
     let end = async move {
         tokio::select! {
             () = feed.until_revoked(&token) => {}
             () = expiry(&token), if at_expiry == StreamAtExpiry::Cut => {}
         }
     };
-    Body::new(Tied { body, end: Box::pin(end) })
+    Body::new(Tied { body, end: Box::pin(end), _slot: slot })
 }
 
 async fn expiry(token: &ClientToken) {
@@ -45,6 +51,8 @@ async fn expiry(token: &ClientToken) {
 struct Tied {
     body: Body,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Given back with the stream.
+    _slot: Option<Slot>,
 }
 
 impl http_body::Body for Tied {

@@ -60,6 +60,9 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         }
     };
     let headers = response.headers_mut();
+    if let Some(allowance) = trail.allowance {
+        allowance.tell(headers);
+    }
     cors::expose(origin, headers);
     if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
@@ -78,7 +81,7 @@ impl App {
         }
         match self.guard.admit(&head, Body::Incoming(body), &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
-            Passed::Call { operation, params, query, permit, payload, scrub } => {
+            Passed::Call { operation, params, query, permit, payload, scrub, slot } => {
                 let own = is_token_management(operation);
                 let token = match permit.caller() {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),
@@ -110,7 +113,9 @@ impl App {
                     }
                 };
                 if let Some(token) = token.filter(|_| is_stream(&response)) {
-                    let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry);
+                    // An answer that was not to be a stream, and is one, needs its right to it now.
+                    let slot = if slot.is_some() { slot } else { self.guard.quotas.open_stream(&token)? };
+                    let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry, slot);
                     response = response.map(tie);
                 }
                 if own {

@@ -19,6 +19,7 @@ mod enforcement;
 mod fields;
 mod gateway;
 mod keys;
+mod limits;
 mod matrix;
 mod messages;
 mod projects;
