@@ -21,6 +21,7 @@ use crate::{
     entropy,
     gateway::{self, Gateway, UpstreamError},
     http::{App, Backend, Readiness},
+    metrics::Metrics,
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
@@ -225,6 +226,7 @@ impl Service {
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), settings.tokens.max_lifetime);
         let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), settings.tokens.cache_capacity);
         let backend = backend(settings, &store)?;
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             bearers,
@@ -242,6 +244,7 @@ impl Service {
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
+            metrics,
         };
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());

@@ -110,6 +110,8 @@ pub struct Trail {
     pub fingerprint: Option<Fingerprint>,
     /// What a client token may still send, where that is limited.
     pub allowance: Option<Allowance>,
+    /// Whether the client token was remembered.
+    pub remembered: Option<bool>,
 }
 
 impl Guard {
@@ -132,7 +134,7 @@ impl Guard {
                 return Ok(Passed::Public(operation));
             }
         }
-        let bearer = self.bearers.identify(&head.headers, &mut trail.fingerprint).await?;
+        let bearer = self.bearers.identify(&head.headers, trail).await?;
         if let Bearer::ClientToken(token) = &bearer {
             trail.allowance = self.quotas.count(token);
             trail.allowance.map_or(Ok(()), |allowance| allowance.check())?;

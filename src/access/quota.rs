@@ -45,9 +45,12 @@ pub struct Allowance {
     is_spent: bool,
 }
 
-/// The right to one stream; it ends when this is dropped.
+/// The right to one stream; it ends when this is dropped. Boxed, because it passes through hands that seldom hold one.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Slot(Box<Taken>);
+
+#[derive(Debug)]
+struct Taken {
     streams: Arc<Streams>,
     token: Uuid,
 }
@@ -157,17 +160,18 @@ impl Streams {
             return Err(Denial::TooManyStreams { limit: self.limit });
         }
         *count += 1;
-        Ok(Slot { streams: Arc::clone(self), token })
+        Ok(Slot(Box::new(Taken { streams: Arc::clone(self), token })))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.token) {
+        let Taken { streams, token } = &*self.0;
+        let mut open = streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(token) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.token);
+                open.remove(token);
             }
         }
     }

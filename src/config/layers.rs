@@ -227,7 +227,7 @@ mod tests {
         let error = load(&environment(&[("GATELET_TOKENS__MAX_LIFETIME", "soon")])).unwrap_err().to_string();
         assert!(error.contains("GATELET_TOKENS__MAX_LIFETIME") || error.contains("tokens.max_lifetime"), "{error}");
         let error = load(&environment(&[("GATELET_LIMITS__STREAMS_PER_TOKEN", "-1")])).unwrap_err().to_string();
-        assert!(error.contains("streams_per_token") && error.contains("whole number"), "{error}");
+        assert!(error.contains("STREAMS_PER_TOKEN") && error.contains("whole number"), "{error}");
         assert_eq!(load(&environment(&[("GATELET_DATABASE_URL", "")])).unwrap().0, Settings::default());
     }
 

@@ -11,7 +11,7 @@ mod ownership;
 mod target;
 mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
@@ -29,6 +29,7 @@ use crate::{
     config::Secret,
     error::{ApiError, Code},
     model::{AgentId, Project},
+    stopwatch,
 };
 
 /// How the gateway reaches its upstream.
@@ -99,7 +100,8 @@ impl Gateway {
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
         let body = body(call.payload, &call.headers, &mut headers)?;
-        let answer = self.0.upstream.send(row.method.clone(), target, headers, body).await?;
+        let answer = self.0.upstream.send(row.method.clone(), target, headers, body);
+        let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
         answer::pass(answer, redaction, is_client).await
     }
 
