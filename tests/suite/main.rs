@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod matrix;
 mod messages;
+mod metrics;
 mod projects;
 mod revocation;
 mod secrets;
