@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::{
-    access::{Bearers, Feed, Guard},
+    access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
     config::{Secret, Settings},
@@ -21,6 +21,7 @@ use crate::{
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{App, Backend, Readiness},
+    metrics::Metrics,
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
@@ -222,21 +223,26 @@ impl Service {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), settings.tokens.max_staleness).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), settings.tokens.max_lifetime);
         let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), settings.tokens.cache_capacity);
+        let backend = backend(settings, &store)?;
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             bearers,
             origin_missing: settings.origin_missing,
             allow: settings.client_tokens.allow.clone(),
             api_keys_from_browsers: settings.api_keys.allow_browsers,
-            body_bytes: settings.limits.body_bytes,
+            body_bytes: limits.body_bytes,
+            quotas: Quotas::new(limits.requests_per_minute(is_gateway), limits.streams_per_token(is_gateway)),
         };
         let app = App {
             guard: Arc::new(guard),
             tokens: Endpoints { store: store.clone(), keyring: Arc::clone(&keyring), feed: feed.clone(), issuer },
-            backend: backend(settings, &store)?,
+            backend,
             store,
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
+            metrics,
         };
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());
@@ -287,6 +293,7 @@ async fn purge(app: App, keyring: Arc<Keyring>, retention: Duration) {
     loop {
         let now = clock::now_millis();
         app.feed.forget_expired(now);
+        app.guard.quotas.forget_idle();
         let mut purged = 0;
         while let Ok(count @ 1..) = app.store.purge_expired(now.saturating_sub(retention), PURGE_BATCH).await {
             purged += count;

@@ -1,7 +1,7 @@
 //! The guard: one order of questions for every request, in both modes.
 //!
-//! canonical path 400 -> bearer 401 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 -> body ->
-//! existence 404. What a handler gets is the result of this function and nothing else.
+//! canonical path 400 -> bearer 401 -> quota 429 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 ->
+//! body -> streams 429 -> existence 404. What a handler gets is the result of this function and nothing else.
 
 use std::borrow::Cow;
 
@@ -17,6 +17,7 @@ use super::{
     inspect::{Inspector, Named},
     json, origin,
     permit::{Caller, Permit},
+    quota::{Allowance, Quotas, Slot},
     target::{self, Match},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Guard {
     pub api_keys_from_browsers: bool,
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// How much client tokens may ask for.
+    pub quotas: Quotas,
 }
 
 /// A request that may be answered.
@@ -62,6 +65,8 @@ pub enum Passed {
         payload: Payload,
         /// What to remove from the answer.
         scrub: Scrub,
+        /// The right to a stream, where the answer is to be one and they are counted.
+        slot: Option<Slot>,
     },
 }
 
@@ -103,6 +108,10 @@ pub struct Trail {
     pub operation: Option<Operation>,
     /// The bearer.
     pub fingerprint: Option<Fingerprint>,
+    /// What a client token may still send, where that is limited.
+    pub allowance: Option<Allowance>,
+    /// Whether the client token was remembered.
+    pub remembered: Option<bool>,
 }
 
 impl Guard {
@@ -125,7 +134,11 @@ impl Guard {
                 return Ok(Passed::Public(operation));
             }
         }
-        let bearer = self.bearers.identify(&head.headers, &mut trail.fingerprint).await?;
+        let bearer = self.bearers.identify(&head.headers, trail).await?;
+        if let Bearer::ClientToken(token) = &bearer {
+            trail.allowance = self.quotas.count(token);
+            trail.allowance.map_or(Ok(()), |allowance| allowance.check())?;
+        }
         let (operation, params) = match found {
             Match::Operation(operation, params) => (operation, params),
             Match::MethodNotAllowed(methods) => return Err(method_not_allowed(&methods)),
@@ -144,7 +157,7 @@ impl Guard {
                 }
                 let permit = Permit::new(Caller::ApiKey { key, project });
                 let payload = Payload::Unread(body, self.body_bytes);
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING })
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING, slot: None })
             }
             Bearer::ClientToken(token) => {
                 let grant = match operation.grant() {
@@ -163,11 +176,12 @@ impl Guard {
                 request.check_policy()?;
                 origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
                 let sent = request.check_body(&head.headers, body).await?;
+                let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;
                 let query = request.query;
                 let scrub = Scrub::of(grant.redaction, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
-                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub })
+                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub, slot })
             }
         }
     }

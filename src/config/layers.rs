@@ -231,6 +231,8 @@ mod tests {
     fn a_malformed_variable_is_named_and_an_empty_one_counts_as_unset() {
         let error = load(&environment(&[("GATELET_TOKENS__MAX_LIFETIME", "soon")])).unwrap_err().to_string();
         assert!(error.contains("GATELET_TOKENS__MAX_LIFETIME") || error.contains("tokens.max_lifetime"), "{error}");
+        let error = load(&environment(&[("GATELET_LIMITS__STREAMS_PER_TOKEN", "-1")])).unwrap_err().to_string();
+        assert!(error.contains("STREAMS_PER_TOKEN") && error.contains("whole number"), "{error}");
         assert_eq!(load(&environment(&[("GATELET_DATABASE_URL", "")])).unwrap().0, Settings::default());
     }
 
@@ -241,10 +243,14 @@ mod tests {
             ("GATELET_API_KEYS__ALLOW_BROWSERS", "true"),
             ("GATELET_CLIENT_TOKENS__ALLOW", r#"["client_tools", "approvals"]"#),
             ("GATELET_LIMITS__BODY_BYTES", "1024"),
+            ("GATELET_LIMITS__REQUESTS_PER_MINUTE", "60"),
+            ("GATELET_METRICS_LISTEN", "127.0.0.1:9283"),
         ]))
         .unwrap();
         assert!(settings.ephemeral && settings.api_keys.allow_browsers);
         assert_eq!(settings.limits.body_bytes, 1024);
+        assert_eq!((settings.limits.requests_per_minute, settings.limits.streams_per_token), (Some(60), None));
+        assert_eq!(settings.metrics_listen.unwrap().port(), 9283);
         assert_eq!(settings.client_tokens.allow, [ClientTokenAllowance::ClientTools, ClientTokenAllowance::Approvals]);
     }
 

@@ -1,5 +1,7 @@
 //! The upstream's answer on its way back.
 
+use std::pin::pin;
+
 use http::{Response, header, response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
@@ -10,6 +12,7 @@ use crate::{
     body::Body,
     call::Reply,
     error::{ApiError, Code},
+    stopwatch,
 };
 
 /// The largest answer that is read whole, to remove something from it.
@@ -37,7 +40,7 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
         head.headers.remove(name);
     }
-    let body = Limited::new(body, REDACTED_BYTES).collect().await.map_err(failed)?.to_bytes();
+    let body = stopwatch::wait(pin!(Limited::new(body, REDACTED_BYTES).collect())).await.map_err(failed)?.to_bytes();
     match serde_json::from_slice(&body) {
         Ok(value) => Ok(Reply::Rewritten(head, value)),
         Err(_) if head.status.is_client_error() || head.status.is_server_error() => Err(unreadable(&head)),

@@ -13,7 +13,7 @@ mod project;
 pub mod target;
 mod upstream;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, header};
@@ -33,6 +33,7 @@ use crate::{
     config::Settings,
     error::{ApiError, Code},
     model::{AgentId, Project},
+    stopwatch,
 };
 
 /// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
@@ -115,7 +116,8 @@ impl Gateway {
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
         let body = body(call.payload, &call.headers, &mut headers)?;
-        let answer = served.upstream.send(row.method.clone(), target, headers, body).await?;
+        let answer = served.upstream.send(row.method.clone(), target, headers, body);
+        let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
         answer::pass(answer, redaction, is_client).await
     }
 

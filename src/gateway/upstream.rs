@@ -1,6 +1,6 @@
 //! One upstream: its connections, its credential, its time limits.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
@@ -26,6 +26,7 @@ use crate::{
     body::{Body, BodyError, Paced},
     config::Secret,
     error::{ApiError, Code},
+    stopwatch,
 };
 
 /// How long the health check and look-ups may take: they stand before somebody's request.
@@ -156,7 +157,7 @@ impl Upstream {
             let body = Limited::new(response.into_body(), LOOK_UP_BYTES).collect().await.map_err(failed)?.to_bytes();
             serde_json::from_slice(&body).map(Found::Thing).map_err(failed)
         };
-        tokio::time::timeout(LOOK_UP_TIMEOUT, answer).await.map_err(|_| timed_out())?
+        stopwatch::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }
 
     pub(super) async fn is_reachable(&self) -> bool {

@@ -115,7 +115,11 @@ mod tests {
         let mut line = Line {
             request_id: &request_id,
             method: &Method::GET,
-            trail: Trail { operation: Some(Operation::RetrieveAgent), fingerprint: Some(Fingerprint::of("x")) },
+            trail: Trail {
+                operation: Some(Operation::RetrieveAgent),
+                fingerprint: Some(Fingerprint::of("x")),
+                ..Trail::default()
+            },
             status: StatusCode::OK,
             code: None,
             duration: Duration::from_micros(12),

@@ -1,6 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -8,7 +8,14 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
 
-use super::{AccessLog, Backend, access_log::Line, cors, health, health::Readiness, lifeline, request_id::RequestId};
+use super::{
+    AccessLog, Backend,
+    access_log::Line,
+    cors, health,
+    health::Readiness,
+    lifeline::{self, Held},
+    request_id::RequestId,
+};
 use crate::{
     access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
     api::client_side_access_tokens::Endpoints,
@@ -16,6 +23,8 @@ use crate::{
     call::{Call, Reply},
     config::StreamAtExpiry,
     error::ApiError,
+    metrics::{Answered, Metrics},
+    stopwatch,
     store::Store,
 };
 
@@ -38,6 +47,8 @@ pub struct App {
     pub readiness: Readiness,
     /// What becomes of a stream whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
+    /// What is counted, if someone may read it.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Answers any request to a Letta path.
@@ -48,7 +59,10 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
     let mut trail = Trail::default();
-    let outcome = AssertUnwindSafe(app.respond(head, body, &mut trail)).catch_unwind().await;
+    let (outcome, waits) = {
+        let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut trail)).catch_unwind());
+        stopwatch::measure(respond, app.metrics.is_some()).await
+    };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     let (mut response, code) = match outcome {
         Ok(response) => (response, None),
@@ -60,11 +74,18 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         }
     };
     let headers = response.headers_mut();
+    if let Some(allowance) = trail.allowance {
+        allowance.tell(headers);
+    }
     cors::expose(origin, headers);
     if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
     }
     let (status, duration) = (response.status(), started.elapsed());
+    if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
+        let Trail { operation, remembered, .. } = trail;
+        metrics.count(&Answered { operation, status, code, remembered, duration, waits });
+    }
     log.write(&Line { request_id: &request_id, method: &method, trail, status, code, duration });
     response
 }
@@ -78,7 +99,7 @@ impl App {
         }
         match self.guard.admit(&head, Body::Incoming(body), &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
-            Passed::Call { operation, params, query, permit, payload, scrub } => {
+            Passed::Call { operation, params, query, permit, payload, scrub, slot } => {
                 let own = is_token_management(operation);
                 let token = match permit.caller() {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),
@@ -109,9 +130,15 @@ impl App {
                         answer
                     }
                 };
-                if let Some(token) = token.filter(|_| is_stream(&response)) {
-                    let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry);
-                    response = response.map(tie);
+                if is_stream(&response) {
+                    // An answer that was not to be a stream, and is one, needs its right to it now.
+                    let slot = match (&token, slot) {
+                        (Some(token), None) => self.guard.quotas.open_stream(token)?,
+                        (_, slot) => slot,
+                    };
+                    let tied = Held { slot, open: self.metrics.as_ref().map(Metrics::open_stream) };
+                    let end = token.map(|token| lifeline::end(token, self.feed.clone(), self.stream_at_expiry));
+                    response = response.map(|body| lifeline::tie(body, end, tied));
                 }
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
