@@ -1,12 +1,12 @@
 //! A request that has passed the guard, and the answer to it: what the mock and the gateway have in common.
 
-use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode, response};
 use serde_json::Value;
 
 pub use crate::input::{Payload, Query};
 use crate::{
     access::{Operation, Params, Permit},
+    body::Body,
     error::ApiError,
     input::{bad_json, check_media_type, read},
 };

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
@@ -20,6 +19,7 @@ use super::{
     thread::Thread,
 };
 use crate::{
+    body::Body,
     error::{ApiError, Code},
     mock::{
         documents::{not_found, parse},

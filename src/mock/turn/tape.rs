@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::frames::{is_ping, ping};
 use crate::{
+    body::Body,
     error::ApiError,
     mock::{
         documents::{Stored, parse},
