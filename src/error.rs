@@ -101,6 +101,8 @@ codes! {
     UpstreamUnreachable 502 "upstream_unreachable";
     /// The upstream refused Gatelet's own credential.
     UpstreamCredentialRefused 502 "upstream_credential_refused";
+    /// The upstream answered with an error that gives no readable reason; the status is the upstream's.
+    UpstreamError 502 "upstream_error";
     /// The database cannot be reached.
     StoreUnavailable 503 "store_unavailable";
     /// Revocations have not been read for too long, so no client token is accepted.
@@ -118,6 +120,7 @@ pub struct ApiError(Box<Parts>);
 #[derive(Debug)]
 struct Parts {
     code: Code,
+    status: StatusCode,
     message: Cow<'static, str>,
     body: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -126,7 +129,7 @@ struct Parts {
 
 impl ApiError {
     fn from_parts(code: Code, message: Cow<'static, str>, body: Map<String, Value>) -> Self {
-        Self(Box::new(Parts { code, message, body, headers: Vec::new(), cause: None }))
+        Self(Box::new(Parts { code, status: code.status(), message, body, headers: Vec::new(), cause: None }))
     }
 
     /// One of Gatelet's own refusals: `message` says what to do.
@@ -199,6 +202,13 @@ impl ApiError {
         self
     }
 
+    /// Keeps another server's status in place of the code's own.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
     /// Adds a key to the body.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -244,6 +254,7 @@ impl ApiError {
     #[must_use]
     pub fn same(&self) -> Self {
         let mut same = Self::from_parts(self.0.code, self.0.message.clone(), self.0.body.clone());
+        same.0.status = self.0.status;
         same.0.headers.clone_from(&self.0.headers);
         same
     }
@@ -252,6 +263,12 @@ impl ApiError {
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
     }
 
     /// The sentence for the developer.

@@ -1,12 +1,17 @@
 //! What a request brings: its query and its body, read within limits.
 
-use axum::body::Body;
+use std::pin::pin;
+
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
-use crate::error::{ApiError, Code};
+use crate::{
+    body::Body,
+    error::{ApiError, Code},
+    stopwatch,
+};
 
 /// A request body.
 #[derive(Debug)]
@@ -124,7 +129,7 @@ pub async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
     if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
+    match stopwatch::wait(pin!(Limited::new(body, limit).collect())).await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
         Err(error) => Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error)),

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod api;
+pub mod body;
 pub mod call;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
@@ -18,8 +19,11 @@ pub mod error;
 pub mod gateway;
 pub mod http;
 pub mod input;
+pub mod log_sink;
+pub mod metrics;
 pub mod mock;
 pub mod model;
 pub mod server;
 pub mod service;
+pub mod stopwatch;
 pub mod store;

@@ -13,14 +13,15 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::{
-    access::{Bearers, Feed, Guard},
+    access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
     config::{McpToolSettings, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
-    gateway::{self, Gateway, UpstreamError},
+    gateway::{Gateway, UpstreamError},
     http::{App, Backend, Readiness},
+    metrics::Metrics,
     mock::{self, Mock, Script, ScriptError},
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
@@ -51,9 +52,6 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The upstream's credential cannot be read.
-    #[error("cannot read the upstream's API key file {0}: {1}")]
-    UpstreamKey(PathBuf, #[source] io::Error),
     /// The mock's script is none.
     #[error(transparent)]
     Script(#[from] ScriptError),
@@ -85,12 +83,13 @@ pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyr
     Ok(Arc::new(Keyring::load(store, master_key).await?))
 }
 
-/// Checks the secrets among the settings without using them.
+/// Checks what settings lead to without using it: secrets, upstreams, and the files that hold them.
 ///
 /// # Errors
 /// When one is malformed or its file cannot be read.
-pub fn check_secrets(settings: &Settings) -> Result<(), StartError> {
+pub fn check(settings: &Settings) -> Result<(), StartError> {
     given_master_key(settings)?;
+    Gateway::from_settings(settings)?;
     if let Some(key) = &settings.bootstrap_api_key {
         PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
@@ -227,21 +226,26 @@ impl Service {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), settings.tokens.max_staleness).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), settings.tokens.max_lifetime);
         let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), settings.tokens.cache_capacity);
+        let backend = backend(settings, &store)?;
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             bearers,
             origin_missing: settings.origin_missing,
             allow: settings.client_tokens.allow.clone(),
             api_keys_from_browsers: settings.api_keys.allow_browsers,
-            body_bytes: settings.limits.body_bytes,
+            body_bytes: limits.body_bytes,
+            quotas: Quotas::new(limits.requests_per_minute(is_gateway), limits.streams_per_token(is_gateway)),
         };
         let app = App {
             guard: Arc::new(guard),
             tokens: Endpoints { store: store.clone(), keyring: Arc::clone(&keyring), feed: feed.clone(), issuer },
-            backend: backend(settings, &store)?,
+            backend,
             store,
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
+            metrics,
         };
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());
@@ -272,6 +276,7 @@ impl Service {
 
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
+<<<<<<< HEAD
     let Some(url) = settings.upstream_url.clone() else {
         let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
         let script = script.as_deref().map(Script::load).transpose()?;
@@ -295,6 +300,14 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
         first_byte_timeout: upstream.first_byte_timeout,
         idle_timeout: upstream.idle_timeout,
     })?))
+=======
+    if let Some(gateway) = Gateway::from_settings(settings)? {
+        return Ok(Backend::Gateway(gateway));
+    }
+    let MockSettings { reasoning, ping_interval, script } = settings.mock.clone();
+    let script = script.as_deref().map(Script::load).transpose()?;
+    Ok(Backend::Mock(Mock::new(store.clone(), mock::Options { reasoning, ping_interval, script })))
+>>>>>>> turns
 }
 
 fn mcp_tool(settings: McpToolSettings) -> mock::McpTool {
@@ -316,6 +329,7 @@ async fn purge(app: App, keyring: Arc<Keyring>, retention: Duration) {
     loop {
         let now = clock::now_millis();
         app.feed.forget_expired(now);
+        app.guard.quotas.forget_idle();
         let mut purged = 0;
         while let Ok(count @ 1..) = app.store.purge_expired(now.saturating_sub(retention), PURGE_BATCH).await {
             purged += count;

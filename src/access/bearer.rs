@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, header};
 use quick_cache::sync::Cache;
 
-use super::{denial::Denial, feed::Feed};
+use super::{denial::Denial, feed::Feed, guard::Trail};
 use crate::{
     clock::{self, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
@@ -61,22 +61,18 @@ impl Bearers {
         }))
     }
 
-    /// Finds out who is calling; `fingerprint` is told as soon as there is a bearer.
+    /// Finds out who is calling; `trail` is told as soon as there is a bearer.
     ///
     /// # Errors
     /// 401 when the bearer is missing or not valid; 503 when that cannot be known.
-    pub async fn identify(
-        &self,
-        headers: &HeaderMap,
-        fingerprint: &mut Option<Fingerprint>,
-    ) -> Result<Bearer, ApiError> {
+    pub async fn identify(&self, headers: &HeaderMap, trail: &mut Trail) -> Result<Bearer, ApiError> {
         let bearer = bearer(headers)?;
         if bearer.starts_with(client_token::PREFIX) {
-            let token = self.client_token(bearer, fingerprint).await?;
+            let token = self.client_token(bearer, trail).await?;
             return Ok(Bearer::ClientToken(token));
         }
         let hash = sha256(bearer.as_bytes());
-        *fingerprint = Some(Fingerprint::of_hash(&hash));
+        trail.fingerprint = Some(Fingerprint::of_hash(&hash));
         if !api_key::is_well_formed(bearer) {
             return Err(Denial::BearerInvalid { mistyped_key: false }.into());
         }
@@ -86,12 +82,10 @@ impl Bearers {
         }
     }
 
-    async fn client_token(
-        &self,
-        text: &str,
-        fingerprint: &mut Option<Fingerprint>,
-    ) -> Result<Arc<ClientToken>, ApiError> {
-        let token = match self.0.tokens.get(text) {
+    async fn client_token(&self, text: &str, trail: &mut Trail) -> Result<Arc<ClientToken>, ApiError> {
+        let remembered = self.0.tokens.get(text);
+        trail.remembered = Some(remembered.is_some());
+        let token = match remembered {
             Some(token) => token,
             None => {
                 let verified = match self.0.keyring.verify(text) {
@@ -105,7 +99,7 @@ impl Bearers {
                 let token = match verified {
                     Ok(token) => token,
                     Err(problem) => {
-                        *fingerprint = Some(Fingerprint::of(text));
+                        trail.fingerprint = Some(Fingerprint::of(text));
                         let may_be_new = problem == InvalidToken::UnknownKey && !self.0.feed.is_fresh();
                         let invalid = || Denial::BearerInvalid { mistyped_key: false }.into();
                         return Err(if may_be_new { stale() } else { invalid() });
@@ -116,7 +110,7 @@ impl Bearers {
                 token
             }
         };
-        *fingerprint = Some(token.fingerprint);
+        trail.fingerprint = Some(token.fingerprint);
         self.check_live(&token)?;
         Ok(token)
     }

@@ -2,6 +2,8 @@
 //!
 //! A stranger learns nothing beyond "no"; only the holder of a token that is ours is told more.
 
+use std::num::NonZeroU32;
+
 use http::{HeaderValue, header};
 
 use super::Operation;
@@ -75,6 +77,18 @@ pub enum Denial {
     },
     /// An API key came with an Origin.
     ApiKeyInBrowser,
+    /// The token has sent all the requests that it may for now.
+    TooManyRequests {
+        /// How many it may send a minute.
+        limit: NonZeroU32,
+        /// After how many seconds the next one passes.
+        seconds: u64,
+    },
+    /// The token has all the streams open that it may.
+    TooManyStreams {
+        /// How many that are.
+        limit: NonZeroU32,
+    },
 }
 
 impl From<Denial> for ApiError {
@@ -164,6 +178,19 @@ impl From<Denial> for ApiError {
                 "An API key came with an Origin header, as if from a browser, where anyone can read it; use a client token \
                  there, or set api_keys.allow_browsers = true.",
             ),
+            Denial::TooManyRequests { limit, seconds } => Self::new(
+                Code::RateLimited,
+                format!("This token may send {limit} requests a minute, and has; send the next one after {seconds} s."),
+            )
+            .header(header::RETRY_AFTER, seconds.into()),
+            // When a stream ends, nobody knows; the SDKs ask again after a second.
+            Denial::TooManyStreams { limit } => Self::new(
+                Code::RateLimited,
+                format!(
+                    "This token may have {limit} streams open at once, and has; close one, or wait until one ends."
+                ),
+            )
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
         }
     }
 }

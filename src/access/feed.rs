@@ -96,9 +96,12 @@ impl Feed {
         self.0.max_staleness.is_none_or(|limit| self.age() <= limit)
     }
 
-    /// How long ago the log was last read to its end.
+    /// How long ago the log was last read to its end; nothing when nobody else can write it.
     #[must_use]
     pub fn age(&self) -> Duration {
+        if self.0.max_staleness.is_none() {
+            return Duration::ZERO;
+        }
         self.0.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 

@@ -4,6 +4,8 @@
 //! with 403 when it carries a value; what it does not name is unknown to Letta and dropped. So nothing reaches a handler
 //! or an upstream that this vocabulary did not let through.
 
+use serde_json::Value;
+
 use crate::model::{Access, AccessSet};
 
 /// Who may call an operation.
@@ -34,6 +36,8 @@ pub struct ClientGrant {
     pub second: Option<Second>,
     /// What is removed from the answer.
     pub redaction: Redaction,
+    /// Whether the answer is a stream of events.
+    pub streams: Streams,
 }
 
 /// Where a request names the agent it is about.
@@ -54,7 +58,8 @@ pub enum AgentSource {
 /// A second object in the path that must be proven to belong to the agent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Second {
-    /// `{memory_id}`: a passage of the agent's archive. Letta itself does not check this.
+    /// `{memory_id}`: a passage of the agent's archive, which no agent outside the policy shares. Letta itself does not
+    /// check this.
     Passage,
     /// `{file_id}`: a file of a folder attached to the agent.
     File,
@@ -75,6 +80,19 @@ pub enum Redaction {
     Secrets,
     /// As [`Redaction::Secrets`]; without `read_agent` on the agent, only its id and the fields that were sent remain.
     SecretsAndUnsent,
+}
+
+/// Whether an operation answers with a stream of events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Streams {
+    /// Never.
+    Never,
+    /// When the body's `streaming` asks for it.
+    IfAsked,
+    /// Unless the body's `streaming` declines it.
+    UnlessDeclined,
+    /// Always.
+    Always,
 }
 
 /// One field that Letta knows, and what a client token may put in it.
@@ -131,6 +149,7 @@ impl Grant {
             body: &[],
             second: None,
             redaction: Redaction::None,
+            streams: Streams::Never,
         }
     }
 }
@@ -152,7 +171,22 @@ impl ClientGrant {
         Self { redaction, ..self }
     }
 
+    pub(super) const fn streams(self, streams: Streams) -> Self {
+        Self { streams, ..self }
+    }
+
     pub(super) const fn on(self) -> Grant {
         Grant::Client(self)
+    }
+
+    /// Whether the answer to this body is to be a stream. Where that cannot be told for certain, it is.
+    #[must_use]
+    pub fn is_to_stream(&self, body: &Value) -> bool {
+        match self.streams {
+            Streams::Never => false,
+            Streams::Always => true,
+            Streams::IfAsked => !matches!(body["streaming"], Value::Null | Value::Bool(false)),
+            Streams::UnlessDeclined => body["streaming"] != false,
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The guard: one order of questions for every request, in both modes.
 //!
-//! canonical path 400 -> bearer 401 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 -> body ->
-//! existence 404. What a handler gets is the result of this function and nothing else.
+//! canonical path 400 -> bearer 401 -> quota 429 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 ->
+//! body -> streams 429 -> existence 404. What a handler gets is the result of this function and nothing else.
 
-use axum::body::Body;
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
@@ -16,9 +17,11 @@ use super::{
     inspect::{Inspector, Named},
     json, origin,
     permit::{Caller, Permit},
+    quota::{Allowance, Quotas, Slot},
     target::{self, Match},
 };
 use crate::{
+    body::Body,
     config::{ClientTokenAllowance, OriginMissing},
     credentials::{ClientToken, Fingerprint, VerifiedKey},
     error::{ApiError, Code},
@@ -39,6 +42,8 @@ pub struct Guard {
     pub api_keys_from_browsers: bool,
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// How much client tokens may ask for.
+    pub quotas: Quotas,
 }
 
 /// A request that may be answered.
@@ -60,6 +65,8 @@ pub enum Passed {
         payload: Payload,
         /// What to remove from the answer.
         scrub: Scrub,
+        /// The right to a stream, where the answer is to be one and they are counted.
+        slot: Option<Slot>,
     },
 }
 
@@ -101,6 +108,10 @@ pub struct Trail {
     pub operation: Option<Operation>,
     /// The bearer.
     pub fingerprint: Option<Fingerprint>,
+    /// What a client token may still send, where that is limited.
+    pub allowance: Option<Allowance>,
+    /// Whether the client token was remembered.
+    pub remembered: Option<bool>,
 }
 
 impl Guard {
@@ -123,7 +134,11 @@ impl Guard {
                 return Ok(Passed::Public(operation));
             }
         }
-        let bearer = self.bearers.identify(&head.headers, &mut trail.fingerprint).await?;
+        let bearer = self.bearers.identify(&head.headers, trail).await?;
+        if let Bearer::ClientToken(token) = &bearer {
+            trail.allowance = self.quotas.count(token);
+            trail.allowance.map_or(Ok(()), |allowance| allowance.check())?;
+        }
         let (operation, params) = match found {
             Match::Operation(operation, params) => (operation, params),
             Match::MethodNotAllowed(methods) => return Err(method_not_allowed(&methods)),
@@ -142,7 +157,7 @@ impl Guard {
                 }
                 let permit = Permit::new(Caller::ApiKey { key, project });
                 let payload = Payload::Unread(body, self.body_bytes);
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING })
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING, slot: None })
             }
             Bearer::ClientToken(token) => {
                 let grant = match operation.grant() {
@@ -161,11 +176,12 @@ impl Guard {
                 request.check_policy()?;
                 origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
                 let sent = request.check_body(&head.headers, body).await?;
+                let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;
                 let query = request.query;
                 let scrub = Scrub::of(grant.redaction, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
-                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub })
+                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub, slot })
             }
         }
     }
@@ -174,7 +190,7 @@ impl Guard {
     ///
     /// # Errors
     /// 400 when it is not canonical.
-    pub fn check_path(head: &Parts) -> Result<Vec<String>, ApiError> {
+    pub fn check_path(head: &Parts) -> Result<Vec<Cow<'_, str>>, ApiError> {
         target::segments(&head.uri, head.version).map_err(|target::NotCanonical(what)| {
             ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
         })
@@ -336,7 +352,7 @@ impl ClientRequest<'_> {
         ownership: &O,
     ) -> Result<String, ApiError> {
         let id = id.unwrap_or_default();
-        let owner = ownership.owner(thing(id)).await?;
+        let owner = ownership.owner(&self.token.project, thing(id)).await?;
         let covered = owner
             .filter(|owner| self.token.grants(owner.as_str()).is_some_and(|held| held.contains(self.grant.access)));
         covered.map(String::from).ok_or_else(|| not_found(class, id))
@@ -358,24 +374,41 @@ impl ClientRequest<'_> {
     async fn prove_second(&self, agent: &str, ownership: &impl Ownership) -> Result<(), ApiError> {
         let Some(second) = self.grant.second else { return Ok(()) };
         let find = |name| self.params.find(name).unwrap_or_default();
+<<<<<<< HEAD
         let (class, id, thing) = match second {
             Second::Passage => ("Passage", find("memory_id"), Owned::Passage(find("memory_id"))),
             Second::File => ("File", find("file_id"), Owned::File { agent, file: find("file_id") }),
+=======
+        match second {
+            Second::Passage => {
+                self.must_be_of(agent, "Passage", find("memory_id"), Owned::Passage, ownership).await?;
+                self.check_unshared(agent, Shared::Archive, ownership).await
+            }
+            Second::File => self.must_be_of(agent, "File", find("file_id"), Owned::File, ownership).await,
+>>>>>>> turns
             Second::ScheduledMessage => {
                 let id = find("scheduled_message_id");
-                ("Scheduled message", id, Owned::ScheduledMessage(id))
+                self.must_be_of(agent, "Scheduled message", id, Owned::ScheduledMessage, ownership).await
             }
-            Second::UnsharedBlock => {
-                return self.check_unshared(agent, Shared::Block(find("block_label")), ownership).await;
-            }
-            Second::UnsharedArchive => return self.check_unshared(agent, Shared::Archive, ownership).await,
-        };
-        let owner = ownership.owner(thing).await?;
-        if owner.is_some_and(|owner| owner.as_str() == agent) { Ok(()) } else { Err(not_found(class, id)) }
+            Second::UnsharedBlock => self.check_unshared(agent, Shared::Block(find("block_label")), ownership).await,
+            Second::UnsharedArchive => self.check_unshared(agent, Shared::Archive, ownership).await,
+        }
+    }
+
+    async fn must_be_of<'b, O: Ownership>(
+        &self,
+        agent: &str,
+        class: &str,
+        id: &'b str,
+        thing: fn(&'b str) -> Owned<'b>,
+        ownership: &O,
+    ) -> Result<(), ApiError> {
+        let is_owned = ownership.owns(&self.token.project, agent, thing(id)).await?;
+        if is_owned { Ok(()) } else { Err(not_found(class, id)) }
     }
 
     async fn check_unshared(&self, agent: &str, thing: Shared<'_>, ownership: &impl Ownership) -> Result<(), ApiError> {
-        let Some(sharers) = ownership.sharers(agent, thing).await? else {
+        let Some(sharers) = ownership.sharers(&self.token.project, agent, thing).await? else {
             return Err(Denial::SharedBeyondPolicy { is_named: false }.into());
         };
         for sharer in sharers {

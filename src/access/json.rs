@@ -13,19 +13,28 @@ use crate::{
 
 const DUPLICATE: &str = "duplicate key ";
 
+/// `serde_json` writes an object with this key as it stands and reads it back as what its text says, or not at all: what
+/// was checked would not be what is kept.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+const RESERVED: &str = "reserved key";
+
 /// Parses one JSON value with no duplicate keys at any depth.
 ///
 /// # Errors
-/// 400 naming the duplicate key; 422 when it is not JSON.
+/// 400 naming a key that stands twice or is reserved; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| match error.to_string().strip_prefix(DUPLICATE) {
-        Some(key) => ApiError::new(
-            Code::InvalidRequest,
-            format!("The body names the key {key} more than once; send each key once."),
-        ),
-        None => input::bad_json(&error),
+    parsed.map_err(|error| {
+        let text = error.to_string();
+        if let Some(key) = text.strip_prefix(DUPLICATE) {
+            let sentence = format!("The body names the key {key} more than once; send each key once.");
+            ApiError::new(Code::InvalidRequest, sentence)
+        } else if text.starts_with(RESERVED) {
+            ApiError::new(Code::InvalidRequest, format!("The body names the key \"{RAW_VALUE}\", which is reserved."))
+        } else {
+            input::bad_json(&error)
+        }
     })
 }
 
@@ -85,6 +94,9 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if key == RAW_VALUE {
+                return Err(A::Error::custom(RESERVED));
+            }
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{}", Value::from(key))));
             }
@@ -107,6 +119,28 @@ mod tests {
             let error = parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.code(), Code::InvalidRequest, "{text}");
             assert!(error.message().contains("\"a\""), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_be_read_as_something_else_is_refused() {
+        for text in
+            [r#"{"$serde_json::private::RawValue":"1"}"#, r#"[{"a":1,"$serde_json::private\u003a:RawValue":{}}]"#]
+        {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidRequest, "{text}");
+            assert!(error.message().contains("reserved"), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn a_number_means_the_same_when_it_is_written_anew() {
+        for text in
+            ["118446744073709551616", "2.2250738585072011e-308", "9007199254740993.0", "-0.0", "18446744073709551615"]
+        {
+            let value = parse(text.as_bytes()).unwrap();
+            assert_eq!(value.as_f64(), text.parse().ok(), "{text}");
+            assert_eq!(parse(value.to_string().as_bytes()).unwrap(), value, "{text}");
         }
     }
 

@@ -17,6 +17,7 @@ pub mod operations;
 mod origin;
 mod ownership;
 mod permit;
+pub mod quota;
 mod redact;
 pub mod target;
 
@@ -28,5 +29,6 @@ pub(crate) use ids::is_letta_id;
 pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
+pub use quota::Quotas;
 pub use redact::redact;
 pub use target::Params;

@@ -2,7 +2,10 @@
 
 use std::future::Future;
 
-use crate::{error::ApiError, model::AgentId};
+use crate::{
+    error::ApiError,
+    model::{AgentId, Project},
+};
 
 /// A second object that a request names and that must belong to the agent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,14 +38,28 @@ pub enum Shared<'a> {
     Archive,
 }
 
-/// What knows whose things are.
+/// What knows whose things are. Every question names the project of whoever asks: what another project keeps may be kept
+/// elsewhere, and is not there for it.
 pub trait Ownership: Sync {
-    /// The agent that a thing belongs to; none: there is no such thing, or nothing proves whose it is.
-    fn owner(&self, thing: Owned<'_>) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
+    /// The agent that a thing belongs to; none: there is no such thing, or the thing itself does not tell.
+    fn owner(
+        &self,
+        project: &Project,
+        thing: Owned<'_>,
+    ) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
+
+    /// Whether a thing is proven to be `agent`'s: also where the thing does not tell, but the agent does.
+    fn owns(
+        &self,
+        project: &Project,
+        agent: &str,
+        thing: Owned<'_>,
+    ) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
     /// Every agent that shares a thing of `agent`'s, itself included; none: that cannot be told.
     fn sharers(
         &self,
+        project: &Project,
         agent: &str,
         thing: Shared<'_>,
     ) -> impl Future<Output = Result<Option<Vec<AgentId>>, ApiError>> + Send;

@@ -4,7 +4,7 @@
 //! checked cannot differ from what another parser would read (security design rule R1). Literal segments win over
 //! parameters. One trailing slash more or less is tolerated, because the SDKs disagree about it.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use http::{Method, Uri, Version};
 use percent_encoding::percent_decode_str;
@@ -47,7 +47,7 @@ impl Params {
 ///
 /// # Errors
 /// When the target is not in origin-form (RFC 9112, section 3.2.1) or its path is not canonical.
-pub fn segments(uri: &Uri, version: Version) -> Result<Vec<String>, NotCanonical> {
+pub fn segments(uri: &Uri, version: Version) -> Result<Vec<Cow<'_, str>>, NotCanonical> {
     // HTTP/2 carries scheme and authority as fields of their own (RFC 9113, section 8.3.1), which end up here.
     if version < Version::HTTP_2 && (uri.scheme().is_some() || uri.authority().is_some()) {
         return Err(NotCanonical("send the path alone, not an absolute URL"));
@@ -60,21 +60,27 @@ pub fn segments(uri: &Uri, version: Version) -> Result<Vec<String>, NotCanonical
     if rest.is_empty() {
         return if path == "/" { Ok(Vec::new()) } else { Err(NotCanonical("remove the doubled slash")) };
     }
-    rest.split('/').map(decode_segment).collect()
+    let mut segments = Vec::with_capacity(8);
+    for segment in rest.split('/') {
+        segments.push(decode_segment(segment)?);
+    }
+    Ok(segments)
 }
 
-fn decode_segment(segment: &str) -> Result<String, NotCanonical> {
+fn decode_segment(segment: &str) -> Result<Cow<'_, str>, NotCanonical> {
     match segment {
         "" => return Err(NotCanonical("remove the doubled slash")),
         "." | ".." => return Err(NotCanonical("remove the dot segment")),
         _ => {}
     }
     let bytes = segment.as_bytes();
+    let mut is_encoded = false;
     let mut index = 0;
     while index < bytes.len() {
         match bytes[index] {
             b'%' => {
                 check_escape(bytes.get(index + 1..index + 3))?;
+                is_encoded = true;
                 index += 2;
             }
             // RFC 3986 pchar, without the semicolon of matrix parameters.
@@ -86,10 +92,10 @@ fn decode_segment(segment: &str) -> Result<String, NotCanonical> {
         }
         index += 1;
     }
-    match percent_decode_str(segment).decode_utf8() {
-        Ok(decoded) => Ok(decoded.into_owned()),
-        Err(_) => Err(NotCanonical("encode the path as UTF-8")),
+    if !is_encoded {
+        return Ok(Cow::Borrowed(segment));
     }
+    percent_decode_str(segment).decode_utf8().map_err(|_| NotCanonical("encode the path as UTF-8"))
 }
 
 /// An escape must be upper case, as the SDKs write it, and stand for a character that needs one.
@@ -116,7 +122,7 @@ fn check_escape(digits: Option<&[u8]>) -> Result<(), NotCanonical> {
 
 /// Finds the operation of a method and a path's segments. `HEAD` finds what `GET` finds.
 #[must_use]
-pub fn find(method: &Method, segments: &[String]) -> Match {
+pub fn find(method: &Method, segments: &[Cow<'_, str>]) -> Match {
     let mut values = Vec::new();
     let Some(node) = TREE.descend(segments, &mut values) else {
         return Match::NotFound;
@@ -172,11 +178,11 @@ struct Node {
 }
 
 impl Node {
-    fn descend<'a>(&'a self, segments: &'a [String], values: &mut Vec<&'a str>) -> Option<&'a Self> {
+    fn descend<'a>(&'a self, segments: &'a [Cow<'_, str>], values: &mut Vec<&'a str>) -> Option<&'a Self> {
         let Some((segment, rest)) = segments.split_first() else {
             return (!self.operations.is_empty()).then_some(self);
         };
-        if let Some(found) = self.literals.get(segment.as_str()).and_then(|node| node.descend(rest, values)) {
+        if let Some(found) = self.literals.get(&**segment).and_then(|node| node.descend(rest, values)) {
             return Some(found);
         }
         let depth = values.len();
@@ -219,7 +225,8 @@ mod tests {
     fn literal_segments_win_over_parameters() {
         assert_eq!(operation(&Method::GET, "/v1/agents/count"), Some(Operation::CountAgents));
         assert_eq!(operation(&Method::GET, "/v1/runs/active"), Some(Operation::ListActiveRuns));
-        let search = segments(&"/v1/agents/search".parse().unwrap(), Version::HTTP_11).unwrap();
+        let search = "/v1/agents/search".parse().unwrap();
+        let search = segments(&search, Version::HTTP_11).unwrap();
         assert_eq!(find(&Method::GET, &search), Match::MethodNotAllowed(vec![Method::POST]));
         assert_eq!(operation(&Method::GET, "/v1/agents/search/messages"), Some(Operation::ListMessages));
     }

@@ -1,12 +1,12 @@
 //! `/v1/client-side-access-tokens`: create, list and delete, in the shapes of Letta's hosted service.
 
-use axum::body::Body;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::issuer::{Issuer, Minter, TokenRequest};
 use crate::{
     access::{Caller, Feed, Operation, Params, Permit},
+    body::Body,
     call::Reply,
     clock,
     credentials::{Keyring, client_token},

@@ -10,15 +10,25 @@ use serde_json::json;
 use super::Failure;
 use crate::{config::LogFormat, credentials::PlainApiKey, http::App};
 
+/// Where the server listens.
+#[derive(Clone, Copy)]
+pub(super) struct Addresses {
+    /// For requests.
+    pub(super) service: SocketAddr,
+    /// For whoever reads metrics.
+    pub(super) metrics: Option<SocketAddr>,
+}
+
 /// Prints the banner to stdout. The key is shown only when it was just made.
 pub(super) fn print(
     format: LogFormat,
-    address: SocketAddr,
+    addresses: Addresses,
     app: &App,
     new_key: Option<&PlainApiKey>,
     has_keys: bool,
 ) -> Result<(), Failure> {
-    let (url, mode, store) = (url(address), app.backend.mode(), &app.store);
+    let metrics = addresses.metrics.map(|address| format!("{}/metrics", url(address)));
+    let (url, mode, store) = (url(addresses.service), app.backend.mode(), &app.store);
     let mut stdout = std::io::stdout().lock();
     match format {
         LogFormat::Json => {
@@ -26,11 +36,17 @@ pub(super) fn print(
             if let Some(key) = new_key {
                 line["api_key"] = key.reveal().into();
             }
+            if let Some(metrics) = metrics {
+                line["metrics"] = metrics.into();
+            }
             writeln!(stdout, "{line}")?;
         }
         LogFormat::Pretty => {
             writeln!(stdout, "Gatelet {} is listening\n", env!("CARGO_PKG_VERSION"))?;
             writeln!(stdout, "  url      {url}\n  mode     {mode}\n  store    {store}")?;
+            if let Some(metrics) = metrics {
+                writeln!(stdout, "  metrics  {metrics}")?;
+            }
             match new_key {
                 Some(key) => writeln!(stdout, "  API key  {}   (shown this once)", key.reveal())?,
                 None if has_keys => {}

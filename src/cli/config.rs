@@ -23,7 +23,7 @@ pub(super) fn run(common: &Common, command: &Command, output: &Output) -> Result
         Command::Check => {
             let (settings, warnings) = common.settings(&[])?;
             logging::filter(&settings)?;
-            service::check_secrets(&settings)?;
+            service::check(&settings)?;
             let mut lines = vec!["the configuration is valid".to_owned()];
             lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
             output.print(&lines.join("\n"), || json!({"valid": true, "warnings": warnings}))

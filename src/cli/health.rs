@@ -2,7 +2,6 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use axum::body::Body;
 use clap::Args;
 use http::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
@@ -10,6 +9,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::{Common, Failure, Output, banner};
+use crate::body::Body;
 
 /// How long a healthy server may take to say so.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,6 +46,6 @@ async fn ready(url: &Uri) -> Result<StatusCode, Failure> {
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/readyz").header(header::HOST, authority.as_str()).body(Body::empty())?;
+    let request = Request::get("/readyz").header(header::HOST, authority.as_str()).body(Body::Empty)?;
     Ok(sender.send_request(request).await?.status())
 }

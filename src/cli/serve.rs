@@ -1,19 +1,21 @@
 //! `gatelet serve`.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Args;
 use figment::value::Value;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
 };
 use tracing::warn;
 
 use super::{Common, Failure, banner, logging};
 use crate::{
     config::{LogFormat, OriginMissing},
-    http::router,
+    http::Surface,
+    metrics::{self, Exposition},
     server::{self, Behaviour},
     service::{self, Service},
 };
@@ -35,6 +37,9 @@ pub(super) struct Arguments {
     /// A file with answers for the mock's agents, in TOML [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// The address to serve metrics on, at /metrics; without one there are none [env: GATELET_METRICS_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
     /// Refuse to start when migrations are pending instead of running them
     #[arg(long)]
     no_migrate: bool,
@@ -60,6 +65,7 @@ impl Arguments {
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
         text("mock.script", self.script.as_deref());
+        text("metrics_listen", self.metrics_listen.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
         text(
@@ -85,7 +91,7 @@ impl Arguments {
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, Failure> {
     let (settings, warnings) = common.settings(&arguments.flags())?;
-    logging::start(&settings)?;
+    let logging = logging::start(&settings)?;
     for warning in warnings {
         warn!("{warning}");
     }
@@ -94,9 +100,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     }
     // Before anything is served, so that no signal is missed.
     let mut stop = Stop::new()?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", settings.listen))?;
+    let listener = bind(settings.listen).await?;
+    let metrics_listener = match settings.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let store = service::open_store(&settings).await?;
     if arguments.no_migrate {
         store.check_migrated().await?;
@@ -107,24 +115,35 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     let service = Service::start(&settings, store).await?;
     let has_keys = service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());
-    banner::print(format, listener.local_addr()?, &service.app, new_key.as_ref(), has_keys)?;
+    let addresses = banner::Addresses {
+        service: listener.local_addr()?,
+        metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
+    };
+    banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
     drop(new_key);
+    let mut metrics = JoinSet::new();
+    if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
+        metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
+    }
     let behaviour = Behaviour {
         header_timeout: settings.limits.header_timeout,
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,
     };
-    let readiness = service.app.readiness.clone();
-    let router = router(service.app.clone());
+    let surface = Surface::new(service.app.clone(), logging.access_log());
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {
-            let grace = server::serve(listener, router, readiness, behaviour, first).await;
+            let grace = server::serve(listener, surface, behaviour, first).await;
             service.stop(grace.max(Duration::from_millis(100))).await;
         } => {}
         () = second => warn!("A second signal: exiting now"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 /// SIGTERM and SIGINT, counted.

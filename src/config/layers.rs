@@ -126,7 +126,12 @@ fn known_variables() -> Vec<KnownVariable> {
 }
 
 fn sentence(error: &figment::Error) -> String {
-    error.to_string().replace("default.", "").replace('\n', "; ")
+    let text = error.to_string().replace("default.", "");
+    // TOML's own errors quote the line, which may hold a secret: `3 | api_key = "...`.
+    let is_quote = |line: &&str| {
+        line.split_once('|').is_some_and(|(number, _)| number.bytes().all(|byte| byte == b' ' || byte.is_ascii_digit()))
+    };
+    text.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join("; ")
 }
 
 struct Variable {
@@ -235,6 +240,8 @@ mod tests {
     fn a_malformed_variable_is_named_and_an_empty_one_counts_as_unset() {
         let error = load(&environment(&[("GATELET_TOKENS__MAX_LIFETIME", "soon")])).unwrap_err().to_string();
         assert!(error.contains("GATELET_TOKENS__MAX_LIFETIME") || error.contains("tokens.max_lifetime"), "{error}");
+        let error = load(&environment(&[("GATELET_LIMITS__STREAMS_PER_TOKEN", "-1")])).unwrap_err().to_string();
+        assert!(error.contains("STREAMS_PER_TOKEN") && error.contains("whole number"), "{error}");
         assert_eq!(load(&environment(&[("GATELET_DATABASE_URL", "")])).unwrap().0, Settings::default());
     }
 
@@ -245,10 +252,14 @@ mod tests {
             ("GATELET_API_KEYS__ALLOW_BROWSERS", "true"),
             ("GATELET_CLIENT_TOKENS__ALLOW", r#"["client_tools", "approvals"]"#),
             ("GATELET_LIMITS__BODY_BYTES", "1024"),
+            ("GATELET_LIMITS__REQUESTS_PER_MINUTE", "60"),
+            ("GATELET_METRICS_LISTEN", "127.0.0.1:9283"),
         ]))
         .unwrap();
         assert!(settings.ephemeral && settings.api_keys.allow_browsers);
         assert_eq!(settings.limits.body_bytes, 1024);
+        assert_eq!((settings.limits.requests_per_minute, settings.limits.streams_per_token), (Some(60), None));
+        assert_eq!(settings.metrics_listen.unwrap().port(), 9283);
         assert_eq!(settings.client_tokens.allow, [ClientTokenAllowance::ClientTools, ClientTokenAllowance::Approvals]);
     }
 
@@ -258,6 +269,53 @@ mod tests {
         assert_eq!(settings.upstream_api_key.as_ref().unwrap().reveal(), "0123456");
         assert!(!format!("{settings:?}").contains("0123456"));
         assert!(!serde_json::to_string(&settings).unwrap().contains("0123456"));
+    }
+
+    #[test]
+    fn a_secret_in_a_malformed_file_is_named_and_not_shown() {
+        for (text, key) in [
+            ("listen = '127.0.0.1:1'\nmaster_key = \"7007", "line 2"),
+            ("upstream_api_key = 7007-x", "line 1"),
+            ("upstream_api_key = 70071234", "upstream_api_key"),
+            ("upstream_api_key = [70071234]", "upstream_api_key"),
+            ("master_key = 7007.1234", "master_key"),
+            (
+                "[[upstreams]]\nname = 'a'\nprojects = ['a']\nurl = 'http://a'\napi_key = 70071234",
+                "upstreams.0.api_key",
+            ),
+        ] {
+            let (_folder, layers) = file(text);
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("gatelet.toml"), "{error}");
+            assert!(!error.contains("7007"), "{error}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_read_from_the_file() {
+        let whole = "name = 'red'\nprojects = ['red', 'pink']\nurl = 'http://red'\n";
+        let (_folder, layers) =
+            file(&format!("upstream_url = 'http://a'\n[[upstreams]]\n{whole}[[upstreams]]\n{whole}api_key = 'canary'"));
+        let (settings, _) = load(&layers).unwrap();
+        assert_eq!(settings.upstreams.len(), 2);
+        assert_eq!(settings.upstreams[0].projects, ["red", "pink"]);
+        assert_eq!(settings.upstreams[1].api_key.as_ref().unwrap().reveal(), "canary");
+        assert!(!format!("{settings:?}").contains("canary"));
+        for (text, named) in [
+            ("[[upstreams]]\nprojects = ['a']\nurl = 'http://a'".to_owned(), "name"),
+            ("[[upstreams]]\nname = 'a'\nurl = 'http://a'".to_owned(), "projects"),
+            ("[[upstreams]]\nname = 'a'\nprojects = ['a']".to_owned(), "url"),
+            (format!("[[upstreams]]\n{whole}upstream_api_key = 'canary'"), "upstream_api_key"),
+            (format!("[upstreams]\n{whole}"), "upstreams"),
+            ("[[upstreams]]\nname = 'a'\nprojects = 'a'\nurl = 'http://a'".to_owned(), "upstreams.0.projects"),
+        ] {
+            let (_folder, layers) = file(&text);
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("gatelet.toml") && !error.contains("canary"), "{error}");
+        }
+        // There is no variable for them.
+        let (settings, warnings) = load(&environment(&[("GATELET_UPSTREAMS", "[]")])).unwrap();
+        assert!(settings.upstreams.is_empty() && warnings[0].contains("GATELET_UPSTREAMS"));
     }
 
     #[test]
@@ -282,6 +340,18 @@ mod tests {
             let key = known.name[PREFIX.len()..].to_lowercase();
             let key = key.rsplit("__").next().unwrap();
             assert!(text.contains(&format!("{key} =")), "{key} is not in the example");
+        }
+        // What stands in comments is an upstream with all that may be said of one.
+        let lines = text.lines().skip_while(|line| *line != "# [[upstreams]]").take_while(|line| line.starts_with('#'));
+        let example: Vec<&str> = lines.map(|line| line.trim_start_matches("# ")).collect();
+        let example = example.iter().filter(|line| line.starts_with("[[") || line.contains(" = "));
+        let (_folder, layers) = file(&example.copied().collect::<Vec<_>>().join("\n"));
+        let (settings, _) = load(&layers).unwrap();
+        let serde_json::Value::Object(upstream) = serde_json::to_value(&settings.upstreams[0]).unwrap() else {
+            panic!()
+        };
+        for (key, value) in upstream {
+            assert!(!value.is_null(), "{key} of an upstream is not in the example");
         }
     }
 }

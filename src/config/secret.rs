@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// A secret among the settings. Neither its debug output nor its serialized form holds it.
-#[derive(Clone, Deserialize, Eq, PartialEq)]
-#[serde(transparent)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -26,6 +25,13 @@ impl From<String> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The usual error would show what was found in place of a text.
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("a secret must be a text in quotes"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Every setting, with its default. `config/gatelet.example.toml` shows them all; a test keeps it equal.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::Secret;
 
@@ -32,6 +32,11 @@ pub struct Settings {
     pub upstream_api_key: Option<Secret>,
     /// A file that holds this credential.
     pub upstream_api_key_file: Option<PathBuf>,
+    /// The Letta servers of some projects; all others are `upstream_url`'s. Only in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<NamedUpstream>,
+    /// The address to serve metrics on; none: they are neither kept nor served.
+    pub metrics_listen: Option<SocketAddr>,
     /// How log lines are written; none: pretty on a terminal, JSON otherwise.
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, in the syntax of tracing-subscriber's `EnvFilter`.
@@ -51,7 +56,7 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Limits on what a client may send.
     pub limits: Limits,
-    /// The upstream's connections.
+    /// The connections of all upstreams.
     pub upstream: UpstreamSettings,
     /// The mock.
     pub mock: MockSettings,
@@ -153,18 +158,72 @@ pub struct StoreSettings {
     pub statement_timeout: Duration,
 }
 
-/// Limits on what a client may send.
+/// Limits on what a client may send. Each process counts for itself.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// How many requests a client token may send a minute; 0: as many as it likes. None: what the mode asks for.
+    #[serde(deserialize_with = "optional_count")]
+    pub requests_per_minute: Option<u32>,
+    /// How many streams a client token may have open; 0: as many as it likes. None: what the mode asks for.
+    #[serde(deserialize_with = "optional_count")]
+    pub streams_per_token: Option<u32>,
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// The largest body of an operation that uploads a file, in bytes.
+    pub upload_bytes: usize,
+    /// How long a body may pause between two pieces.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// The longest request target, path and query, in bytes.
+    pub target_bytes: usize,
+    /// How many header fields a request may have.
+    pub header_count: usize,
+    /// How large they may be together, in bytes.
+    pub header_bytes: usize,
     /// How long the head of a request may take to arrive.
     #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
 }
 
-/// The upstream's connections.
+impl Limits {
+    /// Requests a minute for each client token. Behind a gateway every request costs something, so there is a limit
+    /// unless the operator says otherwise.
+    #[must_use]
+    pub fn requests_per_minute(&self, is_gateway: bool) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.requests_per_minute.unwrap_or(if is_gateway { 600 } else { 0 }))
+    }
+
+    /// Streams for each client token.
+    #[must_use]
+    pub fn streams_per_token(&self, is_gateway: bool) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.streams_per_token.unwrap_or(if is_gateway { 8 } else { 0 }))
+    }
+}
+
+/// The Letta server of some projects. One that serves a single project, and whose URL no other upstream has, is taken to
+/// keep nothing of any other.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedUpstream {
+    /// What `/readyz` calls it.
+    pub name: String,
+    /// The projects it serves.
+    pub projects: Vec<String>,
+    /// Its scheme and authority.
+    pub url: String,
+    /// Gatelet's own credential there.
+    pub api_key: Option<Secret>,
+    /// A file that holds this credential.
+    pub api_key_file: Option<PathBuf>,
+    /// A file of PEM certificates to trust beside the system's, in place of `upstream.ca_file`.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The connections of all upstreams.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamSettings {
@@ -229,6 +288,8 @@ impl Default for Settings {
             upstream_url: None,
             upstream_api_key: None,
             upstream_api_key_file: None,
+            upstreams: Vec::new(),
+            metrics_listen: None,
             log_format: None,
             log: "info".into(),
             shutdown_grace: Duration::from_secs(10),
@@ -256,7 +317,7 @@ impl Default for Tokens {
             max_lifetime: Duration::from_hours(30 * 24),
             max_staleness: Duration::from_secs(10),
             retention: Duration::from_hours(24),
-            cache_capacity: 10_000,
+            cache_capacity: 50_000,
             stream_at_expiry: StreamAtExpiry::Finish,
         }
     }
@@ -270,7 +331,18 @@ impl Default for StoreSettings {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 8 * 1024 * 1024, header_timeout: Duration::from_secs(30) }
+        Self {
+            requests_per_minute: None,
+            streams_per_token: None,
+            body_bytes: 8 * 1024 * 1024,
+            upload_bytes: 100 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            target_bytes: 8 * 1024,
+            header_count: 64,
+            header_bytes: 32 * 1024,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+        }
     }
 }
 
@@ -288,6 +360,22 @@ impl Default for UpstreamSettings {
 impl Default for MockSettings {
     fn default() -> Self {
         Self { reasoning: true, script: None, ping_interval: Duration::from_secs(20), mcp_tools: Vec::new() }
+    }
+}
+
+/// A number without a default: in the environment such a setting is a text.
+fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u32),
+        Text(String),
+    }
+    let problem = || D::Error::custom("write it as a whole number; 0 switches the limit off");
+    match Option::deserialize(deserializer).map_err(|_| problem())? {
+        None => Ok(None),
+        Some(Written::Number(number)) => Ok(Some(number)),
+        Some(Written::Text(text)) => text.parse().map(Some).map_err(|_| problem()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, ParsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use super::{MasterKey, client_token::TOKEN_TYPE, master_key::WrongMasterKey};
 use crate::{
@@ -21,7 +21,7 @@ pub struct SigningKey {
     header: Header,
     header_segment: String,
     private: EncodingKey,
-    public: DecodingKey,
+    public: ParsedPublicKey,
 }
 
 impl SigningKey {
@@ -62,7 +62,7 @@ impl SigningKey {
             header_segment: BASE64_URL_SAFE_NO_PAD.encode(header_json),
             header,
             private: EncodingKey::from_ed_der(&private),
-            public: DecodingKey::from_ed_der(&row.public_key),
+            public: ParsedPublicKey::new(&ED25519, &row.public_key).map_err(|_| WrongMasterKey)?,
         })
     }
 
@@ -97,8 +97,9 @@ impl SigningKey {
         &self.private
     }
 
-    pub(super) fn public(&self) -> &DecodingKey {
-        &self.public
+    /// Whether this key made the signature of a message (RFC 8032, section 5.1.7).
+    pub(super) fn is_signature(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.public.verify_sig(message, signature).is_ok()
     }
 }
 

@@ -1,24 +1,18 @@
 //! The upstream's answer on its way back.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::pin::pin;
 
-use axum::body::{Body, Bytes};
-use http::{Response, header};
-use http_body::{Frame, SizeHint};
+use http::{Response, header, response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::time::{Instant, Sleep};
 
 use super::{headers, upstream::failed};
 use crate::{
     access::grant::Redaction,
+    body::Body,
     call::Reply,
     error::{ApiError, Code},
+    stopwatch,
 };
 
 /// The largest answer that is read whole, to remove something from it.
@@ -46,9 +40,26 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
         head.headers.remove(name);
     }
-    let body = Limited::new(body, REDACTED_BYTES).collect().await.map_err(failed)?.to_bytes();
-    let value: Value = serde_json::from_slice(&body).map_err(failed)?;
-    Ok(Reply::Rewritten(head, value))
+    let body = stopwatch::wait(pin!(Limited::new(body, REDACTED_BYTES).collect())).await.map_err(failed)?.to_bytes();
+    match serde_json::from_slice(&body) {
+        Ok(value) => Ok(Reply::Rewritten(head, value)),
+        Err(_) if head.status.is_client_error() || head.status.is_server_error() => Err(unreadable(&head)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// An error that is not JSON, as a proxy on the way makes them: nothing can be removed from it, so its status alone is
+/// handed out.
+fn unreadable(head: &response::Parts) -> ApiError {
+    let sentence = format!(
+        "The Letta server behind Gatelet answered with status {} and gave no reason that could be shown.",
+        head.status.as_u16()
+    );
+    let error = ApiError::new(Code::UpstreamError, sentence).with_status(head.status);
+    match head.headers.get(header::RETRY_AFTER) {
+        Some(delay) => error.header(header::RETRY_AFTER, delay.clone()),
+        None => error,
+    }
 }
 
 /// Tells a refusal of the gateway's own credential, which is the operator's to mend, from one that Letta passes on from a
@@ -65,58 +76,4 @@ pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Bod
         "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
     );
     Err(refusal.final_answer().because(format!("the upstream answered with status {}", head.status.as_u16())))
-}
-
-/// Limits the pauses between the frames of a body. A body that fails breaks the client's connection off.
-pub(super) fn paced(body: Incoming, idle_timeout: Duration) -> Body {
-    Body::new(Paced { body, idle_timeout, pause: None })
-}
-
-struct Paced {
-    body: Incoming,
-    idle_timeout: Duration,
-    /// Made when the first frame is not there at once: most answers never need it.
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the upstream paused for too long in the middle of an answer")]
-struct Paused;
-
-impl http_body::Body for Paced {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(context) {
-            // Trailers are headers that no list has seen.
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
-            Poll::Ready(frame) => {
-                if let Some(pause) = &mut this.pause {
-                    pause.as_mut().reset(Instant::now() + this.idle_timeout);
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(axum::Error::new)))
-            }
-            Poll::Pending => {
-                let timeout = this.idle_timeout;
-                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-                match pause.as_mut().poll(context) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err(axum::Error::new(Paused)))),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

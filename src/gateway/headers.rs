@@ -9,34 +9,45 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::model::Project;
 
 /// What a client may tell the upstream: content, and which SDK it is, on which some answers depend.
-const PASSED: &[&str] = &["accept", "accept-language", "content-type", "user-agent"];
-const PASSED_PREFIXES: &[&str] = &["x-stainless-", "x-fern-"];
+fn is_passed(name: &str) -> bool {
+    matches!(name, "accept" | "accept-language" | "content-type" | "user-agent")
+        || name.starts_with("x-stainless-")
+        || name.starts_with("x-fern-")
+}
+
 /// Which project an API key's request is about.
 const PROJECT: &[&str] = &["x-project-id", "x-project"];
 
 /// RFC 9110, section 7.6.1, with the older names that are still met.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// What is the upstream's affair, or ours to say.
-const UPSTREAMS_OWN: &[&str] = &[
-    "alt-svc",
-    "date",
-    "server",
-    "set-cookie",
-    "strict-transport-security",
-    "vary",
-    "www-authenticate",
-    "x-request-id",
-];
+fn is_upstreams_own(name: &str) -> bool {
+    matches!(
+        name,
+        "alt-svc"
+            | "date"
+            | "server"
+            | "set-cookie"
+            | "strict-transport-security"
+            | "vary"
+            | "www-authenticate"
+            | "x-request-id"
+    ) || name.starts_with("access-control-")
+}
 
 /// The headers of the upstream request, but for the credential. Where an API key's request names a project, `project` is
 /// the one that was decided on, whatever a second header may say.
@@ -44,9 +55,7 @@ pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> He
     let hop = named_by_connection(headers);
     let mut passed = HeaderMap::with_capacity(8);
     for (name, value) in headers {
-        let text = name.as_str();
-        let allowed = PASSED.contains(&text) || PASSED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-        if allowed && !hop.contains(name) {
+        if is_passed(name.as_str()) && !hop.contains(name) {
             passed.append(name.clone(), value.clone());
         }
     }
@@ -65,10 +74,7 @@ pub(super) fn clean(headers: &mut HeaderMap) {
         .keys()
         .filter(|name| {
             let text = name.as_str();
-            HOP_BY_HOP.contains(&text)
-                || UPSTREAMS_OWN.contains(&text)
-                || text.starts_with("access-control-")
-                || hop.contains(name)
+            is_hop_by_hop(text) || is_upstreams_own(text) || hop.contains(name)
         })
         .cloned()
         .collect();

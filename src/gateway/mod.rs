@@ -5,88 +5,106 @@
 //! the checked value written anew. Answers pass frame by frame, unless the table says that something is to be removed.
 
 mod answer;
+mod connections;
 mod headers;
+mod options;
 mod ownership;
-mod target;
+mod project;
+pub mod target;
 mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::Value;
 
-pub use self::upstream::UpstreamError;
-use self::{ownership::Look, upstream::Upstream};
+pub use self::options::UpstreamError;
+use self::{
+    options::{DEFAULT, Options},
+    ownership::Look,
+    project::Named,
+    upstream::Upstream,
+};
 use crate::{
-    access::{
-        Caller, Grant, Operation, Owned, Params, Permit, Shared,
-        grant::{AgentSource, Redaction},
-        is_letta_id,
-    },
-    call::{Call, Payload, Query, Reply},
-    config::Secret,
+    access::{Caller, Owned, Params, Permit, Shared, grant::Redaction},
+    body::Body,
+    call::{Call, Payload, Reply},
+    config::Settings,
     error::{ApiError, Code},
     model::{AgentId, Project},
+    stopwatch,
 };
 
-/// How the gateway reaches its upstream.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The upstream's base URL: scheme and authority.
-    pub url: String,
-    /// The gateway's own credential there.
-    pub api_key: Option<Secret>,
-    /// A file of PEM certificates to trust beside the system's.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long the head of an answer may take.
-    pub first_byte_timeout: Duration,
-    /// How long an answer may pause between two frames.
-    pub idle_timeout: Duration,
-}
-
-/// A gateway to one Letta server. Cheap to clone.
+/// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    upstreams: Vec<Served>,
+    /// Whose upstream is which, as an index.
+    by_project: HashMap<Project, usize>,
+    /// The upstream of all other projects.
+    of_others: Option<usize>,
+}
+
+/// An upstream, with its own pool of connections and its own memory of what was looked up there.
+#[derive(Debug)]
+struct Served {
+    name: String,
     upstream: Upstream,
     look: Look,
+    /// Whether it keeps nothing of any other project: then all that is there is of the caller's.
+    serves_alone: bool,
 }
 
 impl Gateway {
-    /// A gateway with its own pool of connections. Nothing is connected yet.
+    /// The gateway that the settings describe; none: they name no upstream. Nothing is connected yet.
     ///
     /// # Errors
-    /// When the URL or the certificates cannot be used.
-    pub fn new(options: &Options) -> Result<Self, UpstreamError> {
-        let upstream = Upstream::new(options)?;
-        Ok(Self(Arc::new(State { look: Look::new(upstream.clone()), upstream })))
+    /// When an upstream cannot be used as it is described; the sentence names the setting.
+    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
+        let all = Options::all(settings)?;
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let mut state = State { upstreams: Vec::new(), by_project: HashMap::new(), of_others: None };
+        for (index, options) in all.into_iter().enumerate() {
+            let upstream = Upstream::new(&options)?;
+            state.upstreams.push(Served {
+                look: Look::new(upstream.clone()),
+                upstream,
+                serves_alone: options.serves_alone,
+                name: options.name.unwrap_or_else(|| DEFAULT.to_owned()),
+            });
+            if options.projects.is_empty() {
+                state.of_others = Some(index);
+            }
+            state.by_project.extend(options.projects.into_iter().map(|project| (project, index)));
+        }
+        Ok(Some(Self(Arc::new(state))))
     }
 
-    /// Whether the upstream answers its health check.
-    pub async fn is_reachable(&self) -> bool {
-        self.0.upstream.is_reachable().await
+    /// Every upstream's name, and whether it answers its health check.
+    pub async fn reachability(&self) -> Vec<(&str, bool)> {
+        let checks = self.0.upstreams.iter().map(async |served| (&*served.name, served.upstream.is_reachable().await));
+        join_all(checks).await
     }
 
     /// Passes a call on and its answer back. `redaction` says whether something must be removed from the answer, which
     /// then has to be read whole.
     ///
     /// # Errors
-    /// 404 when the agent is not proven to be of the caller's project; 502 and 504 when the upstream fails.
+    /// 404 when no upstream serves the caller's project, or what the call names is not proven to be of it; 502 and 504
+    /// when the upstream fails.
     pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
-        // A caller that is limited to a project reaches only what is proven to be of it.
-        if let Some(project) = limit_of(&call.permit).cloned() {
-            let agent_in_body = match &call.payload {
-                Payload::Checked(body) => body["agent_id"].as_str().map(str::to_owned),
-                Payload::Unread(..) => None,
-            };
-            let about = About { operation: call.operation, params: &call.params, query: &call.query, agent_in_body };
-            let is_proven = match self.agents_of(&about).await? {
-                Some(agents) => self.are_of(&project, &agents).await?,
+        let served = self.serving(call.permit.project())?;
+        if !served.serves_alone
+            && let Some(project) = limit_of(&call.permit)
+        {
+            let is_proven = match Named::by(&call) {
+                Some(named) => project::admits(&served.look, project, named).await?,
                 None => false,
             };
             if !is_proven {
@@ -94,89 +112,50 @@ impl Gateway {
             }
         }
         let row = call.operation.row();
-        let target = target::build(row.template, &call.params, &call.query);
+        let target = target::build(row.template, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
         let body = body(call.payload, &call.headers, &mut headers)?;
-        let answer = self.0.upstream.send(request(&row.method, &target, headers, body)?).await?;
+        let answer = served.upstream.send(row.method.clone(), target, headers, body);
+        let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
         answer::pass(answer, redaction, is_client).await
     }
 
-    /// The agent that a thing belongs to, as the upstream says; none: nothing proves whose it is.
+    /// The agent that a thing belongs to, as the project's upstream says; none: the thing itself does not tell.
     ///
     /// # Errors
-    /// 502 and 504 when the upstream fails.
-    pub async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
-        self.0.look.owner(thing).await
+    /// 404 when no upstream serves the project; 502 and 504 when it fails.
+    pub async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        self.serving(project)?.look.owner(thing).await
+    }
+
+    /// Whether the project's upstream proves that a thing is `agent`'s.
+    ///
+    /// # Errors
+    /// As [`Gateway::owner`].
+    pub async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        self.serving(project)?.look.owns(agent, thing).await
     }
 
     /// Every agent that shares a thing of `agent`'s; none: that cannot be told.
     ///
     /// # Errors
-    /// 502 and 504 when the upstream fails.
-    pub async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
-        self.0.look.sharers(agent, thing).await
+    /// As [`Gateway::owner`].
+    pub async fn sharers(
+        &self,
+        project: &Project,
+        agent: &str,
+        thing: Shared<'_>,
+    ) -> Result<Option<Vec<AgentId>>, ApiError> {
+        self.serving(project)?.look.sharers(agent, thing).await
     }
 
-    /// Every agent that a call is about, as the table says where calls of its kind name one; none: something it names has
-    /// no owner that could be proven. Parameters that mean nothing to the operation prove nothing either.
-    async fn agents_of(&self, about: &About<'_>) -> Result<Option<Vec<String>>, ApiError> {
-        let mut agents = Vec::new();
-        let mut things = Vec::new();
-        agents.extend(about.params.find("agent_id").map(str::to_owned));
-        things.extend(about.params.find("run_id").map(Owned::Run));
-        things.extend(about.params.find("step_id").map(Owned::Step));
-        let by_query = matches!(about.operation.grant(), Grant::Client(grant) if grant.agent == AgentSource::Query);
-        let in_path = about.params.find("conversation_id");
-        // `default` is led by agent_id in the query or in the body, whichever the operation reads.
-        let reads_query = about.reads_agent_from_query();
-        if by_query || (in_path == Some("default") && reads_query) {
-            let named = ["agent_id", "agent_ids"].into_iter().flat_map(|name| about.query.all(name));
-            agents.extend(named.map(str::to_owned));
-        }
-        let conversations = by_query.then(|| about.query.all("conversation_id")).into_iter().flatten().chain(in_path);
-        for id in conversations {
-            match id {
-                "default" if !reads_query => agents.extend(about.agent_in_body.clone()),
-                "default" => {}
-                id if is_letta_id(id, "agent") => agents.push(id.to_owned()),
-                id => things.push(Owned::Conversation(id)),
-            }
-        }
-        for thing in things {
-            match self.owner(thing).await? {
-                Some(owner) => agents.push(owner.into()),
-                None => return Ok(None),
-            }
-        }
-        Ok((!agents.is_empty()).then_some(agents))
-    }
-
-    /// Whether all agents are of a project.
-    async fn are_of(&self, project: &Project, agents: &[String]) -> Result<bool, ApiError> {
-        for agent in agents {
-            let present = self.0.look.project_of(agent).await?;
-            if present.is_none_or(|present| *present != *project.as_str()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-/// What of a call says which agents it is about.
-struct About<'a> {
-    operation: Operation,
-    params: &'a Params,
-    query: &'a Query,
-    /// Only where the body was checked; one that passes unread proves nothing.
-    agent_in_body: Option<String>,
-}
-
-impl About<'_> {
-    fn reads_agent_from_query(&self) -> bool {
-        let Grant::Client(grant) = self.operation.grant() else { return false };
-        grant.query.iter().copied().flatten().any(|field| field.name == "agent_id")
+    /// The upstream that keeps a project.
+    fn serving(&self, project: &Project) -> Result<&Served, ApiError> {
+        let index = self.0.by_project.get(project).copied().or(self.0.of_others);
+        index.and_then(|index| self.0.upstreams.get(index)).ok_or_else(|| {
+            ApiError::new(Code::NotFound, format!("There is no Letta server for project {project} behind Gatelet."))
+        })
     }
 }
 
@@ -207,19 +186,11 @@ fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<B
         }
         Payload::Checked(Value::Null) => {
             headers.remove(header::CONTENT_TYPE);
-            Ok(Body::empty())
+            Ok(Body::Empty)
         }
         Payload::Checked(value) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
         }
     }
-}
-
-fn request(method: &Method, target: &str, headers: HeaderMap, body: Body) -> Result<Request<Body>, ApiError> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
-    *request.headers_mut() = headers;
-    Ok(request)
 }

@@ -1,15 +1,16 @@
-//! Whose things are, asked of the upstream with the gateway's own credential.
+//! Whose things are, asked of one upstream with the gateway's own credential.
 //!
-//! Whose a run, step or conversation is never changes, so what was learnt is remembered; that something does not exist is
-//! not. Requests that ask the same at the same time wait for one look-up.
+//! Whose a run, step or conversation is never changes, so what was learnt is remembered; what an administrator may change
+//! is remembered for a moment; that something does not exist is not. Requests that ask the same at the same time wait for
+//! one look-up. Each question takes a bounded number of look-ups, and what they do not prove is not so.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::upstream::Upstream;
+use super::upstream::{Found, Upstream};
 use crate::{
     access::{Owned, Shared, is_letta_id},
     error::ApiError,
@@ -18,11 +19,15 @@ use crate::{
 
 /// How much is remembered.
 const CAPACITY: u64 = 10_000;
-/// How long an owner is remembered, and how long an agent's project, which an administrator may change.
+/// How long an owner is remembered, and how long what an administrator may change.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
-const PROJECT_LIFETIME: Duration = Duration::from_secs(30);
-/// So many agents sharing a thing are too many to tell who they are.
-const MOST_SHARERS: usize = 100;
+const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
+/// So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
+const MOST: usize = 100;
+/// So many of an agent's folders are searched for a file.
+const MOST_FOLDERS: usize = 20;
+/// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
+const MOST_PASSAGES: usize = 20;
 
 /// Looks things up.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) struct Look {
     upstream: Upstream,
     owners: Cache<String, AgentId>,
     projects: Cache<String, Arc<str>>,
+    /// What was proven to be an agent's, or a project's.
+    proven: Cache<String, ()>,
 }
 
 /// Why a look-up gave nothing; it is not remembered.
@@ -39,50 +46,138 @@ enum Nothing {
     Failed(ApiError),
 }
 
+impl From<ApiError> for Nothing {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Look {
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
             owners: Cache::builder().max_capacity(CAPACITY).time_to_live(OWNER_LIFETIME).build(),
-            projects: Cache::builder().max_capacity(CAPACITY).time_to_live(PROJECT_LIFETIME).build(),
+            projects: Cache::builder().max_capacity(CAPACITY).time_to_live(CHANGEABLE_LIFETIME).build(),
+            proven: Cache::builder().max_capacity(CAPACITY).time_to_live(CHANGEABLE_LIFETIME).build(),
         }
     }
 
+    /// The agent that a thing belongs to; none: the thing itself does not tell.
     pub(super) async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
         let (prefix, collection, id) = match thing {
             Owned::Run(id) => ("run", "runs", id),
             Owned::Step(id) => ("step", "steps", id),
             Owned::Conversation(id) => ("conv", "conversations", id),
+<<<<<<< HEAD
             // Letta names no owner in these, so nothing proves whose they are.
             Owned::Passage(_) | Owned::File { .. } | Owned::ScheduledMessage(_) => return Ok(None),
+=======
+            Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => return Ok(None),
+>>>>>>> turns
         };
         if !is_letta_id(id, prefix) {
             return Ok(None);
         }
         let target = format!("/v1/{collection}/{id}");
         let found = self.owners.try_get_with_by_ref(&target, async {
-            let found = self.fetch(&target).await?;
-            // What comes back must be what was asked for.
-            let is_it = found["id"].as_str() == Some(id);
-            let owner = found["agent_id"].as_str().filter(|_| is_it).and_then(|agent| agent.parse().ok());
-            owner.ok_or(Nothing::NotThere)
+            let found = self.fetch(&target, id).await?;
+            found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(Nothing::NotThere)
         });
         settle(found.await)
     }
 
-    /// The project of an agent; none: there is no such agent.
-    pub(super) async fn project_of(&self, agent: &str) -> Result<Option<Arc<str>>, ApiError> {
+    /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
+    pub(super) async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        let is_plain = |id: &str| id.parse::<AgentId>().is_ok();
+        match thing {
+            Owned::Passage(id) if is_plain(id) => {
+                self.prove(format!("{agent} passage {id}"), self.has_passage(agent, id)).await
+            }
+            Owned::File(id) if is_plain(id) => self.prove(format!("{agent} file {id}"), self.has_file(agent, id)).await,
+            Owned::ScheduledMessage(id) if is_plain(id) => {
+                self.prove(format!("{agent} scheduled {id}"), self.has_scheduled(agent, id)).await
+            }
+            Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => Ok(false),
+            _ => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+        }
+    }
+
+    /// Letta gives no passage by its id, but it lists what came before one, and what comes after that: the passage
+    /// itself, if it is in the agent's archive at all.
+    async fn has_passage(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+        let list = format!("/v1/agents/{agent}/archival-memory");
+        let before = self.list(&format!("{list}?before={id}&ascending=false&limit=1")).await?;
+        let after = match before.first().map(id_of) {
+            Some(Some(previous)) => format!("&after={previous}"),
+            Some(None) => return Ok(false),
+            None => String::new(),
+        };
+        let passages = self.list(&format!("{list}?ascending=true&limit={MOST_PASSAGES}{after}")).await?;
+        Ok(passages.iter().any(|passage| passage["id"] == id))
+    }
+
+    /// A file is an agent's when it is in a folder that is attached to it.
+    async fn has_file(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+        let folders = self.list(&format!("/v1/agents/{agent}/folders?limit={MOST_FOLDERS}")).await?;
+        for folder in folders.iter().take(MOST_FOLDERS) {
+            let Some(folder) = id_of(folder) else { return Ok(false) };
+            match self.fetch(&format!("/v1/folders/{folder}/files/{id}"), id).await {
+                Ok(file) if file["source_id"] == folder.as_str() => return Ok(true),
+                Ok(_) | Err(Nothing::NotThere) => {}
+                Err(failed) => return Err(failed),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn has_scheduled(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+        let scheduled = self.fetch(&format!("/v1/agents/{agent}/schedule/{id}"), id).await?;
+        Ok(scheduled["agent_id"] == agent)
+    }
+
+    /// Whether there is an agent, and it is of a project.
+    pub(super) async fn is_agent_of(&self, project: &Project, agent: &str) -> Result<bool, ApiError> {
         if !is_letta_id(agent, "agent") {
-            return Ok(None);
+            return Ok(false);
         }
         let found = self.projects.try_get_with_by_ref(agent, async {
-            let found = self.fetch(&format!("/v1/agents/{agent}")).await?;
-            if found["id"].as_str() != Some(agent) {
-                return Err(Nothing::NotThere);
-            }
+            let found = self.fetch(&format!("/v1/agents/{agent}"), agent).await?;
             Ok(found["project_id"].as_str().unwrap_or(Project::DEFAULT).into())
         });
-        settle(found.await)
+        Ok(settle(found.await)?.is_some_and(|of: Arc<str>| *of == *project.as_str()))
+    }
+
+    /// Whether a thing is a project's: it says so, or, where Letta keeps no project of it, every agent that uses it is.
+    pub(super) async fn is_thing_of(&self, project: &Project, collection: &str, id: &str) -> Result<bool, ApiError> {
+        let target = format!("/v1/{collection}/{id}");
+        let is_so = async {
+            if let Some(of) = self.fetch(&target, id).await?["project_id"].as_str() {
+                return Ok(of == project.as_str());
+            }
+            let users = self.list(&format!("{target}/agents?limit={MOST}")).await?;
+            for user in &users {
+                let is_of = match (user.get("project_id"), id_of(user)) {
+                    (Some(of), _) => of.as_str().unwrap_or(Project::DEFAULT) == project.as_str(),
+                    (None, Some(id)) => self.is_agent_of(project, id.as_str()).await?,
+                    (None, None) => false,
+                };
+                if !is_of {
+                    return Ok(false);
+                }
+            }
+            Ok((1..MOST).contains(&users.len()))
+        };
+        self.prove(format!("{project} {target}"), is_so).await
+    }
+
+    /// Whether a tool may be used in a project: in Letta, one without a project is everybody's.
+    pub(super) async fn is_tool_of(&self, project: &Project, id: &str) -> Result<bool, ApiError> {
+        let target = format!("/v1/tools/{id}");
+        let is_so = async {
+            let tool = self.fetch(&target, id).await?;
+            Ok(tool["project_id"].as_str().is_none_or(|of| of == project.as_str()))
+        };
+        self.prove(format!("{project} {target}"), is_so).await
     }
 
     /// Who shares a thing; none when the upstream's answers do not tell, or are too many to tell.
@@ -91,11 +186,15 @@ impl Look {
         let collections = match thing {
             Shared::Block(label) => {
                 let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
-                let block = self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await?;
-                // A block that is not there is shared by nobody; the upstream will say that it is not there.
-                let Some(block) = block else { return Ok(Some(sharers)) };
-                let Some(id) = id_of(&block) else { return Ok(None) };
-                vec![format!("/v1/blocks/{id}/agents")]
+                match self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await? {
+                    // A block that is not there is shared by nobody; the upstream will say that it is not there.
+                    Found::Nothing => return Ok(Some(sharers)),
+                    Found::Refusal => return Ok(None),
+                    Found::Thing(block) => match id_of(&block) {
+                        Some(id) => vec![format!("/v1/blocks/{id}/agents")],
+                        None => return Ok(None),
+                    },
+                }
             }
             Shared::Archive => match self.archives(agent).await? {
                 Some(archives) => archives,
@@ -103,14 +202,9 @@ impl Look {
             },
         };
         for collection in collections {
-            let listed = self.upstream.look_up(&format!("{collection}?limit={MOST_SHARERS}")).await?;
-            let Some(Value::Array(agents)) = listed else { return Ok(None) };
-            let ids: Option<Vec<AgentId>> = agents.iter().map(id_of).collect();
-            match ids {
+            match self.agents_at(&collection).await? {
                 // A list without the agent itself is not the list that was asked for.
-                Some(ids) if ids.len() < MOST_SHARERS && ids.iter().any(|id| id.as_str() == agent) => {
-                    sharers.extend(ids);
-                }
+                Some(agents) if agents.iter().any(|id| id.as_str() == agent) => sharers.extend(agents),
                 _ => return Ok(None),
             }
         }
@@ -118,22 +212,46 @@ impl Look {
     }
 
     async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
-        let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}")).await?;
-        let Some(Value::Array(archives)) = archives else { return Ok(None) };
+        let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={MOST}")).await?;
+        let Found::Thing(Value::Array(archives)) = archives else { return Ok(None) };
+        if archives.len() >= MOST {
+            return Ok(None);
+        }
         Ok(archives.iter().map(|archive| Some(format!("/v1/archives/{}/agents", id_of(archive)?))).collect())
     }
 
-    async fn fetch(&self, target: &str) -> Result<Value, Nothing> {
-        match self.upstream.look_up(target).await {
-            Ok(found) => found.ok_or(Nothing::NotThere),
-            Err(error) => Err(Nothing::Failed(error)),
+    /// All agents of a list; none when it is no list of agents, or too long to be all of them.
+    async fn agents_at(&self, collection: &str) -> Result<Option<Vec<AgentId>>, ApiError> {
+        let listed = self.upstream.look_up(&format!("{collection}?limit={MOST}")).await?;
+        let Found::Thing(Value::Array(agents)) = listed else { return Ok(None) };
+        Ok(if agents.len() < MOST { agents.iter().map(id_of).collect() } else { None })
+    }
+
+    /// Remembers what was proven; what was not is asked again.
+    async fn prove(&self, what: String, is_so: impl Future<Output = Result<bool, Nothing>>) -> Result<bool, ApiError> {
+        let proof = async { if is_so.await? { Ok(()) } else { Err(Nothing::NotThere) } };
+        Ok(settle(self.proven.try_get_with(what, proof).await)?.is_some())
+    }
+
+    /// The thing at a target, which must be the one with this id.
+    async fn fetch(&self, target: &str, id: &str) -> Result<Value, Nothing> {
+        match self.upstream.look_up(target).await? {
+            Found::Thing(thing) if thing["id"] == id => Ok(thing),
+            _ => Err(Nothing::NotThere),
+        }
+    }
+
+    async fn list(&self, target: &str) -> Result<Vec<Value>, Nothing> {
+        match self.upstream.look_up(target).await? {
+            Found::Thing(Value::Array(things)) => Ok(things),
+            _ => Err(Nothing::NotThere),
         }
     }
 }
 
-/// The id of an object, if it can stand in a path as it is.
-fn id_of(object: &Value) -> Option<AgentId> {
-    object["id"].as_str()?.parse().ok()
+/// An id, or that of an object, if it can stand in a path as it is.
+fn id_of(thing: &Value) -> Option<AgentId> {
+    thing.as_str().or_else(|| thing["id"].as_str())?.parse().ok()
 }
 
 /// Several requests may have waited for one failure: each gets its own copy of it.

@@ -1,14 +1,22 @@
 //! The target that the upstream sees: the operation's template, filled with the values on which the decision was made.
 
+use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{access::Params, call::Query};
+use crate::{
+    access::Params,
+    call::Query,
+    error::{ApiError, Code},
+};
 
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Builds an origin-form target in Letta's canonical spelling.
-pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> String {
+///
+/// # Errors
+/// 400 when it is longer than the `http` crate holds, which what was sent need not be: encoding makes it longer.
+pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<PathAndQuery, ApiError> {
     let mut target = String::with_capacity(template.len() + 64);
     for (index, segment) in template.split('/').enumerate() {
         if index > 0 {
@@ -24,7 +32,9 @@ pub(super) fn build(template: &'static str, params: &Params, query: &Query) -> S
         target.push('?');
         target.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
     }
-    target
+    PathAndQuery::from_maybe_shared(target).map_err(|_| {
+        ApiError::new(Code::InvalidRequest, "The query is too long to be passed on; ask for less at a time.")
+    })
 }
 
 #[cfg(test)]
@@ -40,7 +50,7 @@ mod tests {
         let Match::Operation(operation, params) = find(method, &segments(&uri, Version::HTTP_11).ok()?) else {
             return None;
         };
-        Some(build(operation.row().template, &params, &Query::parse(uri.query())))
+        Some(build(operation.row().template, &params, &Query::parse(uri.query())).unwrap().to_string())
     }
 
     #[test]
@@ -61,6 +71,12 @@ mod tests {
         ] {
             assert_eq!(rebuilt(&Method::GET, sent).as_deref(), Some(built.as_str()), "{sent}");
         }
+    }
+
+    #[test]
+    fn a_query_that_encoding_makes_too_long_is_refused() {
+        let query = Query::parse(Some(&format!("name={}", "!".repeat(30_000))));
+        assert_eq!(build("/v1/agents/", &Params::default(), &query).unwrap_err().code(), Code::InvalidRequest);
     }
 
     proptest! {

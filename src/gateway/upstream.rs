@@ -1,45 +1,54 @@
 //! One upstream: its connections, its credential, its time limits.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, path::Path, pin::pin, sync::Arc, time::Duration};
 
-use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tower::{ServiceExt, util::BoxCloneSyncService};
 
-use super::{Options, answer};
-use crate::error::{ApiError, Code};
+use super::{
+    answer,
+    connections::{Connections, LONGEST_IDLE},
+    options::{Options, UpstreamError},
+};
+use crate::{
+    body::{Body, BodyError, Paced},
+    config::Secret,
+    error::{ApiError, Code},
+    stopwatch,
+};
 
 /// How long the health check and look-ups may take: they stand before somebody's request.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+const URL_RULE: &str =
+    "must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283";
+const KEY_RULE: &str = "must be visible ASCII text";
+
 /// The largest answer to a look-up.
 const LOOK_UP_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why an upstream cannot be used, in one sentence.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// The URL is not a base URL.
-    #[error(
-        "upstream_url must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283"
-    )]
-    Url,
-    /// The credential cannot be a header.
-    #[error("upstream_api_key must be visible ASCII text")]
-    Credential,
-    /// The certificates cannot be read.
-    #[error("cannot read the certificates to trust: {0}")]
-    Certificates(String),
+/// What a look-up found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The thing itself.
+    Thing(Value),
+    /// 404: there is no such thing.
+    Nothing,
+    /// The upstream refuses the question, which proves nothing.
+    Refusal,
 }
 
 /// One Letta server. Cheap to clone.
@@ -47,12 +56,22 @@ pub enum UpstreamError {
 pub(super) struct Upstream(Arc<State>);
 
 struct State {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    transport: Transport,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
+}
+
+type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
+
+/// How the upstream is reached.
+enum Transport {
+    /// Over TCP alone, with HTTP/1.1.
+    Plain(Connections),
+    /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
+    Tls(Client<TlsConnector, Body>),
 }
 
 impl fmt::Debug for Upstream {
@@ -63,25 +82,36 @@ impl fmt::Debug for Upstream {
 
 impl Upstream {
     pub(super) fn new(options: &Options) -> Result<Self, UpstreamError> {
-        let (scheme, authority) = parse(&options.url).ok_or(UpstreamError::Url)?;
-        let credential = options.api_key.as_ref().map(|key| bearer(key.reveal())).transpose()?;
+        let (scheme, authority) = parse(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
+        let bearer = |key: &Secret| bearer(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
+        let credential = options.api_key.as_ref().map(bearer).transpose()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(options.connect_timeout));
-        let is_tls = scheme == http::uri::Scheme::HTTPS;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(is_tls, options.ca_file.as_deref())?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(15))
-            .build(connector);
+        let transport = if scheme == http::uri::Scheme::HTTPS {
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls(options.ca_file.as_deref())?)
+                .https_only()
+                .enable_all_versions()
+                .wrap_connector(connector);
+            let timeout = options.connect_timeout;
+            // The limit of the TCP connector leaves out the handshake.
+            let connector = connector.map_future(move |connecting| async move {
+                let connected = tokio::time::timeout(timeout, connecting).await;
+                connected.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+            });
+            // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
+            let client = Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(LONGEST_IDLE)
+                .build(BoxCloneSyncService::new(connector));
+            Transport::Tls(client)
+        } else {
+            Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)
+        };
         Ok(Self(Arc::new(State {
-            client,
+            transport,
             scheme,
             authority,
             credential,
@@ -90,63 +120,90 @@ impl Upstream {
         })))
     }
 
-    /// Sends a request whose URI is a target; dropping the answer's body closes the request.
+    /// Sends a request; dropping the answer's body closes it.
     ///
     /// # Errors
     /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
-    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
-        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.0.client.request(self.address(request)?));
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        target: PathAndQuery,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>, ApiError> {
+        let request = self.request(method, target, headers, body)?;
+        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.exchange(request));
         let response = sent.await.map_err(|_| timed_out())?.map_err(unreachable)?;
-        let (head, body) = response.into_parts();
-        let response = Response::from_parts(head, answer::paced(body, self.0.idle_timeout));
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return answer::check_refusal(response).await;
         }
         Ok(response)
     }
 
-    /// Fetches JSON with the gateway's own credential; none when the upstream has no such thing.
+    /// Fetches JSON with the gateway's own credential.
     ///
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
-    pub(super) async fn look_up(&self, target: &str) -> Result<Option<Value>, ApiError> {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = target.parse().map_err(ApiError::internal)?;
+    pub(super) async fn look_up(&self, target: &str) -> Result<Found, ApiError> {
+        let target = target.parse().map_err(ApiError::internal)?;
         let answer = async {
-            let response = self.send(request).await?;
+            let response = self.send(Method::GET, target, HeaderMap::new(), Body::Empty).await?;
             match response.status().as_u16() {
                 200 => {}
-                400 | 404 | 410 | 422 => return Ok(None),
+                404 => return Ok(Found::Nothing),
+                400 | 410 | 422 => return Ok(Found::Refusal),
                 status => return Err(failed(format!("a look-up was answered with status {status}"))),
             }
             let body = Limited::new(response.into_body(), LOOK_UP_BYTES).collect().await.map_err(failed)?.to_bytes();
-            serde_json::from_slice(&body).map(Some).map_err(failed)
+            serde_json::from_slice(&body).map(Found::Thing).map_err(failed)
         };
-        tokio::time::timeout(LOOK_UP_TIMEOUT, answer).await.map_err(|_| timed_out())?
+        stopwatch::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }
 
     pub(super) async fn is_reachable(&self) -> bool {
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = Uri::from_static("/v1/health/");
-        let Ok(request) = self.address(request) else { return false };
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.0.client.request(request)).await;
+        let target = PathAndQuery::from_static("/v1/health/");
+        let Ok(request) = self.request(Method::GET, target, HeaderMap::new(), Body::Empty) else { return false };
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
     }
 
-    /// Completes a request: where it goes, and on whose behalf. The credential comes last, over whatever there was.
-    fn address(&self, mut request: Request<Body>) -> Result<Request<Body>, ApiError> {
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder()
-            .scheme(self.0.scheme.clone())
-            .authority(self.0.authority.clone())
-            .path_and_query(target)
-            .build()
-            .map_err(ApiError::internal)?;
-        *request.uri_mut() = uri;
-        request.headers_mut().remove(header::AUTHORIZATION);
-        if let Some(credential) = &self.0.credential {
-            request.headers_mut().insert(header::AUTHORIZATION, credential.clone());
+    /// Sends a request and waits for the head of its answer.
+    async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, BodyError> {
+        let idle_timeout = self.0.idle_timeout;
+        match &self.0.transport {
+            Transport::Plain(connections) => {
+                let response = connections.send(request).await?;
+                Ok(response.map(|body| Body::new(Paced::new(body, idle_timeout))))
+            }
+            Transport::Tls(client) => {
+                let response = client.request(request).await?;
+                Ok(response.map(|body| Body::paced(body, idle_timeout)))
+            }
         }
+    }
+
+    /// A request to this upstream on the gateway's behalf: the credential comes last, over whatever there was.
+    fn request(
+        &self,
+        method: Method,
+        target: PathAndQuery,
+        mut headers: HeaderMap,
+        body: Body,
+    ) -> Result<Request<Body>, ApiError> {
+        match &self.0.credential {
+            Some(credential) => drop(headers.insert(header::AUTHORIZATION, credential.clone())),
+            None => drop(headers.remove(header::AUTHORIZATION)),
+        }
+        let mut uri = http::uri::Parts::default();
+        if let Transport::Tls(_) = self.0.transport {
+            uri.scheme = Some(self.0.scheme.clone());
+            uri.authority = Some(self.0.authority.clone());
+        }
+        uri.path_and_query = Some(target);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(ApiError::internal)?;
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }
@@ -160,40 +217,47 @@ fn parse(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
     is_base.then_some((scheme, authority))
 }
 
-fn bearer(key: &str) -> Result<HeaderValue, UpstreamError> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", key.trim())).map_err(|_| UpstreamError::Credential)?;
+fn bearer(key: &str) -> Option<HeaderValue> {
+    let key = key.trim();
+    let is_visible = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok().filter(|_| is_visible)?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
-/// Trusts the system's certificates and those of a file. A plain upstream needs neither, so none are read for it.
-fn tls(is_used: bool, ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
+/// Trusts the system's certificates and those of a file.
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     let mut roots = RootCertStore::empty();
-    if is_used {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = ca_file {
-            let problem =
-                |error: &dyn fmt::Display| UpstreamError::Certificates(format!("{}: {error}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
-                let certificate = certificate.map_err(|error| problem(&error))?;
-                roots.add(certificate).map_err(|error| problem(&error))?;
-            }
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let problem = |error: &dyn fmt::Display| bad_certificates(&format_args!("{}: {error}", path.display()));
+        let own = roots.len();
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
+            let certificate = certificate.map_err(|error| problem(&error))?;
+            roots.add(certificate).map_err(|error| problem(&error))?;
+        }
+        if roots.len() == own {
+            return Err(problem(&"there is none in PEM form"));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| UpstreamError::Certificates(error.to_string()))?;
+        .map_err(|error| bad_certificates(&error))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn unreachable(error: Error) -> ApiError {
-    if is_timeout(&error) { timed_out().because(error) } else { failed(error) }
+fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
+    UpstreamError(format!("cannot read the certificates to trust: {error}"))
+}
+
+fn unreachable(error: BodyError) -> ApiError {
+    if is_timeout(&*error) { timed_out().because(error) } else { failed(error) }
 }
 
 /// Whether an error began as a time limit of the connector.
-fn is_timeout(error: &Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = error.source();
     while let Some(cause) = source {
         if cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
             return true;

@@ -6,7 +6,7 @@ use crate::{
     error::{ApiError, Code},
     gateway::Gateway,
     mock::Mock,
-    model::AgentId,
+    model::{AgentId, Project},
 };
 
 /// What answers Letta's operations. Cheap to clone.
@@ -57,16 +57,28 @@ impl Backend {
 }
 
 impl Ownership for Backend {
-    async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+    async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
         match self {
             Self::Mock(mock) => mock.owner(thing).await,
-            Self::Gateway(gateway) => gateway.owner(thing).await,
+            Self::Gateway(gateway) => gateway.owner(project, thing).await,
         }
     }
 
-    async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
+    async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        match self {
+            Self::Mock(mock) => Ok(mock.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
+        }
+    }
+
+    async fn sharers(
+        &self,
+        project: &Project,
+        agent: &str,
+        thing: Shared<'_>,
+    ) -> Result<Option<Vec<AgentId>>, ApiError> {
         match (self, agent.parse()) {
-            (Self::Gateway(gateway), _) => gateway.sharers(agent, thing).await,
+            (Self::Gateway(gateway), _) => gateway.sharers(project, agent, thing).await,
             (Self::Mock(mock), Ok(agent)) => mock.sharers(&agent, thing).await.map(Some),
             // Nobody has such an id.
             (Self::Mock(_), Err(_)) => Ok(Some(Vec::new())),

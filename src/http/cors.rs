@@ -1,8 +1,9 @@
 //! CORS (fetch standard, section 3.3), open by design: which page may use a token is decided on the real request, and a
 //! page that is refused must be able to read why. Credentials mode is never allowed, so cookies play no part.
 
-use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::body::Body;
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, x-should-retry, retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
@@ -13,13 +14,13 @@ const VARY_PREFLIGHT: HeaderValue =
 const VARY: HeaderValue = HeaderValue::from_static("Origin");
 
 /// Answers a preflight; none when the request is something else.
-pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
-    let origin = sole(headers, &header::ORIGIN)?;
+pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
+    let origin = origin(headers)?;
     let requested = sole(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
     if method != Method::OPTIONS {
         return None;
     }
-    let mut response = Response::default();
+    let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     let answer = response.headers_mut();
     answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -32,11 +33,16 @@ pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response
     Some(response)
 }
 
-/// Lets the page that asked read the answer, whatever it says.
-pub(super) fn expose(request: &HeaderMap, answer: &mut HeaderMap) {
+/// The one origin that a request names.
+pub(super) fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    sole(headers, &header::ORIGIN)
+}
+
+/// Lets the page that asked, from `origin`, read the answer, whatever it says.
+pub(super) fn expose(origin: Option<HeaderValue>, answer: &mut HeaderMap) {
     answer.entry(header::VARY).or_insert(VARY);
-    if let Some(origin) = sole(request, &header::ORIGIN) {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if let Some(origin) = origin {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
 }

@@ -42,10 +42,6 @@ pub(super) async fn live() -> impl IntoResponse {
 /// `GET /readyz`: the store answers, its schema is up to date, and revocations are fresh.
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let store = app.store.check_migrated().await;
-    let upstream = match &app.backend {
-        Backend::Mock(_) => None,
-        Backend::Gateway(gateway) => Some(if gateway.is_reachable().await { "ok" } else { "unreachable" }),
-    };
     let mut checks = json!({
         "stopping": app.readiness.is_stopping(),
         "store": match &store {
@@ -56,8 +52,10 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
         "revocations": if app.feed.is_fresh() { "fresh" } else { "stale" },
     });
     // Reported, not counted: taking every replica out of service would hide the reason from the pages.
-    if let Some(upstream) = upstream {
-        checks["upstream"] = upstream.into();
+    if let Backend::Gateway(gateway) = &app.backend {
+        for (name, is_reachable) in gateway.reachability().await {
+            checks["upstreams"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
+        }
     }
     let ready = store.is_ok() && app.feed.is_fresh() && !app.readiness.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

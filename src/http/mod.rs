@@ -1,23 +1,66 @@
 //! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
 
+mod access_log;
 mod backend;
 mod cors;
 mod health;
 mod lifeline;
 mod pipeline;
+mod request_id;
+
+use std::sync::Arc;
 
 use axum::{Router, routing::get};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
 
+pub use access_log::AccessLog;
 pub use backend::Backend;
 pub use health::Readiness;
 pub use pipeline::App;
 
-/// The whole service. Letta paths are matched by the operation table, not here: a route that is not in the table cannot
-/// be written.
-pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .fallback(pipeline::handle)
-        .with_state(app)
+use crate::body::Body;
+
+/// The whole service. Cheap to clone.
+#[derive(Clone)]
+pub struct Surface(Arc<Parts>);
+
+struct Parts {
+    app: App,
+    log: AccessLog,
+    /// Gatelet's own paths.
+    own: Router,
+}
+
+impl Surface {
+    /// The surface of a service.
+    #[must_use]
+    pub fn new(app: App, log: AccessLog) -> Self {
+        let own = Router::new()
+            .route("/healthz", get(health::live))
+            .route("/readyz", get(health::ready))
+            .layer(CatchPanicLayer::new())
+            .with_state(app.clone());
+        Self(Arc::new(Parts { app, log, own }))
+    }
+
+    /// Answers a request. Letta paths are matched by the operation table, not by a router: a route that is not in the
+    /// table cannot be written.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match request.uri().path() {
+            "/healthz" | "/readyz" => {
+                let Ok(response) = self.0.own.clone().oneshot(request).await;
+                response.map(Body::new)
+            }
+            _ => pipeline::handle(&self.0.app, &self.0.log, request).await,
+        }
+    }
+
+    /// Whether the process wants more requests.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.app.readiness
+    }
 }

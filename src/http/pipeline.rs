@@ -1,25 +1,30 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    response::Response,
-};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::error;
 
-use super::{Backend, cors, health, health::Readiness, lifeline};
+use super::{
+    AccessLog, Backend,
+    access_log::Line,
+    cors, health,
+    health::Readiness,
+    lifeline::{self, Held},
+    request_id::RequestId,
+};
 use crate::{
     access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
     api::client_side_access_tokens::Endpoints,
+    body::Body,
     call::{Call, Reply},
     config::StreamAtExpiry,
-    entropy,
-    error::{ApiError, Code},
+    error::ApiError,
+    metrics::{Answered, Metrics},
+    stopwatch,
     store::Store,
 };
 
@@ -42,15 +47,22 @@ pub struct App {
     pub readiness: Readiness,
     /// What becomes of a stream whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
+    /// What is counted, if someone may read it.
+    pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Answers any request to a Letta path.
-pub(super) async fn handle(State(app): State<App>, request: Request) -> Response {
+pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
-    let request_id = entropy::request_id();
+    let request_id = RequestId::new();
     let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let origin = cors::origin(&head.headers).cloned();
     let mut trail = Trail::default();
-    let outcome = AssertUnwindSafe(app.respond(&head, body, &mut trail)).catch_unwind().await;
+    let (outcome, waits) = {
+        let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut trail)).catch_unwind());
+        stopwatch::measure(respond, app.metrics.is_some()).await
+    };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     let (mut response, code) = match outcome {
         Ok(response) => (response, None),
@@ -62,24 +74,32 @@ pub(super) async fn handle(State(app): State<App>, request: Request) -> Response
         }
     };
     let headers = response.headers_mut();
-    cors::expose(&head.headers, headers);
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if let Some(allowance) = trail.allowance {
+        allowance.tell(headers);
+    }
+    cors::expose(origin, headers);
+    if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
     }
-    log(&head, trail, code, response.status(), &request_id, started);
+    let (status, duration) = (response.status(), started.elapsed());
+    if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
+        let Trail { operation, remembered, .. } = trail;
+        metrics.count(&Answered { operation, status, code, remembered, duration, waits });
+    }
+    log.write(&Line { request_id: &request_id, method: &method, trail, status, code, duration });
     response
 }
 
 impl App {
-    async fn respond(&self, head: &Parts, body: Body, trail: &mut Trail) -> Result<Response, ApiError> {
+    async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers) {
-            Guard::check_path(head)?;
+            Guard::check_path(&head)?;
             return Ok(preflight);
         }
-        match self.guard.admit(head, body, &self.backend, trail).await? {
+        match self.guard.admit(&head, Body::Incoming(body), &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
-            Passed::Call { operation, params, query, permit, payload, scrub } => {
+            Passed::Call { operation, params, query, permit, payload, scrub, slot } => {
                 let own = is_token_management(operation);
                 let token = match permit.caller() {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),
@@ -88,7 +108,7 @@ impl App {
                 let reply = if own {
                     self.tokens.answer(operation, &params, &query, &permit, payload).await?
                 } else {
-                    let headers = head.headers.clone();
+                    let headers = head.headers;
                     self.backend
                         .answer(Call { operation, params, query, headers, permit, payload }, scrub.redaction())
                         .await?
@@ -110,9 +130,15 @@ impl App {
                         answer
                     }
                 };
-                if let Some(token) = token.filter(|_| is_stream(&response)) {
-                    let tie = |body| lifeline::tie(body, token, self.feed.clone(), self.stream_at_expiry);
-                    response = response.map(tie);
+                if is_stream(&response) {
+                    // An answer that was not to be a stream, and is one, needs its right to it now.
+                    let slot = match (&token, slot) {
+                        (Some(token), None) => self.guard.quotas.open_stream(token)?,
+                        (_, slot) => slot,
+                    };
+                    let tied = Held { slot, open: self.metrics.as_ref().map(Metrics::open_stream) };
+                    let end = token.map(|token| lifeline::end(token, self.feed.clone(), self.stream_at_expiry));
+                    response = response.map(|body| lifeline::tie(body, end, tied));
                 }
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -126,7 +152,7 @@ impl App {
 const EVENTS: &[u8] = b"text/event-stream";
 
 /// Whether an answer is a stream of events.
-fn is_stream(response: &Response) -> bool {
+fn is_stream(response: &Response<Body>) -> bool {
     let media_type = response.headers().get(header::CONTENT_TYPE);
     let essence = media_type.and_then(|value| value.as_bytes().get(..EVENTS.len()));
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case(EVENTS))
@@ -136,7 +162,7 @@ fn is_token_management(operation: Operation) -> bool {
     matches!(operation.grant(), crate::access::Grant::KeyOnly)
 }
 
-fn json_response(status: StatusCode, value: &Value) -> Result<Response, ApiError> {
+fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, ApiError> {
     let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -144,13 +170,13 @@ fn json_response(status: StatusCode, value: &Value) -> Result<Response, ApiError
     Ok(response)
 }
 
-fn empty_response(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
+fn empty_response(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     response
 }
 
-fn event_response(body: Body) -> Response {
+fn event_response(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -160,10 +186,10 @@ fn event_response(body: Body) -> Response {
     response
 }
 
-fn error_response(refusal: &ApiError, request_id: &str) -> Response {
-    let body = refusal.to_body(request_id).to_string();
+fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
+    let body = refusal.to_body(request_id.as_str()).to_string();
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = refusal.code().status();
+    *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -171,32 +197,6 @@ fn error_response(refusal: &ApiError, request_id: &str) -> Response {
         headers.insert(name, value.clone());
     }
     response
-}
-
-/// One line a request. It names the template, never the path that was asked for: paths carry tokens.
-fn log(head: &Parts, trail: Trail, code: Option<Code>, status: StatusCode, request_id: &str, started: Instant) {
-    let operation = match trail.operation {
-        Some(operation) => operation.to_string(),
-        None => format!("{} (no operation)", known_method(&head.method)),
-    };
-    let token = trail.fingerprint.map(|fingerprint| fingerprint.to_string());
-    info!(
-        request.id = %request_id,
-        %operation,
-        status = status.as_u16(),
-        code = code.map(Code::word),
-        token,
-        duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "{operation} -> {}", status.as_u16()
-    );
-}
-
-/// Methods are free text on the wire; only the usual ones are repeated.
-fn known_method(method: &http::Method) -> &str {
-    match method.as_str() {
-        name @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => name,
-        _ => "OTHER",
-    }
 }
 
 /// An error with all that caused it.

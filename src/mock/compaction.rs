@@ -1,6 +1,8 @@
 //! Shortening what a model sees of a conversation: the oldest messages make room for a summary of them. They stay in the
 //! history.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -113,11 +115,12 @@ fn summarize(messages: &[&Message]) -> String {
     let mut summary = format!("Summary of {} earlier messages.", messages.len());
     for (word, message) in [("first asked", of(Role::User).next()), ("last asked", of(Role::User).next_back())] {
         if let Some(message) = message {
-            summary.push_str(&format!(" The user {word}: \"{}\".", quote(message)));
+            // Writing to a string cannot fail.
+            let _ = write!(summary, " The user {word}: \"{}\".", quote(message));
         }
     }
     if let Some(message) = of(Role::Assistant).next_back() {
-        summary.push_str(&format!(" The last answer was: \"{}\".", quote(message)));
+        let _ = write!(summary, " The last answer was: \"{}\".", quote(message));
     }
     summary
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::entropy;
 
-/// A request to the model of an agent, in OpenAI's shape.
+/// A request to the model of an agent, in the shape that most providers take.
 pub(super) fn request(agent: &Agent, model: &str, messages: &[Message], toolbox: Option<&Toolbox>) -> Value {
     let mut request = json!({
         "model": model.split_once('/').map_or(model, |(_, name)| name),

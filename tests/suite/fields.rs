@@ -118,6 +118,15 @@ async fn a_key_that_stands_twice_is_refused() {
     Answer::read(form.send().await.unwrap()).await.refused(415, "unsupported_media_type");
 }
 
+/// `serde_json` would write it and could not read it again: the agent, and every list with it, would be lost.
+#[tokio::test]
+async fn a_key_that_could_not_be_read_back_is_refused() {
+    let Scene { server, agent, page } = scene(Program::ephemeral()).await;
+    let body = json!({"metadata": {"x": {"$serde_json::private::RawValue": "no JSON"}}});
+    page.patch(&format!("/v1/agents/{agent}"), &body).await.refused(400, "invalid_request");
+    server.owner().get("/v1/agents/").await.expect(200);
+}
+
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_too_large() {
     let Scene { server, agent, page } = scene(Program::ephemeral().env("GATELET_LIMITS__BODY_BYTES", "1000")).await;

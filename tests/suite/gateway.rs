@@ -8,7 +8,10 @@ mod ownership;
 mod projects;
 mod refusals;
 mod requests;
+mod second_ids;
 mod streams;
+mod tls;
+mod upstreams;
 
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Client, Gatelet, Program, USER_AGENT, Upstream};
+use crate::harness::{Client, Gatelet, Program, TlsFront, USER_AGENT, Upstream};
 
 const ALL: [&str; 4] = ["read_messages", "write_messages", "read_agent", "write_agent"];
 const SOON: Duration = Duration::from_secs(30);
@@ -45,6 +48,17 @@ async fn scene_with(program: Program) -> Scene {
     let page = page(&server, &owner.create_token(&agent, &ALL).await);
     assert!(upstream.seen().is_empty(), "nothing is asked before there is a request: {:?}", upstream.seen());
     Scene { upstream, server, agent, page, owner }
+}
+
+/// The same, with the upstream behind TLS and these protocols.
+async fn scene_over(protocols: &[&str]) -> (Scene, TlsFront) {
+    let upstream = Upstream::start().await;
+    let front = TlsFront::before(&upstream, protocols).await;
+    let server = front.before_program(Program::ephemeral()).start_alone().await;
+    let agent = upstream.agent();
+    let owner = server.owner().with("user-agent", USER_AGENT);
+    let page = page(&server, &owner.create_token(&agent, &ALL).await);
+    (Scene { upstream, server, agent, page, owner }, front)
 }
 
 /// The page that holds a token.

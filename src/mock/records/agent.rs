@@ -12,6 +12,7 @@ use super::{
     run::StopReason,
     secret::{self, Secret},
     timestamp::Timestamp,
+    wire::WireMessage,
 };
 use crate::{
     entropy,
@@ -45,7 +46,7 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) recall: i64,
     /// The question that the default conversation waits for an answer to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::mock) pending: Option<Pending>,
+    pub(in crate::mock) pending: Option<Box<Pending>>,
     pub(in crate::mock) tool_rules: Vec<Value>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
@@ -384,7 +385,11 @@ impl Agent {
             "entity_id": self.entity_id,
             "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
             "identities": loaded.identities,
+<<<<<<< HEAD
             "pending_approval": self.pending.as_ref().filter(|_| include.pending_approval).and_then(Pending::wire),
+=======
+            "pending_approval": self.pending_approval(include),
+>>>>>>> turns
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
@@ -400,6 +405,12 @@ impl Agent {
             "hidden": self.hidden,
         });
         Value::Object(state)
+    }
+
+    /// The question that the default conversation waits for an answer to, as clients see it.
+    fn pending_approval(&self, include: Include) -> Option<WireMessage> {
+        let pending = self.pending.as_ref().filter(|_| include.pending_approval)?;
+        pending.request.expand().pop()
     }
 
     /// The agent's memory as clients see it.

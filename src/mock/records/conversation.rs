@@ -26,7 +26,7 @@ pub(in crate::mock) struct Conversation {
     /// How many messages it holds beside the system message.
     pub(in crate::mock) recall: i64,
     /// The question that it waits for an answer to.
-    pub(in crate::mock) pending: Option<Pending>,
+    pub(in crate::mock) pending: Option<Box<Pending>>,
     pub(in crate::mock) last_message_at: Option<Timestamp>,
     pub(in crate::mock) last_run_completion: Option<Timestamp>,
     pub(in crate::mock) created_at: Timestamp,

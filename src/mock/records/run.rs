@@ -39,6 +39,9 @@ pub(in crate::mock) struct Run {
     /// How it is streamed, when the stream can be read again.
     #[serde(default)]
     pub(in crate::mock) delivery: Option<Delivery>,
+    /// When the process that streams it last said that it does.
+    #[serde(default)]
+    pub(in crate::mock) alive_at: Option<Timestamp>,
     /// The kind of link by which its request is known again.
     #[serde(default)]
     pub(in crate::mock) mark: Option<String>,
@@ -171,6 +174,7 @@ impl Run {
             steps: Vec::new(),
             tools_used: Vec::new(),
             delivery: None,
+            alive_at: None,
             mark: None,
             request: None,
         }

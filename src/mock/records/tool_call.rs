@@ -1,7 +1,12 @@
 //! Calls of tools, what they returned, and what people decided about them.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{
+    Map, Value,
+    ser::{Formatter, Serializer},
+};
 
 use super::message::Part;
 use crate::mock::tokens;
@@ -34,6 +39,7 @@ pub(in crate::mock) enum Content {
 
 /// What a call of a tool returned. The order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "Letta calls it tool_return")]
 pub(in crate::mock) struct ToolReturn {
     pub(in crate::mock) tool_return: Content,
     pub(in crate::mock) status: ToolStatus,
@@ -53,7 +59,32 @@ pub(in crate::mock) enum Approval {
     Tool(ToolReturn),
 }
 
+/// JSON with a space after each comma and colon, as models write it.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
 impl ToolCall {
+    /// Arguments as text.
+    pub(in crate::mock) fn written(arguments: &Map<String, Value>) -> String {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail, nor can keys that are texts.
+        let _ = arguments.serialize(&mut Serializer::with_formatter(&mut text, Spaced));
+        String::from_utf8(text).unwrap_or_default()
+    }
+
     /// The arguments; empty when they are no object.
     pub(in crate::mock) fn parsed(&self) -> Map<String, Value> {
         serde_json::from_str(&self.arguments).unwrap_or_default()
@@ -89,5 +120,21 @@ impl Approval {
             Self::Approval { tool_call_id, .. } => tool_call_id,
             Self::Tool(returned) => &returned.tool_call_id,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_written_as_models_write_them() {
+        let arguments = json!({"a": 1, "b": ["x, y", {"c": null}], "d": {}});
+        assert_eq!(
+            ToolCall::written(arguments.as_object().unwrap()),
+            r#"{"a": 1, "b": ["x, y", {"c": null}], "d": {}}"#
+        );
     }
 }

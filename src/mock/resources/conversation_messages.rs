@@ -167,7 +167,7 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
 /// The compiled prompt, which becomes the conversation's system message unless it is only asked for.
 async fn recompile(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let (agent_id, _) = read_compaction(&body)?;
+    let CompactionRequest { agent_id, .. } = read_compaction(&body)?;
     let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
@@ -192,7 +192,7 @@ async fn recompile(state: Arc<State>, mut call: Call) -> Answer {
 
 async fn shorten(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let (agent_id, settings) = read_compaction(&body)?;
+    let CompactionRequest { agent_id, settings } = read_compaction(&body)?;
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
     let thread = named_thread(state.view(&call.permit), call.param("conversation_id"), named_agent).await?;
     let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
@@ -205,9 +205,15 @@ async fn named_thread(view: View<'_>, id: &str, agent_id: Option<String>) -> Res
 }
 
 /// What a request about compaction says: an agent in the place of a conversation, and how to go about it.
-pub(super) fn read_compaction(body: &Value) -> Result<(Option<String>, Option<Map<String, Value>>), ApiError> {
+#[derive(Default)]
+pub(super) struct CompactionRequest {
+    agent_id: Option<String>,
+    pub(super) settings: Option<Map<String, Value>>,
+}
+
+pub(super) fn read_compaction(body: &Value) -> Result<CompactionRequest, ApiError> {
     const MODES: &[&str] = &["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"];
-    let Some(fields) = Fields::of_optional_body(body)? else { return Ok((None, None)) };
+    let Some(fields) = Fields::of_optional_body(body)? else { return Ok(CompactionRequest::default()) };
     let settings = fields.optional::<Fields<'_>>("compaction_settings")?;
     if let Some(settings) = &settings {
         settings.check(&[
@@ -220,5 +226,6 @@ pub(super) fn read_compaction(body: &Value) -> Result<(Option<String>, Option<Ma
             ("sliding_window_percentage", Expect::Number),
         ])?;
     }
-    Ok((fields.optional("agent_id")?, settings.map(|settings| settings.map().clone())))
+    let settings = settings.map(|settings| settings.map().clone());
+    Ok(CompactionRequest { agent_id: fields.optional("agent_id")?, settings })
 }

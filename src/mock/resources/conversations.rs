@@ -204,7 +204,7 @@ async fn fork(state: Arc<State>, call: Call) -> Answer {
         if let Some(id) = copies.pending {
             pending.request.id = id;
         }
-        pending
+        Box::new(pending)
     });
     insert_all(&mut tx, &origin.agent.project, &[Prepared::new(Some(&agent_id), &conversation)?]).await?;
     tx.commit().await?;

@@ -184,7 +184,7 @@ async fn preview(state: Arc<State>, mut call: Call) -> Answer {
 
 async fn summarize(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let (_, settings) = read_compaction(&body)?;
+    let settings = read_compaction(&body)?.settings;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     let compacted = compact(&state.store, &thread.agent.record.id, None, settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))

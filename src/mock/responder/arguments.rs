@@ -45,7 +45,8 @@ fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
     for (name, schema) in tool.properties() {
         if !arguments.contains_key(name) {
             let required = tool.requires(name);
-            if let Some(value) = loose.take(schema).or_else(|| required.then(|| missing(text, end, schema))) {
+            let said = loose.take(schema).or_else(|| loose.about(schema));
+            if let Some(value) = said.or_else(|| required.then(|| missing(text, schema))) {
                 arguments.insert(name.clone(), value);
             }
         }
@@ -133,6 +134,8 @@ struct Loose {
     text: String,
     numbers: Vec<String>,
     quotes: Vec<String>,
+    /// What the tool is asked about: what follows the first "for", "in" and their like.
+    about: Option<String>,
 }
 
 impl Loose {
@@ -148,7 +151,10 @@ impl Loose {
             });
             found.filter(is_free).collect()
         };
-        Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES) }
+        let about = OBJECT_OF.as_ref().and_then(|pattern| pattern.captures(text));
+        let about = about.and_then(|found| found.get(1)).map(|found| found.as_str().trim().to_owned());
+        let about = about.filter(|about| !about.is_empty() && taken.is_empty());
+        Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES), about }
     }
 
     /// The first that fits a schema; it fits no other after that.
@@ -165,10 +171,18 @@ impl Loose {
         let place = from.iter().position(|text| convert(text, schema).is_some())?;
         convert(&from.remove(place), schema)
     }
+
+    /// What the tool is asked about, for the first argument that can be any text.
+    fn about(&mut self, schema: &Value) -> Option<Value> {
+        if kind(schema) != "string" || schema.get("enum").is_some() {
+            return None;
+        }
+        self.about.take().map(Value::from)
+    }
 }
 
-/// What a required argument is when a text does not say: what the tool is asked about, or as little as its schema takes.
-fn missing(text: &str, end: usize, schema: &Value) -> Value {
+/// What a required argument is when a text does not say: the whole text, or as little as its schema takes.
+fn missing(text: &str, schema: &Value) -> Value {
     if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|words| words.first()) {
         return first.clone();
     }
@@ -178,11 +192,7 @@ fn missing(text: &str, end: usize, schema: &Value) -> Value {
         "boolean" => json!(false),
         "array" => json!([]),
         "object" => json!({}),
-        _ => {
-            let about = OBJECT_OF.as_ref().and_then(|pattern| pattern.captures(&text[end..]));
-            let about = about.and_then(|found| found.get(1)).map(|found| found.as_str().trim());
-            json!(about.filter(|about| !about.is_empty()).unwrap_or(text.trim()))
-        }
+        _ => json!(text.trim()),
     }
 }
 
@@ -191,11 +201,8 @@ mod tests {
     use super::*;
 
     fn tool(name: &str, properties: &Value, required: &Value) -> Tool {
-        let Value::Object(parameters) = json!({"type": "object", "properties": properties, "required": required})
-        else {
-            panic!()
-        };
-        Tool { name: name.into(), parameters, servers: None }
+        let parameters = json!({"type": "object", "properties": properties, "required": required});
+        Tool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), servers: None }
     }
 
     fn tools() -> Vec<Tool> {
@@ -226,7 +233,7 @@ mod tests {
             (r#"use notify with tags ["a", "b"]"#, "notify", json!({"urgent": false, "tags": ["a", "b"]})),
             ("first get_weather for Rome, then roll_dice", "get_weather", json!({"city": "Rome"})),
         ] {
-            let asked = named_call(text, &tools()).unwrap_or_else(|| panic!("{text}"));
+            let asked = named_call(text, &tools()).unwrap();
             assert_eq!((asked.name.as_str(), Value::Object(asked.arguments)), (name, expected), "{text}");
         }
     }

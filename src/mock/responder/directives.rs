@@ -56,7 +56,8 @@ impl Directives {
         rest.push_str(ahead);
         rest.push_str(&text[head.len()..]);
         let stripped = rest.trim();
-        found.rest = if found == Self::default() || stripped.is_empty() { text } else { stripped }.to_owned();
+        let rest = if found == Self::default() || stripped.is_empty() { text } else { stripped };
+        rest.clone_into(&mut found.rest);
         found
     }
 
@@ -108,9 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn call(name: &str, arguments: Value) -> Asked {
-        let Value::Object(arguments) = arguments else { panic!() };
-        Asked::new(name, arguments)
+    fn call(name: &str, arguments: &Value) -> Asked {
+        Asked::new(name, arguments.as_object().unwrap().clone())
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn calls_are_read_to_the_end_of_their_json() {
         let found = Directives::of(r#"[[call:a {"x": "]] {[[", "y": [[1]]}]] and [[call:b]] and [[call:c {}]]"#);
-        let expected = [call("a", json!({"x": "]] {[[", "y": [[1]]})), call("b", json!({})), call("c", json!({}))];
+        let expected = [call("a", &json!({"x": "]] {[[", "y": [[1]]})), call("b", &json!({})), call("c", &json!({}))];
         assert_eq!(found.calls, expected);
         assert_eq!(found.rest, "and  and");
     }

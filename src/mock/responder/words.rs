@@ -18,7 +18,7 @@ macro_rules! pattern {
 
 pattern!(
     LOOK_UP,
-    r"(?i)\b(?:look up|search (?:(?:the|your|our|my) \w+ )?for|(?:what|when) did (?:i|we|you) (?:say|tell you|talk) about|what do you (?:remember|know) about|do you remember|can you recall|recall)\s+(.+?)[\s?.!]*$"
+    r"(?i)\b(?:look up|search (?:(?:the|your|our|my) \w+ )?for|(?:what|when) did (?:i|we|you) (?:say|tell you|talk) about|what do you (?:remember|know) about|do you remember|can you recall|recall)\s+(.+?)(?:\s+(?:in|from)\s+(?:the|your|our|my)\s+\w+)?[\s?.!]*$"
 );
 pattern!(
     REPLACE,

@@ -97,6 +97,23 @@ pub(super) async fn fail(store: &Store, run: &Run, why: &str) -> Result<(), ApiE
     end_early(store, run, |run| run.fail(why, StopReason::Error)).await
 }
 
+/// Says of a run that this process still works on it; false when it has ended.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn keep_alive(store: &Store, run_id: &str) -> Result<bool, ApiError> {
+    let mut tx = store.begin().await?;
+    let Some(run) = tx.document_for_update(Run::KIND, run_id).await? else { return Ok(false) };
+    let mut run = parse::<Run>(run)?.record;
+    if run.has_ended() {
+        return Ok(false);
+    }
+    run.alive_at = Some(Timestamp::now());
+    update(&mut tx, &run).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
 /// Cancels a run that is not one of this process's; whoever works on it finds it ended.
 ///
 /// # Errors

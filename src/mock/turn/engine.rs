@@ -2,22 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
 use tokio::sync::OwnedMutexGuard;
-use tracing::warn;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
 
 use super::{
-    commit::{Outcome, commit, fail},
+    commit::{Outcome, commit, fail, keep_alive},
     frames::End,
     outlet::Outlet,
     presence::Presence,
     registry::{Busy, Registration},
     request::{Delivery, TurnRequest},
+    sweep::SIGN_OF_LIFE,
     talk::{Produced, Talk},
     tape::{self, Reading, Tape},
     thread::Thread,
 };
 use crate::{
+    body::Body,
     error::{ApiError, Code},
     mock::{
         documents::{not_found, parse},
@@ -152,6 +154,7 @@ impl Turn {
 
     async fn take_in_background(&mut self) -> Result<(), ApiError> {
         let _place = self.place().await?;
+        let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
         let mut outlet = self.recorder();
         let taken = match self.take(outlet.as_mut()).await {
             Err(error) if !matches!(error.code(), Code::StoreUnavailable | Code::NotFound) => {
@@ -178,6 +181,7 @@ impl Turn {
             None => Outlet::open(&self.presence.run, delivery, cancel, state.ping_interval),
         };
         state.tasks.spawn(async move {
+            let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
             let taken = match self.take(Some(&mut outlet)).await {
                 // Whatever is wrong now is told in the stream, and noted in the run.
                 Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&outlet)).await,
@@ -198,6 +202,20 @@ impl Turn {
             outlet.close(&end).await;
         });
         body
+    }
+
+    /// Lets other processes know that this one works on the turn, once it takes longer than a moment and until the guard
+    /// is dropped.
+    fn show_signs_of_life(&self) -> AbortOnDropHandle<()> {
+        let (state, run_id) = (Arc::clone(&self.presence.state), self.presence.run.id.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+                if let Err(error) = keep_alive(&state.store, &run_id).await {
+                    debug!(%error, "A sign of life was not stored");
+                }
+            }
+        }))
     }
 
     /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited

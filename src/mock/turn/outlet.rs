@@ -4,7 +4,6 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::{
@@ -18,7 +17,10 @@ use super::{
     request::Delivery,
     tape::{Recording, Tape},
 };
-use crate::mock::records::{Message, MessageType, Run};
+use crate::{
+    body::Body,
+    mock::records::{Message, MessageType, Run},
+};
 
 /// How many events may wait for the client.
 const CAPACITY: usize = 16;
@@ -362,7 +364,7 @@ mod tests {
             let (mut outlet, body) = Outlet::open(&run(), delivery, CancellationToken::new(), NEVER);
             let turn = tokio::spawn(async move {
                 outlet.release().await;
-                outlet.say(&message("Echo"), 3 * NEVER - Duration::from_secs(1)).await.unwrap();
+                outlet.say(&message("Echo"), Duration::from_secs(59)).await.unwrap();
             });
             let frames = frames(body).await;
             turn.await.unwrap();

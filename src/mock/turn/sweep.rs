@@ -21,6 +21,11 @@ use crate::{
 
 /// Longer than any client may take to read an answer, so an unfinished turn of this age has no process any more.
 const ABANDONED_AFTER: Duration = Duration::from_mins(5);
+/// How often a process says that it still streams a turn in the background.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+/// So long after the last such sign, a turn that is streamed in the background has no process any more. Other turns in the
+/// background are taken up at once: whoever ends first stores them, and nobody has heard anything of the other.
+const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// How many turns are taken up at the same time.
 const AT_ONCE: usize = 8;
 
@@ -29,18 +34,18 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// When the database fails.
 pub(in crate::mock) async fn resume(state: &Arc<State>) -> Result<(), ApiError> {
-    while sweep(state).await? {
+    while let Some(pause) = sweep(state).await? {
         tokio::select! {
             () = state.closing.cancelled() => break,
-            () = tokio::time::sleep(ABANDONED_AFTER) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     Ok(())
 }
 
-/// Looks at every unfinished turn once. True: some may still have a process.
-async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
-    let mut young = false;
+/// Looks at every unfinished turn once. Some: there are turns that may still have a process; when to look again.
+async fn sweep(state: &Arc<State>) -> Result<Option<Duration>, ApiError> {
+    let mut again = None;
     let mut taken_up = tokio::task::JoinSet::new();
     for (agent_id, run_id) in state.store.links(links::ACTIVE_RUN).await? {
         if state.closing.is_cancelled() {
@@ -54,7 +59,9 @@ async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
             continue;
         };
         let run = parse::<Run>(document)?.record;
-        if let Some(request) = run.request.clone() {
+        if is_streamed_elsewhere(&run) {
+            again = Some(SIGN_OF_LIFE);
+        } else if let Some(request) = run.request.clone() {
             info!(run.id = %run.id, "Taking up a turn that a stopped process left unfinished");
             if taken_up.len() >= AT_ONCE {
                 taken_up.join_next().await;
@@ -72,9 +79,15 @@ async fn sweep(state: &Arc<State>) -> Result<bool, ApiError> {
             debug!(run.id = %run.id, "Marking an abandoned turn as failed");
             fail(&state.store, &run, "The server stopped while this turn was running.").await?;
         } else {
-            young = true;
+            again = again.or(Some(ABANDONED_AFTER));
         }
     }
     while taken_up.join_next().await.is_some() {}
-    Ok(young)
+    Ok(again)
+}
+
+/// Whether another process may be telling somebody what the agent says.
+fn is_streamed_elsewhere(run: &Run) -> bool {
+    let silence = run.alive_at.unwrap_or(run.created_at).elapsed_millis();
+    run.delivery.is_some() && silence < SILENT_AFTER.as_millis().try_into().unwrap_or(i64::MAX)
 }

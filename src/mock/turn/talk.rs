@@ -43,7 +43,7 @@ pub(super) struct Produced {
     /// The message that asked the question which this turn answers, or which was open when it began.
     pub(super) answers: Option<String>,
     /// The question that it ends with.
-    pub(super) asks: Option<Pending>,
+    pub(super) asks: Option<Box<Pending>>,
     pub(super) effects: Effects,
     /// The tools that were called, each once.
     pub(super) tools_used: Vec<String>,
@@ -269,16 +269,16 @@ impl<'a> Talk<'a> {
             return Ok(Some(StopReason::Cancelled));
         }
         if asks.is_some() || calls.is_empty() {
-            let stop = step.stop_reason;
+            let stop_reason = step.stop_reason;
             self.produced.asks = asks;
             self.produced.steps.push(step);
-            return Ok(Some(stop));
+            return Ok(Some(stop_reason));
         }
         let clock = Instant::now();
-        let stop = self.run_calls(&calls, &step_id).await?;
+        let end = self.run_calls(&calls, &step_id).await?;
         step.timing.tools = Some(nanos(clock));
         self.produced.steps.push(step);
-        Ok(stop)
+        Ok(end)
     }
 
     async fn ask(&mut self) -> Result<Answer, ApiError> {
@@ -307,7 +307,7 @@ impl<'a> Talk<'a> {
                 self.scripted.insert(id.clone(), known);
             }
             let waits = asked.asks || self.toolbox.asks(&asked.name);
-            let arguments = serde_json::Value::Object(asked.arguments).to_string();
+            let arguments = ToolCall::written(&asked.arguments);
             let call = ToolCall { name: asked.name, arguments, id };
             if waits { waiting.push(call) } else { calls.push(call) }
         }
@@ -326,7 +326,7 @@ impl<'a> Talk<'a> {
         let request = message(Role::Approval, parts, waiting);
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, known)| known).collect();
-        Uttered { messages, calls: Vec::new(), asks: Some(Pending { request, beside: calls, scripted }) }
+        Uttered { messages, calls: Vec::new(), asks: Some(Box::new(Pending { request, beside: calls, scripted })) }
     }
 
     /// Runs the calls of a step and tells what they returned.
@@ -419,7 +419,7 @@ struct Uttered {
     messages: Vec<Message>,
     /// Calls that run at once.
     calls: Vec<ToolCall>,
-    asks: Option<Pending>,
+    asks: Option<Box<Pending>>,
 }
 
 fn since_the_user_spoke(mut latest: Vec<Message>) -> Vec<Message> {

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::frames::{is_ping, ping};
 use crate::{
+    body::Body,
     error::ApiError,
     mock::{
         documents::{Stored, parse},
@@ -132,16 +132,17 @@ async fn source(state: &State, run_id: &str) -> Result<Source, ApiError> {
     if let Some(tape) = state.turns.tape(run_id) {
         return Ok(Source::Running(tape));
     }
-    if let Some(document) = state.store.document(Recording::KIND, run_id).await? {
-        let Stored { record, .. } = parse::<Recording>(document)?;
-        return Ok(Source::Ended(record.frames.into_iter().map(Bytes::from).collect()));
-    }
     let run = state.store.document(Run::KIND, run_id).await?;
     let run = run.map(parse::<Run>).transpose()?;
     match run {
         Some(run) if !run.record.has_ended() => Ok(Source::Elsewhere),
-        // It ended without a recording: another process cancelled it, or it never got to speak.
         run => {
+            // Looked for once the run has ended, with which it is stored.
+            if let Some(document) = state.store.document(Recording::KIND, run_id).await? {
+                let Stored { record, .. } = parse::<Recording>(document)?;
+                return Ok(Source::Ended(record.frames.into_iter().map(Bytes::from).collect()));
+            }
+            // Another process cancelled it, or it never got to speak.
             let end = run.map(|run| super::frames::End::of(&run.record, None).frames(run_id, true, Some(0)));
             Ok(Source::Ended(end.unwrap_or_default()))
         }

@@ -106,8 +106,8 @@ impl Thread {
     /// The question that waits for an answer.
     pub(in crate::mock) fn pending(&self) -> Option<&Pending> {
         match &self.conversation {
-            Some(conversation) => conversation.record.pending.as_ref(),
-            None => self.agent.record.pending.as_ref(),
+            Some(conversation) => conversation.record.pending.as_deref(),
+            None => self.agent.record.pending.as_deref(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Thread {
     }
 
     /// Adds what was said in a turn, and the question it ended with.
-    pub(super) fn remember(&mut self, said: Vec<ContextEntry>, pending: Option<Pending>) {
+    pub(super) fn remember(&mut self, said: Vec<ContextEntry>, pending: Option<Box<Pending>>) {
         let count = i64::try_from(said.len()).unwrap_or(i64::MAX);
         let agent = &mut self.agent.record;
         match &mut self.conversation {

@@ -92,6 +92,33 @@ async fn an_answer_that_cannot_be_redacted_is_not_handed_out() {
 }
 
 #[tokio::test]
+async fn an_error_that_cannot_be_redacted_keeps_its_status_and_loses_its_text() {
+    let Scene { upstream, server: _server, agent, page, owner } = scene().await;
+    let path = format!("/v1/agents/{agent}/tools");
+    let html = format!("<html><body>Bad gateway: {CANARY}</body></html>");
+    for (status, media_type, body) in [
+        (500, "text/plain", format!("Internal Server Error {CANARY}")),
+        (502, "text/html", html.clone()),
+        (503, "text/html", html.clone()),
+        (504, "application/json", format!("{{\"detail\": \"{CANARY}")),
+        (429, "text/html", html.clone()),
+        (404, "text/html", html),
+        (500, "application/json", String::new()),
+    ] {
+        let headers = [("content-type", media_type), ("retry-after", "7"), ("x-custom", CANARY)];
+        upstream.answer("GET", &path, raw(status, &headers, &body));
+        let answer = page.get(&path).await;
+        let sentence = answer.refused(status, "upstream_error");
+        assert!(sentence.contains(&status.to_string()), "{sentence}");
+        assert!(!answer.text.contains(CANARY) && answer.header("x-custom").is_none(), "{status}: {answer:?}");
+        assert_eq!(answer.header("retry-after"), Some("7"), "{status}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{status}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{status}");
+        assert_eq!(owner.get(&path).await.text, body, "an API key gets it as it is");
+    }
+}
+
+#[tokio::test]
 async fn other_answers_pass_byte_for_byte() {
     let Scene { upstream, server: _server, agent, page, owner } = scene().await;
     let path = format!("/v1/agents/{agent}/messages");

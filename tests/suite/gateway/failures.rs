@@ -1,8 +1,10 @@
 //! What becomes of a request when the upstream does not answer it, or answers Gatelet itself.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{ALL, Scene, page, scene, scene_with};
 use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, raw};
@@ -43,7 +45,8 @@ async fn an_upstream_that_is_down_is_told_and_gatelet_stays_up() {
     answer.refused(502, "upstream_unreachable");
     assert!(answer.header("retry-after").is_some());
     let ready = server.stranger().get("/readyz").await.expect(200);
-    assert_eq!((&ready["checks"]["upstream"], &ready["checks"]["store"]), (&json!("unreachable"), &json!("ok")));
+    let checks = &ready["checks"];
+    assert_eq!((&checks["upstreams"], &checks["store"]), (&json!({"default": "unreachable"}), &json!("ok")));
     server.stranger().get("/healthz").await.expect(200);
     // What is Gatelet's own goes on.
     owner.get("/v1/client-side-access-tokens").await.expect(200);
@@ -61,11 +64,11 @@ async fn readiness_reports_the_upstream_and_does_not_depend_on_it() {
     ] {
         upstream.answer("GET", "/v1/health/", answer);
         let ready = server.stranger().get("/readyz").await.expect(200);
-        assert_eq!(ready["checks"]["upstream"], expected);
+        assert_eq!(ready["checks"]["upstreams"], json!({"default": expected}));
         assert_eq!(ready["status"], "ready");
     }
     let mock = crate::harness::Gatelet::ephemeral().await;
-    assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstream"), None);
+    assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstreams"), None);
 }
 
 #[tokio::test]
@@ -86,6 +89,46 @@ async fn a_head_that_does_not_come_in_time_is_a_504() {
     upstream.forget();
     readable(&page.get(&format!("/v1/runs/{run}/messages")).await, 504, "upstream_timeout");
     assert!(upstream.passed().is_empty());
+}
+
+/// An address at which nobody accepts: its queue of connections is full, so that further ones are not answered at all.
+async fn full_house() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 100, "the queue does not fill");
+    }
+    (listener, waiting)
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_in_time_is_a_504() {
+    let (listener, _waiting) = full_house().await;
+    let address = listener.local_addr().unwrap();
+    for scheme in ["http", "https"] {
+        let server = Program::ephemeral()
+            .argument("--upstream")
+            .argument(&format!("{scheme}://{address}"))
+            .env("GATELET_UPSTREAM__CONNECT_TIMEOUT", "1s")
+            .start_alone()
+            .await;
+        let page = page(&server, &server.owner().create_token(NOBODY, &ALL).await);
+        let messages = format!("/v1/agents/{NOBODY}/messages");
+        let (owner, body) = (server.owner(), json!({"input": "x"}));
+        let started = Instant::now();
+        let (answer, by_key) = tokio::join!(page.post(&messages, &body), owner.post(&messages, &body));
+        assert!(started.elapsed() < Duration::from_secs(8), "{scheme}: {:?}", started.elapsed());
+        let sentence = readable(&answer, 504, "upstream_timeout");
+        assert!(!sentence.contains(&address.to_string()), "{sentence}");
+        by_key.refused(504, "upstream_timeout");
+        assert_eq!((answer.header("retry-after"), by_key.header("retry-after")), (Some("1"), Some("1")), "{scheme}");
+        let ready = server.stranger().get("/readyz").await.expect(200);
+        assert_eq!(ready["checks"]["upstreams"]["default"], "unreachable", "{scheme}");
+    }
 }
 
 #[tokio::test]

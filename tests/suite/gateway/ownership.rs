@@ -296,6 +296,20 @@ async fn a_block_is_unshared_when_that_is_proven() {
         assert_eq!(outcome, if is_proof { "200" } else { "403 agent_not_in_policy" }, "{why}");
         assert_eq!(upstream.passed().len(), usize::from(is_proof), "{why}");
     }
+    // Only a 404 says that there is no such block, which is for the upstream to say again.
+    for (status, expected) in [
+        (404, "200"),
+        (400, "403 agent_not_in_policy"),
+        (410, "403 agent_not_in_policy"),
+        (422, "403 agent_not_in_policy"),
+        (500, "502 upstream_unreachable"),
+    ] {
+        let look_up = Scripted::Json(status, json!({"detail": "x"}));
+        upstream.answer("GET", &path, look_up);
+        upstream.forget();
+        assert_eq!(page.patch(&path, &json!({"value": "v"})).await.outcome(), expected, "{status}");
+        assert_eq!(upstream.passed().len(), usize::from(status == 404), "{status}");
+    }
     for (why, block) in [
         ("no id", json!({"label": "human"})),
         ("no block's id", json!({"id": "../agents/?x="})),
@@ -326,6 +340,8 @@ async fn an_archive_is_unshared_when_that_is_proven() {
         ("an object", 200, json!({}), false),
         ("no id", 200, json!([{"name": "x"}]), false),
         ("no archive's id", 200, json!([{"id": "../agents/?x="}]), false),
+        ("a refusal", 422, json!({"detail": "x"}), false),
+        ("more than are listed", 200, json!(vec![json!({"id": id}); 100]), false),
     ] {
         upstream.answer("GET", "/v1/archives/", Scripted::Json(status, archives));
         attempt(why, is_proof).await;
@@ -335,20 +351,4 @@ async fn an_archive_is_unshared_when_that_is_proven() {
         upstream.answer("GET", &format!("/v1/archives/{id}/agents"), Scripted::Json(status, agents));
         attempt(why, is_proof).await;
     }
-}
-
-#[tokio::test]
-async fn what_letta_names_no_owner_of_is_refused() {
-    let Scene { upstream, server: _server, agent, page, .. } = scene().await;
-    let id = &NOBODY[6..];
-    for (method, rest) in [
-        (Method::DELETE, format!("archival-memory/passage-{id}")),
-        (Method::PATCH, format!("files/file-{id}/open")),
-        (Method::PATCH, format!("files/file-{id}/close")),
-        (Method::GET, format!("schedule/{id}")),
-    ] {
-        let answer = page.send(method, &format!("/v1/agents/{agent}/{rest}"), None).await;
-        answer.refused(404, "not_found");
-    }
-    assert!(upstream.passed().is_empty(), "{:?}", upstream.passed());
 }

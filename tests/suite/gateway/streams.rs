@@ -10,7 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{ALL, SOON, Scene, connect, page, scene, scene_with};
+use super::{ALL, SOON, Scene, connect, page, scene, scene_over, scene_with};
 use crate::harness::{Held, ORIGIN, Program, USER_AGENT, Upstream, eventually, head, token_request};
 
 const FRAME: &str = "data: {\"message_type\":\"ping\"}\n\n";
@@ -34,6 +34,11 @@ impl Listener {
         }
         tokio::spawn(async move { request.send().await.unwrap() })
     }
+}
+
+/// The upstream over TCP alone, and over TLS with either protocol.
+async fn scenes() -> [Scene; 3] {
+    [scene().await, scene_over(&["http/1.1"]).await.0, scene_over(&["h2"]).await.0]
 }
 
 /// A page and the holder of a key, over HTTP/1.1 and HTTP/2.
@@ -91,114 +96,117 @@ async fn open(upstream: &Upstream, listener: &Listener, path: &str) -> (Held, re
 
 #[tokio::test]
 async fn each_frame_arrives_before_the_next_is_sent() {
-    let scene = scene().await;
-    let (upstream, agent) = (&scene.upstream, &scene.agent);
-    let stream = format!("/v1/agents/{agent}/messages/stream");
-    let resume = format!("/v1/runs/{}/stream", upstream.run(agent));
-    let conversation = format!("/v1/conversations/{}/messages", upstream.conversation(agent));
-    let large = vec![b'x'; 1024 * 1024];
-    let frames: [&[u8]; 14] = [
-        b"data: {\"content\":\"Hello\"}\n\n",
-        b"data: {\"content\":\" \xf0\x9f",
-        b"\x98\x80\"}\n\n",
-        b"d",
-        b"ata: x\n",
-        b"\n",
-        b"event: error\ndata: {\"message_type\":\"error_message\"}\n\n",
-        b": a comment\n\n",
-        b"id: 7\r\nretry: 1\r\n\r\n",
-        b"\xff\xfe\0",
-        b"\xef\xbb\xbfdata: \xe2\x80\xa8\n\n",
-        &large,
-        b"data: {\"secrets\":[{\"value\":\"streams are never rewritten\"}]}\n\n",
-        b"data: [DONE]\n\n",
-    ];
-    for listener in listeners(&scene).await {
-        for path in [&stream, &resume, &conversation, &format!("/v1/agents/{agent}/messages")] {
-            let (held, mut response) = open(upstream, &listener, path).await;
-            assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
-            let origin = response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
-            assert_eq!(origin, listener.is_page.then_some(ORIGIN));
-            for frame in frames {
-                held.chunk(frame);
-                assert!(read(&mut response, frame.len()).await == frame, "{}: {path}", listener.name);
+    for scene in scenes().await {
+        let (upstream, agent) = (&scene.upstream, &scene.agent);
+        let stream = format!("/v1/agents/{agent}/messages/stream");
+        let resume = format!("/v1/runs/{}/stream", upstream.run(agent));
+        let conversation = format!("/v1/conversations/{}/messages", upstream.conversation(agent));
+        let large = vec![b'x'; 1024 * 1024];
+        let frames: [&[u8]; 14] = [
+            b"data: {\"content\":\"Hello\"}\n\n",
+            b"data: {\"content\":\" \xf0\x9f",
+            b"\x98\x80\"}\n\n",
+            b"d",
+            b"ata: x\n",
+            b"\n",
+            b"event: error\ndata: {\"message_type\":\"error_message\"}\n\n",
+            b": a comment\n\n",
+            b"id: 7\r\nretry: 1\r\n\r\n",
+            b"\xff\xfe\0",
+            b"\xef\xbb\xbfdata: \xe2\x80\xa8\n\n",
+            &large,
+            b"data: {\"secrets\":[{\"value\":\"streams are never rewritten\"}]}\n\n",
+            b"data: [DONE]\n\n",
+        ];
+        for listener in listeners(&scene).await {
+            for path in [&stream, &resume, &conversation, &format!("/v1/agents/{agent}/messages")] {
+                let (held, mut response) = open(upstream, &listener, path).await;
+                assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
+                let origin = response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap());
+                assert_eq!(origin, listener.is_page.then_some(ORIGIN));
+                for frame in frames {
+                    held.chunk(frame);
+                    assert!(read(&mut response, frame.len()).await == frame, "{}: {path}", listener.name);
+                }
+                held.end();
+                assert!(ends(&mut response).await, "{}: {path}", listener.name);
             }
-            held.end();
-            assert!(ends(&mut response).await, "{}: {path}", listener.name);
         }
     }
 }
 
 #[tokio::test]
 async fn who_leaves_takes_the_upstream_request_along() {
-    let scene = scene().await;
-    let (upstream, agent) = (&scene.upstream, &scene.agent);
-    let path = format!("/v1/agents/{agent}/messages/stream");
-    for listener in listeners(&scene).await {
-        // Before the first byte.
-        let held = upstream.hold("POST", &path);
-        let asking = listener.ask(&path);
-        held.asked().await;
-        asking.abort();
-        held.gone().await;
-        // After the head, and after a frame.
-        let held = upstream.hold("POST", &path);
-        let asking = listener.ask(&path);
-        held.asked().await;
-        held.begin_events();
-        drop(asking.await.unwrap());
-        held.gone().await;
-        let (held, response) = open(upstream, &listener, &path).await;
-        drop(response);
-        held.gone().await;
-    }
-    // Also where the answer is not a stream: a plain turn costs as much.
-    let plain = format!("/v1/agents/{agent}/messages");
-    for listener in listeners(&scene).await {
-        let held = upstream.hold("POST", &plain);
-        let asking = listener.ask(&plain);
-        held.asked().await;
-        asking.abort();
-        held.gone().await;
+    for scene in scenes().await {
+        let (upstream, agent) = (&scene.upstream, &scene.agent);
+        let path = format!("/v1/agents/{agent}/messages/stream");
+        for listener in listeners(&scene).await {
+            // Before the first byte.
+            let held = upstream.hold("POST", &path);
+            let asking = listener.ask(&path);
+            held.asked().await;
+            asking.abort();
+            held.gone().await;
+            // After the head, and after a frame.
+            let held = upstream.hold("POST", &path);
+            let asking = listener.ask(&path);
+            held.asked().await;
+            held.begin_events();
+            drop(asking.await.unwrap());
+            held.gone().await;
+            let (held, response) = open(upstream, &listener, &path).await;
+            drop(response);
+            held.gone().await;
+        }
+        // Also where the answer is not a stream: a plain turn costs as much.
+        let plain = format!("/v1/agents/{agent}/messages");
+        for listener in listeners(&scene).await {
+            let held = upstream.hold("POST", &plain);
+            let asking = listener.ask(&plain);
+            held.asked().await;
+            asking.abort();
+            held.gone().await;
+        }
     }
 }
 
 #[tokio::test]
 async fn an_upstream_that_dies_never_looks_like_an_end() {
-    let scene = scene().await;
-    let path = format!("/v1/agents/{}/messages/stream", scene.agent);
-    for listener in listeners(&scene).await {
-        for how in ["cut", "reset", "in the middle of a chunk", "nonsense"] {
-            let (held, mut response) = open(&scene.upstream, &listener, &path).await;
-            match how {
-                "reset" => held.reset(),
-                "in the middle of a chunk" => held.send("ff\r\ndata: {"),
-                "nonsense" => held.send("no length\r\n"),
-                _ => {}
+    for scene in scenes().await {
+        let path = format!("/v1/agents/{}/messages/stream", scene.agent);
+        for listener in listeners(&scene).await {
+            for how in ["cut", "reset", "in the middle of a chunk", "nonsense"] {
+                let (held, mut response) = open(&scene.upstream, &listener, &path).await;
+                match how {
+                    "reset" => held.reset(),
+                    "in the middle of a chunk" => held.send("ff\r\ndata: {"),
+                    "nonsense" => held.send("no length\r\n"),
+                    _ => {}
+                }
+                held.cut();
+                assert!(!ends(&mut response).await, "{}: {how}", listener.name);
             }
-            held.cut();
-            assert!(!ends(&mut response).await, "{}: {how}", listener.name);
         }
+        // As bytes: there is no last chunk.
+        let token = scene.owner.create_token(&scene.agent, &ALL).await;
+        let held = scene.upstream.hold("POST", &path);
+        let mut client = connect(&scene.server).await;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nOrigin: {ORIGIN}\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        held.asked().await;
+        held.begin_events();
+        held.chunk(FRAME);
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\n\n\r\n") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        held.cut();
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(answer.ends_with(b"\n\n\r\n"), "{}", String::from_utf8_lossy(&answer));
     }
-    // As bytes: there is no last chunk.
-    let token = scene.owner.create_token(&scene.agent, &ALL).await;
-    let held = scene.upstream.hold("POST", &path);
-    let mut client = connect(&scene.server).await;
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nOrigin: {ORIGIN}\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
-    );
-    client.write_all(request.as_bytes()).await.unwrap();
-    held.asked().await;
-    held.begin_events();
-    held.chunk(FRAME);
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\n\n\r\n") {
-        assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
-    }
-    held.cut();
-    let _ = client.read_to_end(&mut answer).await;
-    assert!(answer.ends_with(b"\n\n\r\n"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

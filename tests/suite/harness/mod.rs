@@ -5,6 +5,7 @@ mod postgres;
 mod program;
 mod proxy;
 mod resource;
+mod tls;
 mod upstream;
 
 use std::{future::Future, time::Duration};
@@ -17,6 +18,7 @@ pub(crate) use self::{
     program::{Gatelet, Program, run},
     proxy::Proxy,
     resource::{Resource, column, id, ids, keys, shows_every_item_once},
+    tls::TlsFront,
     upstream::{Held, Scripted, Seen, UPSTREAM_KEY, USER_AGENT, Upstream, head, raw},
 };
 

@@ -135,8 +135,8 @@ impl Upstream {
         self.state.lock().unwrap()
     }
 
-    /// From now on requests for this path are answered so. Whatever is not scripted is 404 when it is read by its id,
-    /// else 200.
+    /// From now on requests for this path are answered so, those with a query of their own where it is given. Whatever is
+    /// not scripted is 404 when it is read by its id, else 200.
     pub(crate) fn answer(&self, method: &str, path: &str, answer: Scripted) {
         self.state().fixed.insert(format!("{method} {path}"), answer);
     }
@@ -189,6 +189,32 @@ impl Upstream {
         let agents: Vec<Value> = agents.iter().map(|agent| json!({"id": agent})).collect();
         self.answer("GET", &format!("/v1/blocks/{id}/agents"), Scripted::Json(200, json!(agents)));
         id
+    }
+
+    /// Passages of an agent's archive, oldest first, listed as Letta does around the cursors that a proof uses.
+    pub(crate) fn passages(&self, agent: &str, passages: &[&str]) {
+        let list = format!("/v1/agents/{agent}/archival-memory");
+        let answer = |query: String, ids: &[&str]| {
+            let ids: Vec<Value> = ids.iter().map(|id| json!({"id": id, "text": "x"})).collect();
+            self.answer("GET", &format!("{list}?{query}"), Scripted::Json(200, json!(ids)));
+        };
+        self.answer("GET", &list, Scripted::Json(200, json!([])));
+        answer("ascending=true&limit=20".into(), &passages[..passages.len().min(20)]);
+        for (index, id) in passages.iter().enumerate() {
+            answer(format!("before={id}&ascending=false&limit=1"), &passages[index.saturating_sub(1)..index]);
+            let after = &passages[index + 1..];
+            answer(format!("ascending=true&limit=20&after={id}"), &after[..after.len().min(20)]);
+        }
+    }
+
+    /// A folder with files; the agent's folders have to be scripted with it.
+    pub(crate) fn folder(&self, files: &[&str]) -> String {
+        let folder = self.keep("folders", "source", &json!({"name": "f"}));
+        for id in files {
+            let file = json!({"id": id, "source_id": folder});
+            self.answer("GET", &format!("/v1/folders/{folder}/files/{id}"), Scripted::Json(200, file));
+        }
+        folder
     }
 
     /// Every request there was, but for health checks.
@@ -337,7 +363,8 @@ async fn serve(state: Arc<Mutex<State>>, mut socket: TcpStream) -> Option<()> {
         let path = line.split_once('?').map_or(line.as_str(), |(path, _)| path).to_owned();
         let (held, fixed) = {
             let mut state = state.lock().unwrap();
-            (state.held.get_mut(&path).and_then(VecDeque::pop_front), state.fixed.get(&path).cloned())
+            let fixed = state.fixed.get(&line).or_else(|| state.fixed.get(&path)).cloned();
+            (state.held.get_mut(&path).and_then(VecDeque::pop_front), fixed)
         };
         if let Some(held) = held {
             perform(held, &mut socket).await?;
@@ -404,11 +431,16 @@ async fn perform(mut held: Answering, socket: &mut TcpStream) -> Option<()> {
 
 /// What a Letta server with nothing in it answers.
 fn unscripted(line: &str) -> Scripted {
-    let is_one = line.starts_with("GET ") && line.split('/').count() == 4 && !line.ends_with('/');
-    if is_one {
-        Scripted::Json(404, json!({"detail": "Nothing is there"}))
-    } else {
-        Scripted::Json(200, json!({"answered": line}))
+    let segments: Vec<&str> = line.split('/').collect();
+    match segments[..] {
+        ["GET ", "v1", _, id]
+        | ["GET ", "v1", "folders", _, "files", id]
+        | ["GET ", "v1", "agents", _, "schedule", id]
+            if !id.is_empty() =>
+        {
+            Scripted::Json(404, json!({"detail": "Nothing is there"}))
+        }
+        _ => Scripted::Json(200, json!({"answered": line})),
     }
 }
 

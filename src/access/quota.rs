@@ -1,0 +1,230 @@
+//! How much a client token may ask for: so many requests a minute, so many streams at a time.
+//!
+//! Requests are counted by the generic cell rate algorithm, a token bucket: as many as the limit at once, and then as
+//! they are replenished, evenly over the minute. Each process counts for itself, and what counts nothing any more is
+//! forgotten.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::StateInformationMiddleware,
+    state::keyed::DefaultKeyedStateStore,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use super::denial::Denial;
+use crate::credentials::ClientToken;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// The limits on client tokens. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Quotas {
+    requests: Option<Arc<Requests>>,
+    streams: Option<Arc<Streams>>,
+}
+
+/// What a client token may still send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Allowance {
+    /// Requests a minute.
+    limit: NonZeroU32,
+    /// How many would pass at once.
+    remaining: u32,
+    /// How long until it is one more, at the latest.
+    reset: Duration,
+    is_spent: bool,
+}
+
+/// The right to one stream; it ends when this is dropped. Boxed, because it passes through hands that seldom hold one.
+#[derive(Debug)]
+pub struct Slot(Box<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    streams: Arc<Streams>,
+    token: Uuid,
+}
+
+struct Requests {
+    limit: NonZeroU32,
+    clock: DefaultClock,
+    tokens: RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
+}
+
+#[derive(Debug)]
+struct Streams {
+    limit: NonZeroU32,
+    /// How many a token has open, if any.
+    open: Mutex<HashMap<Uuid, u32>>,
+}
+
+impl Quotas {
+    /// Limits for each token; none: there is no limit.
+    #[must_use]
+    pub fn new(requests_per_minute: Option<NonZeroU32>, streams: Option<NonZeroU32>) -> Self {
+        let requests = requests_per_minute.map(|limit| {
+            let tokens = RateLimiter::keyed(Quota::per_minute(limit)).with_middleware();
+            Arc::new(Requests { limit, clock: DefaultClock::default(), tokens })
+        });
+        let streams = streams.map(|limit| Arc::new(Streams { limit, open: Mutex::default() }));
+        Self { requests, streams }
+    }
+
+    /// Counts a request; none: requests are not counted.
+    #[must_use]
+    pub fn count(&self, token: &ClientToken) -> Option<Allowance> {
+        self.requests.as_ref().map(|requests| requests.count(token.id))
+    }
+
+    /// Takes one of the token's streams; none: streams are not counted.
+    ///
+    /// # Errors
+    /// When they are all open.
+    pub fn open_stream(&self, token: &ClientToken) -> Result<Option<Slot>, Denial> {
+        self.streams.as_ref().map(|streams| streams.open(token.id)).transpose()
+    }
+
+    /// Forgets tokens that have sent nothing for a while.
+    pub fn forget_idle(&self) {
+        if let Some(requests) = &self.requests {
+            requests.tokens.retain_recent();
+            requests.tokens.shrink_to_fit();
+        }
+    }
+}
+
+impl Requests {
+    fn count(&self, token: Uuid) -> Allowance {
+        let limit = self.limit;
+        match self.tokens.check_key(&token) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                Allowance { limit, remaining, reset: MINUTE / limit.get(), is_spent: false }
+            }
+            Err(refusal) => {
+                let reset = refusal.wait_time_from(self.clock.now());
+                Allowance { limit, remaining: 0, reset, is_spent: true }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Requests({} a minute, {} tokens)", self.limit, self.tokens.len())
+    }
+}
+
+impl Allowance {
+    /// Whether the request that was counted may pass.
+    ///
+    /// # Errors
+    /// When it was one too many.
+    pub fn check(&self) -> Result<(), Denial> {
+        if self.is_spent {
+            return Err(Denial::TooManyRequests { limit: self.limit, seconds: self.seconds() });
+        }
+        Ok(())
+    }
+
+    /// Tells the client, in the fields of draft-ietf-httpapi-ratelimit-headers-07. The reset is when more becomes
+    /// available, which for a bucket that fills evenly is the next request.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let remaining = HeaderValue::from(self.remaining);
+        headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(self.limit.get()));
+        headers.insert(HeaderName::from_static("ratelimit-remaining"), remaining);
+        headers.insert(HeaderName::from_static("ratelimit-reset"), HeaderValue::from(self.seconds()));
+    }
+
+    /// The reset in whole seconds, never too early.
+    fn seconds(&self) -> u64 {
+        self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0)
+    }
+}
+
+impl Streams {
+    fn open(self: &Arc<Self>, token: Uuid) -> Result<Slot, Denial> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(token).or_default();
+        if *count >= self.limit.get() {
+            return Err(Denial::TooManyStreams { limit: self.limit });
+        }
+        *count += 1;
+        Ok(Slot(Box::new(Taken { streams: Arc::clone(self), token })))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let Taken { streams, token } = &*self.0;
+        let mut open = streams.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(token) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(token);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(limit: u32) -> Requests {
+        let limit = NonZeroU32::new(limit).unwrap();
+        let tokens = RateLimiter::keyed(Quota::per_minute(limit)).with_middleware();
+        Requests { limit, clock: DefaultClock::default(), tokens }
+    }
+
+    #[test]
+    fn each_token_has_a_bucket_of_its_own() {
+        let requests = requests(2);
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let counted: Vec<Allowance> = [one, one, one, other].map(|token| requests.count(token)).into();
+        assert_eq!(counted.iter().map(|counted| counted.remaining).collect::<Vec<_>>(), [1, 0, 0, 1]);
+        assert_eq!(
+            counted.iter().map(|counted| counted.check().is_ok()).collect::<Vec<_>>(),
+            [true, true, false, true]
+        );
+        assert!(counted.iter().all(|counted| counted.seconds() == 30), "{counted:?}");
+    }
+
+    #[test]
+    fn what_is_full_again_is_forgotten() {
+        // A token's bucket is full again after six milliseconds.
+        let requests = requests(10_000);
+        for token in 0..100 {
+            requests.count(Uuid::from_u128(token));
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !requests.tokens.is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{requests:?}");
+            requests.tokens.retain_recent();
+        }
+    }
+
+    #[test]
+    fn a_stream_is_given_back_when_it_ends() {
+        let streams = Arc::new(Streams { limit: NonZeroU32::new(2).unwrap(), open: Mutex::default() });
+        let token = Uuid::from_u128(1);
+        let first = streams.open(token).unwrap();
+        let second = streams.open(token).unwrap();
+        assert!(streams.open(token).is_err());
+        assert!(streams.open(Uuid::from_u128(2)).is_ok(), "another token's");
+        drop(first);
+        let third = streams.open(token).unwrap();
+        drop((second, third));
+        assert!(streams.open.lock().unwrap().is_empty());
+    }
+}
