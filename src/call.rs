@@ -1,12 +1,7 @@
 //! A request that has passed the guard, and the answer to it: what the mock and the gateway have in common.
 
-<<<<<<< HEAD
-use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
-=======
-use http::{HeaderMap, Response, StatusCode, response};
->>>>>>> turns
 use serde_json::Value;
 
 pub use crate::input::{Payload, Query, flag};

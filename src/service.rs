@@ -276,38 +276,14 @@ impl Service {
 
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
-<<<<<<< HEAD
-    let Some(url) = settings.upstream_url.clone() else {
-        let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
-        let script = script.as_deref().map(Script::load).transpose()?;
-        let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
-        let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
-        return Ok(Backend::Mock(Mock::new(store.clone(), options)));
-    };
-    let api_key = match (&settings.upstream_api_key, &settings.upstream_api_key_file) {
-        (Some(key), _) => Some(key.clone()),
-        (None, Some(path)) => {
-            Some(fs::read_to_string(path).map_err(|error| StartError::UpstreamKey(path.clone(), error))?.into())
-        }
-        (None, None) => None,
-    };
-    let upstream = &settings.upstream;
-    Ok(Backend::Gateway(Gateway::new(&gateway::Options {
-        url,
-        api_key,
-        ca_file: upstream.ca_file.clone(),
-        connect_timeout: upstream.connect_timeout,
-        first_byte_timeout: upstream.first_byte_timeout,
-        idle_timeout: upstream.idle_timeout,
-    })?))
-=======
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, ping_interval, script } = settings.mock.clone();
+    let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
-    Ok(Backend::Mock(Mock::new(store.clone(), mock::Options { reasoning, ping_interval, script })))
->>>>>>> turns
+    let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
+    let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
+    Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 
 fn mcp_tool(settings: McpToolSettings) -> mock::McpTool {

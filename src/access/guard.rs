@@ -374,18 +374,12 @@ impl ClientRequest<'_> {
     async fn prove_second(&self, agent: &str, ownership: &impl Ownership) -> Result<(), ApiError> {
         let Some(second) = self.grant.second else { return Ok(()) };
         let find = |name| self.params.find(name).unwrap_or_default();
-<<<<<<< HEAD
-        let (class, id, thing) = match second {
-            Second::Passage => ("Passage", find("memory_id"), Owned::Passage(find("memory_id"))),
-            Second::File => ("File", find("file_id"), Owned::File { agent, file: find("file_id") }),
-=======
         match second {
             Second::Passage => {
                 self.must_be_of(agent, "Passage", find("memory_id"), Owned::Passage, ownership).await?;
                 self.check_unshared(agent, Shared::Archive, ownership).await
             }
             Second::File => self.must_be_of(agent, "File", find("file_id"), Owned::File, ownership).await,
->>>>>>> turns
             Second::ScheduledMessage => {
                 let id = find("scheduled_message_id");
                 self.must_be_of(agent, "Scheduled message", id, Owned::ScheduledMessage, ownership).await

@@ -18,13 +18,8 @@ pub enum Owned<'a> {
     Conversation(&'a str),
     /// A passage of an agent's archive.
     Passage(&'a str),
-    /// A file in a folder that agents share: it is this agent's when the folder is attached to it.
-    File {
-        /// The agent.
-        agent: &'a str,
-        /// The file.
-        file: &'a str,
-    },
+    /// A file in a folder attached to an agent.
+    File(&'a str),
     /// A message scheduled for an agent.
     ScheduledMessage(&'a str),
 }

@@ -7,10 +7,6 @@ mod settings;
 pub use layers::{ConfigError, Layers, load};
 pub use secret::Secret;
 pub use settings::{
-<<<<<<< HEAD
-    ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, McpToolSettings, MockSettings, OriginMissing, Settings,
-=======
-    ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, MockSettings, NamedUpstream, OriginMissing, Settings,
->>>>>>> turns
-    StreamAtExpiry,
+    ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, McpToolSettings, MockSettings, NamedUpstream,
+    OriginMissing, Settings, StreamAtExpiry,
 };

@@ -68,12 +68,7 @@ impl Look {
             Owned::Run(id) => ("run", "runs", id),
             Owned::Step(id) => ("step", "steps", id),
             Owned::Conversation(id) => ("conv", "conversations", id),
-<<<<<<< HEAD
-            // Letta names no owner in these, so nothing proves whose they are.
-            Owned::Passage(_) | Owned::File { .. } | Owned::ScheduledMessage(_) => return Ok(None),
-=======
             Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => return Ok(None),
->>>>>>> turns
         };
         if !is_letta_id(id, prefix) {
             return Ok(None);

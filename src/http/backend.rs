@@ -66,7 +66,7 @@ impl Ownership for Backend {
 
     async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
         match self {
-            Self::Mock(mock) => Ok(mock.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            Self::Mock(mock) => mock.owns(agent, thing).await,
             Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
         }
     }

@@ -12,10 +12,7 @@ pub(super) struct Include {
     pub(super) blocks: bool,
     pub(super) identities: bool,
     pub(super) managed_group: bool,
-<<<<<<< HEAD
-=======
     /// Never unless it is named.
->>>>>>> turns
     pub(super) pending_approval: bool,
     pub(super) secrets: bool,
     pub(super) sources: bool,
@@ -35,21 +32,14 @@ const WORDS: &[&str] = &[
 ];
 
 impl Include {
-<<<<<<< HEAD
     /// What answers to changes show: all but the question that waits for an answer, which is only shown when asked for.
-=======
-    /// What answers to changes show.
->>>>>>> turns
     pub(super) const EVERYTHING: Self = Self {
         blocks: true,
         identities: true,
         managed_group: true,
         pending_approval: false,
         secrets: true,
-<<<<<<< HEAD
         sources: true,
-=======
->>>>>>> turns
         tags: true,
         tools: true,
     };
@@ -133,10 +123,7 @@ mod tests {
         managed_group: false,
         pending_approval: false,
         secrets: false,
-<<<<<<< HEAD
         sources: false,
-=======
->>>>>>> turns
         tags: false,
         tools: false,
     };

@@ -142,7 +142,8 @@ impl Mock {
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
             Owned::Passage(id) => self.owner_of_passage(id).await?,
             Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
-            Owned::File { agent, file } => self.sees_file(agent, file).await?.then(|| agent.to_owned()),
+            // Agents share folders, so a file belongs to none of them.
+            Owned::File(_) => None,
             Owned::ScheduledMessage(id) => self.stored::<ScheduledMessage>(id).await?.map(|message| message.agent_id),
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
@@ -180,6 +181,17 @@ impl Mock {
         };
         let mut agents = self.state.store.linked_from(links::AGENT_ARCHIVE, &archive).await?;
         Ok(agents.pop().filter(|_| agents.is_empty()))
+    }
+
+    /// Whether a thing is an agent's; a file is when its folder is attached to the agent.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        match thing {
+            Owned::File(file) => self.sees_file(agent, file).await,
+            thing => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+        }
     }
 
     /// Whether a file is in a folder that is attached to an agent.

@@ -385,11 +385,7 @@ impl Agent {
             "entity_id": self.entity_id,
             "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
             "identities": loaded.identities,
-<<<<<<< HEAD
-            "pending_approval": self.pending.as_ref().filter(|_| include.pending_approval).and_then(Pending::wire),
-=======
             "pending_approval": self.pending_approval(include),
->>>>>>> turns
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
@@ -410,7 +406,10 @@ impl Agent {
     /// The question that the default conversation waits for an answer to, as clients see it.
     fn pending_approval(&self, include: Include) -> Option<WireMessage> {
         let pending = self.pending.as_ref().filter(|_| include.pending_approval)?;
-        pending.request.expand().pop()
+        let mut question = pending.request.expand().pop()?;
+        // Here, and only here, Letta gives it the message's id.
+        question.otid = Some(question.id.clone());
+        Some(question)
     }
 
     /// The agent's memory as clients see it.

@@ -1,12 +1,10 @@
 //! The question that a conversation waits for an answer to.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     message::Message,
     tool_call::{ToolCall, ToolReturn},
-    wire::{MessageType, WireMessage},
 };
 
 /// Tool calls that wait for a decision. Nothing else can be said in the conversation until it is made.
@@ -19,16 +17,4 @@ pub(in crate::mock) struct Pending {
     /// What calls return for which that is known beforehand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) scripted: Vec<ToolReturn>,
-}
-
-impl Pending {
-    /// The question as clients see it.
-    pub(in crate::mock) fn wire(&self) -> Option<Value> {
-        let mut messages = self.request.expand();
-        let is_question = |message: &WireMessage| message.message_type == MessageType::ApprovalRequestMessage;
-        let mut question = messages.pop().filter(is_question)?;
-        // Here, and only here, Letta gives it the message's id.
-        question.otid = Some(self.request.id.clone());
-        serde_json::to_value(question).ok()
-    }
 }

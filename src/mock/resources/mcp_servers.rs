@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Routes};
 use crate::{
     access::Operation,
+    body::Body,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
