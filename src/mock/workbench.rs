@@ -14,7 +14,7 @@ use super::{
         without_repeats,
     },
     search::{Terms, tagged},
-    toolbox::Toolbox,
+    toolbox::{self, Toolbox},
 };
 use crate::{
     error::ApiError,
@@ -77,7 +77,7 @@ impl<'a> Workbench<'a> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
-        } else if tool.is_some_and(|tool| tool.is_clients()) {
+        } else if tool.is_some_and(toolbox::Tool::is_clients) {
             Err("the client runs this tool itself and has not said what it returned".to_owned())
         } else if edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
