@@ -173,11 +173,27 @@ pub(super) async fn claim(
     if tx.insert_document_if_absent(&new).await? {
         return Ok(None);
     }
-    match tx.document_for_update(kind, &id).await? {
+    // Without a lock: whoever renames a thing locks the thing first and then its name, not the other way round.
+    match tx.document(kind, &id).await? {
         Some(document) => Ok(Some(parse::<String>(document)?.record).filter(|present| present != holder)),
-        // It was given up in this very moment.
-        None => Err(ApiError::letta(Code::Conflict, "CONFLICT: The name is being given up; try again")),
+        None => Err(being_given_up()),
     }
+}
+
+/// The holder of a name, which nobody else can change until the transaction ends; `is_it` tells whether it still has it.
+pub(super) async fn lock_holder<T: Record>(
+    view: View<'_>,
+    tx: &mut Tx,
+    id: &str,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<Stored<T>, ApiError> {
+    let document = tx.document_for_update(T::KIND, id).await?;
+    view.show(document)?.filter(|holder| is_it(&holder.record)).ok_or_else(being_given_up)
+}
+
+/// A conflict that is over when the same is tried again, as the SDKs do.
+fn being_given_up() -> ApiError {
+    ApiError::letta(Code::Conflict, "CONFLICT: The name is being given up in this moment; try again")
 }
 
 /// Who holds a name within a project.

@@ -59,6 +59,27 @@ enum Within<'a> {
     UnderLinked(&'a str, &'a str),
 }
 
+/// The documents for which `condition` holds, as constant texts for both orders, at the places that `place` gives.
+macro_rules! in_order {
+    (@$condition:literal, $place:literal, $order:literal) => {
+        concat!(
+            "SELECT seq, id, project, parent, body FROM documents WHERE ",
+            $condition,
+            " AND ",
+            $place,
+            " > $3 AND ",
+            $place,
+            " < $4 ORDER BY ",
+            $place,
+            $order,
+            " LIMIT $5"
+        )
+    };
+    ($newest_first:expr, $condition:literal, $place:literal) => {
+        if $newest_first { in_order!(@$condition, $place, " DESC") } else { in_order!(@$condition, $place, " ASC") }
+    };
+}
+
 impl<'a> DocumentFilter<'a> {
     /// The documents of a kind in a project.
     #[must_use]
@@ -123,22 +144,52 @@ impl<'a> DocumentFilter<'a> {
     pub fn limit(self, limit: i64) -> Self {
         Self { limit, ..self }
     }
-}
 
-/// The documents for which `condition` holds, as constant texts for both orders.
-macro_rules! in_order {
-    (@$condition:literal, $order:literal) => {
-        concat!(
-            "SELECT seq, id, project, parent, body FROM documents WHERE ",
-            $condition,
-            " AND seq > $3 AND seq < $4 ORDER BY seq ",
-            $order,
-            " LIMIT $5"
-        )
-    };
-    ($newest_first:expr, $condition:literal) => {
-        if $newest_first { in_order!(@$condition, "DESC") } else { in_order!(@$condition, "ASC") }
-    };
+    /// The statement that reads them, its second parameter, and the sixth if it has one. What links lead to is found by
+    /// id: `seq + 0` is in no index, so that no planner takes it for a way to find them.
+    fn statement(&self) -> (&'static str, &'a str, Option<&'a str>) {
+        let newest_first = self.newest_first;
+        match self.within {
+            Within::Project(project) => (in_order!(newest_first, "kind = $1 AND project = $2", "seq"), project, None),
+            Within::Parent(parent) => (in_order!(newest_first, "kind = $1 AND parent = $2", "seq"), parent, None),
+            Within::LinkedFrom(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT target FROM links WHERE source = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                source,
+                Some(link),
+            ),
+            Within::LinkedTo(link, target) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT source FROM links WHERE target = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                target,
+                Some(link),
+            ),
+            Within::Grandparent(parent_kind, grandparent) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT id FROM documents WHERE parent = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                grandparent,
+                Some(parent_kind),
+            ),
+            Within::UnderLinked(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT target FROM links WHERE source = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                source,
+                Some(link),
+            ),
+        }
+    }
 }
 
 const BY_ID: &str = "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2";
@@ -171,43 +222,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
-        let newest_first = filter.newest_first;
-        let (sql, owner, other_kind) = match filter.within {
-            Within::Project(project) => (in_order!(newest_first, "kind = $1 AND project = $2"), project, None),
-            Within::Parent(parent) => (in_order!(newest_first, "kind = $1 AND parent = $2"), parent, None),
-            Within::LinkedFrom(link, source) => (
-                in_order!(
-                    newest_first,
-                    "kind = $1 AND id IN (SELECT target FROM links WHERE source = $2 AND kind = $6)"
-                ),
-                source,
-                Some(link),
-            ),
-            Within::LinkedTo(link, target) => (
-                in_order!(
-                    newest_first,
-                    "kind = $1 AND id IN (SELECT source FROM links WHERE target = $2 AND kind = $6)"
-                ),
-                target,
-                Some(link),
-            ),
-            Within::Grandparent(parent_kind, grandparent) => (
-                in_order!(
-                    newest_first,
-                    "kind = $1 AND parent IN (SELECT id FROM documents WHERE parent = $2 AND kind = $6)"
-                ),
-                grandparent,
-                Some(parent_kind),
-            ),
-            Within::UnderLinked(link, source) => (
-                in_order!(
-                    newest_first,
-                    "kind = $1 AND parent IN (SELECT target FROM links WHERE source = $2 AND kind = $6)"
-                ),
-                source,
-                Some(link),
-            ),
-        };
+        let (sql, owner, link) = filter.statement();
         // PostgreSQL refuses to look for it, and no id holds it.
         if owner.contains('\0') {
             return Ok(Vec::new());
@@ -358,5 +373,56 @@ impl Tx {
             ) DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)";
         within!(self, connection => sqlx::query(DELETE).bind(id).bind(kind).execute(connection).await.map(|_| ()))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    /// A store with documents of two kinds, in one project and below one parent, linked in pairs.
+    async fn filled() -> Store {
+        let options = Options { url: None, max_connections: 1, statement_timeout: std::time::Duration::from_secs(10) };
+        let store = Store::open(&options).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        for number in 0..500 {
+            let (agent, block) = (format!("agent-{number}"), format!("block-{number}"));
+            for (kind, id) in [("agent", &agent), ("block", &block)] {
+                let document = NewDocument { kind, id, project: "default", parent: Some("agent-0"), body: "{}" };
+                tx.insert_document(&document).await.unwrap();
+            }
+            tx.link("agent_block", &agent, &block).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn lists_are_read_by_index() {
+        let store = filled().await;
+        for (filter, index) in [
+            (DocumentFilter::of_project("block", "default"), "documents_by_project"),
+            (DocumentFilter::of_parent("block", "agent-0"), "documents_by_parent"),
+            (DocumentFilter::linked_from("block", "agent_block", "agent-1"), "sqlite_autoindex_documents"),
+            (DocumentFilter::linked_to("agent", "agent_block", "block-1"), "sqlite_autoindex_documents"),
+        ] {
+            for newest_first in [false, true] {
+                let filter = filter.newest_first(newest_first).limit(50);
+                let (sql, owner, link) = filter.statement();
+                let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let plan: Vec<(i64, i64, i64, String)> = reading!(store, pool => {
+                    let query = sqlx::query_as(explained).bind(filter.kind).bind(owner);
+                    let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
+                    let query = if let Some(link) = link { query.bind(link) } else { query };
+                    query.fetch_all(pool).await.unwrap()
+                });
+                let plan: Vec<String> = plan.into_iter().map(|(_, _, _, detail)| detail).collect();
+                assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+                assert!(plan.iter().all(|step| !step.contains("SCAN") && !step.contains("PRIMARY KEY")), "{plan:?}");
+                assert!(!store.documents(&filter).await.unwrap().is_empty());
+            }
+        }
     }
 }

@@ -89,6 +89,41 @@ on_both_engines! {
         assert_eq!((&changed["name"], &changed["json_schema"]["description"]), (&json!("fresh"), &json!("Does fresh.")));
     }
 
+    async fn many_who_make_rename_and_delete_one_tool_never_fail(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let owner = server.owner();
+        let asking: Vec<_> = (0..4)
+            .map(|worker| {
+                let owner = owner.clone();
+                tokio::spawn(async move {
+                    for round in 0..6 {
+                        let made = owner.put(TOOLS, &json!({"source_code": source("contended", "pass")})).await;
+                        if made.outcome() == "409 conflict" {
+                            continue;
+                        }
+                        let id = id(&made.expect(200));
+                        let schema = json!({"name": format!("renamed_{worker}_{round}")});
+                        let renamed = owner.patch(&format!("{TOOLS}{id}"), &json!({"json_schema": schema})).await.outcome();
+                        assert!(["200", "404 not_found"].contains(&renamed.as_str()), "{renamed}");
+                        let deleted = owner.delete(&format!("{TOOLS}{id}")).await.outcome();
+                        assert!(["200", "400 invalid_request"].contains(&deleted.as_str()), "{deleted}");
+                    }
+                })
+            })
+            .collect();
+        for asking in asking {
+            asking.await.unwrap();
+        }
+        // Whatever is left has its name alone, and a name that is free can be taken.
+        let mut names = column(&owner.get(&format!("{CUSTOM}&limit=100")).await.expect(200), "name");
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        make(&owner, "contended").await;
+        assert_eq!(column(&owner.get(&format!("{TOOLS}?name=contended")).await.expect(200), "name"), ["contended"]);
+    }
+
     async fn tools_are_found_by_every_filter(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();

@@ -11,7 +11,7 @@ use crate::{
     error::ApiError,
     mock::{
         client::Include,
-        documents::{Stored, View, claim, insert, not_found, release, update},
+        documents::{Stored, View, claim, insert, lock_holder, not_found, release, update},
         fields::{Fields, Location, Read},
         home::Home,
         listing::Listing,
@@ -109,7 +109,8 @@ async fn upsert(state: Arc<State>, mut call: Call) -> Answer {
     let identity = match make(view, &mut tx, &change, &home).await? {
         Made::New(identity) => identity,
         Made::Present(id) => {
-            let mut identity = view.get_for_update::<Identity>(&mut tx, &id).await?;
+            let has_key = |present: &Identity| Some(&present.identifier_key) == change.identifier_key.as_ref();
+            let mut identity = lock_holder(view, &mut tx, &id, has_key).await?;
             if let Some(properties) = &change.properties {
                 identity.record.set_properties(properties);
             }

@@ -10,7 +10,7 @@ use crate::{
     call::{Call, Query, Reply},
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, claim, insert, release, update},
+        documents::{Stored, claim, insert, lock_holder, release, update},
         fields::{Expect, Fields, TextMap},
         home::Home,
         listing::Listing,
@@ -142,7 +142,8 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
             tool
         }
         Some(id) => {
-            let mut present = view.get_for_update::<Tool>(&mut tx, &id).await?.record;
+            let has_name = |present: &Tool| present.name == tool.name;
+            let mut present = lock_holder(view, &mut tx, &id, has_name).await?.record;
             present.replace(change);
             update(&mut tx, &present).await?;
             present
