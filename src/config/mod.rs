@@ -6,4 +6,6 @@ mod settings;
 
 pub use layers::{ConfigError, Layers, load};
 pub use secret::Secret;
-pub use settings::{ApiKeys, ClientTokenAllowance, ClientTokens, LogFormat, OriginMissing, Settings, StreamAtExpiry};
+pub use settings::{
+    ApiKeys, ClientTokenAllowance, ClientTokens, Limits, LogFormat, OriginMissing, Settings, StreamAtExpiry,
+};

@@ -20,7 +20,7 @@ use super::{
     connections::{Connections, LONGEST_IDLE},
 };
 use crate::{
-    body::{Body, BodyError, Paced},
+    body::{Body, BodyError, Fault, Paced},
     error::{ApiError, Code},
     stopwatch,
 };
@@ -228,8 +228,13 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// What became of a request that was not answered. A body that fails while it passes is its sender's affair.
 fn unreachable(error: BodyError) -> ApiError {
-    if is_timeout(&*error) { timed_out().because(error) } else { failed(error) }
+    match Fault::behind(&*error) {
+        Some(fault) => fault.into(),
+        None if is_timeout(&*error) => timed_out().because(error),
+        None => failed(error),
+    }
 }
 
 /// Whether an error began as a time limit of the connector.
