@@ -20,7 +20,7 @@ use crate::{
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, Readiness},
+    http::{App, Backend, HeadLimits, Readiness},
     metrics::Metrics,
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
@@ -232,6 +232,7 @@ impl Service {
             allow: settings.client_tokens.allow.clone(),
             api_keys_from_browsers: settings.api_keys.allow_browsers,
             body_bytes: limits.body_bytes,
+            upload_bytes: limits.upload_bytes,
             quotas: Quotas::new(limits.requests_per_minute(is_gateway), limits.streams_per_token(is_gateway)),
         };
         let app = App {
@@ -242,6 +243,8 @@ impl Service {
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
+            body_timeout: limits.body_timeout,
+            head_limits: HeadLimits::of(limits),
             metrics,
         };
         let mut background = JoinSet::new();
