@@ -71,7 +71,7 @@ enum Transport {
     /// Over TCP alone, with HTTP/1.1.
     Plain(Connections),
     /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
-    Tls(Client<TlsConnector, Body>),
+    Tls(Box<Client<TlsConnector, Body>>),
 }
 
 impl fmt::Debug for Upstream {
@@ -106,7 +106,7 @@ impl Upstream {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(LONGEST_IDLE)
                 .build(BoxCloneSyncService::new(connector));
-            Transport::Tls(client)
+            Transport::Tls(Box::new(client))
         } else {
             Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)
         };
