@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    harness::{Answer, Gatelet, NOBODY, Scripted, USER_AGENT, Upstream, run},
+    harness::{Answer, Gatelet, NOBODY, Program, Scripted, USER_AGENT, Upstream, run},
     matrix::{callers, fate, path},
 };
 
@@ -40,7 +40,9 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_refuses_and_admits_as_the_mock_does() {
     let upstream = Upstream::start().await;
-    let (gateway, mock) = tokio::join!(upstream.gateway(), Gatelet::ephemeral());
+    // A token's quota is not what is asked about here.
+    let unlimited = upstream.before(Program::ephemeral()).env("GATELET_LIMITS__REQUESTS_PER_MINUTE", "0");
+    let (gateway, mock) = tokio::join!(unlimited.start_alone(), Gatelet::ephemeral());
     let (here, there) = (World::of_upstream(&upstream), World::of_mock(&mock).await);
     let (through_gateway, at_mock) =
         tokio::join!(callers(&gateway, &here.agent, &here.other), callers(&mock, &there.agent, &there.other));
