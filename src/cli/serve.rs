@@ -116,6 +116,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         service: listener.local_addr()?,
         metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
     };
+    // Who waits for the banner finds what was said before it.
+    logging.flush();
     banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
     drop(new_key);
     let mut metrics = JoinSet::new();
