@@ -116,7 +116,8 @@ async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, Sta
         Some(Location::File(database)) => {
             let path = key_file_beside(database);
             if !path.exists() {
-                if store.issuer().await?.is_some() {
+                // Another process may be at its first start too: it makes the file before it becomes the issuer.
+                if store.issuer().await?.is_some() && !path.exists() {
                     return Err(StartError::MasterKey(format!(
                         "the master key of this database is missing: restore {}, or give it as GATELET_MASTER_KEY",
                         path.display()
