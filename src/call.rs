@@ -79,8 +79,8 @@ impl Call {
     pub async fn json(&mut self) -> Result<Value, ApiError> {
         match std::mem::replace(&mut self.payload, Payload::Checked(Value::Null)) {
             Payload::Checked(value) => Ok(value),
-            Payload::Unread(body, limit) => {
-                let bytes = read(body, limit).await?;
+            Payload::Unread(body) => {
+                let bytes = read(body).await?;
                 if bytes.iter().all(u8::is_ascii_whitespace) {
                     return Ok(Value::Null);
                 }
@@ -97,7 +97,7 @@ impl Call {
     pub async fn bytes(&mut self) -> Result<Bytes, ApiError> {
         match std::mem::replace(&mut self.payload, Payload::Checked(Value::Null)) {
             Payload::Checked(_) => Ok(Bytes::new()),
-            Payload::Unread(body, limit) => read(body, limit).await,
+            Payload::Unread(body) => read(body).await,
         }
     }
 }

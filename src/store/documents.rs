@@ -381,7 +381,7 @@ mod tests {
     use super::*;
     use crate::store::Options;
 
-    /// A store with documents of two kinds, in one project and below one parent, linked in pairs.
+    /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
     async fn filled() -> Store {
         let options = Options { url: None, max_connections: 1, statement_timeout: std::time::Duration::from_secs(10) };
         let store = Store::open(&options).await.unwrap();
@@ -393,6 +393,9 @@ mod tests {
                 let document = NewDocument { kind, id, project: "default", parent: Some("agent-0"), body: "{}" };
                 tx.insert_document(&document).await.unwrap();
             }
+            let file = format!("file-{number}");
+            let file = NewDocument { kind: "file", id: &file, project: "default", parent: Some(&block), body: "{}" };
+            tx.insert_document(&file).await.unwrap();
             tx.link("agent_block", &agent, &block).await.unwrap();
         }
         tx.commit().await.unwrap();
@@ -407,6 +410,8 @@ mod tests {
             (DocumentFilter::of_parent("block", "agent-0"), "documents_by_parent"),
             (DocumentFilter::linked_from("block", "agent_block", "agent-1"), "sqlite_autoindex_documents"),
             (DocumentFilter::linked_to("agent", "agent_block", "block-1"), "sqlite_autoindex_documents"),
+            (DocumentFilter::of_grandparent("file", "block", "agent-0"), "documents_by_parent"),
+            (DocumentFilter::under_linked("file", "agent_block", "agent-1"), "documents_by_parent"),
         ] {
             for newest_first in [false, true] {
                 let filter = filter.newest_first(newest_first).limit(50);
