@@ -13,4 +13,26 @@
 mod harness;
 
 mod agents;
+mod archives;
+mod blocks;
 mod conformance;
+mod cors;
+mod documentation;
+mod enforcement;
+mod fields;
+mod folders;
+mod gateway;
+mod hosted;
+mod identities;
+mod keys;
+mod matrix;
+mod messages;
+mod projects;
+mod providers;
+mod revocation;
+mod secrets;
+mod startup;
+mod streaming;
+mod targets;
+mod tokens;
+mod tools;

@@ -184,7 +184,7 @@ impl Replay {
         differ("content-type", exchange.media_type.clone().unwrap_or("none".to_owned()), media_type);
         if exchange.status == answer.status.as_u16() && exchange.answer != "empty" {
             let name = format!("golden/{}.json", exchange.name);
-            match body_of(&answer) {
+            match answer.value() {
                 Some(body) => self.names.compare(&data(&name), &body, "", &mut found),
                 None => differ("body", "JSON".to_owned(), "none".to_owned()),
             }
@@ -228,26 +228,6 @@ fn is_arbitrary(exchange: &str, difference: &Difference) -> bool {
     let place = difference.place.as_str();
     difference.answered == IN_ANOTHER_ORDER
         && (of_an_agent || place.ends_with("tools[]") || place.ends_with("blocks[]"))
-}
-
-/// The body of an answer; of a stream, its frames.
-fn body_of(answer: &Answer) -> Option<Value> {
-    if answer.header("content-type").is_none_or(|kind| !kind.starts_with("text/event-stream")) {
-        return serde_json::from_str(&answer.text).ok();
-    }
-    let frames = answer.text.split("\n\n").filter(|frame| !frame.is_empty()).map(|frame| {
-        let mut members = serde_json::Map::new();
-        for line in frame.lines() {
-            let (field, value) = line.split_once(": ").unwrap_or((line, ""));
-            let value = match (field, value) {
-                ("data", "[DONE]") | ("event", _) => Value::from(value),
-                _ => serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)),
-            };
-            members.insert(field.to_owned(), value);
-        }
-        Value::Object(members)
-    });
-    Some(frames.collect())
 }
 
 /// The differences that the documentation lists. Its tables have rows of `| place | recorded | mock | exchanges | why |`.

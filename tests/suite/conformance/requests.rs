@@ -12,6 +12,8 @@ pub(super) struct Request {
     pub(super) keep: Vec<(&'static str, &'static str)>,
     /// The status, if it is not one of success.
     pub(super) status: Option<u16>,
+    /// The status with which it is refused as long as it is not mocked as it should be.
+    pub(super) open: Option<u16>,
     /// Whether clients of the 0.1.x generation are refused.
     pub(super) only_1_x: bool,
 }
@@ -40,6 +42,12 @@ impl Request {
         self
     }
 
+    /// Marks what is not mocked as it should be yet.
+    fn open(mut self, status: u16) -> Self {
+        self.open = Some(status);
+        self
+    }
+
     fn only_1_x(mut self) -> Self {
         self.only_1_x = true;
         self
@@ -47,7 +55,7 @@ impl Request {
 }
 
 fn ask(line: &'static str) -> Request {
-    Request { line, body: Body::None, keep: Vec::new(), status: None, only_1_x: false }
+    Request { line, body: Body::None, keep: Vec::new(), status: None, open: None, only_1_x: false }
 }
 
 fn say(line: &'static str, body: Value) -> Request {
@@ -193,7 +201,7 @@ fn messages() -> Vec<Request> {
             .keep("message", "/messages/0/id")
             .keep("step", "/messages/0/step_id"),
         say("POST /v1/agents/{agent}/messages", user("[[call:roll {\"sides\": 6}]]"))
-            .keep("call", "/messages/0/tool_call/tool_call_id"),
+            .keep("call", "/messages/1/tool_call/tool_call_id"),
         ask("GET /v1/agents/{agent}?include=agent.pending_approval"),
         say(
             "POST /v1/agents/{agent}/messages",
@@ -202,7 +210,9 @@ fn messages() -> Vec<Request> {
         say("POST /v1/agents/{agent}/messages/stream", with(user("By steps"), "stream_tokens", json!(false))),
         say("POST /v1/agents/{agent}/messages/stream", with(user("By tokens"), "stream_tokens", json!(true))),
         say("POST /v1/agents/{agent}/messages", with(user("Streaming"), "streaming", json!(true))).only_1_x(),
-        say("POST /v1/agents/{agent}/messages/stream", with(user("Beside"), "background", json!(true))),
+        say("POST /v1/agents/{agent}/messages/stream", with(user("Beside"), "background", json!(true)))
+            .keep("background_run", "/0/data/run_id"),
+        say("POST /v1/runs/{background_run}/stream", json!({"starting_after": 1})),
         say("POST /v1/agents/{agent}/messages/stream", user("[[error:500]]")),
         say("POST /v1/agents/{second}/messages", user("Hello")),
         say("POST /v1/agents/{agent}/messages/async", user("Later")).keep("run", "/id"),
@@ -261,8 +271,9 @@ fn conversations() -> Vec<Request> {
         say(
             "POST /v1/conversations/{conversation}/messages",
             json!({"input": "Beside", "background": true, "stream_tokens": true}),
-        ),
-        say("POST /v1/conversations/{conversation}/stream", json!({})),
+        )
+        .keep("conversation_run", "/0/data/run_id"),
+        say("POST /v1/conversations/{conversation}/stream", json!({"run_id": "{conversation_run}"})),
         ask("POST /v1/conversations/{fork}/cancel").refused(409),
         ask("DELETE /v1/conversations/{fork}"),
     ]
@@ -388,9 +399,9 @@ fn batches() -> Vec<Request> {
         ask("PATCH /v1/messages/batches/{batch}/cancel"),
         ask("GET /v1/jobs/"),
         ask("GET /v1/jobs/active"),
-        ask("GET /v1/jobs/{batch}"),
-        ask("PATCH /v1/jobs/{batch}/cancel"),
-        ask("DELETE /v1/jobs/{batch}"),
+        ask("GET /v1/jobs/{batch}").open(404),
+        ask("PATCH /v1/jobs/{batch}/cancel").open(404),
+        ask("DELETE /v1/jobs/{batch}").open(404),
     ]
 }
 
@@ -492,6 +503,10 @@ fn cloud() -> Vec<Request> {
         ask("GET /v1/agents/{agent}/schedule/{scheduled}"),
         ask("DELETE /v1/agents/{agent}/schedule/{scheduled}"),
         ask("GET /v1/environments"),
+        ask("GET /v1/environments/device").refused(404),
+        say("POST /v1/environments/connection/messages", json!({"messages": [{"role": "user", "content": "x"}]}))
+            .refused(404),
+        ask("DELETE /v1/environments/device").refused(404),
     ]
 }
 

@@ -46,8 +46,10 @@ pub(super) static SPECIFICATION: LazyLock<Specification> = LazyLock::new(|| {
         .collect();
     let mut schemas = json!({"$id": ROOT, "$defs": root["$defs"].take()});
     depart(&mut schemas);
-    // A refused stream's last frame has no number.
-    schemas["$defs"]["LettaErrorMessage"]["properties"]["seq_id"] = json!({"type": ["integer", "null"]});
+    // What is not known of an error is null.
+    let error = &mut schemas["$defs"]["LettaErrorMessage"]["properties"];
+    error["seq_id"] = json!({"type": ["integer", "null"]});
+    error["detail"] = json!({"type": ["string", "null"]});
     let definitions = schemas["$defs"].clone();
     let registry = Registry::new().add(ROOT, schemas).unwrap().prepare().unwrap();
     Specification { operations, definitions, registry, validators: Mutex::default() }
@@ -205,10 +207,15 @@ fn explain(error: &ValidationError<'_>) -> Vec<String> {
     nearest.map(|errors| errors.iter().flat_map(explain).collect()).unwrap_or_default()
 }
 
+/// What the specification says against an answer of the mock.
+pub(super) fn objections(method: &Method, path: &str, answer: &Answer) -> Vec<String> {
+    let Some(operation) = SPECIFICATION.operation(method, path) else { return Vec::new() };
+    SPECIFICATION.objections(operation, answer)
+}
+
 /// Fails unless an answer of the mock is one that the specification promises.
 pub(crate) fn hold(method: &Method, path: &str, answer: &Answer) {
-    let Some(operation) = SPECIFICATION.operation(method, path) else { return };
-    let objections = SPECIFICATION.objections(operation, answer);
+    let objections = objections(method, path, answer);
     let shown: String = answer.text.chars().take(2000).collect();
-    assert!(objections.is_empty(), "{} ({path}): {}\n{shown}", operation.name(), objections.join("\n"));
+    assert!(objections.is_empty(), "{method} {path}: {}\n{shown}", objections.join("\n"));
 }

@@ -151,6 +151,22 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
+    /// The body: JSON, or the frames of an event stream.
+    pub(crate) fn value(&self) -> Option<Value> {
+        if self.header("content-type").is_none_or(|kind| !kind.starts_with("text/event-stream")) {
+            return serde_json::from_str(&self.text).ok();
+        }
+        let frames = self.text.split("\n\n").filter(|frame| !frame.is_empty()).map(|frame| {
+            let member = |line: &str| {
+                let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+                (field.to_owned(), value)
+            };
+            Value::from_iter(frame.lines().map(member))
+        });
+        Some(frames.collect())
+    }
+
     /// Checks that this is a refusal with this status and code; returns its sentence.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str) -> String {
