@@ -222,7 +222,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
-        let (sql, owner, link) = filter.statement();
+        let (sql, owner, sixth) = filter.statement();
         // PostgreSQL refuses to look for it, and no id holds it.
         if owner.contains('\0') {
             return Ok(Vec::new());
@@ -230,8 +230,8 @@ impl Store {
         Ok(reading!(self, pool => {
             let query = sqlx::query_as(sql).bind(filter.kind).bind(owner);
             let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
-            match other_kind {
-                Some(other_kind) => query.bind(other_kind).fetch_all(pool).await,
+            match sixth {
+                Some(sixth) => query.bind(sixth).fetch_all(pool).await,
                 None => query.fetch_all(pool).await,
             }
         })?)
@@ -415,12 +415,12 @@ mod tests {
         ] {
             for newest_first in [false, true] {
                 let filter = filter.newest_first(newest_first).limit(50);
-                let (sql, owner, link) = filter.statement();
+                let (sql, owner, sixth) = filter.statement();
                 let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
                 let plan: Vec<(i64, i64, i64, String)> = reading!(store, pool => {
                     let query = sqlx::query_as(explained).bind(filter.kind).bind(owner);
                     let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
-                    let query = if let Some(link) = link { query.bind(link) } else { query };
+                    let query = if let Some(sixth) = sixth { query.bind(sixth) } else { query };
                     query.fetch_all(pool).await.unwrap()
                 });
                 let plan: Vec<String> = plan.into_iter().map(|(_, _, _, detail)| detail).collect();

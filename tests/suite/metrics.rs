@@ -27,7 +27,7 @@ struct Reading {
 impl Reading {
     async fn of(server: &Gatelet) -> Self {
         let (base, path) = address(server);
-        let answer = Client::new(&base).get(&path).await;
+        let answer = Client::new(&base, false).get(&path).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let media_type = answer.header("content-type").unwrap();
         assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -87,7 +87,7 @@ async fn metrics_have_a_listener_of_their_own() {
     let server = measured(Program::ephemeral()).start_alone().await;
     server.owner().get("/metrics").await.refused(404, "not_found");
     let (base, path) = address(&server);
-    let reader = Client::new(&base);
+    let reader = Client::new(&base, false);
     assert_eq!(reader.send(Method::HEAD, &path, None).await.status, 200);
     assert_eq!(reader.post(&path, &json!({})).await.status, 405);
     for other in ["/", "/healthz", "/v1/agents/", "/metrics/"] {
