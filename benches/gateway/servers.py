@@ -15,7 +15,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SERVER_CORE, GENERATOR_CORE = "0", "1"
-UPSTREAM = "127.0.0.1:18100"
+UPSTREAM_PORT = 18100
+UPSTREAM = f"127.0.0.1:{UPSTREAM_PORT}"
 ORIGIN = "https://app.example"
 API_KEY = "sk-let-benchmark-of-the-gateway"
 SECRET = "a-shared-secret-of-the-benchmark-of-32-bytes-or-more"
@@ -47,7 +48,7 @@ class Server:
     def wait(self):
         """Waits until all ports are listened on."""
         for name in self.names:
-            self.wait_for(PORTS[name])
+            self.wait_for(PORTS.get(name, UPSTREAM_PORT))
 
     def wait_for(self, port):
         deadline = time.monotonic() + 30
@@ -126,6 +127,10 @@ class Bench:
         listen = f"127.0.0.1:{PORTS[name]}"
         command = [self.programs, "proxy", "--listen", listen, "--upstream", UPSTREAM]
         return self.start(command, [name], self.directory)
+
+    def start_upstream(self):
+        """The fake Letta server alone; while measuring, it is part of the program that asks."""
+        return self.start([self.programs, "upstream", "--listen", UPSTREAM], ["upstream"], self.directory)
 
     def start_nginx(self):
         names = ["nginx", "nginx asking", "nginx nodding"]

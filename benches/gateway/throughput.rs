@@ -48,7 +48,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
         let (progress, ready) = (Rc::clone(&progress), Rc::clone(&ready));
         connections.spawn_local_on(async move { work(workload.target, &progress, &ready).await }, &local);
     }
-    let target = workload.target;
     let pids = workload.pids;
     local
         .run_until(async move {
@@ -68,12 +67,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
                 while let Some(ended) = connections.join_next().await {
                     ended??;
                 }
-                return Ok(begin.until(&end, target.port()));
+                return Ok(begin.until(&end));
             }
             while let Some(ended) = connections.join_next().await {
                 ended??;
             }
-            Ok(begin.until(&Mark::now(&progress, &pids)?, target.port()))
+            Ok(begin.until(&Mark::now(&progress, &pids)?))
         })
         .await
 }
@@ -101,6 +100,7 @@ struct Mark {
     answered: usize,
     server: Duration,
     own: Duration,
+    all: Duration,
 }
 
 impl Mark {
@@ -110,21 +110,23 @@ impl Mark {
             answered: progress.answered.get(),
             server: process::cpu_time(pids)?,
             own: process::own_cpu_time()?,
+            all: process::busy_time()?,
         })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 52 bits")]
-    fn until(&self, end: &Self, port: u16) -> Value {
+    fn until(&self, end: &Self) -> Value {
         let seconds = (end.at - self.at).as_secs_f64();
         let requests = (end.answered - self.answered) as f64;
         let server = (end.server - self.server).as_secs_f64();
+        let own = (end.own - self.own).as_secs_f64();
         json!({
-            "port": port,
             "requests": requests,
             "requests_per_second": requests / seconds,
             "cpu_us_per_request": server * 1e6 / requests,
             "server_core": server / seconds,
-            "generator_core": (end.own - self.own).as_secs_f64() / seconds,
+            "generator_core": own / seconds,
+            "others_core": ((end.all - self.all).as_secs_f64() - server - own) / seconds,
         })
     }
 }
