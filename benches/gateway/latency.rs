@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinSet, LocalSet},
 };
 
-use crate::{Failure, client::Connection, process, requests::Workload, upstream};
+use crate::{Failure, client::Connection, process::Mark, requests::Workload, upstream};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     seconds: f64,
 }
 
-/// A request and when it is due; with no slot for its time while warming up.
+/// A request and when it is due.
 struct Due {
     index: usize,
     at: Instant,
@@ -69,8 +69,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
                 });
             }
             drop(free);
+            let begin = Mark::now(&workload.pids)?;
             let started = Instant::now();
-            let server = process::cpu_time(&workload.pids)?;
             let mut index = 0;
             loop {
                 #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 52 bits")]
@@ -102,17 +102,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
                 }
                 tokio::task::yield_now().await;
             }
-            let used = (process::cpu_time(&workload.pids)? - server).as_secs_f64();
+            let usage = begin.until(&Mark::now(&workload.pids)?);
             let mut times = times.take();
             times.sort_unstable();
-            Ok(json!({
+            Ok(usage.beside(json!({
                 "requests": times.len(),
-                "server_core": used / started.elapsed().as_secs_f64(),
                 "late": late.get(),
                 "p50_us": percentile(&times, 0.5),
                 "p99_us": percentile(&times, 0.99),
                 "p999_us": percentile(&times, 0.999),
-            }))
+            })))
         })
         .await
 }

@@ -2,9 +2,11 @@
 
 mod client;
 mod latency;
+mod pace;
 mod process;
 mod proxy;
 mod requests;
+mod streams;
 mod throughput;
 mod upstream;
 mod verify;
@@ -40,6 +42,8 @@ enum Program {
     Throughput(throughput::Arguments),
     /// Requests at a fixed rate, and how long each takes
     Latency(latency::Arguments),
+    /// Streams of events, and how late each comes
+    Streams(streams::Arguments),
     /// How long one Ed25519 verification takes
     Verify(verify::Arguments),
 }
@@ -74,6 +78,7 @@ fn run(program: Program) -> Result<serde_json::Value, Failure> {
             Program::Upstream { listen } => upstream::serve(upstream::bind(listen).await?).await,
             Program::Throughput(arguments) => throughput::run(arguments).await,
             Program::Latency(arguments) => latency::run(arguments).await,
+            Program::Streams(arguments) => streams::run(arguments).await,
             Program::Verify(arguments) => verify::run(&arguments),
         }
     })

@@ -21,7 +21,7 @@ pub(crate) struct Workload {
     /// A file of lines `AGENT TOKEN`
     #[arg(long)]
     pub(crate) tokens: PathBuf,
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, default_value_t = Kind::List)]
     pub(crate) operation: Kind,
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: usize,
@@ -34,6 +34,9 @@ pub(crate) enum Kind {
     List,
     /// `POST /v1/agents/{agent_id}/messages`
     Send,
+    /// `POST /v1/agents/{agent_id}/messages/stream`; the fake server reads from the message how to answer
+    #[value(skip)]
+    Stream { frames: u32, gap: u32 },
 }
 
 /// The origin of the page; tokens are bound to it.
@@ -52,17 +55,20 @@ impl Workload {
     }
 
     fn request(&self, agent: &str, token: &str) -> Vec<u8> {
-        let (method, query, body) = match self.operation {
+        let (method, rest, body) = match self.operation {
             Kind::List => ("GET", "?limit=20&order=desc", String::new()),
             Kind::Send => ("POST", "", MESSAGE.to_owned()),
+            Kind::Stream { frames, gap } => ("POST", "/stream", format!(r#"{{"input":"{frames} {gap}"}}"#)),
         };
         let content = match self.operation {
             Kind::List => String::new(),
-            Kind::Send => format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()),
+            Kind::Send | Kind::Stream { .. } => {
+                format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
+            }
         };
         let Self { target, .. } = self;
         format!(
-            "{method} /v1/agents/{agent}/messages{query} HTTP/1.1\r\nhost: {target}\r\nconnection: keep-alive\r\n\
+            "{method} /v1/agents/{agent}/messages{rest} HTTP/1.1\r\nhost: {target}\r\nconnection: keep-alive\r\n\
             authorization: Bearer {token}\r\naccept: application/json\r\n{content}\
             user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
             Safari/537.36\r\nx-stainless-lang: js\r\nx-stainless-package-version: 1.0.0\r\n\

@@ -1,17 +1,12 @@
 //! Closed loop: each connection sends its next request when the last one was answered.
 
-use std::{
-    cell::Cell,
-    io,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::{sync::Barrier, task::LocalSet};
 
-use crate::{Failure, client::Connection, process, requests::Workload, upstream};
+use crate::{Failure, client::Connection, process::Mark, requests::Workload, upstream};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -52,7 +47,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
     local
         .run_until(async move {
             ready.wait().await;
-            let mut begin = Mark::now(&progress, &pids)?;
+            let mut begin = Moment::now(&progress, &pids)?;
             if !is_once {
                 while progress.answered.get() < rotation {
                     if let Some(ended) = connections.try_join_next() {
@@ -60,9 +55,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
                     }
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                begin = Mark::now(&progress, &pids)?;
+                begin = Moment::now(&progress, &pids)?;
                 tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-                let end = Mark::now(&progress, &pids)?;
+                let end = Moment::now(&progress, &pids)?;
                 progress.stop.set(Some(0));
                 while let Some(ended) = connections.join_next().await {
                     ended??;
@@ -72,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value, Failure> {
             while let Some(ended) = connections.join_next().await {
                 ended??;
             }
-            Ok(begin.until(&Mark::now(&progress, &pids)?))
+            Ok(begin.until(&Moment::now(&progress, &pids)?))
         })
         .await
 }
@@ -94,39 +89,24 @@ async fn work(target: std::net::SocketAddr, progress: &Progress, ready: &Barrier
     }
 }
 
-/// A moment, and what was done and used until then.
-struct Mark {
-    at: Instant,
+/// A moment, and what was answered until then.
+struct Moment {
     answered: usize,
-    server: Duration,
-    own: Duration,
-    all: Duration,
+    mark: Mark,
 }
 
-impl Mark {
+impl Moment {
     fn now(progress: &Progress, pids: &[u32]) -> io::Result<Self> {
-        Ok(Self {
-            at: Instant::now(),
-            answered: progress.answered.get(),
-            server: process::cpu_time(pids)?,
-            own: process::own_cpu_time()?,
-            all: process::busy_time()?,
-        })
+        Ok(Self { answered: progress.answered.get(), mark: Mark::now(pids)? })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 52 bits")]
     fn until(&self, end: &Self) -> Value {
-        let seconds = (end.at - self.at).as_secs_f64();
+        let usage = self.mark.until(&end.mark);
         let requests = (end.answered - self.answered) as f64;
-        let server = (end.server - self.server).as_secs_f64();
-        let own = (end.own - self.own).as_secs_f64();
-        json!({
-            "requests": requests,
-            "requests_per_second": requests / seconds,
-            "cpu_us_per_request": server * 1e6 / requests,
-            "server_core": server / seconds,
-            "generator_core": own / seconds,
-            "others_core": ((end.all - self.all).as_secs_f64() - server - own) / seconds,
-        })
+        usage.beside(json!({
+            "requests_per_second": requests / usage.seconds,
+            "cpu_us_per_request": usage.server_seconds * 1e6 / requests,
+        }))
     }
 }

@@ -1,21 +1,20 @@
 //! A fake Letta server: fixed answers, read and written with as little work as the wire allows.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::Instant,
 };
 
-use crate::{Failure, client::Head};
+use crate::{Failure, client::Head, pace};
 
 /// When the process began: frames carry the time since then, in nanoseconds.
 static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-
-/// How many frames a stream has, and how far they are apart, unless its request says otherwise.
-const FRAMES: u32 = 100;
-const GAP: Duration = Duration::from_millis(20);
 
 /// Nanoseconds since the process began.
 pub(crate) fn now() -> u64 {
@@ -69,7 +68,7 @@ impl Connection {
             let target = target(&self.read);
             let path = target.split('?').next().unwrap_or_default();
             if path.ends_with("/messages/stream") {
-                let (frames, gap) = pace(&self.read[head.length..whole]);
+                let (frames, gap) = pace_asked_for(&self.read[head.length..whole])?;
                 self.read.drain(..whole);
                 self.events(frames, gap).await?;
                 continue;
@@ -88,7 +87,7 @@ impl Connection {
         self.stream.write_all(HEAD).await?;
         let started = Instant::now();
         for frame in 0..frames {
-            tokio::time::sleep_until(started + gap * frame).await;
+            pace::until(started + gap * frame).await;
             let event = event(now());
             self.stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await?;
         }
@@ -107,7 +106,6 @@ fn event(now: u64) -> String {
 }
 
 /// When an event was sent, as it says.
-#[expect(dead_code, reason = "for the streams")]
 pub(crate) fn sent(event: &[u8]) -> Option<u64> {
     const NAME: &[u8] = b"\"sent\":";
     let start = event.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
@@ -115,12 +113,12 @@ pub(crate) fn sent(event: &[u8]) -> Option<u64> {
 }
 
 /// How many frames a request asks for, and how far they are to be apart: the message's text is `FRAMES MILLISECONDS`.
-fn pace(body: &[u8]) -> (u32, Duration) {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = body["input"].as_str().unwrap_or_default();
-    let mut numbers = text.split(' ').map(|number| number.parse::<u32>().ok());
-    let frames = numbers.next().flatten().unwrap_or(FRAMES);
-    (frames, numbers.next().flatten().map_or(GAP, |gap| Duration::from_millis(gap.into())))
+fn pace_asked_for(body: &[u8]) -> io::Result<(u32, Duration)> {
+    let body: serde_json::Value = serde_json::from_slice(body)?;
+    let asked = body["input"].as_str().and_then(|text| text.split_once(' '));
+    let parsed = asked.and_then(|(frames, gap)| Some((frames.parse().ok()?, gap.parse().ok()?)));
+    let (frames, gap) = parsed.ok_or_else(|| io::Error::other("a message that does not say how to answer"))?;
+    Ok((frames, Duration::from_millis(gap)))
 }
 
 /// The request line's target.
