@@ -25,9 +25,27 @@ LIFETIME = timedelta(hours=12)
 PORTS = {
     name: 18101 + number
     for number, name in enumerate(
-        ["gatelet", "gatelet, logging", "bare", "bare again", "nginx", "nginx asking", "nginx nodding", "haproxy"]
+        [
+            "gatelet",
+            "gatelet, logging",
+            "bare",
+            "bare again",
+            "nginx",
+            "nginx asking",
+            "nginx nodding",
+            "haproxy",
+        ]
     )
 }
+
+
+class Direct:
+    """No server at all: the fake Letta server is asked itself."""
+
+    names = ["direct"]
+
+    def pids(self):
+        return []
 
 
 class Server:
@@ -101,10 +119,10 @@ class Bench:
             "GATELET_UPSTREAM_API_KEY": "upstream-password",
             "GATELET_LOG_FORMAT": "json",
         }
-        # Limits are not what is measured here.
+        # The limits are there, as they are by default, but out of reach.
         for setting in ("requests_per_minute", "streams_per_token"):
             if f"{setting} =" in example:
-                self.environment[f"GATELET_LIMITS__{setting.upper()}"] = "0"
+                self.environment[f"GATELET_LIMITS__{setting.upper()}"] = "1000000"
 
     def start(self, *arguments):
         server = Server(*arguments)
@@ -118,10 +136,10 @@ class Bench:
             server.stop()
             self.running.remove(server)
 
-    def start_gatelet(self, name="gatelet", log="warn"):
+    def start_gatelet(self, name="gatelet", log="warn", **environment):
         listen = f"127.0.0.1:{PORTS[name]}"
         command = [self.gatelet, "serve", "--listen", listen, "--upstream", f"http://{UPSTREAM}", "--log", log]
-        return self.start(command, [name], self.directory, self.environment)
+        return self.start(command, [name], self.directory, self.environment | environment)
 
     def start_bare(self, name="bare"):
         listen = f"127.0.0.1:{PORTS[name]}"
@@ -174,16 +192,17 @@ class Bench:
         return key.hex()
 
 
-def mint(count, port=PORTS["gatelet"], agent=None):
-    """Client tokens by the API, as lines `AGENT TOKEN`."""
-    agent = agent or f"agent-{uuid.uuid4()}"
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+def mint(count, agents):
+    """Client tokens by the API for so many agents in turn, as lines `AGENT TOKEN`."""
+    names = [f"agent-{uuid.uuid4()}" for _ in range(agents)]
+    connection = http.client.HTTPConnection("127.0.0.1", PORTS["gatelet"])
     headers = {"authorization": f"Bearer {API_KEY}", "content-type": "application/json"}
-    policy = [{"type": "agent", "id": agent, "access": ["read_messages", "write_messages"]}]
     expires_at = (datetime.now(timezone.utc) + LIFETIME).isoformat()
-    body = json.dumps({"policy": policy, "hostname": ORIGIN, "expires_at": expires_at})
     lines = []
-    for _ in range(count):
+    for number in range(count):
+        agent = names[number % agents]
+        policy = [{"type": "agent", "id": agent, "access": ["read_messages", "write_messages"]}]
+        body = json.dumps({"policy": policy, "hostname": ORIGIN, "expires_at": expires_at})
         connection.request("POST", "/v1/client-side-access-tokens", body, headers)
         answer = connection.getresponse()
         text = answer.read()
