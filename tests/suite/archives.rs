@@ -1,5 +1,7 @@
 //! Archives, passages, and the archival memory of agents.
 
+use std::slice;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -236,7 +238,7 @@ on_both_engines! {
         let page = server.stranger().page(&owner.create_token(&agent, &["read_agent", "write_agent"]).await);
         let foreign = remember(&owner, &other, &json!({"text": "not yours"})).await;
         let own = remember(&page, &agent, &json!({"text": "mine", "created_at": "2024-01-01"})).await;
-        assert_eq!(ids(&page.get(&memory(&agent)).await.expect(200)), [own.clone()]);
+        assert_eq!(ids(&page.get(&memory(&agent)).await.expect(200)), slice::from_ref(&own));
         let found = page.get(&format!("{}/search?query=mine", memory(&agent))).await.expect(200);
         assert_eq!(found["count"], 1);
         page.delete(&format!("{}/{foreign}", memory(&agent))).await.refused(404, "not_found");

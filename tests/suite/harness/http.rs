@@ -122,8 +122,11 @@ impl Client {
     }
 }
 
-/// A multipart form: for each part its name, the name and type of a file if it is one, and its content.
-pub(crate) fn form(parts: &[(&str, Option<(&str, &str)>, &[u8])]) -> Vec<u8> {
+/// A part of a form: its name, the name and type of a file if it is one, and its content.
+pub(crate) type FormPart<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [u8]);
+
+/// A multipart form.
+pub(crate) fn form(parts: &[FormPart<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, content) in parts {
         body.extend_from_slice(format!("--b0\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
@@ -167,7 +170,7 @@ impl Answer {
                 let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
                 (field.to_owned(), value)
             };
-            Value::from_iter(frame.lines().map(member))
+            frame.lines().map(member).collect::<Value>()
         });
         Some(frames.collect())
     }
