@@ -69,7 +69,7 @@ on_both_engines! {
         for (pointer, expected) in [
             ("/agents/0/id", json!("agent-0")),
             ("/agents/0/block_ids", json!(["block-0", "block-1"])),
-            ("/agents/0/tool_ids", json!(["tool-0", "tool-1"])),
+            ("/agents/0/tool_ids", json!(["tool-0", "tool-1", "tool-2", "tool-3", "tool-4"])),
             ("/agents/0/source_ids", json!(["source-0"])),
             ("/agents/0/tool_exec_environment_variables", json!({"KEY": "", "OTHER": ""})),
             ("/agents/0/messages/0/id", json!("message-0")),
