@@ -89,11 +89,13 @@ on_both_engines! {
         ] {
             assert_eq!(copy[key], agent[key], "{key}");
         }
-        for (list, key) in [("blocks", "label"), ("blocks", "value"), ("tools", "name"), ("secrets", "key")] {
-            assert_eq!(column(&copy[list], key), column(&agent[list], key), "{list} {key}");
+        let sorted = |list: &Value, key: &str| column(list, key).into_iter().collect::<BTreeSet<_>>();
+        for (list, key) in [
+            ("blocks", "label"), ("blocks", "value"), ("tools", "name"), ("tools", "id"), ("secrets", "key"),
+        ] {
+            assert_eq!(sorted(&copy[list], key), sorted(&agent[list], key), "{list} {key}");
         }
         assert_eq!(column(&copy["secrets"], "value"), ["", ""]);
-        assert_eq!(column(&copy["tools"], "id"), column(&agent["tools"], "id"), "a tool is found again by its name");
         for list in ["blocks", "sources"] {
             let ids = |agent: &Value| column(&agent[list], "id").into_iter().collect::<BTreeSet<_>>();
             assert!(ids(&copy).is_disjoint(&ids(&agent)), "{list}");
