@@ -247,7 +247,8 @@ async fn labels_come_from_closed_sets_and_hold_nothing_of_a_request() {
     }
     owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await;
     let reading = Reading::of(&server).await;
-    let secrets = [&token, server.key(), "upstream-password-canary", "canary", &agent, &run_id, &conversation, "CANARY"];
+    let secrets =
+        [&token, server.key(), "upstream-password-canary", "canary", &agent, &run_id, &conversation, "CANARY"];
     for secret in secrets {
         assert!(!reading.text.contains(secret), "{secret}: {}", reading.text);
     }
