@@ -10,7 +10,7 @@ use std::{
 };
 
 use gatelet::{
-    access::{Bearers, Feed, bearer::Bearer},
+    access::{Bearers, Feed, bearer::Bearer, guard::Trail},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},
@@ -92,9 +92,9 @@ impl Installation {
 
     /// Finds out who is calling.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> (Result<Bearer, ApiError>, Option<Fingerprint>) {
-        let mut fingerprint = None;
-        let bearer = self.runtime.block_on(self.bearers.identify(headers, &mut fingerprint));
-        (bearer, fingerprint)
+        let mut trail = Trail::default();
+        let bearer = self.runtime.block_on(self.bearers.identify(headers, &mut trail));
+        (bearer, trail.fingerprint)
     }
 
     /// Issues a token.

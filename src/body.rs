@@ -3,6 +3,8 @@
 //! What passes between a client and an upstream keeps hyper's own type: boxing every body costs a fifth of a proxy's
 //! throughput.
 
+mod received;
+
 use std::{
     error::Error,
     pin::Pin,
@@ -17,6 +19,8 @@ use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+pub use self::received::{Fault, Received};
+
 /// Why a body broke off.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -28,9 +32,9 @@ pub enum Body {
     Empty,
     /// All of it.
     Whole(Bytes),
-    /// As it arrives on a connection.
-    Incoming(Incoming),
-    /// The same, with a limit on its pauses.
+    /// A request's.
+    Received(Received),
+    /// As it arrives on a connection, with a limit on its pauses.
     Paced(Paced<Incoming>),
     /// Anything else.
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
@@ -92,7 +96,7 @@ impl http_body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Incoming(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Received(body) => Pin::new(body).poll_frame(context),
             Self::Paced(body) => Pin::new(body).poll_frame(context),
             Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
@@ -102,7 +106,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Incoming(body) => body.is_end_stream(),
+            Self::Received(body) => body.is_end_stream(),
             Self::Paced(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
@@ -112,7 +116,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Incoming(body) => body.size_hint(),
+            Self::Received(body) => body.size_hint(),
             Self::Paced(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }

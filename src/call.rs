@@ -69,8 +69,8 @@ impl Call {
     pub async fn json(&mut self) -> Result<Value, ApiError> {
         match std::mem::replace(&mut self.payload, Payload::Checked(Value::Null)) {
             Payload::Checked(value) => Ok(value),
-            Payload::Unread(body, limit) => {
-                let bytes = read(body, limit).await?;
+            Payload::Unread(body) => {
+                let bytes = read(body).await?;
                 if bytes.iter().all(u8::is_ascii_whitespace) {
                     return Ok(Value::Null);
                 }

@@ -73,16 +73,22 @@ codes! {
     NotFound 404 "not_found";
     /// The path exists, but not with this method; see Allow.
     MethodNotAllowed 405 "method_not_allowed";
+    /// The body stood still for too long.
+    RequestTimeout 408 "request_timeout";
     /// The request conflicts with the present state.
     Conflict 409 "conflict";
     /// The body is larger than this server takes.
     BodyTooLarge 413 "body_too_large";
+    /// The path and query are longer than this server takes.
+    TargetTooLong 414 "target_too_long";
     /// The media type of the body is not supported.
     UnsupportedMediaType 415 "unsupported_media_type";
     /// An id, parameter or field is malformed, as Letta defines it.
     ValidationFailed 422 "validation_failed";
-    /// Too many requests.
+    /// The token has sent all the requests, or opened all the streams, that it may for now.
     RateLimited 429 "rate_limited";
+    /// The header fields are more, or larger, than this server takes.
+    HeadersTooLarge 431 "headers_too_large";
     /// A defect in Gatelet.
     Internal 500 "internal";
     /// Letta has this operation, the mock does not answer it yet.

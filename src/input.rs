@@ -2,13 +2,12 @@
 
 use std::pin::pin;
 
-use http::{HeaderMap, HeaderValue, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::{
-    body::Body,
+    body::{Body, Fault},
     error::{ApiError, Code},
     stopwatch,
 };
@@ -16,8 +15,8 @@ use crate::{
 /// A request body.
 #[derive(Debug)]
 pub enum Payload {
-    /// As the caller sends it, not yet read; at most this many bytes.
-    Unread(Body, usize),
+    /// As the caller sends it, not yet read.
+    Unread(Body),
     /// Parsed and checked against the operation's field list: all that a client token may have said.
     Checked(Value),
 }
@@ -109,23 +108,14 @@ impl Query {
     }
 }
 
-/// Reads a whole body of at most `limit` bytes.
+/// Reads a whole body.
 ///
 /// # Errors
-/// 413 when it is larger, 400 when it breaks off.
-pub async fn read(body: Body, limit: usize) -> Result<bytes::Bytes, ApiError> {
-    let too_large = || {
-        ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes."))
-            .header(header::CONNECTION, HeaderValue::from_static("close"))
-    };
-    // A declared length is refused before it is waited for.
-    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
-        return Err(too_large());
-    }
-    match stopwatch::wait(pin!(Limited::new(body, limit).collect())).await {
+/// 413 when it is larger than it may be, 408 when it takes too long, 400 when it breaks off.
+pub async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    match stopwatch::wait(pin!(body.collect())).await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
-        Err(error) => Err(ApiError::new(Code::InvalidRequest, "The body broke off; send it whole.").because(error)),
+        Err(error) => Err(Fault::behind(&*error).map_or_else(|| ApiError::internal(error.to_string()), Into::into)),
     }
 }
 

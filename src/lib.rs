@@ -13,6 +13,7 @@ pub mod call;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connection;
 pub mod credentials;
 pub mod entropy;
 pub mod error;

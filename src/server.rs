@@ -1,22 +1,21 @@
 //! Accepting connections and stopping gracefully.
 
-use std::{convert::Infallible, future::Future, io, time::Duration};
+use std::{future::Future, io, time::Duration};
 
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
-};
 use tokio::net::TcpListener;
-use tracing::{debug, info, warn};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
 
-use crate::http::Surface;
+use crate::{
+    connection::{self, Connections},
+    http::Surface,
+};
 
 /// How a server behaves towards connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Behaviour {
-    /// How long the head of a request may take to arrive.
-    pub header_timeout: Duration,
+    /// The limits on each.
+    pub limits: connection::Limits,
     /// How long to go on accepting after the signal to stop.
     pub shutdown_delay: Duration,
     /// How long requests and streams may take to finish after that.
@@ -30,16 +29,9 @@ pub async fn serve(
     behaviour: Behaviour,
     stop: impl Future<Output = ()>,
 ) -> Duration {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(behaviour.header_timeout);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
-    let graceful = GracefulShutdown::new();
+    let connections = Connections::new(behaviour.limits);
+    let (stopping, open) = (CancellationToken::new(), TaskTracker::new());
     let readiness = surface.readiness().clone();
-    // Hyper's own function service: a router's boxed futures and bodies cost a fifth of a proxy's throughput.
-    let service = service_fn(move |request| {
-        let surface = surface.clone();
-        async move { Ok::<_, Infallible>(surface.answer(request).await) }
-    });
     let mut stop = std::pin::pin!(async {
         stop.await;
         info!("Stopping: /readyz answers 503 from now on");
@@ -59,20 +51,16 @@ pub async fn serve(
         };
         // Events are small and must not wait for each other.
         let _ = stream.set_nodelay(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
-        let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "A connection ended with an error");
-            }
-        });
+        open.spawn(connections.clone().serve(stream, surface.clone(), stopping.clone()));
     }
     drop(listener);
-    let stopping = tokio::time::Instant::now();
-    if tokio::time::timeout(behaviour.shutdown_grace, graceful.shutdown()).await.is_err() {
+    let stopped = tokio::time::Instant::now();
+    stopping.cancel();
+    open.close();
+    if tokio::time::timeout(behaviour.shutdown_grace, open.wait()).await.is_err() {
         warn!("Some requests did not finish within the grace; closing their connections");
     }
-    behaviour.shutdown_grace.saturating_sub(stopping.elapsed())
+    behaviour.shutdown_grace.saturating_sub(stopped.elapsed())
 }
 
 /// A connection that failed before it was accepted is the client's affair; a lack of file descriptors passes.

@@ -20,7 +20,7 @@ use crate::{
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, Readiness},
+    http::{App, Backend, HeadLimits, Readiness},
     metrics::Metrics,
     mock::Mock,
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
@@ -116,7 +116,8 @@ async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, Sta
         Some(Location::File(database)) => {
             let path = key_file_beside(database);
             if !path.exists() {
-                if store.issuer().await?.is_some() {
+                // Another process may be at its first start too: it makes the file before it becomes the issuer.
+                if store.issuer().await?.is_some() && !path.exists() {
                     return Err(StartError::MasterKey(format!(
                         "the master key of this database is missing: restore {}, or give it as GATELET_MASTER_KEY",
                         path.display()
@@ -232,6 +233,7 @@ impl Service {
             allow: settings.client_tokens.allow.clone(),
             api_keys_from_browsers: settings.api_keys.allow_browsers,
             body_bytes: limits.body_bytes,
+            upload_bytes: limits.upload_bytes,
             quotas: Quotas::new(limits.requests_per_minute(is_gateway), limits.streams_per_token(is_gateway)),
         };
         let app = App {
@@ -242,6 +244,8 @@ impl Service {
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
+            body_timeout: limits.body_timeout,
+            head_limits: HeadLimits::of(limits),
             metrics,
         };
         let mut background = JoinSet::new();

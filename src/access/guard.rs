@@ -42,6 +42,8 @@ pub struct Guard {
     pub api_keys_from_browsers: bool,
     /// The largest body, in bytes.
     pub body_bytes: usize,
+    /// The largest body of an operation that uploads a file, in bytes.
+    pub upload_bytes: usize,
     /// How much client tokens may ask for.
     pub quotas: Quotas,
 }
@@ -156,7 +158,8 @@ impl Guard {
                     return Err(Denial::ApiKeyInBrowser.into());
                 }
                 let permit = Permit::new(Caller::ApiKey { key, project });
-                let payload = Payload::Unread(body, self.body_bytes);
+                let limit = if operation.row().uploads { self.upload_bytes } else { self.body_bytes };
+                let payload = Payload::Unread(body.at_most(limit)?);
                 Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING, slot: None })
             }
             Bearer::ClientToken(token) => {
@@ -278,7 +281,7 @@ impl ClientRequest<'_> {
         if self.grant.body.is_empty() {
             return Ok(Value::Null);
         }
-        let bytes = input::read(body, self.guard.body_bytes).await?;
+        let bytes = input::read(body.at_most(self.guard.body_bytes)?).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }

@@ -38,10 +38,15 @@ pub struct Row {
     pub grant: Grant,
     /// Why, in a few words.
     pub note: &'static str,
+    /// Whether the body is a file, which may be larger than other bodies.
+    pub uploads: bool,
 }
 
+/// Marks the rows whose body is a file.
+const UPLOAD: bool = true;
+
 macro_rules! operations {
-    ($($name:ident $method:ident $template:literal $grant:expr, $note:literal;)+) => {
+    ($($name:ident $method:ident $template:literal $grant:expr, $note:literal $(, $uploads:expr)?;)+) => {
         /// An operation of the Letta API.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         #[expect(missing_docs, reason = "the row says what each one is")]
@@ -58,6 +63,7 @@ macro_rules! operations {
             template: $template,
             grant: $grant,
             note: $note,
+            uploads: false $(|| $uploads)?,
         },)+];
     };
 }
@@ -90,7 +96,7 @@ operations! {
     ListAgents GET "/v1/agents/" Never, "lists all agents";
     CreateAgent POST "/v1/agents/" Never, "may attach any block, tool or secret";
     CountAgents GET "/v1/agents/count" Never, "organisation-wide figure";
-    ImportAgent POST "/v1/agents/import" Never, "creates agents and overwrites tools";
+    ImportAgent POST "/v1/agents/import" Never, "creates agents and overwrites tools", UPLOAD;
     SearchAgentMessages POST "/v1/agents/messages/search" Never, "reaches all agents";
     SearchDeployedAgents POST "/v1/agents/search" Never, "all agents";
     CountDeployedAgents GET "/v1/agents/search/count" Never, "all agents";
@@ -257,7 +263,7 @@ operations! {
     ListFilesForFolder GET "/v1/folders/{folder_id}/files" Never, "organisation-wide, shared";
     RetrieveFolderFile GET "/v1/folders/{folder_id}/files/{file_id}" Never, "organisation-wide, shared";
     ListFolderPassages GET "/v1/folders/{folder_id}/passages" Never, "organisation-wide, shared";
-    UploadFileToFolder POST "/v1/folders/{folder_id}/upload" Never, "organisation-wide, shared";
+    UploadFileToFolder POST "/v1/folders/{folder_id}/upload" Never, "organisation-wide, shared", UPLOAD;
     DeleteFileFromFolder DELETE "/v1/folders/{folder_id}/{file_id}" Never, "organisation-wide, shared";
     ListGroups GET "/v1/groups/" Never, "several agents";
     CreateGroup POST "/v1/groups/" Never, "several agents";
@@ -341,7 +347,7 @@ operations! {
     ListSourceFiles GET "/v1/sources/{source_id}/files" Never, "organisation-wide, shared";
     RetrieveSourceFile GET "/v1/sources/{source_id}/files/{file_id}" Never, "organisation-wide, shared";
     ListSourcePassages GET "/v1/sources/{source_id}/passages" Never, "organisation-wide, shared";
-    UploadFileToSource POST "/v1/sources/{source_id}/upload" Never, "organisation-wide, shared";
+    UploadFileToSource POST "/v1/sources/{source_id}/upload" Never, "organisation-wide, shared", UPLOAD;
     DeleteFileFromSource DELETE "/v1/sources/{source_id}/{file_id}" Never, "organisation-wide, shared";
     ListTags GET "/v1/tags/" Never, "tags of all agents";
     RetrieveProviderTrace GET "/v1/telemetry/{step_id}" Never, "raw provider traffic";

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::issuer::{Issuer, Minter, TokenRequest};
 use crate::{
     access::{Caller, Feed, Operation, Params, Permit},
-    body::Body,
     call::Reply,
     clock,
     credentials::{Keyring, client_token},
@@ -57,7 +56,7 @@ impl Endpoints {
             return Err(ApiError::internal("a client token reached token management"));
         };
         let bytes = match payload {
-            Payload::Unread(body, limit) => input::read(body, limit).await?,
+            Payload::Unread(body) => input::read(body).await?,
             Payload::Checked(_) => bytes::Bytes::new(),
         };
         let body: Value = serde_json::from_slice(&bytes)
@@ -95,8 +94,8 @@ impl Endpoints {
 
     /// The body, if there is one, means nothing; deleting what is not there is no error.
     async fn delete(&self, permit: &Permit, token: &str, payload: Payload) -> Result<Reply, ApiError> {
-        if let Payload::Unread(body, limit) = payload {
-            drain(body, limit).await?;
+        if let Payload::Unread(body) = payload {
+            input::read(body).await?;
         }
         if !client_token::is_well_formed(token) {
             return Err(invalid("The token in the path", "must be 'ck-let-' and three base64url parts"));
@@ -109,11 +108,6 @@ impl Endpoints {
         }
         Ok(Reply::Empty(StatusCode::NO_CONTENT))
     }
-}
-
-/// Reads a body to its end, so that the connection can be used again.
-async fn drain(body: Body, limit: usize) -> Result<(), ApiError> {
-    input::read(body, limit).await.map(|_| ())
 }
 
 fn token_object(row: &ClientTokenRow, token: &str) -> Value {

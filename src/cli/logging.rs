@@ -27,9 +27,16 @@ impl Logging {
     }
 }
 
+impl Logging {
+    /// Writes out what was logged so far.
+    pub(super) fn flush(&self) {
+        self.sink.flush();
+    }
+}
+
 impl Drop for Logging {
     fn drop(&mut self) {
-        self.sink.flush();
+        self.flush();
     }
 }
 

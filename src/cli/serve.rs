@@ -14,7 +14,8 @@ use tracing::warn;
 use super::{Common, Failure, banner, logging};
 use crate::{
     config::{LogFormat, OriginMissing},
-    http::Surface,
+    connection,
+    http::{HeadLimits, Surface},
     metrics::{self, Exposition},
     server::{self, Behaviour},
     service::{self, Service},
@@ -115,6 +116,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         service: listener.local_addr()?,
         metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
     };
+    // Who waits for the banner finds what was said before it.
+    logging.flush();
     banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
     drop(new_key);
     let mut metrics = JoinSet::new();
@@ -122,7 +125,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
     }
     let behaviour = Behaviour {
-        header_timeout: settings.limits.header_timeout,
+        limits: connection::Limits {
+            head: HeadLimits::of(&settings.limits),
+            header_timeout: settings.limits.header_timeout,
+            idle_timeout: settings.limits.idle_timeout,
+        },
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,
     };

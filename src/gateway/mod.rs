@@ -178,7 +178,7 @@ fn not_found(params: &Params) -> ApiError {
 /// An API key's body as it comes, a client token's as it was checked.
 fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<Body, ApiError> {
     match payload {
-        Payload::Unread(body, _) => {
+        Payload::Unread(body) => {
             if let Some(encoding) = sent.get(header::CONTENT_ENCODING) {
                 headers.insert(header::CONTENT_ENCODING, encoding.clone());
             }

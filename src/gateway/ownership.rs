@@ -22,10 +22,10 @@ const CAPACITY: u64 = 10_000;
 /// How long an owner is remembered, and how long what an administrator may change.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
 const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
-/// So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
+/// The length of a list. So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
 const MOST: usize = 100;
-/// So many of an agent's folders are searched for a file.
-const MOST_FOLDERS: usize = 20;
+/// So many pages of an agent's files are searched for one.
+const MOST_FILE_PAGES: usize = 10;
 /// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
 const MOST_PASSAGES: usize = 20;
 
@@ -74,11 +74,14 @@ impl Look {
             return Ok(None);
         }
         let target = format!("/v1/{collection}/{id}");
+        if let Some(owner) = self.owners.get(&target).await {
+            return Ok(Some(owner));
+        }
         let found = self.owners.try_get_with_by_ref(&target, async {
             let found = self.fetch(&target, id).await?;
             found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(Nothing::NotThere)
         });
-        settle(found.await)
+        settle(Box::pin(found).await)
     }
 
     /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
@@ -111,15 +114,17 @@ impl Look {
         Ok(passages.iter().any(|passage| passage["id"] == id))
     }
 
-    /// A file is an agent's when it is in a folder that is attached to it.
     async fn has_file(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
-        let folders = self.list(&format!("/v1/agents/{agent}/folders?limit={MOST_FOLDERS}")).await?;
-        for folder in folders.iter().take(MOST_FOLDERS) {
-            let Some(folder) = id_of(folder) else { return Ok(false) };
-            match self.fetch(&format!("/v1/folders/{folder}/files/{id}"), id).await {
-                Ok(file) if file["source_id"] == folder.as_str() => return Ok(true),
-                Ok(_) | Err(Nothing::NotThere) => {}
-                Err(failed) => return Err(failed),
+        let list = format!("/v1/agents/{agent}/files?limit={MOST}");
+        let mut target = list.clone();
+        for _ in 0..MOST_FILE_PAGES {
+            let Found::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
+            if page["files"].as_array().is_some_and(|files| files.iter().any(|file| file["file_id"] == id)) {
+                return Ok(true);
+            }
+            match id_of(&page["next_cursor"]) {
+                Some(cursor) if page["has_more"] == true => target = format!("{list}&cursor={cursor}"),
+                _ => return Ok(false),
             }
         }
         Ok(false)
@@ -135,11 +140,14 @@ impl Look {
         if !is_letta_id(agent, "agent") {
             return Ok(false);
         }
+        if let Some(of) = self.projects.get(agent).await {
+            return Ok(*of == *project.as_str());
+        }
         let found = self.projects.try_get_with_by_ref(agent, async {
             let found = self.fetch(&format!("/v1/agents/{agent}"), agent).await?;
             Ok(found["project_id"].as_str().unwrap_or(Project::DEFAULT).into())
         });
-        Ok(settle(found.await)?.is_some_and(|of: Arc<str>| *of == *project.as_str()))
+        Ok(settle(Box::pin(found).await)?.is_some_and(|of: Arc<str>| *of == *project.as_str()))
     }
 
     /// Whether a thing is a project's: it says so, or, where Letta keeps no project of it, every agent that uses it is.
@@ -225,7 +233,7 @@ impl Look {
     /// Remembers what was proven; what was not is asked again.
     async fn prove(&self, what: String, is_so: impl Future<Output = Result<bool, Nothing>>) -> Result<bool, ApiError> {
         let proof = async { if is_so.await? { Ok(()) } else { Err(Nothing::NotThere) } };
-        Ok(settle(self.proven.try_get_with(what, proof).await)?.is_some())
+        Ok(settle(Box::pin(self.proven.try_get_with(what, Box::pin(proof))).await)?.is_some())
     }
 
     /// The thing at a target, which must be the one with this id.

@@ -109,7 +109,7 @@ impl<'a> Named<'a> {
 }
 
 /// The agent of a `default` conversation: `agent_id` in the query or in the body, whichever the operation reads.
-fn agent_of_default<'a>(call: &'a Call, fields: Fields) -> Option<&'a str> {
+fn agent_of_default(call: &Call, fields: Fields) -> Option<&str> {
     if fields.iter().copied().flatten().any(|field| field.name == "agent_id") {
         return call.query.first("agent_id");
     }

@@ -23,7 +23,7 @@ use super::{
     options::{Options, UpstreamError},
 };
 use crate::{
-    body::{Body, BodyError, Paced},
+    body::{Body, BodyError, Fault, Paced},
     config::Secret,
     error::{ApiError, Code},
     stopwatch,
@@ -71,7 +71,7 @@ enum Transport {
     /// Over TCP alone, with HTTP/1.1.
     Plain(Connections),
     /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
-    Tls(Client<TlsConnector, Body>),
+    Tls(Box<Client<TlsConnector, Body>>),
 }
 
 impl fmt::Debug for Upstream {
@@ -106,7 +106,7 @@ impl Upstream {
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(LONGEST_IDLE)
                 .build(BoxCloneSyncService::new(connector));
-            Transport::Tls(client)
+            Transport::Tls(Box::new(client))
         } else {
             Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)
         };
@@ -251,8 +251,13 @@ fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
     UpstreamError(format!("cannot read the certificates to trust: {error}"))
 }
 
+/// What became of a request that was not answered. A body that fails while it passes is its sender's affair.
 fn unreachable(error: BodyError) -> ApiError {
-    if is_timeout(&*error) { timed_out().because(error) } else { failed(error) }
+    match Fault::behind(&*error) {
+        Some(fault) => fault.into(),
+        None if is_timeout(&*error) => timed_out().because(error),
+        None => failed(error),
+    }
 }
 
 /// Whether an error began as a time limit of the connector.

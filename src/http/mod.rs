@@ -3,6 +3,7 @@
 mod access_log;
 mod backend;
 mod cors;
+mod head;
 mod health;
 mod lifeline;
 mod pipeline;
@@ -18,6 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use access_log::AccessLog;
 pub use backend::Backend;
+pub use head::HeadLimits;
 pub use health::Readiness;
 pub use pipeline::App;
 

@@ -1,6 +1,11 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -9,7 +14,7 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, Backend,
+    AccessLog, Backend, HeadLimits,
     access_log::Line,
     cors, health,
     health::Readiness,
@@ -47,6 +52,10 @@ pub struct App {
     pub readiness: Readiness,
     /// What becomes of a stream whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
+    /// How long a request's body may pause.
+    pub body_timeout: Duration,
+    /// How large a request's head may be.
+    pub head_limits: HeadLimits,
     /// What is counted, if someone may read it.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -92,12 +101,14 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
 
 impl App {
     async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
+        let body = Body::received(body, &head, self.body_timeout);
+        self.head_limits.check(&head)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers) {
             Guard::check_path(&head)?;
             return Ok(preflight);
         }
-        match self.guard.admit(&head, Body::Incoming(body), &self.backend, trail).await? {
+        match self.guard.admit(&head, body, &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
             Passed::Call { operation, params, query, permit, payload, scrub, slot } => {
                 let own = is_token_management(operation);

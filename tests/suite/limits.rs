@@ -1,6 +1,7 @@
 //! How much one client may take: requests and streams of a token, the size of a request, and the time it may need.
 
 mod quotas;
+mod sizes;
 
 use serde_json::json;
 

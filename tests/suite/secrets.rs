@@ -1,8 +1,10 @@
 //! Secrets stay out of every log line, at the most talkative level.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::harness::{NOBODY, Program, on_both_engines};
+use crate::harness::{NOBODY, Program, eventually, on_both_engines};
 
 const TOKENS: &str = "/v1/client-side-access-tokens";
 
@@ -25,6 +27,8 @@ on_both_engines! {
         server.stranger().bearer("canary-garbage").get(&format!("/v1/agents/{NOBODY}?x=canary-query")).await;
         owner.post("/v1/agents/", &json!({"secrets": "canary-bad-body"})).await;
 
+        let is_logged = || async { server.log().contains("POST /v1/agents/ -> 422") };
+        eventually("the last request is logged", Duration::from_secs(10), is_logged).await;
         let log = server.log();
         assert!(log.contains("/v1/client-side-access-tokens/{token}"), "the template is logged");
         let body = token.split('.').nth(1).unwrap();

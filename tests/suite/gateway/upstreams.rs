@@ -36,7 +36,12 @@ async fn scene() -> Scene {
     let text = [
         format!("upstream_url = {:?}\nupstream_api_key = \"key-of-others\"\n", others.url()),
         entry("red-server", &["red"], &red.url(), "api_key = \"key-of-red\""),
-        entry("shared-server", &["blue", "green"], &shared.url(), &format!("api_key_file = {key_file:?}")),
+        entry(
+            "shared-server",
+            &["blue", "green"],
+            &shared.url(),
+            &format!("api_key_file = \"{}\"", key_file.display()),
+        ),
     ];
     let program = configured(program, &text.concat());
     let any = program.run(&["keys", "create", "--name", "any"]).await.ok();

@@ -1,0 +1,173 @@
+//! A request's body on its way in: so large and no larger, and never still for long.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Version, header, request::Parts};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+
+use super::{Body, BodyError, Paced, Paused};
+use crate::error::{ApiError, Code};
+
+/// How long the rest of a body that nobody wants is read on.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
+
+/// A request's body as it arrives.
+///
+/// Over HTTP/1.1 a connection that is closed while the client still sends is reset, and the client may never see its
+/// answer. So what is left of a body that was not read is read on for a while, and thrown away.
+#[derive(Debug)]
+pub struct Received {
+    /// None: it has ended.
+    body: Option<Paced<Incoming>>,
+    limit: usize,
+    left: usize,
+    is_read_on: bool,
+}
+
+/// What is wrong with a request's body.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is larger than this many bytes.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It stood still for too long.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// It broke off.
+    #[error("the body broke off")]
+    BrokenOff(#[source] BodyError),
+}
+
+impl Body {
+    /// The body of a request, with a limit on its pauses.
+    #[must_use]
+    pub fn received(body: Incoming, head: &Parts, longest_pause: Duration) -> Self {
+        if body.is_end_stream() {
+            return Self::Empty;
+        }
+        // Over HTTP/2 a stream ends without its connection. Who expects a word before sending sends nothing without it.
+        let is_read_on = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        let body = Some(Paced::new(body, longest_pause));
+        Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_read_on })
+    }
+
+    /// The same body, which from now on may have `limit` more bytes.
+    ///
+    /// # Errors
+    /// When it says beforehand that it has more.
+    pub fn at_most(mut self, limit: usize) -> Result<Self, Fault> {
+        if usize::try_from(self.size_hint().lower()).map_or(true, |length| length > limit) {
+            return Err(Fault::TooLarge(limit));
+        }
+        if let Self::Received(received) = &mut self {
+            received.limit = limit;
+            received.left = limit;
+        }
+        Ok(self)
+    }
+}
+
+impl Fault {
+    /// The fault of a request's body that made something else fail.
+    #[must_use]
+    pub fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(fault) = error.downcast_ref() {
+                return Some(fault);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+impl From<&Fault> for ApiError {
+    fn from(fault: &Fault) -> Self {
+        let close = (header::CONNECTION, HeaderValue::from_static("close"));
+        match fault {
+            Fault::TooLarge(limit) => {
+                Self::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes.")).header(close.0, close.1)
+            }
+            Fault::TooSlow => {
+                let sentence = "The body stood still for too long; send it without pauses.";
+                Self::new(Code::RequestTimeout, sentence).header(close.0, close.1)
+            }
+            Fault::BrokenOff(cause) => {
+                Self::new(Code::InvalidRequest, "The body broke off; send it whole.").because(cause.to_string())
+            }
+        }
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::from(&fault)
+    }
+}
+
+impl Received {
+    fn check(&mut self, frame: Result<Frame<Bytes>, BodyError>) -> Result<Frame<Bytes>, Fault> {
+        match frame {
+            Ok(frame) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.left = self.left.checked_sub(length).ok_or(Fault::TooLarge(self.limit))?;
+                Ok(frame)
+            }
+            Err(error) => {
+                self.is_read_on = false;
+                Err(if error.is::<Paused>() { Fault::TooSlow } else { Fault::BrokenOff(error) })
+            }
+        }
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else { return Poll::Pending };
+        match frame {
+            Some(frame) => Poll::Ready(Some(self.check(frame).map_err(Into::into))),
+            None => {
+                self.body = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if self.is_read_on
+            && let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream())
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(tokio::time::timeout(LONGEST_FAREWELL, async move {
+                while let Some(Ok(_)) = body.frame().await {}
+            }));
+        }
+    }
+}
