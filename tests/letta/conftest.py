@@ -34,6 +34,12 @@ class Server:
         return stainless.Client(self.url, self.token(*agents, **access), PAGE).sdk
 
 
+def directly(bearer=None):
+    """Plain HTTP to Letta itself, as nobody but Gatelet should speak to it. It redirects some paths."""
+    headers = {"Authorization": f"Bearer {bearer or os.environ['UPSTREAM_PASSWORD']}"}
+    return httpx.Client(base_url=os.environ["UPSTREAM_URL"], headers=headers, follow_redirects=True, timeout=60)
+
+
 @pytest.fixture(scope="session")
 def letta():
     """Gatelet before the real Letta."""

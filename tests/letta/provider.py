@@ -1,9 +1,11 @@
 """Stands in for OpenAI behind Letta, so that no model key is needed: answers `Echo: <what the user said last>`, always
-the same for the same request, whole or as a stream of chat completion chunks."""
+the same for the same request, whole or as a stream of chat completion chunks. `Slowly` is answered by a stream that
+goes on until somebody leaves, half a minute at most."""
 
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -66,14 +68,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        deltas = [{"role": "assistant", "content": ""}] + [{"content": piece} for piece in re.findall(r"\S+\s*", text)]
+        is_slow = text == "Echo: Slowly"
+        pieces = ["On and on. "] * 300 if is_slow else re.findall(r"\S+\s*", text)
+        deltas = [{"role": "assistant", "content": ""}] + [{"content": piece} for piece in pieces]
         choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         chunks = [completion("chat.completion.chunk", choice) for choice in choices]
         chunks.append(completion("chat.completion.chunk", None, usage))
-        for chunk in [*map(json.dumps, chunks), "[DONE]"]:
-            self.wfile.write(f"data: {chunk}\n\n".encode())
         self.close_connection = True
+        for chunk in [*map(json.dumps, chunks), "[DONE]"]:
+            try:
+                self.wfile.write(f"data: {chunk}\n\n".encode())
+            except OSError:
+                return
+            if is_slow:
+                time.sleep(0.1)
 
     def send(self, body):
         content = json.dumps(body).encode()

@@ -99,7 +99,7 @@ def running_letta(database, redis, provider):
         "HOME": str(home),
         "LETTA_DIR": str(home / ".letta"),
         # Without its pool, connecting times out now and then in the middle of a turn, which then takes a minute.
-        "LETTA_DISABLE_SQLALCHEMY_POOLING": "true",
+        "LETTA_DISABLE_SQLALCHEMY_POOLING": "false",
         "LETTA_REDIS_HOST": "127.0.0.1",
         "LETTA_REDIS_PORT": str(redis),
         "LETTA_SERVER_PASSWORD": password,
