@@ -178,3 +178,106 @@ async fn what_an_operation_reads_from_its_body_cannot_be_proven_by_the_query() {
         assert_eq!(outcome, "404 not_found", "{rest}");
     }
 }
+
+/// What a limited key's path names beside an agent of its project.
+#[tokio::test]
+async fn a_limited_key_reaches_only_things_of_its_project() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let any = program.run(&["keys", "create", "--name", "any"]).await.ok();
+    let server = program.start().await;
+    let red = server.stranger().bearer(&red).with("user-agent", USER_AGENT);
+    let any = server.stranger().bearer(&any).with("user-agent", USER_AGENT);
+    let own = upstream.agent_with(&json!({"project_id": "red"}));
+    let foreign = upstream.agent_with(&json!({"project_id": "blue"}));
+    let uuid = || uuid::Uuid::new_v4().to_string();
+    let (get, patch, delete) = (Method::GET, Method::PATCH, Method::DELETE);
+    let thing = |collection: &str, prefix: &str, project: Value, users: Value| {
+        let id = format!("{prefix}-{}", uuid());
+        let path = format!("/v1/{collection}/{id}");
+        upstream.answer("GET", &path, Scripted::Json(200, json!({"id": id, "project_id": project})));
+        upstream.answer("GET", &format!("{path}/agents"), Scripted::Json(200, users));
+        id
+    };
+    let (both, nobody) = (json!([{"id": own}, {"id": foreign}]), json!([]));
+    let (mine, theirs) = (json!([own]), json!([{"id": foreign, "project_id": "blue"}]));
+    let full = json!(vec![json!({"id": own, "project_id": "red"}); 100]);
+    let mut cases = Vec::new();
+    for (collection, prefix, attach) in [
+        ("blocks", "block", "core-memory/blocks/attach"),
+        ("blocks", "block", "core-memory/blocks/detach"),
+        ("identities", "identity", "identities/attach"),
+        ("archives", "archive", "archives/attach"),
+        ("archives", "archive", "archives/detach"),
+        ("folders", "source", "folders/attach"),
+        ("folders", "source", "sources/detach"),
+    ] {
+        for (project, users, is_own) in [
+            (json!("red"), &nobody, true),
+            (json!("blue"), &mine, false),
+            (json!("default"), &mine, false),
+            // Without a project those tell that use it, if there are any.
+            (Value::Null, &mine, true),
+            (Value::Null, &both, false),
+            (Value::Null, &theirs, false),
+            (Value::Null, &nobody, false),
+            (Value::Null, &full, false),
+            (Value::Null, &json!({"agents": []}), false),
+            (Value::Null, &json!([{"name": "x"}]), false),
+        ] {
+            let why = format!("project {project}, used by {}", users.to_string().chars().take(150).collect::<String>());
+            let id = thing(collection, prefix, project, users.clone());
+            cases.push((why, patch.clone(), format!("{attach}/{id}"), is_own));
+        }
+        cases.push(("not there".into(), patch.clone(), format!("{attach}/{prefix}-{}", uuid()), false));
+    }
+    for (project, is_own) in [(json!("red"), true), (json!("blue"), false), (Value::Null, true)] {
+        let id = thing("tools", "tool", project.clone(), nobody.clone());
+        // In Letta, a tool of no project is everybody's.
+        cases.push((format!("project {project}"), patch.clone(), format!("tools/attach/{id}"), is_own));
+    }
+    let (passage, file, scheduled) = (format!("passage-{}", uuid()), format!("file-{}", uuid()), uuid());
+    upstream.passages(&own, &[&passage]);
+    let folder = upstream.folder(&[&file]);
+    upstream.answer("GET", &format!("/v1/agents/{own}/folders"), Scripted::Json(200, json!([{"id": folder}])));
+    let answer = json!({"id": scheduled, "agent_id": own});
+    upstream.answer("GET", &format!("/v1/agents/{own}/schedule/{scheduled}"), Scripted::Json(200, answer));
+    for (method, rest, is_own) in [
+        (&delete, format!("archival-memory/{passage}"), true),
+        (&delete, format!("archival-memory/passage-{}", uuid()), false),
+        (&patch, format!("files/{file}/open"), true),
+        (&patch, format!("files/file-{}/open", uuid()), false),
+        (&get, format!("schedule/{scheduled}"), true),
+        (&delete, format!("schedule/{scheduled}"), true),
+        (&delete, format!("schedule/{}", uuid()), false),
+        // Names among what the agent has.
+        (&get, "core-memory/blocks/human".into(), true),
+        (&patch, "tools/approval/roll_dice".into(), true),
+        // Nothing proves whose a message is.
+        (&patch, format!("messages/message-{}", uuid()), false),
+    ] {
+        cases.push(("by the agent".into(), method.clone(), rest, is_own));
+    }
+    for (why, method, rest, is_own) in cases {
+        let path = format!("/v1/agents/{own}/{rest}");
+        upstream.forget();
+        let expected = if is_own { "200" } else { "404 not_found" };
+        assert_eq!(red.send(method.clone(), &path, None).await.outcome(), expected, "{method} {rest}: {why}");
+        assert_eq!(upstream.passed().len(), usize::from(is_own), "{method} {rest}: {why}");
+        // Who is not limited is not asked anything.
+        upstream.forget();
+        any.send(method, &path, None).await;
+        assert_eq!((upstream.passed().len(), upstream.look_ups().len()), (1, 0), "{rest}: {why}");
+    }
+    // What the query names counts as well, where it means something to the operation.
+    for (query, expected) in [
+        (format!("conversation_id={}", upstream.conversation(&own)), "200"),
+        (format!("conversation_id={}", upstream.conversation(&foreign)), "404 not_found"),
+        (format!("conversation_id={foreign}"), "404 not_found"),
+        ("conversation_id=default".into(), "200"),
+    ] {
+        let path = format!("/v1/agents/{own}/messages?{query}");
+        assert_eq!(red.get(&path).await.outcome(), expected, "{query}");
+    }
+}
