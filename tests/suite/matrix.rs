@@ -30,7 +30,8 @@ const REFUSALS: [&str; 13] = [
     "not_found",
 ];
 
-async fn callers(server: &Gatelet, agent: &str, other: &str) -> Vec<(&'static str, Client)> {
+/// Everyone who asks: some lack something, the last lacks nothing.
+pub(crate) async fn callers(server: &Gatelet, agent: &str, other: &str) -> Vec<(&'static str, Client)> {
     let (owner, stranger) = (server.owner(), server.stranger());
     let all = owner.create_token(agent, &WORDS).await;
     let mut short = token_request(agent, &WORDS);
@@ -58,7 +59,8 @@ async fn callers(server: &Gatelet, agent: &str, other: &str) -> Vec<(&'static st
     callers
 }
 
-fn path(template: &str, agent: &str, run: &str) -> String {
+/// A template filled with an agent, one of its runs, and things that are not there.
+pub(crate) fn path(template: &str, agent: &str, run: &str) -> String {
     let mut path = String::new();
     for segment in template.split_inclusive('/') {
         let value = match segment.trim_end_matches('/') {
@@ -85,7 +87,8 @@ fn path(template: &str, agent: &str, run: &str) -> String {
     path
 }
 
-fn fate(outcome: &str) -> &str {
+/// The guard's decision.
+pub(crate) fn fate(outcome: &str) -> &str {
     let code = outcome.split_once(' ').map_or("", |(_, code)| code);
     if REFUSALS.contains(&code) { code } else { "passes" }
 }

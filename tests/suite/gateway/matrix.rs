@@ -1,81 +1,89 @@
-//! The refusals of the permission matrix are those of the mock: one guard decides in both modes.
-
-use std::fmt::Write;
+//! The whole permission matrix in gateway mode: one guard decides in both modes, and what it refuses is never heard of.
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::ALL;
-use crate::harness::{Answer, Client, Gatelet, NOBODY, USER_AGENT, Upstream, run, token_request};
+use crate::{
+    harness::{Answer, Gatelet, NOBODY, Scripted, USER_AGENT, Upstream, run},
+    matrix::{callers, fate, path},
+};
 
-/// Callers who lack something, in the same order for every server.
-async fn callers(server: &Gatelet, agent: &str, other: &str) -> Vec<(&'static str, Client)> {
-    let (owner, stranger) = (server.owner(), server.stranger().with("user-agent", USER_AGENT));
-    let all = owner.create_token_with(&token_request(agent, &ALL)).await;
-    vec![
-        ("no bearer", stranger.clone()),
-        ("wrong agent", stranger.page(&owner.create_token(other, &ALL).await)),
-        ("wrong origin", stranger.bearer(&all).with("origin", "https://evil.example")),
-        ("read_agent alone", stranger.page(&owner.create_token(agent, &["read_agent"]).await)),
-        ("write_messages alone", stranger.page(&owner.create_token(agent, &["write_messages"]).await)),
-        ("everything", stranger.page(&all)),
-    ]
+/// An agent, another one, and a run of the first.
+struct World {
+    agent: String,
+    other: String,
+    run: String,
 }
 
-/// A path that names the agent wherever it can.
-fn path(template: &str, agent: &str) -> String {
-    let mut path = String::new();
-    for segment in template.split_inclusive('/') {
-        let name = segment.trim_end_matches('/');
-        let value = match name {
-            "{agent_id}" => agent.to_owned(),
-            "{conversation_id}" if template.contains("_id}/") => agent.to_owned(),
-            "{conversation_id}" => format!("conv-{}", &NOBODY[6..]),
-            "{folder_id}" => format!("source-{}", &NOBODY[6..]),
-            "{token}" => "ck-let-a.b.c".to_owned(),
-            parameter if parameter.starts_with('{') => {
-                format!("{}-{}", parameter.trim_matches(['{', '}']).trim_end_matches("_id"), &NOBODY[6..])
-            }
-            literal => literal.to_owned(),
-        };
-        path.push_str(&value);
-        path.push_str(&segment[name.len()..]);
+impl World {
+    async fn of_mock(mock: &Gatelet) -> Self {
+        let owner = mock.owner();
+        let body = json!({"name": "a", "memory_blocks": [{"label": "human", "value": "x"}]});
+        let (agent, other) = (owner.create_agent(&body).await, owner.create_agent(&body).await);
+        let turn = owner.post(&format!("/v1/agents/{agent}/messages/async"), &json!({"input": "x"})).await.expect(200);
+        Self { agent, other, run: turn["id"].as_str().unwrap().to_owned() }
     }
-    if ["/v1/conversations/", "/v1/runs/", "/v1/runs/active", "/v1/steps/"].contains(&template) {
-        let _ = write!(path, "?agent_id={agent}");
+
+    fn of_upstream(upstream: &Upstream) -> Self {
+        let (agent, other) = (upstream.agent(), upstream.agent());
+        upstream.block("human", &[&agent]);
+        upstream.answer("GET", "/v1/archives/", Scripted::Json(200, json!([])));
+        Self { run: upstream.run(&agent), agent, other }
     }
-    path
+
+    /// What was said, whoever it was said of.
+    fn anonymous(&self, text: &str) -> String {
+        text.replace(&self.agent, "AGENT").replace(&self.other, "OTHER").replace(&self.run, "RUN")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_mock_refuses_the_gateway_refuses_in_the_same_words() {
+async fn every_operation_refuses_and_admits_as_the_mock_does() {
     let upstream = Upstream::start().await;
     let (gateway, mock) = tokio::join!(upstream.gateway(), Gatelet::ephemeral());
-    let (agent, other) = (upstream.agent(), upstream.agent());
-    let (through_gateway, at_mock) = tokio::join!(callers(&gateway, &agent, &other), callers(&mock, &agent, &other));
-    let mut refused = 0;
+    let (here, there) = (World::of_upstream(&upstream), World::of_mock(&mock).await);
+    let (through_gateway, at_mock) =
+        tokio::join!(callers(&gateway, &here.agent, &here.other), callers(&mock, &there.agent, &there.other));
+    let owner = gateway.owner().with("user-agent", USER_AGENT);
     let operations = run(&["operations", "--json"]).await.json();
+    let (mut refused, mut passed) = (0, 0);
     for operation in operations.as_array().unwrap() {
         let method = Method::from_bytes(operation["method"].as_str().unwrap().as_bytes()).unwrap();
-        let target = path(operation["path"].as_str().unwrap(), &agent);
-        for ((name, gateway), (_, mock)) in through_gateway.iter().zip(&at_mock) {
-            let body = (method != Method::GET).then(|| json!({"input": "x"}));
-            let expected = mock.send(method.clone(), &target, body.as_ref()).await;
-            // Whom the guard lets through, the upstream answers.
-            if !matches!(expected.status.as_u16(), 401 | 403) {
-                let is_closed = operation["client_token"] == "never" && *name != "no bearer";
-                assert!(!is_closed, "{name}: {method} {target}: {}", expected.text);
+        let template = operation["path"].as_str().unwrap();
+        // What Gatelet answers itself.
+        let is_own = template.contains("client-side-access-tokens") || operation["client_token"] == "public";
+        for ((name, through), (_, direct)) in through_gateway.iter().zip(&at_mock) {
+            let (target, same) = (path(template, &here.agent, &here.run), path(template, &there.agent, &there.run));
+            let expected = direct.send(method.clone(), &same, None).await;
+            upstream.forget();
+            let answer = through.with("user-agent", USER_AGENT).send(method.clone(), &target, None).await;
+            let (decision, outcome) = (fate(&expected.outcome()).to_owned(), answer.outcome());
+            assert_eq!(fate(&outcome), decision, "{name}: {method} {target}: {}", answer.text);
+            let heard = upstream.passed();
+            assert_eq!(
+                heard.len(),
+                usize::from(decision == "passes" && !is_own),
+                "{name}: {method} {target}: {heard:?}"
+            );
+            if decision == "passes" {
+                passed += 1;
                 continue;
             }
-            let answer = gateway.send(method.clone(), &target, body.as_ref()).await;
-            let said = |answer: &Answer| {
-                let body = answer.expect(expected.status.as_u16());
-                [body["code"].clone(), body["message"].clone(), body["detail"].clone()]
-            };
-            assert_eq!(said(&answer), said(&expected), "{name}: {method} {target}");
             refused += 1;
+            let said = |answer: &Answer, world: &World| {
+                let body = answer.expect(expected.status.as_u16());
+                [&body["code"], &body["message"], &body["detail"]].map(|text| world.anonymous(&text.to_string()))
+            };
+            assert_eq!(said(&answer, &here), said(&expected, &there), "{name}: {method} {target}");
         }
+        // An API key is refused nothing.
+        upstream.forget();
+        let target = path(template, NOBODY, &here.run);
+        let answer = owner.send(method.clone(), &target, None).await;
+        assert!(!matches!(answer.status.as_u16(), 401 | 403 | 500), "{method} {target}: {}", answer.text);
+        assert_eq!(upstream.seen().len(), usize::from(!is_own), "{method} {target}");
     }
-    assert!(refused > 1500, "{refused}");
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+    assert_eq!((operations.as_array().unwrap().len(), through_gateway.len()), (302, 12));
+    assert_eq!(refused + passed, 302 * 12);
+    assert!(passed > 56, "{passed}");
 }
