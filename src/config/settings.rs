@@ -229,7 +229,7 @@ pub struct NamedUpstream {
 pub struct UpstreamSettings {
     /// A file of PEM certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// How long connecting may take.
+    /// How long connecting may take, the TLS handshake included.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
     /// How long the head of an answer may take; a model may think for long before a plain answer.

@@ -55,6 +55,8 @@ impl Options {
                 (None, None) => None,
             };
             all.push(options);
+        } else if settings.upstream_api_key.is_some() || settings.upstream_api_key_file.is_some() {
+            return Err(UpstreamError("upstream_api_key needs upstream_url, which is not given".into()));
         }
         let mut names = Vec::new();
         let mut served = HashMap::new();

@@ -22,10 +22,10 @@ const CAPACITY: u64 = 10_000;
 /// How long an owner is remembered, and how long what an administrator may change.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
 const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
-/// So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
+/// The length of a list. So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
 const MOST: usize = 100;
-/// So many of an agent's folders are searched for a file.
-const MOST_FOLDERS: usize = 20;
+/// So many pages of an agent's files are searched for one.
+const MOST_FILE_PAGES: usize = 10;
 /// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
 const MOST_PASSAGES: usize = 20;
 
@@ -111,15 +111,17 @@ impl Look {
         Ok(passages.iter().any(|passage| passage["id"] == id))
     }
 
-    /// A file is an agent's when it is in a folder that is attached to it.
     async fn has_file(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
-        let folders = self.list(&format!("/v1/agents/{agent}/folders?limit={MOST_FOLDERS}")).await?;
-        for folder in folders.iter().take(MOST_FOLDERS) {
-            let Some(folder) = id_of(folder) else { return Ok(false) };
-            match self.fetch(&format!("/v1/folders/{folder}/files/{id}"), id).await {
-                Ok(file) if file["source_id"] == folder.as_str() => return Ok(true),
-                Ok(_) | Err(Nothing::NotThere) => {}
-                Err(failed) => return Err(failed),
+        let list = format!("/v1/agents/{agent}/files?limit={MOST}");
+        let mut target = list.clone();
+        for _ in 0..MOST_FILE_PAGES {
+            let Found::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
+            if page["files"].as_array().is_some_and(|files| files.iter().any(|file| file["file_id"] == id)) {
+                return Ok(true);
+            }
+            match id_of(&page["next_cursor"]) {
+                Some(cursor) if page["has_more"] == true => target = format!("{list}&cursor={cursor}"),
+                _ => return Ok(false),
             }
         }
         Ok(false)

@@ -232,6 +232,9 @@ async fn an_upstream_that_cannot_be_one_is_refused_at_the_start() {
         Program::ephemeral().env("GATELET_UPSTREAM_URL", "http://127.0.0.1:1").env("GATELET_UPSTREAM_API_KEY", "a\nb");
     let failure = key.try_start().await.unwrap_err();
     assert!(failure.contains("upstream_api_key") && !failure.contains("a\nb"), "{failure}");
+    // Whoever gives a credential does not mean the mock.
+    let failure = Program::ephemeral().env("GATELET_UPSTREAM_API_KEY", "canary").try_start().await.unwrap_err();
+    assert!(failure.contains("upstream_url") && !failure.contains("canary"), "{failure}");
 }
 
 #[tokio::test]

@@ -239,8 +239,7 @@ async fn a_limited_key_reaches_only_things_of_its_project() {
     }
     let (passage, file, scheduled) = (format!("passage-{}", uuid()), format!("file-{}", uuid()), uuid());
     upstream.passages(&own, &[&passage]);
-    let folder = upstream.folder(&[&file]);
-    upstream.answer("GET", &format!("/v1/agents/{own}/folders"), Scripted::Json(200, json!([{"id": folder}])));
+    upstream.files(&own, &[&[&file]]);
     let answer = json!({"id": scheduled, "agent_id": own});
     upstream.answer("GET", &format!("/v1/agents/{own}/schedule/{scheduled}"), Scripted::Json(200, answer));
     for (method, rest, is_own) in [

@@ -19,11 +19,6 @@ fn archive(upstream: &Upstream, agents: &[&str]) {
     upstream.answer("GET", &format!("/v1/archives/{id}/agents"), Scripted::Json(200, json!(agents)));
 }
 
-fn folders(upstream: &Upstream, agent: &str, folders: &[String]) {
-    let folders: Vec<Value> = folders.iter().map(|id| json!({"id": id})).collect();
-    upstream.answer("GET", &format!("/v1/agents/{agent}/folders"), Scripted::Json(200, json!(folders)));
-}
-
 fn lines(seen: &[Seen]) -> Vec<String> {
     seen.iter().map(|seen| seen.line().to_owned()).collect()
 }
@@ -103,26 +98,17 @@ async fn a_passage_that_others_read_too_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_file_is_the_agents_when_it_is_in_one_of_its_folders() {
+async fn a_file_is_the_agents_when_its_list_says_so() {
     let Scene { upstream, server: _server, agent, page, .. } = scene().await;
-    let (first, second, foreign, twisted) = (id("file"), id("file"), id("file"), id("file"));
-    let own = [upstream.folder(&[&first]), upstream.folder(&[&second, &twisted])];
-    let elsewhere = upstream.folder(&[&foreign]);
-    folders(&upstream, &agent, &own);
-    // A server that did not look at the folder would tell of another.
-    for (file, answer) in [
-        (&foreign, json!({"id": foreign, "source_id": elsewhere})),
-        (&twisted, json!({"id": second, "source_id": own[1]})),
-    ] {
-        let path = format!("/v1/folders/{}/files/{file}", own[1]);
-        upstream.answer("GET", &path, Scripted::Json(200, answer));
-    }
+    let (first, second, last) = (id("file"), id("file"), id("file"));
+    upstream.files(&agent, &[&[&first, &second], &[], &[&last]]);
     for (file, expected) in [
         (&first, "200"),
         (&second, "200"),
-        (&foreign, "404 not_found"),
-        (&twisted, "404 not_found"),
+        (&last, "200"),
         (&id("file"), "404 not_found"),
+        // The id of the attachment is no file's.
+        (&"file_agent-0".to_owned(), "422 validation_failed"),
     ] {
         for rest in ["open", "close"] {
             upstream.forget();
@@ -131,37 +117,28 @@ async fn a_file_is_the_agents_when_it_is_in_one_of_its_folders() {
             assert_eq!(upstream.passed().len(), usize::from(expected == "200"), "{path}");
         }
     }
+    let list = format!("/v1/agents/{agent}/files?limit=100");
     for (why, answer) in [
-        ("no folders", json!([])),
-        ("no list", json!({"id": own[0]})),
-        ("a folder without an id", json!([{"name": "f"}, {"id": own[0]}])),
-        ("an odd folder", json!([{"id": "../agents/?x="}])),
+        ("no files", json!({"files": [], "next_cursor": null, "has_more": false})),
+        ("a bare list", json!([{"file_id": "ID"}])),
+        ("no list", json!({"files": {"file_id": "ID"}, "has_more": false})),
+        ("another id", json!({"files": [{"id": "ID", "file_name": "ID"}], "has_more": false})),
+        ("an odd cursor", json!({"files": [], "next_cursor": "x&limit=1000", "has_more": true})),
+        ("no cursor", json!({"files": [], "has_more": true})),
+        ("no end", json!({"files": [], "next_cursor": "x", "has_more": true})),
+        ("null", Value::Null),
     ] {
         // What was proven a moment ago is remembered, so another file is asked about.
         let file = id("file");
-        let path = format!("/v1/folders/{}/files/{file}", own[0]);
-        upstream.answer("GET", &path, Scripted::Json(200, json!({"id": file, "source_id": own[0]})));
-        upstream.answer("GET", &format!("/v1/agents/{agent}/folders"), Scripted::Json(200, answer));
-        let path = format!("/v1/agents/{agent}/files/{file}/open");
-        page.send(Method::PATCH, &path, None).await.refused(404, "not_found");
-        assert!(upstream.seen().iter().all(|seen| !seen.target().contains("..")), "{why}");
-    }
-}
-
-#[tokio::test]
-async fn not_every_folder_of_an_agent_that_has_many_is_searched() {
-    let Scene { upstream, server: _server, agent, page, .. } = scene().await;
-    let (last, beyond) = (id("file"), id("file"));
-    let mut own: Vec<String> = (0..19).map(|_| upstream.folder(&[])).collect();
-    own.push(upstream.folder(&[&last]));
-    own.push(upstream.folder(&[&beyond]));
-    folders(&upstream, &agent, &own);
-    for (file, expected) in [(&last, "200"), (&beyond, "404 not_found")] {
+        let answer: Value = serde_json::from_str(&answer.to_string().replace("ID", &file)).unwrap();
+        upstream.answer("GET", &list, Scripted::Json(200, answer.clone()));
+        upstream.answer("GET", &format!("{list}&cursor=x"), Scripted::Json(200, answer));
         upstream.forget();
         let path = format!("/v1/agents/{agent}/files/{file}/open");
-        assert_eq!(page.send(Method::PATCH, &path, None).await.outcome(), expected);
-        let asked = lines(&upstream.look_ups()).into_iter().filter(|line| line.contains("/files/"));
-        assert_eq!(asked.count(), 20);
+        page.send(Method::PATCH, &path, None).await.refused(404, "not_found");
+        let asked = upstream.look_ups();
+        assert!(upstream.passed().is_empty() && asked.len() <= 11, "{why}: {asked:?}");
+        assert!(asked.iter().all(|seen| !seen.target().contains("limit=1000")), "{why}: {asked:?}");
     }
 }
 
@@ -193,13 +170,10 @@ async fn a_proof_that_fails_on_the_way_lets_nobody_through() {
     let Scene { upstream, server: _server, agent, page, .. } = scene().await;
     let (passage, file, scheduled) = (id("passage"), id("file"), Uuid::new_v4().to_string());
     let of_agent = format!("/v1/agents/{agent}");
-    let folder = upstream.folder(&[&file]);
     let restore = || {
         archive(&upstream, &[&agent]);
         upstream.passages(&agent, &[&passage]);
-        folders(&upstream, &agent, std::slice::from_ref(&folder));
-        let answer = json!({"id": file, "source_id": folder});
-        upstream.answer("GET", &format!("/v1/folders/{folder}/files/{file}"), Scripted::Json(200, answer));
+        upstream.files(&agent, &[&[], &[&file]]);
         let answer = json!({"id": scheduled, "agent_id": agent});
         upstream.answer("GET", &format!("{of_agent}/schedule/{scheduled}"), Scripted::Json(200, answer));
     };
@@ -210,8 +184,8 @@ async fn a_proof_that_fails_on_the_way_lets_nobody_through() {
     for ((method, path), look_up) in [
         (&delete, format!("{of_agent}/archival-memory?before={passage}&ascending=false&limit=1")),
         (&delete, format!("{of_agent}/archival-memory?ascending=true&limit=20")),
-        (&open, format!("{of_agent}/folders")),
-        (&open, format!("/v1/folders/{folder}/files/{file}")),
+        (&open, format!("{of_agent}/files?limit=100")),
+        (&open, format!("{of_agent}/files?limit=100&cursor=file_agent-0")),
         (&read, format!("{of_agent}/schedule/{scheduled}")),
         // Last, because what was proven before it is remembered.
         (&delete, "/v1/archives/".to_owned()),
@@ -235,10 +209,8 @@ async fn a_proof_that_fails_on_the_way_lets_nobody_through() {
 async fn a_proof_is_shared_and_remembered_for_a_moment() {
     let Scene { upstream, server: _server, agent, page, .. } = scene().await;
     let file = id("file");
-    let folder = upstream.folder(&[&file]);
-    folders(&upstream, &agent, std::slice::from_ref(&folder));
     let path = format!("/v1/agents/{agent}/files/{file}/open");
-    let list = format!("/v1/agents/{agent}/folders");
+    let list = format!("/v1/agents/{agent}/files");
     let held = upstream.hold("GET", &list);
     let asking: Vec<_> = (0..20)
         .map(|_| {
@@ -251,22 +223,22 @@ async fn a_proof_is_shared_and_remembered_for_a_moment() {
     for _ in 0..40 {
         page.get("/v1/agents/").await.refused(403, "operation_not_available");
     }
-    let answer = json!([{"id": folder}]).to_string();
+    let answer = json!({"files": [{"file_id": file}], "has_more": false}).to_string();
     held.send(head(200, &[("content-length", &answer.len().to_string())]));
     held.send(answer);
     for asking in asking {
         assert_eq!(asking.await.unwrap(), "200");
     }
     page.send(Method::PATCH, &path, None).await.expect(200);
-    let asked = lines(&upstream.look_ups()).into_iter().filter(|line| line.contains("folders"));
-    assert_eq!(asked.count(), 2, "{:?}", lines(&upstream.look_ups()));
+    let asked = upstream.look_ups().iter().filter(|seen| seen.target().starts_with(&list)).count();
+    assert_eq!(asked, 1, "{:?}", lines(&upstream.look_ups()));
     // It proves nothing of another agent, and what was not proven is asked again.
     let other = format!("/v1/agents/{NOBODY}/files/{file}/open");
     page.send(Method::PATCH, &other, None).await.refused(403, "agent_not_in_policy");
     let late = id("file");
     let open = format!("/v1/agents/{agent}/files/{late}/open");
+    upstream.files(&agent, &[&[&file]]);
     page.send(Method::PATCH, &open, None).await.refused(404, "not_found");
-    let answer = json!({"id": late, "source_id": folder});
-    upstream.answer("GET", &format!("/v1/folders/{folder}/files/{late}"), Scripted::Json(200, answer));
+    upstream.files(&agent, &[&[&file, &late]]);
     page.send(Method::PATCH, &open, None).await.expect(200);
 }

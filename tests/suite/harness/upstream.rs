@@ -207,14 +207,17 @@ impl Upstream {
         }
     }
 
-    /// A folder with files; the agent's folders have to be scripted with it.
-    pub(crate) fn folder(&self, files: &[&str]) -> String {
-        let folder = self.keep("folders", "source", &json!({"name": "f"}));
-        for id in files {
-            let file = json!({"id": id, "source_id": folder});
-            self.answer("GET", &format!("/v1/folders/{folder}/files/{id}"), Scripted::Json(200, file));
+    /// The files of an agent, in the pages in which they are listed.
+    pub(crate) fn files(&self, agent: &str, pages: &[&[&str]]) {
+        let list = format!("/v1/agents/{agent}/files");
+        for (index, page) in pages.iter().enumerate() {
+            let cursor = |index| format!("file_agent-{index}");
+            let files: Vec<Value> = page.iter().map(|id| json!({"id": cursor(index), "file_id": id})).collect();
+            let more = index + 1 < pages.len();
+            let answer = json!({"files": files, "next_cursor": cursor(index), "has_more": more});
+            let query = if index == 0 { String::new() } else { format!("&cursor={}", cursor(index - 1)) };
+            self.answer("GET", &format!("{list}?limit=100{query}"), Scripted::Json(200, answer));
         }
-        folder
     }
 
     /// Every request there was, but for health checks.
@@ -433,11 +436,7 @@ async fn perform(mut held: Answering, socket: &mut TcpStream) -> Option<()> {
 fn unscripted(line: &str) -> Scripted {
     let segments: Vec<&str> = line.split('/').collect();
     match segments[..] {
-        ["GET ", "v1", _, id]
-        | ["GET ", "v1", "folders", _, "files", id]
-        | ["GET ", "v1", "agents", _, "schedule", id]
-            if !id.is_empty() =>
-        {
+        ["GET ", "v1", _, id] | ["GET ", "v1", "agents", _, "schedule", id] if !id.is_empty() => {
             Scripted::Json(404, json!({"detail": "Nothing is there"}))
         }
         _ => Scripted::Json(200, json!({"answered": line})),
