@@ -338,10 +338,8 @@ mod tests {
         let example = example.iter().filter(|line| line.starts_with("[[") || line.contains(" = "));
         let (_folder, layers) = file(&example.copied().collect::<Vec<_>>().join("\n"));
         let (settings, _) = load(&layers).unwrap();
-        let serde_json::Value::Object(upstream) = serde_json::to_value(&settings.upstreams[0]).unwrap() else {
-            panic!()
-        };
-        for (key, value) in upstream {
+        let upstream = serde_json::to_value(&settings.upstreams[0]).unwrap();
+        for (key, value) in upstream.as_object().unwrap() {
             assert!(!value.is_null(), "{key} of an upstream is not in the example");
         }
     }
