@@ -17,7 +17,7 @@ pub(super) struct BaseTool {
     parameters: &'static [Parameter],
 }
 
-/// Name, JSON type (or `roles`: an array of them), description, whether it is required.
+/// Name, JSON type, description, whether it is required.
 type Parameter = (&'static str, &'static str, &'static str, bool);
 
 const LABEL: Parameter = ("label", "string", "The label of the block to change.", true);
@@ -36,7 +36,7 @@ static BASE_TOOLS: &[BaseTool] = &[
                 "What to look for; without it, the newest messages that fit the other parameters.",
                 false,
             ),
-            ("roles", "roles", "Only messages of these roles: assistant, user, tool.", false),
+            ("roles", "array", "Only messages of these roles: assistant, user, tool.", false),
             ("limit", "integer", "The most messages to return.", false),
             ("start_date", "string", "Only messages from this day on, such as 2026-01-31.", false),
             ("end_date", "string", "Only messages up to and including this day.", false),
@@ -173,12 +173,11 @@ impl BaseTool {
     /// The tool as clients see it. The order of the keys is Letta's.
     pub(super) fn wire(&self) -> Value {
         let property = |kind: &str, description: &str| {
-            let items = match kind {
-                "array" => json!({"type": "string"}),
-                "roles" => json!({"type": "string", "enum": ["assistant", "user", "tool"]}),
-                _ => return json!({"type": kind, "description": description}),
-            };
-            json!({"type": "array", "items": items, "description": description})
+            let mut property = json!({"type": kind, "description": description});
+            if kind == "array" {
+                property["items"] = json!({"type": "string"});
+            }
+            property
         };
         let properties: serde_json::Map<_, _> = self
             .parameters

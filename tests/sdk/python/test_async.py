@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from letta_client import AsyncLetta, AuthenticationError
-from stainless import MODELS
 
 PAGE = "https://app.example"
 
@@ -15,7 +14,7 @@ def test_a_page_streams_until_its_token_is_deleted(gatelet):
 
 async def stream_until_deleted(gatelet):
     async with AsyncLetta(base_url=gatelet["url"], api_key=gatelet["api_key"]) as server:
-        agent = await server.agents.create(name="Ada", model=MODELS["model"], tags=["async"])
+        agent = await server.agents.create(name="Ada", model="openai/gpt-4o-mini", tags=["async"])
         policy = [{"type": "agent", "id": agent.id, "access": ["write_messages"]}]
         token = (await server.access_tokens.create(policy=policy, hostname=PAGE)).token
         assert [each.id async for each in server.agents.list(tags=["async"], limit=1)] == [agent.id]
