@@ -74,8 +74,12 @@ pub(in crate::mock) fn run(
         reader.names.insert(parameter.name, value);
     }
     for statement in statements(function, source) {
-        if let Flow::Ends = reader.follow(statement)? {
-            break;
+        match reader.follow(statement) {
+            Some(Flow::GoesOn) => {}
+            Some(Flow::Ends) => break,
+            // An expression in it raised.
+            None if reader.outcome.returned.is_err() => break,
+            None => return None,
         }
     }
     Some(reader.outcome)
@@ -221,7 +225,12 @@ impl<'s> Reader<'s> {
             "binary_operator" => {
                 let left = self.value(node.child_by_field_name("left")?, below)?;
                 let right = self.value(node.child_by_field_name("right")?, below)?;
-                calculate(self.text(node.child_by_field_name("operator")?), &left, &right)
+                let operator = self.text(node.child_by_field_name("operator")?);
+                if matches!(operator, "/" | "//" | "%") && left.is_number() && right.as_f64() == Some(0.0) {
+                    self.raise("ZeroDivisionError: division by zero".to_owned());
+                    return None;
+                }
+                calculate(operator, &left, &right)
             }
             "call" => self.call(node, below),
             "subscript" => {
@@ -233,7 +242,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// `str(x)`, and what is asked of the environment.
+    /// `str(x)`, chance, which decides for the middle, and what is asked of the environment.
     fn call(&mut self, call: Node<'_>, depth: usize) -> Option<Value> {
         let function = self.text(call.child_by_field_name("function")?);
         let arguments = children(call.child_by_field_name("arguments")?);
@@ -241,6 +250,12 @@ impl<'s> Reader<'s> {
             arguments.into_iter().map(|argument| self.value(argument, depth)).collect::<Option<_>>()?;
         match (function, arguments.as_slice()) {
             ("str", [value]) => Some(Value::String(shown(value))),
+            ("random.randint" | "randint", [least, most]) => {
+                let (least, most) = (least.as_i64()?, most.as_i64()?);
+                let width = most.checked_sub(least).filter(|width| *width >= 0)?;
+                Some((least + width / 2).into())
+            }
+            ("random.choice" | "choice", [Value::Array(items)]) => items.get(items.len() / 2).cloned(),
             ("os.getenv" | "os.environ.get", [key]) => {
                 Some(self.environment.get(key.as_str()?).cloned().unwrap_or_default())
             }
@@ -286,11 +301,24 @@ fn calculate(operator: &str, left: &Value, right: &Value) -> Option<Value> {
     if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
         return (operator == "+").then(|| Value::String(format!("{left}{right}")));
     }
-    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
+    if let (Some(text), Some(times), "*") = (left.as_str(), right.as_u64(), operator) {
+        let times = usize::try_from(times).ok()?;
+        return text.len().checked_mul(times).filter(|length| *length <= MOST).map(|_| text.repeat(times).into());
+    }
+    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64())
+        && operator != "/"
+    {
         return match operator {
             "+" => left.checked_add(right),
             "-" => left.checked_sub(right),
             "*" => left.checked_mul(right),
+            // Python rounds down, towards the sign of the divisor.
+            "//" => left.checked_rem(right).and_then(|rest| {
+                left.checked_div(right).map(|whole| whole - i64::from(rest != 0 && (rest < 0) != (right < 0)))
+            }),
+            "%" => left
+                .checked_rem(right)
+                .map(|rest| if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }),
             _ => None,
         }
         .map(Value::from);
@@ -300,6 +328,7 @@ fn calculate(operator: &str, left: &Value, right: &Value) -> Option<Value> {
         "+" => left + right,
         "-" => left - right,
         "*" => left * right,
+        "/" => left / right,
         _ => return None,
     };
     Number::from_f64(result).map(Value::Number)
@@ -348,6 +377,13 @@ mod tests {
             ("return os.getenv('SECRET') + os.environ['SECRET'] + os.environ.get('NONE', 'd')", Some(json!("ssd"))),
             ("return os.getenv('NONE')", Some(json!(null))),
             ("return [str([1, 'a']), str(True)]", Some(json!(["[1, 'a']", "True"]))),
+            (
+                "return [7 / 2, 7 // 2, -7 // 2, 7 // -2, -7 % 3, 7 % -3, 6 / 3]",
+                Some(json!([3.5, 3, -4, -4, 2, -2, 2.0])),
+            ),
+            ("return 'ab' * b", Some(json!("abab"))),
+            ("return 'ab' * 1000000", None),
+            ("import random\nreturn [random.randint(1, 20), random.choice(['r', 's'])]", Some(json!([10, "s"]))),
             ("return 9223372036854775807 + 1", None),
             ("return unknown", None),
             ("return a.upper()", None),
@@ -369,6 +405,9 @@ mod tests {
         assert_eq!(outcome.returned, Err("ValueError: no 1".to_owned()));
         assert_eq!(outcome.stdout, ["one 2"]);
         assert_eq!(outcome.stderr, ["1", "Traceback (most recent call last):\nValueError: no 1\n"]);
+        let divided = call("print('before')\nc = 5 / 0\nprint('after')", &json!({})).unwrap();
+        assert_eq!(divided.returned, Err("ZeroDivisionError: division by zero".to_owned()));
+        assert_eq!(divided.stdout, ["before"]);
         let missing = run("def g(x): return x", Some("g"), &Map::new(), &Map::new()).unwrap();
         assert!(missing.returned.is_err(), "{missing:?}");
     }
