@@ -103,6 +103,10 @@ impl<'a> Workbench<'a> {
             Ok(text) => (text, ToolStatus::Success),
             Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
         };
+        let text = match tool.and_then(|tool| tool.servers.as_ref()) {
+            Some(tool) => shortened(text, tool.return_char_limit),
+            None => text,
+        };
         Ok(ToolReturn {
             tool_return: Content::Text(text),
             status,
@@ -214,6 +218,18 @@ impl<'a> Workbench<'a> {
     pub(super) async fn shown_blocks(&mut self) -> Result<&[Block], ApiError> {
         Ok(self.blocks().await?)
     }
+}
+
+/// What a tool returned, as far as its limit lets a model see it.
+fn shortened(mut text: String, limit: i64) -> String {
+    let Some((end, _)) = usize::try_from(limit).ok().and_then(|limit| text.char_indices().nth(limit)) else {
+        return text;
+    };
+    let length = text.chars().count();
+    text.truncate(end);
+    format!(
+        "{text}... [NOTE: function output was truncated since it is longer than the tool's limit: {length} > {limit}]"
+    )
 }
 
 fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
