@@ -256,6 +256,13 @@ impl Agent {
         secret::replace(&mut self.secrets, fields)
     }
 
+    /// The form that answers must have, if they are not just text.
+    pub(in crate::mock) fn response_form(&self) -> Option<&Map<String, Value>> {
+        let formed = |form: &&Map<String, Value>| form.get("type").is_some_and(|kind| kind != "text");
+        let of_model = self.model.settings.get("response_format").and_then(Value::as_object);
+        of_model.filter(formed).or(self.response_format.as_ref().filter(formed))
+    }
+
     fn apply_response_format(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         let Some(format) = fields.optional::<Fields<'_>>("response_format")? else { return Ok(()) };
         format.one_of("type", &["text", "json_schema", "json_object"])?;

@@ -39,7 +39,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         agent.model.change(&Fields::of_body(&change)?).map_err(unknown)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
-    let situation = Situation { agent: &agent.name, said: &said, toolbox: &Toolbox::default(), blocks: &[] };
+    let toolbox = Toolbox::default();
+    let situation = Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None };
     let answer = state.responder.respond(&situation);
     tokio::time::sleep(answer.delay).await;
     if let Some(failure) = answer.failure {

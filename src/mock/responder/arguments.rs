@@ -8,11 +8,63 @@ use serde_json::{Map, Value, json};
 use super::Asked;
 use crate::mock::toolbox::Tool;
 
-/// The call that a text asks for by naming a tool: the first that it names.
-pub(super) fn named_call(text: &str, tools: &[Tool]) -> Option<Asked> {
+/// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each
+/// once, or as often as it says.
+pub(super) fn named_calls(text: &str, tools: &[Tool]) -> Vec<Asked> {
     let named = tools.iter().filter_map(|tool| Some((find_name(text, &tool.name)?, tool)));
-    let (place, tool) = named.min_by_key(|(place, tool)| (*place, std::cmp::Reverse(tool.name.len())))?;
-    Some(Asked::new(&tool.name, read(text, place + tool.name.len(), tool)))
+    let mut named: Vec<(usize, &Tool)> = named.collect();
+    named.sort_by_key(|(place, _)| *place);
+    let mut index = 0;
+    named.retain(|(place, _)| {
+        index += 1;
+        index == 1 || is_called(&text[..*place])
+    });
+    let mut calls = Vec::new();
+    for (index, (place, tool)) in named.iter().enumerate() {
+        let begin = place + tool.name.len();
+        let end = named.get(index + 1).map_or(text.len(), |(next, _)| *next);
+        let said = &text[begin..end];
+        match (named.len(), times(said)) {
+            (1, None) => calls.push(Asked::new(&tool.name, read(text, begin, tool))),
+            (_, None) => calls.push(Asked::new(&tool.name, read(said, 0, tool))),
+            (_, Some((count, rest))) => {
+                calls.extend(read_several(&rest, count, tool).into_iter().map(|given| Asked::new(&tool.name, given)));
+            }
+        }
+    }
+    calls
+}
+
+static TIMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)\b(?:(once)|(twice)|(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten)\s+times)\b").ok()
+});
+
+/// How often a text says that something is to be done, and the text without that.
+fn times(text: &str) -> Option<(usize, String)> {
+    const WORDS: [&str; 9] = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+    const MOST: usize = 20;
+    let found = TIMES.as_ref()?.captures(text)?;
+    let count = match (found.get(1), found.get(2), found.get(3)) {
+        (Some(_), ..) => 1,
+        (_, Some(_), _) => 2,
+        (.., Some(count)) => {
+            let count = count.as_str().to_lowercase();
+            let word = WORDS.iter().position(|word| *word == count).map(|place| place + 2);
+            word.or(count.parse().ok()).filter(|count| (1..=MOST).contains(count))?
+        }
+        _ => return None,
+    };
+    let place = found.get(0)?.range();
+    Some((count, format!("{}{}", &text[..place.start], &text[place.end..])))
+}
+
+/// Whether what stands before a name says to call it.
+fn is_called(before: &str) -> bool {
+    let before = before.trim_end_matches(['`', '"', '\'']).trim_end().to_lowercase();
+    let before = before.strip_suffix(" the").unwrap_or(&before);
+    let mut words = before.rsplit(|character: char| character.is_whitespace());
+    let calls = matches!(words.next(), Some("call" | "use" | "run" | "invoke"));
+    calls && !words.next().is_some_and(|word| word == "not" || word == "never" || word.ends_with("n't"))
 }
 
 /// Where a text names a tool. A name that could be any word counts only where it is called a tool.
@@ -55,6 +107,42 @@ pub(super) fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
     tool.properties().filter_map(|(name, _)| Some((name.clone(), arguments.remove(name)?))).collect()
 }
 
+/// The arguments of several calls of a tool: each takes the next of what is said.
+fn read_several(text: &str, count: usize, tool: &Tool) -> Vec<Map<String, Value>> {
+    let mut objects = objects_in(text).into_iter();
+    let named: Vec<(&String, Vec<Value>)> =
+        tool.properties().map(|(name, schema)| (name, all_given_by_name(text, name, schema))).collect();
+    let mut loose = Loose::of(text, &Map::new());
+    let read = |index: usize| {
+        if let Some(object) = objects.next() {
+            return object;
+        }
+        let mut arguments = Map::new();
+        for ((name, schema), (_, given)) in tool.properties().zip(&named) {
+            let given = given.get(index).or(given.last()).cloned();
+            let said = given.or_else(|| loose.take(schema)).or_else(|| loose.about(schema));
+            if let Some(value) = said.or_else(|| tool.requires(name).then(|| missing(text, schema))) {
+                arguments.insert(name.clone(), value);
+            }
+        }
+        arguments
+    };
+    (0..count).map(read).collect()
+}
+
+/// The JSON objects that a text holds.
+fn objects_in(text: &str) -> Vec<Map<String, Value>> {
+    let mut objects = Vec::new();
+    let mut ahead = text;
+    while let Some(begin) = ahead.find('{') {
+        let mut values = serde_json::Deserializer::from_str(&ahead[begin..]).into_iter::<Value>();
+        let Some(Ok(Value::Object(object))) = values.next() else { break };
+        ahead = &ahead[begin + values.byte_offset()..];
+        objects.push(object);
+    }
+    objects
+}
+
 /// The JSON object that a text holds.
 fn object_in(text: &str) -> Option<Map<String, Value>> {
     let object = text.find('{').map(|begin| &text[begin..])?;
@@ -66,13 +154,23 @@ fn object_in(text: &str) -> Option<Map<String, Value>> {
 
 /// `name = value`, `name: value`, `name value`, where the name may be written with spaces and the value in quotes.
 fn given_by_name(text: &str, name: &str, schema: &Value) -> Option<Value> {
+    let value = name_and_value(name)?.captures(text)?.get(1)?.as_str();
+    convert(unquoted(value), schema)
+}
+
+/// The same wherever a text says so.
+fn all_given_by_name(text: &str, name: &str, schema: &Value) -> Vec<Value> {
+    let Some(pattern) = name_and_value(name) else { return Vec::new() };
+    let given = pattern.captures_iter(text).filter_map(|found| convert(unquoted(found.get(1)?.as_str()), schema));
+    given.collect()
+}
+
+fn name_and_value(name: &str) -> Option<Regex> {
     let name = regex::escape(name).replace('_', "[_ ]");
     let pattern = format!(
         r#"(?i)\b{name}\b["'`]?\s*(?:=|:|\bis\b|\bto\b|\bof\b)?\s*("[^"]*"|'[^']*'|`[^`]*`|\[[^\]]*\]|[^\s,;]+)"#
     );
-    let found = Regex::new(&pattern).ok()?;
-    let value = found.captures(text)?.get(1)?.as_str();
-    convert(unquoted(value), schema)
+    Regex::new(&pattern).ok()
 }
 
 fn unquoted(value: &str) -> &str {
@@ -125,7 +223,7 @@ fn kind(schema: &Value) -> &str {
 }
 
 static NUMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"-?\b\d+(?:\.\d+)?\b").ok());
-static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([^"]+)"|'([^']+)'|`([^`]+)`"#).ok());
+static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([^"]+)"|\B'(.+?)'\B|`([^`]+)`"#).ok());
 static OBJECT_OF: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)\b(?:for|in|at|of|about|with|on|to)\s+(?:the\s+)?([^.,;!?\n]+)").ok());
 
@@ -233,15 +331,40 @@ mod tests {
             (r#"use notify with tags ["a", "b"]"#, "notify", json!({"urgent": false, "tags": ["a", "b"]})),
             ("first get_weather for Rome, then roll_dice", "get_weather", json!({"city": "Rome"})),
         ] {
-            let asked = named_call(text, &tools()).unwrap();
-            assert_eq!((asked.name.as_str(), Value::Object(asked.arguments)), (name, expected), "{text}");
+            let calls = named_calls(text, &tools());
+            let [asked] = calls.as_slice() else { panic!("{text}: {calls:?}") };
+            assert_eq!((asked.name.as_str(), json!(asked.arguments)), (name, expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_calls_take_what_is_said_one_after_the_other() {
+        for (text, expected) in [
+            (
+                "Call the roll_dice tool EXACTLY three times: with num_sides=6, num_sides=12, and num_sides=20.",
+                json!([["roll_dice", {"num_sides": 6}], ["roll_dice", {"num_sides": 12}], ["roll_dice", {"num_sides": 20}]]),
+            ),
+            (
+                "Call get_weather 2 times, for 'New York' and 'L'Aquila', and also call the roll_dice tool once with a 16-sided die",
+                json!([["get_weather", {"city": "New York"}], ["get_weather", {"city": "L'Aquila"}], ["roll_dice", {"num_sides": 16}]]),
+            ),
+            (
+                r#"roll_dice twice: {"num_sides": 4} {"num_sides": 8}"#,
+                json!([["roll_dice", {"num_sides": 4}], ["roll_dice", {"num_sides": 8}]]),
+            ),
+            ("roll_dice 6, but do not use get_weather", json!([["roll_dice", {"num_sides": 6}]])),
+            ("roll_dice 99 times", json!([["roll_dice", {"num_sides": 99}]])),
+        ] {
+            let calls = named_calls(text, &tools());
+            let calls: Value = calls.into_iter().map(|asked| json!([asked.name, asked.arguments])).collect();
+            assert_eq!(calls, expected, "{text}");
         }
     }
 
     #[test]
     fn a_text_that_names_no_tool_calls_none() {
         for text in ["", "roll the dice", "roll_dices", "my_roll_dice", "notify me", "What is the weather?"] {
-            assert_eq!(named_call(text, &tools()), None, "{text}");
+            assert_eq!(named_calls(text, &tools()), [], "{text}");
         }
     }
 }

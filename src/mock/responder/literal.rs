@@ -1,6 +1,8 @@
 //! The default responder: a willing model that takes everything literally. It quotes what it is told, calls the tool that
 //! a text names, uses its memory when it is asked to in plain words, and says what tools returned.
 
+use serde_json::{Map, Value};
+
 use super::{Answer, Asked, Situation, arguments, asked_text, directives::Directives, words};
 use crate::mock::{
     failure::Failure,
@@ -38,7 +40,11 @@ impl Literal {
             answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
         }
         if next.is_empty() {
-            answer.parts.push(Part::text(reply(&asked, situation.said)));
+            let text = reply(&asked, situation.said);
+            answer.parts.push(Part::text(match situation.form {
+                Some(form) => formed(text, &asked.rest, form),
+                None => text,
+            }));
         }
         answer.calls = next;
         answer
@@ -48,9 +54,11 @@ impl Literal {
 /// The calls that a text asks for without directives.
 fn understand(text: &str, situation: &Situation<'_>) -> Vec<Asked> {
     let text = super::understood(text);
-    let named = arguments::named_call(text, situation.toolbox.tools());
-    let asked = named.or_else(|| words::memory_call(text, situation.toolbox, situation.blocks));
-    asked.into_iter().collect()
+    let named = arguments::named_calls(text, situation.toolbox.tools());
+    if !named.is_empty() {
+        return named;
+    }
+    words::memory_call(text, situation.toolbox, situation.blocks).into_iter().collect()
 }
 
 fn reply(asked: &Directives, said: &[Message]) -> String {
@@ -72,6 +80,16 @@ fn reply(asked: &Directives, said: &[Message]) -> String {
         [one] => format!("The tool returned: {one}"),
         many => format!("The tools returned: {}", many.join("; ")),
     }
+}
+
+/// An answer in JSON: of the schema that `response_format` gives, filled in from what was asked, else the text in a member.
+fn formed(answer: String, asked: &str, form: &Map<String, Value>) -> String {
+    let schema = form.get("json_schema").and_then(|named| named.get("schema").unwrap_or(named).as_object());
+    let object = match schema {
+        Some(schema) => super::filled_in(asked, schema),
+        None => Map::from_iter([("response".to_owned(), answer.into())]),
+    };
+    Value::Object(object).to_string()
 }
 
 /// The words of a text, again and again.
@@ -106,7 +124,26 @@ mod tests {
 
     fn answer(said: &[Message], reasoning: bool) -> Answer {
         let toolbox = Toolbox::default();
-        Literal { reasoning }.respond(&Situation { agent: "a", said, toolbox: &toolbox, blocks: &[] })
+        Literal { reasoning }.respond(&Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None })
+    }
+
+    #[test]
+    fn an_answer_has_the_form_that_is_asked_for() {
+        let schema = serde_json::json!({"type": "object", "required": ["city", "days"], "properties": {
+            "city": {"type": "string"}, "days": {"type": "integer"}}});
+        for (form, expected) in [
+            (serde_json::json!({"type": "json_object"}), r#"{"response":"Echo: 3 days in \"Rome\""}"#),
+            (
+                serde_json::json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}),
+                r#"{"city":"Rome","days":3}"#,
+            ),
+            (serde_json::json!({"type": "json_schema", "json_schema": schema}), r#"{"city":"Rome","days":3}"#),
+        ] {
+            let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
+            let form = form.as_object();
+            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form };
+            assert_eq!(Literal { reasoning: false }.respond(&situation).parts, [Part::text(expected)], "{form:?}");
+        }
     }
 
     fn user(text: &str) -> Message {

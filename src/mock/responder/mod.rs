@@ -37,6 +37,8 @@ pub(super) struct Situation<'a> {
     pub(super) toolbox: &'a Toolbox,
     /// The memory blocks, where [`Responder::wants_blocks`] said so.
     pub(super) blocks: &'a [Block],
+    /// The form that answers must have, as `response_format` says; none: text.
+    pub(super) form: Option<&'a Map<String, Value>>,
 }
 
 /// What a responder says in one step. A step without calls ends its turn.

@@ -295,7 +295,7 @@ steps = [{ error = 429 }]
 
     fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
         let (toolbox, said) = (Toolbox::default(), said(text, calls));
-        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[] };
+        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None };
         Script::parse(SCRIPT).unwrap().respond(&situation)
     }
 

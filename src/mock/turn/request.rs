@@ -21,7 +21,7 @@ use crate::{
 pub(in crate::mock) struct TurnRequest {
     /// What is said, in order.
     pub(in crate::mock) input: Vec<Incoming>,
-    /// What is decided about tool calls that wait; then nothing is said.
+    /// What is decided about tool calls that wait, before anything is said.
     #[serde(default)]
     pub(in crate::mock) decision: Option<Decision>,
     /// The most model steps to take.
@@ -177,7 +177,7 @@ fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiErr
     words.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-/// What is said: exactly one of `messages` and `input`. Or what is decided.
+/// What is said: exactly one of `messages` and `input`. And what is decided before that.
 fn read_input(fields: &Fields<'_>) -> Result<(Vec<Incoming>, Option<Decision>), ApiError> {
     let refuse = |rule: &str| Err(fields.location().breaks_rule(rule, &Value::Object(fields.map().clone())));
     match (fields.value("messages"), fields.value("input")) {
@@ -195,19 +195,24 @@ fn read_input(fields: &Fields<'_>) -> Result<(Vec<Incoming>, Option<Decision>), 
                 return Err(location.breaks_rule(&rule, messages));
             }
             let mut input = Vec::new();
-            let mut decisions = Vec::new();
-            for item in &items {
-                match kind(item)? {
-                    "approval" => decisions.push(Decision::read_approval(item)?),
-                    "tool_return" => decisions.push(Decision::read_returns(item)?),
-                    _ => input.push(Incoming::read(item)?),
+            let mut decision = None;
+            for (index, item) in items.iter().enumerate() {
+                let decided = match kind(item)? {
+                    "approval" => Decision::read_approval(item)?,
+                    "tool_return" => Decision::read_returns(item)?,
+                    _ => {
+                        input.push(Incoming::read(item)?);
+                        continue;
+                    }
+                };
+                if index > 0 {
+                    let rule =
+                        "an approval or tool return is the first message of a request, and the only one of its kind";
+                    return Err(location.breaks_rule(rule, messages));
                 }
+                decision = Some(decided);
             }
-            if decisions.len() > 1 || !(decisions.is_empty() || input.is_empty()) {
-                let rule = "a request brings ordinary messages, or one approval or tool return and nothing else";
-                return Err(location.breaks_rule(rule, messages));
-            }
-            Ok((input, decisions.pop()))
+            Ok((input, decision))
         }
     }
 }

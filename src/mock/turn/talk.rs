@@ -36,6 +36,8 @@ pub(super) struct Produced {
     pub(super) said: Vec<Message>,
     /// How much of it was asked.
     pub(super) asked: usize,
+    /// How much the request said beside a decision: it stands behind what the tools returned.
+    pub(super) added: usize,
     pub(super) steps: Vec<EndedStep>,
     pub(super) stop_reason: Option<StopReason>,
     /// Why it failed, if it did.
@@ -57,7 +59,11 @@ impl Produced {
 
     /// What the agent said.
     pub(super) fn into_answers(mut self) -> Vec<Message> {
-        self.said.split_off(self.asked.min(self.said.len()))
+        let mut answers = self.said.split_off(self.asked.min(self.said.len()));
+        if self.added > 0 {
+            answers.drain(1..=self.added);
+        }
+        answers
     }
 
     /// What it cost: every step reads everything before it anew.
@@ -151,9 +157,7 @@ impl<'a> Talk<'a> {
         match (&self.request.decision, self.thread.pending()) {
             (None, Some(pending)) => Err(still_pending(pending)),
             (None, None) => {
-                let (run_id, step_id) = (&self.presence.run.id, &self.step_id);
-                let input = self.request.input.iter().cloned();
-                self.lines = input.map(|incoming| incoming.into_message(run_id, step_id)).collect();
+                self.lines = self.input();
                 self.produced.asked = self.lines.len();
                 Ok(None)
             }
@@ -167,9 +171,17 @@ impl<'a> Talk<'a> {
                 }
                 self.lines = since_the_user_spoke(recent);
                 self.begun = self.lines.len();
+                self.lines.extend(self.input());
+                self.produced.asked = self.said().len();
                 Ok(None)
             }
         }
+    }
+
+    /// The messages that the request brings.
+    fn input(&self) -> Vec<Message> {
+        let (run_id, step_id) = (&self.presence.run.id, &self.step_id);
+        self.request.input.iter().cloned().map(|incoming| incoming.into_message(run_id, step_id)).collect()
     }
 
     /// The newest messages of the conversation, oldest first.
@@ -213,6 +225,9 @@ impl<'a> Talk<'a> {
         let is_told = !ran.is_empty() || !self.outlet.as_ref().is_some_and(|outlet| outlet.in_pieces());
         let interrupted = is_told && self.tell(&returned, Duration::ZERO).await?.is_some();
         self.lines.push(returned);
+        let input = self.input();
+        self.produced.added = input.len();
+        self.lines.extend(input);
         if interrupted {
             return Ok(Some(StopReason::Cancelled));
         }
@@ -285,9 +300,10 @@ impl<'a> Talk<'a> {
         let blocks = if Responder::wants_blocks(&self.lines) { self.workbench.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&Situation {
             agent: &self.thread.agent.record.name,
-            said: &self.lines,
+            said: &self.lines[last_of_the_user(&self.lines)..],
             toolbox: &self.toolbox,
             blocks,
+            form: self.thread.agent.record.response_form(),
         }))
     }
 
@@ -423,8 +439,12 @@ struct Uttered {
 }
 
 fn since_the_user_spoke(mut latest: Vec<Message>) -> Vec<Message> {
-    let place = latest.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
-    latest.split_off(place)
+    latest.split_off(last_of_the_user(&latest))
+}
+
+/// Where the user spoke last; the beginning, where only others did.
+fn last_of_the_user(lines: &[Message]) -> usize {
+    lines.iter().rposition(|message| message.role == Role::User).unwrap_or(0)
 }
 
 fn nanos(since: Instant) -> i64 {

@@ -26,6 +26,10 @@ async fn block(owner: &Client, agent: &str, label: &str) -> String {
     block["value"].as_str().unwrap().to_owned()
 }
 
+async fn agent_with_read_only_block(owner: &Client) -> String {
+    agent(owner, &json!([{"label": "human", "value": "Name: Sam", "read_only": true}])).await
+}
+
 /// What the tool of the last turn returned, and whether it did what it was told.
 async fn returned(owner: &Client, agent: &str, text: &str) -> (String, String) {
     let answer = say(owner, agent, text).await;
@@ -136,6 +140,21 @@ async fn plain_words_are_enough_to_use_memory() {
         ("Please change \"kind\" to \"polite\"", "persona", "I am polite."),
         ("Forget that I like coffee", "human", "Sam\n\nthe cat is called Tom"),
         ("Remember for your persona: short answers", "persona", "I am polite.\nfor your persona: short answers"),
+        ("I always forget my keys", "human", "Sam\n\nthe cat is called Tom"),
+        ("the cat is called Ben now, not Tom: update your memory", "human", "Sam\n\nthe cat is called Ben"),
+        ("Update your memory: I moved to Berlin", "human", "Sam\n\nthe cat is called Ben\nI moved to Berlin"),
+        ("It is warm, not cold", "human", "Sam\n\nthe cat is called Ben\nI moved to Berlin"),
+        ("Can you give me an update?", "human", "Sam\n\nthe cat is called Ben\nI moved to Berlin"),
+        ("Rewrite the human block to: Name: Alice", "human", "Name: Alice"),
+        ("My name is Bob now, not Alice: update your memory", "human", "Name: Bob"),
+        ("my name is actually charles", "human", "Name: charles"),
+        ("My name is Dan now", "human", "Name: Dan"),
+        ("change my name from Dan to Eve", "human", "Name: Eve"),
+        ("my colour is actually green", "human", "Name: Eve\nmy colour is actually green"),
+        ("I like jazz. Please update your memory.", "human", "Name: Eve\nmy colour is actually green\nI like jazz"),
+        ("Rewrite your persona block to: a pirate", "persona", "a pirate"),
+        ("Append 'with a hook' to the persona block", "persona", "a pirate\nwith a hook"),
+        ("Please update the persona block with: and a parrot", "persona", "a pirate\nwith a hook\nand a parrot"),
     ] {
         say(&owner, &agent, text).await;
         assert_eq!(block(&owner, &agent, label).await, after, "{text}");
@@ -143,6 +162,28 @@ async fn plain_words_are_enough_to_use_memory() {
     say(&owner, &agent, "The train leaves at noon").await;
     let (found, _) = returned(&owner, &agent, "What did I say about the train?").await;
     assert!(found.contains("The train leaves at noon") && !found.contains("coffee"), "{found}");
+    for (text, tool, argument) in [
+        ("Search your archival memory for tea", "archival_memory_search", "tea"),
+        ("Look in your archive for 'green tea'", "archival_memory_search", "green tea"),
+        ("Find passages about tea in archival memory", "archival_memory_search", "tea"),
+        ("What do you know about tea?", "conversation_search", "tea"),
+        ("Which word did I ask you to remember? Answer with it only.", "conversation_search", "word"),
+        ("Save to archival memory that the sky is blue", "archival_memory_insert", "the sky is blue"),
+        ("Can you store in your archive that I was born in 1990?", "archival_memory_insert", "I was born in 1990"),
+        ("Insert into archival memory: trains are fast", "archival_memory_insert", "trains are fast"),
+    ] {
+        let answer = say(&owner, &agent, text).await;
+        let call =
+            &answer["messages"].as_array().unwrap().iter().find(|one| one["message_type"] == "tool_call_message");
+        let call = &call.unwrap_or_else(|| panic!("{text}: {answer}"))["tool_call"];
+        assert_eq!(call["name"], tool, "{text}");
+        let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
+        assert_eq!(arguments.as_object().unwrap().values().next(), Some(&json!(argument)), "{text}");
+    }
+    // What may not be changed is not.
+    let bound = agent_with_read_only_block(&owner).await;
+    say(&owner, &bound, "my name is actually charles").await;
+    assert_eq!(block(&owner, &bound, "human").await, "Name: Sam");
     // Without such a tool the words are words.
     let bare = owner.create_agent(&json!({"include_base_tools": false})).await;
     say(&owner, &bare, "remember that I like tea").await;

@@ -107,6 +107,13 @@ on_both_engines! {
             let run = run.expect(200);
             assert_eq!((&run["status"], &run["stop_reason"]), (&json!("completed"), &json!(stop)));
         }
+        // A model sees of a return as much as the tool's limit says.
+        let source = "def big():\n    return 'x' * 2000";
+        let tool = owner.post("/v1/tools/", &json!({"source_code": source, "return_char_limit": 1000})).await.expect(200);
+        owner.patch(&format!("/v1/agents/{agent}/tools/attach/{}", tool["id"].as_str().unwrap()), &json!({})).await;
+        let answer = say(&owner, &agent, &call("big", &json!({}))).await;
+        let told = answer["messages"][1]["tool_return"].as_str().unwrap();
+        assert!(told.starts_with(&format!("{}... [NOTE: function output was truncated ", "x".repeat(1000))), "{told}");
         let answer = say(&owner, &agent, &call("no_such_tool", &json!({}))).await;
         assert_eq!((&answer["messages"][1]["status"], types(&answer).len()), (&json!("error"), 3));
     }
@@ -194,6 +201,18 @@ on_both_engines! {
             }
         }
         say(&owner, &agent, "and on").await;
+
+        // What is said with a decision is said after it.
+        let (_, call_id) = ask(&owner, &agent).await;
+        let body = json!({"messages": [
+            {"type": "approval", "approvals": [{"type": "approval", "tool_call_id": call_id, "approve": true}]},
+            {"role": "user", "content": "be brief"}]});
+        let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
+        assert_eq!(types(&answer), ["tool_return_message", "assistant_message"]);
+        assert_eq!(answer["messages"][1]["content"], "Echo: be brief");
+        let list = owner.get(&path(&agent, "?limit=4")).await.expect(200);
+        let expected = ["approval_response_message", "tool_return_message", "user_message", "assistant_message"];
+        assert_eq!(column(&list, "message_type"), expected);
         assert!(!server.log().contains("panicked"));
     }
 
@@ -330,8 +349,9 @@ async fn what_is_no_decision_is_refused() {
         answer.refused(422, "validation_failed");
     }
     let approval = json!({"type": "approval", "approvals": [{"tool_call_id": "c", "approve": true}]});
-    let mixed = json!({"messages": [approval, {"role": "user", "content": "x"}]});
-    owner.post(&path(&agent, ""), &mixed).await.refused(422, "validation_failed");
+    for messages in [json!([{"role": "user", "content": "x"}, approval]), json!([approval, approval])] {
+        owner.post(&path(&agent, ""), &json!({"messages": messages})).await.refused(422, "validation_failed");
+    }
     owner.post(&path(&agent, ""), &json!({"messages": [approval]})).await.refused(400, "invalid_request");
     owner.post(&path(NOBODY, ""), &json!({"messages": [approval]})).await.refused(404, "not_found");
     assert!(said(&owner, &agent).await.is_empty());
