@@ -233,6 +233,11 @@ impl<'s> Reader<'s> {
                 calculate(operator, &left, &right)
             }
             "call" => self.call(node, below),
+            // A member of what a model of the arguments describes.
+            "attribute" => {
+                let of = self.value(node.child_by_field_name("object")?, below)?;
+                of.as_object()?.get(self.text(node.child_by_field_name("attribute")?)).cloned()
+            }
             "subscript" => {
                 let is_environment = self.text(node.child_by_field_name("value")?) == "os.environ";
                 let key = self.value(node.child_by_field_name("subscript").filter(|_| is_environment)?, below)?;
@@ -250,6 +255,12 @@ impl<'s> Reader<'s> {
             arguments.into_iter().map(|argument| self.value(argument, depth)).collect::<Option<_>>()?;
         match (function, arguments.as_slice()) {
             ("str", [value]) => Some(Value::String(shown(value))),
+            ("len", [value]) => match value {
+                Value::String(text) => Some(text.chars().count().into()),
+                Value::Array(items) => Some(items.len().into()),
+                Value::Object(map) => Some(map.len().into()),
+                _ => None,
+            },
             ("random.randint" | "randint", [least, most]) => {
                 let (least, most) = (least.as_i64()?, most.as_i64()?);
                 let width = most.checked_sub(least).filter(|width| *width >= 0)?;
@@ -382,6 +393,7 @@ mod tests {
                 Some(json!([3.5, 3, -4, -4, 2, -2, 2.0])),
             ),
             ("return 'ab' * b", Some(json!("abab"))),
+            ("d = {'k': {'l': [1, 2]}}\nreturn f'{d.k.l} {len(d.k.l)} {len(a)}'", Some(json!("[1, 2] 2 1"))),
             ("return 'ab' * 1000000", None),
             ("import random\nreturn [random.randint(1, 20), random.choice(['r', 's'])]", Some(json!([10, "s"]))),
             ("return 9223372036854775807 + 1", None),

@@ -5,6 +5,7 @@ mod archive;
 mod batch;
 mod block;
 mod conversation;
+mod definitions;
 mod file;
 mod folder;
 mod group;

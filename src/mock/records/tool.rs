@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ACTOR, Record, object};
+use super::{ACTOR, Record, definitions, object};
 use crate::{
     credentials::sha256,
     entropy,
@@ -134,12 +134,13 @@ impl ToolChange {
         let parameters = match &self.args_json_schema {
             Some(given) if given.contains_key("properties") => object! {
                 "type": "object",
-                "properties": given.get("properties"),
+                "properties": given.get("properties").map(|properties| definitions::resolved(properties, given)),
                 "required": given.get("required").cloned().unwrap_or_else(|| json!([])),
             },
             _ => parameters,
         };
-        Ok(Some(object! {"name": name, "description": description, "parameters": parameters}))
+        let description = Some(description).filter(|text| !text.is_empty()).or_else(|| self.description.clone());
+        Ok(Some(object! {"name": name, "description": description.unwrap_or_default(), "parameters": parameters}))
     }
 
     /// A schema must not be of another function than the source that comes with it.

@@ -84,9 +84,14 @@ fn find_name(text: &str, name: &str) -> Option<usize> {
 
 /// The arguments that a text gives to a tool that it names; `end`: where the name ends.
 pub(super) fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
-    if let Some(given) = object_in(&text[end..]) {
-        return given;
-    }
+    object_in(&text[end..]).unwrap_or_else(|| read_members(text, end, tool, 0))
+}
+
+/// How deep objects within arguments are filled in.
+const DEEPEST: usize = 8;
+
+/// The same, of a text without JSON.
+fn read_members(text: &str, end: usize, tool: &Tool, depth: usize) -> Map<String, Value> {
     let mut arguments = Map::new();
     for (name, schema) in tool.properties() {
         if let Some(value) = given_by_name(text, name, schema) {
@@ -98,7 +103,7 @@ pub(super) fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
         if !arguments.contains_key(name) {
             let required = tool.requires(name);
             let said = loose.take(schema).or_else(|| loose.about(schema));
-            if let Some(value) = said.or_else(|| required.then(|| missing(text, schema))) {
+            if let Some(value) = said.or_else(|| required.then(|| missing(text, schema, depth))) {
                 arguments.insert(name.clone(), value);
             }
         }
@@ -121,7 +126,7 @@ fn read_several(text: &str, count: usize, tool: &Tool) -> Vec<Map<String, Value>
         for ((name, schema), (_, given)) in tool.properties().zip(&named) {
             let given = given.get(index).or(given.last()).cloned();
             let said = given.or_else(|| loose.take(schema)).or_else(|| loose.about(schema));
-            if let Some(value) = said.or_else(|| tool.requires(name).then(|| missing(text, schema))) {
+            if let Some(value) = said.or_else(|| tool.requires(name).then(|| missing(text, schema, 0))) {
                 arguments.insert(name.clone(), value);
             }
         }
@@ -189,7 +194,12 @@ fn convert(text: &str, schema: &Value) -> Option<Value> {
     }
     match kind(schema) {
         "integer" => text.parse::<i64>().ok().map(Value::from),
-        "number" => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from),
+        "number" => text
+            .trim_start_matches(['$', '€', '£'])
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite())
+            .map(Value::from),
         "boolean" => match text.to_lowercase().as_str() {
             "true" | "yes" | "on" => Some(true.into()),
             "false" | "no" | "off" => Some(false.into()),
@@ -224,15 +234,15 @@ fn kind(schema: &Value) -> &str {
 
 static NUMBERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"-?\b\d+(?:\.\d+)?\b").ok());
 static QUOTES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#""([^"]+)"|\B'(.+?)'\B|`([^`]+)`"#).ok());
-static OBJECT_OF: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)\b(?:for|in|at|of|about|with|on|to)\s+(?:the\s+)?([^.,;!?\n]+)").ok());
+static PREPOSITION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)\b(?:for|in|at|of|about|with|on|to)\s+(?:the\s+)?").ok());
 
 /// What a text holds that no argument has by name, in the order in which it stands there.
 struct Loose {
     text: String,
     numbers: Vec<String>,
     quotes: Vec<String>,
-    /// What the tool is asked about: what follows the first "for", "in" and their like.
+    /// What the tool is asked about: what follows the first "for", "in" or their like, unless that is a number.
     about: Option<String>,
 }
 
@@ -249,9 +259,12 @@ impl Loose {
             });
             found.filter(is_free).collect()
         };
-        let about = OBJECT_OF.as_ref().and_then(|pattern| pattern.captures(text));
-        let about = about.and_then(|found| found.get(1)).map(|found| found.as_str().trim().to_owned());
-        let about = about.filter(|about| !about.is_empty() && taken.is_empty());
+        let mut places = PREPOSITION.iter().flat_map(|pattern| pattern.find_iter(text));
+        let about = places.find_map(|place| {
+            let part = text[place.end()..].split(['.', ',', ';', '!', '?', '\n']).next()?.trim();
+            (!part.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit())).then(|| part.to_owned())
+        });
+        let about = about.filter(|_| taken.is_empty());
         Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES), about }
     }
 
@@ -280,7 +293,7 @@ impl Loose {
 }
 
 /// What a required argument is when a text does not say: the whole text, or as little as its schema takes.
-fn missing(text: &str, schema: &Value) -> Value {
+fn missing(text: &str, schema: &Value, depth: usize) -> Value {
     if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|words| words.first()) {
         return first.clone();
     }
@@ -289,7 +302,14 @@ fn missing(text: &str, schema: &Value) -> Value {
         "number" => json!(0.0),
         "boolean" => json!(false),
         "array" => json!([]),
-        "object" => json!({}),
+        // One with members of its own is told by them.
+        "object" => match schema.as_object().filter(|_| depth < DEEPEST) {
+            Some(schema) => {
+                let described = Tool { name: String::new(), parameters: schema.clone(), servers: None };
+                Value::Object(read_members(text, 0, &described, depth + 1))
+            }
+            None => json!({}),
+        },
         _ => json!(text.trim()),
     }
 }
@@ -311,6 +331,12 @@ mod tests {
                 &json!({"city": {"type": "string"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}}),
                 &json!(["city"]),
             ),
+            tool(
+                "order",
+                &json!({"item": {"type": "object", "required": ["sku", "price"], "properties": {
+                    "sku": {"type": "string"}, "price": {"type": "number"}}}}),
+                &json!(["item"]),
+            ),
             tool("notify", &json!({"urgent": {"type": "boolean"}, "tags": {"type": "array"}}), &json!(["urgent"])),
         ]
     }
@@ -328,6 +354,8 @@ mod tests {
             (r#"get_weather "Rome""#, "get_weather", json!({"city": "Rome"})),
             ("Run the notify tool, urgent is yes", "notify", json!({"urgent": true})),
             ("Run notify", "notify", json!({"urgent": false})),
+            ("Use the order tool: SKU 'A-1', price $9.5", "order", json!({"item": {"sku": "A-1", "price": 9.5}})),
+            ("get_weather for 3 days in Rome", "get_weather", json!({"city": "Rome"})),
             (r#"use notify with tags ["a", "b"]"#, "notify", json!({"urgent": false, "tags": ["a", "b"]})),
             ("first get_weather for Rome, then roll_dice", "get_weather", json!({"city": "Rome"})),
         ] {

@@ -68,13 +68,10 @@ fn reply(asked: &Directives, said: &[Message]) -> String {
     if let Some(length) = asked.length {
         return long(&asked.rest, length);
     }
-    let returned: Vec<String> = said
-        .iter()
-        .rev()
-        .take_while(|message| message.role != Role::User)
-        .find(|message| message.role == Role::Tool)
-        .map(|message| message.tool_returns.iter().map(|returned| returned.tool_return.text()).collect())
-        .unwrap_or_default();
+    let last = said.iter().rposition(|message| message.role == Role::User).map_or(0, |place| place + 1);
+    let tools = said[last..].iter().filter(|message| message.role == Role::Tool);
+    let returned: Vec<String> =
+        tools.flat_map(|message| &message.tool_returns).map(|returned| returned.tool_return.text()).collect();
     match returned.as_slice() {
         [] => format!("Echo: {}", asked.rest),
         [one] => format!("The tool returned: {one}"),

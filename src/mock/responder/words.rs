@@ -94,7 +94,10 @@ pub(super) fn speaks_of_memory(text: &str) -> bool {
 /// The call of a memory tool that a text asks for, if the agent has such a tool.
 pub(super) fn memory_call(text: &str, toolbox: &Toolbox, blocks: &[Block]) -> Option<Asked> {
     let text = text.trim();
-    let memory = Memory { text, toolbox, blocks, archive: text.to_lowercase().contains("archiv") };
+    let lower = text.to_lowercase();
+    // What somebody knows is in the archive, if there is one; what was said is in the conversation.
+    let archive = lower.contains("archiv") || lower.contains("know about");
+    let memory = Memory { text, toolbox, blocks, archive };
     if let Some([query]) = find(&LOOK_UP, text).or_else(|| find(&ASKED_ABOUT, text)) {
         return memory.search(unquoted(query));
     }
@@ -113,7 +116,6 @@ pub(super) fn memory_call(text: &str, toolbox: &Toolbox, blocks: &[Block]) -> Op
     {
         return memory.replace(old, new);
     }
-    let lower = text.to_lowercase();
     if !lower.contains("n't forget")
         && !lower.contains("not forget")
         && let Some([old]) = find(&FORGET, text)
@@ -131,7 +133,7 @@ struct Memory<'a> {
     text: &'a str,
     toolbox: &'a Toolbox,
     blocks: &'a [Block],
-    /// Whether it speaks of the archive.
+    /// Whether it speaks of what is in the archive.
     archive: bool,
 }
 
