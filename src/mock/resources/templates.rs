@@ -13,7 +13,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agent_file::{self, Export},
-        documents::{Stored, View, claim, holder, insert, release, update},
+        documents::{Stored, View, claim, holder, holder_within, insert, release, update},
         fields::Fields,
         listing::Listing,
         page::Window,
@@ -76,7 +76,8 @@ pub(super) async fn find(view: View<'_>, call_name: &str, project: &Project) -> 
 
 /// The same, which nobody else can change until the transaction ends.
 async fn lock(view: View<'_>, tx: &mut Tx, name: &str, project: &Project) -> Result<Stored<Template>, ApiError> {
-    let id = find(view, name, project).await?.record.id;
+    let id = holder_within(tx, claims::TEMPLATE, project.as_str(), name).await?;
+    let id = id.ok_or_else(|| missing("Template", name))?;
     view.get_for_update::<Template>(tx, &id).await
 }
 

@@ -119,7 +119,10 @@ describe('every method of SDK 1.x', () => {
     assert.ok((await ids(client.agents.tools.list(agent.id))).includes(tool.id));
     const ran = await client.agents.tools.run('roll', { agent_id: agent.id, args: { sides: 6 } });
     assert.equal(ran.status, 'success');
-    await client.agents.tools.updateApproval('roll', { agent_id: agent.id, body_requires_approval: true });
+    // The SDK sends its own name of the field, which Letta does not know; what it does not know itself it passes on.
+    const misnamed = client.agents.tools.updateApproval('roll', { agent_id: agent.id, body_requires_approval: true });
+    await assert.rejects(misnamed, Letta.UnprocessableEntityError);
+    await client.agents.tools.updateApproval('roll', { agent_id: agent.id, requires_approval: true });
     const [rule] = (await client.agents.retrieve(agent.id)).tool_rules;
     assert.deepEqual([rule.type, rule.tool_name], ['requires_approval', 'roll']);
     await client.agents.tools.detach(tool.id, { agent_id: agent.id });
