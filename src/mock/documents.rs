@@ -202,17 +202,6 @@ pub(super) async fn holder(store: &Store, kind: &str, project: &str, name: &str)
     document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
 }
 
-/// The same, as a transaction sees it.
-pub(super) async fn holder_within(
-    tx: &mut Tx,
-    kind: &str,
-    project: &str,
-    name: &str,
-) -> Result<Option<String>, ApiError> {
-    let document = tx.document(kind, &claim_id(project, name)).await?;
-    document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
-}
-
 /// Gives a name up.
 pub(super) async fn release(tx: &mut Tx, kind: &str, project: &str, name: &str) -> Result<(), ApiError> {
     Ok(tx.delete_document(kind, &claim_id(project, name)).await?)
