@@ -39,7 +39,9 @@ describe('Letta Code', () => {
     const killIfLeft = () => child.kill('SIGKILL');
     process.on('exit', killIfLeft);
     const texts = { stdout: '', stderr: '' };
-    for (const name of ['stdout', 'stderr']) child[name].setEncoding('utf8').on('data', (text) => (texts[name] += text));
+    for (const name of ['stdout', 'stderr']) {
+      child[name].setEncoding('utf8').on('data', (text) => (texts[name] += text));
+    }
     const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
     process.off('exit', killIfLeft);
     const reached = (await readFile(noted, 'utf8')).split('\n').filter(Boolean);

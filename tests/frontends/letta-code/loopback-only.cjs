@@ -1,5 +1,5 @@
-// Preloaded into a program (`node --require`): whatever it wants to reach beyond this machine is refused and noted, in the
-// file that BEYOND_LOOPBACK names, a host a line.
+// Preloaded into a program (`node --require`): whatever it wants to reach beyond this machine is refused and noted, in
+// the file that BEYOND_LOOPBACK names, a host a line.
 
 const { appendFileSync } = require('node:fs');
 const { Socket } = require('node:net');

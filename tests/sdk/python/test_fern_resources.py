@@ -1,5 +1,5 @@
-"""Every method of the 0.1.x SDK for agents, their memory, tools and messages, through its synchronous and its asynchronous
-client.
+"""Every method of the 0.1.x SDK for agents, their memory, tools and messages, through its synchronous and its
+asynchronous client.
 
 Each scenario is written once. The last test sees to it that no method is left out.
 """

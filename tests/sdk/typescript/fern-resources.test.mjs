@@ -1,5 +1,5 @@
-// Every method of the 0.1.x SDK for agents, their memory, tools and messages. The last test sees to it that none is left
-// out.
+// Every method of the 0.1.x SDK for agents, their memory, tools and messages. The last test sees to it that none is
+// left out.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, mock, test } from 'node:test';
