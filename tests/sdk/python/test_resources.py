@@ -179,8 +179,8 @@ async def test_messages(client, lenient, agent):
     answer = await got(messages.create(agent.id, messages=[{"role": "user", "content": "Hello"}]))
     said = [each for each in answer.messages if each.message_type == "assistant_message"]
     assert [each.content for each in said] == ["Echo: Hello"] and answer.usage.step_count == 1
-    for stream in [messages.create(agent.id, input="Stream", streaming=True), messages.stream(agent.id, input="Stream")]:
-        kinds = [each.message_type for each in await every(stream)]
+    for stream in [partial(messages.create, streaming=True), messages.stream]:
+        kinds = [each.message_type for each in await every(stream(agent.id, input="Stream"))]
         assert kinds[0] == "ping" and kinds[-2:] == ["stop_reason", "usage_statistics"]
     listed = await every(messages.list(agent.id, limit=3, order="asc"))
     assert [each.content for each in listed if each.message_type == "user_message"] == ["Hello", "Stream", "Stream"]

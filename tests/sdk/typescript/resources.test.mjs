@@ -128,11 +128,11 @@ describe('every method of SDK 1.x', () => {
     const said = answer.messages.find((message) => message.message_type === 'assistant_message');
     assert.deepEqual([said.content, answer.usage.step_count], ['Echo: Hello', 1]);
     const streams = [
-      messages.create(agent.id, { input: 'Stream', streaming: true }),
-      messages.stream(agent.id, { input: 'Stream' }),
+      () => messages.create(agent.id, { input: 'Stream', streaming: true }),
+      () => messages.stream(agent.id, { input: 'Stream' }),
     ];
     for (const stream of streams) {
-      const kinds = (await all(stream)).map((event) => event.message_type);
+      const kinds = (await all(stream())).map((event) => event.message_type);
       assert.deepEqual([kinds[0], ...kinds.slice(-2)], ['ping', 'stop_reason', 'usage_statistics']);
     }
     const listed = await all(messages.list(agent.id, { limit: 3, order: 'asc' }));
