@@ -1,9 +1,10 @@
 //! A request that has passed the guard, and the answer to it: what the mock and the gateway have in common.
 
-use http::{HeaderMap, Response, StatusCode, response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::Value;
 
-pub use crate::input::{Payload, Query};
+pub use crate::input::{Payload, Query, flag};
 use crate::{
     access::{Operation, Params, Permit},
     body::Body,
@@ -37,9 +38,10 @@ pub enum Reply {
     Empty(StatusCode),
     /// Server-sent events.
     Events(Body),
-    /// Another server's answer, its headers cleaned.
+    /// Another server's answer, its headers cleaned, or one of ours whose bytes matter.
     Passed(Response<Body>),
-    /// The same, read whole because something is to be removed from it.
+    /// JSON with headers of its own: another server's answer read whole because something is to be removed from it, or one
+    /// of ours whose headers say more than its body.
     Rewritten(response::Parts, Value),
 }
 
@@ -48,6 +50,14 @@ impl Reply {
     #[must_use]
     pub fn ok(value: Value) -> Self {
         Self::Json(StatusCode::OK, value)
+    }
+
+    /// 200 with JSON and a header.
+    #[must_use]
+    pub fn with_header(name: HeaderName, header: HeaderValue, value: Value) -> Self {
+        let mut response = Response::new(());
+        response.headers_mut().insert(name, header);
+        Self::Rewritten(response.into_parts().0, value)
     }
 }
 
@@ -77,6 +87,17 @@ impl Call {
                 check_media_type(&self.headers)?;
                 serde_json::from_slice(&bytes).map_err(|error| bad_json(&error))
             }
+        }
+    }
+
+    /// The body as it was sent; empty when it was read before, as a client token's is.
+    ///
+    /// # Errors
+    /// 413 when it is too large, 400 when it breaks off.
+    pub async fn bytes(&mut self) -> Result<Bytes, ApiError> {
+        match std::mem::replace(&mut self.payload, Payload::Checked(Value::Null)) {
+            Payload::Checked(_) => Ok(Bytes::new()),
+            Payload::Unread(body) => read(body).await,
         }
     }
 }

@@ -21,6 +21,12 @@ pub fn letta_id(prefix: &str) -> String {
     format!("{prefix}-{}", Uuid::new_v4().as_hyphenated())
 }
 
+/// A random id without a prefix (UUID version 4, RFC 9562), the shape of the hosted service's own ids.
+#[must_use]
+pub fn uuid() -> String {
+    Uuid::new_v4().as_hyphenated().to_string()
+}
+
 /// A time-ordered id (UUID version 7, RFC 9562), for our own records.
 #[must_use]
 pub fn time_ordered_id() -> Uuid {

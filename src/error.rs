@@ -45,6 +45,8 @@ codes! {
     InvalidRequest 400 "invalid_request";
     /// The path is not in the one form that the SDKs send.
     PathNotCanonical 400 "path_not_canonical";
+    /// A turn failed: the model's provider refused the request.
+    LlmBadRequest 400 "llm_bad_request";
     /// No bearer token was sent.
     BearerMissing 401 "bearer_missing";
     /// The bearer is not valid here; also a revoked or expired API key.
@@ -53,6 +55,10 @@ codes! {
     TokenExpired 401 "token_expired";
     /// The client token is ours and was revoked, or its API key was.
     TokenRevoked 401 "token_revoked";
+    /// A turn failed: the model's provider does not accept the server's credential.
+    LlmAuthentication 401 "llm_authentication";
+    /// A turn failed: the account with the model's provider has no credit left.
+    LlmInsufficientCredits 402 "llm_insufficient_credits";
     /// The operation needs an API key.
     ApiKeyRequired 403 "api_key_required";
     /// The token's policy does not name this agent.
@@ -87,10 +93,14 @@ codes! {
     ValidationFailed 422 "validation_failed";
     /// The token has sent all the requests, or opened all the streams, that it may for now.
     RateLimited 429 "rate_limited";
+    /// A turn failed: the model's provider receives too many requests.
+    LlmRateLimit 429 "llm_rate_limit";
     /// The header fields are more, or larger, than this server takes.
     HeadersTooLarge 431 "headers_too_large";
     /// A defect in Gatelet.
     Internal 500 "internal";
+    /// A turn failed: the model's provider failed.
+    LlmError 500 "llm_error";
     /// Letta has this operation, the mock does not answer it yet.
     NotMocked 501 "not_mocked";
     /// The upstream could not be reached.
@@ -99,12 +109,16 @@ codes! {
     UpstreamCredentialRefused 502 "upstream_credential_refused";
     /// The upstream answered with an error that gives no readable reason; the status is the upstream's.
     UpstreamError 502 "upstream_error";
+    /// Generating failed: the model's provider failed.
+    LlmUnavailable 502 "llm_unavailable";
     /// The database cannot be reached.
     StoreUnavailable 503 "store_unavailable";
     /// Revocations have not been read for too long, so no client token is accepted.
     RevocationsStale 503 "revocations_stale";
     /// The upstream did not answer in time.
     UpstreamTimeout 504 "upstream_timeout";
+    /// A turn failed: the model's provider did not answer in time.
+    LlmTimeout 504 "llm_timeout";
 }
 
 /// A refusal or failure, with its public answer and its private cause.
@@ -144,6 +158,12 @@ impl ApiError {
             _ => String::new(),
         };
         Self::from_parts(code, message.into(), Map::from_iter([("detail".into(), detail)]))
+    }
+
+    /// A turn that failed, as Letta reports it: `{"error": <error>}`.
+    #[must_use]
+    pub fn provider(code: Code, message: impl Into<Cow<'static, str>>, error: Value) -> Self {
+        Self::from_parts(code, message.into(), Map::from_iter([("error".into(), error)]))
     }
 
     /// A 422 in Letta's form: one string that renders the list of problems, here one.

@@ -58,17 +58,7 @@ impl Query {
     /// # Errors
     /// 422 when it is none of them.
     pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
-        let Some(text) = self.first(name) else { return Ok(None) };
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" | "t" | "y" => Ok(Some(true)),
-            "false" | "0" | "no" | "off" | "f" | "n" => Ok(Some(false)),
-            _ => Err(ApiError::validation(
-                "bool_parsing",
-                &["query", name],
-                "Input should be a valid boolean, unable to interpret input",
-                &json!(text),
-            )),
-        }
+        self.first(name).map(|text| flag(text, &["query", name])).transpose()
     }
 
     /// An integer parameter.
@@ -105,6 +95,23 @@ impl Query {
                 ))
             }
         }
+    }
+}
+
+/// A boolean in any of the spellings Letta takes. `location` is where it stands, for the refusal.
+///
+/// # Errors
+/// 422 when it is none of them.
+pub fn flag(text: &str, location: &[&str]) -> Result<bool, ApiError> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
+        _ => Err(ApiError::validation(
+            "bool_parsing",
+            location,
+            "Input should be a valid boolean, unable to interpret input",
+            &json!(text),
+        )),
     }
 }
 

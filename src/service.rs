@@ -16,13 +16,13 @@ use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Millis},
-    config::{Secret, Settings},
+    config::{McpToolSettings, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{App, Backend, HeadLimits, Readiness},
     metrics::Metrics,
-    mock::Mock,
+    mock::{self, Mock, Script, ScriptError},
     store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
 };
 
@@ -52,6 +52,9 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The mock's script is none.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The bootstrap API key is malformed.
     #[error("bootstrap_api_key {0}")]
     BootstrapKey(&'static str),
@@ -277,10 +280,19 @@ impl Service {
 
 /// The gateway when there is an upstream, else the mock.
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
-    Ok(match Gateway::from_settings(settings)? {
-        Some(gateway) => Backend::Gateway(gateway),
-        None => Backend::Mock(Mock::new(store.clone(), settings.mock.reasoning)),
-    })
+    if let Some(gateway) = Gateway::from_settings(settings)? {
+        return Ok(Backend::Gateway(gateway));
+    }
+    let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
+    let script = script.as_deref().map(Script::load).transpose()?;
+    let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
+    let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
+    Ok(Backend::Mock(Mock::new(store.clone(), options)))
+}
+
+fn mcp_tool(settings: McpToolSettings) -> mock::McpTool {
+    let McpToolSettings { server, name, description, parameters, result } = settings;
+    mock::McpTool { server, name, description, parameters, result }
 }
 
 async fn record_key_uses(bearers: Bearers) {

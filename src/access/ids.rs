@@ -42,11 +42,17 @@ pub(crate) fn is_letta_id(id: &str, prefix: &str) -> bool {
 /// Checks every id in a path.
 ///
 /// # Errors
-/// 422 as Letta answers it; 400 for a run id, which Letta checks elsewhere.
+/// 422 as Letta answers it; 400 for those ids that Letta checks elsewhere.
 pub(super) fn check(operation: Operation, params: &Params) -> Result<(), ApiError> {
     for (name, value) in params.iter() {
         match name {
-            "run_id" if !is_letta_id(value, "run") => return Err(bad_run_id(value)),
+            "run_id" if !is_letta_id(value, "run") => return Err(bad_argument("run", value)),
+            "archive_id" | "identity_id" if is_attachment(operation) => {
+                let prefix = name.trim_end_matches("_id");
+                if !is_letta_id(value, prefix) {
+                    return Err(bad_argument(prefix, value));
+                }
+            }
             "conversation_id" => check_conversation(operation, value)?,
             _ => {
                 if let Some((_, prefix)) = PREFIXES.iter().find(|(parameter, _)| *parameter == name)
@@ -81,11 +87,22 @@ fn bad_id(name: &str, prefix: &str, value: &str) -> ApiError {
     .with("examples", json!([format!("{prefix}-{EXAMPLE_UUID}")]))
 }
 
-fn bad_run_id(value: &str) -> ApiError {
+/// Where Letta checks the second id by hand.
+fn is_attachment(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::AttachArchiveToAgent
+            | Operation::DetachArchiveFromAgent
+            | Operation::AttachIdentityToAgent
+            | Operation::DetachIdentityFromAgent
+    )
+}
+
+fn bad_argument(prefix: &str, value: &str) -> ApiError {
     let shown: String = value.chars().take(80).collect();
     ApiError::letta(
         Code::InvalidRequest,
-        format!("INVALID_ARGUMENT: Invalid run ID format: {shown}. Expected format: 'run-<uuid4>'"),
+        format!("INVALID_ARGUMENT: Invalid {prefix} ID format: {shown}. Expected format: '{prefix}-<uuid4>'"),
     )
 }
 

@@ -1,4 +1,4 @@
-//! `gatelet operations`: the permission table.
+//! `gatelet operations`: the permission table, and how true the mock is to each operation.
 
 use std::process::ExitCode;
 
@@ -8,17 +8,34 @@ use serde_json::{Value, json};
 use super::{Failure, Output, table};
 use crate::{
     access::{Grant, Operation},
+    mock::Fidelity,
     model::Access,
 };
 
+/// What stands above the tables of docs/fidelity.md.
+const FIDELITY_PREFACE: &str = "\
+# How true the mock is to Letta
+
+This page is the output of `gatelet operations --fidelity --markdown`; a test keeps it equal.
+
+**Full**: answered from state, with Letta's rules, shapes and refusals. **State only**: what is said is kept and shown
+again, but what Letta would do with it does not happen. **Fixed shape**: always the same answer, in the right shape.
+**Not mocked**: 501 with the code `not_mocked`.";
+
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Print a Markdown table, as it stands in the README
+    /// Print Markdown, as it stands in the README and, with --fidelity, in docs/fidelity.md
     #[arg(long)]
     markdown: bool,
+    /// Print how true the mock is to each operation
+    #[arg(long)]
+    fidelity: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    if arguments.fidelity {
+        return fidelity(arguments, output);
+    }
     let rows: Vec<Vec<String>> = Operation::ALL.iter().map(|operation| cells(*operation)).collect();
     if arguments.markdown {
         return output.print(&markdown(), || json!({"markdown": markdown()}));
@@ -44,6 +61,54 @@ fn markdown() -> String {
         Operation::ALL.len(),
         Operation::ALL.len() - open
     ));
+    lines.join("\n")
+}
+
+fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let rows = Fidelity::table();
+    if arguments.markdown {
+        return output.print(&fidelity_page(&rows), || json!({"markdown": fidelity_page(&rows)}));
+    }
+    let cells = |(operation, fidelity): &(Operation, Fidelity)| {
+        let row = operation.row();
+        vec![row.method.to_string(), row.template.into(), fidelity.word().into(), fidelity.reason().into()]
+    };
+    let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    output.print(&table(&["METHOD", "PATH", "FIDELITY", "REASON"], &lines), || {
+        let to_json = |(operation, fidelity): &(Operation, Fidelity)| {
+            let row = operation.row();
+            json!({"operation": row.name, "method": row.method.as_str(), "path": row.template,
+                   "fidelity": fidelity.word(), "reason": fidelity.reason()})
+        };
+        rows.iter().map(to_json).collect()
+    })
+}
+
+/// The whole of docs/fidelity.md: a table for each resource, by the first word of its paths.
+fn fidelity_page(rows: &[(Operation, Fidelity)]) -> String {
+    let mut lines: Vec<String> = FIDELITY_PREFACE.lines().map(str::to_owned).collect();
+    lines.push(String::new());
+    for word in Fidelity::WORDS {
+        let count = rows.iter().filter(|(_, fidelity)| fidelity.word() == word).count();
+        lines.push(format!("- {word}: {count}"));
+    }
+    let resource = |operation: Operation| operation.row().template.split('/').nth(2).unwrap_or_default();
+    let mut resources: Vec<&str> = Vec::new();
+    for (operation, _) in rows {
+        if !resources.contains(&resource(*operation)) {
+            resources.push(resource(*operation));
+        }
+    }
+    for name in resources {
+        lines.extend([String::new(), format!("## {name}"), String::new()]);
+        lines.push("| operation | fidelity | why not full |".into());
+        lines.push("| --- | --- | --- |".into());
+        lines.extend(
+            rows.iter().filter(|(operation, _)| resource(*operation) == name).map(|(operation, fidelity)| {
+                format!("| `{operation}` | {} | {} |", fidelity.word(), fidelity.reason())
+            }),
+        );
+    }
     lines.join("\n")
 }
 

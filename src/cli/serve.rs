@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// The Letta server to put Gatelet before; without one the mock answers [env: GATELET_UPSTREAM_URL]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// A file with answers for the mock's agents, in TOML [env: GATELET_SCRIPT]
+    #[arg(long, value_name = "FILE")]
+    script: Option<String>,
     /// The address to serve metrics on, at /metrics; without one there are none [env: GATELET_METRICS_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
@@ -62,6 +65,7 @@ impl Arguments {
         text("listen", self.listen.as_deref());
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
+        text("mock.script", self.script.as_deref());
         text("metrics_listen", self.metrics_listen.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());

@@ -16,6 +16,9 @@ const PREFIX: &str = "GATELET_";
 /// Variables that are read elsewhere than into [`Settings`].
 const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG"];
 
+/// Variables that are shorter than the setting's name, and the one that they stand for.
+const SHORT_VARIABLES: &[(&str, &str)] = &[("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT")];
+
 /// Where settings come from, weakest first. Passed in, so that tests need not touch the process's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -49,9 +52,9 @@ pub fn load(layers: &Layers) -> Result<(Settings, Vec<String>), ConfigError> {
         .filter(|(name, value)| {
             name.starts_with(PREFIX) && !value.is_empty() && !OTHER_VARIABLES.contains(&name.as_str())
         })
-        .partition(|(name, _)| known_variables().iter().any(|known| known.name == *name));
+        .partition(|(name, _)| known_variables().iter().any(|known| known.name == in_full(name)));
     for (name, value) in known {
-        let is_text = known_variables().iter().any(|known| known.name == *name && known.is_text);
+        let is_text = known_variables().iter().any(|known| known.name == in_full(name) && known.is_text);
         figment = figment.merge(Variable { name: name.clone(), value: value.clone(), is_text });
     }
     for (name, value) in &layers.flags {
@@ -89,6 +92,11 @@ fn variable(layers: &Layers, name: &str) -> Option<String> {
         .iter()
         .find(|(present, value)| present == name && !value.is_empty())
         .map(|(_, value)| value.clone())
+}
+
+/// The variable that a shorter one stands for.
+fn in_full(name: &str) -> &str {
+    SHORT_VARIABLES.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full)
 }
 
 /// An environment variable that names a setting.
@@ -139,7 +147,7 @@ impl Provider for Variable {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let key = self.name[PREFIX.len()..].to_lowercase().replace("__", ".");
+        let key = in_full(&self.name)[PREFIX.len()..].to_lowercase().replace("__", ".");
         // Numbers, booleans and arrays are read as TOML would be.
         let text = || Value::from(self.value.clone());
         let value: Value = if self.is_text { text() } else { self.value.parse().unwrap_or_else(|_| text()) };
@@ -154,7 +162,8 @@ struct Flag {
 
 impl Provider for Flag {
     fn metadata(&self) -> Metadata {
-        let flag = format!("--{}", self.name.replace('_', "-"));
+        // A flag has no section.
+        let flag = format!("--{}", self.name.rsplit('.').next().unwrap_or(self.name).replace('_', "-"));
         Metadata::named("the command line").interpolater(move |_, _| flag.clone())
     }
 

@@ -247,6 +247,32 @@ pub struct MockSettings {
     /// Whether the default responder sends a reasoning message before its answer.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub reasoning: bool,
+    /// A file with answers that were written down, in TOML.
+    pub script: Option<PathBuf>,
+    /// After how long without an event the client of a stream gets a sign of life.
+    #[serde(with = "duration")]
+    pub ping_interval: Duration,
+    /// The tools that MCP servers have. Nobody is connected to.
+    pub mcp_tools: Vec<McpToolSettings>,
+}
+
+/// A tool of an MCP server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct McpToolSettings {
+    /// The name of the server, as it is created.
+    pub server: String,
+    /// The tool's name.
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub description: String,
+    /// The JSON schema of its arguments.
+    #[serde(default)]
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// What every call of it comes to; none: a text that says how it was called.
+    #[serde(default)]
+    pub result: Option<serde_json::Value>,
 }
 
 impl Default for Settings {
@@ -333,7 +359,7 @@ impl Default for UpstreamSettings {
 
 impl Default for MockSettings {
     fn default() -> Self {
-        Self { reasoning: true }
+        Self { reasoning: true, script: None, ping_interval: Duration::from_secs(20), mcp_tools: Vec::new() }
     }
 }
 

@@ -35,17 +35,16 @@ impl Backend {
     pub(super) async fn answer(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
         match self {
             Self::Gateway(gateway) => gateway.forward(call, redaction).await,
-            Self::Mock(mock) if mock.answers(call.operation) => mock.answer(call).await,
-            Self::Mock(mock) => match call.params.find("agent_id") {
-                Some(agent) if !mock.agent_exists(&call.permit, agent).await? => {
-                    Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")))
+            Self::Mock(mock) => {
+                // What does not exist is not found, mocked or not.
+                if let Some(agent) = call.params.find("agent_id")
+                    && !mock.answers(call.operation)
+                    && !mock.agent_exists(&call.permit, agent).await?
+                {
+                    return Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")));
                 }
-                _ => Err(ApiError::new(
-                    Code::NotMocked,
-                    format!("{} is not mocked in this version; the README lists what is.", call.operation),
-                )
-                .final_answer()),
-            },
+                mock.answer(call).await
+            }
         }
     }
 
@@ -67,7 +66,7 @@ impl Ownership for Backend {
 
     async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
         match self {
-            Self::Mock(mock) => Ok(mock.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            Self::Mock(mock) => mock.owns(agent, thing).await,
             Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
         }
     }
@@ -78,13 +77,11 @@ impl Ownership for Backend {
         agent: &str,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
-        match (self, thing, agent.parse()) {
-            (Self::Gateway(gateway), thing, _) => gateway.sharers(project, agent, thing).await,
-            (Self::Mock(mock), Shared::Block(label), Ok(agent)) => {
-                mock.agents_sharing_block(&agent, label).await.map(Some)
-            }
-            // The mock has no archives yet, so none is shared.
-            (Self::Mock(_), ..) => Ok(Some(Vec::new())),
+        match (self, agent.parse()) {
+            (Self::Gateway(gateway), _) => gateway.sharers(project, agent, thing).await,
+            (Self::Mock(mock), Ok(agent)) => mock.sharers(&agent, thing).await.map(Some),
+            // Nobody has such an id.
+            (Self::Mock(_), Err(_)) => Ok(Some(Vec::new())),
         }
     }
 }

@@ -145,24 +145,35 @@ fn shortened(text: &str) -> String {
 
 /// The models that answer, as they are listed.
 pub(super) fn models() -> impl Iterator<Item = Value> {
-    MODELS.iter().map(|model| {
-        let handle = Handle { provider: model.provider, name: model.name };
+    MODELS.iter().map(|model| model.wire(model.provider, "base"))
+}
+
+/// The models that answer of a provider that a user brings.
+pub(super) fn models_of(provider_type: &str, provider_name: &str) -> impl Iterator<Item = Value> {
+    let of_type = MODELS.iter().filter(move |model| model.provider == provider_type);
+    of_type.map(move |model| model.wire(provider_name, "byok"))
+}
+
+impl KnownModel {
+    fn wire(&self, provider_name: &str, category: &str) -> Value {
+        let known = Handle { provider: self.provider, name: self.name };
+        let handle = Handle { provider: provider_name, name: self.name };
         json!({
             "handle": handle.text(),
-            "name": model.name,
-            "display_name": model.name,
-            "provider_type": handle.endpoint_type(),
-            "provider_name": model.provider,
+            "name": self.name,
+            "display_name": self.name,
+            "provider_type": known.endpoint_type(),
+            "provider_name": provider_name,
             "model_type": "llm",
-            "model": model.name,
-            "model_endpoint_type": handle.endpoint_type(),
-            "model_endpoint": handle.endpoint(),
-            "provider_category": "base",
+            "model": self.name,
+            "model_endpoint_type": known.endpoint_type(),
+            "model_endpoint": known.endpoint(),
+            "provider_category": category,
             "model_wrapper": null,
-            "context_window": model.context_window,
+            "context_window": self.context_window,
             "put_inner_thoughts_in_kwargs": false,
             "temperature": 1.0,
-            "max_tokens": model.max_tokens,
+            "max_tokens": self.max_tokens,
             "enable_reasoner": true,
             "reasoning_effort": null,
             "max_reasoning_tokens": 0,
@@ -178,32 +189,40 @@ pub(super) fn models() -> impl Iterator<Item = Value> {
             "top_logprobs": null,
             "return_token_ids": false,
             "tool_call_parser": null,
-            "max_context_window": model.context_window,
+            "max_context_window": self.context_window,
         })
-    })
+    }
 }
 
 /// The models that embed, as they are listed.
 pub(super) fn embeddings() -> impl Iterator<Item = Value> {
-    EMBEDDINGS.iter().map(|(provider, name, dimensions)| {
-        let handle = Handle { provider, name };
-        json!({
-            "handle": handle.text(),
-            "name": name,
-            "display_name": name,
-            "provider_type": handle.endpoint_type(),
-            "provider_name": provider,
-            "model_type": "embedding",
-            "embedding_endpoint_type": handle.endpoint_type(),
-            "embedding_endpoint": handle.endpoint(),
-            "embedding_model": name,
-            "embedding_dim": dimensions,
-            "embedding_chunk_size": 300,
-            "batch_size": 32,
-            "azure_endpoint": null,
-            "azure_version": null,
-            "azure_deployment": null,
-        })
+    EMBEDDINGS.iter().map(|embedding| embedding_wire(*embedding, embedding.0))
+}
+
+/// The models that embed of a provider that a user brings.
+pub(super) fn embeddings_of(provider_type: &str, provider_name: &str) -> impl Iterator<Item = Value> {
+    let of_type = EMBEDDINGS.iter().filter(move |(provider, _, _)| *provider == provider_type);
+    of_type.map(move |embedding| embedding_wire(*embedding, provider_name))
+}
+
+fn embedding_wire((provider, name, dimensions): KnownEmbedding, provider_name: &str) -> Value {
+    let known = Handle { provider, name };
+    json!({
+        "handle": Handle { provider: provider_name, name }.text(),
+        "name": name,
+        "display_name": name,
+        "provider_type": known.endpoint_type(),
+        "provider_name": provider_name,
+        "model_type": "embedding",
+        "embedding_endpoint_type": known.endpoint_type(),
+        "embedding_endpoint": known.endpoint(),
+        "embedding_model": name,
+        "embedding_dim": dimensions,
+        "embedding_chunk_size": 300,
+        "batch_size": 32,
+        "azure_endpoint": null,
+        "azure_version": null,
+        "azure_deployment": null,
     })
 }
 

@@ -10,7 +10,12 @@ use crate::{call::Query, error::ApiError};
 #[expect(clippy::struct_excessive_bools, reason = "each is one word of the `include` parameter")]
 pub(super) struct Include {
     pub(super) blocks: bool,
+    pub(super) identities: bool,
+    pub(super) managed_group: bool,
+    /// Never unless it is named.
+    pub(super) pending_approval: bool,
     pub(super) secrets: bool,
+    pub(super) sources: bool,
     pub(super) tags: bool,
     pub(super) tools: bool,
 }
@@ -27,8 +32,17 @@ const WORDS: &[&str] = &[
 ];
 
 impl Include {
-    /// What answers to changes show.
-    pub(super) const EVERYTHING: Self = Self { blocks: true, secrets: true, tags: true, tools: true };
+    /// What answers to changes show: all but the question that waits for an answer, which is only shown when asked for.
+    pub(super) const EVERYTHING: Self = Self {
+        blocks: true,
+        identities: true,
+        managed_group: true,
+        pending_approval: false,
+        secrets: true,
+        sources: true,
+        tags: true,
+        tools: true,
+    };
 
     /// What an answer to a read shows.
     pub(super) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
@@ -43,7 +57,11 @@ impl Include {
         let has = |word| named.contains(&word);
         let asked = Self {
             blocks: has("agent.blocks"),
+            identities: has("agent.identities"),
+            managed_group: has("agent.managed_group"),
+            pending_approval: has("agent.pending_approval"),
             secrets: has("agent.secrets"),
+            sources: has("agent.sources"),
             tags: has("agent.tags"),
             tools: has("agent.tools"),
         };
@@ -52,13 +70,17 @@ impl Include {
         }
         let legacy: Vec<&str> = query.all("include_relationships").collect();
         if legacy.is_empty() {
-            return Ok(Self::EVERYTHING);
+            return Ok(Self::EVERYTHING.or(asked));
         }
         // An empty list arrives as one empty value.
         let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
         let narrowed = Self {
             blocks: has(&["memory", "blocks", "core_memory"]),
+            identities: has(&["identities", "identity_ids"]),
+            managed_group: has(&["managed_group", "multi_agent_group"]),
+            pending_approval: false,
             secrets: has(&["secrets", "tool_exec_environment_variables"]),
+            sources: has(&["sources", "folders"]),
             tags: has(&["tags"]),
             tools: has(&["tools"]),
         };
@@ -68,7 +90,11 @@ impl Include {
     fn or(self, other: Self) -> Self {
         Self {
             blocks: self.blocks || other.blocks,
+            identities: self.identities || other.identities,
+            managed_group: self.managed_group || other.managed_group,
+            pending_approval: self.pending_approval || other.pending_approval,
             secrets: self.secrets || other.secrets,
+            sources: self.sources || other.sources,
             tags: self.tags || other.tags,
             tools: self.tools || other.tools,
         }
@@ -91,7 +117,16 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Include = Include { blocks: false, secrets: false, tags: false, tools: false };
+    const NOTHING: Include = Include {
+        blocks: false,
+        identities: false,
+        managed_group: false,
+        pending_approval: false,
+        secrets: false,
+        sources: false,
+        tags: false,
+        tools: false,
+    };
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
@@ -115,7 +150,8 @@ mod tests {
         assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
         let tags = Include { tags: true, ..NOTHING };
-        assert_eq!(include(&current, "include=agent.tags&include=agent.sources").unwrap(), tags);
+        let both = Include { identities: true, ..tags };
+        assert_eq!(include(&current, "include=agent.tags&include=agent.identities").unwrap(), both);
         assert_eq!(include(&legacy, "include_relationships=tags").unwrap(), tags);
         assert_eq!(include(&legacy, "include_relationships=").unwrap(), NOTHING);
         assert!(include(&current, "include=agent.everything").is_err());

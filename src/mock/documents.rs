@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::records::{Agent, Message, Record};
 use crate::{
     access::Permit,
+    credentials::sha256,
     error::{ApiError, Code},
     store::{Document, DocumentFilter, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
 };
@@ -19,6 +20,17 @@ pub(super) struct Stored<T> {
     pub(super) project: String,
     /// The record.
     pub(super) record: T,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub(super) struct Chunk<T> {
+    /// What the caller may see of it.
+    pub(super) records: Vec<Stored<T>>,
+    /// How many were read, seen or not.
+    pub(super) read: usize,
+    /// The place of the last of them.
+    pub(super) end: Option<i64>,
 }
 
 /// The store as one caller sees it: what the caller does not reach is not there.
@@ -46,6 +58,12 @@ impl<'a> View<'a> {
         self.show(self.store.document(T::KIND, id).await?)
     }
 
+    /// Those of the records with these ids that are there.
+    pub(super) async fn find_all<T: Record>(&self, ids: &[&str]) -> Result<Vec<Stored<T>>, ApiError> {
+        let documents = self.store.documents_by_ids(T::KIND, ids).await?;
+        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
+    }
+
     /// The record with this id, or the 404 that names it.
     pub(super) async fn get<T: Record>(&self, id: &str) -> Result<Stored<T>, ApiError> {
         self.find(id).await?.ok_or_else(|| not_found::<T>(id))
@@ -65,8 +83,15 @@ impl<'a> View<'a> {
 
     /// The records that a filter names.
     pub(super) async fn list<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Stored<T>>, ApiError> {
+        Ok(self.list_with_end(filter).await?.records)
+    }
+
+    /// The records that a filter names, and where reading on has to begin.
+    pub(super) async fn list_with_end<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Chunk<T>, ApiError> {
         let documents = self.store.documents(filter).await?;
-        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
+        let (read, end) = (documents.len(), documents.last().map(|document| document.seq));
+        let shown = documents.into_iter().filter_map(|document| self.show(Some(document)).transpose());
+        Ok(Chunk { records: shown.collect::<Result<_, _>>()?, read, end })
     }
 
     /// The records that links of a kind lead to from any of `sources`, each with its source.
@@ -80,6 +105,11 @@ impl<'a> View<'a> {
             .into_iter()
             .filter_map(|(source, document)| Some(self.show(Some(document)).transpose()?.map(|shown| (source, shown))))
             .collect()
+    }
+
+    /// What a link leads to, if that is a stored record which the caller may see.
+    pub(super) fn behind<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
+        self.show(document)
     }
 
     fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
@@ -129,29 +159,125 @@ pub(super) async fn insert<T: Record>(
     Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
 }
 
+/// Makes sure that a name is `holder`'s alone within a project and a kind of names. Some: another holds it. It is free
+/// again when the document goes that holds it, or by [`release`].
+pub(super) async fn claim(
+    tx: &mut Tx,
+    kind: &str,
+    project: &str,
+    name: &str,
+    holder: &str,
+) -> Result<Option<String>, ApiError> {
+    let (id, body) = (claim_id(project, name), body(&holder)?);
+    let new = NewDocument { kind, id: &id, project, parent: Some(holder), body: &body };
+    if tx.insert_document_if_absent(&new).await? {
+        return Ok(None);
+    }
+    // Without a lock: whoever renames a thing locks the thing first and then its name, not the other way round.
+    match tx.document(kind, &id).await? {
+        Some(document) => Ok(Some(parse::<String>(document)?.record).filter(|present| present != holder)),
+        None => Err(being_given_up()),
+    }
+}
+
+/// The holder of a name, which nobody else can change until the transaction ends; `is_it` tells whether it still has it.
+pub(super) async fn lock_holder<T: Record>(
+    view: View<'_>,
+    tx: &mut Tx,
+    id: &str,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<Stored<T>, ApiError> {
+    let document = tx.document_for_update(T::KIND, id).await?;
+    view.show(document)?.filter(|holder| is_it(&holder.record)).ok_or_else(being_given_up)
+}
+
+/// A conflict that is over when the same is tried again, as the SDKs do.
+fn being_given_up() -> ApiError {
+    ApiError::letta(Code::Conflict, "CONFLICT: The name is being given up in this moment; try again")
+}
+
+/// Who holds a name within a project.
+pub(super) async fn holder(store: &Store, kind: &str, project: &str, name: &str) -> Result<Option<String>, ApiError> {
+    let document = store.document(kind, &claim_id(project, name)).await?;
+    document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
+}
+
+/// Gives a name up.
+pub(super) async fn release(tx: &mut Tx, kind: &str, project: &str, name: &str) -> Result<(), ApiError> {
+    Ok(tx.delete_document(kind, &claim_id(project, name)).await?)
+}
+
+/// Names may be of any length and hold any character; ids may not.
+fn claim_id(project: &str, name: &str) -> String {
+    hex::encode(sha256(format!("{project}/{name}").as_bytes()))
+}
+
 /// Replaces a record.
 pub(super) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), ApiError> {
     tx.update_document(T::KIND, record.id(), &body(record)?).await?;
     Ok(())
 }
 
-/// Stores a new message of an agent.
-pub(super) async fn insert_message(
+/// Replaces a record, or stores it where there is none yet.
+pub(super) async fn upsert<T: Record>(
+    tx: &mut Tx,
+    project: &str,
+    parent: Option<&str>,
+    record: &T,
+) -> Result<(), ApiError> {
+    let body = body(record)?;
+    if !tx.update_document(T::KIND, record.id(), &body).await? {
+        tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
+    }
+    Ok(())
+}
+
+/// A record as it is to be stored.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    kind: &'static str,
+    id: String,
+    parent: Option<String>,
+    body: String,
+}
+
+impl Prepared {
+    /// Prepares a record.
+    pub(super) fn new<T: Record>(parent: Option<&str>, record: &T) -> Result<Self, ApiError> {
+        let parent = parent.map(str::to_owned);
+        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: body(record)? })
+    }
+}
+
+/// Stores new records in a project, of whatever kinds, in one statement.
+pub(super) async fn insert_all(tx: &mut Tx, project: &str, records: &[Prepared]) -> Result<(), ApiError> {
+    let new = records.iter().map(|record| NewDocument {
+        kind: record.kind,
+        id: &record.id,
+        project,
+        parent: record.parent.as_deref(),
+        body: &record.body,
+    });
+    Ok(tx.insert_documents(&new.collect::<Vec<_>>()).await?)
+}
+
+/// Stores new messages of an agent, in this order.
+pub(super) async fn insert_messages(
     tx: &mut Tx,
     agent: &Stored<Agent>,
     conversation_id: &str,
-    message: &Message,
+    messages: &[Message],
 ) -> Result<(), ApiError> {
-    let body = body(message)?;
-    let new = NewMessage {
+    let bodies = messages.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+    let new = messages.iter().zip(&bodies).map(|(message, body)| NewMessage {
         id: &message.id,
         project: &agent.project,
         agent_id: &agent.record.id,
         conversation_id,
         run_id: message.run_id.as_deref(),
-        body: &body,
-    };
-    Ok(tx.insert_message(&new).await?)
+        body,
+    });
+    Ok(tx.insert_messages(&new.collect::<Vec<_>>()).await?)
 }
 
 /// Replaces a message.

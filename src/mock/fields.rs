@@ -30,6 +30,11 @@ impl Location {
         Self(vec!["body".into()])
     }
 
+    /// The query.
+    pub(super) fn query() -> Self {
+        Self(vec!["query".into()])
+    }
+
     /// What stands under `part` here.
     pub(super) fn at(&self, part: &str) -> Self {
         let mut parts = self.0.clone();
@@ -120,19 +125,42 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An integer between two others, both included.
+    pub(super) fn between(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
+        match self.at_least(name, least)? {
+            Some(number) if number > most => Err(self.at(name).refuse(
+                "less_than_equal",
+                &format!("Input should be less than or equal to {most}"),
+                &number.into(),
+            )),
+            number => Ok(number),
+        }
+    }
+
+    /// Refuses every field that is not named: some of Letta's bodies are strict.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), ApiError> {
+        match self.map.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, value)) => {
+                Err(self.at(name).refuse("extra_forbidden", "Extra inputs are not permitted", value))
+            }
+        }
+    }
+
     /// A list of ids of the form `<prefix>-<uuid4>`.
     pub(super) fn ids(&self, name: &str, prefix: &str) -> Result<Option<Vec<String>>, ApiError> {
         let Some(ids) = self.optional::<Vec<String>>(name)? else { return Ok(None) };
         for (index, id) in ids.iter().enumerate() {
-            if !is_letta_id(id, prefix) {
-                return Err(self.at(name).item(index).refuse(
-                    "string_pattern_mismatch",
-                    &format!("String should match pattern '{prefix}-{{uuid4}}'"),
-                    &id.as_str().into(),
-                ));
-            }
+            check_id(id, prefix, &self.at(name).item(index))?;
         }
         Ok(Some(ids))
+    }
+
+    /// An id of the form `<prefix>-<uuid4>`.
+    pub(super) fn id(&self, name: &str, prefix: &str) -> Result<Option<String>, ApiError> {
+        let id: Option<String> = self.optional(name)?;
+        id.as_ref().map_or(Ok(()), |id| check_id(id, prefix, &self.at(name)))?;
+        Ok(id)
     }
 
     /// Checks the types of fields that are passed on as they are.
@@ -147,6 +175,14 @@ impl<'a> Fields<'a> {
             Expect::Word(words) => self.one_of(name, words).map(drop),
         })
     }
+}
+
+fn check_id(id: &str, prefix: &str, location: &Location) -> Result<(), ApiError> {
+    if is_letta_id(id, prefix) {
+        return Ok(());
+    }
+    let problem = format!("String should match pattern '{prefix}-{{uuid4}}'");
+    Err(location.refuse("string_pattern_mismatch", &problem, &id.into()))
 }
 
 /// What a field that is passed on must be.

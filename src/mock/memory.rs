@@ -8,10 +8,16 @@ use super::{
     client::Include,
     documents::{Stored, View, parse, parse_message, update_message},
     prompt,
-    records::{Agent, Block, DEFAULT_CONVERSATION, Loaded, Message, Part, Record, Role, Timestamp, links},
-    tools,
+    records::{
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
+        links,
+    },
+    relations, tools,
 };
-use crate::{entropy, error::ApiError, store::Tx};
+use crate::{
+    error::ApiError,
+    store::{Link, Tx},
+};
 
 /// The blocks of an agent, in the order in which they were attached.
 pub(super) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<Block>>, ApiError> {
@@ -32,21 +38,59 @@ pub(super) async fn load(
     agents: &[Stored<Agent>],
     include: Include,
 ) -> Result<HashMap<String, Loaded>, ApiError> {
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let wanted = [
+        (include.blocks, links::AGENT_BLOCK),
+        (include.tools, links::AGENT_TOOL),
+        (include.sources, links::AGENT_FOLDER),
+        (include.identities, links::AGENT_IDENTITY),
+        (include.managed_group, links::MANAGED_GROUP),
+    ];
+    let kinds: Vec<&str> = wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, kind)| *kind).collect();
     let mut loaded: HashMap<String, Loaded> = HashMap::new();
-    if include.blocks {
-        for (agent, block) in view.linked::<Block>(links::AGENT_BLOCK, &ids).await? {
-            loaded.entry(agent).or_default().blocks.push(block.record);
+    if kinds.is_empty() {
+        return Ok(loaded);
+    }
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let (mut identities, mut groups) = (Vec::new(), Vec::new());
+    for link in view.store().links_of_kinds(&kinds, &ids).await? {
+        let Link { kind, source, target, document } = link;
+        match kind.as_str() {
+            links::AGENT_BLOCK => {
+                let block = view.behind::<Block>(document)?.map(|block| block.record);
+                loaded.entry(source).or_default().blocks.extend(block);
+            }
+            links::AGENT_TOOL => {
+                let tool = match tools::by_id(&target) {
+                    Some(tool) => Some(tool.wire()),
+                    None => view.behind::<Tool>(document)?.map(|tool| tool.record.wire()),
+                };
+                loaded.entry(source).or_default().tools.extend(tool);
+            }
+            links::AGENT_FOLDER => {
+                let folder = view.behind::<Folder>(document)?.map(|folder| folder.record);
+                loaded.entry(source).or_default().folders.extend(folder);
+            }
+            links::AGENT_IDENTITY => identities.extend(view.behind(document)?.map(|identity| (source, identity))),
+            _ => groups.extend(view.behind(document)?.map(|group| (source, group))),
         }
     }
-    if include.tools {
-        for (agent, tool) in view.store().links_from(links::AGENT_TOOL, &ids).await? {
-            if let Some(tool) = tools::by_id(&tool) {
-                loaded.entry(agent).or_default().tools.push(tool.wire());
-            }
-        }
+    let (owners, identities): (Vec<String>, Vec<_>) = identities.into_iter().unzip();
+    for (agent, identity) in owners.into_iter().zip(relations::show_identities(view, &identities).await?) {
+        loaded.entry(agent).or_default().identities.push(identity);
+    }
+    let (managers, groups): (Vec<String>, Vec<_>) = groups.into_iter().unzip();
+    for (agent, group) in managers.into_iter().zip(relations::show_groups(view, &groups).await?) {
+        loaded.entry(agent).or_default().managed_group = Some(group);
     }
     Ok(loaded)
+}
+
+/// One agent as an answer shows it.
+pub(super) async fn show_one(view: View<'_>, agent: Stored<Agent>, include: Include) -> Result<Value, ApiError> {
+    let agents = [agent];
+    let loaded = load(view, &agents, include).await?.into_values().next().unwrap_or_default();
+    let [agent] = agents;
+    Ok(agent.record.wire(include, &loaded))
 }
 
 /// Agents as an answer shows them.
@@ -62,19 +106,8 @@ pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Incl
 /// The system message of a new agent.
 pub(super) fn system_message(agent: &Agent, blocks: &[Block]) -> Message {
     let now = Timestamp::now();
-    Message {
-        id: entropy::letta_id("message"),
-        role: Role::System,
-        content: vec![Part::text(prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now))],
-        created_at: now,
-        name: None,
-        otid: None,
-        sender_id: None,
-        group_id: None,
-        batch_item_id: None,
-        step_id: None,
-        run_id: None,
-    }
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now);
+    Message { created_at: now, ..Message::new(Role::System, vec![Part::text(prompt)]) }
 }
 
 /// Compiles an agent's system message again. The caller holds the lock on the agent's document and stores it afterwards.
@@ -89,4 +122,55 @@ pub(super) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result<(), ApiE
         entry.tokens = message.tokens();
     }
     Ok(())
+}
+
+/// The agent's system message as it stands.
+pub(super) async fn system_prompt(tx: &mut Tx, agent: &Agent) -> Result<String, ApiError> {
+    let Some(id) = agent.system_message_id() else { return Ok(String::new()) };
+    let stored = tx.message(id).await?;
+    Ok(stored.as_ref().map(parse_message).transpose()?.map(|message| message.text()).unwrap_or_default())
+}
+
+/// The blocks that a conversation shows: those that it has for itself, and those of its agent that they do not hide.
+pub(super) async fn blocks_of_conversation(
+    tx: &mut Tx,
+    agent_id: &str,
+    isolated: &[String],
+) -> Result<Vec<Block>, ApiError> {
+    let mut blocks = blocks_within(tx, agent_id).await?;
+    for id in isolated {
+        let Some(document) = tx.document(Block::KIND, id).await? else { continue };
+        let own = parse::<Block>(document)?.record;
+        match blocks.iter_mut().find(|block| block.label == own.label) {
+            Some(hidden) => *hidden = own,
+            None => blocks.push(own),
+        }
+    }
+    Ok(blocks)
+}
+
+/// The system prompt of a conversation.
+pub(super) fn conversation_prompt(agent: &Agent, conversation: &Conversation, blocks: &[Block]) -> String {
+    let seen = Agent { recall: conversation.recall, ..agent.clone() };
+    prompt::compile(&seen, &conversation.id, blocks, Timestamp::now())
+}
+
+/// Compiles a conversation's system message again, and returns it. The caller holds the lock on the conversation's document
+/// and stores it afterwards.
+pub(super) async fn recompile_conversation(
+    tx: &mut Tx,
+    agent: &Agent,
+    conversation: &mut Conversation,
+) -> Result<String, ApiError> {
+    let blocks = blocks_of_conversation(tx, &agent.id, &conversation.isolated_block_ids).await?;
+    let prompt = conversation_prompt(agent, conversation, &blocks);
+    if let Some(entry) = conversation.context.first_mut()
+        && let Some(stored) = tx.message(&entry.id).await?
+    {
+        let mut message = parse_message(&stored)?;
+        message.content = vec![Part::text(prompt.as_str())];
+        entry.tokens = message.tokens();
+        update_message(tx, &message).await?;
+    }
+    Ok(prompt)
 }

@@ -3,42 +3,82 @@
 //! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
 //! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
+mod agent_file;
+mod archival;
+mod base_tools;
 mod catalogue;
 mod client;
+mod compaction;
 mod documents;
+mod edit;
+mod failure;
+mod fidelity;
 mod fields;
+mod filing;
+mod history;
+mod home;
+mod listing;
+mod maker;
+mod mcp;
 mod memory;
+mod multipart;
 mod names;
 mod page;
+mod payload;
 mod prompt;
+mod python;
+mod queries;
 mod records;
+mod relations;
 mod resources;
 mod responder;
 mod rules;
+mod search;
+mod shelf;
 mod state;
 mod tokens;
+mod toolbox;
 mod tools;
 mod turn;
+mod uploads;
+mod vector;
+mod workbench;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::fidelity::Fidelity;
+pub use self::mcp::McpTool;
+pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
-    records::{Agent, Block, Record, Run, Step, links},
+    records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
-    responder::Echo,
+    responder::{Literal, Responder},
     state::State,
     turn::{Locks, Registry},
 };
 use crate::{
-    access::{Operation, Owned, Permit},
+    access::{Operation, Owned, Permit, Shared},
     call::{Call, Reply},
     error::{ApiError, Code},
     model::AgentId,
-    store::Store,
+    store::{DocumentFilter, Store},
 };
+
+/// How the mock behaves.
+#[derive(Debug)]
+pub struct Options {
+    /// Whether its agents think aloud before they answer.
+    pub reasoning: bool,
+    /// After how long without an event the client of a stream gets a sign of life.
+    pub ping_interval: Duration,
+    /// Answers that were written down.
+    pub script: Option<Script>,
+    /// The tools of MCP servers.
+    pub mcp_tools: Vec<McpTool>,
+}
 
 /// Letta, mocked.
 #[derive(Clone)]
@@ -54,12 +94,15 @@ impl fmt::Debug for Mock {
 }
 
 impl Mock {
-    /// A mock on a migrated store. `reasoning`: whether its agents think aloud before they answer.
+    /// A mock on a migrated store.
     #[must_use]
-    pub fn new(store: Store, reasoning: bool) -> Self {
+    pub fn new(store: Store, options: Options) -> Self {
+        let Options { reasoning, ping_interval, script, mcp_tools } = options;
         let state = State {
             store,
-            responder: Box::new(Echo { reasoning }),
+            responder: Responder::new(script, Literal { reasoning }),
+            ping_interval,
+            mcp_tools,
             turns: Registry::default(),
             locks: Locks::default(),
             tasks: TaskTracker::new(),
@@ -81,7 +124,11 @@ impl Mock {
     pub async fn answer(&self, call: Call) -> Result<Reply, ApiError> {
         match self.routes.find(call.operation) {
             Some(handler) => handler(Arc::clone(&self.state), call).await,
-            None => Err(ApiError::new(Code::NotMocked, format!("{} is not mocked yet.", call.operation))),
+            None => {
+                let reason = Fidelity::of(&self.routes, call.operation).reason();
+                let sentence = format!("{} is not mocked. {reason}", call.operation);
+                Err(ApiError::new(Code::NotMocked, sentence).final_answer())
+            }
         }
     }
 
@@ -93,26 +140,65 @@ impl Mock {
         let agent_id = match thing {
             Owned::Run(id) => self.stored::<Run>(id).await?.map(|run| run.agent_id),
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
-            // There are none yet, and what does not exist belongs to nobody.
-            Owned::Conversation(_) | Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => None,
+            Owned::Passage(id) => self.owner_of_passage(id).await?,
+            Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
+            // Agents share folders, so a file belongs to none of them.
+            Owned::File(_) => None,
+            Owned::ScheduledMessage(id) => self.stored::<ScheduledMessage>(id).await?.map(|message| message.agent_id),
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
     }
 
-    /// The agents to which the block is attached that `agent` shows under `label`; none: it shows no such block.
+    /// Every agent that shares a thing of `agent`'s, itself included; empty: it has no such thing.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn agents_sharing_block(&self, agent: &AgentId, label: &str) -> Result<Vec<AgentId>, ApiError> {
-        let blocks = self.state.store.linked_documents(links::AGENT_BLOCK, &[agent.as_str()], Block::KIND).await?;
-        for (_, document) in blocks {
-            let block = parse::<Block>(document)?.record;
-            if block.label == label {
-                let agents = self.state.store.linked_from(links::AGENT_BLOCK, &block.id).await?;
-                return Ok(agents.iter().filter_map(|id| id.parse().ok()).collect());
+    pub async fn sharers(&self, agent: &AgentId, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
+        let store = &self.state.store;
+        let agents = match thing {
+            Shared::Block(label) => {
+                let blocks = DocumentFilter::linked_from(Block::KIND, links::AGENT_BLOCK, agent.as_str());
+                let blocks = store.documents(&blocks).await?.into_iter().map(parse::<Block>);
+                let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+                match blocks.iter().find(|block| block.record.label == label) {
+                    Some(block) => store.linked_from(links::AGENT_BLOCK, &block.record.id).await?,
+                    None => Vec::new(),
+                }
             }
+            Shared::Archive => match archival::archive_of(store, agent.as_str()).await? {
+                Some(archive) => store.linked_from(links::AGENT_ARCHIVE, &archive.record.id).await?,
+                None => Vec::new(),
+            },
+        };
+        Ok(agents.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// A passage is an agent's when its archive is, and no other's: one of several has no right to it that the others
+    /// have not.
+    async fn owner_of_passage(&self, id: &str) -> Result<Option<String>, ApiError> {
+        let Some(archive) = self.stored::<Passage>(id).await?.and_then(|passage| passage.archive_id) else {
+            return Ok(None);
+        };
+        let mut agents = self.state.store.linked_from(links::AGENT_ARCHIVE, &archive).await?;
+        Ok(agents.pop().filter(|_| agents.is_empty()))
+    }
+
+    /// Whether a thing is an agent's; a file is when its folder is attached to the agent.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        match thing {
+            Owned::File(file) => self.sees_file(agent, file).await,
+            thing => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
         }
-        Ok(Vec::new())
+    }
+
+    /// Whether a file is in a folder that is attached to an agent.
+    async fn sees_file(&self, agent: &str, file: &str) -> Result<bool, ApiError> {
+        let Some(file) = self.stored::<File>(file).await? else { return Ok(false) };
+        let folders = self.state.store.links_from(links::AGENT_FOLDER, &[agent]).await?;
+        Ok(folders.iter().any(|(_, folder)| *folder == file.folder_id))
     }
 
     /// Whether an agent exists that the caller reaches.

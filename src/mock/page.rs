@@ -1,6 +1,10 @@
-//! Cursor paging, written once. Cursors are ids, and lie relative to the order that was asked for.
+//! Paging, written once: by cursors, which are ids and lie relative to the order that was asked for, and by the offsets of
+//! Letta's hosted routes.
 
-use crate::{call::Query, error::ApiError};
+use crate::{
+    call::Query,
+    error::{ApiError, Code},
+};
 
 /// Which part of a list a request asks for.
 #[derive(Clone, Debug)]
@@ -35,6 +39,16 @@ impl<'a> Page<'a> {
             limit: limit(query, defaults.limit)?,
             newest_first: order.map_or(defaults.newest_first, |order| order == "desc"),
         })
+    }
+
+    /// The same for lists whose older clients say `ascending` instead of `order`.
+    pub(super) fn read_ascending(query: &'a Query, defaults: Defaults) -> Result<Self, ApiError> {
+        let ascending = query.boolean("ascending")?;
+        let mut page = Self::read(query, defaults)?;
+        if let (None, Some(ascending)) = (query.first("order"), ascending) {
+            page.newest_first = !ascending;
+        }
+        Ok(page)
     }
 
     /// The limit as the store takes it.
@@ -74,6 +88,38 @@ fn limit(query: &Query, default: i64) -> Result<usize, ApiError> {
             "Input should be greater than or equal to 0",
             &limit.to_string().into(),
         )
+    })
+}
+
+/// Which part of a list a request to one of the hosted routes asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Window {
+    offset: usize,
+    limit: usize,
+}
+
+impl Window {
+    /// Reads `offset` and `limit`, which clients write as any number that is whole.
+    pub(super) fn read(query: &Query, default_limit: usize) -> Result<Self, ApiError> {
+        let number = |name| query.first(name).map(|text| whole(name, text)).transpose();
+        Ok(Self { offset: number("offset")?.unwrap_or(0), limit: number("limit")?.unwrap_or(default_limit) })
+    }
+
+    /// Cuts a complete, ordered list; whether there is more after it.
+    pub(super) fn cut<T>(self, items: Vec<T>) -> (Vec<T>, bool) {
+        let has_more = items.len() > self.offset.saturating_add(self.limit);
+        (items.into_iter().skip(self.offset).take(self.limit).collect(), has_more)
+    }
+}
+
+fn whole(name: &str, text: &str) -> Result<usize, ApiError> {
+    /// The largest range in which a float still names one integer.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = text.parse::<f64>().ok().filter(|number| number.fract() == 0.0 && (0.0..=EXACT).contains(number));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and within the range")]
+    let number = number.map(|number| number as usize);
+    number.ok_or_else(|| {
+        ApiError::letta(Code::InvalidRequest, format!("{name} must be a whole number that is not negative"))
     })
 }
 
@@ -128,6 +174,30 @@ mod tests {
     fn malformed_parameters_are_refused() {
         for query in ["limit=-1", "limit=x", "limit=99999999999999999999", "order=up", "order_by=name"] {
             assert!(Page::read(&Query::parse(Some(query)), DEFAULTS).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn windows_cut_the_list() {
+        for (query, expected) in [
+            ("", Some("abc+")),
+            ("offset=3", Some("def")),
+            ("offset=2.0&limit=1e0", Some("c+")),
+            ("offset=9", Some("")),
+            ("limit=0", Some("+")),
+            ("limit=6", Some("abcdef")),
+            ("limit=9007199254740992&offset=1", Some("bcdef")),
+            ("limit=-1", None),
+            ("limit=1.5", None),
+            ("offset=x", None),
+            ("offset=inf", None),
+        ] {
+            let window = Window::read(&Query::parse(Some(query)), 3).ok();
+            let cut = window.map(|window| {
+                let (items, has_more) = window.cut(vec!["a", "b", "c", "d", "e", "f"]);
+                items.concat() + if has_more { "+" } else { "" }
+            });
+            assert_eq!(cut.as_deref(), expected, "{query}");
         }
     }
 }

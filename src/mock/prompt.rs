@@ -38,35 +38,36 @@ pub(super) fn compaction_settings() -> Map<String, Value> {
 
 /// The whole prompt as the model sees it.
 pub(super) fn compile(agent: &Agent, conversation: &str, blocks: &[Block], now: Timestamp) -> String {
-    let mut prompt = agent.system.clone();
-    // Writing to a string cannot fail.
-    let _ = write!(prompt, "\n\n<memory_blocks>\nThese are your memory blocks.\n");
+    format!("{}\n\n{}\n\n{}", agent.system, memory_blocks(blocks), memory_metadata(agent, conversation, now))
+}
+
+/// The part of the prompt that shows the blocks.
+pub(super) fn memory_blocks(blocks: &[Block]) -> String {
+    let mut part = String::from("<memory_blocks>\nThese are your memory blocks.\n");
     for block in blocks {
         let label = &block.label;
-        let _ = write!(
-            prompt,
-            "\n<{label}>\n<description>\n{}\n</description>\n",
-            block.description.as_deref().unwrap_or_default()
-        );
-        let _ = writeln!(prompt, "<metadata>");
+        let description = block.description.as_deref().unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = write!(part, "\n<{label}>\n<description>\n{description}\n</description>\n");
+        let _ = writeln!(part, "<metadata>");
         if block.read_only {
-            let _ = writeln!(prompt, "- read_only=true");
+            let _ = writeln!(part, "- read_only=true");
         }
-        let _ = writeln!(
-            prompt,
-            "- chars_current={}\n- chars_limit={}\n</metadata>",
-            block.value.chars().count(),
-            block.limit
-        );
-        let _ = write!(prompt, "<value>\n{}\n</value>\n</{label}>\n", block.value);
+        let characters = block.value.chars().count();
+        let _ = writeln!(part, "- chars_current={characters}\n- chars_limit={}\n</metadata>", block.limit);
+        let _ = write!(part, "<value>\n{}\n</value>\n</{label}>\n", block.value);
     }
-    let _ = write!(
-        prompt,
-        "\n</memory_blocks>\n\n<memory_metadata>\n- AGENT_ID: {}\n- CONVERSATION_ID: {conversation}\n\
+    part.push_str("\n</memory_blocks>");
+    part
+}
+
+/// The part of the prompt that says what the agent should know about its own state.
+pub(super) fn memory_metadata(agent: &Agent, conversation: &str, now: Timestamp) -> String {
+    format!(
+        "<memory_metadata>\n- AGENT_ID: {}\n- CONVERSATION_ID: {conversation}\n\
          - System prompt last recompiled: {}\n- Previous messages in this conversation: {}\n</memory_metadata>",
         agent.id,
         now.prompt_date(),
         agent.recall,
-    );
-    prompt
+    )
 }

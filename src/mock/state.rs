@@ -1,9 +1,12 @@
 //! What the handlers share.
 
+use std::time::Duration;
+
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     documents::View,
+    mcp::McpTool,
     responder::Responder,
     turn::{Locks, Registry},
 };
@@ -13,7 +16,11 @@ use crate::{access::Permit, store::Store};
 pub(super) struct State {
     pub(super) store: Store,
     /// What stands in for the model.
-    pub(super) responder: Box<dyn Responder>,
+    pub(super) responder: Responder,
+    /// After this long without an event the client of a stream gets a sign of life.
+    pub(super) ping_interval: Duration,
+    /// The tools of MCP servers.
+    pub(super) mcp_tools: Vec<McpTool>,
     /// The turns that run in this process.
     pub(super) turns: Registry,
     /// One lock for each agent that is being spoken to.

@@ -1,147 +1,34 @@
 //! The tools that come with Letta, as the mock describes them. They exist without being stored, always and for everyone,
 //! so their ids are constants.
 
-use serde_json::{Value, json};
+use std::collections::HashSet;
 
-use super::records::ACTOR;
+use serde_json::{Map, Value, json};
+
+use super::{
+    base_tools::BASE_TOOLS,
+    documents::{Stored, View, holder, parse},
+    records::{Agent, RETURN_CHAR_LIMIT, Tool, claims, links, object},
+};
+use crate::{
+    error::{ApiError, Code},
+    store::Store,
+};
 
 /// A tool that comes with the server.
 #[derive(Debug)]
 pub(super) struct BaseTool {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
-    tool_type: &'static str,
+    pub(super) tool_type: &'static str,
     /// Whether the model may call it several times at once.
-    parallel: bool,
-    description: &'static str,
-    parameters: &'static [Parameter],
+    pub(super) parallel: bool,
+    pub(super) description: &'static str,
+    pub(super) parameters: &'static [Parameter],
 }
 
-/// Name, JSON type, description, whether it is required.
-type Parameter = (&'static str, &'static str, &'static str, bool);
-
-const LABEL: Parameter = ("label", "string", "The label of the block to change.", true);
-
-static BASE_TOOLS: &[BaseTool] = &[
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e01",
-        name: "conversation_search",
-        tool_type: "letta_core",
-        parallel: true,
-        description: "Finds earlier messages of this conversation, by words or by meaning.",
-        parameters: &[
-            (
-                "query",
-                "string",
-                "What to look for; without it, the newest messages that fit the other parameters.",
-                false,
-            ),
-            ("roles", "array", "Only messages of these roles: assistant, user, tool.", false),
-            ("limit", "integer", "The most messages to return.", false),
-            ("start_date", "string", "Only messages from this day on, such as 2026-01-31.", false),
-            ("end_date", "string", "Only messages up to and including this day.", false),
-        ],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e02",
-        name: "memory_insert",
-        tool_type: "letta_sleeptime_core",
-        parallel: false,
-        description: "Adds text to a memory block, at a line or at its end.",
-        parameters: &[
-            LABEL,
-            ("new_string", "string", "The text to add.", true),
-            ("insert_line", "integer", "The line after which to add it; 0 for the beginning, -1 for the end.", false),
-        ],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e03",
-        name: "memory_replace",
-        tool_type: "letta_sleeptime_core",
-        parallel: false,
-        description: "Replaces a passage of a memory block that occurs exactly once.",
-        parameters: &[
-            LABEL,
-            ("old_string", "string", "The passage as it stands, to the last space.", true),
-            ("new_string", "string", "What to put in its place; nothing, to delete it.", true),
-        ],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e04",
-        name: "archival_memory_insert",
-        tool_type: "letta_core",
-        parallel: true,
-        description: "Stores a passage in the agent's archive.",
-        parameters: &[("content", "string", "The passage.", true), ("tags", "array", "Words to find it by.", false)],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e05",
-        name: "archival_memory_search",
-        tool_type: "letta_core",
-        parallel: true,
-        description: "Finds passages in the agent's archive.",
-        parameters: &[
-            ("query", "string", "What to look for.", true),
-            ("tags", "array", "Only passages with these tags.", false),
-            ("top_k", "integer", "The most passages to return.", false),
-        ],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e06",
-        name: "send_message",
-        tool_type: "letta_core",
-        parallel: false,
-        description: "Says something to the user; agents of older types speak only so.",
-        parameters: &[("message", "string", "What to say.", true)],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e07",
-        name: "core_memory_append",
-        tool_type: "letta_memory_core",
-        parallel: false,
-        description: "Adds a line at the end of a memory block.",
-        parameters: &[LABEL, ("content", "string", "The line.", true)],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e08",
-        name: "core_memory_replace",
-        tool_type: "letta_memory_core",
-        parallel: false,
-        description: "Replaces a text in a memory block.",
-        parameters: &[
-            LABEL,
-            ("old_content", "string", "The text as it stands.", true),
-            ("new_content", "string", "What to put in its place.", true),
-        ],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e09",
-        name: "web_search",
-        tool_type: "letta_builtin",
-        parallel: true,
-        description: "Searches the web.",
-        parameters: &[("query", "string", "What to look for.", true)],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e0a",
-        name: "fetch_webpage",
-        tool_type: "letta_builtin",
-        parallel: true,
-        description: "Reads a web page as text.",
-        parameters: &[("url", "string", "The page's address.", true)],
-    },
-    BaseTool {
-        id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e0b",
-        name: "run_code",
-        tool_type: "letta_builtin",
-        parallel: false,
-        description: "Runs a program in a sandbox.",
-        parameters: &[
-            ("code", "string", "The program.", true),
-            ("language", "string", "The language it is written in, such as python or ts.", true),
-        ],
-    },
-];
+/// Name, JSON type (or `roles`, which is an array of them), description, whether it is required.
+pub(super) type Parameter = (&'static str, &'static str, &'static str, bool);
 
 /// The names of the tools that an agent of a type gets unless it asks not to.
 pub(super) fn default_names(agent_type: &str) -> &'static [&'static str] {
@@ -154,8 +41,20 @@ pub(super) fn default_names(agent_type: &str) -> &'static [&'static str] {
             "core_memory_append",
             "core_memory_replace",
         ],
+        "sleeptime_agent" => &["memory_insert", "memory_replace", "memory_rethink", "memory_finish_edits"],
         "memgpt_v2_agent" => &["send_message", "conversation_search", "memory_insert", "memory_replace"],
         _ => &["conversation_search", "memory_insert", "memory_replace"],
+    }
+}
+
+/// The tools by which agents talk to each other.
+pub(super) const MULTI_AGENT: [&str; 3] =
+    ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
+
+/// The rules that agents of the older types get with their tools: saying something ends a turn, all else goes on.
+pub(super) fn add_base_rules(agent: &mut Agent) {
+    for name in default_names(&agent.agent_type) {
+        agent.add_rule(name, if *name == "send_message" { "exit_loop" } else { "continue_loop" });
     }
 }
 
@@ -170,53 +69,136 @@ pub(super) fn by_id(id: &str) -> Option<&'static BaseTool> {
 }
 
 impl BaseTool {
-    /// The tool as clients see it. The order of the keys is Letta's.
-    pub(super) fn wire(&self) -> Value {
+    /// The tool as it would be stored.
+    pub(super) fn tool(&self) -> Tool {
         let property = |kind: &str, description: &str| {
-            let mut property = json!({"type": kind, "description": description});
-            if kind == "array" {
-                property["items"] = json!({"type": "string"});
-            }
-            property
+            let items = match kind {
+                "array" => json!({"type": "string"}),
+                "roles" => json!({"type": "string", "enum": ["assistant", "user", "tool"]}),
+                _ => return json!({"type": kind, "description": description}),
+            };
+            json!({"type": "array", "items": items, "description": description})
         };
-        let properties: serde_json::Map<_, _> = self
+        let properties: Map<_, _> = self
             .parameters
             .iter()
             .map(|(name, kind, description, _)| ((*name).to_owned(), property(kind, description)))
             .collect();
         let required: Vec<&str> =
             self.parameters.iter().filter(|(_, _, _, required)| *required).map(|(name, ..)| *name).collect();
-        json!({
-            "id": self.id,
-            "tool_type": self.tool_type,
-            "description": self.description,
-            "source_type": "python",
-            "name": self.name,
-            "tags": [self.tool_type],
-            "source_code": null,
-            "json_schema": {
+        Tool {
+            id: self.id.to_owned(),
+            tool_type: self.tool_type.to_owned(),
+            description: Some(self.description.to_owned()),
+            source_type: "python".to_owned(),
+            name: self.name.to_owned(),
+            tags: vec![self.tool_type.to_owned()],
+            source_code: None,
+            json_schema: object! {
                 "name": self.name,
                 "description": self.description,
                 "parameters": {"type": "object", "properties": properties, "required": required},
             },
-            "args_json_schema": null,
-            "return_char_limit": 50000,
-            "pip_requirements": null,
-            "npm_requirements": null,
-            "default_requires_approval": null,
-            "enable_parallel_execution": self.parallel,
-            "created_by_id": ACTOR,
-            "last_updated_by_id": ACTOR,
-            "metadata_": {},
-            "project_id": null,
-        })
+            args_json_schema: None,
+            return_char_limit: RETURN_CHAR_LIMIT,
+            pip_requirements: None,
+            npm_requirements: None,
+            default_requires_approval: None,
+            enable_parallel_execution: self.parallel,
+            metadata: Map::new(),
+            project_id: None,
+            scripted: None,
+        }
     }
+
+    /// The tool as clients see it.
+    pub(super) fn wire(&self) -> Value {
+        self.tool().wire()
+    }
+}
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = Tool> {
+    BASE_TOOLS.iter().map(BaseTool::tool)
+}
+
+/// The tools that a request names for an agent, besides those that it gets by default; each once. Names are looked up in
+/// `project`; that the tools are the project's is for [`check_project`] to say.
+pub(super) async fn named(
+    view: View<'_>,
+    project: &str,
+    defaults: &[&str],
+    called: &[String],
+    ids: &[String],
+) -> Result<Vec<Stored<Tool>>, ApiError> {
+    let mut tools: Vec<Stored<Tool>> =
+        defaults.iter().filter_map(|name| by_name(name)).map(|tool| built_in(0, tool)).collect();
+    for name in called {
+        let tool = match by_name(name) {
+            Some(tool) => Some(built_in(0, tool)),
+            None => match holder(view.store(), claims::TOOL, project, name).await? {
+                Some(id) => view.find::<Tool>(&id).await?,
+                None => None,
+            },
+        };
+        tools.push(tool.ok_or_else(|| unknown("name", name))?);
+    }
+    for id in ids {
+        tools.push(find(view, id).await?.ok_or_else(|| unknown("id", id))?);
+    }
+    let mut seen = HashSet::new();
+    tools.retain(|tool| seen.insert(tool.record.id.clone()));
+    Ok(tools)
+}
+
+/// Refuses tools of other projects; those that come with the server belong to all.
+pub(super) fn check_project(tools: &[Stored<Tool>], project: &str) -> Result<(), ApiError> {
+    let is_foreign = |tool: &&Stored<Tool>| !tool.project.is_empty() && tool.project != project;
+    match tools.iter().find(is_foreign) {
+        Some(tool) => Err(unknown("id", &tool.record.id)),
+        None => Ok(()),
+    }
+}
+
+/// The tool with this id.
+pub(super) async fn find(view: View<'_>, id: &str) -> Result<Option<Stored<Tool>>, ApiError> {
+    match by_id(id) {
+        Some(tool) => Ok(Some(built_in(0, tool))),
+        None => view.find::<Tool>(id).await,
+    }
+}
+
+fn built_in(seq: i64, tool: &BaseTool) -> Stored<Tool> {
+    Stored { seq, project: String::new(), record: tool.tool() }
+}
+
+/// The tools of an agent, oldest first; what comes with the server is older than everything that is stored.
+pub(super) async fn of_agent(store: &Store, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
+    let mut tools = Vec::new();
+    for link in store.links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
+        match BASE_TOOLS.iter().rev().zip(1_i64..).find(|(tool, _)| tool.id == link.target) {
+            Some((tool, place)) => tools.push(built_in(-place, tool)),
+            None => tools.extend(link.document.map(parse).transpose()?),
+        }
+    }
+    tools.sort_by_key(|tool| tool.seq);
+    Ok(tools)
+}
+
+/// Tools that need approval by default make every agent ask that gets them.
+pub(super) fn ask_by_default(agent: &mut Agent, tools: &[Stored<Tool>]) {
+    for tool in tools.iter().filter(|tool| tool.record.default_requires_approval == Some(true)) {
+        agent.require_approval(&tool.record.name, true);
+    }
+}
+
+fn unknown(by: &str, what: &str) -> ApiError {
+    let what: String = what.chars().take(100).collect();
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::access::is_letta_id;
 
@@ -229,7 +211,7 @@ mod tests {
 
     #[test]
     fn default_tools_exist() {
-        for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent"] {
+        for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent", "sleeptime_agent"] {
             assert!(default_names(agent_type).iter().all(|name| by_name(name).is_some()));
         }
     }

@@ -1,6 +1,8 @@
 //! Documents: everything the mock keeps but messages. Their bodies are JSON that only the mock understands.
 
-use super::{Result, Store, Tx, reading, within, writing};
+use sqlx::QueryBuilder;
+
+use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, within, writing};
 
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -47,6 +49,35 @@ pub struct DocumentFilter<'a> {
 enum Within<'a> {
     Project(&'a str),
     Parent(&'a str),
+    /// Kind of link, and where the links start.
+    LinkedFrom(&'a str, &'a str),
+    /// Kind of link, and where the links lead.
+    LinkedTo(&'a str, &'a str),
+    /// Kind of the parents, and whose children they are.
+    Grandparent(&'a str, &'a str),
+    /// Kind of link, and where the links to the parents start.
+    UnderLinked(&'a str, &'a str),
+}
+
+/// The documents for which `condition` holds, as constant texts for both orders, at the places that `place` gives.
+macro_rules! in_order {
+    (@$condition:literal, $place:literal, $order:literal) => {
+        concat!(
+            "SELECT seq, id, project, parent, body FROM documents WHERE ",
+            $condition,
+            " AND ",
+            $place,
+            " > $3 AND ",
+            $place,
+            " < $4 ORDER BY ",
+            $place,
+            $order,
+            " LIMIT $5"
+        )
+    };
+    ($newest_first:expr, $condition:literal, $place:literal) => {
+        if $newest_first { in_order!(@$condition, $place, " DESC") } else { in_order!(@$condition, $place, " ASC") }
+    };
 }
 
 impl<'a> DocumentFilter<'a> {
@@ -60,6 +91,30 @@ impl<'a> DocumentFilter<'a> {
     #[must_use]
     pub fn of_parent(kind: &'a str, parent: &'a str) -> Self {
         Self::new(kind, Within::Parent(parent))
+    }
+
+    /// The documents of a kind to which links lead from `source`.
+    #[must_use]
+    pub fn linked_from(kind: &'a str, link: &'a str, source: &'a str) -> Self {
+        Self::new(kind, Within::LinkedFrom(link, source))
+    }
+
+    /// The documents of a kind from which links lead to `target`.
+    #[must_use]
+    pub fn linked_to(kind: &'a str, link: &'a str, target: &'a str) -> Self {
+        Self::new(kind, Within::LinkedTo(link, target))
+    }
+
+    /// The documents of a kind that belong to any document of `parent_kind` that belongs to `grandparent`.
+    #[must_use]
+    pub fn of_grandparent(kind: &'a str, parent_kind: &'a str, grandparent: &'a str) -> Self {
+        Self::new(kind, Within::Grandparent(parent_kind, grandparent))
+    }
+
+    /// The documents of a kind that belong to any document to which links lead from `source`.
+    #[must_use]
+    pub fn under_linked(kind: &'a str, link: &'a str, source: &'a str) -> Self {
+        Self::new(kind, Within::UnderLinked(link, source))
     }
 
     fn new(kind: &'a str, within: Within<'a>) -> Self {
@@ -88,6 +143,52 @@ impl<'a> DocumentFilter<'a> {
     #[must_use]
     pub fn limit(self, limit: i64) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The statement that reads them, its second parameter, and the sixth if it has one. What links lead to is found by
+    /// id: `seq + 0` is in no index, so that no planner takes it for a way to find them.
+    fn statement(&self) -> (&'static str, &'a str, Option<&'a str>) {
+        let newest_first = self.newest_first;
+        match self.within {
+            Within::Project(project) => (in_order!(newest_first, "kind = $1 AND project = $2", "seq"), project, None),
+            Within::Parent(parent) => (in_order!(newest_first, "kind = $1 AND parent = $2", "seq"), parent, None),
+            Within::LinkedFrom(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT target FROM links WHERE source = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                source,
+                Some(link),
+            ),
+            Within::LinkedTo(link, target) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND id IN (SELECT source FROM links WHERE target = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                target,
+                Some(link),
+            ),
+            Within::Grandparent(parent_kind, grandparent) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT id FROM documents WHERE parent = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                grandparent,
+                Some(parent_kind),
+            ),
+            Within::UnderLinked(link, source) => (
+                in_order!(
+                    newest_first,
+                    "kind = $1 AND parent IN (SELECT target FROM links WHERE source = $2 AND kind = $6)",
+                    "seq + 0"
+                ),
+                source,
+                Some(link),
+            ),
+        }
     }
 }
 
@@ -121,23 +222,59 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
-        const OF_PROJECT: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND project = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5";
-        const OF_PROJECT_NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND project = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5";
-        const OF_PARENT: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5";
-        const OF_PARENT_NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents \
-            WHERE kind = $1 AND parent = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5";
-        let (sql, owner) = match (filter.within, filter.newest_first) {
-            (Within::Project(project), false) => (OF_PROJECT, project),
-            (Within::Project(project), true) => (OF_PROJECT_NEWEST, project),
-            (Within::Parent(parent), false) => (OF_PARENT, parent),
-            (Within::Parent(parent), true) => (OF_PARENT_NEWEST, parent),
-        };
-        Ok(reading!(self, pool => sqlx::query_as(sql).bind(filter.kind).bind(owner)
-            .bind(filter.after).bind(filter.before).bind(filter.limit)
-            .fetch_all(pool).await)?)
+        let (sql, owner, sixth) = filter.statement();
+        // PostgreSQL refuses to look for it, and no id holds it.
+        if owner.contains('\0') {
+            return Ok(Vec::new());
+        }
+        Ok(reading!(self, pool => {
+            let query = sqlx::query_as(sql).bind(filter.kind).bind(owner);
+            let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
+            match sixth {
+                Some(sixth) => query.bind(sixth).fetch_all(pool).await,
+                None => query.fetch_all(pool).await,
+            }
+        })?)
+    }
+
+    /// The documents of a kind that have one of these ids, in the order of creation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn documents_by_ids(&self, kind: &str, ids: &[&str]) -> Result<Vec<Document>> {
+        const OF_IDS: &str = "SELECT seq, id, project, parent, body FROM documents WHERE kind = ";
+        let mut found: Vec<Document> = Vec::new();
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let documents: Vec<Document> = reading!(self, pool => {
+                let mut query = QueryBuilder::new(OF_IDS);
+                query.push_bind(kind).push(" AND id IN (");
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+            })?;
+            found.extend(documents);
+        }
+        Ok(found)
+    }
+
+    /// How many documents of a kind belong to another document.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_children(&self, kind: &str, parent: &str) -> Result<i64> {
+        const COUNT: &str = "SELECT COUNT(*) FROM documents WHERE parent = $1 AND kind = $2";
+        Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(parent).bind(kind).fetch_one(pool).await)?)
+    }
+
+    /// How many documents of a kind there are in a project.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_in_project(&self, kind: &str, project: &str) -> Result<i64> {
+        const COUNT: &str = "SELECT COUNT(*) FROM documents WHERE kind = $1 AND project = $2";
+        Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(kind).bind(project).fetch_one(pool).await)?)
     }
 
     /// Stores a document on its own.
@@ -167,9 +304,9 @@ impl Tx {
         const LOCKING: &str =
             "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2 FOR UPDATE";
         Ok(match self {
-            Self::Postgres(tx) => sqlx::query_as(LOCKING).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
+            Self::Postgres(tx, _) => sqlx::query_as(LOCKING).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
             // The whole database is ours since BEGIN IMMEDIATE.
-            Self::Sqlite(tx) => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
+            Self::Sqlite(tx, _) => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
         })
     }
 
@@ -179,6 +316,37 @@ impl Tx {
     /// When the database fails, or there is one of this kind and id.
     pub async fn insert_document(&mut self, document: &NewDocument<'_>) -> Result<()> {
         within!(self, connection => insert!(document).execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Stores a document unless there is one of this kind and id; false when there is. Of two transactions that try at
+    /// once, the second waits for the first to end.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn insert_document_if_absent(&mut self, document: &NewDocument<'_>) -> Result<bool> {
+        const CLAIM: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5) \
+            ON CONFLICT (id, kind) DO NOTHING";
+        let stored = within!(self, connection => sqlx::query(CLAIM).bind(document.kind).bind(document.id)
+            .bind(document.project).bind(document.parent).bind(document.body)
+            .execute(connection).await.map(|done| done.rows_affected()))?;
+        Ok(stored == 1)
+    }
+
+    /// Stores documents, in this order, in as few statements as the engines take.
+    ///
+    /// # Errors
+    /// When the database fails, or there is one of the same kind and id.
+    pub async fn insert_documents(&mut self, documents: &[NewDocument<'_>]) -> Result<()> {
+        const INSERT_MANY: &str = "INSERT INTO documents (kind, id, project, parent, body) ";
+        for rows in documents.chunks(ROWS_AT_ONCE) {
+            within!(self, connection => QueryBuilder::new(INSERT_MANY)
+                .push_values(rows, |mut row, new| {
+                    row.push_bind(new.kind).push_bind(new.id).push_bind(new.project).push_bind(new.parent)
+                        .push_bind(new.body);
+                })
+                .build().execute(connection).await.map(|_| ()))?;
+        }
         Ok(())
     }
 
@@ -193,17 +361,73 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Deletes a document and everything that belongs to it.
+    /// Deletes a document and everything that belongs to it, also what has the id of what it belongs to.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn delete_document(&mut self, kind: &str, id: &str) -> Result<()> {
         const DELETE: &str = "WITH RECURSIVE doomed (seq, id) AS ( \
                 SELECT seq, id FROM documents WHERE id = $1 AND kind = $2 \
-                UNION ALL \
+                UNION \
                 SELECT child.seq, child.id FROM documents child JOIN doomed ON child.parent = doomed.id \
             ) DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)";
         within!(self, connection => sqlx::query(DELETE).bind(id).bind(kind).execute(connection).await.map(|_| ()))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
+    async fn filled() -> Store {
+        let options = Options { url: None, max_connections: 1, statement_timeout: std::time::Duration::from_secs(10) };
+        let store = Store::open(&options).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        for number in 0..500 {
+            let (agent, block) = (format!("agent-{number}"), format!("block-{number}"));
+            for (kind, id) in [("agent", &agent), ("block", &block)] {
+                let document = NewDocument { kind, id, project: "default", parent: Some("agent-0"), body: "{}" };
+                tx.insert_document(&document).await.unwrap();
+            }
+            let file = format!("file-{number}");
+            let file = NewDocument { kind: "file", id: &file, project: "default", parent: Some(&block), body: "{}" };
+            tx.insert_document(&file).await.unwrap();
+            tx.link("agent_block", &agent, &block).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn lists_are_read_by_index() {
+        let store = filled().await;
+        for (filter, index) in [
+            (DocumentFilter::of_project("block", "default"), "documents_by_project"),
+            (DocumentFilter::of_parent("block", "agent-0"), "documents_by_parent"),
+            (DocumentFilter::linked_from("block", "agent_block", "agent-1"), "sqlite_autoindex_documents"),
+            (DocumentFilter::linked_to("agent", "agent_block", "block-1"), "sqlite_autoindex_documents"),
+            (DocumentFilter::of_grandparent("file", "block", "agent-0"), "documents_by_parent"),
+            (DocumentFilter::under_linked("file", "agent_block", "agent-1"), "documents_by_parent"),
+        ] {
+            for newest_first in [false, true] {
+                let filter = filter.newest_first(newest_first).limit(50);
+                let (sql, owner, sixth) = filter.statement();
+                let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let plan: Vec<(i64, i64, i64, String)> = reading!(store, pool => {
+                    let query = sqlx::query_as(explained).bind(filter.kind).bind(owner);
+                    let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
+                    let query = if let Some(sixth) = sixth { query.bind(sixth) } else { query };
+                    query.fetch_all(pool).await.unwrap()
+                });
+                let plan: Vec<String> = plan.into_iter().map(|(_, _, _, detail)| detail).collect();
+                assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+                assert!(plan.iter().all(|step| !step.contains("SCAN") && !step.contains("PRIMARY KEY")), "{plan:?}");
+                assert!(!store.documents(&filter).await.unwrap().is_empty());
+            }
+        }
     }
 }

@@ -9,9 +9,23 @@ struct Linked {
     document: Document,
 }
 
+/// A link, and the document that it leads to, if that is stored.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// What kind of link it is.
+    pub kind: String,
+    /// Where it starts.
+    pub source: String,
+    /// Where it leads.
+    pub target: String,
+    /// What is there; none: nothing, or something that is not stored.
+    pub document: Option<Document>,
+}
+
 /// Sixteen sources at once: one statement serves them, and its text stays constant. Unused places hold the empty text,
 /// which is no document's id.
 const BATCH: usize = 16;
+const KINDS: usize = 8;
 macro_rules! batch {
     () => {
         "($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
@@ -19,6 +33,8 @@ macro_rules! batch {
 }
 const TARGETS: &str =
     concat!("SELECT source, target FROM links WHERE kind = $1 AND source IN ", batch!(), " ORDER BY seq");
+const SOURCES_OF_MANY: &str =
+    concat!("SELECT target, source FROM links WHERE kind = $1 AND target IN ", batch!(), " ORDER BY seq");
 const DOCUMENTS: &str = concat!(
     "SELECT l.source, d.seq, d.id, d.project, d.parent, d.body FROM links l \
      JOIN documents d ON d.id = l.target AND d.kind = $18 WHERE l.kind = $1 AND l.source IN ",
@@ -32,10 +48,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn links_from(&self, kind: &str, sources: &[&str]) -> Result<Vec<(String, String)>> {
+        self.pairs(TARGETS, kind, sources).await
+    }
+
+    /// The links of a kind that lead to any of `targets`, as pairs of target and source, oldest first for each target.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn links_to(&self, kind: &str, targets: &[&str]) -> Result<Vec<(String, String)>> {
+        self.pairs(SOURCES_OF_MANY, kind, targets).await
+    }
+
+    async fn pairs(&self, sql: &'static str, kind: &str, ids: &[&str]) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
-        for chunk in sources.chunks(BATCH) {
+        for chunk in ids.chunks(BATCH) {
             let links: Vec<(String, String)> = reading!(self, pool => {
-                let mut query = sqlx::query_as(TARGETS).bind(kind);
+                let mut query = sqlx::query_as(sql).bind(kind);
                 for place in 0..BATCH {
                     query = query.bind(chunk.get(place).copied().unwrap_or_default());
                 }
@@ -71,12 +99,54 @@ impl Store {
         Ok(found)
     }
 
+    /// The links of several kinds, at most eight, that start from any of `sources`, oldest first for each source.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn links_of_kinds(&self, kinds: &[&str], sources: &[&str]) -> Result<Vec<Link>> {
+        const WITH_DOCUMENTS: &str = "SELECT l.kind, l.source, l.target, d.seq, d.project, d.parent, d.body \
+            FROM links l LEFT JOIN documents d ON d.id = l.target \
+            WHERE l.source IN ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+            AND l.kind IN ($17, $18, $19, $20, $21, $22, $23, $24) ORDER BY l.seq";
+        type Row = (String, String, String, Option<i64>, Option<String>, Option<String>, Option<String>);
+        debug_assert!(kinds.len() <= KINDS, "{kinds:?}");
+        let mut found = Vec::new();
+        for chunk in sources.chunks(BATCH) {
+            let rows: Vec<Row> = reading!(self, pool => {
+                let mut query = sqlx::query_as(WITH_DOCUMENTS);
+                for place in 0..BATCH {
+                    query = query.bind(chunk.get(place).copied().unwrap_or_default());
+                }
+                for place in 0..KINDS {
+                    query = query.bind(kinds.get(place).copied().unwrap_or_default());
+                }
+                query.fetch_all(pool).await
+            })?;
+            found.extend(rows.into_iter().map(|(kind, source, target, seq, project, parent, body)| {
+                let present = seq.zip(project).zip(body);
+                let document =
+                    present.map(|((seq, project), body)| Document { seq, id: target.clone(), project, parent, body });
+                Link { kind, source, target, document }
+            }));
+        }
+        Ok(found)
+    }
+
     /// The sources of the links of a kind that lead to `target`, oldest first.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn linked_from(&self, kind: &str, target: &str) -> Result<Vec<String>> {
         Ok(reading!(self, pool => sqlx::query_scalar(SOURCES).bind(kind).bind(target).fetch_all(pool).await)?)
+    }
+
+    /// How many links of a kind lead to each target.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_links_by_target(&self, kind: &str) -> Result<Vec<(String, i64)>> {
+        const COUNTS: &str = "SELECT target, COUNT(*) FROM links WHERE kind = $1 GROUP BY target";
+        Ok(reading!(self, pool => sqlx::query_as(COUNTS).bind(kind).fetch_all(pool).await)?)
     }
 
     /// All links of a kind, as pairs of source and target.
@@ -112,6 +182,17 @@ impl Tx {
             .fetch_all(connection).await)?)
     }
 
+    /// Whether there is a link.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_linked(&mut self, kind: &str, source: &str, target: &str) -> Result<bool> {
+        const IS_LINKED: &str = "SELECT COUNT(*) FROM links WHERE kind = $1 AND source = $2 AND target = $3";
+        let count: i64 = within!(self, connection => sqlx::query_scalar(IS_LINKED).bind(kind).bind(source).bind(target)
+            .fetch_one(connection).await)?;
+        Ok(count > 0)
+    }
+
     /// Makes a link; making it again changes nothing.
     ///
     /// # Errors
@@ -142,6 +223,17 @@ impl Tx {
     pub async fn unlink_kind(&mut self, kind: &str, source: &str) -> Result<()> {
         const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2";
         within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source)
+            .execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Removes the links of a kind that lead to `target`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unlink_target(&mut self, kind: &str, target: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND target = $2";
+        within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(target)
             .execute(connection).await.map(|_| ()))?;
         Ok(())
     }

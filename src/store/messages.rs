@@ -1,6 +1,8 @@
 //! Messages: the one kind of object that there are too many of to keep among the documents.
 
-use super::{Result, Store, Tx, reading, within};
+use sqlx::QueryBuilder;
+
+use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, within};
 
 /// A stored message.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -53,6 +55,8 @@ enum Of<'a> {
     Agent(&'a str),
     Conversation(&'a str, &'a str),
     Run(&'a str),
+    Project(&'a str),
+    ProjectConversation(&'a str, &'a str),
 }
 
 impl<'a> MessageFilter<'a> {
@@ -72,6 +76,23 @@ impl<'a> MessageFilter<'a> {
     #[must_use]
     pub fn of_run(run_id: &'a str) -> Self {
         Self::new(Of::Run(run_id))
+    }
+
+    /// The messages of all agents of a project.
+    #[must_use]
+    pub fn of_project(project: &'a str) -> Self {
+        Self::new(Of::Project(project))
+    }
+
+    /// Only those of a conversation, if one is named.
+    #[must_use]
+    pub fn in_conversation(self, conversation_id: Option<&'a str>) -> Self {
+        let of = match (self.of, conversation_id) {
+            (Of::Agent(agent), Some(conversation)) => Of::Conversation(agent, conversation),
+            (Of::Project(project), Some(conversation)) => Of::ProjectConversation(project, conversation),
+            (of, _) => of,
+        };
+        Self { of, ..self }
     }
 
     fn new(of: Of<'a>) -> Self {
@@ -111,6 +132,49 @@ macro_rules! select {
 
 const BY_ID: &str = select!("id = $1");
 
+impl MessageFilter<'_> {
+    /// The statement, and its first two parameters.
+    fn statement(&self) -> (&'static str, &str, &str) {
+        const OF_AGENT: &str = select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_AGENT_NEWEST: &str =
+            select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_CONVERSATION: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_CONVERSATION_NEWEST: &str =
+            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_RUN_NEWEST: &str =
+            select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_PROJECT: &str = select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_PROJECT_NEWEST: &str =
+            select!("project = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        const OF_BOTH: &str =
+            select!("project = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
+        const OF_BOTH_NEWEST: &str =
+            select!("project = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
+        match (self.of, self.newest_first) {
+            (Of::Agent(agent), false) => (OF_AGENT, agent, ""),
+            (Of::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
+            (Of::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
+            (Of::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
+            (Of::Run(run), false) => (OF_RUN, run, ""),
+            (Of::Run(run), true) => (OF_RUN_NEWEST, run, ""),
+            (Of::Project(project), false) => (OF_PROJECT, project, ""),
+            (Of::Project(project), true) => (OF_PROJECT_NEWEST, project, ""),
+            (Of::ProjectConversation(project, conversation), false) => (OF_BOTH, project, conversation),
+            (Of::ProjectConversation(project, conversation), true) => (OF_BOTH_NEWEST, project, conversation),
+        }
+    }
+}
+
+/// The statement is the same whether it runs on a pool or in a transaction, on either engine.
+macro_rules! filtered {
+    ($filter:ident) => {{
+        let (sql, owner, conversation) = $filter.statement();
+        sqlx::query_as(sql).bind(owner).bind(conversation).bind($filter.after).bind($filter.before).bind($filter.limit)
+    }};
+}
+
 impl Store {
     /// The message with this id.
     ///
@@ -125,43 +189,46 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
-        const OF_AGENT: &str = select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_AGENT_NEWEST: &str =
-            select!("agent_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        const OF_CONVERSATION: &str =
-            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_CONVERSATION_NEWEST: &str =
-            select!("agent_id = $1 AND conversation_id = $2 AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        const OF_RUN: &str = select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq LIMIT $5");
-        const OF_RUN_NEWEST: &str =
-            select!("run_id = $1 AND $2 = '' AND seq > $3 AND seq < $4 ORDER BY seq DESC LIMIT $5");
-        let (sql, owner, conversation) = match (filter.of, filter.newest_first) {
-            (Of::Agent(agent), false) => (OF_AGENT, agent, ""),
-            (Of::Agent(agent), true) => (OF_AGENT_NEWEST, agent, ""),
-            (Of::Conversation(agent, conversation), false) => (OF_CONVERSATION, agent, conversation),
-            (Of::Conversation(agent, conversation), true) => (OF_CONVERSATION_NEWEST, agent, conversation),
-            (Of::Run(run), false) => (OF_RUN, run, ""),
-            (Of::Run(run), true) => (OF_RUN_NEWEST, run, ""),
-        };
-        Ok(reading!(self, pool => sqlx::query_as(sql).bind(owner).bind(conversation)
-            .bind(filter.after).bind(filter.before).bind(filter.limit)
-            .fetch_all(pool).await)?)
+        Ok(reading!(self, pool => filtered!(filter).fetch_all(pool).await)?)
+    }
+
+    /// The messages that have one of these ids, in the order of creation.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages_by_ids(&self, ids: &[&str]) -> Result<Vec<StoredMessage>> {
+        let mut found: Vec<StoredMessage> = Vec::new();
+        for ids in ids.chunks(ROWS_AT_ONCE) {
+            let messages: Vec<StoredMessage> = reading!(self, pool => {
+                let mut query = QueryBuilder::new(select!("id IN ("));
+                let mut list = query.separated(", ");
+                for id in ids {
+                    list.push_bind(*id);
+                }
+                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+            })?;
+            found.extend(messages);
+        }
+        Ok(found)
     }
 }
 
 impl Tx {
-    /// Stores a message as the newest of its agent. Whoever does so holds the lock on the agent's document, so that the
-    /// order of creation is the order of commits.
+    /// Stores messages, in this order, as the newest of their agents, in as few statements as the engines take. Whoever
+    /// does so holds the lock on the agent's document, so that the order of creation is the order of commits.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn insert_message(&mut self, message: &NewMessage<'_>) -> Result<()> {
-        const INSERT: &str = "INSERT INTO messages (id, project, agent_id, conversation_id, run_id, body) \
-            VALUES ($1, $2, $3, $4, $5, $6)";
-        within!(self, connection => sqlx::query(INSERT)
-            .bind(message.id).bind(message.project).bind(message.agent_id)
-            .bind(message.conversation_id).bind(message.run_id).bind(message.body)
-            .execute(connection).await.map(|_| ()))?;
+    pub async fn insert_messages(&mut self, messages: &[NewMessage<'_>]) -> Result<()> {
+        const INSERT: &str = "INSERT INTO messages (id, project, agent_id, conversation_id, run_id, body) ";
+        for rows in messages.chunks(ROWS_AT_ONCE) {
+            within!(self, connection => QueryBuilder::new(INSERT)
+                .push_values(rows, |mut row, new| {
+                    row.push_bind(new.id).push_bind(new.project).push_bind(new.agent_id)
+                        .push_bind(new.conversation_id).push_bind(new.run_id).push_bind(new.body);
+                })
+                .build().execute(connection).await.map(|_| ()))?;
+        }
         Ok(())
     }
 
@@ -173,6 +240,14 @@ impl Tx {
         Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).fetch_optional(connection).await)?)
     }
 
+    /// The messages that a filter names, as this transaction sees them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(&mut self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
+        Ok(within!(self, connection => filtered!(filter).fetch_all(connection).await)?)
+    }
+
     /// Replaces a message's body.
     ///
     /// # Errors
@@ -180,6 +255,17 @@ impl Tx {
     pub async fn update_message(&mut self, id: &str, body: &str) -> Result<()> {
         const UPDATE: &str = "UPDATE messages SET body = $2 WHERE id = $1";
         within!(self, connection => sqlx::query(UPDATE).bind(id).bind(body).execute(connection).await.map(|_| ()))?;
+        Ok(())
+    }
+
+    /// Deletes the messages of a conversation but the one that is named; the empty id names none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_conversation(&mut self, agent_id: &str, conversation_id: &str, kept: &str) -> Result<()> {
+        const DELETE: &str = "DELETE FROM messages WHERE agent_id = $1 AND conversation_id = $2 AND id <> $3";
+        within!(self, connection => sqlx::query(DELETE).bind(agent_id).bind(conversation_id).bind(kept)
+            .execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 

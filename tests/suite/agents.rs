@@ -1,6 +1,8 @@
 //! Agents: made, changed and deleted, their memory and their secrets, and what client tokens see of them.
 
+mod belongings;
 mod lists;
+mod transfer;
 
 use std::collections::BTreeSet;
 

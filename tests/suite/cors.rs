@@ -54,7 +54,7 @@ async fn every_answer_to_a_page_can_be_read_by_it() {
         (page.get("/v1/none-such").await, 404, ORIGIN),
         (page.send(Method::PUT, "/v1/agents/", None).await, 405, ORIGIN),
         (page.get("/v1/agents/bad-id").await, 422, ORIGIN),
-        (page.get(&format!("/v1/agents/{agent}/folders")).await, 501, ORIGIN),
+        (page.get(&format!("/v1/agents/{agent}/memory-files/directory")).await, 501, ORIGIN),
     ] {
         assert_eq!(answer.status, status, "{}", answer.text);
         assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{status}");

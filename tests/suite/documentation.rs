@@ -23,6 +23,17 @@ async fn the_readme_holds_the_permission_table() {
     assert_eq!(section(&read("README.md"), "operations"), table, "regenerate it with scripts/docs");
 }
 
+#[tokio::test]
+async fn the_fidelity_page_is_what_the_program_says_of_itself() {
+    let page = run(&["operations", "--fidelity", "--markdown"]).await.ok();
+    let written = read("docs/fidelity.md");
+    let hint = "regenerate it: gatelet operations --fidelity --markdown > docs/fidelity.md";
+    for (written, said) in written.lines().zip(page.lines()) {
+        assert_eq!(written, said, "{hint}");
+    }
+    assert_eq!(written.lines().count(), page.lines().count(), "{hint}");
+}
+
 #[test]
 fn the_readme_holds_every_error_code() {
     let readme = read("README.md");

@@ -21,6 +21,7 @@ async fn the_order_of_answers_is_fixed() {
     let elsewhere = stranger.bearer(&token).with("origin", "https://evil.example");
     let of_nobody = stranger.page(&gone);
     let messages = |agent: &str| format!("/v1/agents/{agent}/messages");
+    let memory_files = format!("/v1/agents/{agent}/memory-files/directory");
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     let hello = json!({"input": "hello"});
     let bad = json!({"input": 7});
@@ -101,12 +102,12 @@ async fn the_order_of_answers_is_fixed() {
             "existence comes before what is not mocked",
             &of_nobody,
             &get,
-            format!("/v1/agents/{NOBODY}/folders"),
+            format!("/v1/agents/{NOBODY}/memory-files/directory"),
             None,
             "404 not_found",
         ),
-        ("what is not mocked says so", &page, &get, format!("/v1/agents/{agent}/folders"), None, "501 not_mocked"),
-        ("also to an API key", &owner, &get, "/v1/groups/".into(), None, "501 not_mocked"),
+        ("what is not mocked says so", &page, &get, memory_files, None, "501 not_mocked"),
+        ("also to an API key", &owner, &get, "/v1/feeds".into(), None, "501 not_mocked"),
         ("HEAD is guarded as GET", &stranger, &Method::HEAD, "/v1/agents/".into(), None, "401"),
         ("and refused as GET", &elsewhere, &Method::HEAD, format!("/v1/agents/{agent}"), None, "403"),
         ("and answered as GET", &page, &Method::HEAD, format!("/v1/agents/{agent}"), None, "200"),

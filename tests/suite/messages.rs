@@ -1,6 +1,12 @@
 //! Messages: said, answered, listed and forgotten.
 
+mod failures;
+mod memory;
 mod runs;
+mod scripts;
+mod search;
+mod steps;
+mod tools;
 
 use std::collections::BTreeSet;
 

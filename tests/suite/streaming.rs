@@ -1,6 +1,8 @@
 //! Streams: server-sent events as bytes, in Letta's order, while the turn runs; and what becomes of a turn whose client
 //! stops reading, leaves, or wants it to end.
 
+mod background;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -100,6 +102,9 @@ fn outline(events: &[Value]) -> Vec<&str> {
 fn joined(events: &[Value]) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for event in events.iter().filter(|event| event["id"].as_str().is_some_and(|id| id.starts_with("message-"))) {
+        let mut event = event.clone();
+        // The place of a piece in its stream is its own.
+        event["seq_id"] = Value::Null;
         let same = |message: &&mut Value| message["id"] == event["id"] && message["otid"] == event["otid"];
         let Some(message) = messages.last_mut().filter(same) else {
             messages.push(event.clone());

@@ -6,17 +6,20 @@ use serde_json::{Map, Value, json};
 use super::{
     ACTOR, Record,
     block::Block,
+    folder::Folder,
     model::{EmbeddingConfig, ModelConfig, object},
+    pending::Pending,
     run::StopReason,
     secret::{self, Secret},
     timestamp::Timestamp,
+    wire::WireMessage,
 };
 use crate::{
     entropy,
     error::ApiError,
     mock::{
         client::Include,
-        fields::{Expect, Fields, one_of},
+        fields::{Expect, Fields, TextMap, one_of},
         names, prompt, rules,
     },
 };
@@ -41,6 +44,9 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) context: Vec<ContextEntry>,
     /// How many messages the default conversation holds beside the system message.
     pub(in crate::mock) recall: i64,
+    /// The question that the default conversation waits for an answer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) pending: Option<Box<Pending>>,
     pub(in crate::mock) tool_rules: Vec<Value>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
@@ -48,6 +54,13 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) template_id: Option<String>,
     pub(in crate::mock) base_template_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) deployment_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) entity_id: Option<String>,
+    /// What stands for the variables in the blocks that were made with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(in crate::mock) variables: Map<String, Value>,
     pub(in crate::mock) message_buffer_autoclear: bool,
     pub(in crate::mock) enable_sleeptime: Option<bool>,
     pub(in crate::mock) last_run_completion: Option<Timestamp>,
@@ -73,6 +86,9 @@ pub(in crate::mock) struct ContextEntry {
 pub(in crate::mock) struct Loaded {
     pub(in crate::mock) blocks: Vec<Block>,
     pub(in crate::mock) tools: Vec<Value>,
+    pub(in crate::mock) folders: Vec<Folder>,
+    pub(in crate::mock) identities: Vec<Value>,
+    pub(in crate::mock) managed_group: Option<Value>,
 }
 
 const TYPES: &[&str] = &[
@@ -94,7 +110,6 @@ const UNUSED: &[(&str, Expect)] = &[
     ("project", Expect::Text),
     ("from_template", Expect::Text),
     ("template", Expect::Flag),
-    ("memory_variables", Expect::Object),
     ("include_multi_agent_tools", Expect::Flag),
     ("include_base_tool_rules", Expect::Flag),
     ("include_default_source", Expect::Flag),
@@ -149,12 +164,16 @@ impl Agent {
             response_format: None,
             context: Vec::new(),
             recall: 0,
+            pending: None,
             tool_rules: Vec::new(),
             tags: Vec::new(),
             secrets: Vec::new(),
             project_id: None,
             template_id: None,
             base_template_id: None,
+            deployment_id: None,
+            entity_id: None,
+            variables: Map::new(),
             message_buffer_autoclear: false,
             enable_sleeptime: None,
             last_run_completion: None,
@@ -223,6 +242,9 @@ impl Agent {
         self.enable_sleeptime = fields.optional("enable_sleeptime")?.or(self.enable_sleeptime);
         self.message_buffer_autoclear =
             fields.optional("message_buffer_autoclear")?.unwrap_or(self.message_buffer_autoclear);
+        if let Some(TextMap(variables)) = fields.optional("memory_variables")? {
+            self.variables = variables.into_iter().map(|(name, value)| (name, value.into())).collect();
+        }
         if let Some(tags) = fields.optional::<Vec<String>>("tags")? {
             self.tags = without_repeats(tags);
         }
@@ -258,41 +280,62 @@ impl Agent {
         self.context.first().map(|entry| entry.id.as_str())
     }
 
-    /// How many tokens the model sees.
-    pub(in crate::mock) fn context_tokens(&self) -> i64 {
-        self.context.iter().map(|entry| entry.tokens).sum()
-    }
-
     /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
     /// Letta's sliding window; they stay in the history.
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
-        /// Bounds the agent's document, whatever the model's window.
-        const MOST_MESSAGES: usize = 1_000;
-        self.context.extend(said);
-        if self.message_buffer_autoclear {
-            self.context.truncate(1);
-            return;
+        let (window, forgets) = (self.model.context_window(), self.message_buffer_autoclear);
+        remember(&mut self.context, said, window, forgets);
+    }
+
+    /// Whether a tool runs only when a person has said so.
+    pub(in crate::mock) fn require_approval(&mut self, tool_name: &str, required: bool) {
+        let rule = json!({"tool_name": tool_name, "type": "requires_approval", "prompt_template": null});
+        let is_it = |present: &Value| present["type"] == rule["type"] && present["tool_name"] == rule["tool_name"];
+        match (required, self.tool_rules.iter().any(is_it)) {
+            (true, false) => self.tool_rules.push(rule),
+            (false, true) => self.tool_rules.retain(|present| !is_it(present)),
+            _ => {}
         }
-        let window = self.model.context_window();
-        let fits = self.context.len() <= MOST_MESSAGES && self.context_tokens() <= window;
-        if fits || self.context.len() <= 2 {
-            return;
+    }
+
+    /// Its secrets, as its tools see them.
+    pub(in crate::mock) fn environment(&self) -> Map<String, Value> {
+        self.secrets.iter().map(|secret| (secret.key.clone(), secret.value.clone().into())).collect()
+    }
+
+    /// The partner that thinks in the background for this agent.
+    pub(in crate::mock) fn partner(&self, agent_type: &str) -> Self {
+        Self {
+            name: format!("{}-sleeptime", self.name),
+            agent_type: agent_type.to_owned(),
+            model: self.model.clone(),
+            embedding: self.embedding.clone(),
+            project_id: self.project_id.clone(),
+            timezone: self.timezone.clone(),
+            max_files_open: self.max_files_open,
+            per_file_view_window_char_limit: self.per_file_view_window_char_limit,
+            ..Self::blank()
         }
-        let mut tokens = self.context.first().map_or(0, |system| system.tokens);
-        let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
-        let fitting = self.context.iter().skip(1).rev().take(places).take_while(|entry| {
-            tokens = tokens.saturating_add(entry.tokens);
-            tokens <= room
-        });
-        let kept = fitting.count().max(1);
-        let leaving = self.context.len().saturating_sub(1 + kept);
-        self.context.drain(1..=leaving);
+    }
+
+    /// Adds a rule, unless it is there.
+    pub(in crate::mock) fn add_rule(&mut self, tool_name: &str, kind: &str) {
+        let rule = json!({"tool_name": tool_name, "type": kind, "prompt_template": null});
+        if !self.tool_rules.contains(&rule) {
+            self.tool_rules.push(rule);
+        }
+    }
+
+    /// Notes that something about it has changed.
+    pub(in crate::mock) fn touch(&mut self) {
+        self.updated_at = Timestamp::now();
     }
 
     /// Leaves nothing in the model's sight but the system message.
     pub(in crate::mock) fn forget(&mut self) {
         self.context.truncate(1);
         self.recall = 0;
+        self.pending = None;
         self.updated_at = Timestamp::now();
     }
 
@@ -331,24 +374,24 @@ impl Agent {
             "memory": memory(&self.agent_type, &blocks),
             "blocks": blocks,
             "tools": tools,
-            "sources": [],
+            "sources": loaded.folders.iter().map(Folder::wire_as_source).collect::<Value>(),
             "tags": tags,
             "tool_exec_environment_variables": secrets,
             "secrets": secrets,
             "project_id": self.project_id,
             "template_id": self.template_id,
             "base_template_id": self.base_template_id,
-            "deployment_id": null,
-            "entity_id": null,
-            "identity_ids": [],
-            "identities": [],
-            "pending_approval": null,
+            "deployment_id": self.deployment_id,
+            "entity_id": self.entity_id,
+            "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
+            "identities": loaded.identities,
+            "pending_approval": self.pending_approval(include),
         });
         state.extend(object! {
             "message_buffer_autoclear": self.message_buffer_autoclear,
             "enable_sleeptime": self.enable_sleeptime,
-            "multi_agent_group": null,
-            "managed_group": null,
+            "multi_agent_group": loaded.managed_group,
+            "managed_group": loaded.managed_group,
             "last_run_completion": self.last_run_completion,
             "last_run_duration_ms": self.last_run_duration_ms,
             "last_stop_reason": self.last_stop_reason,
@@ -360,10 +403,54 @@ impl Agent {
         Value::Object(state)
     }
 
+    /// The question that the default conversation waits for an answer to, as clients see it.
+    fn pending_approval(&self, include: Include) -> Option<WireMessage> {
+        let pending = self.pending.as_ref().filter(|_| include.pending_approval)?;
+        let mut question = pending.request.expand().pop()?;
+        // Here, and only here, Letta gives it the message's id.
+        question.otid = Some(question.id.clone());
+        Some(question)
+    }
+
     /// The agent's memory as clients see it.
     pub(in crate::mock) fn memory(&self, blocks: &[Block]) -> Value {
         memory(&self.agent_type, &json!(blocks))
     }
+}
+
+/// Adds what was just said to what a model sees through a window of so many tokens; the first entry is the system message
+/// and stays. `forgets`: nothing else does.
+pub(in crate::mock) fn remember(
+    context: &mut Vec<ContextEntry>,
+    said: impl IntoIterator<Item = ContextEntry>,
+    window: i64,
+    forgets: bool,
+) {
+    /// Bounds the document that holds the context, whatever the model's window.
+    const MOST_MESSAGES: usize = 1_000;
+    context.extend(said);
+    if forgets {
+        context.truncate(1);
+        return;
+    }
+    let fits = context.len() <= MOST_MESSAGES && tokens_of(context) <= window;
+    if fits || context.len() <= 2 {
+        return;
+    }
+    let mut tokens = context.first().map_or(0, |system| system.tokens);
+    let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
+    let fitting = context.iter().skip(1).rev().take(places).take_while(|entry| {
+        tokens = tokens.saturating_add(entry.tokens);
+        tokens <= room
+    });
+    let kept = fitting.count().max(1);
+    let leaving = context.len().saturating_sub(1 + kept);
+    context.drain(1..=leaving);
+}
+
+/// How many tokens a context takes.
+pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
+    context.iter().map(|entry| entry.tokens).sum()
 }
 
 fn memory(agent_type: &str, blocks: &Value) -> Value {
@@ -472,7 +559,7 @@ mod tests {
         assert_eq!(agent.context.len(), 10);
         agent.remember([ContextEntry { id: "new".into(), tokens: 10 }]);
         assert_eq!(agent.context.len(), 7);
-        assert_eq!(agent.context_tokens(), 70);
+        assert_eq!(tokens_of(&agent.context), 70);
         assert_eq!((agent.context[0].id.as_str(), agent.context[6].id.as_str()), ("0", "new"));
         agent.remember([ContextEntry { id: "huge".into(), tokens: 1_000 }]);
         assert_eq!(agent.context.len(), 2);

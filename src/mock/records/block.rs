@@ -86,6 +86,14 @@ impl Block {
         }
     }
 
+    /// Puts an agent's variables in their places: `{{name}}`.
+    pub(in crate::mock) fn fill_in(&mut self, variables: &Map<String, Value>) {
+        for (name, value) in variables {
+            let value = value.as_str().unwrap_or_default();
+            self.value = self.value.replace(&format!("{{{{{name}}}}}"), value);
+        }
+    }
+
     /// Looks at the types of the fields of a change.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::blank().change(fields)

@@ -1,13 +1,16 @@
 //! Stored messages, and how one of them becomes several on the wire.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    DEFAULT_CONVERSATION,
     timestamp::Timestamp,
-    wire::{Content, MessageType, Own, WireMessage},
+    tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
+    wire::{MessageType, Own, WireMessage},
 };
-use crate::mock::tokens;
+use crate::{entropy, mock::tokens};
 
 /// A stored message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,6 +28,15 @@ pub(in crate::mock) struct Message {
     /// The model step that it belongs to.
     pub(in crate::mock) step_id: Option<String>,
     pub(in crate::mock) run_id: Option<String>,
+    /// Of assistant messages, the calls that it makes; of approval messages, those that wait for a decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::mock) tool_calls: Vec<ToolCall>,
+    /// Of tool messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::mock) tool_returns: Vec<ToolReturn>,
+    /// Of approval messages that decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::mock) approvals: Vec<Approval>,
 }
 
 /// Who said a message.
@@ -34,6 +46,12 @@ pub(in crate::mock) enum Role {
     System,
     User,
     Assistant,
+    /// What tools returned.
+    Tool,
+    /// A question about tool calls, or the answer to one.
+    Approval,
+    /// What is left of messages that the model no longer sees.
+    Summary,
 }
 
 /// A part of what a message says.
@@ -73,6 +91,13 @@ impl Part {
         }
     }
 
+    fn length(&self) -> usize {
+        match self {
+            Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => text.len(),
+            Self::Image { .. } => 0,
+        }
+    }
+
     /// The beginning of its text, unless that is empty.
     fn cut(&self, bytes: usize) -> Option<Self> {
         let beginning = |text: &String| text.get(..bytes).filter(|text| !text.is_empty()).map(str::to_owned);
@@ -87,6 +112,11 @@ impl Part {
         }
     }
 
+    /// What parts say, as one text; images are noted.
+    pub(super) fn text_of(parts: &[Self]) -> String {
+        parts.iter().filter_map(Self::says).collect::<Vec<_>>().join("\n")
+    }
+
     fn says(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } => Some(text),
@@ -97,9 +127,59 @@ impl Part {
 }
 
 impl Message {
+    /// A message said now, by nobody's step and in no run.
+    pub(in crate::mock) fn new(role: Role, content: Vec<Part>) -> Self {
+        Self {
+            id: entropy::letta_id("message"),
+            role,
+            content,
+            created_at: Timestamp::now(),
+            name: None,
+            otid: None,
+            sender_id: None,
+            group_id: None,
+            batch_item_id: None,
+            step_id: None,
+            run_id: None,
+            tool_calls: Vec::new(),
+            tool_returns: Vec::new(),
+            approvals: Vec::new(),
+        }
+    }
+
+    /// The same, said by a turn.
+    pub(in crate::mock) fn of_turn(self, run_id: &str, step_id: Option<&str>) -> Self {
+        Self { run_id: Some(run_id.to_owned()), step_id: step_id.map(str::to_owned), ..self }
+    }
+
     /// What it says, as one text; images are noted.
     pub(in crate::mock) fn text(&self) -> String {
-        self.content.iter().filter_map(Part::says).collect::<Vec<_>>().join("\n")
+        Part::text_of(&self.content)
+    }
+
+    /// What a search looks through: also thoughts, and what tools returned.
+    pub(in crate::mock) fn searchable(&self) -> String {
+        let thoughts = self.content.iter().filter_map(|part| match part {
+            Part::Reasoning { reasoning, .. } => Some(reasoning.clone()),
+            _ => None,
+        });
+        let returns = self.tool_returns.iter().map(|returned| returned.tool_return.text());
+        thoughts.chain([self.text()]).chain(returns).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many bytes of text it has.
+    pub(in crate::mock) fn length(&self) -> usize {
+        let said: usize = self.content.iter().map(Part::length).sum();
+        let called: usize = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+        said + called + self.tool_returns.iter().map(|returned| 2 * returned.tool_return.text().len()).sum::<usize>()
+    }
+
+    /// Whether it says nothing at all.
+    pub(in crate::mock) fn is_empty(&self) -> bool {
+        self.content.is_empty()
+            && self.tool_calls.is_empty()
+            && self.tool_returns.is_empty()
+            && self.approvals.is_empty()
     }
 
     /// How many tokens it takes in a model's context.
@@ -109,7 +189,9 @@ impl Message {
 
     /// How many tokens a model needs to say it.
     pub(in crate::mock) fn content_tokens(&self) -> i64 {
-        self.content.iter().map(Part::tokens).sum()
+        let said: i64 = self.content.iter().map(Part::tokens).sum();
+        let called: i64 = self.tool_calls.iter().map(ToolCall::tokens).sum();
+        said + called + self.tool_returns.iter().map(ToolReturn::tokens).sum::<i64>()
     }
 
     /// How many of these are reasoning.
@@ -117,8 +199,69 @@ impl Message {
         self.content.iter().filter(|part| matches!(part, Part::Reasoning { .. })).map(Part::tokens).sum()
     }
 
-    /// Keeps so many whole parts, and so many bytes of the text of the one after them.
+    /// The message as it is stored, in Letta's form.
+    pub(in crate::mock) fn stored(&self, agent_id: &str, conversation_id: &str) -> Value {
+        let first = self.approvals.first();
+        let (approve, request, reason) = match first {
+            Some(Approval::Approval { tool_call_id, approve, reason }) => {
+                (Some(*approve), Some(tool_call_id), reason.as_ref())
+            }
+            _ => (None, None, None),
+        };
+        let calls: Vec<Value> = self
+            .tool_calls
+            .iter()
+            .map(|call| {
+                let function = json!({"name": call.name, "arguments": call.arguments});
+                json!({"id": call.id, "function": function, "type": "function"})
+            })
+            .collect();
+        let returns: Vec<Value> = self
+            .tool_returns
+            .iter()
+            .map(|returned| {
+                json!({
+                    "tool_call_id": returned.tool_call_id,
+                    "status": returned.status,
+                    "stdout": returned.stdout,
+                    "stderr": returned.stderr,
+                    "func_response": returned.tool_return,
+                })
+            })
+            .collect();
+        json!({
+            "created_by_id": null,
+            "last_updated_by_id": null,
+            "created_at": self.created_at,
+            "updated_at": null,
+            "id": self.id,
+            "agent_id": agent_id,
+            "model": null,
+            "role": self.role,
+            "content": self.content,
+            "name": self.name,
+            "tool_calls": if calls.is_empty() { Value::Null } else { calls.into() },
+            "tool_call_id": self.tool_returns.first().map(|returned| &returned.tool_call_id),
+            "step_id": self.step_id,
+            "run_id": self.run_id,
+            "otid": self.otid,
+            "tool_returns": returns,
+            "group_id": self.group_id,
+            "sender_id": self.sender_id,
+            "batch_item_id": self.batch_item_id,
+            "conversation_id": (conversation_id != DEFAULT_CONVERSATION).then_some(conversation_id),
+            "is_err": null,
+            "approval_request_id": request,
+            "approve": approve,
+            "denial_reason": reason,
+            "approvals": if self.approvals.is_empty() { Value::Null } else { json!(self.approvals) },
+        })
+    }
+
+    /// Keeps so many whole parts, and so many bytes of the text of the one after them. Calls come last, and one that was
+    /// not said to its end is none.
     pub(in crate::mock) fn cut(&mut self, parts: usize, bytes: usize) {
+        self.tool_calls.clear();
         let begun = self.content.get(parts).and_then(|part| part.cut(bytes));
         self.content.truncate(parts);
         self.content.extend(begun);
@@ -131,15 +274,32 @@ impl Message {
                 let own = Own::Content { content: Content::Text(self.text()) };
                 vec![self.wire(MessageType::SystemMessage, None, own)]
             }
-            Role::User => {
+            Role::User | Role::Summary => {
                 let content = match self.content.as_slice() {
                     [Part::Text { text, .. }] => Content::Text(text.clone()),
                     parts => Content::Parts(parts.to_vec()),
                 };
                 vec![self.wire(MessageType::UserMessage, self.otid.clone(), Own::Content { content })]
             }
-            Role::Assistant => (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part)).collect(),
+            Role::Tool => vec![self.expand_returns()],
+            Role::Approval if !self.approvals.is_empty() => vec![self.expand_approvals()],
+            Role::Assistant | Role::Approval => self.expand_step(),
         }
+    }
+
+    /// What the model said and called in one step: a message for each part, and one for all calls.
+    fn expand_step(&self) -> Vec<WireMessage> {
+        let parts = (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part));
+        let calls = self.tool_calls.first().map(|first| {
+            let (message_type, otid) = if self.role == Role::Approval {
+                (MessageType::ApprovalRequestMessage, Some(self.id.clone()))
+            } else {
+                (MessageType::ToolCallMessage, otid(&self.id, self.content.len() as u128))
+            };
+            let own = Own::ToolCalls { tool_call: first.clone(), tool_calls: self.tool_calls.clone() };
+            self.wire(message_type, otid, own)
+        });
+        parts.chain(calls).collect()
     }
 
     /// One part of an assistant message as the message that clients see.
@@ -164,6 +324,36 @@ impl Message {
                 self.wire(MessageType::AssistantMessage, otid, own)
             }
         }
+    }
+
+    fn expand_returns(&self) -> WireMessage {
+        let first = self.tool_returns.first();
+        let own = Own::ToolReturns {
+            tool_return: first.map(|first| first.tool_return.text()).unwrap_or_default(),
+            status: first.map_or(ToolStatus::Error, |first| first.status),
+            tool_call_id: first.map(|first| first.tool_call_id.clone()).unwrap_or_default(),
+            stdout: first.and_then(|first| first.stdout.clone()),
+            stderr: first.and_then(|first| first.stderr.clone()),
+            tool_returns: self.tool_returns.iter().cloned().map(Approval::Tool).collect(),
+        };
+        self.wire(MessageType::ToolReturnMessage, otid(&self.id, 0), own)
+    }
+
+    /// The deprecated fields repeat the first decision, which a tool's return is not.
+    fn expand_approvals(&self) -> WireMessage {
+        let (approve, request, reason) = match self.approvals.first() {
+            Some(Approval::Approval { tool_call_id, approve, reason }) => {
+                (Some(*approve), Some(tool_call_id.clone()), reason.clone())
+            }
+            _ => (None, None, None),
+        };
+        let own = Own::Approvals { approvals: self.approvals.clone(), approve, approval_request_id: request, reason };
+        self.wire(MessageType::ApprovalResponseMessage, self.otid.clone(), own)
+    }
+
+    /// The offline thread id that a part has unless the client chose one.
+    pub(in crate::mock) fn otid_of_part(&self, index: u128) -> Option<String> {
+        otid(&self.id, index)
     }
 
     fn wire(&self, message_type: MessageType, otid: Option<String>, own: Own) -> WireMessage {
@@ -193,23 +383,13 @@ fn otid(message_id: &str, index: u128) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn message(role: Role, content: Vec<Part>) -> Message {
         Message {
             id: "message-f02753c4-bb2c-411a-98ff-764d778d11ba".into(),
-            role,
-            content,
             created_at: Timestamp::parse("2026-11-23T16:30:56.25Z").unwrap(),
-            name: None,
-            otid: None,
-            sender_id: None,
-            group_id: None,
-            batch_item_id: None,
-            step_id: Some("step-1".into()),
-            run_id: Some("run-1".into()),
+            ..Message::new(role, content).of_turn("run-1", Some("step-1"))
         }
     }
 

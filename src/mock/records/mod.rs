@@ -1,22 +1,58 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
+mod archive;
+mod batch;
 mod block;
+mod conversation;
+mod file;
+mod folder;
+mod group;
+mod identity;
+mod job;
+mod mcp_server;
 mod message;
 mod model;
+mod open_files;
+mod passage;
+mod pending;
+mod project;
+mod provider;
 mod run;
+mod scheduled;
 mod secret;
 mod step;
+mod template;
 mod timestamp;
+mod tool;
+mod tool_call;
 mod wire;
 
-pub(super) use agent::{Agent, ContextEntry, Loaded, without_repeats};
+pub(super) use agent::{Agent, ContextEntry, Loaded, remember, tokens_of, without_repeats};
+pub(super) use archive::{Archive, ArchiveChange};
+pub(super) use batch::Batch;
 pub(super) use block::Block;
+pub(super) use conversation::Conversation;
+pub(super) use file::{File, FileText};
+pub(super) use folder::Folder;
+pub(super) use group::{Group, GroupChange, MANAGER_TYPES};
+pub(super) use identity::{Identity, IdentityChange, Property, TYPES as IDENTITY_TYPES};
+pub(super) use job::Job;
+pub(super) use mcp_server::McpServer;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
+pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
+pub(super) use passage::{NewPassage, Passage};
+pub(super) use pending::Pending;
+pub(super) use project::{ProjectEntry, slug as project_slug};
+pub(super) use provider::Provider;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};
-pub(super) use step::Step;
+pub(super) use scheduled::ScheduledMessage;
+pub(super) use step::{EndedStep, Step, StepFilter, Timing};
+pub(super) use template::{Deployment, Template, TemplateVersion};
 pub(super) use timestamp::Timestamp;
+pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo};
+pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
 pub(super) use wire::{MessageType, Usage, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,8 +78,42 @@ pub(super) const DEFAULT_CONVERSATION: &str = "default";
 pub(super) mod links {
     /// From an agent to a block that it shows.
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
+    /// From an agent to the archive that is its archival memory.
+    pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
+    /// From an agent to a folder whose files it may open.
+    pub(in crate::mock) const AGENT_FOLDER: &str = "agent_folder";
+    /// From an agent to an identity it belongs to.
+    pub(in crate::mock) const AGENT_IDENTITY: &str = "agent_identity";
+    /// From a block to an identity it belongs to.
+    pub(in crate::mock) const BLOCK_IDENTITY: &str = "block_identity";
+    /// From a group to an agent that takes part.
+    pub(in crate::mock) const GROUP_AGENT: &str = "group_agent";
+    /// From a group to a block that its agents share.
+    pub(in crate::mock) const GROUP_BLOCK: &str = "group_block";
+    /// From an agent to the group that it manages.
+    pub(in crate::mock) const MANAGED_GROUP: &str = "managed_group";
     /// From an agent to a tool that it may use.
     pub(in crate::mock) const AGENT_TOOL: &str = "agent_tool";
     /// From an agent to a run that has not ended.
     pub(in crate::mock) const ACTIVE_RUN: &str = "active_run";
+    /// From a batch to each of its runs.
+    pub(in crate::mock) const BATCH_RUN: &str = "batch_run";
+}
+
+/// The kinds of names of which each is given once in a project.
+pub(super) mod claims {
+    /// The key by which a client calls an identity.
+    pub(in crate::mock) const IDENTIFIER_KEY: &str = "identifier_key";
+    /// The name of a folder.
+    pub(in crate::mock) const FOLDER: &str = "folder_name";
+    /// The name of a file, with its folder's id.
+    pub(in crate::mock) const FILE: &str = "file_name";
+    /// The name of an MCP server.
+    pub(in crate::mock) const MCP_SERVER: &str = "mcp_server_name";
+    /// The name of a provider.
+    pub(in crate::mock) const PROVIDER: &str = "provider_name";
+    /// The name of a template.
+    pub(in crate::mock) const TEMPLATE: &str = "template_name";
+    /// The name of a tool.
+    pub(in crate::mock) const TOOL: &str = "tool_name";
 }

@@ -319,6 +319,19 @@ impl EmbeddingConfig {
         Ok(())
     }
 
+    /// How many dimensions its vectors have.
+    pub(in crate::mock) fn dimensions(&self) -> usize {
+        self.config.get("embedding_dim").and_then(Value::as_u64).and_then(|dim| dim.try_into().ok()).unwrap_or(1)
+    }
+
+    /// The configuration of a model that is named here, with what a request says beside.
+    pub(in crate::mock) fn named(handle: &str, fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let named = Self::of(Handle::parse(handle)?);
+        let mut embedding = Some(named.clone());
+        Self::change(&mut embedding, fields)?;
+        Ok(embedding.unwrap_or(named))
+    }
+
     fn of(handle: Handle<'_>) -> Self {
         let config = object! {
             "embedding_endpoint_type": handle.endpoint_type(),

@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Record, object,
+    DEFAULT_CONVERSATION, ORGANIZATION, Record, object,
     timestamp::Timestamp,
     wire::{MessageType, Usage},
 };
-use crate::{entropy, mock::turn::TurnRequest};
+use crate::{
+    entropy,
+    mock::turn::{Delivery, TurnRequest},
+};
 
 /// A run as it is stored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +30,21 @@ pub(in crate::mock) struct Run {
     pub(in crate::mock) callback_url: Option<String>,
     pub(in crate::mock) total_duration_ns: Option<i64>,
     pub(in crate::mock) usage: Usage,
+    /// Its steps, in order.
+    #[serde(default)]
+    pub(in crate::mock) steps: Vec<String>,
+    /// The tools that it called, each once.
+    #[serde(default)]
+    pub(in crate::mock) tools_used: Vec<String>,
+    /// How it is streamed, when the stream can be read again.
+    #[serde(default)]
+    pub(in crate::mock) delivery: Option<Delivery>,
+    /// When the process that streams it last said that it does.
+    #[serde(default)]
+    pub(in crate::mock) alive_at: Option<Timestamp>,
+    /// The kind of link by which its request is known again.
+    #[serde(default)]
+    pub(in crate::mock) mark: Option<String>,
     /// What is still to be done, when it must survive this process.
     pub(in crate::mock) request: Option<TurnRequest>,
 }
@@ -112,6 +130,8 @@ pub(in crate::mock) enum RunType {
     Streaming,
     /// The one that answers before the turn begins.
     Async,
+    /// The one of conversations.
+    Conversation,
 }
 
 impl RunType {
@@ -120,6 +140,7 @@ impl RunType {
             Self::Plain => object! {"run_type": "send_message"},
             Self::Streaming => object! {"run_type": "send_message_streaming"},
             Self::Async => object! {"run_type": "send_message_async", "lettuce": null},
+            Self::Conversation => object! {"run_type": "send_conversation_message"},
         }
     }
 }
@@ -150,8 +171,23 @@ impl Run {
             callback_url: None,
             total_duration_ns: None,
             usage: Usage::default(),
+            steps: Vec::new(),
+            tools_used: Vec::new(),
+            delivery: None,
+            alive_at: None,
+            mark: None,
             request: None,
         }
+    }
+
+    /// What the messages of its conversation are filed under.
+    pub(in crate::mock) fn thread_id(&self) -> &str {
+        self.conversation_id.as_deref().unwrap_or(DEFAULT_CONVERSATION)
+    }
+
+    /// Whether its client did not wait for it.
+    pub(in crate::mock) fn is_async(&self) -> bool {
+        self.metadata.get("run_type").is_some_and(|run_type| run_type == "send_message_async")
     }
 
     /// Whether it has ended.
@@ -169,9 +205,32 @@ impl Run {
     }
 
     /// Ends it now as failed.
-    pub(in crate::mock) fn fail(&mut self, why: &str) {
-        self.end(StopReason::Error);
+    pub(in crate::mock) fn fail(&mut self, why: &str, stop_reason: StopReason) {
+        self.end(stop_reason);
         self.metadata.insert("error".into(), why.into());
+    }
+
+    /// The run as a list shows it: with how long it took.
+    pub(in crate::mock) fn wire_in_list(&self) -> Value {
+        let mut wire = self.wire();
+        wire["total_duration_ns"] = json!(self.total_duration_ns);
+        wire
+    }
+
+    /// What it has measured. The order of the keys is Letta's.
+    pub(in crate::mock) fn metrics(&self, project_id: Option<&str>) -> Value {
+        json!({
+            "id": self.id,
+            "organization_id": ORGANIZATION,
+            "agent_id": self.agent_id,
+            "project_id": project_id,
+            "run_start_ns": self.created_at.nanos(),
+            "run_ns": self.total_duration_ns,
+            "num_steps": self.steps.len(),
+            "tools_used": self.tools_used,
+            "template_id": null,
+            "base_template_id": null,
+        })
     }
 
     /// The run as clients see it. The order of the keys is Letta's; durations are shown only in lists.

@@ -14,8 +14,8 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Secret {
     id: String,
-    key: String,
-    value: String,
+    pub(super) key: String,
+    pub(super) value: String,
     created_at: Timestamp,
     updated_at: Timestamp,
 }

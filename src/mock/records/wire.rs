@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{message::Part, run::StopReason};
+use super::{
+    run::StopReason,
+    tool_call::{Approval, Content, ToolCall, ToolStatus},
+};
 
 /// What a message on the wire is; clients filter by these words.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -76,14 +79,46 @@ pub(in crate::mock) enum Own {
     Content { content: Content },
     /// Of reasoning messages.
     Reasoning { source: &'static str, reasoning: String, signature: Option<String> },
+    /// Of calls, and of questions about them; the first is repeated for older clients.
+    ToolCalls { tool_call: ToolCall, tool_calls: Vec<ToolCall> },
+    /// Of a piece of a call in a stream of tokens.
+    ToolCallPiece { tool_call: CallPiece, tool_calls: CallPiece },
+    /// Of a piece of a call that waits for a decision: here Letta writes what is not known.
+    ApprovalPiece { tool_call: WaitingCallPiece, tool_calls: WaitingCallPiece },
+    /// Of returns; the first is repeated for older clients.
+    ToolReturns {
+        tool_return: String,
+        status: ToolStatus,
+        tool_call_id: String,
+        stdout: Option<Vec<String>>,
+        stderr: Option<Vec<String>>,
+        tool_returns: Vec<Approval>,
+    },
+    /// Of decisions.
+    Approvals {
+        approvals: Vec<Approval>,
+        approve: Option<bool>,
+        approval_request_id: Option<String>,
+        reason: Option<String>,
+    },
 }
 
-/// What a message says: plain text where that is all, else its parts.
+/// A piece of a call: first its name, then its arguments.
 #[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub(in crate::mock) enum Content {
-    Text(String),
-    Parts(Vec<Part>),
+pub(in crate::mock) struct CallPiece {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    tool_call_id: String,
+}
+
+/// The same, of a call that waits.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::mock) struct WaitingCallPiece {
+    name: Option<String>,
+    arguments: Option<String>,
+    tool_call_id: String,
 }
 
 /// How many characters a delta has, as in Letta's own streams with a model that answers in such pieces.
@@ -93,28 +128,62 @@ const MOST_PIECES: usize = 500;
 
 impl WireMessage {
     /// The deltas that make up this message in a stream of tokens: the same message again and again, each with the next
-    /// piece of its text. What has no text is one piece.
+    /// piece of its text, or of its calls. What has neither is one piece.
     pub(in crate::mock) fn pieces(&self) -> Vec<Self> {
-        let Some(text) = self.text() else { return vec![self.clone()] };
-        split(text).into_iter().map(|piece| self.with_text(piece)).collect()
+        if let Some(text) = self.text() {
+            return split(text).into_iter().map(|piece| self.with(self.text_piece(piece))).collect();
+        }
+        let Own::ToolCalls { tool_calls, .. } = &self.own else { return vec![self.clone()] };
+        let mut pieces = Vec::new();
+        for call in tool_calls {
+            pieces.push(self.with(self.call_piece(call, Some(&call.name), None)));
+            let arguments = split(&call.arguments).into_iter();
+            pieces.extend(arguments.map(|piece| self.with(self.call_piece(call, None, Some(piece)))));
+        }
+        pieces
     }
 
     /// The text that is streamed in pieces.
     pub(in crate::mock) fn text(&self) -> Option<&str> {
         match &self.own {
             Own::Content { content: Content::Text(text) } | Own::Reasoning { reasoning: text, .. } => Some(text),
-            Own::Content { content: Content::Parts(_) } => None,
+            _ => None,
         }
     }
 
-    fn with_text(&self, piece: &str) -> Self {
-        let own = match &self.own {
-            Own::Content { .. } => Own::Content { content: Content::Text(piece.to_owned()) },
+    fn text_piece(&self, piece: &str) -> Own {
+        match &self.own {
             Own::Reasoning { source, signature, .. } => {
                 Own::Reasoning { source, reasoning: piece.to_owned(), signature: signature.clone() }
             }
-        };
-        Self { own, ..self.clone() }
+            _ => Own::Content { content: Content::Text(piece.to_owned()) },
+        }
+    }
+
+    fn call_piece(&self, call: &ToolCall, name: Option<&str>, arguments: Option<&str>) -> Own {
+        let (name, arguments) = (name.map(str::to_owned), arguments.map(str::to_owned));
+        let tool_call_id = call.id.clone();
+        if self.message_type == MessageType::ApprovalRequestMessage {
+            let piece = WaitingCallPiece { name, arguments, tool_call_id };
+            Own::ApprovalPiece { tool_call: piece.clone(), tool_calls: piece }
+        } else {
+            let piece = CallPiece { name, arguments, tool_call_id };
+            Own::ToolCallPiece { tool_call: piece.clone(), tool_calls: piece }
+        }
+    }
+
+    fn with(&self, own: Own) -> Self {
+        Self {
+            id: self.id.clone(),
+            date: self.date.clone(),
+            name: self.name.clone(),
+            otid: self.otid.clone(),
+            sender_id: self.sender_id.clone(),
+            step_id: self.step_id.clone(),
+            run_id: self.run_id.clone(),
+            own,
+            ..*self
+        }
     }
 }
 

@@ -1,26 +1,29 @@
 //! Agents.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Answer, Routes, core_memory::label_taken};
+use super::{Answer, Routes};
 use crate::{
-    access::{Operation, Permit},
+    access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
+        archival,
         client::Include,
-        documents::{Stored, View, insert, insert_message, not_found, parse_message, update},
+        documents::{Stored, View, parse_message, update},
         fields::Fields,
+        home::Home,
+        maker::{Attached, Belongings, check_labels, link, make, partners, present_blocks, replace_folders},
         memory::{self, recompile},
-        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Record, links, without_repeats},
+        records::{Agent, Block, ContextEntry, Identity, Record, links, without_repeats},
+        relations::{self, check_present, link_only},
+        shelf,
         state::State,
         tools,
         turn::Incoming,
     },
-    model::Project,
     store::Tx,
 };
 
@@ -39,39 +42,33 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     // First whatever is malformed, then what does not exist.
     let attached = Attached::read(&fields)?;
     let initial = Incoming::read_initial(&fields)?;
-    let mut new_blocks = new_blocks(&fields)?;
+    let new_blocks = new_blocks(&fields)?;
     let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
+    let include_multi_agent_tools = fields.optional("include_multi_agent_tools")?.unwrap_or(false);
+    let include_base_tool_rules = fields.optional::<bool>("include_base_tool_rules")?;
     Agent::check(&fields)?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
-    agent.project_id.clone_from(&home.shown);
-    for block in &mut new_blocks {
-        block.project_id.clone_from(&home.shown);
+    let mut defaults = if include_base_tools { tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
+    defaults.extend(tools::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
+    if include_base_tool_rules.unwrap_or(agent.agent_type.starts_with("memgpt")) && include_base_tools {
+        tools::add_base_rules(&mut agent);
     }
-    let defaults = if include_base_tools { tools::default_names(&agent.agent_type) } else { &[] };
-    let tool_ids = attached.tool_ids(defaults)?;
-    attached.refuse_missing()?;
-
     let view = state.view(&call.permit);
+    let tool_ids = attached.tool_ids.unwrap_or_default();
+    let folder_ids = attached.folder_ids.unwrap_or_default();
+    let belongings = Belongings {
+        new_blocks,
+        block_ids: attached.block_ids.unwrap_or_default(),
+        tools: tools::named(view, home.project.as_str(), &defaults, &attached.tool_names, &tool_ids).await?,
+        files: shelf::newest_files_of(view, &folder_ids, agent.max_files_open).await?,
+        folder_ids,
+        identity_ids: attached.identity_ids.unwrap_or_default(),
+        history: initial.into_iter().map(Incoming::into_initial).collect(),
+        ..Belongings::default()
+    };
     let mut tx = state.store.begin().await?;
-    let shared = attached.blocks(view, &mut tx, &home.project).await?.unwrap_or_default();
-    let blocks: Vec<Block> = new_blocks.iter().chain(&shared).cloned().collect();
-    check_labels(&blocks)?;
-    for block in &new_blocks {
-        insert(&mut tx, home.project.as_str(), None, block).await?;
-    }
-    link(&mut tx, links::AGENT_BLOCK, &agent.id, blocks.iter().map(|block| block.id.as_str())).await?;
-    link(&mut tx, links::AGENT_TOOL, &agent.id, tool_ids).await?;
-
-    agent.recall = i64::try_from(initial.len()).unwrap_or(i64::MAX);
-    let mut messages = vec![memory::system_message(&agent, &blocks)];
-    messages.extend(initial.into_iter().map(Incoming::into_initial));
-    agent.remember(messages.iter().map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
-    let agent = Stored { seq: 0, project: home.project.to_string(), record: agent };
-    for message in &messages {
-        insert_message(&mut tx, &agent, DEFAULT_CONVERSATION, message).await?;
-    }
-    insert(&mut tx, &agent.project, None, &agent.record).await?;
+    let agent = make(&mut tx, view, &home, agent, belongings).await?;
     tx.commit().await?;
     show(view, agent, Include::EVERYTHING).await
 }
@@ -90,29 +87,45 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let message_ids = fields.ids("message_ids", "message")?;
     Agent::check(&fields)?;
     let view = state.view(&call.permit);
+    // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
+    let tools = match &attached.tool_ids {
+        Some(ids) => Some(tools::named(view, "", &[], &[], ids).await),
+        None => None,
+    };
+    let folder_ids = attached.folder_ids.unwrap_or_default();
+    let files = match view.find::<Agent>(call.param("agent_id")).await? {
+        Some(agent) => shelf::newest_files_of(view, &folder_ids, agent.record.max_files_open).await?,
+        None => Vec::new(),
+    };
     let mut tx = state.store.begin().await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let tool_ids = if attached.tool_ids.is_some() { Some(attached.tool_ids(&[])?) } else { None };
-    attached.refuse_missing()?;
     refuse_move(&fields, &agent.project)?;
-
     agent.record.change(&fields)?;
     let id = agent.record.id.clone();
-    let project = agent.project.parse().map_err(ApiError::internal)?;
-    let blocks = attached.blocks(view, &mut tx, &project).await?;
-    if let Some(blocks) = &blocks {
-        check_labels(blocks)?;
+    if let Some(ids) = &attached.block_ids {
+        let blocks = present_blocks(&mut tx, view, &agent.project, ids).await?;
+        check_labels(&blocks)?;
         tx.unlink_kind(links::AGENT_BLOCK, &id).await?;
         link(&mut tx, links::AGENT_BLOCK, &id, blocks.iter().map(|block| block.id.as_str())).await?;
     }
-    if let Some(tool_ids) = tool_ids {
+    if let Some(tools) = tools {
+        let tools = tools?;
+        tools::check_project(&tools, &agent.project)?;
+        tools::ask_by_default(&mut agent.record, &tools);
         tx.unlink_kind(links::AGENT_TOOL, &id).await?;
-        link(&mut tx, links::AGENT_TOOL, &id, tool_ids).await?;
+        link(&mut tx, links::AGENT_TOOL, &id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    }
+    if let Some(identities) = &attached.identity_ids {
+        check_present::<Identity>(view, &mut tx, &agent.project, identities).await?;
+        link_only(&mut tx, links::AGENT_IDENTITY, &id, identities).await?;
+    }
+    if fields.value("folder_ids").or(fields.value("source_ids")).is_some() {
+        replace_folders(&mut tx, view, &agent, &folder_ids, &files).await?;
     }
     if let Some(message_ids) = message_ids {
         set_context(&mut tx, &mut agent.record, message_ids).await?;
     }
-    if blocks.is_some() || fields.value("system").is_some() {
+    if attached.block_ids.is_some() || fields.value("system").is_some() {
         recompile(&mut tx, &mut agent.record).await?;
     }
     update(&mut tx, &agent.record).await?;
@@ -120,18 +133,25 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     show(view, agent, Include::EVERYTHING).await
 }
 
-/// Takes messages, runs and steps along; blocks survive.
+/// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let id = &agent.record.id;
-    tx.delete_messages_but(id, "").await?;
-    tx.delete_document(Agent::KIND, id).await?;
-    tx.unlink_all(id).await?;
+    let mut gone = partners(&mut tx, &agent.record.id).await?;
+    gone.push(agent.record.id.clone());
+    for id in &gone {
+        tx.delete_messages_but(id, "").await?;
+        archival::leave(&mut tx, id).await?;
+        relations::leave_groups(&mut tx, id).await?;
+        tx.delete_document(Agent::KIND, id).await?;
+        tx.unlink_all(id).await?;
+    }
     tx.commit().await?;
-    state.turns.cancel_agent(id);
-    Ok(Reply::ok(json!({"message": format!("Agent id={id} successfully deleted")})))
+    for id in &gone {
+        state.turns.cancel_agent(id);
+    }
+    Ok(Reply::ok(json!({"message": format!("Agent id={} successfully deleted", agent.record.id)})))
 }
 
 /// Forgets everything that was said.
@@ -151,109 +171,7 @@ async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {
-    let agents = [agent];
-    let loaded = memory::load(view, &agents, include).await?;
-    let [agent] = agents;
-    let loaded = loaded.into_values().next().unwrap_or_default();
-    Ok(Reply::ok(agent.record.wire(include, &loaded)))
-}
-
-/// The project in which something is made.
-struct Home {
-    project: Project,
-    /// As it is shown: not at all when it is the default that nobody named.
-    shown: Option<String>,
-}
-
-impl Home {
-    /// The project that the body names, or the one that the request acts in.
-    fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let named: Option<&str> = fields.optional("project_id")?;
-        let project = match named {
-            None => permit.project().clone(),
-            Some(text) => {
-                let rule = |rule: &str| fields.at("project_id").breaks_rule(rule, &Value::from(text));
-                let project: Project = text.parse().map_err(rule)?;
-                if !permit.reaches(project.as_str()) {
-                    return Err(ApiError::letta(Code::NotFound, format!("Project with ID {project} not found")));
-                }
-                project
-            }
-        };
-        let by_header = headers.contains_key("x-project-id") || headers.contains_key("x-project");
-        let is_shown = named.is_some() || by_header || project.as_str() != Project::DEFAULT;
-        Ok(Self { shown: is_shown.then(|| project.to_string()), project })
-    }
-}
-
-/// What a request attaches to an agent.
-struct Attached {
-    block_ids: Option<Vec<String>>,
-    tool_ids: Option<Vec<String>>,
-    tool_names: Vec<String>,
-    /// One of a kind of which there are none yet: what it is called, and its id.
-    missing: Option<(&'static str, String)>,
-}
-
-impl Attached {
-    fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let mut missing = None;
-        for (name, prefix, class) in [
-            ("identity_ids", "identity", "Identity"),
-            ("folder_ids", "source", "Folder"),
-            ("source_ids", "source", "Source"),
-        ] {
-            let named = fields.ids(name, prefix)?.and_then(|ids| ids.into_iter().next());
-            missing = missing.or(named.map(|id| (class, id)));
-        }
-        Ok(Self {
-            missing,
-            block_ids: fields.ids("block_ids", Block::KIND)?.map(without_repeats),
-            tool_ids: fields.ids("tool_ids", "tool")?,
-            tool_names: fields.optional("tools")?.unwrap_or_default(),
-        })
-    }
-
-    /// The tools that are named, besides those that the agent gets by default.
-    fn tool_ids(&self, defaults: &[&str]) -> Result<Vec<&'static str>, ApiError> {
-        let mut ids: Vec<&'static str> =
-            defaults.iter().filter_map(|name| tools::by_name(name)).map(|t| t.id).collect();
-        for name in &self.tool_names {
-            ids.push(tools::by_name(name).ok_or_else(|| unknown_tool("name", name))?.id);
-        }
-        for id in self.tool_ids.iter().flatten() {
-            ids.push(tools::by_id(id).ok_or_else(|| unknown_tool("id", id))?.id);
-        }
-        let mut seen = HashSet::new();
-        ids.retain(|id| seen.insert(*id));
-        Ok(ids)
-    }
-
-    fn refuse_missing(&self) -> Result<(), ApiError> {
-        match &self.missing {
-            Some((class, id)) => Err(ApiError::letta(Code::NotFound, format!("{class} with ID {id} not found"))),
-            None => Ok(()),
-        }
-    }
-
-    /// The blocks that are named, which must be in the agent's project.
-    async fn blocks(&self, view: View<'_>, tx: &mut Tx, project: &Project) -> Result<Option<Vec<Block>>, ApiError> {
-        let Some(ids) = &self.block_ids else { return Ok(None) };
-        let mut blocks = Vec::new();
-        for id in ids {
-            let block = view.get_within::<Block>(tx, id).await?;
-            if block.project != project.as_str() {
-                return Err(not_found::<Block>(id));
-            }
-            blocks.push(block.record);
-        }
-        Ok(Some(blocks))
-    }
-}
-
-fn unknown_tool(by: &str, what: &str) -> ApiError {
-    let what: String = what.chars().take(100).collect();
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
+    Ok(Reply::ok(memory::show_one(view, agent, include).await?))
 }
 
 /// The blocks that a new agent brings. Of two with the same label, the first counts.
@@ -268,14 +186,6 @@ fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, ApiError> {
     Ok(blocks)
 }
 
-fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
-    let mut labels = HashSet::new();
-    match blocks.iter().find(|block| !labels.insert(block.label.as_str())) {
-        Some(block) => Err(label_taken(&block.label)),
-        None => Ok(()),
-    }
-}
-
 /// An agent's history belongs to a project as well, so it stays where it was made.
 fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
     match fields.optional::<&str>("project_id")? {
@@ -285,18 +195,6 @@ fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
         )),
         _ => Ok(()),
     }
-}
-
-async fn link(
-    tx: &mut Tx,
-    kind: &str,
-    agent_id: &str,
-    targets: impl IntoIterator<Item = &str> + Send,
-) -> Result<(), ApiError> {
-    for target in targets.into_iter().collect::<Vec<_>>() {
-        tx.link(kind, agent_id, target).await?;
-    }
-    Ok(())
 }
 
 /// Makes the model see these messages, in this order, after the system message.

@@ -1,6 +1,6 @@
 //! The core memory of an agent: the blocks attached to it, found by their labels.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -10,14 +10,17 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, View, parse, update},
+        client::Include,
+        documents::{Stored, View, not_found, parse, update},
         fields::Fields,
-        memory::{blocks, blocks_within, recompile},
+        listing::Listing,
+        maker::label_taken,
+        memory::{self, blocks, blocks_within, recompile},
         page::{Defaults, Page},
         records::{Agent, Block, Record, links},
         state::State,
     },
-    store::Tx,
+    store::{DocumentFilter, Tx},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -26,6 +29,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ListCoreMemoryBlocks, list)
         .on(Operation::RetrieveCoreMemoryBlock, retrieve_block)
         .on(Operation::ModifyCoreMemoryBlock, modify_block)
+        .on(Operation::AttachCoreMemoryBlock, attach)
+        .on(Operation::DetachCoreMemoryBlock, detach)
 }
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
@@ -41,12 +46,8 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
-    let mut blocks = blocks(view, &agent.record.id).await?;
-    blocks.sort_by_key(|block| block.seq);
-    if page.newest_first {
-        blocks.reverse();
-    }
-    let blocks = page.cut(blocks, |block| &block.record.id);
+    let blocks = DocumentFilter::linked_from(Block::KIND, links::AGENT_BLOCK, &agent.record.id);
+    let blocks: Vec<Stored<Block>> = Listing::of(blocks).page(view, &page, |_| true).await?;
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
@@ -66,14 +67,73 @@ async fn modify_block(state: Arc<State>, mut call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let found = find(view, &agent.record.id, call.param("block_label")).await?;
-    let mut tx = state.store.begin().await?;
-    let mut block = view.get_for_update::<Block>(&mut tx, &found.record.id).await?.record;
+    Ok(Reply::ok(json!(change(view, &found.record.id, &fields).await?)))
+}
+
+/// Changes a block, and what the agents see that show it.
+pub(super) async fn change(view: View<'_>, block_id: &str, fields: &Fields<'_>) -> Result<Block, ApiError> {
+    let mut tx = view.store().begin().await?;
+    let mut block = view.get_for_update::<Block>(&mut tx, block_id).await?.record;
     let label = block.label.clone();
-    block.change(&fields)?;
+    block.change(fields)?;
     update(&mut tx, &block).await?;
-    show_changed(&mut tx, &block, block.label != label).await?;
+    let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
+    show_changed(&mut tx, agents, (block.label != label).then_some(&block)).await?;
     tx.commit().await?;
-    Ok(Reply::ok(json!(block)))
+    Ok(block)
+}
+
+/// Deletes a block, also where it is attached.
+pub(super) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
+    let mut tx = view.store().begin().await?;
+    let block = view.get_for_update::<Block>(&mut tx, block_id).await?.record;
+    let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
+    tx.delete_document(Block::KIND, &block.id).await?;
+    tx.unlink_all(&block.id).await?;
+    for link in [links::AGENT_BLOCK, links::GROUP_BLOCK] {
+        tx.unlink_target(link, &block.id).await?;
+    }
+    show_changed(&mut tx, agents, None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn attach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let block = view.get_within::<Block>(&mut tx, call.param("block_id")).await?;
+    if block.project != agent.project {
+        return Err(not_found::<Block>(&block.record.id));
+    }
+    let id = &agent.record.id;
+    let beside = blocks_within(&mut tx, id).await?;
+    if beside.iter().any(|other| other.id != block.record.id && other.label == block.record.label) {
+        return Err(label_taken(&block.record.label));
+    }
+    tx.link(links::AGENT_BLOCK, id, &block.record.id).await?;
+    finish(view, tx, agent).await
+}
+
+async fn detach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let (id, block_id) = (&agent.record.id, call.param("block_id"));
+    if blocks_within(&mut tx, id).await?.iter().all(|block| block.id != block_id) {
+        return Err(not_found::<Block>(block_id));
+    }
+    tx.unlink(links::AGENT_BLOCK, id, block_id).await?;
+    finish(view, tx, agent).await
+}
+
+/// Stores an agent whose blocks have changed.
+async fn finish(view: View<'_>, mut tx: Tx, mut agent: Stored<Agent>) -> Answer {
+    recompile(&mut tx, &mut agent.record).await?;
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(memory::show_one(view, agent, Include::EVERYTHING).await?))
 }
 
 async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Block>, ApiError> {
@@ -84,14 +144,14 @@ async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Bloc
     })
 }
 
-/// Compiles the system messages of all agents that show a block. They are locked in the order of their ids, so that two
-/// changes cannot wait for each other.
-async fn show_changed(tx: &mut Tx, block: &Block, renamed: bool) -> Result<(), ApiError> {
-    let agents: BTreeSet<String> = tx.linked_from(links::AGENT_BLOCK, &block.id).await?.into_iter().collect();
+/// Compiles the system messages of agents after a change of a block that they show, `renamed` if its label is new. They
+/// are locked in the order of their ids, so that two changes cannot wait for each other.
+async fn show_changed(tx: &mut Tx, mut agents: Vec<String>, renamed: Option<&Block>) -> Result<(), ApiError> {
+    agents.sort_unstable();
     for agent_id in agents {
         let Some(document) = tx.document_for_update(Agent::KIND, &agent_id).await? else { continue };
         let mut agent = parse::<Agent>(document)?.record;
-        if renamed {
+        if let Some(block) = renamed {
             let beside = blocks_within(tx, &agent_id).await?;
             if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
                 return Err(label_taken(&block.label));
@@ -101,10 +161,4 @@ async fn show_changed(tx: &mut Tx, block: &Block, renamed: bool) -> Result<(), A
         update(tx, &agent).await?;
     }
     Ok(())
-}
-
-/// An agent finds its blocks by their labels, so it cannot show two with the same one.
-pub(super) fn label_taken(label: &str) -> ApiError {
-    let label: String = label.chars().take(100).collect();
-    ApiError::conflict(format!("CONFLICT: Another block with label '{label}' is attached to the agent"))
 }

@@ -1,26 +1,20 @@
-//! How turns are stored: everything that was said, the step, the run and the agent's new state, in one transaction that
-//! happens once, whoever else takes up the same run.
+//! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
+//! transaction that happens once, whoever else takes up the same run.
 
+use std::collections::BTreeSet;
+
+use super::{presence::Presence, talk::Produced, tape::Recording, thread::Thread};
 use crate::{
     error::ApiError,
     mock::{
-        documents::{Stored, insert, insert_message, not_found, parse, update},
-        records::{
-            Agent, ContextEntry, DEFAULT_CONVERSATION, Message, Record, Run, Step, StopReason, Timestamp, Usage, links,
-        },
+        archival,
+        documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
+        memory::recompile,
+        records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
+        workbench::{BlockEdit, Effects},
     },
     store::{Store, Tx},
 };
-
-/// What a turn has come to.
-#[derive(Debug)]
-pub(super) struct Produced {
-    /// What was said, oldest first: first what was asked, then the answers.
-    pub(super) said: Vec<Message>,
-    /// How much of it was asked.
-    pub(super) asked: usize,
-    pub(super) stop_reason: StopReason,
-}
 
 /// What became of a turn.
 #[derive(Debug)]
@@ -29,57 +23,68 @@ pub(super) enum Outcome {
     Stored(Run),
     /// Its run had ended before: another process took it up or cancelled it. Nothing of this turn is stored.
     EndedElsewhere(Run),
-}
-
-impl Produced {
-    /// What the agent said.
-    pub(super) fn into_answers(mut self) -> Vec<Message> {
-        self.said.split_off(self.asked.min(self.said.len()))
-    }
-
-    fn usage(&self, context_tokens: i64) -> Usage {
-        let asked: i64 = self.said.iter().take(self.asked).map(Message::tokens).sum();
-        let answers = || self.said.iter().skip(self.asked);
-        let prompt_tokens = context_tokens.saturating_add(asked);
-        let completion_tokens: i64 = answers().map(Message::content_tokens).sum();
-        let total_tokens = prompt_tokens.saturating_add(completion_tokens);
-        Usage {
-            completion_tokens,
-            prompt_tokens,
-            total_tokens,
-            step_count: 1,
-            reasoning_tokens: answers().map(Message::reasoning_tokens).sum(),
-            context_tokens: total_tokens,
-        }
-    }
+    /// Meanwhile the conversation came to wait for something else than it did when the turn began. Nothing of this turn
+    /// is stored.
+    Overtaken,
 }
 
 /// Stores a turn.
 ///
 /// # Errors
-/// 404 when its agent is gone, and then its run as well; when the database fails.
-pub(super) async fn commit(store: &Store, run: &Run, step_id: &str, produced: &Produced) -> Result<Outcome, ApiError> {
-    let mut tx = store.begin().await?;
-    let Some((mut agent, mut run)) = lock(&mut tx, run).await? else {
-        tx.delete_document(Run::KIND, &run.id).await?;
-        tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
-        tx.commit().await?;
-        return Err(not_found::<Agent>(&run.agent_id));
+/// 404 when its agent or conversation is gone, and then its run as well; when the database fails.
+pub(super) async fn commit(
+    presence: &Presence,
+    thread: &Thread,
+    model: &str,
+    produced: &Produced,
+    recording: Option<&Recording>,
+) -> Result<Outcome, ApiError> {
+    let (agent_id, mut run) = (&presence.run.agent_id, presence.run.clone());
+    let mut tx = presence.state.store.begin().await?;
+    let mut others = lock_edited(&mut tx, agent_id, &produced.effects.edits).await?;
+    let Some(mut thread) = Thread::lock(&mut tx, agent_id, thread.conversation_id()).await? else {
+        drop(tx);
+        forget(&presence.state.store, agent_id, &run.id).await?;
+        return Err(not_found::<Agent>(agent_id));
     };
-    if run.has_ended() {
-        return Ok(Outcome::EndedElsewhere(run));
+    if presence.is_announced {
+        let Some(stored) = tx.document_for_update(Run::KIND, &run.id).await? else {
+            return Err(not_found::<Run>(&run.id));
+        };
+        run = parse::<Run>(stored)?.record;
+        if run.has_ended() {
+            return Ok(Outcome::EndedElsewhere(run));
+        }
     }
-    for message in &produced.said {
-        insert_message(&mut tx, &agent, DEFAULT_CONVERSATION, message).await?;
+    let keeps = produced.failure.is_none() || !produced.said.is_empty();
+    if keeps && thread.pending_id() != produced.answers.as_deref() {
+        return Ok(Outcome::Overtaken);
     }
-    run.usage = produced.usage(agent.record.context_tokens());
-    end(&mut agent.record, &mut run, produced.stop_reason);
-    let said = produced.said.iter();
-    agent.record.remember(said.map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
-    agent.record.recall += i64::try_from(produced.said.len()).unwrap_or(i64::MAX);
-    let step = Step::ended(step_id, &agent.record, &run, run.usage, produced.stop_reason);
-    insert(&mut tx, &agent.project, Some(&run.id), &step).await?;
-    store_end(&mut tx, &agent.record, &run).await?;
+    end(&mut thread, &mut run, produced);
+    let mut new = Vec::new();
+    if presence.is_announced {
+        update(&mut tx, &run).await?;
+        tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
+    } else {
+        new.push(Prepared::new(Some(agent_id), &run)?);
+        if let Some(mark) = &run.mark {
+            tx.link(mark, agent_id, &run.id).await?;
+        }
+    }
+    for step in &produced.steps {
+        new.push(Prepared::new(Some(agent_id), &Step::new(step, &thread.agent.record, &run, model))?);
+    }
+    if let Some(recording) = recording {
+        new.push(Prepared::new(Some(&run.id), recording)?);
+    }
+    insert_all(&mut tx, &thread.agent.project, &new).await?;
+    insert_messages(&mut tx, &thread.agent, thread.id(), &produced.said).await?;
+    if keeps {
+        let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
+        thread.remember(said.collect(), produced.asks.clone());
+    }
+    apply(&mut tx, &produced.effects, &mut thread.agent, &mut others).await?;
+    thread.update(&mut tx).await?;
     tx.commit().await?;
     Ok(Outcome::Stored(run))
 }
@@ -89,7 +94,24 @@ pub(super) async fn commit(store: &Store, run: &Run, step_id: &str, produced: &P
 /// # Errors
 /// When the database fails.
 pub(super) async fn fail(store: &Store, run: &Run, why: &str) -> Result<(), ApiError> {
-    end_early(store, run, |run| run.fail(why)).await
+    end_early(store, run, |run| run.fail(why, StopReason::Error)).await
+}
+
+/// Says of a run that this process still works on it; false when it has ended.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn keep_alive(store: &Store, run_id: &str) -> Result<bool, ApiError> {
+    let mut tx = store.begin().await?;
+    let Some(run) = tx.document_for_update(Run::KIND, run_id).await? else { return Ok(false) };
+    let mut run = parse::<Run>(run)?.record;
+    if run.has_ended() {
+        return Ok(false);
+    }
+    run.alive_at = Some(Timestamp::now());
+    update(&mut tx, &run).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// Cancels a run that is not one of this process's; whoever works on it finds it ended.
@@ -102,26 +124,43 @@ pub(in crate::mock) async fn cancel_elsewhere(store: &Store, run: &Run) -> Resul
 
 async fn end_early(store: &Store, run: &Run, end: impl FnOnce(&mut Run)) -> Result<(), ApiError> {
     let mut tx = store.begin().await?;
-    let Some((mut agent, mut run)) = lock(&mut tx, run).await? else { return Ok(()) };
+    let Some(agent) = tx.document_for_update(Agent::KIND, &run.agent_id).await? else { return Ok(()) };
+    let Some(run) = tx.document_for_update(Run::KIND, &run.id).await? else { return Ok(()) };
+    let (mut agent, mut run) = (parse::<Agent>(agent)?.record, parse::<Run>(run)?.record);
     if run.has_ended() {
         return Ok(());
     }
     end(&mut run);
-    note_end(&mut agent.record, &run);
-    store_end(&mut tx, &agent.record, &run).await?;
+    note_end(&mut agent, &run);
+    update(&mut tx, &run).await?;
+    update(&mut tx, &agent).await?;
+    tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
     Ok(tx.commit().await?)
 }
 
-/// The agent and the run as they are now, locked in this order by whoever changes both.
-async fn lock(tx: &mut Tx, run: &Run) -> Result<Option<(Stored<Agent>, Run)>, ApiError> {
-    let Some(agent) = tx.document_for_update(Agent::KIND, &run.agent_id).await? else { return Ok(None) };
-    let Some(run) = tx.document_for_update(Run::KIND, &run.id).await? else { return Ok(None) };
-    Ok(Some((parse(agent)?, parse(run)?.record)))
+/// Removes what is left of a run whose agent or conversation is gone.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn forget(store: &Store, agent_id: &str, run_id: &str) -> Result<(), ApiError> {
+    let mut tx = store.begin().await?;
+    tx.delete_document(Run::KIND, run_id).await?;
+    tx.unlink(links::ACTIVE_RUN, agent_id, run_id).await?;
+    Ok(tx.commit().await?)
 }
 
-fn end(agent: &mut Agent, run: &mut Run, stop_reason: StopReason) {
-    run.end(stop_reason);
-    note_end(agent, run);
+fn end(thread: &mut Thread, run: &mut Run, produced: &Produced) {
+    run.usage = produced.usage();
+    run.steps = produced.steps.iter().map(|step| step.id.clone()).collect();
+    run.tools_used.clone_from(&produced.tools_used);
+    match &produced.failure {
+        Some(failure) => run.fail(failure.text(), failure.stop_reason),
+        None => run.end(produced.stop_reason.unwrap_or(StopReason::Error)),
+    }
+    note_end(&mut thread.agent.record, run);
+    if let Some(conversation) = &mut thread.conversation {
+        conversation.record.last_message_at = Some(run.created_at);
+    }
 }
 
 fn note_end(agent: &mut Agent, run: &Run) {
@@ -132,8 +171,106 @@ fn note_end(agent: &mut Agent, run: &Run) {
     agent.updated_at = now;
 }
 
-async fn store_end(tx: &mut Tx, agent: &Agent, run: &Run) -> Result<(), ApiError> {
-    update(tx, run).await?;
-    update(tx, agent).await?;
-    Ok(tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?)
+/// Locks the blocks that a turn has changed, and all agents that show one, in the order of their ids, so that two turns
+/// cannot wait for each other. Returns the agents other than the turn's own.
+async fn lock_edited(tx: &mut Tx, agent_id: &str, edits: &[BlockEdit]) -> Result<Vec<Stored<Agent>>, ApiError> {
+    let blocks: BTreeSet<&str> = edits.iter().map(|edit| edit.block_id.as_str()).collect();
+    let mut agents = BTreeSet::new();
+    for block in &blocks {
+        tx.document_for_update(Block::KIND, block).await?;
+    }
+    for block in blocks {
+        agents.extend(tx.linked_from(links::AGENT_BLOCK, block).await?);
+    }
+    if !agents.is_empty() {
+        agents.insert(agent_id.to_owned());
+    }
+    let mut others = Vec::new();
+    for id in agents {
+        let locked = tx.document_for_update(Agent::KIND, &id).await?;
+        others.extend(locked.filter(|_| id != agent_id).map(parse).transpose()?);
+    }
+    Ok(others)
+}
+
+/// Stores what a tool has changed that was called outside of any turn.
+///
+/// # Errors
+/// 404 when the agent is gone; when the database fails.
+pub(in crate::mock) async fn store_effects(store: &Store, agent_id: &str, effects: &Effects) -> Result<(), ApiError> {
+    if effects.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    let mut others = lock_edited(&mut tx, agent_id, &effects.edits).await?;
+    let document = tx.document_for_update(Agent::KIND, agent_id).await?;
+    let mut agent = parse::<Agent>(document.ok_or_else(|| not_found::<Agent>(agent_id))?)?;
+    apply(&mut tx, effects, &mut agent, &mut others).await?;
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Does what the tools of an agent did. The agent is not stored yet, the others are, which share its blocks.
+async fn apply(
+    tx: &mut Tx,
+    effects: &Effects,
+    agent: &mut Stored<Agent>,
+    others: &mut [Stored<Agent>],
+) -> Result<(), ApiError> {
+    if !effects.passages.is_empty() {
+        archival::remember(tx, agent, effects.passages.clone()).await?;
+    }
+    if !effects.edits.is_empty() {
+        edit_blocks(tx, &effects.edits).await?;
+        recompile(tx, &mut agent.record).await?;
+        for other in others {
+            recompile(tx, &mut other.record).await?;
+            update(tx, &other.record).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes blocks again as they are now: somebody may have changed them since the tools looked. Where a change no longer
+/// fits, the tool has the last word.
+async fn edit_blocks(tx: &mut Tx, edits: &[BlockEdit]) -> Result<(), ApiError> {
+    for edit in edits {
+        let Some(document) = tx.document(Block::KIND, &edit.block_id).await? else { continue };
+        let mut block = parse::<Block>(document)?.record;
+        block.value = edit.edit.apply(&block.value).unwrap_or_else(|_| edit.value.clone());
+        update(tx, &block).await?;
+    }
+    Ok(())
+}
+
+/// Answers the question that a conversation waits with, so that it waits no longer, without asking the model. Its run
+/// becomes one that was cancelled; its id. None: it waits for nothing.
+///
+/// # Errors
+/// When the database fails.
+pub(in crate::mock) async fn give_up_question(
+    store: &Store,
+    agent_id: &str,
+    conversation_id: Option<&str>,
+) -> Result<Option<String>, ApiError> {
+    const WHY: &str = "The user cancelled the request, so the tool call was denied.";
+    let mut tx = store.begin().await?;
+    let Some(mut thread) = Thread::lock(&mut tx, agent_id, conversation_id).await? else { return Ok(None) };
+    let Some(pending) = thread.pending().cloned() else { return Ok(None) };
+    let run_id = pending.request.run_id.clone().unwrap_or_default();
+    let said: [Message; 2] = super::decision::refusal(&pending, &run_id, WHY);
+    insert_messages(&mut tx, &thread.agent, thread.id(), &said).await?;
+    let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
+    thread.remember(entries.collect(), None);
+    if let Some(run) = tx.document_for_update(Run::KIND, &run_id).await? {
+        let mut run = parse::<Run>(run)?.record;
+        run.end(StopReason::Cancelled);
+        note_end(&mut thread.agent.record, &run);
+        update(&mut tx, &run).await?;
+    }
+    thread.update(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Some(run_id))
 }

@@ -2,33 +2,40 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::warn;
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
 
 use super::{
-    commit::{Outcome, Produced, commit, fail},
-    outlet::{End, Outlet},
+    commit::{Outcome, commit, fail, keep_alive},
+    frames::End,
+    outlet::Outlet,
+    presence::Presence,
     registry::{Busy, Registration},
     request::{Delivery, TurnRequest},
+    sweep::SIGN_OF_LIFE,
+    talk::{Produced, Talk},
+    tape::{self, Reading, Tape},
+    thread::Thread,
 };
 use crate::{
     body::Body,
-    entropy,
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, insert, parse},
-        records::{Agent, DEFAULT_CONVERSATION, Message, Record, Role, Run, StopReason, Timestamp, Usage, links},
-        responder::Situation,
+        documents::{not_found, parse},
+        failure::Failure,
+        records::{Agent, Message, Record, Run, StopReason, Usage},
         state::State,
     },
 };
 
-/// A turn that has begun: its run is stored, and it can be found to be cancelled.
+/// A turn that has begun and can be found to be cancelled.
 pub(in crate::mock) struct Turn {
-    state: Arc<State>,
-    run: Run,
-    step_id: String,
+    thread: Thread,
     request: TurnRequest,
-    registration: Registration,
+    presence: Presence,
+    /// Where its events are recorded, when they can be read again.
+    tape: Option<Arc<Tape>>,
 }
 
 /// A turn that has ended.
@@ -38,62 +45,91 @@ pub(in crate::mock) struct Ended {
     pub(in crate::mock) answers: Vec<Message>,
     /// The run as it is stored.
     pub(in crate::mock) run: Run,
+    /// Why it failed, if it did.
+    pub(in crate::mock) failure: Option<Failure>,
 }
+
+/// How often a turn is taken anew because another one was quicker.
+const ATTEMPTS: usize = 5;
 
 impl Turn {
     /// Begins a turn. One that streams has its conversation to itself.
     ///
     /// # Errors
-    /// 409 when another streams there; when the run cannot be stored.
+    /// 409 when another streams there; when the database fails.
     pub(in crate::mock) async fn begin(
         state: &Arc<State>,
-        agent: &Stored<Agent>,
-        run: Run,
+        thread: Thread,
+        mut run: Run,
         request: TurnRequest,
         streams: bool,
     ) -> Result<Self, ApiError> {
-        let registration = register(state, &run, streams.then_some(DEFAULT_CONVERSATION)).await?;
-        let turn = Self::registered(state, run, request, registration);
-        let mut tx = state.store.begin().await?;
-        insert(&mut tx, &agent.project, Some(&turn.run.agent_id), &turn.run).await?;
-        tx.link(links::ACTIVE_RUN, &turn.run.agent_id, &turn.run.id).await?;
-        tx.commit().await?;
-        Ok(turn)
+        run.conversation_id = thread.conversation_id().map(str::to_owned);
+        let tape = run.delivery.map(|_| Tape::new());
+        let registration = register(state, &run, thread.id(), streams, tape.as_ref()).await?;
+        Ok(Self::registered(state, thread, run, request, registration, tape, false))
     }
 
-    /// Takes up a turn whose run is stored.
-    pub(super) fn resume(state: &Arc<State>, run: Run, request: TurnRequest) -> Option<Self> {
-        let registration = state.turns.enter(&run.id, &run.agent_id, None).ok()?;
-        Some(Self::registered(state, run, request, registration))
+    /// Takes up a turn whose run is stored. None: it runs already.
+    pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
+        let tape = run.delivery.map(|_| Tape::new());
+        let registration = state.turns.enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), tape.clone()).ok()?;
+        Some(Self::registered(state, thread, run, request, registration, tape, true))
     }
 
-    fn registered(state: &Arc<State>, run: Run, request: TurnRequest, registration: Registration) -> Self {
-        Self { state: Arc::clone(state), run, step_id: entropy::letta_id("step"), request, registration }
+    fn registered(
+        state: &Arc<State>,
+        thread: Thread,
+        run: Run,
+        request: TurnRequest,
+        registration: Registration,
+        tape: Option<Arc<Tape>>,
+        is_announced: bool,
+    ) -> Self {
+        let project = thread.agent.project.clone();
+        let mut presence = Presence { state: Arc::clone(state), project, run, registration, is_announced };
+        if presence.run.background {
+            presence.outlives_process(&request);
+        }
+        Self { thread, request, presence, tape }
     }
 
-    /// The run as it was stored at the beginning.
+    /// The run as it is at the beginning.
     pub(in crate::mock) fn run(&self) -> &Run {
-        &self.run
+        &self.presence.run
     }
 
     /// Answers at once, after those who asked the same agent before. Runs to its end even when nobody waits for it.
     ///
     /// # Errors
-    /// When the turn cannot be stored, or its agent is gone.
-    pub(in crate::mock) async fn answer(self) -> Result<Ended, ApiError> {
-        let state = Arc::clone(&self.state);
+    /// When the conversation waits for something else; when the turn cannot be stored, or its agent is gone.
+    pub(in crate::mock) async fn answer(mut self) -> Result<Ended, ApiError> {
+        let state = Arc::clone(&self.presence.state);
         let finished = state.tasks.spawn(async move {
-            let _place = self.wait_for_place().await;
-            let produced = self.produce(None).await;
-            self.finish(produced).await
+            let _place = self.place().await?;
+            let taken = self.take(None).await;
+            if let Err(error) = &taken {
+                self.mark_as_failed(error);
+            }
+            taken
         });
         finished.await.map_err(ApiError::internal)?
     }
 
-    /// Answers some time, beside the request. What cannot be stored now is tried again; what a stopping process leaves
-    /// is taken up by the next one.
-    pub(in crate::mock) fn answer_later(self) {
-        let state = Arc::clone(&self.state);
+    /// Answers some time, beside the request, which may end before. The run is stored when this returns; what a stopping
+    /// process leaves is taken up by the next one.
+    ///
+    /// # Errors
+    /// When the run cannot be stored.
+    pub(in crate::mock) async fn answer_later(mut self) -> Result<(), ApiError> {
+        self.presence.announce().await?;
+        self.go_on();
+        Ok(())
+    }
+
+    /// Answers a turn whose run is stored, beside everything else.
+    pub(in crate::mock) fn go_on(self) {
+        let state = Arc::clone(&self.presence.state);
         state.tasks.spawn(async move {
             if let Err(error) = self.answer_in_background().await {
                 warn!(%error, "A turn in the background was not stored; the next start takes it up");
@@ -101,107 +137,176 @@ impl Turn {
         });
     }
 
-    /// The same, for whoever waits for it.
-    pub(super) async fn answer_in_background(self) -> Result<(), ApiError> {
-        let _place = self.wait_for_place().await;
-        let produced = self.produce(None).await;
-        let mut patience = Patience::new(&self.state);
+    /// The same, for whoever waits for it. What cannot be read or stored now is tried again.
+    pub(super) async fn answer_in_background(mut self) -> Result<(), ApiError> {
+        let state = Arc::clone(&self.presence.state);
+        let mut patience = Patience::new(&state);
         loop {
-            match self.store(&produced).await {
+            let done = self.take_in_background().await;
+            match done {
                 Err(error) if patience.waits_after(&error).await => {}
                 // The agent was deleted, and the run with it.
                 Err(error) if error.code() == Code::NotFound => return Ok(()),
-                done => return done.map(drop),
+                done => return done,
             }
         }
     }
 
+    async fn take_in_background(&mut self) -> Result<(), ApiError> {
+        let _place = self.place().await?;
+        let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
+        let mut outlet = self.recorder();
+        let taken = match self.take(outlet.as_mut()).await {
+            Err(error) if !matches!(error.code(), Code::StoreUnavailable | Code::NotFound) => {
+                self.store_failure(&error, outlet.as_ref()).await
+            }
+            taken => taken,
+        };
+        let Ended { run, failure, .. } = taken?;
+        if let Some(outlet) = outlet {
+            outlet.close(&End::of(&run, failure)).await;
+        }
+        Ok(())
+    }
+
     /// Answers in events, from now on.
-    pub(in crate::mock) fn stream(self, delivery: Delivery) -> Body {
-        let (mut outlet, body) = Outlet::open(&self.run, delivery, self.registration.cancel.clone());
-        let state = Arc::clone(&self.state);
+    pub(in crate::mock) fn stream(mut self, delivery: Delivery) -> Body {
+        let cancel = self.presence.registration.cancel.clone();
+        let state = Arc::clone(&self.presence.state);
+        let (mut outlet, body) = match self.recorder() {
+            Some(outlet) => {
+                let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
+                (outlet, tape::read(&state, self.presence.run.id.clone(), self.tape.clone(), reading))
+            }
+            None => Outlet::open(&self.presence.run, delivery, cancel, state.ping_interval),
+        };
         state.tasks.spawn(async move {
-            outlet.greet().await;
-            let produced = self.produce(Some(&mut outlet)).await;
-            // The conversation is free before the client learns that it is.
-            let end = match self.finish(produced).await {
-                Ok(Ended { run, .. }) => End::Stopped(run.stop_reason.unwrap_or(StopReason::Error), run.usage),
+            let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
+            let taken = match self.take(Some(&mut outlet)).await {
+                // Whatever is wrong now is told in the stream, and noted in the run.
+                Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&outlet)).await,
+                taken => taken,
+            };
+            let end = match taken {
+                Ok(Ended { run, failure, .. }) => End::of(&run, failure),
+                // The agent was deleted.
                 Err(error) if error.code() == Code::NotFound => End::Stopped(StopReason::Cancelled, Usage::default()),
                 Err(error) => {
                     warn!(%error, "A streamed turn was not stored");
-                    End::Failed(error.message().to_owned())
+                    self.mark_as_failed(&error);
+                    End::Failed(Failure::internal(error.message().to_owned()))
                 }
             };
-            outlet.close(end).await;
+            // The conversation is free before the client learns that it is.
+            drop(self);
+            outlet.close(&end).await;
         });
         body
     }
 
-    /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer.
-    async fn wait_for_place(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
-        tokio::select! {
+    /// Lets other processes know that this one works on the turn, once it takes longer than a moment and until the guard
+    /// is dropped.
+    fn show_signs_of_life(&self) -> AbortOnDropHandle<()> {
+        let (state, run_id) = (Arc::clone(&self.presence.state), self.presence.run.id.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SIGN_OF_LIFE).await;
+                if let Err(error) = keep_alive(&state.store, &run_id).await {
+                    debug!(%error, "A sign of life was not stored");
+                }
+            }
+        }))
+    }
+
+    /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited
+    /// finds the conversation as those before have left it.
+    async fn place(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
+        let locks = &self.presence.state.locks;
+        if let Some(place) = locks.try_take(&self.presence.run.agent_id) {
+            return Ok(Some(place));
+        }
+        let place = tokio::select! {
             biased;
-            () = self.registration.cancel.cancelled() => None,
-            place = self.state.locks.of(&self.run.agent_id) => Some(place),
-        }
+            () = self.presence.registration.cancel.cancelled() => None,
+            place = locks.of(&self.presence.run.agent_id) => Some(place),
+        };
+        self.look_again().await?;
+        Ok(place)
     }
 
-    /// Asks the responder, and hands out what it says as it says it.
-    async fn produce(&self, outlet: Option<&mut Outlet>) -> Produced {
-        let input = self.request.input.iter().cloned();
-        let mut said: Vec<Message> = input.map(|incoming| incoming.into_message(&self.run.id, &self.step_id)).collect();
-        let asked = said.len();
-        if self.registration.cancel.is_cancelled() {
-            return Produced { said, asked, stop_reason: StopReason::Cancelled };
+    async fn look_again(&mut self) -> Result<(), ApiError> {
+        let (agent_id, conversation) = (&self.presence.run.agent_id, self.presence.run.conversation_id.as_deref());
+        let found = Thread::load(&self.presence.state.store, agent_id, conversation).await?;
+        self.thread = found.ok_or_else(|| not_found::<Agent>(agent_id))?;
+        Ok(())
+    }
+
+    /// Takes the turn and stores it. One that was overtaken and has told nobody anything is taken anew.
+    async fn take(&mut self, mut outlet: Option<&mut Outlet>) -> Result<Ended, ApiError> {
+        for _ in 0..ATTEMPTS {
+            let state = Arc::clone(&self.presence.state);
+            let told = outlet.as_deref_mut();
+            let talk = Talk::begin(&state, &self.thread, &self.request, &mut self.presence, told).await?;
+            let produced = talk.run().await?;
+            if let Some(ended) = self.store(produced, outlet.as_deref()).await? {
+                return Ok(ended);
+            }
+            if self.presence.is_announced {
+                break;
+            }
+            self.look_again().await?;
+            if let Some(outlet) = &mut outlet {
+                outlet.begin_again();
+            }
         }
-        let mut answer = self.answer_to(&said);
-        let mut stop_reason = StopReason::EndTurn;
-        if let Some(outlet) = outlet
-            && let Err(sent) = outlet.say(&answer).await
+        Err(overtaken())
+    }
+
+    /// Stores a turn. None: it was overtaken.
+    async fn store(&self, mut produced: Produced, outlet: Option<&Outlet>) -> Result<Option<Ended>, ApiError> {
+        if let Some(failure) = &mut produced.failure
+            && self.presence.run.is_async()
         {
-            answer.cut(sent.parts, sent.bytes);
-            stop_reason = StopReason::Cancelled;
+            failure.stop_reason = StopReason::Error;
         }
-        if !answer.content.is_empty() {
-            said.push(answer);
-        }
-        Produced { said, asked, stop_reason }
+        let recording = outlet.and_then(|outlet| {
+            let end = match &produced.failure {
+                Some(failure) => End::Failed(failure.clone()),
+                None => End::Stopped(produced.stop_reason.unwrap_or(StopReason::Error), produced.usage()),
+            };
+            outlet.recording(&end)
+        });
+        let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
+        Ok(match commit(&self.presence, &self.thread, model, &produced, recording.as_ref()).await? {
+            Outcome::Stored(run) => {
+                let failure = produced.failure.clone();
+                Some(Ended { answers: produced.into_answers(), run, failure })
+            }
+            Outcome::EndedElsewhere(run) => Some(Ended { answers: Vec::new(), run, failure: None }),
+            Outcome::Overtaken => None,
+        })
     }
 
-    fn answer_to(&self, said: &[Message]) -> Message {
-        Message {
-            id: entropy::letta_id("message"),
-            role: Role::Assistant,
-            content: self.state.responder.respond(&Situation { said }).parts,
-            created_at: Timestamp::now(),
-            name: None,
-            otid: None,
-            sender_id: None,
-            group_id: None,
-            batch_item_id: None,
-            step_id: Some(self.step_id.clone()),
-            run_id: Some(self.run.id.clone()),
-        }
+    /// Stores that the turn could not be taken.
+    async fn store_failure(&self, why: &ApiError, outlet: Option<&Outlet>) -> Result<Ended, ApiError> {
+        let produced = Produced::failed(Failure::internal(why.message().to_owned()));
+        self.store(produced, outlet).await?.ok_or_else(overtaken)
     }
 
-    /// Stores the turn, once: its client waits.
-    async fn finish(self, produced: Produced) -> Result<Ended, ApiError> {
-        let stored = self.store(&produced).await;
-        if let Err(error) = &stored
-            && error.code() != Code::NotFound
-        {
-            self.mark_as_failed(error.message().to_owned());
-        }
-        match stored? {
-            Outcome::Stored(run) => Ok(Ended { answers: produced.into_answers(), run }),
-            Outcome::EndedElsewhere(run) => Ok(Ended { answers: Vec::new(), run }),
-        }
+    /// Where its events are recorded.
+    fn recorder(&self) -> Option<Outlet> {
+        let (tape, delivery) = (self.tape.clone()?, self.presence.run.delivery?);
+        tape.rewind();
+        Some(Outlet::record(tape, &self.presence.run, delivery, self.presence.registration.cancel.clone()))
     }
 
-    /// Marks the run as failed as soon as the database can.
-    fn mark_as_failed(&self, why: String) {
-        let (state, run) = (Arc::clone(&self.state), self.run.clone());
-        self.state.tasks.spawn(async move {
+    /// Marks the run as failed as soon as the database can, if anybody can know of it.
+    fn mark_as_failed(&self, why: &ApiError) {
+        if !self.presence.is_announced || why.code() == Code::NotFound {
+            return;
+        }
+        let (state, run, why) = (Arc::clone(&self.presence.state), self.presence.run.clone(), why.message().to_owned());
+        self.presence.state.tasks.spawn(async move {
             let mut patience = Patience::new(&state);
             while let Err(error) = fail(&state.store, &run, &why).await {
                 if !patience.waits_after(&error).await {
@@ -211,10 +316,10 @@ impl Turn {
             }
         });
     }
+}
 
-    async fn store(&self, produced: &Produced) -> Result<Outcome, ApiError> {
-        commit(&self.state.store, &self.run, &self.step_id, produced).await
-    }
+fn overtaken() -> ApiError {
+    ApiError::letta(Code::Conflict, "CONFLICT: The conversation changed while the agent answered; try again.")
 }
 
 /// Waiting for a database that is away, within reason and not beyond the end of this process.
@@ -245,9 +350,15 @@ impl<'a> Patience<'a> {
 
 /// Finds a place for a turn. The end of a turn can be seen in the store a moment before its place is free, and whoever
 /// has seen it must not be told that it still runs.
-async fn register(state: &State, run: &Run, streams_in: Option<&str>) -> Result<Registration, ApiError> {
+async fn register(
+    state: &State,
+    run: &Run,
+    conversation_id: &str,
+    streams: bool,
+    tape: Option<&Arc<Tape>>,
+) -> Result<Registration, ApiError> {
     loop {
-        let taken = match state.turns.enter(&run.id, &run.agent_id, streams_in) {
+        let taken = match state.turns.enter(&run.id, &run.agent_id, conversation_id, streams, tape.cloned()) {
             Ok(registration) => return Ok(registration),
             Err(taken) => taken,
         };

@@ -1,20 +1,31 @@
-//! The turn engine. A turn is asked for by one route or another, and is always the same: a run is made, the responder is
-//! asked until it is done, and one transaction stores everything that was said and how it ended.
+//! The turn engine. A turn is asked for by one route or another, and is always the same: the responder is asked until it
+//! is done, and one transaction stores everything that was said and done, and how it ended.
 //!
-//! Between the first and the last of these no lock and no connection is held, so a client that reads slowly or not at all
+//! A turn that needs no time is stored before anybody hears of it. One that takes longer stores its run first, so that it
+//! can be found; then neither a lock nor a connection is held until its end, so a client that reads slowly or not at all
 //! keeps nothing but its own stream waiting.
 
 mod commit;
+mod decision;
 mod engine;
+mod frames;
+mod input;
 mod locks;
 mod outlet;
+mod presence;
 mod registry;
 mod request;
 mod sweep;
+mod talk;
+mod tape;
+mod thread;
 
-pub(super) use commit::cancel_elsewhere;
+pub(super) use commit::{cancel_elsewhere, give_up_question, store_effects};
 pub(super) use engine::{Ended, Turn};
+pub(super) use input::Incoming;
 pub(super) use locks::Locks;
 pub(super) use registry::Registry;
-pub(super) use request::{Incoming, SendRequest, TurnRequest};
+pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest, mark};
 pub(super) use sweep::resume;
+pub(super) use tape::{Reading, read as read_stream};
+pub(super) use thread::Thread;

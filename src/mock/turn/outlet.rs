@@ -1,29 +1,33 @@
-//! Where a turn's events go: server-sent events, each in a frame of its own, through a short channel that makes the turn
-//! wait for a slow client and notices one that has gone.
+//! Where a turn's events go. A turn that needs no time is stored before its client sees any of it; one that takes longer
+//! is told as it happens. In the foreground events go through a short channel that makes the turn wait for a slow client
+//! and notices one that has gone; in the background they are recorded.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
-use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::request::Delivery;
+use super::{
+    frames::{End, data, ping},
+    request::Delivery,
+    tape::{Recording, Tape},
+};
 use crate::{
     body::Body,
-    entropy,
-    mock::records::{Message, MessageType, Run, StopReason, Timestamp, Usage},
+    mock::records::{Message, MessageType, Run},
 };
 
 /// How many events may wait for the client.
 const CAPACITY: usize = 16;
-/// After this long without an event the client gets a sign of life.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How many bytes of events may wait until the turn is stored.
+const HELD: usize = 64 * 1024;
+/// About what an event takes beside its text.
+const FRAME: usize = 400;
 /// The longest that a client may take to read an answer.
 const LONGEST_STREAM: Duration = Duration::from_mins(5);
 /// The longest that a client may take to read how its answer ended.
@@ -32,7 +36,7 @@ const LONGEST_END: Duration = Duration::from_secs(30);
 /// A turn's side of a stream of events.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    sender: mpsc::Sender<Bytes>,
+    way: Way,
     cancel: CancellationToken,
     deadline: Instant,
     run_id: String,
@@ -40,12 +44,19 @@ pub(super) struct Outlet {
     types: Option<Vec<MessageType>>,
     /// The number of the last event, where events are numbered.
     number: Option<u64>,
-    attached: bool,
+    /// What is not yet told, until it may be.
+    held: Option<Vec<Bytes>>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Foreground(mpsc::Sender<Bytes>),
+    Background(Arc<Tape>),
 }
 
 /// The turn is to end: it was cancelled, or nobody reads its answer.
 #[derive(Debug)]
-struct Interrupted;
+pub(super) struct Interrupted;
 
 /// How much of a message was sent before the turn had to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,114 +67,163 @@ pub(super) struct Sent {
     pub(super) bytes: usize,
 }
 
-/// How a stream ends.
-#[derive(Debug)]
-pub(super) enum End {
-    /// As turns do. What a cancelled turn cost is not said.
-    Stopped(StopReason, Usage),
-    /// The turn could not be stored.
-    Failed(String),
-}
-
 impl Outlet {
     /// Opens a stream for a run; the body is the client's side.
-    pub(super) fn open(run: &Run, delivery: Delivery, cancel: CancellationToken) -> (Self, Body) {
+    pub(super) fn open(
+        run: &Run,
+        delivery: Delivery,
+        cancel: CancellationToken,
+        ping_interval: Duration,
+    ) -> (Self, Body) {
         let (sender, receiver) = mpsc::channel(CAPACITY);
-        let outlet = Self {
-            sender,
+        let body = body(receiver, delivery.pings.then(|| (run.id.clone(), ping_interval)));
+        (Self::new(Way::Foreground(sender), run, delivery, cancel), body)
+    }
+
+    /// Records the stream of a run.
+    pub(super) fn record(tape: Arc<Tape>, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+        Self::new(Way::Background(tape), run, delivery, cancel)
+    }
+
+    fn new(way: Way, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+        let mut outlet = Self {
+            number: matches!(way, Way::Background(_)).then_some(0),
+            way,
             cancel,
             deadline: Instant::now() + LONGEST_STREAM,
             run_id: run.id.clone(),
             delivery,
             types: run.request_config.include_return_message_types.clone(),
-            number: delivery.background.then_some(0),
-            attached: true,
+            held: None,
         };
-        let body = body(receiver, delivery.pings.then(|| run.id.clone()));
-        (outlet, body)
+        outlet.begin_again();
+        outlet
     }
 
-    /// The first event, which tells the client its run.
-    pub(super) async fn greet(&mut self) {
+    /// Forgets what was held back, all of it. The first event tells the client its run.
+    pub(super) fn begin_again(&mut self) {
+        self.number = self.number.map(|_| 0);
+        let mut held = Vec::new();
         if self.delivery.pings {
             let number = self.count();
-            // Whether anyone reads is found out with the first message.
-            let _ = self.send(data(&ping(&self.run_id, number))).await;
+            held.push(ping(&self.run_id, number));
+        }
+        self.held = Some(held);
+    }
+
+    /// Whether texts go in pieces.
+    pub(super) fn in_pieces(&self) -> bool {
+        self.delivery.tokens
+    }
+
+    /// Whether a message can wait with what is not yet told.
+    pub(super) fn can_hold(&self, message: &Message) -> bool {
+        let Some(held) = &self.held else { return true };
+        let waiting: usize = held.iter().map(Bytes::len).sum();
+        let pieces = if self.delivery.tokens { message.length() / 8 + 1 } else { 1 };
+        waiting + pieces.saturating_mul(FRAME) + message.length() <= HELD
+    }
+
+    /// Tells what was held back, and everything from now on as it happens.
+    pub(super) async fn release(&mut self) {
+        for frame in self.held.take().unwrap_or_default() {
+            if self.send(frame).await.is_err() {
+                // Whether anyone reads is found out with the next message.
+                return;
+            }
         }
     }
 
-    /// Sends a message, whole or in pieces.
-    pub(super) async fn say(&mut self, message: &Message) -> Result<(), Sent> {
+    /// Sends a message, whole or in pieces, with a pause before each.
+    pub(super) async fn say(&mut self, message: &Message, pace: Duration) -> Result<(), Sent> {
         for (parts, mut wire) in message.expand().into_iter().enumerate() {
             if self.types.as_ref().is_some_and(|types| !types.contains(&wire.message_type)) {
                 continue;
             }
             if !self.delivery.tokens {
+                let sent = Sent { parts, bytes: 0 };
+                self.pause(pace).await.map_err(|Interrupted| sent)?;
                 wire.seq_id = self.count();
-                self.send(data(&wire)).await.map_err(|Interrupted| Sent { parts, bytes: 0 })?;
+                self.send(data(&wire)).await.map_err(|Interrupted| sent)?;
                 continue;
             }
             let mut bytes = 0;
             for mut piece in wire.pieces() {
+                let sent = Sent { parts, bytes };
+                self.pause(pace).await.map_err(|Interrupted| sent)?;
                 piece.seq_id = self.count();
-                self.send(data(&piece)).await.map_err(|Interrupted| Sent { parts, bytes })?;
+                self.send(data(&piece)).await.map_err(|Interrupted| sent)?;
                 bytes += piece.text().map_or(0, str::len);
             }
         }
         Ok(())
     }
 
-    /// Sends how the turn ended, whether or not it was cancelled.
-    pub(super) async fn close(mut self, end: End) {
-        self.cancel = CancellationToken::new();
-        self.deadline = Instant::now() + LONGEST_END;
-        let _ = self.send_end(end).await;
-    }
-
-    async fn send_end(&mut self, end: End) -> Result<(), Interrupted> {
-        match end {
-            End::Stopped(stop_reason, usage) => {
-                self.count();
-                self.send(data(&stop_reason.wire())).await?;
-                if stop_reason != StopReason::Cancelled {
-                    self.count();
-                    self.send(data(&usage.wire(self.delivery.tokens))).await?;
-                }
-            }
-            End::Failed(message) => {
-                self.count();
-                self.send(data(&StopReason::Error.wire())).await?;
-                let error = json!({
-                    "message_type": "error_message",
-                    "run_id": self.run_id,
-                    "error_type": "internal_error",
-                    "message": message,
-                    "detail": null,
-                    "seq_id": self.count(),
-                });
-                self.send(Bytes::from(format!("event: error\ndata: {error}\n\n"))).await?;
+    /// What is to be stored of the stream when the turn ends so.
+    pub(super) fn recording(&self, end: &End) -> Option<Recording> {
+        match &self.way {
+            Way::Foreground(_) => None,
+            Way::Background(tape) => {
+                let mut frames = self.held.clone().unwrap_or_default();
+                frames.extend(end.frames(&self.run_id, self.delivery.tokens, self.number));
+                Some(tape.recording(&self.run_id, &frames))
             }
         }
-        self.send(Bytes::from_static(b"data: [DONE]\n\n")).await
+    }
+
+    /// Sends how the turn ended, whether or not it was cancelled.
+    pub(super) async fn close(mut self, end: &End) {
+        self.cancel = CancellationToken::new();
+        self.release().await;
+        self.deadline = Instant::now() + LONGEST_END;
+        for frame in end.frames(&self.run_id, self.delivery.tokens, self.number) {
+            if self.send(frame).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Lets time pass, unless the turn is to end meanwhile.
+    pub(super) async fn pause(&self, pace: Duration) -> Result<(), Interrupted> {
+        if pace.is_zero() {
+            return Ok(());
+        }
+        let gone = async {
+            match &self.way {
+                Way::Foreground(sender) => sender.closed().await,
+                Way::Background(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Interrupted),
+            () = gone => Err(Interrupted),
+            () = tokio::time::sleep(pace) => Ok(()),
+        }
     }
 
     async fn send(&mut self, frame: Bytes) -> Result<(), Interrupted> {
-        if !self.attached {
-            return if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) };
+        if let Some(held) = &mut self.held {
+            held.push(frame);
+            return Ok(());
         }
-        let taken = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(Interrupted),
-            taken = timeout_at(self.deadline, self.sender.send(frame)) => taken,
-        };
-        match taken {
-            Ok(Ok(())) => Ok(()),
-            // A turn in the background does not depend on its listener.
-            Ok(Err(_)) | Err(_) if self.delivery.background => {
-                self.attached = false;
-                Ok(())
+        let sender = match &self.way {
+            // A turn in the background does not depend on its readers.
+            Way::Background(_) if self.cancel.is_cancelled() => return Err(Interrupted),
+            Way::Background(tape) => {
+                tape.record(frame);
+                tape.show();
+                return Ok(());
             }
-            Ok(Err(_)) | Err(_) => Err(Interrupted),
+            Way::Foreground(sender) => sender,
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Interrupted),
+            taken = timeout_at(self.deadline, sender.send(frame)) => match taken {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(Interrupted),
+            },
         }
     }
 
@@ -174,50 +234,39 @@ impl Outlet {
     }
 }
 
+impl Drop for Outlet {
+    /// Whoever reads a recording must not wait for a turn that is no more.
+    fn drop(&mut self) {
+        if let Way::Background(tape) = &self.way {
+            tape.end();
+        }
+    }
+}
+
 /// The client's side: what the turn sends, and pings while it sends nothing.
-fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<String>) -> Body {
+fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<(String, Duration)>) -> Body {
     Body::from_stream(stream::unfold((receiver, pings), |(mut receiver, pings)| async move {
         let frame = match &pings {
             None => receiver.recv().await?,
-            Some(run_id) => match timeout(PING_INTERVAL, receiver.recv()).await {
+            Some((run_id, interval)) => match timeout(*interval, receiver.recv()).await {
                 Ok(frame) => frame?,
-                Err(_) => data(&ping(run_id, None)),
+                Err(_) => ping(run_id, None),
             },
         };
         Some((Ok::<_, Infallible>(frame), (receiver, pings)))
     }))
 }
 
-/// One event.
-fn data(event: &impl Serialize) -> Bytes {
-    // Nothing that is sent has keys other than texts, which is all that could fail.
-    let event = serde_json::to_string(event).unwrap_or_default();
-    Bytes::from(format!("data: {event}\n\n"))
-}
-
-fn ping(run_id: &str, number: Option<u64>) -> Value {
-    json!({
-        "id": entropy::letta_id("ping"),
-        "date": Timestamp::now().message_date(),
-        "name": null,
-        "message_type": "ping",
-        "otid": null,
-        "sender_id": null,
-        "step_id": null,
-        "is_err": null,
-        "seq_id": number,
-        "run_id": run_id,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use serde_json::Value;
 
     use super::*;
-    use crate::mock::records::{Part, RequestConfig, Role, RunType};
+    use crate::mock::records::{Part, RequestConfig, Role, RunType, StopReason, Usage};
 
     const DELIVERY: Delivery = Delivery { streaming: true, tokens: true, pings: true, background: false };
+    const NEVER: Duration = Duration::from_secs(20);
 
     fn run() -> Run {
         let config = RequestConfig {
@@ -230,23 +279,10 @@ mod tests {
     }
 
     fn message(text: &str) -> Message {
-        Message {
-            id: entropy::letta_id("message"),
-            role: Role::Assistant,
-            content: vec![Part::text(text)],
-            created_at: Timestamp::now(),
-            name: None,
-            otid: None,
-            sender_id: None,
-            group_id: None,
-            batch_item_id: None,
-            step_id: None,
-            run_id: None,
-        }
+        Message::new(Role::Assistant, vec![Part::text(text)])
     }
 
-    async fn frames(body: Body) -> Vec<String> {
-        let mut body = body;
+    async fn frames(mut body: Body) -> Vec<String> {
         let mut frames = Vec::new();
         while let Some(frame) = body.frame().await {
             frames.push(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap());
@@ -254,13 +290,16 @@ mod tests {
         frames
     }
 
+    fn end() -> End {
+        End::Stopped(StopReason::EndTurn, Usage::default())
+    }
+
     #[tokio::test]
     async fn every_event_is_a_frame_and_the_pieces_are_the_text() {
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new());
+        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            outlet.greet().await;
-            outlet.say(&message("Echo: Stream by tokens")).await.unwrap();
-            outlet.close(End::Stopped(StopReason::EndTurn, Usage::default())).await;
+            outlet.say(&message("Echo: Stream by tokens"), Duration::ZERO).await.unwrap();
+            outlet.close(&end()).await;
         });
         let frames = frames(body).await;
         turn.await.unwrap();
@@ -280,45 +319,68 @@ mod tests {
     #[tokio::test]
     async fn a_turn_learns_how_much_was_sent_when_it_is_cancelled_or_left_alone() {
         let cancel = CancellationToken::new();
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, cancel.clone());
+        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, cancel.clone(), NEVER);
+        outlet.release().await;
         cancel.cancel();
-        assert_eq!(outlet.say(&message("Echo")).await, Err(Sent { parts: 0, bytes: 0 }));
-        outlet.close(End::Stopped(StopReason::Cancelled, Usage::default())).await;
-        assert_eq!(frames(body).await.len(), 2);
+        assert_eq!(outlet.say(&message("Echo"), Duration::ZERO).await, Err(Sent { parts: 0, bytes: 0 }));
+        outlet.close(&End::Stopped(StopReason::Cancelled, Usage::default())).await;
+        assert_eq!(frames(body).await.len(), 3);
 
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new());
+        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        outlet.release().await;
         drop(body);
-        assert!(outlet.say(&message("Echo")).await.is_err());
+        assert!(outlet.say(&message("Echo"), Duration::ZERO).await.is_err());
+        assert!(outlet.say(&message("Echo"), NEVER).await.is_err(), "nobody is waited for who has gone");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_told_before_it_may_be() {
+        let (mut outlet, mut body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        outlet.say(&message("Echo"), Duration::ZERO).await.unwrap();
+        assert!(timeout(Duration::from_millis(20), body.frame()).await.is_err());
+        assert!(outlet.can_hold(&message("short")) && !outlet.can_hold(&message(&"long".repeat(20_000))));
+        outlet.release().await;
+        drop(outlet);
+        assert_eq!(frames(body).await.len(), 2);
     }
 
     #[tokio::test]
     async fn a_turn_waits_for_a_slow_client() {
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new());
-        let turn = tokio::spawn(async move { outlet.say(&message(&"x".repeat(8 * 2 * CAPACITY))).await });
+        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        let turn = tokio::spawn(async move {
+            outlet.release().await;
+            outlet.say(&message(&"x".repeat(8 * 2 * CAPACITY)), Duration::ZERO).await
+        });
         tokio::task::yield_now().await;
         assert!(!turn.is_finished());
-        assert_eq!(frames(body).await.len(), 2 * CAPACITY);
+        assert_eq!(frames(body).await.len(), 2 * CAPACITY + 1);
         assert!(turn.await.unwrap().is_ok());
     }
 
-    #[tokio::test]
-    async fn events_of_a_background_turn_are_numbered_and_it_outlives_its_client() {
-        let delivery = Delivery { background: true, ..DELIVERY };
-        let (mut outlet, mut body) = Outlet::open(&run(), delivery, CancellationToken::new());
-        outlet.greet().await;
-        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert!(String::from_utf8_lossy(&first).contains("\"seq_id\":1,"));
-        drop(body);
-        assert!(outlet.say(&message("Echo")).await.is_ok());
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_waits_is_pinged_at_intervals_if_it_wants() {
+        for (pings, expected) in [(true, 3), (false, 0)] {
+            let delivery = Delivery { pings, ..DELIVERY };
+            let (mut outlet, body) = Outlet::open(&run(), delivery, CancellationToken::new(), NEVER);
+            let turn = tokio::spawn(async move {
+                outlet.release().await;
+                outlet.say(&message("Echo"), Duration::from_secs(59)).await.unwrap();
+            });
+            let frames = frames(body).await;
+            turn.await.unwrap();
+            let pings = frames.iter().filter(|frame| frame.contains("\"message_type\":\"ping\"")).count();
+            assert_eq!((pings, frames.len()), (expected, expected + 1));
+            assert!(frames.iter().all(|frame| frame.contains("\"seq_id\":null")));
+        }
     }
 
     #[tokio::test]
     async fn a_failure_is_the_one_event_with_a_name() {
-        let (outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new());
-        outlet.close(End::Failed("no".into())).await;
+        let (outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        outlet.close(&End::Failed(crate::mock::failure::Failure::internal("no"))).await;
         let frames = frames(body).await;
-        assert!(frames[0].contains("\"stop_reason\":\"error\""));
-        assert!(frames[1].starts_with("event: error\ndata: {\"message_type\":\"error_message\""));
-        assert_eq!(frames[2], "data: [DONE]\n\n");
+        assert!(frames[1].contains("\"stop_reason\":\"error\""));
+        assert!(frames[2].starts_with("event: error\ndata: {\"message_type\":\"error_message\""));
+        assert_eq!(frames[3], "data: [DONE]\n\n");
     }
 }

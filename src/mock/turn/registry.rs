@@ -7,6 +7,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+use super::tape::Tape;
+
 /// The turns that run in this process.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct Registry {
@@ -26,6 +28,9 @@ type Conversation = (String, String);
 #[derive(Clone, Debug)]
 struct Running {
     agent_id: String,
+    conversation_id: String,
+    /// Its events, where they can be read again.
+    tape: Option<Arc<Tape>>,
     cancel: CancellationToken,
     ended: CancellationToken,
 }
@@ -48,10 +53,17 @@ pub(in crate::mock) struct Busy {
 }
 
 impl Registry {
-    /// Enters a turn. One that streams has its conversation to itself.
-    pub(super) fn enter(&self, run_id: &str, agent_id: &str, streams_in: Option<&str>) -> Result<Registration, Busy> {
+    /// Enters a turn. One that streams has its conversation to itself. `tape`: where its events are recorded.
+    pub(super) fn enter(
+        &self,
+        run_id: &str,
+        agent_id: &str,
+        conversation_id: &str,
+        streams: bool,
+        tape: Option<Arc<Tape>>,
+    ) -> Result<Registration, Busy> {
         let mut turns = self.lock();
-        let conversation = streams_in.map(|conversation| (agent_id.to_owned(), conversation.to_owned()));
+        let conversation = streams.then(|| (agent_id.to_owned(), conversation_id.to_owned()));
         if let Some(conversation) = &conversation {
             if let Some(run_id) = turns.streaming.get(conversation) {
                 return Err(Busy { run_id: run_id.clone() });
@@ -60,6 +72,8 @@ impl Registry {
         }
         let running = Running {
             agent_id: agent_id.to_owned(),
+            conversation_id: conversation_id.to_owned(),
+            tape,
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
@@ -76,6 +90,20 @@ impl Registry {
     /// Whether a run is one of this process's.
     pub(super) fn holds(&self, run_id: &str) -> bool {
         self.lock().by_run.contains_key(run_id)
+    }
+
+    /// The turns of an agent that run here, in one of its conversations or in any.
+    pub(in crate::mock) fn of_agent(&self, agent_id: &str, conversation_id: Option<&str>) -> Vec<String> {
+        let turns = self.lock();
+        let of_agent = turns.by_run.iter().filter(|(_, running)| {
+            running.agent_id == agent_id && conversation_id.is_none_or(|id| running.conversation_id == id)
+        });
+        of_agent.map(|(run_id, _)| run_id.clone()).collect()
+    }
+
+    /// Where the events of a turn are recorded.
+    pub(super) fn tape(&self, run_id: &str) -> Option<Arc<Tape>> {
+        self.lock().by_run.get(run_id).and_then(|running| running.tape.clone())
     }
 
     /// Asks a turn to end and waits until it has; false when it is not one of this process's.
@@ -125,19 +153,25 @@ mod tests {
     #[tokio::test]
     async fn a_conversation_streams_one_turn_at_a_time() {
         let registry = Registry::default();
-        let first = registry.enter("run-1", "agent-1", Some("default")).unwrap();
-        assert_eq!(registry.enter("run-2", "agent-1", Some("default")).err(), Some(Busy { run_id: "run-1".into() }));
-        let plain = registry.enter("run-3", "agent-1", None).unwrap();
-        let elsewhere = registry.enter("run-4", "agent-1", Some("conv-1")).unwrap();
+        let first = registry.enter("run-1", "agent-1", "default", true, None).unwrap();
+        assert_eq!(
+            registry.enter("run-2", "agent-1", "default", true, None).err(),
+            Some(Busy { run_id: "run-1".into() })
+        );
+        let plain = registry.enter("run-3", "agent-1", "default", false, None).unwrap();
+        let elsewhere = registry.enter("run-4", "agent-1", "conv-1", true, None).unwrap();
+        assert_eq!(registry.of_agent("agent-1", Some("conv-1")), ["run-4"]);
+        assert_eq!((registry.of_agent("agent-1", None).len(), registry.of_agent("agent-2", None).len()), (3, 0));
         drop((first, plain, elsewhere));
-        assert!(registry.enter("run-5", "agent-1", Some("default")).is_ok());
+        assert!(registry.of_agent("agent-1", None).is_empty());
+        assert!(registry.enter("run-5", "agent-1", "default", true, None).is_ok());
         assert!(!registry.cancel("run-1").await);
     }
 
     #[tokio::test]
     async fn whoever_cancels_waits_for_the_end() {
         let registry = Registry::default();
-        let turn = registry.enter("run-1", "agent-1", None).unwrap();
+        let turn = registry.enter("run-1", "agent-1", "default", false, None).unwrap();
         let cancelling = tokio::spawn({
             let registry = registry.clone();
             async move { registry.cancel("run-1").await }

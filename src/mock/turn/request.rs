@@ -1,15 +1,18 @@
 //! What a request to an agent says, and how it wants to be answered.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::{Map, Value, json};
 
+use super::{
+    decision::Decision,
+    input::{Incoming, MOST_MESSAGES, read_content},
+};
 use crate::{
-    entropy,
     error::{ApiError, Code},
     mock::{
-        fields::{Expect, Fields, Location, Read},
-        records::{ImageSource, Message, MessageType, Part, RequestConfig, Role, Timestamp},
+        documents::is_plain,
+        fields::{Expect, Fields, Read},
+        records::{MessageType, RequestConfig},
     },
 };
 
@@ -18,24 +21,21 @@ use crate::{
 pub(in crate::mock) struct TurnRequest {
     /// What is said, in order.
     pub(in crate::mock) input: Vec<Incoming>,
+    /// What is decided about tool calls that wait; then nothing is said.
+    #[serde(default)]
+    pub(in crate::mock) decision: Option<Decision>,
     /// The most model steps to take.
     pub(in crate::mock) max_steps: i64,
-}
-
-/// A message that a request brings.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Incoming {
-    role: Role,
-    content: Vec<Part>,
-    name: Option<String>,
-    otid: Option<String>,
-    sender_id: Option<String>,
-    group_id: Option<String>,
-    batch_item_id: Option<String>,
+    /// Tools that the client runs itself.
+    #[serde(default)]
+    pub(in crate::mock) client_tools: Vec<ClientTool>,
+    /// The handle of the model that is to answer; none: the conversation's, or the agent's.
+    #[serde(default)]
+    pub(in crate::mock) model: Option<String>,
 }
 
 /// How an answer is to travel.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one field of the request")]
 pub(in crate::mock) struct Delivery {
     /// As events, not as one answer.
@@ -48,25 +48,30 @@ pub(in crate::mock) struct Delivery {
     pub(in crate::mock) background: bool,
 }
 
+/// A tool that the client runs itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct ClientTool {
+    pub(in crate::mock) name: String,
+    /// The JSON schema of its arguments, as text: what is stored must not nest deeper than what was sent.
+    pub(in crate::mock) parameters: Option<String>,
+}
+
 /// A request to send messages, read from its body.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) request: TurnRequest,
     pub(in crate::mock) config: RequestConfig,
     pub(in crate::mock) delivery: Delivery,
-    /// Whether it answers a question that an agent asked about a tool call, rather than say something.
-    pub(in crate::mock) decides: bool,
+    /// In place of a conversation's id: the agent whose default conversation is meant.
+    pub(in crate::mock) agent_id: Option<String>,
     pub(in crate::mock) callback_url: Option<String>,
 }
 
 const DEFAULT_MAX_STEPS: i64 = 50;
-/// Bounds the transaction that stores a turn.
-const MOST_MESSAGES: usize = 10_000;
 
-/// Fields that a mock without tools and models has no use for.
+/// Fields that a mock without models has no use for.
 const UNUSED: &[(&str, Expect)] = &[
     ("enable_thinking", Expect::Text),
-    ("override_model", Expect::Text),
     ("override_system", Expect::Text),
     ("system", Expect::Text),
     ("include_compaction_messages", Expect::Flag),
@@ -75,20 +80,33 @@ const UNUSED: &[(&str, Expect)] = &[
     ("return_token_ids", Expect::Flag),
 ];
 
+impl TurnRequest {
+    /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
+    pub(in crate::mock) fn mark(&self, conversation_id: &str) -> Option<String> {
+        let chosen = self.input.iter().map(Incoming::otid).chain(self.decision.iter().map(Decision::otid));
+        mark(conversation_id, &chosen.collect::<Option<Vec<&str>>>()?.join(","))
+    }
+}
+
+/// The kind of link by which a request in the background is known again; `otids`: those of all it says.
+pub(in crate::mock) fn mark(conversation_id: &str, otids: &str) -> Option<String> {
+    const LONGEST: usize = 1_000;
+    let mark = format!("background:{conversation_id}:{otids}");
+    (mark.len() <= LONGEST && is_plain(&mark)).then_some(mark)
+}
+
 impl SendRequest {
-    /// Reads a body.
-    pub(in crate::mock) fn read(body: &Value) -> Result<Self, ApiError> {
-        let fields = Fields::of_body(body)?;
+    /// Reads a body. `streaming`: whether it is answered in events when it does not say.
+    pub(in crate::mock) fn read(body: &Value, streaming: bool) -> Result<Self, ApiError> {
+        Self::read_fields(&Fields::of_body(body)?, streaming)
+    }
+
+    /// The same of an object that stands somewhere in a body.
+    pub(in crate::mock) fn read_fields(fields: &Fields<'_>, streaming: bool) -> Result<Self, ApiError> {
         fields.check(UNUSED)?;
-        check_items(
-            &fields,
-            "client_tools",
-            &["name"],
-            &[("description", Expect::Text), ("parameters", Expect::Object)],
-        )?;
-        check_items(&fields, "client_skills", &["name", "description", "location"], &[])?;
+        check_skills(fields)?;
         let delivery = Delivery {
-            streaming: fields.optional("streaming")?.unwrap_or(false),
+            streaming: fields.optional("streaming")?.unwrap_or(streaming),
             tokens: fields.optional("stream_tokens")?.unwrap_or(false),
             pings: fields.optional("include_pings")?.unwrap_or(true),
             background: fields.optional("background")?.unwrap_or(false),
@@ -101,12 +119,15 @@ impl SendRequest {
             assistant_message_tool_kwarg: fields
                 .optional("assistant_message_tool_kwarg")?
                 .unwrap_or_else(|| "message".into()),
-            include_return_message_types: message_types(&fields)?,
+            include_return_message_types: message_types(fields)?,
         };
         let max_steps = fields.at_least("max_steps", 1)?.unwrap_or(DEFAULT_MAX_STEPS);
         let callback_url = fields.optional("callback_url")?;
-        let (input, decides) = read_input(&fields, body)?;
-        Ok(Self { request: TurnRequest { input, max_steps }, config, delivery, decides, callback_url })
+        let agent_id = fields.optional("agent_id")?;
+        let (client_tools, model) = (read_client_tools(fields)?, fields.optional("override_model")?);
+        let (input, decision) = read_input(fields)?;
+        let request = TurnRequest { input, decision, max_steps, client_tools, model };
+        Ok(Self { request, config, delivery, agent_id, callback_url })
     }
 
     /// Refuses options of streams in a request that wants none.
@@ -123,14 +144,24 @@ impl SendRequest {
     }
 }
 
-fn check_items(fields: &Fields<'_>, name: &str, required: &[&str], others: &[(&str, Expect)]) -> Result<(), ApiError> {
-    for item in fields.optional::<Vec<Fields<'_>>>(name)?.unwrap_or_default() {
-        for name in required {
-            item.required::<&str>(name)?;
+fn check_skills(fields: &Fields<'_>) -> Result<(), ApiError> {
+    for skill in fields.optional::<Vec<Fields<'_>>>("client_skills")?.unwrap_or_default() {
+        for name in ["name", "description", "location"] {
+            skill.required::<&str>(name)?;
         }
-        item.check(others)?;
     }
     Ok(())
+}
+
+fn read_client_tools(fields: &Fields<'_>) -> Result<Vec<ClientTool>, ApiError> {
+    let tools = fields.optional::<Vec<Fields<'_>>>("client_tools")?.unwrap_or_default();
+    let read = |tool: &Fields<'_>| {
+        let name = tool.required("name")?;
+        tool.check(&[("description", Expect::Text)])?;
+        let parameters = tool.optional::<&Map<String, Value>>("parameters")?;
+        Ok(ClientTool { name, parameters: parameters.map(|schema| json!(schema).to_string()) })
+    };
+    tools.iter().map(read).collect()
 }
 
 /// The types of messages that a body wants to see.
@@ -146,32 +177,37 @@ fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiErr
     words.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-/// What is said: exactly one of `messages` and `input`. Also whether it is a decision.
-fn read_input(fields: &Fields<'_>, body: &Value) -> Result<(Vec<Incoming>, bool), ApiError> {
-    let refuse = |rule: &str| Err(fields.location().breaks_rule(rule, body));
+/// What is said: exactly one of `messages` and `input`. Or what is decided.
+fn read_input(fields: &Fields<'_>) -> Result<(Vec<Incoming>, Option<Decision>), ApiError> {
+    let refuse = |rule: &str| Err(fields.location().breaks_rule(rule, &Value::Object(fields.map().clone())));
     match (fields.value("messages"), fields.value("input")) {
         (Some(_), Some(_)) => refuse("Cannot specify both 'input' and 'messages'. Use one or the other."),
         (None, None) => refuse("Must specify either 'input' or 'messages'."),
         (None, Some(input)) => {
             let content = read_content(input, &fields.at("input"))?;
-            Ok((vec![Incoming::of_user(content)], false))
+            Ok((vec![Incoming::of_user(content)], None))
         }
         (Some(messages), None) => {
-            let items = Vec::<Fields<'_>>::read(messages, &fields.at("messages"))?;
+            let location = fields.at("messages");
+            let items = Vec::<Fields<'_>>::read(messages, &location)?;
             if items.is_empty() || items.len() > MOST_MESSAGES {
                 let rule = format!("a request brings 1 to {MOST_MESSAGES} messages");
-                return Err(fields.at("messages").breaks_rule(&rule, messages));
+                return Err(location.breaks_rule(&rule, messages));
             }
             let mut input = Vec::new();
-            let mut decides = false;
+            let mut decisions = Vec::new();
             for item in &items {
                 match kind(item)? {
-                    "approval" => decides |= check_approval(item)?,
-                    "tool_return" => decides |= check_tool_returns(item, "tool_returns")?,
+                    "approval" => decisions.push(Decision::read_approval(item)?),
+                    "tool_return" => decisions.push(Decision::read_returns(item)?),
                     _ => input.push(Incoming::read(item)?),
                 }
             }
-            Ok((input, decides))
+            if decisions.len() > 1 || !(decisions.is_empty() || input.is_empty()) {
+                let rule = "a request brings ordinary messages, or one approval or tool return and nothing else";
+                return Err(location.breaks_rule(rule, messages));
+            }
+            Ok((input, decisions.pop()))
         }
     }
 }
@@ -185,151 +221,30 @@ fn kind(item: &Fields<'_>) -> Result<&'static str, ApiError> {
     }
 }
 
-fn check_approval(item: &Fields<'_>) -> Result<bool, ApiError> {
-    item.check(&[
-        ("otid", Expect::Text),
-        ("group_id", Expect::Text),
-        ("approve", Expect::Flag),
-        ("approval_request_id", Expect::Text),
-        ("reason", Expect::Text),
-    ])?;
-    for approval in item.optional::<Vec<Fields<'_>>>("approvals")?.unwrap_or_default() {
-        approval.required::<&str>("tool_call_id")?;
-        if approval.one_of("type", &["approval", "tool"])? == Some("tool") {
-            approval.one_of("status", &["success", "error"])?;
-        } else {
-            approval.required::<bool>("approve")?;
-            approval.check(&[("reason", Expect::Text)])?;
-        }
-    }
-    Ok(true)
-}
-
-fn check_tool_returns(item: &Fields<'_>, name: &str) -> Result<bool, ApiError> {
-    for returned in item.required::<Vec<Fields<'_>>>(name)? {
-        returned.required::<&str>("tool_call_id")?;
-        returned.one_of("status", &["success", "error"])?;
-    }
-    Ok(true)
-}
-
-impl Incoming {
-    fn of_user(content: Vec<Part>) -> Self {
-        Self { role: Role::User, content, name: None, otid: None, sender_id: None, group_id: None, batch_item_id: None }
-    }
-
-    fn read(item: &Fields<'_>) -> Result<Self, ApiError> {
-        let role = match item.one_of("role", &["user", "system", "assistant"])? {
-            Some("system") => Role::System,
-            Some("assistant") => Role::Assistant,
-            Some(_) => Role::User,
-            None => return Err(item.at("role").missing(&Value::Object(item.map().clone()))),
-        };
-        let Some(content) = item.value("content") else {
-            return Err(item.at("content").missing(&Value::Object(item.map().clone())));
-        };
-        Ok(Self {
-            role,
-            content: read_content(content, &item.at("content"))?,
-            name: item.optional("name")?,
-            otid: item.optional("otid")?,
-            sender_id: item.optional("sender_id")?,
-            group_id: item.optional("group_id")?,
-            batch_item_id: item.optional("batch_item_id")?,
-        })
-    }
-
-    /// The messages that an agent begins with, if a request names any.
-    pub(in crate::mock) fn read_initial(fields: &Fields<'_>) -> Result<Vec<Self>, ApiError> {
-        let name = "initial_message_sequence";
-        let items = fields.optional::<Vec<Fields<'_>>>(name)?.unwrap_or_default();
-        if items.len() > MOST_MESSAGES {
-            let rule = format!("an agent begins with at most {MOST_MESSAGES} messages");
-            return Err(fields.at(name).breaks_rule(&rule, &Value::Null));
-        }
-        items.iter().map(Self::read).collect()
-    }
-
-    /// The message to be stored as the beginning of a history.
-    pub(in crate::mock) fn into_initial(self) -> Message {
-        Message {
-            id: entropy::letta_id("message"),
-            role: self.role,
-            content: self.content,
-            created_at: Timestamp::now(),
-            name: self.name,
-            otid: self.otid,
-            sender_id: self.sender_id,
-            group_id: self.group_id,
-            batch_item_id: self.batch_item_id,
-            step_id: None,
-            run_id: None,
-        }
-    }
-
-    /// The message to be stored by a turn.
-    pub(super) fn into_message(self, run_id: &str, step_id: &str) -> Message {
-        let otid = match self.role {
-            Role::User => Some(self.otid.clone().unwrap_or_else(|| Uuid::new_v4().hyphenated().to_string())),
-            Role::System => None,
-            Role::Assistant => self.otid.clone(),
-        };
-        Message { otid, step_id: Some(step_id.to_owned()), run_id: Some(run_id.to_owned()), ..self.into_initial() }
-    }
-}
-
-/// Text, or a list of parts.
-fn read_content(content: &Value, location: &Location) -> Result<Vec<Part>, ApiError> {
-    match content {
-        Value::String(text) => Ok(vec![Part::text(text.as_str())]),
-        Value::Array(_) => Vec::<Fields<'_>>::read(content, location)?.iter().map(read_part).collect(),
-        _ => Err(location.refuse("string_type", "Input should be a valid string or list", content)),
-    }
-}
-
-fn read_part(part: &Fields<'_>) -> Result<Part, ApiError> {
-    match part.one_of("type", &["text", "image"])? {
-        Some("image") => Ok(Part::Image { source: read_source(&part.required("source")?)? }),
-        _ => Ok(Part::Text { text: part.required("text")?, signature: part.optional("signature")? }),
-    }
-}
-
-fn read_source(source: &Fields<'_>) -> Result<ImageSource, ApiError> {
-    match source.one_of("type", &["url", "base64", "letta"])? {
-        Some("url") => Ok(ImageSource::Url { url: source.required("url")? }),
-        Some("base64") => Ok(ImageSource::Base64 {
-            media_type: source.required("media_type")?,
-            data: source.required("data")?,
-            detail: source.optional("detail")?,
-        }),
-        Some(_) => Ok(ImageSource::Letta {
-            file_id: source.required("file_id")?,
-            media_type: source.optional("media_type")?,
-            data: source.optional("data")?,
-            detail: source.optional("detail")?,
-        }),
-        None => Err(source.at("type").missing(&Value::Object(source.map().clone()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn refusal(body: &Value) -> String {
-        SendRequest::read(body).err().map(|error| error.message().to_owned()).unwrap_or_default()
+        SendRequest::read(body, false).err().map(|error| error.message().to_owned()).unwrap_or_default()
+    }
+
+    fn said(send: &SendRequest) -> String {
+        send.request.input[0].clone().into_initial().text()
     }
 
     #[test]
     fn a_request_says_something_in_one_of_two_ways() {
-        let send = SendRequest::read(&json!({"input": "Hello"})).unwrap();
-        assert_eq!(send.request.input[0].content, [Part::text("Hello")]);
-        let send =
-            SendRequest::read(&json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}));
-        assert_eq!(send.unwrap().request.input[0].content, [Part::text("Hello")]);
+        let send = SendRequest::read(&json!({"input": "Hello"}), false).unwrap();
+        assert_eq!(said(&send), "Hello");
+        let send = SendRequest::read(
+            &json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}),
+            false,
+        );
+        assert_eq!(said(&send.unwrap()), "Hello");
         for body in [json!({}), json!({"messages": [], "input": "x"}), json!({"messages": []}), json!(null), json!([])]
         {
-            assert!(SendRequest::read(&body).is_err(), "{body}");
+            assert!(SendRequest::read(&body, false).is_err(), "{body}");
         }
     }
 
@@ -340,8 +255,8 @@ mod tests {
             json!({"approve": true, "approval_request_id": "message-1"}),
             json!({"type": "tool_return", "tool_returns": [{"type": "tool", "tool_call_id": "c", "tool_return": "x"}]}),
         ] {
-            let send = SendRequest::read(&json!({"messages": [item]})).unwrap();
-            assert!(send.decides && send.request.input.is_empty());
+            let send = SendRequest::read(&json!({"messages": [item]}), false).unwrap();
+            assert!(send.request.decision.is_some() && send.request.input.is_empty());
         }
     }
 
@@ -379,7 +294,7 @@ mod tests {
             json!({"input": "x", "include_pings": false}),
             json!({"input": "x", "background": true}),
         ] {
-            assert!(SendRequest::read(&body).unwrap().check_plain().is_err(), "{body}");
+            assert!(SendRequest::read(&body, false).unwrap().check_plain().is_err(), "{body}");
         }
     }
 }

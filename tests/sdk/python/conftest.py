@@ -7,8 +7,8 @@ from support import running_gatelet
 
 IS_FERN = metadata.version("letta-client").startswith("0.")
 
-# Only 1.x has the client under test there.
-collect_ignore = ["test_async.py"] if IS_FERN else []
+# Only 1.x has the clients under test there.
+collect_ignore = ["test_async.py", "test_resources.py"] if IS_FERN else []
 
 
 @pytest.fixture(scope="session")

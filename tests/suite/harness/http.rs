@@ -4,6 +4,7 @@ use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
 use super::ORIGIN;
+use crate::conformance;
 
 /// Someone who talks to a server: a bearer and perhaps an origin.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     headers: Vec<(String, String)>,
+    /// Whether the mock answers: then every answer must be one that Letta's specification promises.
+    mocked: bool,
 }
 
 /// What came back.
@@ -22,9 +25,9 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str, mocked: bool) -> Self {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { http, url: url.to_owned(), headers: Vec::new() }
+        Self { http, url: url.to_owned(), headers: Vec::new(), mocked }
     }
 
     /// The same client with one more header.
@@ -32,6 +35,11 @@ impl Client {
         let mut other = self.clone();
         other.headers.push((name.to_owned(), value.to_owned()));
         other
+    }
+
+    /// The same client at another server.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     /// The same client with a bearer.
@@ -44,17 +52,33 @@ impl Client {
         self.bearer(token).with("origin", ORIGIN)
     }
 
+    fn holds_token(&self) -> bool {
+        self.headers.iter().any(|(_, value)| value.starts_with("Bearer ck-let-"))
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = self.request(method, path);
+        let mut request = self.request(method.clone(), path);
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        // A page that may write an agent, but not read it, is answered with what it has written.
+        let written = self.holds_token() && method == Method::PATCH;
+        if self.mocked && !written {
+            conformance::hold(&method, path, &answer);
+        }
+        answer
+    }
+
+    /// Sends a form that [`form`] made.
+    pub(crate) async fn send_form(&self, path: &str, body: Vec<u8>) -> Answer {
+        let request = self.request(Method::POST, path).header("content-type", "multipart/form-data; boundary=b0");
+        Answer::read(request.body(body).send().await.unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -67,6 +91,10 @@ impl Client {
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PUT, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
@@ -94,6 +122,25 @@ impl Client {
     }
 }
 
+/// A part of a form: its name, the name and type of a file if it is one, and its content.
+pub(crate) type FormPart<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [u8]);
+
+/// A multipart form.
+pub(crate) fn form(parts: &[FormPart<'_>]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file, content) in parts {
+        body.extend_from_slice(format!("--b0\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
+        if let Some((file, media_type)) = file {
+            body.extend_from_slice(format!("; filename=\"{file}\"\r\nContent-Type: {media_type}").as_bytes());
+        }
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b0--\r\n");
+    body
+}
+
 /// A request for a client token bound to [`ORIGIN`].
 pub(crate) fn token_request(agent: &str, access: &[&str]) -> Value {
     json!({"policy": [{"type": "agent", "id": agent, "access": access}], "hostname": ORIGIN})
@@ -110,6 +157,22 @@ impl Answer {
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The body: JSON, or the frames of an event stream.
+    pub(crate) fn value(&self) -> Option<Value> {
+        if self.header("content-type").is_none_or(|kind| !kind.starts_with("text/event-stream")) {
+            return serde_json::from_str(&self.text).ok();
+        }
+        let frames = self.text.split("\n\n").filter(|frame| !frame.is_empty()).map(|frame| {
+            let member = |line: &str| {
+                let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+                (field.to_owned(), value)
+            };
+            frame.lines().map(member).collect::<Value>()
+        });
+        Some(frames.collect())
     }
 
     /// Checks that this is a refusal with this status and code; returns its sentence.

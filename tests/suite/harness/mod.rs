@@ -4,6 +4,7 @@ mod http;
 mod postgres;
 mod program;
 mod proxy;
+mod resource;
 mod tls;
 mod upstream;
 
@@ -12,10 +13,11 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    http::{Answer, Client, token_request},
+    http::{Answer, Client, form, token_request},
     postgres::Cluster,
     program::{Gatelet, Program, run},
     proxy::Proxy,
+    resource::{Resource, column, id, ids, keys, shows_every_item_once},
     tls::TlsFront,
     upstream::{Held, Scripted, Seen, UPSTREAM_KEY, USER_AGENT, Upstream, head, raw},
 };

@@ -182,7 +182,7 @@ impl Gatelet {
 
     /// A caller without a bearer.
     pub(crate) fn stranger(&self) -> Client {
-        Client::new(self.url())
+        Client::new(self.url(), self.banner["mode"] == "mock")
     }
 
     /// The holder of the API key.

@@ -1,0 +1,360 @@
+//! Agents made from what was written down. Everything gets ids of its own.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    entropy,
+    error::{ApiError, Code},
+    mock::{
+        documents::{Stored, View, claim, insert, update},
+        fields::{Fields, Location, Read, TextMap},
+        filing::{self, Duplicate},
+        home::Home,
+        maker::{Belongings, make, unusable},
+        records::{
+            Agent, Approval, Block, Content, File, Folder, Message, Part, Role, Timestamp, Tool, ToolCall, ToolChange,
+            ToolReturn, claims,
+        },
+        tools, uploads,
+    },
+    store::Tx,
+};
+
+/// What is to be different from what is written.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mock) struct Import {
+    /// The name of the first agent; none: as written.
+    pub(in crate::mock) name: Option<String>,
+    /// Whether names that are as written get a suffix.
+    pub(in crate::mock) with_suffix: bool,
+    /// Whether tools that are there already are changed to what is written.
+    pub(in crate::mock) overrides_tools: bool,
+    pub(in crate::mock) without_messages: bool,
+    /// The handles of other models.
+    pub(in crate::mock) model: Option<String>,
+    pub(in crate::mock) embedding: Option<String>,
+    /// The values of secrets.
+    pub(in crate::mock) secrets: Vec<(String, String)>,
+    /// More fields of an agent, which replace those that are written.
+    pub(in crate::mock) fields: Map<String, Value>,
+    pub(in crate::mock) identity_ids: Vec<String>,
+    /// What is said instead of what is written.
+    pub(in crate::mock) history: Option<Vec<Message>>,
+    /// Marks of the template and deployment that the agents belong to.
+    pub(in crate::mock) deployment_id: Option<String>,
+}
+
+/// Makes the agents that a file describes, with all that belongs to them; returns their ids.
+pub(in crate::mock) async fn import(
+    tx: &mut Tx,
+    view: View<'_>,
+    home: &Home,
+    file: &Value,
+    import: &Import,
+) -> Result<Vec<String>, ApiError> {
+    let fields = Fields::of_body(file).map_err(corrupted)?;
+    let agents: Vec<Fields<'_>> = fields.required("agents").map_err(corrupted)?;
+    if agents.is_empty() {
+        return Err(unusable("The agent file has no agents"));
+    }
+    let mut things = Things::new(home, import);
+    things.tools(tx, view, &fields).await?;
+    things.blocks(tx, &fields).await?;
+    things.folders(tx, &fields).await?;
+    let mut made = Vec::new();
+    for (index, agent) in agents.iter().enumerate() {
+        made.push(things.agent(tx, view, agent, index == 0).await?.record.id);
+    }
+    Ok(made)
+}
+
+/// What the file holds, by the ids it has there.
+struct Things<'a> {
+    home: &'a Home,
+    import: &'a Import,
+    tools: HashMap<String, Stored<Tool>>,
+    blocks: HashMap<String, String>,
+    folders: HashMap<String, String>,
+    /// The files of the folders, by the ids that they have in the file.
+    files: HashMap<String, File>,
+}
+
+impl<'a> Things<'a> {
+    fn new(home: &'a Home, import: &'a Import) -> Self {
+        Self {
+            home,
+            import,
+            tools: HashMap::new(),
+            blocks: HashMap::new(),
+            folders: HashMap::new(),
+            files: HashMap::new(),
+        }
+    }
+
+    fn project(&self) -> &'a str {
+        self.home.project.as_str()
+    }
+
+    async fn tools(&mut self, tx: &mut Tx, view: View<'_>, file: &Fields<'_>) -> Result<(), ApiError> {
+        for written in items(file, "tools")? {
+            let id: String = written.required("id").map_err(corrupted)?;
+            let name: &str = written.required("name").map_err(corrupted)?;
+            let tool = match tools::by_name(name) {
+                Some(tool) => Stored { seq: 0, project: String::new(), record: tool.tool() },
+                None => self.tool(tx, view, &written).await?,
+            };
+            self.tools.insert(id, tool);
+        }
+        Ok(())
+    }
+
+    /// A tool that somebody wrote: the one that has its name, or a new one.
+    async fn tool(&self, tx: &mut Tx, view: View<'_>, written: &Fields<'_>) -> Result<Stored<Tool>, ApiError> {
+        let change = ToolChange::read(written).map_err(corrupted)?;
+        let mut tool = Tool::create(change.clone(), self.home.shown.clone());
+        tool.name = written.required("name").map_err(corrupted)?;
+        match claim(tx, claims::TOOL, self.project(), &tool.name, &tool.id).await? {
+            None => insert(tx, self.project(), None, &tool).await?,
+            Some(id) => {
+                tool = view.get_for_update::<Tool>(tx, &id).await?.record;
+                if self.import.overrides_tools {
+                    tool.replace(change);
+                    update(tx, &tool).await?;
+                }
+            }
+        }
+        Ok(Stored { seq: 0, project: self.project().to_owned(), record: tool })
+    }
+
+    async fn blocks(&mut self, tx: &mut Tx, file: &Fields<'_>) -> Result<(), ApiError> {
+        let variables = self.variables()?;
+        for written in items(file, "blocks")? {
+            let id: String = written.required("id").map_err(corrupted)?;
+            let mut block = Block::create(&written).map_err(corrupted)?;
+            block.project_id.clone_from(&self.home.shown);
+            block.deployment_id.clone_from(&self.import.deployment_id);
+            block.fill_in(&variables);
+            insert(tx, self.project(), None, &block).await?;
+            self.blocks.insert(id, block.id);
+        }
+        Ok(())
+    }
+
+    fn variables(&self) -> Result<Map<String, Value>, ApiError> {
+        let Some(variables) = self.import.fields.get("memory_variables") else { return Ok(Map::new()) };
+        let TextMap(variables) = TextMap::read(variables, &Location::body())?;
+        Ok(variables.into_iter().map(|(name, value)| (name, value.into())).collect())
+    }
+
+    /// Folders, under names of their own, with their files.
+    async fn folders(&mut self, tx: &mut Tx, file: &Fields<'_>) -> Result<(), ApiError> {
+        for written in items(file, "sources")? {
+            let id: String = written.required("id").map_err(corrupted)?;
+            let mut folder = Folder::of_file(&written).map_err(corrupted)?;
+            let name = folder.name.clone();
+            let mut number = 0;
+            while claim(tx, claims::FOLDER, self.project(), &folder.name, &folder.id).await?.is_some() {
+                number += 1;
+                folder.name = format!("{name}_({number})");
+            }
+            insert(tx, self.project(), None, &folder).await?;
+            self.folders.insert(id.clone(), folder.id.clone());
+            let folder = Stored { seq: 0, project: self.project().to_owned(), record: folder };
+            for file in items(file, "files")? {
+                if file.required::<&str>("source_id").map_err(corrupted)? == id {
+                    let id: String = file.required("id").map_err(corrupted)?;
+                    let file = put_file(tx, &folder, &file).await?;
+                    self.files.insert(id, file);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn agent(
+        &self,
+        tx: &mut Tx,
+        view: View<'_>,
+        written: &Fields<'_>,
+        is_first: bool,
+    ) -> Result<Stored<Agent>, ApiError> {
+        let body = self.body(written, is_first)?;
+        let fields = Fields::of_body(&body)?;
+        let mut agent = Agent::create(&fields).map_err(corrupted)?;
+        agent.deployment_id.clone_from(&self.import.deployment_id);
+        let (history, forgotten) = match &self.import.history {
+            Some(history) => (history.clone(), HashSet::new()),
+            None if self.import.without_messages => (Vec::new(), HashSet::new()),
+            None => history(written)?,
+        };
+        let tool_ids: Vec<String> = written.optional("tool_ids").map_err(corrupted)?.unwrap_or_default();
+        let tools = tool_ids.iter().map(|id| self.tools.get(id).cloned().ok_or_else(|| dangling(id)));
+        let mut source_ids: Vec<String> = written.optional("source_ids").map_err(corrupted)?.unwrap_or_default();
+        source_ids.extend(written.optional::<Vec<String>>("folder_ids").map_err(corrupted)?.unwrap_or_default());
+        let belongings = Belongings {
+            block_ids: found(&self.blocks, written, "block_ids")?,
+            tools: tools.collect::<Result<_, _>>()?,
+            folder_ids: source_ids
+                .iter()
+                .map(|id| self.folders.get(id).cloned().ok_or_else(|| dangling(id)))
+                .collect::<Result<_, _>>()?,
+            identity_ids: self.import.identity_ids.clone(),
+            files: self.open_files(written)?,
+            history,
+            forgotten,
+            ..Belongings::default()
+        };
+        make(tx, view, self.home, agent, belongings).await
+    }
+
+    /// The files that lay open before the agent.
+    fn open_files(&self, written: &Fields<'_>) -> Result<Vec<File>, ApiError> {
+        let mut open = Vec::new();
+        for attachment in items(written, "files_agents")? {
+            let id: &str = attachment.required("file_id").map_err(corrupted)?;
+            if attachment.optional("is_open").map_err(corrupted)?.unwrap_or(true) {
+                open.push(self.files.get(id).cloned().ok_or_else(|| dangling(id))?);
+            }
+        }
+        Ok(open)
+    }
+
+    /// What is written of an agent, with what is to be different.
+    fn body(&self, written: &Fields<'_>, is_first: bool) -> Result<Value, ApiError> {
+        let import = self.import;
+        let mut body = written.map().clone();
+        let name: Option<&str> = written.optional("name").map_err(corrupted)?;
+        let chosen = import.name.as_deref().filter(|_| is_first);
+        if let Some(name) = chosen.or(name) {
+            let suffix = if chosen.is_none() && import.with_suffix { "_copy" } else { "" };
+            body.insert("name".into(), format!("{name}{suffix}").into());
+        }
+        if let Some(model) = &import.model {
+            body.remove("llm_config");
+            body.insert("model".into(), model.as_str().into());
+        }
+        if let Some(embedding) = &import.embedding {
+            body.remove("embedding_config");
+            body.insert("embedding".into(), embedding.as_str().into());
+        }
+        let mut secrets = Map::new();
+        for name in ["tool_exec_environment_variables", "secrets"] {
+            if let Some(TextMap(entries)) = written.optional(name).map_err(corrupted)? {
+                secrets.extend(entries.into_iter().map(|(key, value)| (key, value.into())));
+            }
+            body.remove(name);
+        }
+        secrets.extend(import.secrets.iter().map(|(key, value)| (key.clone(), value.as_str().into())));
+        body.insert("secrets".into(), Value::Object(secrets));
+        body.remove("project_id");
+        body.extend(import.fields.clone());
+        Ok(Value::Object(body))
+    }
+}
+
+/// The objects of a list in the file.
+fn items<'f>(file: &Fields<'f>, name: &str) -> Result<Vec<Fields<'f>>, ApiError> {
+    file.optional(name).map(Option::unwrap_or_default).map_err(corrupted)
+}
+
+/// What ids that are written have become.
+fn found(made: &HashMap<String, String>, written: &Fields<'_>, name: &str) -> Result<Vec<String>, ApiError> {
+    let ids: Vec<String> = written.optional(name).map_err(corrupted)?.unwrap_or_default();
+    ids.iter().map(|id| made.get(id).cloned().ok_or_else(|| dangling(id))).collect()
+}
+
+async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>) -> Result<File, ApiError> {
+    let name: &str = written.required("file_name").map_err(corrupted)?;
+    let media_type: &str = written.optional("file_type").map_err(corrupted)?.unwrap_or("text/plain");
+    let text: String = written.optional("content").map_err(corrupted)?.unwrap_or_default();
+    let size = written.at_least("file_size", 0).map_err(corrupted)?.and_then(|size| usize::try_from(size).ok());
+    let mut file = filing::new_file(&folder.record, name, media_type, size.unwrap_or(text.len()));
+    filing::take_name(tx, folder, &mut file, Duplicate::Suffix).await?;
+    filing::store(tx, folder, &mut file, uploads::text(text.as_bytes(), media_type)).await?;
+    Ok(file)
+}
+
+/// What was said, without the system message, which is compiled again; and the ids of what the model did not see.
+fn history(agent: &Fields<'_>) -> Result<(Vec<Message>, HashSet<String>), ApiError> {
+    let context: Option<Vec<String>> = agent.optional("in_context_message_ids").map_err(corrupted)?;
+    let (mut history, mut forgotten) = (Vec::new(), HashSet::new());
+    for (index, written) in items(agent, "messages")?.iter().enumerate() {
+        let message = message(written).map_err(corrupted)?;
+        if index == 0 && message.role == Role::System {
+            continue;
+        }
+        let id = written.optional::<&str>("id").map_err(corrupted)?.unwrap_or_default();
+        if context.as_ref().is_some_and(|context| context.iter().all(|seen| seen != id)) {
+            forgotten.insert(message.id.clone());
+        }
+        history.push(message);
+    }
+    Ok((history, forgotten))
+}
+
+/// A message as it is stored, with a new id.
+fn message(written: &Fields<'_>) -> Result<Message, ApiError> {
+    let role = written.required::<&str>("role")?;
+    let role: Role = read(written, "role", &json!(role))?;
+    let content = match written.value("content") {
+        None => Vec::new(),
+        Some(Value::String(text)) => vec![Part::text(text.as_str())],
+        Some(parts) => read::<Vec<Part>>(written, "content", parts)?,
+    };
+    let calls = written.optional::<Vec<Fields<'_>>>("tool_calls")?.unwrap_or_default();
+    let returns = written.optional::<Vec<Fields<'_>>>("tool_returns")?.unwrap_or_default();
+    let approvals = written.value("approvals").map(|value| read::<Vec<Approval>>(written, "approvals", value));
+    let created_at = written.optional::<Timestamp>("created_at")?;
+    let new = Message::new(role, content);
+    Ok(Message {
+        id: entropy::letta_id("message"),
+        created_at: created_at.unwrap_or(new.created_at),
+        name: written.optional("name")?,
+        sender_id: written.optional("sender_id")?,
+        tool_calls: calls.iter().map(tool_call).collect::<Result<_, _>>()?,
+        tool_returns: returns.iter().map(tool_return).collect::<Result<_, _>>()?,
+        approvals: approvals.transpose()?.unwrap_or_default(),
+        ..new
+    })
+}
+
+fn tool_call(written: &Fields<'_>) -> Result<ToolCall, ApiError> {
+    let function: Fields<'_> = written.required("function")?;
+    Ok(ToolCall {
+        name: function.required("name")?,
+        arguments: function.required("arguments")?,
+        id: written.required("id")?,
+    })
+}
+
+fn tool_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
+    let said = written.value("func_response").cloned().unwrap_or_else(|| "".into());
+    let status = written.value("status").cloned().unwrap_or_else(|| "success".into());
+    Ok(ToolReturn {
+        tool_return: read::<Content>(written, "func_response", &said)?,
+        status: read(written, "status", &status)?,
+        tool_call_id: written.optional("tool_call_id")?.unwrap_or_default(),
+        stdout: written.optional("stdout")?,
+        stderr: written.optional("stderr")?,
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(fields: &Fields<'_>, name: &str, value: &Value) -> Result<T, ApiError> {
+    T::deserialize(value).map_err(|error| fields.at(name).breaks_rule(&error.to_string(), value))
+}
+
+fn dangling(id: &str) -> ApiError {
+    let id: String = id.chars().take(100).collect();
+    unusable(format!("The agent file names {id} and does not have it"))
+}
+
+/// What is wrong with a file is not what is wrong with a request, which Letta's validation would say.
+fn corrupted(error: ApiError) -> ApiError {
+    if error.code() == Code::ValidationFailed {
+        let problem = error.message().trim_start_matches("body.").to_owned();
+        return unusable(format!("Invalid agent file: {problem}"));
+    }
+    error
+}

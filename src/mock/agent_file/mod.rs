@@ -1,0 +1,9 @@
+//! Agent files (`.af`): an agent with all that belongs to it, written down with ids of its own, and made from that again.
+
+mod export;
+mod import;
+
+pub(super) use self::{
+    export::{Export, export},
+    import::{Import, import},
+};

@@ -1,0 +1,100 @@
+//! Files put into folders: under names of their own, whole and in pieces.
+
+use serde_json::Value;
+
+use super::{
+    documents::{Prepared, Stored, claim, insert_all, parse},
+    records::{File, FileText, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
+    shelf, uploads,
+};
+use crate::{
+    entropy,
+    error::{ApiError, Code},
+    store::Tx,
+};
+
+/// How long a piece of text is at least, in tokens, and how long a token is.
+const LEAST_CHUNK: usize = 100;
+const CHARACTERS_PER_TOKEN: usize = 4;
+
+/// What becomes of a file whose name another in the folder has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Duplicate {
+    Suffix,
+    Skip,
+    Error,
+    Replace,
+}
+
+/// A file that is to be put into a folder.
+pub(super) fn new_file(folder: &Folder, name: &str, media_type: &str, bytes: usize) -> File {
+    File {
+        id: entropy::letta_id(File::KIND),
+        folder_id: folder.id.clone(),
+        name: name.to_owned(),
+        original_name: name.to_owned(),
+        media_type: media_type.to_owned(),
+        size: i64::try_from(bytes).unwrap_or(i64::MAX),
+        chunks: 0,
+        created_at: Timestamp::now(),
+    }
+}
+
+/// Gives a file a name of its own. Some: another has its name, and is to stay alone with it.
+pub(super) async fn take_name(
+    tx: &mut Tx,
+    folder: &Stored<Folder>,
+    file: &mut File,
+    duplicate: Duplicate,
+) -> Result<Option<File>, ApiError> {
+    let mut number = 0;
+    loop {
+        let key = format!("{}/{}", folder.record.id, file.name);
+        let Some(present) = claim(tx, claims::FILE, &folder.project, &key, &file.id).await? else { return Ok(None) };
+        match duplicate {
+            Duplicate::Suffix => {
+                number += 1;
+                file.name = uploads::numbered(&file.original_name, number);
+            }
+            Duplicate::Skip => {
+                let document = tx.document(File::KIND, &present).await?;
+                return document.map(|document| parse::<File>(document).map(|file| file.record)).transpose();
+            }
+            Duplicate::Error => {
+                let shown: String = file.name.chars().take(100).collect();
+                let detail = format!("File '{shown}' already exists in folder '{}'", folder.record.name);
+                return Err(ApiError::letta(Code::InvalidRequest, detail));
+            }
+            Duplicate::Replace => remove(tx, &folder.record.id, &present).await?,
+        }
+    }
+}
+
+/// Stores a file, what it says whole and in pieces, and the job that is said to have done so.
+pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File, text: String) -> Result<(), ApiError> {
+    let embedding = &folder.record.embedding;
+    let tokens = embedding.config.get("embedding_chunk_size").and_then(Value::as_u64);
+    let tokens = tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(LEAST_CHUNK).max(LEAST_CHUNK);
+    let pieces = uploads::pieces(&text, tokens.saturating_mul(CHARACTERS_PER_TOKEN));
+    file.chunks = i64::try_from(pieces.len()).unwrap_or(i64::MAX);
+    let mut records = vec![Prepared::new(Some(&folder.record.id), &*file)?];
+    for piece in pieces {
+        let passage = NewPassage::of_text(piece).into_passage(Some(embedding.clone()));
+        let passage = Passage {
+            source_id: Some(folder.record.id.clone()),
+            file_id: Some(file.id.clone()),
+            file_name: Some(file.name.clone()),
+            ..passage
+        };
+        records.push(Prepared::new(Some(&file.id), &passage)?);
+    }
+    records.push(Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text })?);
+    records.push(Prepared::new(None, &Job::reading(file))?);
+    insert_all(tx, &folder.project, &records).await
+}
+
+/// Removes a file from its folder, and from the sight of all agents.
+pub(super) async fn remove(tx: &mut Tx, folder_id: &str, file_id: &str) -> Result<(), ApiError> {
+    tx.delete_document(File::KIND, file_id).await?;
+    shelf::tell_agents(tx, folder_id, |_, files| files.touched.retain(|touched| touched.file_id != file_id)).await
+}

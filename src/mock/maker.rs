@@ -1,0 +1,249 @@
+//! Agents made: one way, for requests, agent files and templates.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use super::{
+    documents::{Stored, View, insert, insert_messages, not_found},
+    fields::Fields,
+    home::Home,
+    memory,
+    records::{
+        Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record,
+        Tool, links, without_repeats,
+    },
+    relations::{check_present, link_only},
+    shelf, tools,
+};
+use crate::{
+    error::{ApiError, Code},
+    store::Tx,
+};
+
+/// What comes with an agent.
+#[derive(Debug, Default)]
+pub(super) struct Belongings {
+    /// Blocks that are made with it.
+    pub(super) new_blocks: Vec<Block>,
+    /// Blocks that are there already.
+    pub(super) block_ids: Vec<String>,
+    pub(super) tools: Vec<Stored<Tool>>,
+    pub(super) folder_ids: Vec<String>,
+    /// The files of the folders that come to lie open.
+    pub(super) files: Vec<File>,
+    pub(super) identity_ids: Vec<String>,
+    /// What was said before, after the system message.
+    pub(super) history: Vec<Message>,
+    /// The ids of those of them that the model does not see.
+    pub(super) forgotten: HashSet<String>,
+}
+
+/// The labels of the blocks that a conversation partner in the background shares are those of its agent.
+const PARTNER_TYPE: &str = "sleeptime_agent";
+const PARTNER_GROUP: &str = "sleeptime";
+
+/// Makes an agent with all that comes with it, and the partner that thinks in the background if it wants one.
+pub(super) async fn make(
+    tx: &mut Tx,
+    view: View<'_>,
+    home: &Home,
+    mut agent: Agent,
+    belongings: Belongings,
+) -> Result<Stored<Agent>, ApiError> {
+    let project = home.project.as_str();
+    agent.project_id.clone_from(&home.shown);
+    let mut blocks = belongings.new_blocks;
+    for block in &mut blocks {
+        block.project_id.clone_from(&home.shown);
+        block.fill_in(&agent.variables);
+        insert(tx, project, None, block).await?;
+    }
+    blocks.extend(present_blocks(tx, view, project, &belongings.block_ids).await?);
+    check_labels(&blocks)?;
+    tools::check_project(&belongings.tools, project)?;
+    tools::ask_by_default(&mut agent, &belongings.tools);
+    let folders = folders(tx, view, project, &belongings.folder_ids).await?;
+    let identities = without_repeats(belongings.identity_ids);
+    check_present::<Identity>(view, tx, project, &identities).await?;
+
+    let partner = if agent.enable_sleeptime == Some(true) { Some(agent.partner(PARTNER_TYPE)) } else { None };
+    let agent = finish(tx, project, agent, &blocks, belongings.history, &belongings.forgotten).await?;
+    let id = &agent.record.id;
+    link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
+    for folder in &folders {
+        shelf::attach(tx, &agent.record, project, folder, &belongings.files).await?;
+    }
+    if let Some(partner) = partner {
+        let partner = finish(tx, project, partner, &blocks, Vec::new(), &HashSet::new()).await?;
+        let names = tools::default_names(PARTNER_TYPE).iter().filter_map(|name| tools::by_name(name));
+        link(tx, links::AGENT_TOOL, &partner.record.id, names.map(|tool| tool.id)).await?;
+        pair(tx, home, id, &partner.record.id).await?;
+    }
+    Ok(agent)
+}
+
+/// Stores an agent with its system message and its history, and attaches its blocks.
+async fn finish(
+    tx: &mut Tx,
+    project: &str,
+    mut agent: Agent,
+    blocks: &[Block],
+    history: Vec<Message>,
+    forgotten: &HashSet<String>,
+) -> Result<Stored<Agent>, ApiError> {
+    agent.recall = i64::try_from(history.len()).unwrap_or(i64::MAX);
+    let mut messages = vec![memory::system_message(&agent, blocks)];
+    messages.extend(history);
+    let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
+    agent.remember(seen.map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
+    let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
+    insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
+    insert(tx, project, None, &agent.record).await?;
+    link(tx, links::AGENT_BLOCK, &agent.record.id, blocks.iter().map(|block| block.id.as_str())).await?;
+    Ok(agent)
+}
+
+/// The group of an agent and the partner that thinks for it in the background.
+async fn pair(tx: &mut Tx, home: &Home, agent_id: &str, partner_id: &str) -> Result<(), ApiError> {
+    let body = json!({
+        "agent_ids": [partner_id],
+        "description": "",
+        "manager_config": {"manager_type": PARTNER_GROUP, "manager_agent_id": agent_id},
+    });
+    let change = GroupChange::read_new(&Fields::of_body(&body)?)?;
+    let group = Group::create(&change, home.shown.clone());
+    insert(tx, home.project.as_str(), None, &group).await?;
+    tx.link(links::GROUP_AGENT, &group.id, partner_id).await?;
+    tx.link(links::MANAGED_GROUP, agent_id, &group.id).await?;
+    Ok(())
+}
+
+/// The partners that think for an agent in the background, and go with it.
+pub(super) async fn partners(tx: &mut Tx, agent_id: &str) -> Result<Vec<String>, ApiError> {
+    let mut partners = Vec::new();
+    for document in tx.linked_documents(links::MANAGED_GROUP, agent_id, Group::KIND).await? {
+        let group = super::documents::parse::<Group>(document)?.record;
+        if group.manager_type == PARTNER_GROUP {
+            let agents = tx.linked_documents(links::GROUP_AGENT, &group.id, Agent::KIND).await?;
+            partners.extend(agents.into_iter().map(|agent| agent.id));
+        }
+    }
+    Ok(partners)
+}
+
+/// Blocks that are there already, which must be in the agent's project.
+pub(super) async fn present_blocks(
+    tx: &mut Tx,
+    view: View<'_>,
+    project: &str,
+    ids: &[String],
+) -> Result<Vec<Block>, ApiError> {
+    let mut blocks = Vec::new();
+    for id in ids {
+        let block = view.get_within::<Block>(tx, id).await?;
+        if block.project != project {
+            return Err(not_found::<Block>(id));
+        }
+        blocks.push(block.record);
+    }
+    Ok(blocks)
+}
+
+/// Folders that are there already, which must be in the agent's project.
+pub(super) async fn folders(
+    tx: &mut Tx,
+    view: View<'_>,
+    project: &str,
+    ids: &[String],
+) -> Result<Vec<Folder>, ApiError> {
+    let mut folders = Vec::new();
+    for id in ids {
+        let folder = view.get_within::<Folder>(tx, id).await?;
+        if folder.project != project {
+            return Err(not_found::<Folder>(id));
+        }
+        folders.push(folder.record);
+    }
+    Ok(folders)
+}
+
+/// An agent finds its blocks by their labels, so it cannot show two with the same one.
+pub(super) fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
+    let mut labels = HashSet::new();
+    match blocks.iter().find(|block| !labels.insert(block.label.as_str())) {
+        Some(block) => Err(label_taken(&block.label)),
+        None => Ok(()),
+    }
+}
+
+/// The 409 for a label that another block of the agent has.
+pub(super) fn label_taken(label: &str) -> ApiError {
+    let label: String = label.chars().take(100).collect();
+    ApiError::conflict(format!("CONFLICT: Another block with label '{label}' is attached to the agent"))
+}
+
+/// Links an agent to several things.
+pub(super) async fn link(
+    tx: &mut Tx,
+    kind: &str,
+    agent_id: &str,
+    targets: impl IntoIterator<Item = &str> + Send,
+) -> Result<(), ApiError> {
+    for target in targets.into_iter().collect::<Vec<_>>() {
+        tx.link(kind, agent_id, target).await?;
+    }
+    Ok(())
+}
+
+/// What a request attaches to an agent.
+pub(super) struct Attached {
+    pub(super) block_ids: Option<Vec<String>>,
+    pub(super) identity_ids: Option<Vec<String>>,
+    pub(super) folder_ids: Option<Vec<String>>,
+    pub(super) tool_ids: Option<Vec<String>>,
+    pub(super) tool_names: Vec<String>,
+}
+
+impl Attached {
+    /// Reads what a request says. Folders have two names; where both are sent, both count.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let mut folder_ids = fields.ids("folder_ids", Folder::KIND)?;
+        if let Some(sources) = fields.ids("source_ids", Folder::KIND)? {
+            folder_ids.get_or_insert_default().extend(sources);
+        }
+        Ok(Self {
+            block_ids: fields.ids("block_ids", Block::KIND)?.map(without_repeats),
+            identity_ids: fields.ids("identity_ids", Identity::KIND)?,
+            folder_ids: folder_ids.map(without_repeats),
+            tool_ids: fields.ids("tool_ids", Tool::KIND)?,
+            tool_names: fields.optional("tools")?.unwrap_or_default(),
+        })
+    }
+}
+
+/// Replaces the folders of an agent by these. The caller holds the lock on the agent's document; `files` are those that
+/// come to lie open.
+pub(super) async fn replace_folders(
+    tx: &mut Tx,
+    view: View<'_>,
+    agent: &Stored<Agent>,
+    ids: &[String],
+    files: &[File],
+) -> Result<(), ApiError> {
+    let wanted = folders(tx, view, &agent.project, ids).await?;
+    let present = tx.linked_documents(links::AGENT_FOLDER, &agent.record.id, Folder::KIND).await?;
+    for folder in present.iter().filter(|folder| !ids.contains(&folder.id)) {
+        shelf::detach(tx, &agent.record.id, &agent.project, &folder.id).await?;
+    }
+    for folder in wanted.iter().filter(|folder| present.iter().all(|present| present.id != folder.id)) {
+        shelf::attach(tx, &agent.record, &agent.project, folder, files).await?;
+    }
+    Ok(())
+}
+
+/// The 400 for what cannot be made.
+pub(super) fn unusable(problem: impl std::fmt::Display) -> ApiError {
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: {problem}"))
+}

@@ -1,0 +1,124 @@
+//! The tools of MCP servers. Nobody is connected to: which tools a server has, the configuration says.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    documents::{Stored, View, claim, insert, update},
+    records::{McpServer, Record, Tool, claims, links, object},
+};
+use crate::{
+    error::ApiError,
+    store::{DocumentFilter, Tx},
+};
+
+/// A tool that an MCP server of some name has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct McpTool {
+    /// The server's name.
+    pub server: String,
+    /// The tool's name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// The JSON schema of its arguments.
+    pub parameters: Map<String, Value>,
+    /// What every call of it comes to; none: a text that says how it was called.
+    pub result: Option<Value>,
+}
+
+/// What became of a server's tools when they were read again, by their names.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    added: Vec<String>,
+    updated: Vec<String>,
+    deleted: Vec<String>,
+}
+
+impl Changes {
+    /// As clients see it.
+    pub(super) fn wire(&self) -> Value {
+        json!({"added": self.added, "updated": self.updated, "deleted": self.deleted})
+    }
+}
+
+impl McpTool {
+    /// The tool in the form of the protocol.
+    pub(super) fn wire(&self) -> Value {
+        json!({
+            "name": self.name,
+            "title": null,
+            "description": self.description,
+            "inputSchema": self.parameters,
+            "outputSchema": null,
+            "annotations": null,
+            "_meta": null,
+            "health": {"status": "VALID", "reasons": []},
+        })
+    }
+
+    fn schema(&self) -> Map<String, Value> {
+        object! {"name": self.name, "description": self.description, "parameters": self.parameters}
+    }
+}
+
+/// The tools that a server has by the configuration.
+pub(super) fn of_server<'a>(tools: &'a [McpTool], server: &'a str) -> impl Iterator<Item = &'a McpTool> {
+    tools.iter().filter(move |tool| tool.server == server)
+}
+
+/// The tools of a server that are there to be attached.
+pub(super) async fn stored(view: View<'_>, server_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
+    view.list::<Tool>(&DocumentFilter::of_parent(Tool::KIND, server_id)).await
+}
+
+/// Makes a server's tools what the configuration says. `present`: those that it has. A name that another tool has stays
+/// with it.
+pub(super) async fn sync(
+    tx: &mut Tx,
+    server: &Stored<McpServer>,
+    present: Vec<Stored<Tool>>,
+    configured: &[McpTool],
+) -> Result<Changes, ApiError> {
+    let mut changes = Changes::default();
+    let wanted: Vec<&McpTool> = of_server(configured, &server.record.server_name).collect();
+    for tool in &wanted {
+        add(tx, server, tool, &present, &mut changes).await?;
+    }
+    for gone in present.iter().filter(|tool| wanted.iter().all(|wanted| wanted.name != tool.record.name)) {
+        remove(tx, &gone.record.id).await?;
+        changes.deleted.push(gone.record.name.clone());
+    }
+    Ok(changes)
+}
+
+async fn add(
+    tx: &mut Tx,
+    server: &Stored<McpServer>,
+    tool: &McpTool,
+    present: &[Stored<Tool>],
+    changes: &mut Changes,
+) -> Result<(), ApiError> {
+    if let Some(known) = present.iter().find(|known| known.record.name == tool.name) {
+        let mut record = known.record.clone();
+        record.describe(tool.description.clone(), tool.schema(), tool.result.clone());
+        if record != known.record {
+            update(tx, &record).await?;
+            changes.updated.push(tool.name.clone());
+        }
+        return Ok(());
+    }
+    let mut record = Tool::external(&tool.name, &server.record.server_name, &server.record.id);
+    record.describe(tool.description.clone(), tool.schema(), tool.result.clone());
+    if claim(tx, claims::TOOL, &server.project, &tool.name, &record.id).await?.is_none() {
+        insert(tx, &server.project, Some(&server.record.id), &record).await?;
+        changes.added.push(tool.name.clone());
+    }
+    Ok(())
+}
+
+/// Removes a tool, also from the agents that have it.
+pub(super) async fn remove(tx: &mut Tx, tool_id: &str) -> Result<(), ApiError> {
+    tx.delete_document(Tool::KIND, tool_id).await?;
+    tx.unlink_target(links::AGENT_TOOL, tool_id).await?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Files in folders. What a file says is kept beside it, so that lists need not read it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{ORGANIZATION, Record, timestamp::Timestamp};
+
+/// A file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct File {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) folder_id: String,
+    /// Its name, which no other file in the folder has.
+    pub(in crate::mock) name: String,
+    /// The name it was uploaded with.
+    pub(in crate::mock) original_name: String,
+    pub(in crate::mock) media_type: String,
+    /// In bytes.
+    pub(in crate::mock) size: i64,
+    /// Into how many passages it was cut.
+    pub(in crate::mock) chunks: i64,
+    pub(in crate::mock) created_at: Timestamp,
+}
+
+/// What a file says; it has the file's id and belongs to it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct FileText {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) text: String,
+}
+
+/// How long a file is shown as being read, and then as being embedded, in milliseconds. Nothing happens meanwhile:
+/// clients poll, and should see what they will see of a real server.
+const PARSING_MILLIS: i64 = 100;
+const EMBEDDING_MILLIS: i64 = 100;
+
+impl Record for File {
+    const KIND: &'static str = "file";
+    const NAME: &'static str = "File";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Record for FileText {
+    const KIND: &'static str = "file_text";
+    const NAME: &'static str = "File";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl File {
+    /// How long it takes from the upload until the file is ready, in milliseconds.
+    pub(in crate::mock) const PROCESSING_MILLIS: i64 = PARSING_MILLIS + EMBEDDING_MILLIS;
+
+    /// The file as clients see it: by the name that is given, and with what it says if that is given. The order of the
+    /// keys is Letta's.
+    pub(in crate::mock) fn wire(&self, name: &str, text: Option<&str>) -> Value {
+        let (status, total, embedded) = match self.created_at.elapsed_millis() {
+            ..PARSING_MILLIS => ("parsing", None, None),
+            PARSING_MILLIS..Self::PROCESSING_MILLIS => ("embedding", Some(self.chunks), Some(0)),
+            _ => ("completed", Some(self.chunks), Some(self.chunks)),
+        };
+        json!({
+            "source_id": self.folder_id,
+            "file_name": name,
+            "original_file_name": self.original_name,
+            "file_path": null,
+            "file_type": self.media_type,
+            "file_size": self.size,
+            "file_creation_date": null,
+            "file_last_modified_date": null,
+            "processing_status": status,
+            "error_message": null,
+            "total_chunks": total,
+            "chunks_embedded": embedded,
+            "content": text,
+            "id": self.id,
+            "organization_id": ORGANIZATION,
+            "created_at": self.created_at,
+            "updated_at": self.created_at,
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! Groups of agents. No request of the present API sends anything to a group, so what is kept is who belongs to it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Record;
+use crate::{
+    entropy,
+    error::{ApiError, Code},
+    mock::fields::{Expect, Fields, one_of},
+};
+
+/// A group as it is stored. Its agents and blocks are linked to it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Group {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) manager_type: String,
+    pub(in crate::mock) description: String,
+    /// The project as it was named; none: nobody named one.
+    pub(in crate::mock) project_id: Option<String>,
+    pub(in crate::mock) manager_agent_id: Option<String>,
+    pub(in crate::mock) termination_token: Option<String>,
+    pub(in crate::mock) max_turns: Option<i64>,
+    pub(in crate::mock) sleeptime_agent_frequency: Option<i64>,
+    pub(in crate::mock) max_message_buffer_length: Option<i64>,
+    pub(in crate::mock) min_message_buffer_length: Option<i64>,
+    pub(in crate::mock) hidden: Option<bool>,
+}
+
+/// What a request says of a group.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct GroupChange {
+    pub(in crate::mock) agent_ids: Option<Vec<String>>,
+    pub(in crate::mock) block_ids: Option<Vec<String>>,
+    description: Option<String>,
+    hidden: Option<bool>,
+    manager: Option<Manager>,
+}
+
+/// Who speaks when.
+#[derive(Clone, Debug)]
+struct Manager {
+    kind: &'static str,
+    agent_id: Option<String>,
+    termination_token: Option<String>,
+    max_turns: Option<i64>,
+    sleeptime_agent_frequency: Option<i64>,
+    max_message_buffer_length: Option<i64>,
+    min_message_buffer_length: Option<i64>,
+}
+
+/// The kinds of managers; whoever asks for one names it, the last none can ask for any more.
+pub(in crate::mock) const MANAGER_TYPES: &[&str] =
+    &["round_robin", "supervisor", "dynamic", "sleeptime", "voice_sleeptime", "swarm"];
+
+impl Record for Group {
+    const KIND: &'static str = "group";
+    const NAME: &'static str = "Group";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl GroupChange {
+    /// What a change says.
+    pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        fields.check(&[("project_id", Expect::Text)])?;
+        let manager = fields.optional::<Fields<'_>>("manager_config")?;
+        Ok(Self {
+            agent_ids: fields.ids("agent_ids", "agent")?,
+            block_ids: fields.ids("shared_block_ids", "block")?,
+            description: fields.optional("description")?,
+            hidden: fields.optional("hidden")?,
+            manager: manager.map(|manager| Manager::read(&manager)).transpose()?,
+        })
+    }
+
+    /// What a request for a new group says.
+    pub(in crate::mock) fn read_new(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        fields.required::<Vec<&str>>("agent_ids")?;
+        fields.required::<&str>("description")?;
+        let change = Self::read(fields)?;
+        if let Some(manager) = &change.manager
+            && manager.kind != "round_robin"
+            && manager.agent_id.is_none()
+        {
+            let around = fields.value("manager_config").unwrap_or(&Value::Null);
+            return Err(fields.at("manager_config").at("manager_agent_id").missing(around));
+        }
+        Ok(change)
+    }
+
+    /// The agent that manages the group from now on, if the request says so.
+    pub(in crate::mock) fn manager_agent_id(&self) -> Option<&str> {
+        self.manager.as_ref().and_then(|manager| manager.agent_id.as_deref())
+    }
+}
+
+impl Manager {
+    fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let kind = fields.value("manager_type").unwrap_or(&Value::Null);
+        let kinds = MANAGER_TYPES.get(..5).unwrap_or_default();
+        let kind = one_of(kind, &fields.at("manager_type"), kinds)?;
+        let agent_id = fields.id("manager_agent_id", "agent")?;
+        Ok(Self {
+            kind,
+            agent_id,
+            termination_token: fields.optional("termination_token")?,
+            max_turns: fields.optional("max_turns")?,
+            sleeptime_agent_frequency: fields.optional("sleeptime_agent_frequency")?,
+            max_message_buffer_length: fields.optional("max_message_buffer_length")?,
+            min_message_buffer_length: fields.optional("min_message_buffer_length")?,
+        })
+    }
+}
+
+impl Group {
+    /// A new group.
+    pub(in crate::mock) fn create(change: &GroupChange, project_id: Option<String>) -> Self {
+        let kind = change.manager.as_ref().map_or("round_robin", |manager| manager.kind);
+        let mut group = Self {
+            id: entropy::letta_id(Self::KIND),
+            manager_type: kind.to_owned(),
+            description: String::new(),
+            project_id,
+            manager_agent_id: None,
+            termination_token: (kind == "dynamic").then(|| "DONE!".to_owned()),
+            max_turns: None,
+            sleeptime_agent_frequency: None,
+            max_message_buffer_length: None,
+            min_message_buffer_length: None,
+            hidden: None,
+        };
+        group.apply(change);
+        group
+    }
+
+    /// Applies a change. What it does not name stays.
+    ///
+    /// # Errors
+    /// 400 when it names another kind of manager.
+    pub(in crate::mock) fn change(&mut self, change: &GroupChange) -> Result<(), ApiError> {
+        if change.manager.as_ref().is_some_and(|manager| manager.kind != self.manager_type) {
+            let problem = "INVALID_ARGUMENT: Cannot change group pattern after creation";
+            return Err(ApiError::letta(Code::InvalidRequest, problem));
+        }
+        self.apply(change);
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &GroupChange) {
+        if let Some(description) = &change.description {
+            self.description.clone_from(description);
+        }
+        self.hidden = change.hidden.or(self.hidden);
+        let Some(manager) = &change.manager else { return };
+        self.manager_agent_id = manager.agent_id.clone().or_else(|| self.manager_agent_id.take());
+        self.termination_token = manager.termination_token.clone().or_else(|| self.termination_token.take());
+        self.max_turns = manager.max_turns.or(self.max_turns);
+        self.sleeptime_agent_frequency = manager.sleeptime_agent_frequency.or(self.sleeptime_agent_frequency);
+        self.max_message_buffer_length = manager.max_message_buffer_length.or(self.max_message_buffer_length);
+        self.min_message_buffer_length = manager.min_message_buffer_length.or(self.min_message_buffer_length);
+    }
+
+    /// The group as clients see it. The order of the keys is Letta's.
+    pub(in crate::mock) fn wire(&self, agent_ids: &[String], block_ids: &[String]) -> Value {
+        json!({
+            "id": self.id,
+            "manager_type": self.manager_type,
+            "agent_ids": agent_ids,
+            "description": self.description,
+            "project_id": self.project_id,
+            "template_id": null,
+            "base_template_id": null,
+            "deployment_id": null,
+            "shared_block_ids": block_ids,
+            "manager_agent_id": self.manager_agent_id,
+            "termination_token": self.termination_token,
+            "max_turns": self.max_turns,
+            "sleeptime_agent_frequency": self.sleeptime_agent_frequency,
+            "turns_counter": null,
+            "last_processed_message_id": null,
+            "max_message_buffer_length": self.max_message_buffer_length,
+            "min_message_buffer_length": self.min_message_buffer_length,
+            "hidden": self.hidden,
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! Which files of its folders an agent has touched, and which of them lie open before it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{File, Record, timestamp::Timestamp};
+
+/// An agent's files, as far as it has touched them; all others of its folders are closed. It has the agent's id and
+/// belongs to it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(in crate::mock) struct OpenFiles {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) touched: Vec<Touched>,
+}
+
+/// A file that an agent has touched.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Touched {
+    pub(in crate::mock) file_id: String,
+    pub(in crate::mock) folder_id: String,
+    /// Folder and file, as the agent sees it.
+    pub(in crate::mock) name: String,
+    pub(in crate::mock) is_open: bool,
+    pub(in crate::mock) last_accessed_at: Timestamp,
+}
+
+impl Record for OpenFiles {
+    const KIND: &'static str = "open_files";
+    const NAME: &'static str = "Files";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl OpenFiles {
+    /// What is known of a file.
+    pub(in crate::mock) fn of(&self, file_id: &str) -> Option<&Touched> {
+        self.touched.iter().find(|touched| touched.file_id == file_id)
+    }
+
+    /// Opens a file. Where more than `most` are open then, those that were touched longest ago are closed; returns their
+    /// names.
+    pub(in crate::mock) fn open(&mut self, file: &File, folder_name: &str, most: i64) -> Vec<String> {
+        self.touched.retain(|touched| touched.file_id != file.id);
+        self.touched.push(Touched {
+            file_id: file.id.clone(),
+            folder_id: file.folder_id.clone(),
+            name: format!("{folder_name}/{}", file.name),
+            is_open: true,
+            last_accessed_at: Timestamp::now(),
+        });
+        // The last touched is the last in the list.
+        let open = self.touched.iter().filter(|touched| touched.is_open).count();
+        let too_many = open.saturating_sub(usize::try_from(most.max(1)).unwrap_or(usize::MAX));
+        let oldest = self.touched.iter_mut().filter(|touched| touched.is_open).take(too_many);
+        oldest.map(Touched::close).collect()
+    }
+
+    /// Closes a file, if it is open.
+    pub(in crate::mock) fn close(&mut self, file_id: &str) {
+        if let Some(touched) = self.touched.iter_mut().find(|touched| touched.file_id == file_id) {
+            touched.last_accessed_at = Timestamp::now();
+            touched.close();
+        }
+    }
+
+    /// Closes all files; returns the names of those that were open.
+    pub(in crate::mock) fn close_all(&mut self) -> Vec<String> {
+        self.touched.iter_mut().filter(|touched| touched.is_open).map(Touched::close).collect()
+    }
+}
+
+impl Touched {
+    fn close(&mut self) -> String {
+        self.is_open = false;
+        self.name.clone()
+    }
+}
+
+/// The id of an agent's attachment to a file. It is made of both ids, so that it needs no row; made of an agent's id and
+/// an attachment's, it is the file's id again. None: one of the two is no id.
+pub(in crate::mock) fn attachment_id(agent_id: &str, file_id: &str) -> Option<String> {
+    joined(agent_id, "agent-", file_id, "file-").map(|uuid| format!("file_agent-{uuid}"))
+}
+
+/// The id of the file that an attachment of an agent is to.
+pub(in crate::mock) fn attached_file_id(agent_id: &str, attachment_id: &str) -> Option<String> {
+    joined(agent_id, "agent-", attachment_id, "file_agent-").map(|uuid| format!("file-{uuid}"))
+}
+
+fn joined(left: &str, left_prefix: &str, right: &str, right_prefix: &str) -> Option<Uuid> {
+    /// The bits that every version 4 uuid has, and what they are.
+    const FIXED: u128 = 0xf000_c000_0000_0000_0000;
+    const VERSION_4: u128 = 0x4000_8000_0000_0000_0000;
+    let uuid = |id: &str, prefix| Uuid::try_parse(id.strip_prefix(prefix)?).ok().map(|uuid| uuid.as_u128());
+    let mixed = uuid(left, left_prefix)? ^ uuid(right, right_prefix)?;
+    Some(Uuid::from_u128((mixed & !FIXED) | VERSION_4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::is_letta_id, entropy};
+
+    fn file(name: &str) -> File {
+        File {
+            id: format!("file-{name}"),
+            folder_id: "source-1".into(),
+            name: name.into(),
+            original_name: name.into(),
+            media_type: "text/plain".into(),
+            size: 0,
+            chunks: 0,
+            created_at: Timestamp::now(),
+        }
+    }
+
+    #[test]
+    fn what_was_touched_longest_ago_makes_room() {
+        let mut files = OpenFiles::default();
+        assert_eq!(files.open(&file("a"), "f", 2), [] as [&str; 0]);
+        assert_eq!(files.open(&file("b"), "f", 2), [] as [&str; 0]);
+        assert_eq!(files.open(&file("a"), "f", 2), [] as [&str; 0], "it was open already");
+        assert_eq!(files.open(&file("c"), "f", 2), ["f/b"]);
+        files.close("file-a");
+        assert_eq!(files.open(&file("b"), "f", 2), [] as [&str; 0]);
+        assert_eq!(files.close_all(), ["f/c", "f/b"]);
+        assert_eq!(files.close_all(), [] as [&str; 0]);
+        assert_eq!(files.open(&file("a"), "f", 0), [] as [&str; 0], "one is always open");
+    }
+
+    #[test]
+    fn an_attachments_id_leads_back_to_its_file() {
+        for _ in 0..100 {
+            let (agent, file) = (entropy::letta_id("agent"), entropy::letta_id("file"));
+            let attachment = attachment_id(&agent, &file).unwrap();
+            assert!(is_letta_id(&attachment, "file_agent"), "{attachment}");
+            assert_eq!(attached_file_id(&agent, &attachment), Some(file));
+        }
+        assert_eq!(attached_file_id("agent-1", "file_agent-2"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! Passages: pieces of text that are found again, in an archive or in a file.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{ACTOR, ORGANIZATION, Record, agent::without_repeats, model::EmbeddingConfig, timestamp::Timestamp};
+use crate::{
+    entropy,
+    error::ApiError,
+    mock::{fields::Fields, vector},
+};
+
+/// A passage as it is stored. Its vector follows from its text.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct Passage {
+    pub(in crate::mock) id: String,
+    /// The archive it stands in; a passage of a file has none.
+    pub(in crate::mock) archive_id: Option<String>,
+    pub(in crate::mock) source_id: Option<String>,
+    pub(in crate::mock) file_id: Option<String>,
+    pub(in crate::mock) file_name: Option<String>,
+    pub(in crate::mock) text: String,
+    pub(in crate::mock) tags: Vec<String>,
+    pub(in crate::mock) metadata: Map<String, Value>,
+    pub(in crate::mock) embedding: Option<EmbeddingConfig>,
+    pub(in crate::mock) created_at: Timestamp,
+    pub(in crate::mock) updated_at: Timestamp,
+}
+
+/// What is to be stored as a passage.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct NewPassage {
+    pub(in crate::mock) text: String,
+    pub(in crate::mock) tags: Vec<String>,
+    pub(in crate::mock) metadata: Map<String, Value>,
+    /// When it says it was created; none: now.
+    pub(in crate::mock) created_at: Option<Timestamp>,
+}
+
+impl Record for Passage {
+    const KIND: &'static str = "passage";
+    const NAME: &'static str = "Passage";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl NewPassage {
+    /// What a request's fields say.
+    pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        Ok(Self {
+            text: fields.required("text")?,
+            tags: fields.optional("tags")?.map(without_repeats).unwrap_or_default(),
+            metadata: fields.optional::<&Map<String, Value>>("metadata")?.cloned().unwrap_or_default(),
+            created_at: fields.optional("created_at")?,
+        })
+    }
+
+    /// A text without more.
+    pub(in crate::mock) fn of_text(text: &str) -> Self {
+        Self { text: text.to_owned(), tags: Vec::new(), metadata: Map::new(), created_at: None }
+    }
+
+    /// The passage, which belongs nowhere yet.
+    pub(in crate::mock) fn into_passage(self, embedding: Option<EmbeddingConfig>) -> Passage {
+        let now = Timestamp::now();
+        Passage {
+            id: entropy::letta_id(Passage::KIND),
+            archive_id: None,
+            source_id: None,
+            file_id: None,
+            file_name: None,
+            text: self.text,
+            tags: self.tags,
+            metadata: self.metadata,
+            embedding,
+            created_at: self.created_at.unwrap_or(now),
+            updated_at: now,
+        }
+    }
+}
+
+impl Passage {
+    /// The passage as clients see it. The order of the keys is Letta's.
+    pub(in crate::mock) fn wire(&self) -> Value {
+        let vector = self.embedding.as_ref().map(|embedding| vector::of(&self.text, embedding.dimensions()));
+        json!({
+            "created_by_id": ACTOR,
+            "last_updated_by_id": ACTOR,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "is_deleted": false,
+            "organization_id": ORGANIZATION,
+            "archive_id": self.archive_id,
+            "source_id": self.source_id,
+            "file_id": self.file_id,
+            "file_name": self.file_name,
+            "metadata": self.metadata,
+            "tags": self.tags,
+            "id": self.id,
+            "text": self.text,
+            "embedding": vector,
+            "embedding_config": self.embedding.as_ref().map(|embedding| &embedding.config),
+        })
+    }
+}

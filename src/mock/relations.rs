@@ -1,0 +1,129 @@
+//! Who belongs to whom: the agents and blocks of identities and groups.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::{
+    documents::{Stored, View, holder, not_found},
+    queries,
+    records::{Group, Identity, Record, claims, links, without_repeats},
+};
+use crate::{call::Query, error::ApiError, store::Tx};
+
+/// Identities as clients see them.
+pub(super) async fn show_identities(view: View<'_>, identities: &[Stored<Identity>]) -> Result<Vec<Value>, ApiError> {
+    let ids: Vec<&str> = identities.iter().map(|identity| identity.record.id.as_str()).collect();
+    let agents = Related::of(view.store().links_to(links::AGENT_IDENTITY, &ids).await?);
+    let blocks = Related::of(view.store().links_to(links::BLOCK_IDENTITY, &ids).await?);
+    let wire = |identity: &Stored<Identity>| {
+        let id = &identity.record.id;
+        identity.record.wire(agents.to(id), blocks.to(id))
+    };
+    Ok(identities.iter().map(wire).collect())
+}
+
+/// Groups as clients see them.
+pub(super) async fn show_groups(view: View<'_>, groups: &[Stored<Group>]) -> Result<Vec<Value>, ApiError> {
+    let ids: Vec<&str> = groups.iter().map(|group| group.record.id.as_str()).collect();
+    let agents = Related::of(view.store().links_from(links::GROUP_AGENT, &ids).await?);
+    let blocks = Related::of(view.store().links_from(links::GROUP_BLOCK, &ids).await?);
+    let wire = |group: &Stored<Group>| {
+        let id = &group.record.id;
+        group.record.wire(agents.to(id), blocks.to(id))
+    };
+    Ok(groups.iter().map(wire).collect())
+}
+
+/// The ids that links lead to, by where they start.
+struct Related(HashMap<String, Vec<String>>);
+
+impl Related {
+    fn of(pairs: Vec<(String, String)>) -> Self {
+        let mut related: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, other) in pairs {
+            related.entry(id).or_default().push(other);
+        }
+        Self(related)
+    }
+
+    fn to(&self, id: &str) -> &[String] {
+        self.0.get(id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The ids of the agents or blocks that belong to the identities a query names, by id or by key; none: it names none.
+pub(super) async fn of_identities(
+    view: View<'_>,
+    project: &str,
+    query: &Query,
+    link: &str,
+) -> Result<Option<HashSet<String>>, ApiError> {
+    let named = queries::id(query, "identity_id", Identity::KIND)?;
+    let keys: Vec<&str> = query.all("identifier_keys").collect();
+    let mut belonging = None;
+    if let Some(id) = named {
+        belonging = Some(linked_to(view, link, &[id]).await?);
+    }
+    if !keys.is_empty() {
+        let mut holders = Vec::new();
+        for key in keys {
+            holders.extend(holder(view.store(), claims::IDENTIFIER_KEY, project, key).await?);
+        }
+        let holders: Vec<&str> = holders.iter().map(String::as_str).collect();
+        let by_key = linked_to(view, link, &holders).await?;
+        belonging = Some(match belonging {
+            Some(by_id) => &by_id & &by_key,
+            None => by_key,
+        });
+    }
+    Ok(belonging)
+}
+
+async fn linked_to(view: View<'_>, link: &str, targets: &[&str]) -> Result<HashSet<String>, ApiError> {
+    Ok(view.store().links_to(link, targets).await?.into_iter().map(|(_, source)| source).collect())
+}
+
+/// Checks that records exist in a project, so that something there can be linked to them.
+pub(super) async fn check_present<T: Record>(
+    view: View<'_>,
+    tx: &mut Tx,
+    project: &str,
+    ids: &[String],
+) -> Result<(), ApiError> {
+    for id in ids {
+        if view.get_within::<T>(tx, id).await?.project != project {
+            return Err(not_found::<T>(id));
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the links of a kind that start from `source`.
+pub(super) async fn link_only(tx: &mut Tx, link: &str, source: &str, targets: &[String]) -> Result<(), ApiError> {
+    tx.unlink_kind(link, source).await?;
+    for target in without_repeats(targets.to_vec()) {
+        tx.link(link, source, &target).await?;
+    }
+    Ok(())
+}
+
+/// Replaces the links of a kind that lead to `target`.
+pub(super) async fn link_only_from(tx: &mut Tx, link: &str, target: &str, sources: &[String]) -> Result<(), ApiError> {
+    tx.unlink_target(link, target).await?;
+    for source in without_repeats(sources.to_vec()) {
+        tx.link(link, &source, target).await?;
+    }
+    Ok(())
+}
+
+/// Takes an agent that goes out of all groups; a group that it manages goes too. To be called before the agent's links
+/// are removed.
+pub(super) async fn leave_groups(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
+    for group in tx.linked_documents(links::MANAGED_GROUP, agent_id, Group::KIND).await? {
+        tx.delete_document(Group::KIND, &group.id).await?;
+        tx.unlink_all(&group.id).await?;
+    }
+    tx.unlink_target(links::GROUP_AGENT, agent_id).await?;
+    Ok(())
+}

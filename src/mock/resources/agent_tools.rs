@@ -1,0 +1,157 @@
+//! The tools of an agent: which it may use, which of them ask first, and calls of one from outside.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        client::{Include, is_current_client},
+        documents::{Stored, View, not_found, update},
+        fields::{Fields, Location},
+        memory,
+        page::{Defaults, Page},
+        python::Outcome,
+        records::{Agent, DEFAULT_CONVERSATION, Tool, ToolCall, ToolStatus, links},
+        state::State,
+        toolbox::Toolbox,
+        tools,
+        turn::store_effects,
+        workbench::Workbench,
+    },
+    store::Tx,
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListToolsForAgent, list)
+        .on(Operation::AttachToolToAgent, attach)
+        .on(Operation::DetachToolFromAgent, detach)
+        .on(Operation::ModifyApprovalForTool, set_approval)
+        .on(Operation::RunToolForAgent, run)
+}
+
+const LIST: Defaults = Defaults { limit: 10, newest_first: true, order_by: &["created_at"] };
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let mut tools = tools::of_agent(view.store(), &agent.id).await?;
+    if page.newest_first {
+        tools.reverse();
+    }
+    let tools = page.cut(tools, |tool| &tool.record.id);
+    Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
+}
+
+async fn attach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let id = call.param("tool_id");
+    // Looked up before the transaction, which keeps one connection for itself.
+    let tools: Vec<Stored<Tool>> = tools::find(view, id).await?.into_iter().collect();
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    if tools.is_empty() || tools::check_project(&tools, &agent.project).is_err() {
+        return Err(not_found::<Tool>(id));
+    }
+    tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
+    tools::ask_by_default(&mut agent.record, &tools);
+    finish(&call.headers, view, tx, agent).await
+}
+
+async fn detach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    tx.unlink(links::AGENT_TOOL, &agent.record.id, call.param("tool_id")).await?;
+    finish(&call.headers, view, tx, agent).await
+}
+
+/// Any name will do: the rule may be there before the tool.
+async fn set_approval(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let in_query = call.query.boolean("requires_approval")?;
+    let required = match Fields::of_optional_body(&body)? {
+        Some(fields) => {
+            fields.only(&["requires_approval"])?;
+            Some(fields.required("requires_approval")?)
+        }
+        None => in_query,
+    };
+    let Some(required) = required else { return Err(Location::body().at("requires_approval").missing(&body)) };
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    agent.record.require_approval(call.param("tool_name"), required);
+    finish(&call.headers, view, tx, agent).await
+}
+
+/// Stores a changed agent, and shows it to clients that expect to see it.
+async fn finish(headers: &HeaderMap, view: View<'_>, mut tx: Tx, mut agent: Stored<Agent>) -> Answer {
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    if is_current_client(headers) {
+        return Ok(Reply::ok(Value::Null));
+    }
+    Ok(Reply::ok(memory::show_one(view, agent, Include::EVERYTHING).await?))
+}
+
+/// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
+async fn run(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_optional_body(&body)?;
+    let arguments = match &fields {
+        Some(fields) => {
+            fields.only(&["args"])?;
+            fields.optional::<&Map<String, Value>>("args")?.cloned().unwrap_or_default()
+        }
+        None => Map::new(),
+    };
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let name = call.param("tool_name");
+    let tools = tools::of_agent(view.store(), &agent.id).await?;
+    let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
+        let name: String = name.chars().take(100).collect();
+        ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
+    })?;
+    let outcome = if tools::by_name(name).is_some() {
+        run_built_in(&state, &agent, name, &arguments).await?
+    } else {
+        tool.record.call(&arguments, &agent.environment())
+    };
+    Ok(Reply::ok(json!({
+        "status": outcome.status(),
+        "func_return": outcome.returned.as_ref().ok(),
+        "agent_state": null,
+        "stdout": outcome.stdout,
+        "stderr": outcome.stderr,
+        "sandbox_config_fingerprint": null,
+    })))
+}
+
+/// What comes with the server works on the agent's own memory and archive.
+async fn run_built_in(
+    state: &State,
+    agent: &Agent,
+    name: &str,
+    arguments: &Map<String, Value>,
+) -> Result<Outcome, ApiError> {
+    let toolbox = Toolbox::of(&state.store, agent, &[]).await?;
+    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[]);
+    let call = ToolCall { name: name.to_owned(), arguments: json!(arguments).to_string(), id: String::new() };
+    let returned = workbench.run(&call, &toolbox).await?;
+    store_effects(&state.store, &agent.id, &workbench.effects).await?;
+    let text = returned.tool_return.text();
+    Ok(match returned.status {
+        ToolStatus::Success => Outcome::of(text.into()),
+        ToolStatus::Error => Outcome { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+    })
+}

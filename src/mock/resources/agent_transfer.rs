@@ -1,0 +1,120 @@
+//! Agents as files: exported and imported.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, header};
+use serde_json::{Value, json};
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    body::Body,
+    call::{Call, Reply},
+    error::ApiError,
+    mock::{
+        agent_file::{self, Export, Import},
+        documents::not_found,
+        fields::{Fields, Location, Read, TextMap},
+        home::Home,
+        maker::unusable,
+        multipart::Form,
+        records::{Agent, Conversation, DEFAULT_CONVERSATION},
+        state::State,
+    },
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ExportAgent, export)
+        .on(Operation::ExportAgentWithSkills, export_with_skills)
+        .on(Operation::ImportAgent, import)
+}
+
+async fn export(state: Arc<State>, call: Call) -> Answer {
+    call.query.integer("max_steps")?;
+    if call.query.boolean("use_legacy_format")?.unwrap_or(false) {
+        return Err(unusable("The legacy format is no longer supported"));
+    }
+    let without_messages = call.query.boolean("scrub_messages")?.unwrap_or(false);
+    let conversation_id = call.query.first("conversation_id").map(str::to_owned);
+    write(state, call, conversation_id, without_messages, Vec::new()).await
+}
+
+async fn export_with_skills(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let (mut conversation_id, mut without_messages, mut skills) = (None, false, Vec::new());
+    if let Some(fields) = Fields::of_optional_body(&body)? {
+        conversation_id = fields.optional("conversation_id")?;
+        without_messages = fields.optional("scrub_messages")?.unwrap_or(false);
+        for skill in fields.optional::<Vec<Fields<'_>>>("skills")?.unwrap_or_default() {
+            let name: &str = skill.required("name")?;
+            let source_url: Option<&str> = skill.optional("source_url")?;
+            let files = skill.optional::<Fields<'_>>("files")?.map(|files| files.map().clone());
+            skills.push(json!({"name": name, "files": files.unwrap_or_default(), "source_url": source_url}));
+        }
+    }
+    write(state, call, conversation_id, without_messages, skills).await
+}
+
+async fn write(
+    state: Arc<State>,
+    call: Call,
+    conversation_id: Option<String>,
+    without_messages: bool,
+    skills: Vec<Value>,
+) -> Answer {
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?;
+    let conversation = match conversation_id.filter(|id| id != DEFAULT_CONVERSATION) {
+        None => None,
+        Some(id) => Some(view.get::<Conversation>(&id).await?.record),
+    };
+    if let Some(conversation) = conversation.as_ref().filter(|found| found.agent_id != agent.record.id) {
+        return Err(not_found::<Conversation>(&conversation.id));
+    }
+    let (id, context) = match &conversation {
+        Some(conversation) => (conversation.id.as_str(), &conversation.context),
+        None => (DEFAULT_CONVERSATION, &agent.record.context),
+    };
+    let options = Export { conversation_id: id, context, without_messages, skills };
+    let file = agent_file::export(view, &agent, options).await?;
+    // People read these files, so they are written over several lines.
+    let text = serde_json::to_vec_pretty(&file).map_err(ApiError::internal)?;
+    let mut answer = Response::new(Body::from(text));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Reply::Passed(answer))
+}
+
+async fn import(state: Arc<State>, mut call: Call) -> Answer {
+    let form = Form::read(&mut call).await?;
+    let upload = form.file("file")?;
+    let text = |current, former| form.text(current).or_else(|| form.text(former)).map(str::to_owned);
+    let by_header = call.headers.get("x-override-embedding-model").and_then(|value| value.to_str().ok());
+    let import = Import {
+        name: text("name", "override_name"),
+        with_suffix: form.flag("append_copy_suffix")?.unwrap_or(true),
+        overrides_tools: form.flag("override_existing_tools")?.unwrap_or(true),
+        without_messages: form.flag("strip_messages")?.unwrap_or(false),
+        model: text("model", "override_model_handle"),
+        embedding: text("embedding", "override_embedding_handle").or_else(|| by_header.map(str::to_owned)),
+        secrets: secrets(text("secrets", "env_vars_json").as_deref())?,
+        ..Import::default()
+    };
+    let file: Value = serde_json::from_slice(&upload.bytes)
+        .map_err(|_| ApiError::letta(crate::error::Code::InvalidRequest, "Corrupted agent file format."))?;
+    let project = json!({"project_id": form.text("project_id")});
+    let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(json!({"agent_ids": made})))
+}
+
+/// Secrets, which are JSON within the form.
+fn secrets(text: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let value: Value = serde_json::from_str(text).map_err(|_| unusable("secrets must be a JSON object"))?;
+    let TextMap(secrets) = TextMap::read(&value, &Location::body().at("secrets"))?;
+    Ok(secrets)
+}

@@ -1,0 +1,170 @@
+//! Archives, their passages, and the agents whose archival memory they are.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        archival,
+        client::Include,
+        documents::{View, insert, not_found, update},
+        fields::Fields,
+        listing::Listing,
+        memory,
+        page::{Defaults, Page},
+        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links},
+        state::State,
+    },
+    store::DocumentFilter,
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListArchives, list)
+        .on(Operation::CreateArchive, create)
+        .on(Operation::RetrieveArchive, retrieve)
+        .on(Operation::ModifyArchive, modify)
+        .on(Operation::DeleteArchive, delete)
+        .on(Operation::ListAgentsForArchive, agents)
+        .on(Operation::CreatePassageInArchive, create_passage)
+        .on(Operation::CreatePassagesInArchive, create_passages)
+        .on(Operation::DeletePassageFromArchive, delete_passage)
+        .on(Operation::AttachArchiveToAgent, attach)
+        .on(Operation::DetachArchiveFromAgent, detach)
+}
+
+const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let name = call.query.first("name");
+    let documents = match call.query.first("agent_id") {
+        Some(agent) => DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent),
+        None => DocumentFilter::of_project(Archive::KIND, call.permit.project().as_str()),
+    };
+    let accepts = |archive: &Archive| name.is_none_or(|name| archive.name == name);
+    let archives = Listing::of(documents).page(state.view(&call.permit), &page, accepts).await?;
+    Ok(Reply::ok(archives.iter().map(|archive| archive.record.wire()).collect()))
+}
+
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let archive = Archive::create(&Fields::of_body(&body)?)?;
+    let mut tx = state.store.begin().await?;
+    insert(&mut tx, call.permit.project().as_str(), None, &archive).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(archive.wire()))
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let archive = state.view(&call.permit).get::<Archive>(call.param("archive_id")).await?;
+    Ok(Reply::ok(archive.record.wire()))
+}
+
+async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let change = ArchiveChange::read(&Fields::of_body(&body)?)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut archive = view.get_for_update::<Archive>(&mut tx, call.param("archive_id")).await?.record;
+    archive.change(change);
+    update(&mut tx, &archive).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(archive.wire()))
+}
+
+/// Takes its passages along.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let archive = view.get_for_update::<Archive>(&mut tx, call.param("archive_id")).await?.record;
+    tx.delete_document(Archive::KIND, &archive.id).await?;
+    tx.unlink_target(links::AGENT_ARCHIVE, &archive.id).await?;
+    tx.commit().await?;
+    Ok(Reply::Empty(StatusCode::NO_CONTENT))
+}
+
+async fn agents(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let include = Include::of(&call.headers, &call.query)?;
+    let view = state.view(&call.permit);
+    let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
+    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_ARCHIVE, &archive.id);
+    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
+    Ok(Reply::ok(memory::show(view, &agents, include).await?))
+}
+
+async fn create_passage(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let passage = NewPassage::read(&Fields::of_body(&body)?)?;
+    let stored = put(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
+    Ok(Reply::ok(stored.first().map(Passage::wire).unwrap_or_default()))
+}
+
+async fn create_passages(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let passages: Vec<Fields<'_>> = Fields::of_body(&body)?.required("passages")?;
+    let passages = passages.iter().map(NewPassage::read).collect::<Result<_, _>>()?;
+    let stored = put(state.view(&call.permit), call.param("archive_id"), passages).await?;
+    Ok(Reply::ok(stored.iter().map(Passage::wire).collect()))
+}
+
+async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
+    let mut tx = view.store().begin().await?;
+    let archive = view.get_for_update::<Archive>(&mut tx, archive_id).await?;
+    let stored = archival::put(&mut tx, archive, passages).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
+async fn delete_passage(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
+    let mut tx = state.store.begin().await?;
+    let passage = view.get_for_update::<Passage>(&mut tx, call.param("passage_id")).await?.record;
+    if passage.archive_id.as_ref() != Some(&archive.id) {
+        let problem = format!("INVALID_ARGUMENT: Passage {} is not in archive {}", passage.id, archive.id);
+        return Err(ApiError::letta(Code::InvalidRequest, problem));
+    }
+    tx.delete_document(Passage::KIND, &passage.id).await?;
+    tx.commit().await?;
+    Ok(Reply::Empty(StatusCode::NO_CONTENT))
+}
+
+/// An agent has one archive at most.
+async fn attach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let archive = view.get_within::<Archive>(&mut tx, call.param("archive_id")).await?;
+    if archive.project != agent.project {
+        return Err(not_found::<Archive>(&archive.record.id));
+    }
+    let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
+    if present.iter().any(|present| present.id != archive.record.id) {
+        return Err(ApiError::conflict("CONFLICT: Another archive is attached to the agent; detach it first"));
+    }
+    tx.link(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(Value::Null))
+}
+
+async fn detach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let archive = view.get_within::<Archive>(&mut tx, call.param("archive_id")).await?;
+    tx.unlink(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
+    agent.record.touch();
+    update(&mut tx, &agent.record).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(Value::Null))
+}

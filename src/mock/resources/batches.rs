@@ -1,0 +1,170 @@
+//! Batches: requests to many agents, answered one after the other for each agent, some time.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Routes,
+    message_list::{NEWEST, unknown},
+};
+use crate::{
+    access::{Operation, is_letta_id},
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
+        fields::Fields,
+        listing::Listing,
+        page::{Defaults, Page},
+        records::{Agent, Batch, Record, Run, RunStatus, RunType, links},
+        state::State,
+        turn::{SendRequest, Thread, Turn},
+    },
+    store::{DocumentFilter, MessageFilter},
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::CreateBatch, create)
+        .on(Operation::ListBatches, list)
+        .on(Operation::RetrieveBatch, retrieve)
+        .on(Operation::CancelBatch, cancel)
+        .on(Operation::ListMessagesForBatch, messages)
+}
+
+const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
+/// Bounds the transaction that stores a batch.
+const MOST_REQUESTS: usize = 1_000;
+
+/// The batch is durable before this answers, with all that is needed to take it up again.
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let items = fields.required::<Vec<Fields<'_>>>("requests")?;
+    let mut requests = Vec::new();
+    for item in &items {
+        let agent_id: String = item.required("agent_id")?;
+        if !is_letta_id(&agent_id, "agent") {
+            let problem = "String should match pattern 'agent-{uuid4}'";
+            return Err(item.at("agent_id").refuse("string_pattern_mismatch", problem, &agent_id.into()));
+        }
+        requests.push((agent_id, SendRequest::read_fields(item, false)?));
+    }
+    let mut batch = Batch::begin(fields.optional("callback_url")?);
+    if requests.is_empty() || requests.len() > MOST_REQUESTS {
+        let rule = format!("INVALID_ARGUMENT: A batch has 1 to {MOST_REQUESTS} requests");
+        return Err(ApiError::letta(Code::InvalidRequest, rule));
+    }
+    let view = state.view(&call.permit);
+    let agents = agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
+    let (mut new, mut turns) = (Vec::new(), Vec::new());
+    for (agent_id, SendRequest { request, config, .. }) in requests {
+        let find = |agent: &&Stored<Agent>| agent.record.id == agent_id;
+        let agent = agents.iter().find(find).ok_or_else(|| not_found::<Agent>(&agent_id))?;
+        let mut run = Run::begin(&agent_id, RunType::Async, true, config);
+        run.status = RunStatus::Created;
+        run.request = Some(request.clone());
+        batch.runs.push(run.id.clone());
+        new.push((agent.project.clone(), Prepared::new(Some(&agent_id), &run)?, run.clone()));
+        turns.push((Thread::default_of(agent.clone()), run, request));
+    }
+    let project = call.permit.project().as_str();
+    let mut tx = state.store.begin().await?;
+    insert_all(&mut tx, project, &[Prepared::new(None, &batch)?]).await?;
+    for (project, prepared, run) in new {
+        insert_all(&mut tx, &project, &[prepared]).await?;
+        tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+        tx.link(links::BATCH_RUN, batch.id(), &run.id).await?;
+    }
+    tx.commit().await?;
+    let runs: Vec<Run> = turns.iter().map(|(_, run, _)| run.clone()).collect();
+    for (thread, run, request) in turns {
+        if let Some(turn) = Turn::resume(&state, thread, run, request) {
+            turn.go_on();
+        }
+    }
+    Ok(Reply::ok(batch.wire(&runs)))
+}
+
+/// The agents with these ids, all of which must be there.
+async fn agents(view: View<'_>, mut ids: Vec<&str>) -> Result<Vec<Stored<Agent>>, ApiError> {
+    ids.sort_unstable();
+    ids.dedup();
+    let found = view.find_all::<Agent>(&ids).await?;
+    match ids.iter().find(|id| found.iter().all(|agent| agent.record.id != **id)) {
+        Some(missing) => Err(not_found::<Agent>(missing)),
+        None => Ok(found),
+    }
+}
+
+async fn runs_of(view: View<'_>, batch: &Batch) -> Result<Vec<Run>, ApiError> {
+    let linked = view.linked::<Run>(links::BATCH_RUN, &[batch.id()]).await?;
+    Ok(linked.into_iter().map(|(_, run)| run.record).collect())
+}
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let view = state.view(&call.permit);
+    let listing = Listing::<Batch>::of(DocumentFilter::of_project(Batch::KIND, call.permit.project().as_str()));
+    let batches = listing.page(view, &page, |_| true).await?;
+    let ids: Vec<&str> = batches.iter().map(|batch| batch.record.id()).collect();
+    let mut linked = view.linked::<Run>(links::BATCH_RUN, &ids).await?;
+    let mut wire = Vec::new();
+    for batch in &batches {
+        let (own, rest): (Vec<_>, Vec<_>) = linked.into_iter().partition(|(source, _)| source == batch.record.id());
+        linked = rest;
+        let runs: Vec<Run> = own.into_iter().map(|(_, run)| run.record).collect();
+        wire.push(batch.record.wire(&runs));
+    }
+    Ok(Reply::ok(wire.into()))
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
+    Ok(Reply::ok(batch.wire(&runs_of(view, &batch).await?)))
+}
+
+async fn cancel(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
+    let runs = runs_of(view, &batch).await?;
+    let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
+    if !unfinished.is_empty() {
+        super::messages::cancel_all(&state, unfinished).await?;
+        let mut tx = state.store.begin().await?;
+        let mut batch = view.get_for_update::<Batch>(&mut tx, batch.id()).await?.record;
+        batch.is_cancelled = true;
+        update(&mut tx, &batch).await?;
+        tx.commit().await?;
+    }
+    Ok(Reply::ok(Value::Null))
+}
+
+/// What was said in the runs of a batch, as it is stored.
+async fn messages(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, NEWEST)?;
+    let view = state.view(&call.permit);
+    let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
+    let agent = call.query.first("agent_id");
+    let mut stored = Vec::new();
+    for run in runs_of(view, &batch).await?.iter().filter(|run| agent.is_none_or(|agent| run.agent_id == agent)) {
+        stored.extend(state.store.messages(&MessageFilter::of_run(&run.id)).await?);
+    }
+    stored.sort_by_key(|message| message.seq);
+    for cursor in [page.after, page.before].into_iter().flatten() {
+        if !is_plain(cursor) || stored.iter().all(|message| message.id != cursor) {
+            return Err(unknown(cursor));
+        }
+    }
+    if page.newest_first {
+        stored.reverse();
+    }
+    let wire = page.cut(stored, |message| &message.id);
+    let wire = wire.iter().map(|stored| {
+        let message = parse_message(stored)?;
+        Ok(message.stored(&stored.agent_id, &stored.conversation_id))
+    });
+    Ok(Reply::ok(json!({"messages": wire.collect::<Result<Vec<Value>, ApiError>>()?})))
+}

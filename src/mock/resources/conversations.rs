@@ -1,0 +1,248 @@
+//! Conversations: histories that an agent has beside its default one. This file keeps them; what is said in them is in
+//! `conversation_messages`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Answer, Routes};
+use crate::{
+    access::{Operation, is_letta_id},
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
+        fields::{Expect, Fields},
+        listing::Listing,
+        memory::{blocks_of_conversation, conversation_prompt},
+        page::{Defaults, Page},
+        records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
+        state::State,
+        turn::Thread,
+    },
+    store::{DocumentFilter, MessageFilter, Tx},
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::CreateConversation, create)
+        .on(Operation::ListConversations, list)
+        .on(Operation::RetrieveConversation, retrieve)
+        .on(Operation::ModifyConversation, modify)
+        .on(Operation::DeleteConversation, delete)
+        .on(Operation::ForkConversation, fork)
+}
+
+/// What a path or a query may put in the place of a conversation's id: the default conversation of the agent that is named
+/// beside it.
+const DEFAULT: &str = "default";
+
+/// The conversation that a path names: by its own id, by its agent's, or as the default one of an agent named elsewhere.
+pub(super) async fn named(view: View<'_>, id: &str, agent_id: Option<&str>) -> Result<Thread, ApiError> {
+    if is_letta_id(id, "conv") {
+        let conversation = view.get::<Conversation>(id).await?;
+        let agent = view.get::<Agent>(&conversation.record.agent_id).await?;
+        return Ok(Thread { agent, conversation: Some(conversation) });
+    }
+    let agent_id = if id == DEFAULT { agent_id } else { Some(id) };
+    let Some(agent_id) = agent_id else {
+        return Err(ApiError::letta(
+            Code::InvalidRequest,
+            "INVALID_ARGUMENT: agent_id is required with the conversation 'default'",
+        ));
+    };
+    let found = if is_letta_id(agent_id, "agent") { view.find::<Agent>(agent_id).await? } else { None };
+    found.map(Thread::default_of).ok_or_else(|| ApiError::letta(Code::NotFound, "Agent not found"))
+}
+
+const LIST: Defaults =
+    Defaults { limit: 50, newest_first: true, order_by: &["created_at", "last_run_completion", "last_message_at"] };
+
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_optional_body(&body)?;
+    let labels: Vec<String> = match &fields {
+        Some(fields) => {
+            fields.check(&[("summary", Expect::Text), ("model", Expect::Text), ("model_settings", Expect::Object)])?;
+            fields.optional("isolated_block_labels")?.unwrap_or_default()
+        }
+        None => Vec::new(),
+    };
+    let Some(agent_id) = call.query.first("agent_id") else {
+        return Err(ApiError::validation("missing", &["query", "agent_id"], "Field required", &Value::Null));
+    };
+    let view = state.view(&call.permit);
+    let found = if is_letta_id(agent_id, "agent") { view.find::<Agent>(agent_id).await? } else { None };
+    let agent = found.ok_or_else(|| ApiError::letta(Code::NotFound, "Agent not found"))?;
+    let mut conversation = Conversation::new(&agent.record.id);
+    if let Some(fields) = &fields {
+        conversation.change(fields)?;
+        conversation.last_message_at = None;
+    }
+    let mut tx = state.store.begin().await?;
+    let agent = view.get_for_update::<Agent>(&mut tx, &agent.record.id).await?;
+    begin(&mut tx, &agent, &mut conversation, &labels).await?;
+    let new = [Prepared::new(Some(&agent.record.id), &conversation)?];
+    insert_all(&mut tx, &agent.project, &new).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(conversation.wire(false)))
+}
+
+/// Gives a new conversation its system message, and copies of the blocks that it is to have for itself.
+async fn begin(
+    tx: &mut Tx,
+    agent: &Stored<Agent>,
+    conversation: &mut Conversation,
+    labels: &[String],
+) -> Result<(), ApiError> {
+    let mut blocks = blocks_of_conversation(tx, &agent.record.id, &[]).await?;
+    let mut copies = Vec::new();
+    for label in labels {
+        let unknown = || {
+            let label: String = label.chars().take(100).collect();
+            ApiError::letta(
+                Code::InvalidRequest,
+                format!("INVALID_ARGUMENT: The agent has no block labelled '{label}'"),
+            )
+        };
+        let block = blocks.iter_mut().find(|block| block.label == *label).ok_or_else(unknown)?;
+        if conversation.isolated_block_ids.contains(&block.id) {
+            continue;
+        }
+        block.id = crate::entropy::letta_id(Block::KIND);
+        conversation.isolated_block_ids.push(block.id.clone());
+        copies.push(Prepared::new(Some(&conversation.id), block)?);
+    }
+    insert_all(tx, &agent.project, &copies).await?;
+    let prompt = conversation_prompt(&agent.record, conversation, &blocks);
+    let system = Message::new(Role::System, vec![Part::text(prompt)]);
+    conversation.context = vec![ContextEntry { id: system.id.clone(), tokens: system.tokens() }];
+    insert_messages(tx, agent, &conversation.id, &[system]).await
+}
+
+/// Those without a time come last in the order of their last use.
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let query = &call.query;
+    let page = Page { before: None, ..Page::read(query, LIST)? };
+    let search = query.first("summary_search");
+    let fits = |conversation: &Conversation| {
+        search.is_none_or(|search| conversation.summary.as_deref().is_some_and(|summary| summary.contains(search)))
+    };
+    let documents = match query.first("agent_id") {
+        Some(agent) => DocumentFilter::of_parent(Conversation::KIND, agent),
+        None => DocumentFilter::of_project(Conversation::KIND, call.permit.project().as_str()),
+    };
+    let (listing, view) = (Listing::<Conversation>::of(documents), state.view(&call.permit));
+    let conversations = match query.first("order_by") {
+        Some("last_run_completion") => {
+            listing.sorted_page(view, &page, fits, |conversation| conversation.last_run_completion).await?
+        }
+        Some("last_message_at") => {
+            listing.sorted_page(view, &page, fits, |conversation| conversation.last_message_at).await?
+        }
+        _ => listing.page(view, &page, fits).await?,
+    };
+    Ok(Reply::ok(conversations.iter().map(|conversation| conversation.record.wire(false)).collect()))
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let conversation = state.view(&call.permit).get::<Conversation>(call.param("conversation_id")).await?;
+    Ok(Reply::ok(conversation.record.wire(true)))
+}
+
+async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    // Its types are looked at before anything is looked up.
+    Conversation::new("").change(&fields)?;
+    let view = state.view(&call.permit);
+    let found = view.get::<Conversation>(call.param("conversation_id")).await?;
+    let mut tx = state.store.begin().await?;
+    // Turns lock the agent first.
+    view.get_for_update::<Agent>(&mut tx, &found.record.agent_id).await?;
+    let mut conversation = view.get_for_update::<Conversation>(&mut tx, &found.record.id).await?.record;
+    conversation.change(&fields)?;
+    update(&mut tx, &conversation).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(conversation.wire(false)))
+}
+
+/// Takes along what was said in it, and the blocks that it had for itself.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let found = view.get::<Conversation>(call.param("conversation_id")).await?.record;
+    let mut tx = state.store.begin().await?;
+    view.get_for_update::<Agent>(&mut tx, &found.agent_id).await?;
+    view.get_for_update::<Conversation>(&mut tx, &found.id).await?;
+    tx.delete_conversation(&found.agent_id, &found.id, "").await?;
+    tx.delete_document(Conversation::KIND, &found.id).await?;
+    tx.commit().await?;
+    for run in state.turns.of_agent(&found.agent_id, Some(&found.id)) {
+        state.turns.cancel(&run).await;
+    }
+    Ok(Reply::ok(Value::Null))
+}
+
+/// A new conversation that has heard the same, with a system message of its own. What is said later in one of them, the
+/// other does not hear.
+async fn fork(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
+    let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
+    let mut tx = state.store.begin().await?;
+    let origin = Thread::lock(&mut tx, &agent_id, origin_id.as_deref()).await?;
+    let origin = origin.ok_or_else(|| ApiError::letta(Code::NotFound, "Conversation not found"))?;
+    let mut conversation = Conversation::new(&agent_id);
+    conversation.model = origin.conversation.as_ref().and_then(|own| own.record.model.clone());
+    conversation.model_settings = origin.conversation.as_ref().and_then(|own| own.record.model_settings.clone());
+    begin(&mut tx, &origin.agent, &mut conversation, &[]).await?;
+    let copies = copy_history(&mut tx, &origin, &conversation.id).await?;
+    conversation.recall = i64::try_from(copies.count).unwrap_or(i64::MAX);
+    let (window, forgets) = (origin.agent.record.model.context_window(), origin.agent.record.message_buffer_autoclear);
+    remember(&mut conversation.context, copies.context, window, forgets);
+    conversation.pending = origin.pending().cloned().map(|mut pending| {
+        if let Some(id) = copies.pending {
+            pending.request.id = id;
+        }
+        Box::new(pending)
+    });
+    insert_all(&mut tx, &origin.agent.project, &[Prepared::new(Some(&agent_id), &conversation)?]).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(conversation.wire(false)))
+}
+
+/// What was copied of a history.
+struct Copies {
+    count: usize,
+    /// The copies of what the model sees.
+    context: Vec<ContextEntry>,
+    /// The copy of the message that asks the question which waits for an answer.
+    pending: Option<String>,
+}
+
+/// Files copies of all that was said in a conversation under another, the system message excepted.
+async fn copy_history(tx: &mut Tx, origin: &Thread, into: &str) -> Result<Copies, ApiError> {
+    const CHUNK: i64 = 500;
+    let seen: std::collections::HashSet<&str> = origin.context().iter().map(|entry| entry.id.as_str()).collect();
+    let mut copies = Copies { count: 0, context: Vec::new(), pending: None };
+    let of_origin = MessageFilter::of_conversation(&origin.agent.record.id, origin.id()).limit(CHUNK);
+    let mut from = 0;
+    loop {
+        let chunk = tx.messages(&of_origin.after(from)).await?;
+        let Some(last) = chunk.last() else { return Ok(copies) };
+        from = last.seq;
+        let mut messages = chunk.iter().map(parse_message).collect::<Result<Vec<_>, _>>()?;
+        messages.retain(|message| message.role != Role::System || message.run_id.is_some());
+        for message in &mut messages {
+            let original = std::mem::replace(&mut message.id, crate::entropy::letta_id("message"));
+            if origin.pending_id() == Some(original.as_str()) {
+                copies.pending = Some(message.id.clone());
+            }
+            if seen.contains(original.as_str()) {
+                copies.context.push(ContextEntry { id: message.id.clone(), tokens: message.tokens() });
+            }
+        }
+        copies.count += messages.len();
+        insert_messages(tx, &origin.agent, into, &messages).await?;
+    }
+}

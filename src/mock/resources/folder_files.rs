@@ -1,0 +1,137 @@
+//! Files in folders: uploaded, listed, read and deleted, under both names of folders.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::{Answer, Routes, folders::id_in_path};
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::ApiError,
+    mock::{
+        documents::{Stored, View, not_found},
+        filing::{self, Duplicate},
+        listing::Listing,
+        multipart::Form,
+        page::{Defaults, Page},
+        records::{File, FileText, Folder, Passage, Record},
+        shelf,
+        state::State,
+        uploads,
+    },
+    store::DocumentFilter,
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::UploadFileToFolder, upload)
+        .on(Operation::ListFilesForFolder, list)
+        .on(Operation::RetrieveFolderFile, retrieve)
+        .on(Operation::DeleteFileFromFolder, delete)
+        .on(Operation::ListFolderPassages, passages)
+        .on(Operation::UploadFileToSource, upload)
+        .on(Operation::ListSourceFiles, list)
+        .on(Operation::RetrieveSourceFile, retrieve)
+        .on(Operation::DeleteFileFromSource, delete)
+        .on(Operation::ListSourcePassages, passages)
+}
+
+const LIST: Defaults = Defaults { limit: 1000, newest_first: true, order_by: &["created_at"] };
+const PASSAGES: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
+const DUPLICATE: [(&str, Duplicate); 4] = [
+    ("suffix", Duplicate::Suffix),
+    ("skip", Duplicate::Skip),
+    ("error", Duplicate::Error),
+    ("replace", Duplicate::Replace),
+];
+
+async fn upload(state: Arc<State>, mut call: Call) -> Answer {
+    let word = call.query.one_of("duplicate_handling", &DUPLICATE.map(|(word, _)| word))?;
+    let duplicate = DUPLICATE.iter().find(|(known, _)| Some(*known) == word).map_or(Duplicate::Suffix, |(_, it)| *it);
+    let form = Form::read(&mut call).await?;
+    let upload = form.file("file")?;
+    let named = call.query.first("name").filter(|name| !name.is_empty());
+    let original_name = named.or(upload.name.as_deref()).unwrap_or("file").to_owned();
+    let media_type = uploads::media_type(upload, &original_name)?;
+    let text = uploads::text(&upload.bytes, &media_type);
+    let view = state.view(&call.permit);
+
+    let mut tx = state.store.begin().await?;
+    let folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?;
+    let mut file = filing::new_file(&folder.record, &original_name, &media_type, upload.bytes.len());
+    if let Some(present) = filing::take_name(&mut tx, &folder, &mut file, duplicate).await? {
+        let name = HeaderName::from_static("x-upload-result");
+        let skipped = present.wire(&shown_name(&folder.record, &present), None);
+        return Ok(Reply::with_header(name, HeaderValue::from_static("skipped"), skipped));
+    }
+    filing::store(&mut tx, &folder, &mut file, text).await?;
+    shelf::tell_agents(&mut tx, &folder.record.id, |agent, files| {
+        files.open(&file, &folder.record.name, agent.max_files_open);
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(Reply::ok(file.wire(&shown_name(&folder.record, &file), None)))
+}
+
+/// The answer to an upload names the folder as well; lists do not.
+fn shown_name(folder: &Folder, file: &File) -> String {
+    format!("{}/{}", folder.name, file.name)
+}
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let with_text = call.query.boolean("include_content")?.unwrap_or(false);
+    call.query.boolean("check_status_updates")?;
+    let view = state.view(&call.permit);
+    let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
+    let files = DocumentFilter::of_parent(File::KIND, &folder.id);
+    let files = Listing::<File>::of(files).page(view, &page, |_| true).await?;
+    let ids: Vec<&str> = files.iter().filter(|_| with_text).map(|file| file.record.id.as_str()).collect();
+    let texts = texts(view, &ids).await?;
+    let wire = |file: &Stored<File>| {
+        let text = texts.get(&file.record.id).map(String::as_str);
+        file.record.wire(&file.record.name, text)
+    };
+    Ok(Reply::ok(files.iter().map(wire).collect()))
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let with_text = call.query.boolean("include_content")?.unwrap_or(false);
+    let view = state.view(&call.permit);
+    let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
+    let file = view.get::<File>(call.param("file_id")).await?.record;
+    if file.folder_id != folder.id {
+        return Err(not_found::<File>(&file.id));
+    }
+    let texts = if with_text { texts(view, &[&file.id]).await? } else { HashMap::new() };
+    Ok(Reply::ok(file.wire(&file.name, texts.get(&file.id).map(String::as_str))))
+}
+
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?.record;
+    let file = view.get_within::<File>(&mut tx, call.param("file_id")).await?.record;
+    if file.folder_id != folder.id {
+        return Err(not_found::<File>(&file.id));
+    }
+    filing::remove(&mut tx, &folder.id, &file.id).await?;
+    tx.commit().await?;
+    Ok(Reply::Empty(StatusCode::NO_CONTENT))
+}
+
+async fn passages(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, PASSAGES)?;
+    let view = state.view(&call.permit);
+    let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
+    let passages = DocumentFilter::of_grandparent(Passage::KIND, File::KIND, &folder.id);
+    let passages = Listing::<Passage>::of(passages).page(view, &page, |_| true).await?;
+    Ok(Reply::ok(passages.iter().map(|passage| passage.record.wire()).collect()))
+}
+
+/// What files say, by their ids.
+pub(super) async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
+    let texts = view.find_all::<FileText>(ids).await?;
+    Ok(texts.into_iter().map(|text| (text.record.id, text.record.text)).collect())
+}

@@ -1,0 +1,178 @@
+//! Groups of agents: who belongs to them. Nothing is sent to a group any more, so it has no messages.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Routes, message_list, messages};
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::ApiError,
+    mock::{
+        documents::{Stored, View, insert, not_found, update},
+        fields::Fields,
+        home::Home,
+        listing::Listing,
+        page::{Defaults, Page},
+        records::{Agent, Block, Group, GroupChange, MANAGER_TYPES, Record, links},
+        relations::{check_present, link_only, link_only_from, show_groups},
+        state::State,
+    },
+    store::{DocumentFilter, Tx},
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListGroups, list)
+        .on(Operation::CreateGroup, create)
+        .on(Operation::CountGroups, count)
+        .on(Operation::RetrieveGroup, retrieve)
+        .on(Operation::ModifyGroup, modify)
+        .on(Operation::DeleteGroup, delete)
+        .on(Operation::ListGroupsForAgent, of_agent)
+        .on(Operation::AttachBlockToGroup, attach_block)
+        .on(Operation::DetachBlockFromGroup, detach_block)
+        .on(Operation::ListGroupMessages, list_messages)
+        .on(Operation::ModifyGroupMessage, messages::modify)
+        .on(Operation::ResetGroupMessages, reset_messages)
+}
+
+const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
+const OF_AGENT: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
+const MESSAGES: Defaults = Defaults { limit: 10, newest_first: true, order_by: &["created_at"] };
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let project = call.query.first("project_id").unwrap_or(call.permit.project().as_str());
+    let manager_type = call.query.one_of("manager_type", MANAGER_TYPES)?;
+    show_page(state.view(&call.permit), DocumentFilter::of_project(Group::KIND, project), &page, manager_type).await
+}
+
+async fn of_agent(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, OF_AGENT)?;
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let groups = DocumentFilter::linked_to(Group::KIND, links::GROUP_AGENT, &agent.id);
+    show_page(view, groups, &page, call.query.first("manager_type")).await
+}
+
+async fn show_page(view: View<'_>, groups: DocumentFilter<'_>, page: &Page<'_>, manager_type: Option<&str>) -> Answer {
+    let accepts =
+        |group: &Group| group.hidden != Some(true) && manager_type.is_none_or(|wanted| group.manager_type == wanted);
+    let groups = Listing::of(groups).page(view, page, accepts).await?;
+    Ok(Reply::ok(show_groups(view, &groups).await?.into()))
+}
+
+async fn count(state: Arc<State>, call: Call) -> Answer {
+    let groups = DocumentFilter::of_project(Group::KIND, call.permit.project().as_str());
+    let accepts = |group: &Group| group.hidden != Some(true);
+    Ok(Reply::ok(Listing::of(groups).count(state.view(&call.permit), accepts).await?.into()))
+}
+
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let change = GroupChange::read_new(&fields)?;
+    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let record = Group::create(&change, home.shown);
+    let group = Stored { seq: 0, project: home.project.to_string(), record };
+    insert(&mut tx, &group.project, None, &group.record).await?;
+    relate(view, &mut tx, &group, &change).await?;
+    tx.commit().await?;
+    show(view, group).await
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    show(view, view.get::<Group>(call.param("group_id")).await?).await
+}
+
+async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let change = GroupChange::read(&Fields::of_body(&body)?)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?;
+    group.record.change(&change)?;
+    update(&mut tx, &group.record).await?;
+    relate(view, &mut tx, &group, &change).await?;
+    tx.commit().await?;
+    show(view, group).await
+}
+
+/// Links a group to the agents and blocks that a change names.
+async fn relate(view: View<'_>, tx: &mut Tx, group: &Stored<Group>, change: &GroupChange) -> Result<(), ApiError> {
+    let (project, id) = (&group.project, &group.record.id);
+    if let Some(agents) = &change.agent_ids {
+        check_present::<Agent>(view, tx, project, agents).await?;
+        link_only(tx, links::GROUP_AGENT, id, agents).await?;
+    }
+    if let Some(blocks) = &change.block_ids {
+        check_present::<Block>(view, tx, project, blocks).await?;
+        link_only(tx, links::GROUP_BLOCK, id, blocks).await?;
+    }
+    if let Some(manager) = change.manager_agent_id() {
+        let manager = [manager.to_owned()];
+        check_present::<Agent>(view, tx, project, &manager).await?;
+        link_only_from(tx, links::MANAGED_GROUP, id, &manager).await?;
+    }
+    Ok(())
+}
+
+/// Agents and blocks survive.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?.record;
+    tx.delete_document(Group::KIND, &group.id).await?;
+    tx.unlink_all(&group.id).await?;
+    tx.unlink_target(links::MANAGED_GROUP, &group.id).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(json!({"message": format!("Group id={} successfully deleted", group.id)})))
+}
+
+async fn attach_block(state: Arc<State>, call: Call) -> Answer {
+    set_block(&state, call, true).await
+}
+
+async fn detach_block(state: Arc<State>, call: Call) -> Answer {
+    set_block(&state, call, false).await
+}
+
+async fn set_block(state: &State, call: Call, attach: bool) -> Answer {
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?;
+    let block = view.get_within::<Block>(&mut tx, call.param("block_id")).await?;
+    if block.project != group.project {
+        return Err(not_found::<Block>(&block.record.id));
+    }
+    if attach {
+        tx.link(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
+    } else {
+        tx.unlink(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
+    }
+    tx.commit().await?;
+    Ok(Reply::ok(Value::Null))
+}
+
+async fn list_messages(state: Arc<State>, call: Call) -> Answer {
+    Page::read(&call.query, MESSAGES)?;
+    call.query.boolean("use_assistant_message")?;
+    message_list::message_types(&call.query)?;
+    state.view(&call.permit).get::<Group>(call.param("group_id")).await?;
+    Ok(Reply::ok(json!([])))
+}
+
+async fn reset_messages(state: Arc<State>, call: Call) -> Answer {
+    state.view(&call.permit).get::<Group>(call.param("group_id")).await?;
+    Ok(Reply::ok(Value::Null))
+}
+
+async fn show(view: View<'_>, group: Stored<Group>) -> Answer {
+    let shown = show_groups(view, &[group]).await?;
+    Ok(Reply::ok(shown.into_iter().next().unwrap_or_default()))
+}

@@ -1,0 +1,159 @@
+//! An agent's archival memory, and passages found across archives.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    call::{Call, Query, Reply},
+    error::ApiError,
+    mock::{
+        archival::{self, Found, Search, Shelf},
+        documents::not_found,
+        fields::Fields,
+        listing::Listing,
+        page::{Defaults, Page},
+        records::{Agent, Archive, NewPassage, Passage, Record, Timestamp},
+        state::State,
+    },
+    store::DocumentFilter,
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListPassages, list)
+        .on(Operation::CreatePassage, create)
+        .on(Operation::SearchArchivalMemory, search_memory)
+        .on(Operation::DeletePassage, delete)
+        .on(Operation::SearchPassages, search)
+}
+
+const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["created_at"] };
+/// How many passages an agent is told of unless more are asked for.
+pub(in crate::mock) const TOP_K: usize = 5;
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read_ascending(&call.query, LIST)?;
+    let text = call.query.first("search").map(str::to_lowercase);
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let Some(archive) = archival::archive_of(view.store(), &agent.id).await? else {
+        return Ok(Reply::ok(json!([])));
+    };
+    let archive = archive.record;
+    let passages = Listing::of(DocumentFilter::of_parent(Passage::KIND, &archive.id));
+    let accepts = |passage: &Passage| text.as_ref().is_none_or(|text| passage.text.to_lowercase().contains(text));
+    let passages = if archive.backdated {
+        passages.sorted_page(view, &page, accepts, |passage| passage.created_at).await?
+    } else {
+        passages.page(view, &page, accepts).await?
+    };
+    Ok(Reply::ok(passages.iter().map(|passage| passage.record.wire()).collect()))
+}
+
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let new = NewPassage::read(&Fields::of_body(&body)?)?;
+    let mut tx = state.store.begin().await?;
+    let agent = state.view(&call.permit).get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let passages = archival::remember(&mut tx, &agent, vec![new]).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(passages.iter().map(Passage::wire).collect()))
+}
+
+async fn search_memory(state: Arc<State>, call: Call) -> Answer {
+    let query = &call.query;
+    let text = query
+        .first("query")
+        .ok_or_else(|| ApiError::validation("missing", &["query", "query"], "Field required", &Value::Null))?;
+    let search = Search {
+        query: Some(text),
+        tags: query.all("tags").map(str::to_owned).collect(),
+        all_tags: query.one_of("tag_match_mode", &["any", "all"])? == Some("all"),
+        from: Timestamp::of_query(query, "start_datetime")?,
+        to: Timestamp::of_query(query, "end_datetime")?,
+        limit: top_k(query)?,
+    };
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let found = match archival::archive_of(view.store(), &agent.id).await? {
+        Some(archive) => archival::search(view.store(), Shelf::Archive(&archive.record.id), &search).await?,
+        None => Vec::new(),
+    };
+    let results: Vec<Value> = found.iter().map(|Found { passage, .. }| told(passage)).collect();
+    Ok(Reply::ok(json!({"results": results, "count": results.len()})))
+}
+
+/// A passage as the agent itself is told of it.
+fn told(passage: &Passage) -> Value {
+    json!({
+        "id": passage.id,
+        "timestamp": passage.created_at.with_offset(),
+        "content": passage.text,
+        "tags": passage.tags,
+    })
+}
+
+fn top_k(query: &Query) -> Result<usize, ApiError> {
+    let Some(top_k) = query.integer("top_k")? else { return Ok(TOP_K) };
+    usize::try_from(top_k).map_err(|_| {
+        let problem = "Input should be greater than or equal to 0";
+        ApiError::validation("greater_than_equal", &["query", "top_k"], problem, &top_k.to_string().into())
+    })
+}
+
+/// Letta itself would delete a passage of any agent here; this asks whose it is.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let id = call.param("memory_id");
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let archive = archival::archive_of(view.store(), &agent.id).await?;
+    let mut tx = state.store.begin().await?;
+    let passage = view.get_for_update::<Passage>(&mut tx, id).await?.record;
+    if passage.archive_id.is_none() || passage.archive_id != archive.map(|archive| archive.record.id) {
+        return Err(not_found::<Passage>(id));
+    }
+    tx.delete_document(Passage::KIND, &passage.id).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(json!({"message": format!("Memory id={id} successfully deleted")})))
+}
+
+async fn search(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let search = Search {
+        query: fields.optional("query")?,
+        tags: fields.optional("tags")?.unwrap_or_default(),
+        all_tags: fields.one_of("tag_match_mode", &["any", "all"])? == Some("all"),
+        from: fields.optional("start_date")?,
+        to: fields.optional("end_date")?,
+        limit: usize::try_from(fields.between("limit", 1, 100)?.unwrap_or(50)).unwrap_or_default(),
+    };
+    let agent: Option<&str> = fields.optional("agent_id")?;
+    let archive: Option<&str> = fields.optional("archive_id")?;
+    let view = state.view(&call.permit);
+    let archive = match (agent, archive) {
+        (None, None) => None,
+        (None, Some(archive)) => Some(view.get::<Archive>(archive).await?.record.id),
+        (Some(agent), archive) => {
+            let agent = view.get::<Agent>(agent).await?.record;
+            let of_agent = archival::archive_of(view.store(), &agent.id).await?.map(|archive| archive.record.id);
+            match of_agent.filter(|id| archive.is_none_or(|archive| id == archive)) {
+                Some(archive) => Some(archive),
+                None => return Ok(Reply::ok(json!([]))),
+            }
+        }
+    };
+    let shelf = match &archive {
+        Some(archive) => Shelf::Archive(archive),
+        None => Shelf::Project(call.permit.project().as_str()),
+    };
+    let found = archival::search(view.store(), shelf, &search).await?;
+    Ok(Reply::ok(found.iter().map(shown).collect()))
+}
+
+fn shown(found: &Found) -> Value {
+    json!({"passage": found.passage.wire(), "score": found.score, "metadata": {}})
+}

@@ -1,0 +1,76 @@
+//! Sending messages, to whatever conversation and by whichever route.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Answer, message_list::shown};
+use crate::{
+    call::Reply,
+    error::ApiError,
+    mock::{
+        documents::parse,
+        records::{Record, Run, RunStatus, RunType, StopReason},
+        state::State,
+        turn::{Ended, Reading, SendRequest, Thread, Turn, read_stream},
+    },
+};
+
+/// Answers a request: at once, or in events if it wants them.
+pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendRequest, run_type: RunType) -> Answer {
+    let delivery = request.delivery;
+    if !delivery.streaming {
+        let run = Run::begin(&thread.agent.record.id, run_type, false, request.config);
+        let turn = Turn::begin(state, thread, run, request.request, false).await?;
+        let ended = turn.answer().await?;
+        return match &ended.failure {
+            Some(failure) => Err(failure.answer()),
+            None => Ok(Reply::ok(response(&ended))),
+        };
+    }
+    let mark = request.request.mark(thread.id()).filter(|_| delivery.background);
+    if let Some(mark) = &mark
+        && let Some(run_id) = earlier(state, &thread.agent.record.id, mark).await?
+    {
+        let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
+        return Ok(Reply::Events(read_stream(state, run_id, None, reading)));
+    }
+    let mut run = Run::begin(&thread.agent.record.id, run_type, delivery.background, request.config);
+    run.delivery = delivery.background.then_some(delivery);
+    run.mark = mark;
+    let turn = Turn::begin(state, thread, run, request.request, true).await?;
+    Ok(Reply::Events(turn.stream(delivery)))
+}
+
+/// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up
+/// again.
+pub(super) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> Answer {
+    let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.config);
+    run.status = RunStatus::Created;
+    run.callback_url = request.callback_url;
+    let turn = Turn::begin(state, thread, run, request.request, false).await?;
+    let run = turn.run().wire();
+    turn.answer_later().await?;
+    Ok(Reply::ok(run))
+}
+
+/// The run of an earlier request in the background that brought the same messages, by the ids that its client chose.
+async fn earlier(state: &State, agent_id: &str, mark: &str) -> Result<Option<String>, ApiError> {
+    const REMEMBERED: i64 = 3 * 60 * 60 * 1000;
+    let Some((_, run)) = state.store.linked_documents(mark, &[agent_id], Run::KIND).await?.pop() else {
+        return Ok(None);
+    };
+    let run = parse::<Run>(run)?.record;
+    Ok(Some(run).filter(|run| run.created_at.elapsed_millis() < REMEMBERED).map(|run| run.id))
+}
+
+fn response(ended: &Ended) -> Value {
+    let types = ended.run.request_config.include_return_message_types.as_deref();
+    json!({
+        "messages": shown(&ended.answers, types),
+        "stop_reason": ended.run.stop_reason.unwrap_or(StopReason::Error).wire(),
+        "usage": ended.run.usage.wire(false),
+        "logprobs": null,
+        "turns": null,
+    })
+}

@@ -1,0 +1,321 @@
+//! Tools: those that clients bring, and those that come with Letta.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    call::{Call, Query, Reply},
+    error::{ApiError, Code},
+    mock::{
+        documents::{Stored, claim, insert, lock_holder, release, update},
+        fields::{Expect, Fields, TextMap},
+        home::Home,
+        listing::Listing,
+        page::{Defaults, Page},
+        python::{self, Outcome},
+        queries,
+        records::{Record, Timestamp, Tool, ToolChange, claims, echo, links},
+        search::{Terms, tagged},
+        state::State,
+        tools,
+    },
+    store::{DocumentFilter, Tx},
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListTools, list)
+        .on(Operation::CountTools, count)
+        .on(Operation::CreateTool, create)
+        .on(Operation::UpsertTool, create)
+        .on(Operation::AddBaseTools, add_base_tools)
+        .on(Operation::RetrieveTool, retrieve)
+        .on(Operation::ModifyTool, modify)
+        .on(Operation::DeleteTool, delete)
+        .on(Operation::SearchTools, search)
+        .on(Operation::RunToolFromSource, run)
+}
+
+const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
+
+const TYPES: &[&str] = &[
+    "custom",
+    "letta_core",
+    "letta_memory_core",
+    "letta_multi_agent_core",
+    "letta_sleeptime_core",
+    "letta_voice_sleeptime_core",
+    "letta_builtin",
+    "letta_files_core",
+    "external_langchain",
+    "external_composio",
+    "external_mcp",
+];
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let filter = Filter::read(&call.query)?;
+    let view = state.view(&call.permit);
+    let tools = present(&call).page(view, &page, |tool| filter.accepts(tool)).await?;
+    Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
+}
+
+async fn count(state: Arc<State>, call: Call) -> Answer {
+    let filter = Filter::read(&call.query)?;
+    let count = present(&call).count(state.view(&call.permit), |tool| filter.accepts(tool)).await?;
+    Ok(Reply::ok(count.into()))
+}
+
+/// All tools of a project.
+fn present(call: &Call) -> Listing<'_, Tool> {
+    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(tools::all())
+}
+
+/// What a request wants tools to be.
+struct Filter<'a> {
+    name: Option<&'a str>,
+    names: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    search: Option<String>,
+    types: Vec<&'a str>,
+    excluded_types: Vec<&'a str>,
+    only_lettas: bool,
+    without_lettas: bool,
+}
+
+impl<'a> Filter<'a> {
+    fn read(query: &'a Query) -> Result<Self, ApiError> {
+        Ok(Self {
+            name: query.first("name"),
+            names: queries::items(query, "names"),
+            ids: queries::items(query, "tool_ids"),
+            search: query.first("search").map(str::to_lowercase),
+            types: types(queries::items(query, "tool_types"))?,
+            excluded_types: types(queries::items(query, "exclude_tool_types"))?,
+            only_lettas: query.boolean("return_only_letta_tools")?.unwrap_or(false),
+            without_lettas: query.boolean("exclude_letta_tools")?.unwrap_or(false),
+        })
+    }
+
+    fn accepts(&self, tool: &Tool) -> bool {
+        let among = |wanted: &[&str], text: &str| wanted.is_empty() || wanted.contains(&text);
+        let is_lettas = tool.tool_type.starts_with("letta_");
+        self.name.is_none_or(|name| tool.name == name)
+            && among(&self.names, &tool.name)
+            && among(&self.ids, &tool.id)
+            && among(&self.types, &tool.tool_type)
+            && !self.excluded_types.contains(&tool.tool_type.as_str())
+            && self.search.as_ref().is_none_or(|text| tool.name.to_lowercase().contains(text))
+            && (is_lettas || !self.only_lettas)
+            && !(is_lettas && self.without_lettas)
+    }
+}
+
+fn types(named: Vec<&str>) -> Result<Vec<&str>, ApiError> {
+    match named.iter().find(|word| !TYPES.contains(word)) {
+        None => Ok(named),
+        Some(word) => {
+            let word: String = word.chars().take(100).collect();
+            let problem = format!("INVALID_ARGUMENT: '{word}' is not a tool type; those are {}", TYPES.join(", "));
+            Err(ApiError::letta(Code::InvalidRequest, problem))
+        }
+    }
+}
+
+/// Makes a tool, or changes the one that has its name.
+async fn create(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let change = ToolChange::read_new(&fields)?;
+    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let project = home.project.as_str();
+    let tool = Tool::create(change.clone(), home.shown.clone());
+    refuse_built_in(&tool.name)?;
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let tool = match claim(&mut tx, claims::TOOL, project, &tool.name, &tool.id).await? {
+        None => {
+            insert(&mut tx, project, None, &tool).await?;
+            tool
+        }
+        Some(id) => {
+            let has_name = |present: &Tool| present.name == tool.name;
+            let mut present = lock_holder(view, &mut tx, &id, has_name).await?.record;
+            present.replace(change);
+            update(&mut tx, &present).await?;
+            present
+        }
+    };
+    tx.commit().await?;
+    Ok(Reply::ok(tool.wire()))
+}
+
+/// They are always there.
+async fn add_base_tools(_: Arc<State>, _: Call) -> Answer {
+    Ok(Reply::ok(tools::all().map(|tool| tool.wire()).collect()))
+}
+
+async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+    let id = call.param("tool_id");
+    if let Some(tool) = tools::by_id(id) {
+        return Ok(Reply::ok(tool.wire()));
+    }
+    Ok(Reply::ok(state.view(&call.permit).get::<Tool>(id).await?.record.wire()))
+}
+
+async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let change = ToolChange::read(&Fields::of_body(&body)?)?;
+    let id = call.param("tool_id");
+    if tools::by_id(id).is_some() {
+        let problem = "INVALID_ARGUMENT: A tool that comes with the server cannot be changed";
+        return Err(ApiError::letta(Code::InvalidRequest, problem));
+    }
+    let view = state.view(&call.permit);
+    let mut tx = state.store.begin().await?;
+    let mut tool = view.get_for_update::<Tool>(&mut tx, id).await?;
+    let former_name = tool.record.name.clone();
+    tool.record.change(change);
+    if tool.record.name != former_name {
+        rename(&mut tx, &tool, &former_name).await?;
+    }
+    update(&mut tx, &tool.record).await?;
+    tx.commit().await?;
+    Ok(Reply::ok(tool.record.wire()))
+}
+
+async fn rename(tx: &mut Tx, tool: &Stored<Tool>, former_name: &str) -> Result<(), ApiError> {
+    let Stored { project, record: Tool { id, name, .. }, .. } = tool;
+    refuse_built_in(name)?;
+    if claim(tx, claims::TOOL, project, name, id).await?.is_some() {
+        return Err(name_taken(name));
+    }
+    release(tx, claims::TOOL, project, former_name).await
+}
+
+fn refuse_built_in(name: &str) -> Result<(), ApiError> {
+    if tools::by_name(name).is_some() { Err(name_taken(name)) } else { Ok(()) }
+}
+
+fn name_taken(name: &str) -> ApiError {
+    let name: String = name.chars().take(100).collect();
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tool with name {name} already exists"))
+}
+
+/// Agents lose it. What comes with the server is there again at once.
+async fn delete(state: Arc<State>, call: Call) -> Answer {
+    let id = call.param("tool_id");
+    if tools::by_id(id).is_none() {
+        let view = state.view(&call.permit);
+        let mut tx = state.store.begin().await?;
+        // Letta's word for this is not 404.
+        view.get_for_update::<Tool>(&mut tx, id).await.map_err(|error| match error.code() {
+            Code::NotFound => ApiError::letta(Code::InvalidRequest, format!("Tool with id {id} not found.")),
+            _ => error,
+        })?;
+        tx.delete_document(Tool::KIND, id).await?;
+        tx.unlink_target(links::AGENT_TOOL, id).await?;
+        tx.commit().await?;
+    }
+    Ok(Reply::ok(Value::Null))
+}
+
+async fn search(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let terms = fields.optional::<&str>("query")?.map(Terms::of);
+    let mode = fields.one_of("search_mode", &["vector", "fts", "hybrid"])?.unwrap_or("hybrid");
+    let named: Vec<&str> = fields.optional("tool_types")?.unwrap_or_default();
+    let named = types(named)?;
+    let tags: Vec<&str> = fields.optional("tags")?.unwrap_or_default();
+    let limit = usize::try_from(fields.between("limit", 1, 100)?.unwrap_or(50)).unwrap_or_default();
+    let accepts = |tool: &Tool| {
+        (named.is_empty() || named.contains(&tool.tool_type.as_str())) && tagged(&tool.tags, &tags, false)
+    };
+    let tools = present(&call).all(state.view(&call.permit), accepts).await?;
+    let mut found: Vec<(f64, &Tool)> = Vec::new();
+    for tool in tools.iter().rev() {
+        let score = terms.as_ref().map_or(1.0, |terms| terms.score(&embedded(&tool.record)));
+        if score > 0.0 {
+            found.push((score, &tool.record));
+        }
+    }
+    found.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    let shown = found.iter().take(limit).zip(1..).map(|((score, tool), rank)| {
+        json!({
+            "tool": tool.wire(),
+            "embedded_text": embedded(tool),
+            "fts_rank": (mode != "vector").then_some(rank),
+            "vector_rank": (mode != "fts").then_some(rank),
+            "combined_score": score,
+        })
+    });
+    Ok(Reply::ok(shown.collect()))
+}
+
+/// The text by which a tool is found.
+fn embedded(tool: &Tool) -> String {
+    format!("{}: {} {}", tool.name, tool.description.as_deref().unwrap_or_default(), tool.tags.join(" "))
+}
+
+/// Says what a call of a source comes to, without keeping or executing it.
+async fn run(_: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    let source: &str = fields.required("source_code")?;
+    let arguments: &Map<String, Value> = fields.required("args")?;
+    let TextMap(environment) = fields.optional("env_vars")?.unwrap_or_default();
+    let name: Option<&str> = fields.optional("name")?;
+    let source_type: Option<&str> = fields.optional("source_type")?;
+    fields.check(&[("args_json_schema", Expect::Object), ("json_schema", Expect::Object)])?;
+    let environment = environment.into_iter().map(|(name, value)| (name, value.into())).collect();
+    let outcome = if source_type == Some("typescript") {
+        echo(name.unwrap_or("the tool"), arguments)
+    } else {
+        let defined = python::signature(source).ok_or_else(|| {
+            let problem = "INVALID_ARGUMENT: Failed to derive json schema from source code: it defines no function";
+            ApiError::letta(Code::InvalidRequest, problem)
+        })?;
+        let name = name.unwrap_or(&defined.name);
+        python::run(source, Some(name), arguments, &environment).unwrap_or_else(|| echo(name, arguments))
+    };
+    Ok(Reply::ok(returned(name, &outcome)))
+}
+
+/// The outcome as a message that stands in no conversation.
+fn returned(name: Option<&str>, outcome: &Outcome) -> Value {
+    let status = outcome.status();
+    let text = outcome.text().unwrap_or_else(|problem| match name {
+        Some(name) => format!("Error executing function {name}: {problem}"),
+        None => format!("Error executing function: {problem}"),
+    });
+    let part = json!({
+        "type": "tool",
+        "tool_return": text,
+        "status": status,
+        "tool_call_id": "null",
+        "stdout": outcome.stdout,
+        "stderr": outcome.stderr,
+    });
+    json!({
+        "id": "null",
+        "date": Timestamp::now().message_date(),
+        "name": name,
+        "message_type": "tool_return_message",
+        "otid": null,
+        "sender_id": null,
+        "step_id": null,
+        "is_err": null,
+        "seq_id": null,
+        "run_id": null,
+        "tool_return": text,
+        "status": status,
+        "tool_call_id": "null",
+        "stdout": outcome.stdout,
+        "stderr": outcome.stderr,
+        "tool_returns": [part],
+    })
+}

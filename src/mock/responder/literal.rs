@@ -1,0 +1,143 @@
+//! The default responder: a willing model that takes everything literally. It quotes what it is told, calls the tool that
+//! a text names, uses its memory when it is asked to in plain words, and says what tools returned.
+
+use super::{Answer, Asked, Situation, arguments, asked_text, directives::Directives, words};
+use crate::mock::{
+    failure::Failure,
+    records::{Message, Part, Role},
+};
+
+/// The default responder.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mock) struct Literal {
+    /// Whether it says first what it is going to do.
+    pub(in crate::mock) reasoning: bool,
+}
+
+impl Literal {
+    /// The next step of a turn.
+    pub(super) fn respond(self, situation: &Situation<'_>) -> Answer {
+        let text = asked_text(situation.said);
+        let asked = Directives::of(&text);
+        let calls = if asked.calls.is_empty() { understand(&asked.rest, situation) } else { asked.calls.clone() };
+        let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
+        let next: Vec<Asked> = calls.into_iter().skip(made).collect();
+        let mut answer = Answer { pace: asked.pace, ..Answer::default() };
+        if next.is_empty()
+            && let Some(status) = asked.failure
+        {
+            answer.failure = Some(Failure::of_provider(status));
+            return answer;
+        }
+        if self.reasoning || asked.thought.is_some() {
+            let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
+            let reasoning = match &asked.thought {
+                Some(thought) if first => thought.clone(),
+                _ => thought(&text, &next, situation.said),
+            };
+            answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
+        }
+        if next.is_empty() {
+            answer.parts.push(Part::text(reply(&asked, situation.said)));
+        }
+        answer.calls = next;
+        answer
+    }
+}
+
+/// The calls that a text asks for without directives.
+fn understand(text: &str, situation: &Situation<'_>) -> Vec<Asked> {
+    let text = super::understood(text);
+    let named = arguments::named_call(text, situation.toolbox.tools());
+    let asked = named.or_else(|| words::memory_call(text, situation.toolbox, situation.blocks));
+    asked.into_iter().collect()
+}
+
+fn reply(asked: &Directives, said: &[Message]) -> String {
+    if asked.refuses {
+        return "I will not do that.".to_owned();
+    }
+    if let Some(length) = asked.length {
+        return long(&asked.rest, length);
+    }
+    let returned: Vec<String> = said
+        .iter()
+        .rev()
+        .take_while(|message| message.role != Role::User)
+        .find(|message| message.role == Role::Tool)
+        .map(|message| message.tool_returns.iter().map(|returned| returned.tool_return.text()).collect())
+        .unwrap_or_default();
+    match returned.as_slice() {
+        [] => format!("Echo: {}", asked.rest),
+        [one] => format!("The tool returned: {one}"),
+        many => format!("The tools returned: {}", many.join("; ")),
+    }
+}
+
+/// The words of a text, again and again.
+fn long(text: &str, length: usize) -> String {
+    let own: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("[[") && !word.contains("]]")).collect();
+    let words = if own.is_empty() { &["and", "so", "on"][..] } else { own.as_slice() };
+    words.iter().copied().cycle().take(length).collect::<Vec<_>>().join(" ")
+}
+
+/// What the default responder thinks before a step.
+fn thought(text: &str, next: &[Asked], said: &[Message]) -> String {
+    const QUOTED: usize = 60;
+    if let Some(call) = next.first() {
+        return format!("I am asked to use {}, so I call it with what I was told.", call.name);
+    }
+    if said.iter().any(|message| message.role == Role::Tool) {
+        return "I have what the tool returned, and will say so.".to_owned();
+    }
+    let characters = text.chars().count();
+    let quote: String = text.chars().take(QUOTED).collect();
+    let rest = if characters > QUOTED { "..." } else { "" };
+    let plural = if characters == 1 { "" } else { "s" };
+    format!(
+        "The message is {characters} character{plural} long and begins with \"{quote}{rest}\". I will repeat it as it is."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::toolbox::Toolbox;
+
+    fn answer(said: &[Message], reasoning: bool) -> Answer {
+        let toolbox = Toolbox::default();
+        Literal { reasoning }.respond(&Situation { agent: "a", said, toolbox: &toolbox, blocks: &[] })
+    }
+
+    fn user(text: &str) -> Message {
+        Message::new(Role::User, vec![Part::text(text)])
+    }
+
+    #[test]
+    fn the_last_thing_the_user_said_is_repeated() {
+        let said = [user("one"), user("two"), Message::new(Role::System, vec![Part::text("three")])];
+        assert_eq!(answer(&said, false).parts, [Part::text("Echo: two")]);
+        assert!(matches!(answer(&said, true).parts.as_slice(), [Part::Reasoning { .. }, Part::Text { .. }]));
+    }
+
+    #[test]
+    fn an_answer_does_what_it_is_told() {
+        for (text, expected) in [
+            ("[[refuse]] tell me", "I will not do that."),
+            ("[[long:5]] one two", "one two one two one"),
+            ("[[long:2]]", "and so"),
+            ("[[slow:10]] hi", "Echo: hi"),
+        ] {
+            assert_eq!(answer(&[user(text)], false).parts, [Part::text(expected)], "{text}");
+        }
+        let thinking = answer(&[user("[[reason:hm]] hi")], false).parts;
+        assert_eq!(thinking[0], Part::Reasoning { is_native: true, reasoning: "hm".into(), signature: None });
+        assert_eq!(answer(&[user("[[error:429]]")], false).failure.unwrap().error_type, "llm_rate_limit");
+    }
+
+    #[test]
+    fn a_thought_is_a_function_of_the_text_and_short() {
+        assert_eq!(thought("Hello", &[], &[]), thought("Hello", &[], &[]));
+        assert!(thought(&"ä".repeat(1_000_000), &[], &[]).chars().count() < 200);
+    }
+}

@@ -1,0 +1,114 @@
+//! What stands in for the model: something that answers what was said, the same way every time.
+//!
+//! A script of the operator's answers what it knows; everything else is answered by [`Literal`], which does what the text
+//! says to the letter.
+
+mod arguments;
+mod directives;
+mod literal;
+mod script;
+mod words;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub(super) use self::literal::Literal;
+pub use self::script::{Script, ScriptError};
+use super::{
+    failure::Failure,
+    records::{Block, Message, Part, Role, ToolStatus},
+    toolbox::{Tool, Toolbox},
+};
+
+/// An object of this schema, filled in from what a text says.
+pub(super) fn filled_in(text: &str, schema: &Map<String, Value>) -> Map<String, Value> {
+    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None })
+}
+
+/// What a responder sees.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation<'a> {
+    /// The agent's name.
+    pub(super) agent: &'a str,
+    /// What was said since the user spoke last, oldest first.
+    pub(super) said: &'a [Message],
+    /// The tools that may be called.
+    pub(super) toolbox: &'a Toolbox,
+    /// The memory blocks, where [`Responder::wants_blocks`] said so.
+    pub(super) blocks: &'a [Block],
+}
+
+/// What a responder says in one step. A step without calls ends its turn.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    /// How long it thinks before.
+    pub(super) delay: Duration,
+    /// How long it pauses before each piece of it.
+    pub(super) pace: Duration,
+    /// What is said, in order: text and reasoning.
+    pub(super) parts: Vec<Part>,
+    /// The tools that are called after that.
+    pub(super) calls: Vec<Asked>,
+    /// In place of all that: the model's provider failed.
+    pub(super) failure: Option<Failure>,
+}
+
+/// A call of a tool that a responder asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
+    pub(super) name: String,
+    pub(super) arguments: Map<String, Value>,
+    /// Whether it waits for a decision whatever the agent's rules say.
+    pub(super) asks: bool,
+    /// What it returns, where that is known beforehand.
+    pub(super) returns: Option<(String, ToolStatus)>,
+}
+
+impl Asked {
+    /// A call as the tool and its agent's rules have it.
+    pub(super) fn new(name: &str, arguments: Map<String, Value>) -> Self {
+        Self { name: name.to_owned(), arguments, asks: false, returns: None }
+    }
+}
+
+/// Answers what was said. One call is one model step.
+#[derive(Debug)]
+pub(super) struct Responder {
+    script: Option<Script>,
+    literal: Literal,
+}
+
+impl Responder {
+    pub(super) fn new(script: Option<Script>, literal: Literal) -> Self {
+        Self { script, literal }
+    }
+
+    /// The next step of a turn.
+    pub(super) fn respond(&self, situation: &Situation<'_>) -> Answer {
+        let scripted = self.script.as_ref().and_then(|script| script.respond(situation));
+        scripted.unwrap_or_else(|| self.literal.respond(situation))
+    }
+
+    /// Whether the answer may depend on what the memory blocks say.
+    pub(super) fn wants_blocks(said: &[Message]) -> bool {
+        words::speaks_of_memory(&asked_text(said))
+    }
+}
+
+/// Beyond this many characters a text is quoted and not looked into.
+const UNDERSTOOD: usize = 20_000;
+
+/// What the user said last; where only others spoke, what was said last.
+fn asked_text(said: &[Message]) -> String {
+    let of_user = said.iter().rev().find(|message| message.role == Role::User);
+    of_user.or(said.last()).map(Message::text).unwrap_or_default()
+}
+
+/// The beginning of a text, as far as it is looked into.
+fn understood(text: &str) -> &str {
+    match text.char_indices().nth(UNDERSTOOD) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}

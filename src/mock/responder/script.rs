@@ -1,0 +1,350 @@
+//! Scripts: answers that an operator has written down, in TOML.
+//!
+//! ```toml
+//! [[reply]]
+//! user = 'weather in (?<city>\w+)'          # a regular expression, found anywhere in what the user said
+//! agent = "helper"                          # only for agents of this name; left out: for all
+//! steps = [
+//!   { reasoning = "I should look it up." },
+//!   { tool_call = "get_weather", arguments = { city = "$city" }, returns = "sunny" },
+//!   { delay = "200ms" },
+//!   { assistant = "In $city it is sunny." },
+//! ]
+//! ```
+//!
+//! The first reply that fits is taken. A step of the model ends with a call; what follows it is said once the tool has
+//! returned. Where a reply has no more steps, the default responder answers.
+
+use std::{path::Path, time::Duration};
+
+use regex::{Captures, Regex};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use toml::Spanned;
+
+use super::{Answer, Asked, Situation, asked_text};
+use crate::mock::{
+    failure::Failure,
+    records::{Part, Role, ToolStatus},
+};
+
+/// The replies of a script.
+#[derive(Debug)]
+pub struct Script {
+    replies: Vec<Reply>,
+}
+
+/// What is wrong with a script, in a sentence that names the line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ScriptError(String);
+
+#[derive(Debug)]
+struct Reply {
+    user: Regex,
+    agent: Option<String>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Reasoning(String),
+    Assistant(String),
+    Call { name: String, arguments: Map<String, Value>, asks: bool, returns: Option<(String, ToolStatus)> },
+    Delay(Duration),
+    Error(u16),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    reply: Vec<ReplyTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplyTable {
+    user: Spanned<String>,
+    agent: Option<String>,
+    steps: Vec<Spanned<StepTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StepTable {
+    reasoning: Option<String>,
+    assistant: Option<String>,
+    tool_call: Option<String>,
+    approval: Option<String>,
+    arguments: Option<Map<String, Value>>,
+    returns: Option<String>,
+    fails: Option<String>,
+    delay: Option<String>,
+    error: Option<i64>,
+}
+
+/// The longest pause in a script.
+const LONGEST_DELAY: Duration = Duration::from_mins(10);
+
+impl Script {
+    /// Reads a script from a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no script: a sentence that names the file, the line and the field.
+    pub fn load(path: &Path) -> Result<Self, ScriptError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScriptError(format!("cannot read the script {}: {error}", path.display())))?;
+        Self::parse(&text).map_err(|ScriptError(problem)| ScriptError(format!("script {}, {problem}", path.display())))
+    }
+
+    fn parse(text: &str) -> Result<Self, ScriptError> {
+        let at = |offset: usize, problem: &str| {
+            let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
+            ScriptError(format!("line {line}: {problem}"))
+        };
+        let file: File = toml::from_str(text).map_err(|error| {
+            let problem = error.message().trim().replace('\n', "; ");
+            at(error.span().map_or(0, |span| span.start), &problem)
+        })?;
+        if file.reply.is_empty() {
+            return Err(at(0, "a script has at least one [[reply]]"));
+        }
+        let mut replies = Vec::new();
+        for table in file.reply {
+            let place = table.user.span().start;
+            let user = Regex::new(table.user.get_ref())
+                .map_err(|error| at(place, &format!("user is no regular expression: {}", last_line(&error))))?;
+            if table.steps.is_empty() {
+                return Err(at(place, "steps: a reply has at least one"));
+            }
+            let steps = table.steps.into_iter().map(|step| {
+                let place = step.span().start;
+                step.into_inner().read().map_err(|problem| at(place, &problem))
+            });
+            replies.push(Reply { user, agent: table.agent, steps: steps.collect::<Result<_, _>>()? });
+        }
+        Ok(Self { replies })
+    }
+
+    /// The next step of a turn, if the script has one.
+    pub(super) fn respond(&self, situation: &Situation<'_>) -> Option<Answer> {
+        let text = asked_text(situation.said);
+        let (reply, found) = self.replies.iter().find_map(|reply| {
+            let fits = reply.agent.as_deref().is_none_or(|agent| agent == situation.agent);
+            Some((reply, reply.user.captures(&text).filter(|_| fits)?))
+        })?;
+        let returned = situation.said.iter().rev().find(|message| message.role == Role::Tool);
+        let returned = returned.and_then(|message| message.tool_returns.last());
+        let returned = returned.map(|returned| returned.tool_return.text()).unwrap_or_default();
+        let calls = situation.said.iter().map(|message| message.tool_calls.len()).sum();
+        reply.step_after(calls, &|template| fill(template, &found, &returned))
+    }
+}
+
+impl Reply {
+    /// What the model says after so many calls, until its next; none: nothing is left.
+    fn step_after(&self, calls: usize, fill: &dyn Fn(&str) -> String) -> Option<Answer> {
+        let mut answer = Answer::default();
+        let mut made = 0;
+        let mut says_something = false;
+        for step in &self.steps {
+            if made < calls {
+                made += usize::from(matches!(step, Step::Call { .. }));
+                continue;
+            }
+            says_something = true;
+            match step {
+                Step::Delay(delay) => answer.delay += *delay,
+                Step::Reasoning(text) => {
+                    answer.parts.push(Part::Reasoning { is_native: true, reasoning: fill(text), signature: None });
+                }
+                Step::Assistant(text) => answer.parts.push(Part::text(fill(text))),
+                Step::Error(status) => {
+                    answer.failure = Some(Failure::of_provider(*status));
+                    break;
+                }
+                Step::Call { name, arguments, asks, returns } => {
+                    answer.calls.push(Asked {
+                        name: name.clone(),
+                        arguments: filled(arguments, fill),
+                        asks: *asks,
+                        returns: returns.as_ref().map(|(text, status)| (fill(text), *status)),
+                    });
+                    break;
+                }
+            }
+        }
+        says_something.then_some(answer)
+    }
+}
+
+/// Puts what was found into a text: `$1`, `$name` and `${name}` of the expression, `$returned` for what the last tool said.
+fn fill(template: &str, found: &Captures<'_>, returned: &str) -> String {
+    let mut text = String::new();
+    for (index, piece) in template.split("$returned").enumerate() {
+        if index > 0 {
+            text.push_str(returned);
+        }
+        found.expand(piece, &mut text);
+    }
+    text
+}
+
+/// The same for every text in the arguments of a call.
+fn filled(arguments: &Map<String, Value>, fill: &dyn Fn(&str) -> String) -> Map<String, Value> {
+    fn within(value: &Value, fill: &dyn Fn(&str) -> String) -> Value {
+        match value {
+            Value::String(text) => fill(text).into(),
+            Value::Array(items) => items.iter().map(|item| within(item, fill)).collect(),
+            Value::Object(map) => Value::Object(filled(map, fill)),
+            other => other.clone(),
+        }
+    }
+    arguments.iter().map(|(name, value)| (name.clone(), within(value, fill))).collect()
+}
+
+impl StepTable {
+    fn read(self) -> Result<Step, String> {
+        const KINDS: &str = "reasoning, assistant, tool_call, approval, delay, error";
+        let kinds = [
+            self.reasoning.is_some(),
+            self.assistant.is_some(),
+            self.tool_call.is_some(),
+            self.approval.is_some(),
+            self.delay.is_some(),
+            self.error.is_some(),
+        ];
+        if kinds.iter().filter(|present| **present).count() != 1 {
+            return Err(format!("steps: each is exactly one of {KINDS}"));
+        }
+        let asks = self.approval.is_some();
+        if let Some(name) = self.tool_call.or(self.approval) {
+            let returns = match (self.returns, self.fails) {
+                (Some(_), Some(_)) => return Err("steps: a call either returns or fails".to_owned()),
+                (Some(text), None) => Some((text, ToolStatus::Success)),
+                (None, Some(text)) => Some((text, ToolStatus::Error)),
+                (None, None) => None,
+            };
+            return Ok(Step::Call { name, arguments: self.arguments.unwrap_or_default(), asks, returns });
+        }
+        for (name, present) in [
+            ("arguments", self.arguments.is_some()),
+            ("returns", self.returns.is_some()),
+            ("fails", self.fails.is_some()),
+        ] {
+            if present {
+                return Err(format!("steps: {name} belongs to tool_call or approval"));
+            }
+        }
+        match (self.reasoning, self.assistant, self.delay, self.error) {
+            (Some(text), ..) => Ok(Step::Reasoning(text)),
+            (_, Some(text), ..) => Ok(Step::Assistant(text)),
+            (_, _, Some(text), _) => match humantime::parse_duration(&text) {
+                Ok(delay) if delay <= LONGEST_DELAY => Ok(Step::Delay(delay)),
+                Ok(_) => Err("steps: delay is at most 10m".to_owned()),
+                Err(error) => Err(format!("steps: delay '{text}': {error} (write it as 500ms, 2s)")),
+            },
+            (.., Some(status)) => match u16::try_from(status).ok().filter(|status| (400..600).contains(status)) {
+                Some(status) => Ok(Step::Error(status)),
+                None => Err(format!("steps: error {status} is no HTTP status from 400 to 599")),
+            },
+            _ => Err(format!("steps: each is exactly one of {KINDS}")),
+        }
+    }
+}
+
+/// Regular expressions draw what is wrong with them over several lines; the last one says it.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::{
+        records::{Message, ToolCall},
+        toolbox::Toolbox,
+    };
+
+    const SCRIPT: &str = r#"
+[[reply]]
+user = 'weather in (?<city>\w+)'
+agent = "helper"
+steps = [
+  { reasoning = "Look it up: $city" },
+  { tool_call = "get_weather", arguments = { city = "$1", days = 2, list = ["${city}!"] }, returns = "sunny in $city" },
+  { delay = "20ms" },
+  { assistant = "It is $returned." },
+]
+
+[[reply]]
+user = "^fail$"
+steps = [{ error = 429 }]
+"#;
+
+    fn said(text: &str, calls: usize) -> Vec<Message> {
+        let mut said = vec![Message::new(Role::User, vec![Part::text(text)])];
+        for _ in 0..calls {
+            let call = ToolCall { name: "get_weather".into(), arguments: "{}".into(), id: "call_1".into() };
+            said.push(Message { tool_calls: vec![call], ..Message::new(Role::Assistant, Vec::new()) });
+        }
+        said
+    }
+
+    fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
+        let (toolbox, said) = (Toolbox::default(), said(text, calls));
+        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[] };
+        Script::parse(SCRIPT).unwrap().respond(&situation)
+    }
+
+    #[test]
+    fn a_reply_is_told_step_by_step() {
+        let first = answer("What is the weather in Rome?", "helper", 0).unwrap();
+        assert_eq!(first.parts.len(), 1);
+        assert_eq!(
+            Value::Object(first.calls[0].arguments.clone()).to_string(),
+            r#"{"city":"Rome","days":2,"list":["Rome!"]}"#
+        );
+        assert_eq!(first.calls[0].returns, Some(("sunny in Rome".into(), ToolStatus::Success)));
+        let second = answer("weather in Rome", "helper", 1).unwrap();
+        assert_eq!((second.delay, second.parts.len(), second.calls.len()), (Duration::from_millis(20), 1, 0));
+        assert!(answer("fail", "anyone", 0).unwrap().failure.is_some());
+        for (text, agent, calls) in
+            [("weather in Rome", "other", 0), ("hello", "helper", 0), ("weather in Rome", "helper", 2)]
+        {
+            assert!(answer(text, agent, calls).is_none(), "{text} {agent} {calls}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, expected) in [
+            ("", "line 1: a script has at least one [[reply]]"),
+            ("\n[[reply]]\nuser = 'a'\n", "line 2: missing field `steps`"),
+            ("[[reply]]\nuser = 'a'\nsteps = []", "line 2: steps: a reply has at least one"),
+            (
+                "[[reply]]\nuser = '('\nsteps = [{ error = 500 }]",
+                "line 2: user is no regular expression: unclosed group",
+            ),
+            ("[[reply]]\nuser = 'a'\nsteps = [\n{ error = 500 },\n{ error = 200 }]", "line 5: steps: error 200"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{ delay = 'x' }]", "line 3: steps: delay 'x'"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{ delay = '1h' }]", "line 3: steps: delay is at most"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{ shout = 'x' }]", "line 3: unknown field `shout`"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{}]", "line 3: steps: each is exactly one of"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{ assistant = 'x', reasoning = 'y' }]", "line 3: steps: each is exactly"),
+            ("[[reply]]\nuser = 'a'\nsteps = [{ assistant = 'x', returns = 'y' }]", "line 3: steps: returns belongs"),
+            (
+                "[[reply]]\nuser = 'a'\nsteps = [{ tool_call = 't', returns = 'y', fails = 'z' }]",
+                "line 3: steps: a call",
+            ),
+            ("[[reply]]\nuser = 5", "line 2: invalid type: integer `5`, expected a string"),
+            ("[[replies]]", "line 1: unknown field `replies`"),
+            ("[[reply", "line 1: "),
+        ] {
+            let problem = Script::parse(text).unwrap_err().to_string();
+            assert!(problem.starts_with(expected), "{text:?}: {problem}");
+        }
+    }
+}

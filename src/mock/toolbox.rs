@@ -1,0 +1,95 @@
+//! The tools that a model may call in a turn: those attached to its agent, and those that the client brings.
+
+use serde_json::{Map, Value};
+
+use super::{
+    records::{self, Agent},
+    tools,
+    turn::ClientTool,
+};
+use crate::{error::ApiError, store::Store};
+
+/// A tool that may be called.
+#[derive(Clone, Debug)]
+pub(super) struct Tool {
+    pub(super) name: String,
+    /// The JSON schema of its arguments.
+    pub(super) parameters: Map<String, Value>,
+    /// The server's own tool; none: the client runs it.
+    pub(super) servers: Option<records::Tool>,
+}
+
+/// The tools of a turn.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Toolbox {
+    tools: Vec<Tool>,
+    /// Names of tools of the server that must be asked about.
+    asks: Vec<String>,
+    /// Names of tools of the server after which a turn ends.
+    exits: Vec<String>,
+}
+
+impl Toolbox {
+    /// The tools of an agent and of a client, whose tools hide the agent's of the same name.
+    pub(super) async fn of(store: &Store, agent: &Agent, brought: &[ClientTool]) -> Result<Self, ApiError> {
+        let mut tools: Vec<Tool> = brought.iter().map(Tool::of_client).collect();
+        for tool in tools::of_agent(store, &agent.id).await? {
+            if tools.iter().all(|present| present.name != tool.record.name) {
+                tools.push(Tool::of_server(tool.record));
+            }
+        }
+        let ruled = |kind: &str| {
+            let rules = agent.tool_rules.iter().filter(|rule| rule["type"] == kind);
+            rules.filter_map(|rule| rule["tool_name"].as_str().map(str::to_owned)).collect()
+        };
+        Ok(Self { tools, asks: ruled("requires_approval"), exits: ruled("exit_loop") })
+    }
+
+    /// All of them.
+    pub(super) fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    /// The tool of this name.
+    pub(super) fn find(&self, name: &str) -> Option<&Tool> {
+        self.tools.iter().find(|tool| tool.name == name)
+    }
+
+    /// Whether a call waits for a decision, or for the client to run it.
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.find(name).is_some_and(Tool::is_clients) || self.asks.iter().any(|asks| asks == name)
+    }
+
+    /// Whether a turn ends after a call.
+    pub(super) fn ends_turn(&self, name: &str) -> bool {
+        self.exits.iter().any(|exits| exits == name)
+    }
+}
+
+impl Tool {
+    fn of_client(tool: &ClientTool) -> Self {
+        let schema = tool.parameters.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self { name: tool.name.clone(), parameters: schema.unwrap_or_default(), servers: None }
+    }
+
+    fn of_server(tool: records::Tool) -> Self {
+        let parameters = tool.json_schema.get("parameters").and_then(Value::as_object).cloned();
+        Self { name: tool.name.clone(), parameters: parameters.unwrap_or_default(), servers: Some(tool) }
+    }
+
+    /// Whether the client runs it, not the server.
+    pub(super) fn is_clients(&self) -> bool {
+        self.servers.is_none()
+    }
+
+    /// The arguments that it takes, each with the schema of its values.
+    pub(super) fn properties(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.parameters.get("properties").and_then(Value::as_object).into_iter().flatten()
+    }
+
+    /// Whether it cannot be called without an argument.
+    pub(super) fn requires(&self, argument: &str) -> bool {
+        let required = self.parameters.get("required").and_then(Value::as_array);
+        required.is_some_and(|names| names.iter().any(|name| name == argument))
+    }
+}

@@ -1,0 +1,62 @@
+//! A turn's run while it runs. A turn that needs no time is stored once, when it has ended; before one makes anybody wait,
+//! its run is stored, so that it can be found, cancelled, and, where its request is kept with it, taken up again.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{registry::Registration, request::TurnRequest};
+use crate::{
+    error::ApiError,
+    mock::{
+        documents::insert,
+        records::{Run, links},
+        state::State,
+    },
+};
+
+/// A turn's run while it runs.
+pub(super) struct Presence {
+    pub(super) state: Arc<State>,
+    pub(super) project: String,
+    pub(super) run: Run,
+    pub(super) registration: Registration,
+    /// Whether the run is stored.
+    pub(super) is_announced: bool,
+}
+
+impl Presence {
+    /// Stores the run, unless it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn announce(&mut self) -> Result<(), ApiError> {
+        if !self.is_announced {
+            let mut tx = self.state.store.begin().await?;
+            insert(&mut tx, &self.project, Some(&self.run.agent_id), &self.run).await?;
+            tx.link(links::ACTIVE_RUN, &self.run.agent_id, &self.run.id).await?;
+            if let Some(mark) = &self.run.mark {
+                tx.link(mark, &self.run.agent_id, &self.run.id).await?;
+            }
+            tx.commit().await?;
+            self.is_announced = true;
+        }
+        Ok(())
+    }
+
+    /// Lets whoever starts next take the turn up, if this process ends before the turn does.
+    pub(super) fn outlives_process(&mut self, request: &TurnRequest) {
+        self.run.request = Some(request.clone());
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.registration.cancel.is_cancelled()
+    }
+
+    /// Lets time pass; false when the turn was cancelled meanwhile.
+    pub(super) async fn wait(&self, time: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.registration.cancel.cancelled() => false,
+            () = tokio::time::sleep(time) => true,
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What is said in a turn, step by step: the responder is asked, its calls run or wait, and it is asked again.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    decision::{Decision, denied, not_pending, still_pending},
+    outlet::{Outlet, Sent},
+    presence::Presence,
+    request::TurnRequest,
+    thread::Thread,
+};
+use crate::{
+    entropy,
+    error::ApiError,
+    mock::{
+        documents::parse_message,
+        failure::Failure,
+        records::{
+            Approval, Content, EndedStep, Message, Part, Pending, Role, StopReason, Timing, ToolCall, ToolReturn, Usage,
+        },
+        responder::{Answer, Responder, Situation},
+        state::State,
+        toolbox::Toolbox,
+        workbench::{Effects, Workbench},
+    },
+    store::MessageFilter,
+};
+
+/// What a turn has come to.
+#[derive(Debug, Default)]
+pub(super) struct Produced {
+    /// What was said, oldest first: first what was asked, then the answers.
+    pub(super) said: Vec<Message>,
+    /// How much of it was asked.
+    pub(super) asked: usize,
+    pub(super) steps: Vec<EndedStep>,
+    pub(super) stop_reason: Option<StopReason>,
+    /// Why it failed, if it did.
+    pub(super) failure: Option<Failure>,
+    /// The message that asked the question which this turn answers, or which was open when it began.
+    pub(super) answers: Option<String>,
+    /// The question that it ends with.
+    pub(super) asks: Option<Box<Pending>>,
+    pub(super) effects: Effects,
+    /// The tools that were called, each once.
+    pub(super) tools_used: Vec<String>,
+}
+
+impl Produced {
+    /// A turn that could not be taken.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { stop_reason: Some(failure.stop_reason), failure: Some(failure), ..Self::default() }
+    }
+
+    /// What the agent said.
+    pub(super) fn into_answers(mut self) -> Vec<Message> {
+        self.said.split_off(self.asked.min(self.said.len()))
+    }
+
+    /// What it cost: every step reads everything before it anew.
+    pub(super) fn usage(&self) -> Usage {
+        let mut total = Usage::default();
+        for step in self.steps.iter().filter(|step| step.failure.is_none()) {
+            let usage = step.usage;
+            total.completion_tokens += usage.completion_tokens;
+            total.prompt_tokens += usage.prompt_tokens;
+            total.total_tokens += usage.total_tokens;
+            total.reasoning_tokens += usage.reasoning_tokens;
+            total.step_count += 1;
+            total.context_tokens = usage.context_tokens;
+        }
+        total
+    }
+}
+
+/// A turn that is under way.
+pub(super) struct Talk<'a> {
+    state: &'a State,
+    thread: &'a Thread,
+    request: &'a TurnRequest,
+    presence: &'a mut Presence,
+    outlet: Option<&'a mut Outlet>,
+    toolbox: Toolbox,
+    workbench: Workbench<'a>,
+    /// What was said since the user spoke last, and in this turn from `begun` on.
+    lines: Vec<Message>,
+    begun: usize,
+    /// The id of the next step.
+    step_id: String,
+    /// Returns that are known before their calls run.
+    scripted: HashMap<String, ToolReturn>,
+    produced: Produced,
+}
+
+impl<'a> Talk<'a> {
+    /// Begins.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn begin(
+        state: &'a State,
+        thread: &'a Thread,
+        request: &'a TurnRequest,
+        presence: &'a mut Presence,
+        outlet: Option<&'a mut Outlet>,
+    ) -> Result<Self, ApiError> {
+        let agent = &thread.agent.record;
+        let toolbox = Toolbox::of(&state.store, agent, &request.client_tools).await?;
+        let isolated = thread.conversation.as_ref().map_or(&[][..], |own| own.record.isolated_block_ids.as_slice());
+        Ok(Self {
+            workbench: Workbench::new(&state.store, agent, thread.id(), isolated),
+            state,
+            thread,
+            request,
+            presence,
+            outlet,
+            toolbox,
+            lines: Vec::new(),
+            begun: 0,
+            step_id: entropy::letta_id("step"),
+            scripted: HashMap::new(),
+            produced: Produced { answers: thread.pending_id().map(str::to_owned), ..Produced::default() },
+        })
+    }
+
+    /// Takes the turn to its end.
+    ///
+    /// # Errors
+    /// 409 or 400 when the conversation waits for something else than what the request brings; when the database fails.
+    pub(super) async fn run(mut self) -> Result<Produced, ApiError> {
+        let mut stop = self.open().await?;
+        let stop = loop {
+            match stop {
+                Some(stop) => break stop,
+                None => stop = self.step().await?,
+            }
+        };
+        let mut produced = self.produced;
+        produced.said = self.lines.split_off(self.begun);
+        produced.asked = produced.asked.min(produced.said.len());
+        produced.stop_reason = Some(stop);
+        produced.effects = self.workbench.effects;
+        Ok(produced)
+    }
+
+    /// Takes in what the request brings.
+    async fn open(&mut self) -> Result<Option<StopReason>, ApiError> {
+        match (&self.request.decision, self.thread.pending()) {
+            (None, Some(pending)) => Err(still_pending(pending)),
+            (None, None) => {
+                let (run_id, step_id) = (&self.presence.run.id, &self.step_id);
+                let input = self.request.input.iter().cloned();
+                self.lines = input.map(|incoming| incoming.into_message(run_id, step_id)).collect();
+                self.produced.asked = self.lines.len();
+                Ok(None)
+            }
+            (Some(decision), Some(pending)) => self.settle(decision, pending).await,
+            (Some(decision), None) => {
+                // Deciding again about what was just decided changes nothing: the agent goes on.
+                const RECENT: usize = 10;
+                let recent = self.latest().await?;
+                if !decision.repeats(&recent[recent.len().saturating_sub(RECENT)..]) {
+                    return Err(not_pending());
+                }
+                self.lines = since_the_user_spoke(recent);
+                self.begun = self.lines.len();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The newest messages of the conversation, oldest first.
+    async fn latest(&self) -> Result<Vec<Message>, ApiError> {
+        const MANY: i64 = 50;
+        let filter = MessageFilter::of_conversation(&self.thread.agent.record.id, self.thread.id());
+        let mut latest = self.state.store.messages(&filter.newest_first(true).limit(MANY)).await?;
+        latest.reverse();
+        latest.iter().map(parse_message).collect()
+    }
+
+    /// Does what was decided about the calls that waited.
+    async fn settle(&mut self, decision: &Decision, pending: &Pending) -> Result<Option<StopReason>, ApiError> {
+        let about = decision.about(pending)?;
+        self.lines = since_the_user_spoke(self.latest().await?);
+        self.begun = self.lines.len();
+        self.lines.push(decision.clone().into_message(&self.presence.run.id));
+        self.produced.asked = 1;
+        self.scripted = pending.scripted.iter().map(|known| (known.tool_call_id.clone(), known.clone())).collect();
+        let decided = pending.beside.iter().map(|call| (call, None));
+        let decided = decided.chain(pending.request.tool_calls.iter().zip(about.into_iter().map(Some)));
+        let (mut returns, mut ran) = (Vec::new(), Vec::new());
+        for (call, approval) in decided {
+            returns.push(match approval {
+                Some(Approval::Tool(returned)) => ToolReturn { tool_call_id: call.id.clone(), ..returned.clone() },
+                Some(Approval::Approval { approve: false, reason, .. }) => denied(call, reason.as_deref()),
+                _ => {
+                    ran.push(call.name.clone());
+                    self.call(call).await?
+                }
+            });
+        }
+        let name = if returns.len() == 1 { ran.first().cloned() } else { None };
+        let step_id = pending.request.step_id.as_deref();
+        let returned = Message {
+            name,
+            tool_returns: returns,
+            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, step_id)
+        };
+        // In pieces Letta tells only what it ran itself.
+        let is_told = !ran.is_empty() || !self.outlet.as_ref().is_some_and(|outlet| outlet.in_pieces());
+        let interrupted = is_told && self.tell(&returned, Duration::ZERO).await?.is_some();
+        self.lines.push(returned);
+        if interrupted {
+            return Ok(Some(StopReason::Cancelled));
+        }
+        Ok(ran.iter().any(|name| self.toolbox.ends_turn(name)).then_some(StopReason::ToolRule))
+    }
+
+    /// Asks the responder once. Some: the turn ends with this.
+    async fn step(&mut self) -> Result<Option<StopReason>, ApiError> {
+        if self.presence.is_cancelled() {
+            return Ok(Some(StopReason::Cancelled));
+        }
+        if i64::try_from(self.produced.steps.len()).unwrap_or(i64::MAX) >= self.request.max_steps {
+            return Ok(Some(StopReason::MaxSteps));
+        }
+        let clock = Instant::now();
+        let step_id = std::mem::replace(&mut self.step_id, entropy::letta_id("step"));
+        let answer = self.ask().await?;
+        if !self.wait(answer.delay).await? {
+            return Ok(Some(StopReason::Cancelled));
+        }
+        if let Some(failure) = answer.failure {
+            return Ok(Some(self.fail(step_id, failure, clock)));
+        }
+        let prompt_tokens = self.thread.context_tokens() + self.said().iter().map(Message::tokens).sum::<i64>();
+        let pace = answer.pace;
+        let Uttered { messages, calls, asks } = self.utter(answer, &step_id);
+        let mut step = EndedStep {
+            id: step_id.clone(),
+            usage: Usage::default(),
+            stop_reason: if asks.is_some() { StopReason::RequiresApproval } else { StopReason::EndTurn },
+            timing: Timing::default(),
+            failure: None,
+        };
+        let mut interrupted = false;
+        for mut message in messages {
+            let sent = if interrupted { Some(Sent { parts: 0, bytes: 0 }) } else { self.tell(&message, pace).await? };
+            if let Some(sent) = sent {
+                interrupted = true;
+                message.cut(sent.parts, sent.bytes);
+            }
+            step.usage.completion_tokens += message.content_tokens();
+            step.usage.reasoning_tokens += message.reasoning_tokens();
+            if !message.is_empty() {
+                self.lines.push(message);
+            }
+        }
+        step.usage.prompt_tokens = prompt_tokens;
+        step.usage.total_tokens = prompt_tokens + step.usage.completion_tokens;
+        step.usage.context_tokens = step.usage.total_tokens;
+        step.timing.model = nanos(clock);
+        if interrupted {
+            step.stop_reason = StopReason::Cancelled;
+            self.produced.steps.push(step);
+            return Ok(Some(StopReason::Cancelled));
+        }
+        if asks.is_some() || calls.is_empty() {
+            let stop_reason = step.stop_reason;
+            self.produced.asks = asks;
+            self.produced.steps.push(step);
+            return Ok(Some(stop_reason));
+        }
+        let clock = Instant::now();
+        let end = self.run_calls(&calls, &step_id).await?;
+        step.timing.tools = Some(nanos(clock));
+        self.produced.steps.push(step);
+        Ok(end)
+    }
+
+    async fn ask(&mut self) -> Result<Answer, ApiError> {
+        let blocks = if Responder::wants_blocks(&self.lines) { self.workbench.shown_blocks().await? } else { &[] };
+        Ok(self.state.responder.respond(&Situation {
+            agent: &self.thread.agent.record.name,
+            said: &self.lines,
+            toolbox: &self.toolbox,
+            blocks,
+        }))
+    }
+
+    /// An answer as messages: one for what is said and called, another for calls that wait.
+    fn utter(&mut self, answer: Answer, step_id: &str) -> Uttered {
+        let mut asked = answer.calls;
+        if !self.thread.calls_in_parallel() {
+            asked.truncate(1);
+        }
+        let (mut calls, mut waiting) = (Vec::new(), Vec::new());
+        for asked in asked {
+            let id = format!("call_{}", hex::encode(entropy::bytes::<12>()));
+            if let Some((text, status)) = asked.returns {
+                let tool_return = Content::Text(text);
+                let (stdout, stderr) = (Some(Vec::new()), Some(Vec::new()));
+                let known = ToolReturn { tool_return, status, tool_call_id: id.clone(), stdout, stderr };
+                self.scripted.insert(id.clone(), known);
+            }
+            let waits = asked.asks || self.toolbox.asks(&asked.name);
+            let arguments = ToolCall::written(&asked.arguments);
+            let call = ToolCall { name: asked.name, arguments, id };
+            if waits { waiting.push(call) } else { calls.push(call) }
+        }
+        let message = |role: Role, parts: Vec<Part>, tool_calls: Vec<ToolCall>| Message {
+            tool_calls,
+            ..Message::new(role, parts).of_turn(&self.presence.run.id, Some(step_id))
+        };
+        if waiting.is_empty() {
+            let messages = vec![message(Role::Assistant, answer.parts, calls.clone())];
+            return Uttered { messages, calls, asks: None };
+        }
+        let (mut messages, mut parts) = (Vec::new(), answer.parts);
+        if !calls.is_empty() {
+            messages.push(message(Role::Assistant, std::mem::take(&mut parts), calls.clone()));
+        }
+        let request = message(Role::Approval, parts, waiting);
+        messages.push(request.clone());
+        let scripted = self.scripted.drain().map(|(_, known)| known).collect();
+        Uttered { messages, calls: Vec::new(), asks: Some(Box::new(Pending { request, beside: calls, scripted })) }
+    }
+
+    /// Runs the calls of a step and tells what they returned.
+    async fn run_calls(&mut self, calls: &[ToolCall], step_id: &str) -> Result<Option<StopReason>, ApiError> {
+        let mut returns = Vec::new();
+        for call in calls {
+            returns.push(self.call(call).await?);
+        }
+        let name = if let [only] = calls { Some(only.name.clone()) } else { None };
+        let returned = Message {
+            name,
+            tool_returns: returns,
+            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, Some(step_id))
+        };
+        let interrupted = self.tell(&returned, Duration::ZERO).await?.is_some();
+        self.lines.push(returned);
+        if interrupted {
+            return Ok(Some(StopReason::Cancelled));
+        }
+        Ok(calls.iter().any(|call| self.toolbox.ends_turn(&call.name)).then_some(StopReason::ToolRule))
+    }
+
+    async fn call(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
+        if !self.produced.tools_used.contains(&call.name) {
+            self.produced.tools_used.push(call.name.clone());
+        }
+        match self.scripted.remove(&call.id) {
+            Some(known) => Ok(known),
+            None => self.workbench.run(call, &self.toolbox).await,
+        }
+    }
+
+    /// A step of which nothing is left: what it was to answer is forgotten with it. What was decided is done.
+    fn fail(&mut self, step_id: String, failure: Failure, clock: Instant) -> StopReason {
+        if self.produced.steps.is_empty() && self.request.decision.is_none() {
+            self.lines.truncate(self.begun);
+        }
+        let stop_reason = failure.stop_reason;
+        self.produced.failure = Some(failure.clone());
+        self.produced.steps.push(EndedStep {
+            id: step_id,
+            usage: Usage::default(),
+            stop_reason,
+            timing: Timing { model: nanos(clock), tools: None },
+            failure: Some(failure),
+        });
+        stop_reason
+    }
+
+    /// What was said in this turn.
+    fn said(&self) -> &[Message] {
+        &self.lines[self.begun..]
+    }
+
+    /// Tells the client a message. Some: only so much of it, as the turn has to end.
+    async fn tell(&mut self, message: &Message, pace: Duration) -> Result<Option<Sent>, ApiError> {
+        if let Some(outlet) = &mut self.outlet {
+            if !pace.is_zero() || !outlet.can_hold(message) {
+                self.presence.announce().await?;
+                outlet.release().await;
+            }
+            return Ok(outlet.say(message, pace).await.err());
+        }
+        if !pace.is_zero() {
+            for parts in 0..message.expand().len() {
+                if !self.wait(pace).await? {
+                    return Ok(Some(Sent { parts, bytes: 0 }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets time pass; false when the turn was cancelled meanwhile. Nobody need wait to know that it runs.
+    async fn wait(&mut self, time: Duration) -> Result<bool, ApiError> {
+        if time.is_zero() {
+            return Ok(true);
+        }
+        self.presence.announce().await?;
+        if let Some(outlet) = &mut self.outlet {
+            outlet.release().await;
+            return Ok(outlet.pause(time).await.is_ok());
+        }
+        Ok(self.presence.wait(time).await)
+    }
+}
+
+/// What a responder says, ready to be told.
+struct Uttered {
+    messages: Vec<Message>,
+    /// Calls that run at once.
+    calls: Vec<ToolCall>,
+    asks: Option<Box<Pending>>,
+}
+
+fn since_the_user_spoke(mut latest: Vec<Message>) -> Vec<Message> {
+    let place = latest.iter().rposition(|message| message.role == Role::User).unwrap_or(0);
+    latest.split_off(place)
+}
+
+fn nanos(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,265 @@
+//! Where tool calls of a turn run. Memory tools work on the mock's own state: what they change is kept apart until the
+//! turn is stored, so that a turn that ends differently has changed nothing, and one that is taken up again changes it
+//! once. No other tool runs anything: its return is what can be read off its source, or says what it was called with.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    archival::{self, Search, Shelf},
+    documents::parse,
+    edit::{self, Edit},
+    history::{self, Wanted},
+    records::{
+        Agent, Block, Content, NewPassage, Passage, Record, Role, Timestamp, ToolCall, ToolReturn, ToolStatus, links,
+        without_repeats,
+    },
+    search::{Terms, tagged},
+    toolbox::{Tool, Toolbox},
+};
+use crate::{
+    error::ApiError,
+    store::{Store, StoreError},
+};
+
+/// What the tools of a turn have changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Effects {
+    /// Changes of blocks, in the order in which they were made.
+    pub(super) edits: Vec<BlockEdit>,
+    /// What was put into the archive.
+    pub(super) passages: Vec<NewPassage>,
+}
+
+impl Effects {
+    /// Whether nothing was changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.passages.is_empty()
+    }
+}
+
+/// A change of a block.
+#[derive(Clone, Debug)]
+pub(super) struct BlockEdit {
+    pub(super) block_id: String,
+    pub(super) edit: Edit,
+    /// What the block said afterwards, as the tool saw it.
+    pub(super) value: String,
+}
+
+/// Where tool calls run.
+#[derive(Debug)]
+pub(super) struct Workbench<'a> {
+    store: &'a Store,
+    agent: &'a Agent,
+    conversation: &'a str,
+    /// Blocks that the conversation has for itself.
+    isolated: &'a [String],
+    /// The blocks as the tools have left them, once one of them has asked.
+    blocks: Option<Vec<Block>>,
+    pub(super) effects: Effects,
+}
+
+/// What a tool comes to: a text, or an error in words for the model.
+type Outcome = Result<String, String>;
+
+impl<'a> Workbench<'a> {
+    pub(super) fn new(store: &'a Store, agent: &'a Agent, conversation: &'a str, isolated: &'a [String]) -> Self {
+        Self { store, agent, conversation, isolated, blocks: None, effects: Effects::default() }
+    }
+
+    /// Runs a call.
+    ///
+    /// # Errors
+    /// When the database fails; what is wrong with the call is said in its return.
+    pub(super) async fn run(&mut self, call: &ToolCall, toolbox: &Toolbox) -> Result<ToolReturn, ApiError> {
+        let arguments = call.parsed();
+        let tool = toolbox.find(&call.name);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let outcome = if tool.is_none() {
+            Err("no tool of this name is attached to the agent".to_owned())
+        } else if tool.is_some_and(Tool::is_clients) {
+            Err("the client runs this tool itself and has not said what it returned".to_owned())
+        } else if edit::TOOLS.contains(&call.name.as_str()) {
+            self.change_memory(&call.name, &arguments).await?
+        } else {
+            match call.name.as_str() {
+                "archival_memory_insert" => self.archive(&arguments),
+                "archival_memory_search" => self.search_archive(&arguments).await?,
+                "conversation_search" => self.search_conversation(&arguments).await?,
+                "send_message" => Ok("The message was sent.".to_owned()),
+                _ => {
+                    let environment = self.agent.environment();
+                    match tool.and_then(|tool| tool.servers.as_ref()).map(|tool| tool.call(&arguments, &environment)) {
+                        Some(called) => {
+                            (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
+                            called.text()
+                        }
+                        None => Err("the server does not know it".to_owned()),
+                    }
+                }
+            }
+        };
+        let (text, status) = match outcome {
+            Ok(text) => (text, ToolStatus::Success),
+            Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
+        };
+        Ok(ToolReturn {
+            tool_return: Content::Text(text),
+            status,
+            tool_call_id: call.id.clone(),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        })
+    }
+
+    async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        let (label, edit) = match Edit::of_call(tool, arguments) {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let blocks = self.blocks().await?;
+        let Some(block) = blocks.iter_mut().find(|block| block.label == label) else {
+            let labels = blocks.iter().map(|block| block.label.as_str()).collect::<Vec<_>>().join(", ");
+            return Ok(Err(format!("there is no block '{label}'; the blocks are: {labels}")));
+        };
+        if block.read_only {
+            return Ok(Err(format!("the block '{label}' is read-only")));
+        }
+        let value = match edit.apply(&block.value) {
+            Ok(value) => value,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        block.value.clone_from(&value);
+        let (answer, block_id) = (format!("The block '{label}' now says:\n{value}"), block.id.clone());
+        self.effects.edits.push(BlockEdit { block_id, edit, value });
+        Ok(Ok(answer))
+    }
+
+    fn archive(&mut self, arguments: &Map<String, Value>) -> Outcome {
+        let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
+        let tags = without_repeats(texts(arguments, "tags")?);
+        let answer = format!("Stored in the archive: {text}");
+        self.effects.passages.push(NewPassage { text, tags, metadata: Map::new(), created_at: None });
+        Ok(answer)
+    }
+
+    async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        let asked = || -> Result<Search<'_>, String> {
+            Ok(Search {
+                query: Some(text(arguments, "query")?.ok_or("query is missing")?),
+                tags: texts(arguments, "tags")?,
+                all_tags: false,
+                from: None,
+                to: None,
+                limit: count(arguments, "top_k", 5)?,
+            })
+        };
+        let search = match asked() {
+            Ok(search) => search,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        // What this turn has put there comes first; it is not stored yet.
+        let terms = Terms::of(search.query.unwrap_or_default());
+        let fits = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
+        let fresh = self.effects.passages.iter().rev().filter(fits);
+        let mut found: Vec<Passage> = fresh.map(|new| new.clone().into_passage(None)).collect();
+        if let Some(archive) = archival::archive_of(self.store, &self.agent.id).await? {
+            let stored = archival::search(self.store, Shelf::Archive(&archive.record.id), &search).await?;
+            found.extend(stored.into_iter().map(|found| found.passage));
+        }
+        found.truncate(search.limit);
+        let results: Vec<Value> = found
+            .iter()
+            .map(|passage| json!({"timestamp": passage.created_at, "content": passage.text, "tags": passage.tags}))
+            .collect();
+        Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
+    }
+
+    async fn search_conversation(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        let wanted = match wanted(arguments) {
+            Ok(wanted) => wanted,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let filter = crate::store::MessageFilter::of_conversation(&self.agent.id, self.conversation);
+        let found = history::search(self.store, filter, &wanted).await?;
+        let results: Vec<Value> = found
+            .iter()
+            .map(|(_, message)| {
+                let date = message.created_at.message_date();
+                json!({"role": message.role, "date": date, "content": message.text()})
+            })
+            .collect();
+        Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
+    }
+
+    /// The blocks that the conversation shows: its own, and those of its agent that they do not hide.
+    async fn blocks(&mut self) -> Result<&mut Vec<Block>, ApiError> {
+        if self.blocks.is_none() {
+            let linked = self.store.linked_documents(links::AGENT_BLOCK, &[&self.agent.id], Block::KIND).await?;
+            let mut blocks: Vec<Block> = Vec::new();
+            let ids: Vec<&str> = self.isolated.iter().map(String::as_str).collect();
+            let own = if ids.is_empty() { Vec::new() } else { self.store.documents_by_ids(Block::KIND, &ids).await? };
+            for document in own.into_iter().chain(linked.into_iter().map(|(_, document)| document)) {
+                let block = parse::<Block>(document)?.record;
+                if blocks.iter().all(|present| present.label != block.label) {
+                    blocks.push(block);
+                }
+            }
+            self.blocks = Some(blocks);
+        }
+        self.blocks.as_mut().ok_or_else(|| StoreError::Inconsistent("blocks".into()).into())
+    }
+
+    /// The labels of these blocks.
+    pub(super) async fn shown_blocks(&mut self) -> Result<&[Block], ApiError> {
+        Ok(self.blocks().await?)
+    }
+}
+
+fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
+    let day = |name: &str| match text(arguments, name)? {
+        None => Ok(None),
+        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is no date")),
+    };
+    let roles = texts(arguments, "roles")?;
+    let role = |name: &String| match name.as_str() {
+        "user" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
+        "tool" => Ok(Role::Tool),
+        other => Err(format!("there is no role '{other}'")),
+    };
+    Ok(Wanted {
+        query: text(arguments, "query")?.map(str::to_owned),
+        roles: if roles.is_empty() {
+            vec![Role::User, Role::Assistant]
+        } else {
+            roles.iter().map(role).collect::<Result<_, _>>()?
+        },
+        from: day("start_date")?,
+        to: day("end_date")?.map(Timestamp::end_of_day),
+        limit: count(arguments, "limit", 10)?,
+    })
+}
+
+fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{name} must be a text")),
+    }
+}
+
+fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
+    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of texts"))
+}
+
+fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<usize, String> {
+    match arguments.get(name).filter(|value| !value.is_null()) {
+        None => Ok(default),
+        Some(value) => {
+            let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+            number.ok_or_else(|| format!("{name} must be a count"))
+        }
+    }
+}
