@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// A request makes a hundred small allocations of sizes that come back: here they cost half of what they cost in glibc.
+/// Every request makes many small allocations, which cost less here than in glibc.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
