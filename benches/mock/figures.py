@@ -32,6 +32,7 @@ class Bench:
     def __init__(self, gatelet, bare, directory):
         self.gatelet, self.bare, self.directory = gatelet, bare, directory
         self.database = directory / "gatelet.db"
+        self.running = []
         self.environment = {
             "GATELET_DATABASE_URL": f"sqlite://{self.database}",
             "GATELET_BOOTSTRAP_API_KEY": API_KEY,
@@ -50,8 +51,14 @@ class Bench:
 
     def start(self, command, name, port):
         server = Server(command, [name], self.directory, self.environment)
+        self.running.append(server)
         server.wait_for(port)
         return server
+
+    def stop(self):
+        """Stops all that run."""
+        while self.running:
+            self.running.pop().stop()
 
 
 def ask(method, path, body=None, headers=None):
@@ -105,7 +112,7 @@ def load(port, path, headers, seconds, connections=CONNECTIONS, script=None):
 
 def ratios(bench, options, tables):
     """Requests per second through Gatelet, against the handler that guards nothing."""
-    gatelet = bench.start_gatelet()
+    bench.start_gatelet()
     agent = make_agent(TURNS)
     messages, retrieve = f"/v1/agents/{agent}/messages", f"/v1/agents/{agent}"
     cases = [
@@ -133,9 +140,9 @@ def ratios(bench, options, tables):
                 for name, port in ports.items():
                     measured[name].append(load(port, path, headers, options.seconds))
             for server in others:
+                bench.running.remove(server)
                 server.stop()
             tables.ratio(title, holder, len(answer.read_bytes()), measured)
-    gatelet.stop()
 
 
 SIZES = [1_000, 10_000, 100_000]
@@ -143,11 +150,11 @@ SIZES = [1_000, 10_000, 100_000]
 
 def pages(bench, options, tables):
     """What one page costs, by the number of messages in the agent."""
-    gatelet = bench.start_gatelet()
+    bench.start_gatelet()
     agents = {size: make_agent(1) for size in SIZES}
-    gatelet.stop()
+    bench.stop()
     ids = {size: fill(bench.database, agent, size) for size, agent in agents.items()}
-    gatelet = bench.start_gatelet()
+    bench.start_gatelet()
     cases = [("newest", ""), ("oldest", "&order=asc")]
     for order in ("desc", "asc"):
         for cursor in ("before", "after"):
@@ -159,7 +166,6 @@ def pages(bench, options, tables):
                 path = f"/v1/agents/{agent}/messages?limit=20{query.replace('MIDDLE', ids[size][size // 2])}"
                 costs[size].append(1e6 / load(GATELET_PORT, path, key_headers(), options.seconds, connections=1))
         tables.page(title, costs)
-    gatelet.stop()
 
 
 def fill(database, agent, size):
@@ -197,7 +203,6 @@ def process(bench, options, tables):
     load(GATELET_PORT, f"/v1/agents/{agent}/messages", key_headers(), 1)
     time.sleep(IDLE_SECONDS)
     used, most = server.memory()
-    server.stop()
     size = Path(bench.gatelet).stat().st_size / 1e6
     tables.process(firsts, again, idle, used, most, size)
 
@@ -224,7 +229,7 @@ AGENTS = 32
 
 def sending(bench, options, tables):
     """Turns per second: to one agent, whose turns follow each other, and to many."""
-    server = bench.start_gatelet()
+    bench.start_gatelet()
     body = json.dumps({"messages": [{"role": "user", "content": MESSAGE}]})
     for count in (1, AGENTS):
         agents = [make_agent(0) for _ in range(count)]
@@ -242,4 +247,3 @@ def sending(bench, options, tables):
                 for _ in range(options.rounds)
             ]
             tables.sending(count, title, median(speeds))
-    server.stop()

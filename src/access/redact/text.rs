@@ -1,5 +1,7 @@
 //! JSON without some of its members, taken out while the text is copied.
 
+use memchr::{memchr, memchr2};
+
 use super::Blank;
 
 /// What should be JSON is not.
@@ -12,7 +14,7 @@ pub struct NotJson;
 pub(super) fn without(text: &[u8], blank_of: impl Fn(&str, bool) -> Option<Blank>) -> Result<Vec<u8>, NotJson> {
     let mut out = Vec::with_capacity(text.len());
     let (mut copied, mut at) = (0, 0);
-    while let Some(distance) = text[at..].iter().position(|byte| *byte == b'"') {
+    while let Some(distance) = memchr(b'"', &text[at..]) {
         let begin = at + distance;
         let end = end_of_string(text, begin)?;
         at = end;
@@ -57,7 +59,7 @@ fn end_of_string(text: &[u8], begin: usize) -> Result<usize, NotJson> {
     let mut at = begin + 1;
     loop {
         let rest = text.get(at..).ok_or(NotJson)?;
-        let distance = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(NotJson)?;
+        let distance = memchr2(b'"', b'\\', rest).ok_or(NotJson)?;
         at += distance;
         if text[at] == b'"' {
             return Ok(at + 1);

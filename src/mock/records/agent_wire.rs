@@ -8,8 +8,10 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     ACTOR,
+    agent::ContextEntry,
     folder::Folder,
     pending::Pending,
+    scan::Scan,
     secret::{Secret, WireSecret},
     wire::WireMessage,
 };
@@ -54,7 +56,7 @@ pub(in crate::mock) struct StoredAgent<'a> {
     #[serde(borrow)]
     response_format: Json<'a>,
     #[serde(borrow)]
-    context: Vec<StoredEntry<'a>>,
+    context: &'a RawValue,
     #[serde(borrow)]
     pending: Json<'a>,
     #[serde(borrow)]
@@ -108,12 +110,6 @@ struct StoredEmbedding<'a> {
     config: &'a RawValue,
 }
 
-#[derive(Deserialize)]
-struct StoredEntry<'a> {
-    #[serde(borrow)]
-    id: &'a RawValue,
-}
-
 /// An agent as clients see it. The order of the fields is Letta's.
 #[derive(Serialize)]
 struct WireAgent<'a> {
@@ -124,7 +120,7 @@ struct WireAgent<'a> {
     id: &'a str,
     name: Json<'a>,
     tool_rules: Json<'a>,
-    message_ids: Vec<&'a RawValue>,
+    message_ids: Vec<Cow<'a, str>>,
     system: Json<'a>,
     agent_type: Json<'a>,
     llm_config: Json<'a>,
@@ -205,7 +201,7 @@ impl<'a> StoredAgent<'a> {
             id: self.id,
             name: self.name,
             tool_rules: self.tool_rules,
-            message_ids: self.context.iter().map(|entry| entry.id).collect(),
+            message_ids: self.message_ids()?,
             system: self.system,
             agent_type: self.agent_type,
             llm_config: self.llm_config,
@@ -253,6 +249,15 @@ impl<'a> StoredAgent<'a> {
         serde_json::to_writer(out, &wire)
     }
 
+    /// The messages that the model sees. There may be many.
+    fn message_ids(&self) -> serde_json::Result<Vec<Cow<'a, str>>> {
+        if let Some(ids) = plain_ids(self.context.get()) {
+            return Ok(ids);
+        }
+        let context: Vec<ContextEntry> = serde_json::from_str(self.context.get())?;
+        Ok(context.into_iter().map(|entry| Cow::Owned(entry.id)).collect())
+    }
+
     fn secrets(&self, include: Include) -> serde_json::Result<Vec<Secret>> {
         match self.secrets.filter(|_| include.secrets) {
             Some(secrets) => serde_json::from_str(secrets.get()),
@@ -271,6 +276,23 @@ impl<'a> StoredAgent<'a> {
         }
         Ok(question)
     }
+}
+
+/// The ids in a context that is written as [`ContextEntry`] is, without escapes.
+fn plain_ids(context: &str) -> Option<Vec<Cow<'_, str>>> {
+    let mut scan = Scan(context);
+    let mut ids = Vec::with_capacity(context.len() / 64);
+    scan.literal("[")?;
+    while !scan.skips("]") {
+        if !ids.is_empty() {
+            scan.literal(",")?;
+        }
+        scan.literal(r#"{"id":"#)?;
+        ids.push(Cow::Borrowed(scan.plain()?));
+        scan.literal(r#","tokens":"#)?;
+        scan.past(b'}')?;
+    }
+    scan.0.is_empty().then_some(ids)
 }
 
 #[cfg(test)]

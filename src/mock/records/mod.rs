@@ -21,6 +21,7 @@ mod plain_message;
 mod project;
 mod provider;
 mod run;
+mod scan;
 mod scheduled;
 mod secret;
 mod step;

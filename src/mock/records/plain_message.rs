@@ -3,82 +3,78 @@
 //!
 //! [`Message::expand`]: super::Message::expand
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::{
     message::{Role, otid},
+    scan::Scan,
     wire::MessageType,
 };
 
-/// What a plain message is stored as. A text that is borrowed has no escapes and is the same in JSON.
-#[derive(Deserialize)]
-struct Stored<'a> {
+/// A message that is plain: every part of it is text or reasoning, and nothing is called, returned or decided.
+///
+/// Its members are JSON as they are stored, but for the id and the second.
+pub(in crate::mock) struct PlainMessage<'a> {
     id: &'a str,
     role: Role,
-    #[serde(borrow)]
-    content: Vec<StoredPart<'a>>,
-    created_at: &'a str,
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    otid: Option<&'a RawValue>,
-    #[serde(borrow)]
-    sender_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    step_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    run_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_returns: Option<&'a RawValue>,
-    #[serde(borrow)]
-    approvals: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct StoredPart<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    is_native: Option<bool>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    signature: Option<&'a RawValue>,
-}
-
-/// A message that is plain: every part of it is text or reasoning, and nothing is called, returned or decided.
-pub(in crate::mock) struct PlainMessage<'a> {
-    stored: Stored<'a>,
+    parts: Vec<PlainPart<'a>>,
     /// The instant at which it was said, to the second.
     second: &'a str,
-    parts: Vec<PlainPart<'a>>,
+    name: &'a str,
+    otid: &'a str,
+    sender_id: &'a str,
+    step_id: &'a str,
+    run_id: &'a str,
 }
 
 #[derive(Clone, Copy)]
 enum PlainPart<'a> {
-    Text(MessageType, &'a RawValue),
-    Reasoning { source: &'static str, reasoning: &'a RawValue, signature: Option<&'a RawValue> },
+    Text(MessageType, &'a str),
+    Reasoning { source: &'static str, reasoning: &'a str, signature: &'a str },
 }
 
+const NULL: &str = "null";
+
 impl<'a> PlainMessage<'a> {
-    /// Reads what is stored; none: it is not plain, or not readable at all.
+    /// Reads what is stored; none: it is not plain, or not as `Message` is written now.
     pub(in crate::mock) fn read(body: &'a str) -> Option<Self> {
-        let stored: Stored<'a> = serde_json::from_str(body).ok()?;
-        if stored.tool_calls.or(stored.tool_returns).or(stored.approvals).is_some() {
-            return None;
-        }
-        let parts = match (stored.role, stored.content.as_slice()) {
-            (Role::System, [part]) => vec![part.text(MessageType::SystemMessage)?],
-            (Role::User | Role::Summary, [part]) => vec![part.text(MessageType::UserMessage)?],
-            (Role::Assistant, parts) => parts.iter().map(StoredPart::said).collect::<Option<_>>()?,
+        let mut scan = Scan(body);
+        scan.literal(r#"{"id":"#)?;
+        let id = scan.plain()?;
+        scan.literal(r#","role":"#)?;
+        let (role, message_type) = match scan.plain()? {
+            "system" => (Role::System, MessageType::SystemMessage),
+            "user" => (Role::User, MessageType::UserMessage),
+            "summary" => (Role::Summary, MessageType::UserMessage),
+            "assistant" => (Role::Assistant, MessageType::AssistantMessage),
             _ => return None,
         };
-        let second = second(stored.created_at)?;
-        Some(Self { stored, second, parts })
+        scan.literal(r#","content":["#)?;
+        let mut parts = Vec::with_capacity(2);
+        while !scan.skips("]") {
+            if !parts.is_empty() {
+                scan.literal(",")?;
+            }
+            parts.push(PlainPart::read(&mut scan, message_type)?);
+        }
+        let is_one_text = matches!(parts.as_slice(), [PlainPart::Text(..)]);
+        if role != Role::Assistant && !is_one_text {
+            return None;
+        }
+        let mut member = |name: &str| {
+            scan.literal(name)?;
+            scan.text_or_null()
+        };
+        let second = second(member(r#","created_at":"#)?)?;
+        let [name, otid, sender_id, _, _, step_id, run_id] = [
+            member(r#","name":"#)?,
+            member(r#","otid":"#)?,
+            member(r#","sender_id":"#)?,
+            member(r#","group_id":"#)?,
+            member(r#","batch_item_id":"#)?,
+            member(r#","step_id":"#)?,
+            member(r#","run_id":"#)?,
+        ];
+        // Where it calls, returns or decides something, that comes here.
+        (scan.0 == "}").then_some(Self { id, role, parts, second, name, otid, sender_id, step_id, run_id })
     }
 
     /// Writes the messages that clients see, those of the types that are wanted, each after a comma.
@@ -96,42 +92,41 @@ impl<'a> PlainMessage<'a> {
     }
 
     fn write_part(&self, index: usize, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
-        let (stored, part) = (&self.stored, self.parts[index]);
+        let part = self.parts[index];
         let message_type = part.message_type();
         if !wants(message_type) {
             return;
         }
         let made_up = self.made_up_otid(index);
-        let otid = match (stored.role, index, stored.otid, &made_up) {
-            (Role::System, ..) => "null",
-            (_, 0, Some(chosen), _) => chosen.get(),
-            (_, _, _, Some(made_up)) => made_up,
-            _ => "null",
+        let otid = match &made_up {
+            Some(made_up) => made_up,
+            None if self.role == Role::System || index > 0 => NULL,
+            None => self.otid,
         };
         for text in [
             r#",{"id":""#,
-            stored.id,
+            self.id,
             r#"","date":""#,
             self.second,
             r#"+00:00","name":"#,
-            or_null(stored.name),
+            self.name,
             r#","message_type":""#,
             message_type.word(),
             r#"","otid":"#,
             otid,
             r#","sender_id":"#,
-            or_null(stored.sender_id),
+            self.sender_id,
             r#","step_id":"#,
-            or_null(stored.step_id),
+            self.step_id,
             r#","is_err":null,"seq_id":null,"run_id":"#,
-            or_null(stored.run_id),
+            self.run_id,
         ] {
             out.extend_from_slice(text.as_bytes());
         }
         let own = match part {
-            PlainPart::Text(_, content) => [r#","content":"#, content.get(), "", "", "", ""],
+            PlainPart::Text(_, content) => [r#","content":"#, content, "", "", "", ""],
             PlainPart::Reasoning { source, reasoning, signature } => {
-                [r#","source":""#, source, r#"","reasoning":"#, reasoning.get(), r#","signature":"#, or_null(signature)]
+                [r#","source":""#, source, r#"","reasoning":"#, reasoning, r#","signature":"#, signature]
             }
         };
         for text in own {
@@ -140,31 +135,35 @@ impl<'a> PlainMessage<'a> {
         out.push(b'}');
     }
 
-    /// The offline thread id of a part that nobody has chosen one for, as JSON.
+    /// The offline thread id of an assistant's part for which nobody has chosen one, as JSON.
     fn made_up_otid(&self, index: usize) -> Option<String> {
-        let is_chosen = index == 0 && self.stored.otid.is_some();
-        let otid = otid(self.stored.id, index as u128).filter(|_| self.stored.role == Role::Assistant && !is_chosen);
-        otid.map(|otid| format!("\"{otid}\""))
-    }
-}
-
-impl<'a> StoredPart<'a> {
-    /// Its text, if it is nothing else.
-    fn text(&self, message_type: MessageType) -> Option<PlainPart<'a>> {
-        if self.kind == "text" { self.text.map(|text| PlainPart::Text(message_type, text)) } else { None }
-    }
-
-    /// What an assistant says or thinks.
-    fn said(&self) -> Option<PlainPart<'a>> {
-        if self.kind != "reasoning" {
-            return self.text(MessageType::AssistantMessage);
+        let is_chosen = index == 0 && self.otid != NULL;
+        if self.role != Role::Assistant || is_chosen {
+            return None;
         }
-        let source = if self.is_native? { "reasoner_model" } else { "non_reasoner_model" };
-        Some(PlainPart::Reasoning { source, reasoning: self.reasoning?, signature: self.signature })
+        otid(self.id, index as u128).map(|otid| format!("\"{otid}\""))
     }
 }
 
-impl PlainPart<'_> {
+impl<'a> PlainPart<'a> {
+    fn read(scan: &mut Scan<'a>, message_type: MessageType) -> Option<Self> {
+        let part = if scan.skips(r#"{"type":"text","text":"#) {
+            let text = scan.text()?;
+            scan.literal(r#","signature":"#)?;
+            scan.text_or_null()?;
+            Self::Text(message_type, text)
+        } else {
+            scan.literal(r#"{"type":"reasoning","is_native":"#)?;
+            let source = if scan.skips("true") { "reasoner_model" } else { "non_reasoner_model" };
+            scan.skips("false");
+            scan.literal(r#","reasoning":"#)?;
+            let reasoning = scan.text()?;
+            scan.literal(r#","signature":"#)?;
+            Self::Reasoning { source, reasoning, signature: scan.text_or_null()? }
+        };
+        scan.literal("}").map(|()| part)
+    }
+
     fn message_type(self) -> MessageType {
         match self {
             Self::Text(message_type, _) => message_type,
@@ -173,14 +172,10 @@ impl PlainPart<'_> {
     }
 }
 
-/// An instant as it is stored (`2026-11-23T16:23:19.765515Z`) without what is less than a second.
+/// An instant as it is stored (`"2026-11-23T16:23:19.765515Z"`) without what is less than a second.
 fn second(instant: &str) -> Option<&str> {
-    let (second, fraction) = instant.split_once('.')?;
-    (second.len() == "2026-11-23T16:23:19".len() && fraction.ends_with('Z')).then_some(second)
-}
-
-fn or_null(value: Option<&RawValue>) -> &str {
-    value.map_or("null", RawValue::get)
+    let (second, fraction) = instant.strip_prefix('"')?.split_once('.')?;
+    (second.len() == "2026-11-23T16:23:19".len() && fraction.ends_with("Z\"")).then_some(second)
 }
 
 #[cfg(test)]

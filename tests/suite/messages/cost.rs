@@ -1,6 +1,6 @@
 //! What requests cost the store: its own log of statements tells, and its own plans for them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 
@@ -23,22 +23,40 @@ impl Observed {
         Self { program, server, owner }
     }
 
-    /// The statements about what the mock keeps that a request leads to.
+    /// The statements about what the mock keeps that a request leads to, in no order: each is logged when the connection
+    /// has done with it, which may be after the answer.
     async fn statements<F: Future>(&self, request: F) -> (Vec<String>, F::Output) {
-        let before = self.server.log().len();
+        let before = self.settled().await.len();
         let answer = request.await;
-        // The line about the request is written after those about its statements.
-        let is_logged = || async { self.server.log()[before..].lines().any(|line| line.contains("\"duration_us\"")) };
-        eventually("the request is logged", Duration::from_secs(10), is_logged).await;
+        let mut statements = self.settled().await.split_off(before);
+        statements.sort();
+        (statements, answer)
+    }
+
+    /// The statements until now, once there have been no more for a while.
+    async fn settled(&self) -> Vec<String> {
+        const AT_REST: usize = 10;
+        let last = Cell::new((0, 0));
+        eventually("no more statements are logged", Duration::from_secs(10), || {
+            let (count, polls) = last.get();
+            let now = self.logged().len();
+            last.set(if now == count { (now, polls + 1) } else { (now, 0) });
+            async { last.get().1 >= AT_REST }
+        })
+        .await;
+        self.logged()
+    }
+
+    fn logged(&self) -> Vec<String> {
         let log = self.server.log();
-        let lines = log[before..].lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let statements = lines.filter(|line| line["target"] == "sqlx::query").map(|line| {
             let whole = line["db.statement"].as_str().filter(|text| !text.trim().is_empty());
             let text = whole.or(line["summary"].as_str()).unwrap_or_default();
             text.split_whitespace().collect::<Vec<_>>().join(" ")
         });
         let kept = |text: &String| ["documents", "links", "messages"].iter().any(|table| text.contains(table));
-        (statements.filter(kept).collect(), answer)
+        statements.filter(kept).collect()
     }
 
     /// Makes an agent remember so many messages more, as if they had been said.
@@ -74,7 +92,12 @@ impl Observed {
         if self.is_postgres() {
             let mut database = self.postgres().await;
             sqlx::raw_sql("SET search_path TO gatelet").execute(&mut database).await.unwrap();
-            let explain = AssertSqlSafe(format!("EXPLAIN (GENERIC_PLAN) {statement}"));
+            // As for parameters that are not known.
+            let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
+            let nulls = vec!["NULL"; parameters].join(", ");
+            let prepare = format!("SET plan_cache_mode TO force_generic_plan; PREPARE it AS {statement}");
+            sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut database).await.unwrap();
+            let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE it ({nulls})"));
             for row in sqlx::raw_sql(explain).fetch_all(&mut database).await.unwrap() {
                 steps.push(row.get::<String, _>(0));
             }
