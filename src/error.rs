@@ -109,6 +109,8 @@ codes! {
     UpstreamCredentialRefused 502 "upstream_credential_refused";
     /// The upstream answered with an error that gives no readable reason; the status is the upstream's.
     UpstreamError 502 "upstream_error";
+    /// Generating failed: the model's provider failed.
+    LlmUnavailable 502 "llm_unavailable";
     /// The database cannot be reached.
     StoreUnavailable 503 "store_unavailable";
     /// Revocations have not been read for too long, so no client token is accepted.

@@ -4,7 +4,7 @@
 //! is remembered for a moment; that something does not exist is not. Requests that ask the same at the same time wait for
 //! one look-up. Each question takes a bounded number of look-ups, and what they do not prove is not so.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -74,14 +74,11 @@ impl Look {
             return Ok(None);
         }
         let target = format!("/v1/{collection}/{id}");
-        if let Some(owner) = self.owners.get(&target).await {
-            return Ok(Some(owner));
-        }
-        let found = self.owners.try_get_with_by_ref(&target, async {
+        remembered(&self.owners, &target, async || {
             let found = self.fetch(&target, id).await?;
             found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(Nothing::NotThere)
-        });
-        settle(Box::pin(found).await)
+        })
+        .await
     }
 
     /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
@@ -89,11 +86,13 @@ impl Look {
         let is_plain = |id: &str| id.parse::<AgentId>().is_ok();
         match thing {
             Owned::Passage(id) if is_plain(id) => {
-                self.prove(format!("{agent} passage {id}"), self.has_passage(agent, id)).await
+                self.prove(&format!("{agent} passage {id}"), async || self.has_passage(agent, id).await).await
             }
-            Owned::File(id) if is_plain(id) => self.prove(format!("{agent} file {id}"), self.has_file(agent, id)).await,
+            Owned::File(id) if is_plain(id) => {
+                self.prove(&format!("{agent} file {id}"), async || self.has_file(agent, id).await).await
+            }
             Owned::ScheduledMessage(id) if is_plain(id) => {
-                self.prove(format!("{agent} scheduled {id}"), self.has_scheduled(agent, id)).await
+                self.prove(&format!("{agent} scheduled {id}"), async || self.has_scheduled(agent, id).await).await
             }
             Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => Ok(false),
             _ => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
@@ -140,20 +139,17 @@ impl Look {
         if !is_letta_id(agent, "agent") {
             return Ok(false);
         }
-        if let Some(of) = self.projects.get(agent).await {
-            return Ok(*of == *project.as_str());
-        }
-        let found = self.projects.try_get_with_by_ref(agent, async {
+        let of = remembered(&self.projects, agent, async || {
             let found = self.fetch(&format!("/v1/agents/{agent}"), agent).await?;
             Ok(found["project_id"].as_str().unwrap_or(Project::DEFAULT).into())
         });
-        Ok(settle(Box::pin(found).await)?.is_some_and(|of: Arc<str>| *of == *project.as_str()))
+        Ok(of.await?.is_some_and(|of| *of == *project.as_str()))
     }
 
     /// Whether a thing is a project's: it says so, or, where Letta keeps no project of it, every agent that uses it is.
     pub(super) async fn is_thing_of(&self, project: &Project, collection: &str, id: &str) -> Result<bool, ApiError> {
         let target = format!("/v1/{collection}/{id}");
-        let is_so = async {
+        let is_so = async || {
             if let Some(of) = self.fetch(&target, id).await?["project_id"].as_str() {
                 return Ok(of == project.as_str());
             }
@@ -170,17 +166,17 @@ impl Look {
             }
             Ok((1..MOST).contains(&users.len()))
         };
-        self.prove(format!("{project} {target}"), is_so).await
+        self.prove(&format!("{project} {target}"), is_so).await
     }
 
     /// Whether a tool may be used in a project: in Letta, one without a project is everybody's.
     pub(super) async fn is_tool_of(&self, project: &Project, id: &str) -> Result<bool, ApiError> {
         let target = format!("/v1/tools/{id}");
-        let is_so = async {
+        let is_so = async || {
             let tool = self.fetch(&target, id).await?;
             Ok(tool["project_id"].as_str().is_none_or(|of| of == project.as_str()))
         };
-        self.prove(format!("{project} {target}"), is_so).await
+        self.prove(&format!("{project} {target}"), is_so).await
     }
 
     /// Who shares a thing; none when the upstream's answers do not tell, or are too many to tell.
@@ -231,9 +227,9 @@ impl Look {
     }
 
     /// Remembers what was proven; what was not is asked again.
-    async fn prove(&self, what: String, is_so: impl Future<Output = Result<bool, Nothing>>) -> Result<bool, ApiError> {
-        let proof = async { if is_so.await? { Ok(()) } else { Err(Nothing::NotThere) } };
-        Ok(settle(Box::pin(self.proven.try_get_with(what, Box::pin(proof))).await)?.is_some())
+    async fn prove(&self, what: &str, is_so: impl AsyncFnOnce() -> Result<bool, Nothing>) -> Result<bool, ApiError> {
+        let proof = async || if is_so().await? { Ok(()) } else { Err(Nothing::NotThere) };
+        Ok(remembered(&self.proven, what, proof).await?.is_some())
     }
 
     /// The thing at a target, which must be the one with this id.
@@ -255,6 +251,19 @@ impl Look {
 /// An id, or that of an object, if it can stand in a path as it is.
 fn id_of(thing: &Value) -> Option<AgentId> {
     thing.as_str().or_else(|| thing["id"].as_str())?.parse().ok()
+}
+
+/// What is known by this key, or what `find` finds, for everyone who asks meanwhile; only what it finds is remembered.
+/// What most requests need is known, so the rest takes no place in their futures.
+async fn remembered<T: Clone + Send + Sync + 'static>(
+    cache: &Cache<String, T>,
+    key: &str,
+    find: impl AsyncFnOnce() -> Result<T, Nothing>,
+) -> Result<Option<T>, ApiError> {
+    match cache.get(key).await {
+        Some(known) => Ok(Some(known)),
+        None => settle(Box::pin(cache.try_get_with_by_ref(key, find())).await),
+    }
 }
 
 /// Several requests may have waited for one failure: each gets its own copy of it.

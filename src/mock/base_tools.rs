@@ -18,7 +18,7 @@ pub(super) static BASE_TOOLS: &[BaseTool] = &[
                 "What to look for; without it, the newest messages that fit the other parameters.",
                 false,
             ),
-            ("roles", "array", "Only messages of these roles: assistant, user, tool.", false),
+            ("roles", "roles", "Only messages of these roles: assistant, user, tool.", false),
             ("limit", "integer", "The most messages to return.", false),
             ("start_date", "string", "Only messages from this day on, such as 2026-01-31.", false),
             ("end_date", "string", "Only messages up to and including this day.", false),

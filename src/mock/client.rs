@@ -150,7 +150,8 @@ mod tests {
         assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
         let tags = Include { tags: true, ..NOTHING };
-        assert_eq!(include(&current, "include=agent.tags&include=agent.identities").unwrap(), tags);
+        let both = Include { identities: true, ..tags };
+        assert_eq!(include(&current, "include=agent.tags&include=agent.identities").unwrap(), both);
         assert_eq!(include(&legacy, "include_relationships=tags").unwrap(), tags);
         assert_eq!(include(&legacy, "include_relationships=").unwrap(), NOTHING);
         assert!(include(&current, "include=agent.everything").is_err());

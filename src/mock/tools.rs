@@ -33,7 +33,7 @@ pub(super) struct BaseTool {
     pub(super) parameters: &'static [Parameter],
 }
 
-/// Name, JSON type, description, whether it is required.
+/// Name, JSON type (or `roles`, which is an array of them), description, whether it is required.
 pub(super) type Parameter = (&'static str, &'static str, &'static str, bool);
 
 /// The names of the tools that an agent of a type gets unless it asks not to.
@@ -78,11 +78,12 @@ impl BaseTool {
     /// The tool as it would be stored.
     pub(super) fn tool(&self) -> Tool {
         let property = |kind: &str, description: &str| {
-            let mut property = json!({"type": kind, "description": description});
-            if kind == "array" {
-                property["items"] = json!({"type": "string"});
-            }
-            property
+            let items = match kind {
+                "array" => json!({"type": "string"}),
+                "roles" => json!({"type": "string", "enum": ["assistant", "user", "tool"]}),
+                _ => return json!({"type": kind, "description": description}),
+            };
+            json!({"type": "array", "items": items, "description": description})
         };
         let properties: Map<_, _> = self
             .parameters

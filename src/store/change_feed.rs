@@ -69,7 +69,7 @@ impl Tx {
         within!(self, connection => sqlx::query(APPEND)
             .bind(seq).bind(kind.word()).bind(subject).bind(expires_at)
             .execute(connection).await.map(|_| ()))?;
-        if let Self::Postgres(tx) = self {
+        if let Self::Postgres(tx, _) = self {
             sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
         }
         Ok(())

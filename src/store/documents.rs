@@ -304,9 +304,9 @@ impl Tx {
         const LOCKING: &str =
             "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2 FOR UPDATE";
         Ok(match self {
-            Self::Postgres(tx) => sqlx::query_as(LOCKING).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
+            Self::Postgres(tx, _) => sqlx::query_as(LOCKING).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
             // The whole database is ours since BEGIN IMMEDIATE.
-            Self::Sqlite(tx) => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
+            Self::Sqlite(tx, _) => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
         })
     }
 

@@ -8,6 +8,7 @@ mod change_feed;
 mod client_tokens;
 mod documents;
 mod error;
+mod held;
 mod links;
 mod messages;
 mod postgres;
@@ -23,6 +24,7 @@ pub use change_feed::{Change, ChangeKind, Listener};
 pub use client_tokens::{ClientTokenRow, TokenFilter};
 pub use documents::{Document, DocumentFilter, NewDocument};
 pub use error::StoreError;
+pub use held::Held;
 pub use links::Link;
 pub use messages::{MessageFilter, NewMessage, StoredMessage};
 pub use signing_keys::SigningKeyRow;
@@ -63,9 +65,9 @@ pub enum Location {
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL, `READ COMMITTED`.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Held),
     /// On SQLite, begun with `BEGIN IMMEDIATE`, so that reading first cannot end in a lock conflict.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Transaction<'static, Sqlite>, Held),
 }
 
 /// How a store is opened.
@@ -98,33 +100,35 @@ pub enum OpenError {
 
 /// Runs a query on the pool for reading.
 macro_rules! reading {
-    ($store:expr, $pool:ident => $query:expr) => {
+    ($store:expr, $pool:ident => $query:expr) => {{
+        $crate::store::held::check_free();
         match &$store.engine {
             $crate::store::Engine::Postgres($pool) => $query,
             $crate::store::Engine::Sqlite { readers: $pool, .. } => $query,
         }
-    };
+    }};
 }
 
 /// Runs a single writing statement on its own.
 macro_rules! writing {
-    ($store:expr, $pool:ident => $query:expr) => {
+    ($store:expr, $pool:ident => $query:expr) => {{
+        $crate::store::held::check_free();
         match &$store.engine {
             $crate::store::Engine::Postgres($pool) => $query,
             $crate::store::Engine::Sqlite { writer: $pool, .. } => $query,
         }
-    };
+    }};
 }
 
 /// Runs a query inside a transaction.
 macro_rules! within {
     ($tx:expr, $connection:ident => $query:expr) => {
         match $tx {
-            $crate::store::Tx::Postgres(tx) => {
+            $crate::store::Tx::Postgres(tx, _) => {
                 let $connection = &mut **tx;
                 $query
             }
-            $crate::store::Tx::Sqlite(tx) => {
+            $crate::store::Tx::Sqlite(tx, _) => {
                 let $connection = &mut **tx;
                 $query
             }
@@ -200,10 +204,11 @@ impl Store {
     /// # Errors
     /// When the database does not answer, or another process holds SQLite's lock for too long.
     pub async fn begin(&self) -> Result<Tx> {
-        match &self.engine {
-            Engine::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
-            Engine::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
-        }
+        held::check_free();
+        Ok(match &self.engine {
+            Engine::Postgres(pool) => Tx::Postgres(pool.begin().await?, Held::new()),
+            Engine::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, Held::new()),
+        })
     }
 
     /// Where a SQLite store lives; none for PostgreSQL.
@@ -240,8 +245,8 @@ impl Tx {
     /// When the database fails; then nothing of it happened.
     pub async fn commit(self) -> Result<()> {
         match self {
-            Self::Postgres(tx) => tx.commit().await?,
-            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx, _) => tx.commit().await?,
+            Self::Sqlite(tx, _) => tx.commit().await?,
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenErr
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
         ]);
     let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections.max(2))
+        .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.statement_timeout.min(Duration::from_secs(5)))
         .connect_with(connect)
         .await

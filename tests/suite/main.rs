@@ -15,6 +15,7 @@ mod harness;
 mod agents;
 mod archives;
 mod blocks;
+mod completions;
 mod conformance;
 mod conversations;
 mod cors;

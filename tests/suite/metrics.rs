@@ -115,7 +115,7 @@ async fn requests_are_counted_by_operation_status_and_code() {
     page.get("/v1/nothing").await.refused(429, "rate_limited");
     owner.get("/v1/nothing").await.refused(404, "not_found");
     server.stranger().get(&path).await.refused(401, "bearer_missing");
-    owner.get("/v1/tags/").await.refused(501, "not_mocked");
+    owner.get("/v1/feeds").await.refused(501, "not_mocked");
     let reading = Reading::of(&server).await;
     for (operation, status, code, count) in [
         ("POST /v1/agents/", 200, "", 1.0),
@@ -124,7 +124,7 @@ async fn requests_are_counted_by_operation_status_and_code() {
         ("GET /v1/agents/{agent_id}", 401, "bearer_missing", 1.0),
         ("GET /v1/agents/{agent_id}", 429, "rate_limited", 1.0),
         ("DELETE /v1/agents/{agent_id}", 403, "operation_not_available", 1.0),
-        ("GET /v1/tags/", 501, "not_mocked", 1.0),
+        ("GET /v1/feeds", 501, "not_mocked", 1.0),
         ("none", 429, "rate_limited", 1.0),
         ("none", 404, "not_found", 1.0),
     ] {

@@ -226,6 +226,9 @@ async fn messages(view: View<'_>, agent: &Agent, export: &Export<'_>) -> Result<
         wire["id"] = numbers.of(&message.id).into();
         wire["model"] = agent.model.llm.get("model").cloned().unwrap_or_default();
         wire["agent_id"] = AGENT.into();
+        if wire["otid"].is_null() {
+            wire["otid"] = message.otid_of_part(0).into();
+        }
         wire["created_at"] = message.created_at.with_offset().into();
         if wire["approvals"].is_null() {
             wire["approvals"] = json!([]);

@@ -233,7 +233,7 @@ impl Message {
             "created_by_id": null,
             "last_updated_by_id": null,
             "created_at": self.created_at,
-            "updated_at": self.created_at,
+            "updated_at": null,
             "id": self.id,
             "agent_id": agent_id,
             "model": null,
@@ -349,6 +349,11 @@ impl Message {
         };
         let own = Own::Approvals { approvals: self.approvals.clone(), approve, approval_request_id: request, reason };
         self.wire(MessageType::ApprovalResponseMessage, self.otid.clone(), own)
+    }
+
+    /// The offline thread id that a part has unless the client chose one.
+    pub(in crate::mock) fn otid_of_part(&self, index: u128) -> Option<String> {
+        otid(&self.id, index)
     }
 
     fn wire(&self, message_type: MessageType, otid: Option<String>, own: Own) -> WireMessage {

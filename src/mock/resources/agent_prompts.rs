@@ -62,7 +62,10 @@ async fn context(state: Arc<State>, call: Call) -> Answer {
         (agent.context, agent.recall) = (conversation.context, conversation.recall);
         conversation_id = conversation.id;
     }
-    let (stored, system) = messages(view, &agent.context, &agent.id, &conversation_id).await?;
+    let (mut messages, system) = messages(view, &agent.context, &agent.id, &conversation_id).await?;
+    for message in &mut messages {
+        message["model"] = agent.model.llm.get("model").cloned().unwrap_or_default();
+    }
     let functions: Vec<Value> = tools::of_agent(view.store(), &agent.id)
         .await?
         .iter()
@@ -106,7 +109,7 @@ async fn context(state: Arc<State>, call: Call) -> Answer {
         "num_tokens_functions_definitions": functions_tokens,
         "functions_definitions": functions,
         "num_tokens_messages": messages_tokens,
-        "messages": stored,
+        "messages": messages,
     })))
 }
 

@@ -11,6 +11,7 @@ mod all_messages;
 mod archives;
 mod batches;
 mod blocks;
+mod chat_completions;
 mod conversation_messages;
 mod conversations;
 mod core_memory;
@@ -18,6 +19,7 @@ mod deployed_agents;
 mod environments;
 mod folder_files;
 mod folders;
+mod generate;
 mod groups;
 mod identities;
 mod jobs;
@@ -79,6 +81,7 @@ pub(super) fn routes() -> Routes {
         archives::mount,
         batches::mount,
         blocks::mount,
+        chat_completions::mount,
         conversation_messages::mount,
         conversations::mount,
         core_memory::mount,
@@ -86,6 +89,7 @@ pub(super) fn routes() -> Routes {
         environments::mount,
         folder_files::mount,
         folders::mount,
+        generate::mount,
         jobs::mount,
         groups::mount,
         identities::mount,

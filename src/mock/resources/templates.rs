@@ -74,10 +74,12 @@ pub(super) async fn find(view: View<'_>, call_name: &str, project: &Project) -> 
     found.ok_or_else(|| missing("Template", call_name))
 }
 
-/// The same, which nobody else can change until the transaction ends.
-async fn lock(view: View<'_>, tx: &mut Tx, name: &str, project: &Project) -> Result<Stored<Template>, ApiError> {
+/// The same, and a transaction until whose end nobody else can change it.
+async fn lock(view: View<'_>, name: &str, project: &Project) -> Result<(Tx, Template), ApiError> {
     let id = find(view, name, project).await?.record.id;
-    view.get_for_update::<Template>(tx, &id).await
+    let mut tx = view.store().begin().await?;
+    let template = view.get_for_update::<Template>(&mut tx, &id).await?.record;
+    Ok((tx, template))
 }
 
 /// The version of a template that a word names; none: what is worked on.
@@ -228,8 +230,7 @@ async fn save(state: Arc<State>, mut call: Call) -> Answer {
     }
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let mut tx = state.store.begin().await?;
-    let mut template = lock(view, &mut tx, name(&call).0, &project).await?.record;
+    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
     let version = template.save(message);
     insert(&mut tx, project.as_str(), Some(&template.id), &version).await?;
     update(&mut tx, &template).await?;
@@ -239,8 +240,7 @@ async fn save(state: Arc<State>, mut call: Call) -> Answer {
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let template = lock(view, &mut tx, name(&call).0, &project(&call)?).await?.record;
+    let (mut tx, template) = lock(view, name(&call).0, &project(&call)?).await?;
     tx.delete_document(Template::KIND, &template.id).await?;
     tx.commit().await?;
     Ok(Reply::ok(json!({"success": true})))
@@ -254,8 +254,7 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> Answer {
     let file = checked_file(&fields, "agent_file_json")?;
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let mut tx = state.store.begin().await?;
-    let mut template = lock(view, &mut tx, name(&call).0, &project).await?.record;
+    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
     if saves_first {
         let version = template.save(None);
         insert(&mut tx, project.as_str(), Some(&template.id), &version).await?;
@@ -271,8 +270,7 @@ async fn describe(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut template = lock(view, &mut tx, name(&call).0, &project(&call)?).await?.record;
+    let (mut tx, mut template) = lock(view, name(&call).0, &project(&call)?).await?;
     template.description = description;
     update(&mut tx, &template).await?;
     tx.commit().await?;
@@ -285,8 +283,7 @@ async fn rename(state: Arc<State>, mut call: Call) -> Answer {
     check_name(&new_name)?;
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let mut tx = state.store.begin().await?;
-    let mut template = lock(view, &mut tx, name(&call).0, &project).await?.record;
+    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
     if new_name != template.name {
         release(&mut tx, claims::TEMPLATE, project.as_str(), &template.name).await?;
         if claim(&mut tx, claims::TEMPLATE, project.as_str(), &new_name, &template.id).await?.is_some() {

@@ -31,7 +31,7 @@ fn find_name(text: &str, name: &str) -> Option<usize> {
 }
 
 /// The arguments that a text gives to a tool that it names; `end`: where the name ends.
-fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
+pub(super) fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
     if let Some(given) = object_in(&text[end..]) {
         return given;
     }

@@ -18,8 +18,13 @@ pub use self::script::{Script, ScriptError};
 use super::{
     failure::Failure,
     records::{Block, Message, Part, Role, ToolStatus},
-    toolbox::Toolbox,
+    toolbox::{Tool, Toolbox},
 };
+
+/// An object of this schema, filled in from what a text says.
+pub(super) fn filled_in(text: &str, schema: &Map<String, Value>) -> Map<String, Value> {
+    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None })
+}
 
 /// What a responder sees.
 #[derive(Clone, Copy, Debug)]

@@ -96,13 +96,11 @@ impl Decision {
         ))
     }
 
-    /// Whether it decides about calls that were answered in one of these messages.
+    /// Whether it decides about calls that were answered in one of these messages. As in Letta, only the ids of calls
+    /// tell, not that of the message which asked.
     pub(super) fn repeats(&self, messages: &[Message]) -> bool {
         let answered = |id: &str| {
-            messages.iter().any(|message| {
-                message.tool_returns.iter().any(|returned| returned.tool_call_id == id)
-                    || message.role == Role::Approval && message.id == id
-            })
+            messages.iter().flat_map(|message| &message.tool_returns).any(|returned| returned.tool_call_id == id)
         };
         self.approvals.iter().all(|approval| answered(approval.tool_call_id()))
     }

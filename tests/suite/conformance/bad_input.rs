@@ -187,7 +187,7 @@ fn example(schema: &Value, name: &str, walk: &Walk, depth: usize) -> Value {
     if let Some(value) = schema.get("const").or_else(|| schema.get("enum").and_then(|values| values.get(0))) {
         return value.clone();
     }
-    match schema.get("type").and_then(Value::as_str) {
+    match schema.get("type").and_then(|kind| kind.as_str().or_else(|| kind[0].as_str())) {
         Some("object") if depth < 4 => {
             let properties = schema.get("properties").and_then(Value::as_object);
             let members = properties.into_iter().flatten();

@@ -223,7 +223,7 @@ fn difference(place: &str, recorded: String, answered: String) -> Difference {
 
 /// What kind of element this is: what tells it from its neighbours, as far as that is the same for every run.
 fn kind(element: &Value) -> String {
-    let element = element.get("data").unwrap_or(element);
+    let element = ["data", "function"].iter().find_map(|key| element.get(key)).unwrap_or(element);
     ["message_type", "handle", "name", "label", "role"]
         .iter()
         .find_map(|key| element.get(key).and_then(Value::as_str))

@@ -1,0 +1,58 @@
+//! One answer of an agent's model without the agent: nothing is remembered, and no tool runs.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Routes};
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        fields::{Expect, Fields},
+        records::{Agent, Message, Part, Role, Usage},
+        responder::{self, Situation},
+        state::State,
+        tokens,
+        toolbox::Toolbox,
+    },
+};
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes.on(Operation::GenerateCompletion, generate)
+}
+
+async fn generate(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    fields.check(&[("system_prompt", Expect::Text)])?;
+    let prompt: &str = fields.required("prompt")?;
+    if prompt.trim().is_empty() {
+        return Err(fields.at("prompt").breaks_rule("the prompt must say something", &prompt.into()));
+    }
+    let schema = fields.optional::<&Map<String, Value>>("response_schema")?;
+    let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
+    if let Some(handle) = fields.optional::<&str>("override_model")? {
+        let change = json!({"model": handle});
+        let unknown = |_| ApiError::letta(Code::NotFound, format!("There is no model with the handle {handle}"));
+        agent.model.change(&Fields::of_body(&change)?).map_err(unknown)?;
+    }
+    let said = [Message::new(Role::User, vec![Part::text(prompt)])];
+    let situation = Situation { agent: &agent.name, said: &said, toolbox: &Toolbox::default(), blocks: &[] };
+    let answer = state.responder.respond(&situation);
+    tokio::time::sleep(answer.delay).await;
+    if let Some(failure) = answer.failure {
+        return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
+    }
+    let content = match schema {
+        Some(schema) => Value::Object(responder::filled_in(prompt, schema)).to_string(),
+        None => Message::new(Role::Assistant, answer.parts).text(),
+    };
+    let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();
+    let (prompt_tokens, completion_tokens) =
+        (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));
+    let total_tokens = prompt_tokens + completion_tokens;
+    let usage = Usage { completion_tokens, prompt_tokens, total_tokens, step_count: 1, ..Usage::default() };
+    Ok(Reply::ok(json!({"content": content, "model": agent.model.handle, "usage": usage.wire(false)})))
+}
