@@ -110,9 +110,15 @@ def load(port, path, headers, seconds, connections=CONNECTIONS, script=None):
     return float(found[1])
 
 
+def cpu_time(server):
+    """The seconds for which the threads of a server, which it keeps, had a CPU."""
+    threads = Path(f"/proc/{server.process.pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
 def ratios(bench, options, tables):
     """Requests per second through Gatelet, against the handler that guards nothing."""
-    bench.start_gatelet()
+    gatelet = bench.start_gatelet()
     agent = make_agent(TURNS)
     messages, retrieve = f"/v1/agents/{agent}/messages", f"/v1/agents/{agent}"
     cases = [
@@ -134,11 +140,15 @@ def ratios(bench, options, tables):
             others = [bench.start_bare(port, arguments) for port in (BARE_PORT, OTHER_BARE_PORT)]
             measured = {"gatelet": [], "bare": [], "bare again": []}
             ports = dict(zip(measured, (GATELET_PORT, BARE_PORT, OTHER_BARE_PORT)))
+            servers = dict(zip(measured, (gatelet, *others)))
             for port in ports.values():
                 load(port, path, headers, WARM_UP)
             for _ in range(options.rounds):
                 for name, port in ports.items():
-                    measured[name].append(load(port, path, headers, options.seconds))
+                    begun = cpu_time(servers[name])
+                    speed = load(port, path, headers, options.seconds)
+                    used = cpu_time(servers[name]) - begun
+                    measured[name].append({"speed": speed, "cost": used / (speed * options.seconds) * 1e6})
             for server in others:
                 bench.running.remove(server)
                 server.stop()

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from report import Report, spread, verdict
+from report import Report, of, ratios, spread, verdict
 
 # What Gatelet should reach of the requests per second of the handler that guards nothing.
 LEAST_RATIO = 0.8
@@ -20,19 +20,22 @@ class Tables(Report):
         self.rows = {}
 
     def ratio(self, title, holder, length, measured):
-        to_bare = ratios_of(measured, "gatelet", "bare")
+        to_bare = ratios_of(measured, "gatelet", "bare", "speed")
         self.add(
             "ratios",
             "GET, by what is asked for and who asks; requests per second",
-            ["", "by", "bytes", "Gatelet", "unguarded", "Gatelet's to its (range)", "unguarded again (noise)", "goal"],
+            ["", "by", "bytes", "Gatelet", "unguarded", "Gatelet's to its (range)", "unguarded again (noise)",
+             "CPU us/request, both", "the unguarded's to Gatelet's", "goal"],
             [
                 title,
                 holder,
                 f"{length:,}",
-                f"{median(measured['gatelet']):,.0f}",
-                f"{median(measured['bare']):,.0f}",
+                f"{of(measured['gatelet'], 'speed'):,.0f}",
+                f"{of(measured['bare'], 'speed'):,.0f}",
                 spread(to_bare),
-                spread(ratios_of(measured, "bare again", "bare")),
+                spread(ratios_of(measured, "bare again", "bare", "speed")),
+                f"{of(measured['gatelet'], 'cost'):.1f} / {of(measured['bare'], 'cost'):.1f}",
+                spread(ratios_of(measured, "bare", "gatelet", "cost")),
                 f"{LEAST_RATIO}: {verdict(median(to_bare) >= LEAST_RATIO)}",
             ],
         )
@@ -80,5 +83,5 @@ class Tables(Report):
         self.table(part, title, header, rows)
 
 
-def ratios_of(measured, name, other):
-    return [one / two for one, two in zip(measured[name], measured[other])]
+def ratios_of(measured, name, other, figure):
+    return ratios(measured[name], measured[other], figure)
