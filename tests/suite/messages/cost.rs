@@ -93,7 +93,7 @@ impl Observed {
             let mut database = self.postgres().await;
             sqlx::raw_sql("SET search_path TO gatelet").execute(&mut database).await.unwrap();
             // As for parameters that are not known.
-            let parameters = (1..).take_while(|number| statement.contains(&format!("${number}"))).count();
+            let parameters = (1..100).take_while(|number| statement.contains(&format!("${number}"))).count();
             let nulls = vec!["NULL"; parameters].join(", ");
             let prepare = format!("SET plan_cache_mode TO force_generic_plan; PREPARE it AS {statement}");
             sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut database).await.unwrap();
