@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Asked, Situation, arguments, asked_text, directives::Directives, words};
+use super::{Answer, Asked, Situation, arguments, asked_part, asked_text, directives::Directives, words};
 use crate::mock::{
     failure::Failure,
     records::{Message, Part, Role},
@@ -21,7 +21,7 @@ impl Literal {
     pub(super) fn respond(self, situation: &Situation<'_>) -> Answer {
         let text = asked_text(situation.said);
         let asked = Directives::of(&text);
-        let calls = if asked.calls.is_empty() { understand(&asked.rest, situation) } else { asked.calls.clone() };
+        let calls = if asked.calls.is_empty() { understand(situation) } else { asked.calls.clone() };
         let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
         let next: Vec<Asked> = calls.into_iter().skip(made).collect();
         let mut answer = Answer { pace: asked.pace, ..Answer::default() };
@@ -51,9 +51,10 @@ impl Literal {
     }
 }
 
-/// The calls that a text asks for without directives.
-fn understand(text: &str, situation: &Situation<'_>) -> Vec<Asked> {
-    let text = super::understood(text);
+/// The calls that a message asks for without directives.
+fn understand(situation: &Situation<'_>) -> Vec<Asked> {
+    let part = Directives::of(asked_part(situation.said)).rest;
+    let text = super::understood(&part);
     let named = arguments::named_calls(text, situation.toolbox.tools());
     if !named.is_empty() {
         return named;
