@@ -142,7 +142,7 @@ impl ModelConfig {
 
     fn change_settings(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         if let Some(settings) = fields.optional::<Fields<'_>>("model_settings")? {
-            settings.check(SETTINGS)?;
+            check_settings(&settings)?;
             self.merge_settings(&settings);
         }
         if let Some(window) = fields.at_least("context_window_limit", 1)? {
@@ -254,11 +254,7 @@ impl ModelConfig {
     }
 
     fn merge_settings(&mut self, settings: &Fields<'_>) {
-        for (name, value) in settings.map() {
-            if !value.is_null() && SETTINGS.iter().any(|(known, _)| known == name) {
-                self.settings.insert(name.clone(), value.clone());
-            }
-        }
+        merge(&mut self.settings, settings);
         for (there, here) in [("max_output_tokens", "max_tokens"), ("temperature", "temperature"), ("strict", "strict")]
         {
             if let Some(value) = settings.value(there) {
@@ -270,6 +266,42 @@ impl ModelConfig {
     fn set_max_tokens(&mut self, most: i64) {
         self.llm.insert("max_tokens".into(), most.into());
         self.settings.insert("max_output_tokens".into(), most.into());
+    }
+}
+
+/// Settings on their own, which name their provider; what they leave out is as it is for most of its models.
+pub(in crate::mock) fn whole_settings(given: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
+    const MAX_TOKENS: i64 = 4096;
+    check_settings(given)?;
+    let Some(provider_type) = given.one_of("provider_type", PROVIDER_TYPES)? else {
+        return Err(given.at("provider_type").missing(&Value::Object(given.map().clone())));
+    };
+    let mut whole = settings(provider_type, MAX_TOKENS);
+    merge(&mut whole, given);
+    Ok(whole)
+}
+
+fn check_settings(settings: &Fields<'_>) -> Result<(), ApiError> {
+    settings.check(SETTINGS)?;
+    if let Some(reasoning) = settings.optional::<Fields<'_>>("reasoning")? {
+        reasoning.one_of("reasoning_effort", REASONING_EFFORTS)?;
+    }
+    if let Some(thinking) = settings.optional::<Fields<'_>>("thinking")? {
+        thinking.one_of("type", &["enabled", "disabled"])?;
+    }
+    if let Some(format) = settings.optional::<Fields<'_>>("response_format")?
+        && format.one_of("type", &["text", "json_schema", "json_object"])?.is_none()
+    {
+        return Err(format.at("type").missing(&Value::Object(format.map().clone())));
+    }
+    Ok(())
+}
+
+fn merge(settings: &mut Map<String, Value>, given: &Fields<'_>) {
+    for (name, value) in given.map() {
+        if !value.is_null() && SETTINGS.iter().any(|(known, _)| known == name) {
+            settings.insert(name.clone(), value.clone());
+        }
     }
 }
 
