@@ -256,11 +256,7 @@ impl Service {
         background.spawn(record_key_uses(app.guard.bearers.clone()));
         background.spawn(purge(app.clone(), keyring, settings.tokens.retention));
         if let Backend::Mock(mock) = app.backend.clone() {
-            background.spawn(async move {
-                if let Err(error) = mock.resume().await {
-                    warn!(%error, "Unfinished asynchronous turns could not be taken up");
-                }
-            });
+            background.spawn(async move { mock.resume().await });
         }
         Ok(Self { app, background })
     }
