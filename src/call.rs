@@ -34,6 +34,8 @@ pub struct Call {
 pub enum Reply {
     /// JSON.
     Json(StatusCode, Value),
+    /// JSON that is written already.
+    Written(StatusCode, Vec<u8>),
     /// Nothing but a status, without a content type: one SDK parses an empty body that claims to be JSON.
     Empty(StatusCode),
     /// Server-sent events.
@@ -50,6 +52,12 @@ impl Reply {
     #[must_use]
     pub fn ok(value: Value) -> Self {
         Self::Json(StatusCode::OK, value)
+    }
+
+    /// 200 with JSON that is written already.
+    #[must_use]
+    pub fn written(text: Vec<u8>) -> Self {
+        Self::Written(StatusCode::OK, text)
     }
 
     /// 200 with JSON and a header.

@@ -7,6 +7,8 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+# What else was measured, and how it tells its version.
+OTHERS = [("nginx", "-v"), ("haproxy", "-v")]
 # The other server, and what Gatelet should reach of its requests per second.
 GOALS = {"bare": 0.95, "nginx asking": 1.0, "haproxy": 1.3, "nginx": 1.0}
 # What a request at half load may take longer than directly, one in a hundred aside.
@@ -28,9 +30,9 @@ NAMES = {
 class Report:
     """Sections by the part of the measurement that they belong to."""
 
-    def __init__(self, gatelet):
+    def __init__(self, gatelet, others=OTHERS):
         self.sections = {}
-        self.machine = machine(gatelet)
+        self.machine = machine(gatelet, others)
 
     def print(self):
         print("\n\n".join(self.text(part) for part in self.sections))
@@ -164,7 +166,7 @@ class Report:
         )
 
 
-def machine(gatelet):
+def machine(gatelet, others):
     cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     model = cpu.split(":")[1].strip()
 
@@ -173,10 +175,9 @@ def machine(gatelet):
         return (done.stdout + done.stderr).splitlines()[0]
 
     binary = hashlib.sha256(Path(gatelet).read_bytes()).hexdigest()[:12]
-    return (
-        f"{date.today()}, {model}, Linux {platform.release()}, one core for the server and one for the rest; "
-        f"{version(gatelet, '--version')} (binary {binary}), {version('nginx', '-v')}, {version('haproxy', '-v')}."
-    )
+    programs = [f"{version(gatelet, '--version')} (binary {binary})", *(version(*other) for other in others)]
+    cores = "one core for the server and one for the rest"
+    return f"{date.today()}, {model}, Linux {platform.release()}, {cores}; {', '.join(programs)}."
 
 
 def of(rounds, figure):

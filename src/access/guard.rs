@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{
-    Operation, Owned, Ownership, Params, Shared,
+    NotJson, Operation, Owned, Ownership, Params, Shared,
     bearer::{Bearer, Bearers},
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
@@ -100,6 +100,15 @@ impl Scrub {
     pub fn apply(&self, status: StatusCode, answer: &mut Value) {
         let visible = self.visible.as_deref().filter(|_| status.is_success());
         super::redact(answer, self.redaction, visible);
+    }
+
+    /// Removes it from JSON that is written already.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn apply_to_text(&self, status: StatusCode, answer: Vec<u8>) -> Result<Vec<u8>, NotJson> {
+        let visible = self.visible.as_deref().filter(|_| status.is_success());
+        super::redact_text(answer, self.redaction, visible)
     }
 }
 

@@ -30,5 +30,5 @@ pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
-pub use redact::redact;
+pub use redact::{NotJson, redact, redact_text};
 pub use target::Params;

@@ -1,8 +1,12 @@
 //! What a client token does not see in an answer.
 
+mod text;
+
 use serde_json::Value;
 
 use super::grant::Redaction;
+
+pub use text::NotJson;
 
 /// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
 /// that remain beside the id.
@@ -16,21 +20,53 @@ pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String
     }
 }
 
-/// Blanks secrets by the names under which Letta nests them, at any depth. A field of the user's own that happens to
-/// have such a name is blanked too: better one field too many than one too few.
+/// The same of an answer that is written already. Where everything may stay but secrets, these are left out while the
+/// text is copied, without reading it into memory.
+///
+/// # Errors
+/// When it is not JSON.
+pub fn redact_text(text: Vec<u8>, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
+    if redaction == Redaction::None {
+        return Ok(text);
+    }
+    if visible.is_none() {
+        return text::without(&text, blank_of);
+    }
+    let mut answer = serde_json::from_slice(&text).map_err(|_| NotJson)?;
+    redact(&mut answer, redaction, visible);
+    serde_json::to_vec(&answer).map_err(|_| NotJson)
+}
+
+/// What stands where a secret was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Blank {
+    Null,
+    List,
+}
+
+/// What stands for a member of this name, if it is a secret: the names under which Letta nests them, at any depth. A field
+/// of the user's own that happens to have such a name is blanked too: better one field too many than one too few.
+fn blank_of(name: &str, is_list: bool) -> Option<Blank> {
+    match name {
+        "secrets" | "tool_exec_environment_variables" => Some(Blank::List),
+        "source_code" | "model_endpoint" | "embedding_endpoint" | "azure_endpoint" | "error_data" | "api_key"
+        | "api_key_enc" | "access_key" | "access_key_enc" | "auth_token" | "auth_header" | "custom_headers"
+        | "server_url" | "value_enc" | "base_url" => Some(Blank::Null),
+        // The handle of an embedding model is a string; a passage's vector is not.
+        "embedding" if is_list => Some(Blank::Null),
+        _ => None,
+    }
+}
+
 fn blank(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(blank),
         Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                match key.as_str() {
-                    "secrets" | "tool_exec_environment_variables" => *value = Value::Array(Vec::new()),
-                    "source_code" | "model_endpoint" | "embedding_endpoint" | "azure_endpoint" | "error_data"
-                    | "api_key" | "api_key_enc" | "access_key" | "access_key_enc" | "auth_token" | "auth_header"
-                    | "custom_headers" | "server_url" | "value_enc" | "base_url" => *value = Value::Null,
-                    // The handle of an embedding model is a string; a passage's vector is not.
-                    "embedding" if value.is_array() => *value = Value::Null,
-                    _ => blank(value),
+            for (name, value) in map.iter_mut() {
+                match blank_of(name, value.is_array()) {
+                    Some(Blank::List) => *value = Value::Array(Vec::new()),
+                    Some(Blank::Null) => *value = Value::Null,
+                    None => blank(value),
                 }
             }
         }
@@ -40,9 +76,58 @@ fn blank(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// JSON whose members have names of all kinds, also such that need escapes.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let name = || {
+            let names = ["secrets", "api_key", "embedding", "value_enc", "name", "a\"b", "\\", "é", "secrets\u{1}", ""];
+            prop::sample::select(names.to_vec()).prop_map(str::to_owned)
+        };
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a:,\"\\\\{}\\[\\] é]{0,8}".prop_map(Value::from),
+            name().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((name(), inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_redacted_as_values_are(answer in any_json(), is_pretty in any::<bool>()) {
+            let write = if is_pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
+            let text = redact_text(write(&answer).unwrap(), Redaction::Secrets, None).unwrap();
+            let mut expected = answer;
+            redact(&mut expected, Redaction::Secrets, None);
+            prop_assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_however_it_is_escaped() {
+        let text = br#"{"\u0073ecrets":["canary"],"api_ke\u0079":{"x":"canary"},"n":1}"#;
+        let text = redact_text(text.to_vec(), Redaction::Secrets, None).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), r#"{"\u0073ecrets":[],"api_ke\u0079":null,"n":1}"#);
+    }
+
+    #[test]
+    fn what_breaks_off_is_no_answer() {
+        for text in [r#"{"secrets":["#, r#"{"secrets"#, r#"{"secrets":"#, r#"{"api_key":"x"#, r#"{"api_key":{"a":1"#] {
+            assert_eq!(redact_text(text.into(), Redaction::Secrets, None), Err(NotJson), "{text}");
+        }
+    }
 
     #[test]
     fn secrets_are_blanked_wherever_they_are_nested() {

@@ -4,7 +4,7 @@
 //! checked cannot differ from what another parser would read (security design rule R1). Literal segments win over
 //! parameters. One trailing slash more or less is tolerated, because the SDKs disagree about it.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use http::{Method, Uri, Version};
 use percent_encoding::percent_decode_str;
@@ -172,7 +172,8 @@ static TREE: LazyLock<Node> = LazyLock::new(|| {
 
 #[derive(Default)]
 struct Node {
-    literals: HashMap<&'static str, Node>,
+    /// So few that to compare them takes less than to hash a segment.
+    literals: BTreeMap<&'static str, Node>,
     parameter: Option<Box<Node>>,
     operations: Vec<Operation>,
 }

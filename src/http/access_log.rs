@@ -57,7 +57,7 @@ impl Line<'_> {
     fn json(&self, now: DateTime<Utc>) -> String {
         let mut line = String::with_capacity(400);
         line.push_str("{\"timestamp\":\"");
-        line.push_str(&clock::format_micros(now));
+        clock::push_micros(&mut line, now);
         line.push_str("\",\"level\":\"INFO\",\"message\":\"");
         self.operation(&mut line);
         // Writing to a String cannot fail.

@@ -129,6 +129,9 @@ impl App {
                         scrub.apply(status, &mut value);
                         json_response(status, &value)?
                     }
+                    Reply::Written(status, text) => {
+                        text_response(status, scrub.apply_to_text(status, text).map_err(ApiError::internal)?)
+                    }
                     Reply::Empty(status) => empty_response(status),
                     Reply::Events(body) => event_response(body),
                     Reply::Passed(answer) => answer,
@@ -174,11 +177,14 @@ fn is_token_management(operation: Operation) -> bool {
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, ApiError> {
-    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    let mut response = Response::new(Body::from(body));
+    Ok(text_response(status, serde_json::to_vec(value).map_err(ApiError::internal)?))
+}
+
+fn text_response(status: StatusCode, json: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 fn empty_response(status: StatusCode) -> Response<Body> {

@@ -69,6 +69,12 @@ impl<'a> View<'a> {
         self.find(id).await?.ok_or_else(|| not_found::<T>(id))
     }
 
+    /// The record with this id, as it is stored, or the 404 that names it.
+    pub(super) async fn get_stored<T: Record>(&self, id: &str) -> Result<Document, ApiError> {
+        let document = if is_plain(id) { self.store.document(T::KIND, id).await? } else { None };
+        self.shown(document).ok_or_else(|| not_found::<T>(id))
+    }
+
     /// The record with this id, as a transaction sees it.
     pub(super) async fn get_within<T: Record>(&self, tx: &mut Tx, id: &str) -> Result<Stored<T>, ApiError> {
         let document = if is_plain(id) { tx.document(T::KIND, id).await? } else { None };
@@ -112,8 +118,18 @@ impl<'a> View<'a> {
         self.show(document)
     }
 
+    /// The same, as it is stored.
+    pub(super) fn shown(&self, document: Option<Document>) -> Option<Document> {
+        document.filter(|document| self.permit.reaches(&document.project))
+    }
+
+    /// Whether the caller may see a message; where there is one, there is its agent.
+    pub(super) fn shows(&self, message: &StoredMessage) -> bool {
+        self.permit.reaches(&message.project)
+    }
+
     fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
-        document.filter(|document| self.permit.reaches(&document.project)).map(parse).transpose()
+        self.shown(document).map(parse).transpose()
     }
 }
 
@@ -140,11 +156,13 @@ pub(super) fn parse_message(stored: &StoredMessage) -> Result<Message, ApiError>
     serde_json::from_str(&stored.body).map_err(|error| inconsistent(&stored.id, &error))
 }
 
-fn inconsistent(id: &str, error: &serde_json::Error) -> ApiError {
+/// What is stored under an id cannot be read.
+pub(super) fn inconsistent(id: &str, error: &serde_json::Error) -> ApiError {
     StoreError::Inconsistent(format!("{id}: {error}")).into()
 }
 
-fn body(record: &impl Serialize) -> Result<String, ApiError> {
+/// What is stored of a record.
+pub(super) fn body(record: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(record).map_err(ApiError::internal)
 }
 

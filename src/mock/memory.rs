@@ -1,16 +1,19 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     client::Include,
-    documents::{Stored, View, is_plain, parse, parse_message, update_message},
+    documents::{Stored, View, body, inconsistent, is_plain, parse, parse_message, update_message},
     prompt,
     records::{
-        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
-        links,
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
+        Timestamp, Tool, links,
     },
     relations, tools,
 };
@@ -55,7 +58,7 @@ pub(super) async fn lock_agents(tx: &mut Tx, ids: &mut [String]) -> Result<(), A
 /// their dozen.
 pub(super) async fn load(
     view: View<'_>,
-    agents: &[Stored<Agent>],
+    agents: &[&str],
     include: Include,
 ) -> Result<HashMap<String, Loaded>, ApiError> {
     let wanted = [
@@ -70,19 +73,22 @@ pub(super) async fn load(
     if kinds.is_empty() {
         return Ok(loaded);
     }
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
     let (mut identities, mut groups) = (Vec::new(), Vec::new());
-    for link in view.store().links_of_kinds(&kinds, &ids).await? {
+    for link in view.store().links_of_kinds(&kinds, agents).await? {
         let Link { kind, source, target, document } = link;
         match kind.as_str() {
             links::AGENT_BLOCK => {
-                let block = view.behind::<Block>(document)?.map(|block| block.record);
+                let block = view.shown(document);
+                let block = block.map(|block| raw(&target, block.body)).transpose()?;
                 loaded.entry(source).or_default().blocks.extend(block);
             }
             links::AGENT_TOOL => {
                 let tool = match tools::by_id(&target) {
-                    Some(tool) => Some(tool.wire()),
-                    None => view.behind::<Tool>(document)?.map(|tool| tool.record.wire()),
+                    Some(tool) => tool.written().map(Cow::Borrowed),
+                    None => match view.behind::<Tool>(document)? {
+                        Some(tool) => Some(Cow::Owned(to_raw_value(&tool.record.wire()).map_err(ApiError::internal)?)),
+                        None => None,
+                    },
                 };
                 loaded.entry(source).or_default().tools.extend(tool);
             }
@@ -105,22 +111,42 @@ pub(super) async fn load(
     Ok(loaded)
 }
 
+fn raw(id: &str, body: String) -> Result<Box<RawValue>, ApiError> {
+    RawValue::from_string(body).map_err(|error| inconsistent(id, &error))
+}
+
 /// One agent as an answer shows it.
-pub(super) async fn show_one(view: View<'_>, agent: Stored<Agent>, include: Include) -> Result<Value, ApiError> {
-    let agents = [agent];
-    let loaded = load(view, &agents, include).await?.into_values().next().unwrap_or_default();
-    let [agent] = agents;
-    Ok(agent.record.wire(include, &loaded))
+pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Vec<u8>, ApiError> {
+    show_stored(view, &agent.id, &body(agent)?, include).await
+}
+
+/// The same of an agent as it is stored.
+pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Vec<u8>, ApiError> {
+    let loaded = load(view, &[id], include).await?.into_values().next().unwrap_or_default();
+    let mut text = Vec::with_capacity(2 * body.len());
+    write(id, body, include, &loaded, &mut text)?;
+    Ok(text)
 }
 
 /// Agents as an answer shows them.
-pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Value, ApiError> {
-    let mut loaded = load(view, agents, include).await?;
-    let wire = agents.iter().map(|agent| {
-        let loaded = loaded.remove(&agent.record.id).unwrap_or_default();
-        agent.record.wire(include, &loaded)
-    });
-    Ok(wire.collect())
+pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Vec<u8>, ApiError> {
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
+    let mut loaded = load(view, &ids, include).await?;
+    let mut text = vec![b'['];
+    for (number, id) in ids.into_iter().enumerate() {
+        if number > 0 {
+            text.push(b',');
+        }
+        let loaded = loaded.remove(id).unwrap_or_default();
+        write(id, &body(&agents[number].record)?, include, &loaded, &mut text)?;
+    }
+    text.push(b']');
+    Ok(text)
+}
+
+fn write(id: &str, body: &str, include: Include, loaded: &Loaded, text: &mut Vec<u8>) -> Result<(), ApiError> {
+    let stored = StoredAgent::read(body).and_then(|agent| agent.write(include, loaded, text));
+    stored.map_err(|error| inconsistent(id, &error))
 }
 
 /// The system message of a new agent.

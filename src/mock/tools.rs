@@ -1,9 +1,15 @@
 //! The tools that come with Letta, as the mock describes them. They exist without being stored, always and for everyone,
 //! so their ids are constants.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
-use serde_json::{Map, Value, json};
+use serde_json::{
+    Map, json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     base_tools::BASE_TOOLS,
@@ -111,9 +117,13 @@ impl BaseTool {
         }
     }
 
-    /// The tool as clients see it.
-    pub(super) fn wire(&self) -> Value {
-        self.tool().wire()
+    /// The tool as clients see it, which is never anything else.
+    pub(super) fn written(&self) -> Option<&'static RawValue> {
+        static WRITTEN: LazyLock<HashMap<&str, Box<RawValue>>> = LazyLock::new(|| {
+            let written = BASE_TOOLS.iter().filter_map(|tool| Some((tool.id, to_raw_value(&tool.tool().wire()).ok()?)));
+            written.collect()
+        });
+        WRITTEN.get(self.id).map(|written| &**written)
     }
 }
 

@@ -1,24 +1,21 @@
-//! Agents: what a request may say about one, and how one looks on the wire.
+//! Agents: what is stored of one, and what a request may say about it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    ACTOR, Record,
+    Record,
     block::Block,
-    folder::Folder,
-    model::{EmbeddingConfig, ModelConfig, object},
+    model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
     run::StopReason,
     secret::{self, Secret},
     timestamp::Timestamp,
-    wire::WireMessage,
 };
 use crate::{
     entropy,
     error::ApiError,
     mock::{
-        client::Include,
         fields::{Expect, Fields, TextMap, one_of},
         names, prompt, rules,
     },
@@ -79,16 +76,6 @@ pub(in crate::mock) struct Agent {
 pub(in crate::mock) struct ContextEntry {
     pub(in crate::mock) id: String,
     pub(in crate::mock) tokens: i64,
-}
-
-/// What is linked to an agent, read for an answer.
-#[derive(Clone, Debug, Default)]
-pub(in crate::mock) struct Loaded {
-    pub(in crate::mock) blocks: Vec<Block>,
-    pub(in crate::mock) tools: Vec<Value>,
-    pub(in crate::mock) folders: Vec<Folder>,
-    pub(in crate::mock) identities: Vec<Value>,
-    pub(in crate::mock) managed_group: Option<Value>,
 }
 
 const TYPES: &[&str] = &[
@@ -339,82 +326,15 @@ impl Agent {
         self.updated_at = Timestamp::now();
     }
 
-    /// The agent as clients see it. The order of the keys is Letta's.
-    pub(in crate::mock) fn wire(&self, include: Include, loaded: &Loaded) -> Value {
-        let blocks = if include.blocks { json!(loaded.blocks) } else { json!([]) };
-        let tools = if include.tools { loaded.tools.as_slice() } else { &[] };
-        let tags = if include.tags { self.tags.as_slice() } else { &[] };
-        let secrets: Vec<Value> = if include.secrets {
-            self.secrets.iter().map(|secret| secret.wire(&self.id)).collect()
-        } else {
-            Vec::new()
-        };
-        let mut state = object! {
-            "created_by_id": ACTOR,
-            "last_updated_by_id": ACTOR,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "id": self.id,
-            "name": self.name,
-            "tool_rules": self.tool_rules,
-            "message_ids": self.context.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(),
-            "system": self.system,
-            "agent_type": self.agent_type,
-            "llm_config": self.model.llm,
-            "embedding_config": self.embedding.as_ref().map(|embedding| &embedding.config),
-            "model": self.model.handle,
-            "embedding": self.embedding.as_ref().map(|embedding| &embedding.handle),
-            "model_settings": self.model.settings,
-            "compaction_settings": self.compaction_settings,
-            "response_format": self.response_format,
-            "description": self.description,
-            "metadata": self.metadata,
-        };
-        state.extend(object! {
-            "memory": memory(&self.agent_type, &blocks),
-            "blocks": blocks,
-            "tools": tools,
-            "sources": loaded.folders.iter().map(Folder::wire_as_source).collect::<Value>(),
-            "tags": tags,
-            "tool_exec_environment_variables": secrets,
-            "secrets": secrets,
-            "project_id": self.project_id,
-            "template_id": self.template_id,
-            "base_template_id": self.base_template_id,
-            "deployment_id": self.deployment_id,
-            "entity_id": self.entity_id,
-            "identity_ids": loaded.identities.iter().map(|identity| &identity["id"]).collect::<Vec<_>>(),
-            "identities": loaded.identities,
-            "pending_approval": self.pending_approval(include),
-        });
-        state.extend(object! {
-            "message_buffer_autoclear": self.message_buffer_autoclear,
-            "enable_sleeptime": self.enable_sleeptime,
-            "multi_agent_group": loaded.managed_group,
-            "managed_group": loaded.managed_group,
-            "last_run_completion": self.last_run_completion,
-            "last_run_duration_ms": self.last_run_duration_ms,
-            "last_stop_reason": self.last_stop_reason,
-            "timezone": self.timezone,
-            "max_files_open": self.max_files_open,
-            "per_file_view_window_char_limit": self.per_file_view_window_char_limit,
-            "hidden": self.hidden,
-        });
-        Value::Object(state)
-    }
-
-    /// The question that the default conversation waits for an answer to, as clients see it.
-    fn pending_approval(&self, include: Include) -> Option<WireMessage> {
-        let pending = self.pending.as_ref().filter(|_| include.pending_approval)?;
-        let mut question = pending.request.expand().pop()?;
-        // Here, and only here, Letta gives it the message's id.
-        question.otid = Some(question.id.clone());
-        Some(question)
-    }
-
     /// The agent's memory as clients see it.
     pub(in crate::mock) fn memory(&self, blocks: &[Block]) -> Value {
-        memory(&self.agent_type, &json!(blocks))
+        json!({
+            "agent_type": self.agent_type,
+            "git_enabled": false,
+            "blocks": blocks,
+            "file_blocks": [],
+            "prompt_template": "",
+        })
     }
 }
 
@@ -451,16 +371,6 @@ pub(in crate::mock) fn remember(
 /// How many tokens a context takes.
 pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
     context.iter().map(|entry| entry.tokens).sum()
-}
-
-fn memory(agent_type: &str, blocks: &Value) -> Value {
-    json!({
-        "agent_type": agent_type,
-        "git_enabled": false,
-        "blocks": blocks,
-        "file_blocks": [],
-        "prompt_template": "",
-    })
 }
 
 /// How many files an agent opens and how much of each it sees, by the room its model has.
@@ -538,17 +448,6 @@ mod tests {
 
     fn entries(count: usize, tokens: i64) -> Vec<ContextEntry> {
         (0..count).map(|index| ContextEntry { id: index.to_string(), tokens }).collect()
-    }
-
-    #[test]
-    fn the_wire_form_has_every_key_in_lettas_order() {
-        let agent = create(&json!({"model": "openai/gpt-4o-mini", "tags": ["a", "b", "a"]}));
-        let wire = agent.wire(Include::EVERYTHING, &Loaded::default());
-        let keys: Vec<&String> = wire.as_object().unwrap().keys().collect();
-        assert_eq!(keys.len(), 45);
-        assert_eq!((keys[0], keys[4], keys[44]), (&"created_by_id".into(), &"id".into(), &"hidden".into()));
-        assert_eq!(wire["tags"], json!(["a", "b"]));
-        assert_eq!(wire["max_files_open"], json!(10));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ACTOR, Record, agent::ContextEntry, pending::Pending, timestamp::Timestamp};
+use super::{ACTOR, Record, agent::ContextEntry, model::ModelConfig, pending::Pending, timestamp::Timestamp};
 use crate::{
     entropy,
     error::ApiError,
@@ -65,6 +65,7 @@ impl Conversation {
 
     /// Applies the fields of a change. What it does not name stays.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+        ModelConfig::check(fields)?;
         self.summary = fields.optional("summary")?.or(self.summary.take());
         if let Some(handle) = fields.optional::<&str>("model")? {
             self.model = Some(Handle::parse(handle)?.text());

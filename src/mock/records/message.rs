@@ -375,7 +375,7 @@ impl Message {
 
 /// The offline thread id of one part of a stored message: the message's uuid, its low seven bits replaced by the part's
 /// number. Beyond 127 parts the number carries over, so that ids stay different.
-fn otid(message_id: &str, index: u128) -> Option<String> {
+pub(super) fn otid(message_id: &str, index: u128) -> Option<String> {
     const LOW_BITS: u128 = 0x7f;
     let uuid = Uuid::try_parse(message_id.strip_prefix("message-")?).ok()?;
     Some(Uuid::from_u128((uuid.as_u128() & !LOW_BITS).wrapping_add(index)).hyphenated().to_string())

@@ -1,6 +1,7 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
+mod agent_wire;
 mod archive;
 mod batch;
 mod block;
@@ -16,9 +17,11 @@ mod model;
 mod open_files;
 mod passage;
 mod pending;
+mod plain_message;
 mod project;
 mod provider;
 mod run;
+mod scan;
 mod scheduled;
 mod secret;
 mod step;
@@ -28,7 +31,8 @@ mod tool;
 mod tool_call;
 mod wire;
 
-pub(super) use agent::{Agent, ContextEntry, Loaded, remember, tokens_of, without_repeats};
+pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
+pub(super) use agent_wire::{Loaded, StoredAgent};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::Block;
@@ -44,6 +48,7 @@ pub(super) use model::object;
 pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage};
 pub(super) use pending::Pending;
+pub(super) use plain_message::PlainMessage;
 pub(super) use project::{ProjectEntry, slug as project_slug};
 pub(super) use provider::Provider;
 pub(super) use run::{RequestConfig, Run, RunStatus, RunType, StopReason};

@@ -1,7 +1,6 @@
 //! Secrets of agents, which their tools see as environment variables. They come as a map and are shown as a list.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::{ACTOR, ORGANIZATION, timestamp::Timestamp};
 use crate::{
@@ -18,6 +17,22 @@ pub(in crate::mock) struct Secret {
     pub(super) value: String,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+/// A secret as clients see it. The order of the fields is Letta's.
+#[derive(Serialize)]
+pub(super) struct WireSecret<'a> {
+    created_by_id: &'static str,
+    last_updated_by_id: &'static str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    organization_id: &'static str,
+    id: &'a str,
+    key: &'a str,
+    value: &'a str,
+    description: Option<&'a str>,
+    value_enc: &'a str,
+    agent_id: &'a str,
 }
 
 /// Replaces an agent's secrets by those that a request names, if it names any; what stays keeps its id. The field has two
@@ -40,25 +55,27 @@ pub(super) fn replace(secrets: &mut Vec<Secret>, fields: &Fields<'_>) -> Result<
 
 impl Secret {
     /// The secret as clients see it: in plain text, as Letta shows it.
-    pub(super) fn wire(&self, agent_id: &str) -> Value {
-        json!({
-            "created_by_id": ACTOR,
-            "last_updated_by_id": ACTOR,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "organization_id": ORGANIZATION,
-            "id": self.id,
-            "key": self.key,
-            "value": self.value,
-            "description": null,
-            "value_enc": self.value,
-            "agent_id": agent_id,
-        })
+    pub(super) fn wire<'a>(&'a self, agent_id: &'a str) -> WireSecret<'a> {
+        WireSecret {
+            created_by_id: ACTOR,
+            last_updated_by_id: ACTOR,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            organization_id: ORGANIZATION,
+            id: &self.id,
+            key: &self.key,
+            value: &self.value,
+            description: None,
+            value_enc: &self.value,
+            agent_id,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]

@@ -45,6 +45,11 @@ impl MessageType {
         Self::ALL.iter().find(|(present, _)| *present == word).map(|(_, found)| *found)
     }
 
+    /// The word that names it.
+    pub(super) fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, present)| *present == self).map_or("", |(word, _)| word)
+    }
+
     /// All words, for the text of an error.
     pub(in crate::mock) fn words() -> String {
         Self::ALL.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" or ")

@@ -91,5 +91,5 @@ async fn show(view: View<'_>, agent: Stored<Agent>, silent: bool) -> Answer {
     if silent {
         return Ok(Reply::ok(Value::Null));
     }
-    memory::show_one(view, agent, Include::EVERYTHING).await.map(Reply::ok)
+    memory::show_one(view, &agent.record, Include::EVERYTHING).await.map(Reply::written)
 }

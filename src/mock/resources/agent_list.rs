@@ -44,7 +44,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         "last_run_completion" => agents.sorted_page(view, &page, accepts, |agent| agent.last_run_completion).await?,
         _ => agents.page(view, &page, accepts).await?,
     };
-    Ok(Reply::ok(memory::show(view, &agents, include).await?))
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
 async fn count(state: Arc<State>, call: Call) -> Answer {

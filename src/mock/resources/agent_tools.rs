@@ -100,7 +100,7 @@ async fn finish(headers: &HeaderMap, view: View<'_>, mut tx: Tx, mut agent: Stor
     if is_current_client(headers) {
         return Ok(Reply::ok(Value::Null));
     }
-    Ok(Reply::ok(memory::show_one(view, agent, Include::EVERYTHING).await?))
+    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
 }
 
 /// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.

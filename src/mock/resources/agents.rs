@@ -76,8 +76,8 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);
-    let agent = view.get::<Agent>(call.param("agent_id")).await?;
-    show(view, agent, include).await
+    let agent = view.get_stored::<Agent>(call.param("agent_id")).await?;
+    Ok(Reply::written(memory::show_stored(view, &agent.id, &agent.body, include).await?))
 }
 
 async fn modify(state: Arc<State>, mut call: Call) -> Answer {
@@ -175,7 +175,7 @@ async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {
-    Ok(Reply::ok(memory::show_one(view, agent, include).await?))
+    Ok(Reply::written(memory::show_one(view, &agent.record, include).await?))
 }
 
 /// The blocks that a new agent brings. Of two with the same label, the first counts.

@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{
     Answer, Routes,
-    message_list::{self, NEWEST, message_types, shown, unknown},
+    message_list::{self, NEWEST, message_types, unknown, written},
 };
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        documents::{is_plain, parse_message},
+        documents::is_plain,
         fields::{Expect, Fields},
         history::{self, Wanted},
         page::Page,
@@ -40,19 +40,16 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let conversation = query.first("conversation_id");
     let page = if conversation.is_some_and(|id| !is_plain(id)) { Page { limit: 0, ..page } } else { page };
     let filter = MessageFilter::of_project(project).in_conversation(conversation.filter(|id| is_plain(id)));
-    let mut messages = message_list::page(view, filter, &page, |message| message.project == project).await?;
-    if page.newest_first {
-        messages.reverse();
-    }
-    Ok(Reply::ok(json!(shown(&messages, types.as_deref()))))
+    let messages = message_list::page(view, filter, &page, |message| message.project == project).await?;
+    let types = types.as_deref();
+    if page.newest_first { written(messages.iter().rev(), types) } else { written(&messages, types) }
 }
 
 /// All that a stored message is on the wire.
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("message_id");
     let stored = state.store.message(id).await?.filter(|message| call.permit.reaches(&message.project));
-    let message = parse_message(&stored.ok_or_else(|| unknown(id))?)?;
-    Ok(Reply::ok(json!(shown(&[message], None))))
+    written([&stored.ok_or_else(|| unknown(id))?], None)
 }
 
 const MODES: &[&str] = &["vector", "fts", "hybrid"];

@@ -97,7 +97,7 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
     let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
     let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_ARCHIVE, &archive.id);
     let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::ok(memory::show(view, &agents, include).await?))
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
 async fn create_passage(state: Arc<State>, mut call: Call) -> Answer {

@@ -183,5 +183,5 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
     let block = view.get::<Block>(call.param("block_id")).await?.record;
     let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_BLOCK, &block.id);
     let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::ok(memory::show(view, &agents, include).await?))
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Answer, Routes,
     conversations::named,
-    message_list::{self, NEWEST, message_types, shown, shown_backwards},
+    message_list::{self, NEWEST, message_types, written, written_backwards},
     messages::{cancel_all, of_agent, running},
     runs::{again, read_reading},
     sending::send,
@@ -68,8 +68,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         messages => messages?,
     };
     let types = types.as_deref();
-    let shown = if page.newest_first { shown_backwards(&messages, types) } else { shown(&messages, types) };
-    Ok(Reply::ok(json!(shown)))
+    if page.newest_first { written_backwards(&messages, types) } else { written(&messages, types) }
 }
 
 async fn say(state: Arc<State>, mut call: Call) -> Answer {

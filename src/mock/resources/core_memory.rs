@@ -136,7 +136,7 @@ async fn finish(view: View<'_>, mut tx: Tx, mut agent: Stored<Agent>) -> Answer 
     agent.record.touch();
     update(&mut tx, &agent.record).await?;
     tx.commit().await?;
-    Ok(Reply::ok(memory::show_one(view, agent, Include::EVERYTHING).await?))
+    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
 }
 
 async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Block>, ApiError> {

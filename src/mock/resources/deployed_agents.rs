@@ -131,7 +131,10 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
     let has_more = agents.len() > limit;
     agents.truncate(limit);
     let next = agents.last().filter(|_| has_more).map(|agent| agent.record.id.clone());
-    Ok(Reply::ok(json!({"agents": memory::show(view, &agents, Include::EVERYTHING).await?, "nextCursor": next})))
+    let mut text = br#"{"agents":"#.to_vec();
+    text.extend(memory::show(view, &agents, Include::EVERYTHING).await?);
+    text.extend_from_slice(format!(r#","nextCursor":{}}}"#, json!(next)).as_bytes());
+    Ok(Reply::written(text))
 }
 
 async fn count(state: Arc<State>, call: Call) -> Answer {

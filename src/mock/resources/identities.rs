@@ -233,7 +233,7 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
     let identity = view.get::<Identity>(call.param("identity_id")).await?.record;
     let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_IDENTITY, &identity.id);
     let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::ok(memory::show(view, &agents, include).await?))
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
 async fn blocks(state: Arc<State>, call: Call) -> Answer {

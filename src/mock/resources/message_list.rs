@@ -1,12 +1,13 @@
 //! Lists of messages: those of an agent, of a conversation, of a run, of everybody.
 
+use super::Answer;
 use crate::{
-    call::Query,
+    call::{Query, Reply},
     error::{ApiError, Code},
     mock::{
         documents::{View, is_plain, parse_message},
         page::{Defaults, Page},
-        records::{Message, MessageType, WireMessage},
+        records::{Message, MessageType, PlainMessage, WireMessage},
     },
     store::{MessageFilter, StoredMessage},
 };
@@ -16,7 +17,7 @@ pub(super) const NEWEST: Defaults = Defaults { limit: 100, newest_first: true, o
 /// What those of a run or a step do.
 pub(super) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
 
-/// A page of stored messages, in the order in which they were read: the newest first, or the oldest. Cursors are absolute
+/// A page of messages as they are stored, in the order in which they were read: the newest first, or the oldest. Cursors are absolute
 /// in time, whatever the order, and the messages that they name must be ones that `belongs` takes.
 ///
 /// # Errors
@@ -26,15 +27,14 @@ pub(super) async fn page(
     mut filter: MessageFilter<'_>,
     page: &Page<'_>,
     belongs: impl Fn(&StoredMessage) -> bool,
-) -> Result<Vec<Message>, ApiError> {
+) -> Result<Vec<StoredMessage>, ApiError> {
     for (cursor, is_after) in [(page.after, true), (page.before, false)] {
         let Some(cursor) = cursor else { continue };
         let found = if is_plain(cursor) { view.store().message(cursor).await? } else { None };
         let Some(place) = found.filter(&belongs).map(|message| message.seq) else { return Err(unknown(cursor)) };
         filter = if is_after { filter.after(place) } else { filter.before(place) };
     }
-    let stored = view.store().messages(&filter.newest_first(page.newest_first).limit(page.limit())).await?;
-    stored.iter().map(parse_message).collect()
+    Ok(view.store().messages(&filter.newest_first(page.newest_first).limit(page.limit())).await?)
 }
 
 /// The 404 for a message.
@@ -54,6 +54,68 @@ pub(super) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, A
     };
     let types = query.all(name).map(read).collect::<Result<Vec<_>, _>>()?;
     Ok((!types.is_empty()).then_some(types))
+}
+
+/// Stored messages as clients see them, those of the types that are asked for.
+pub(super) fn written<'a>(
+    messages: impl IntoIterator<Item = &'a StoredMessage>,
+    types: Option<&[MessageType]>,
+) -> Answer {
+    let mut list = Written::of(types);
+    for message in messages {
+        match PlainMessage::read(&message.body) {
+            Some(plain) => plain.write(|one| Written::wants(types, one), &mut list.text),
+            None => list.add(parse_message(message)?.expand())?,
+        }
+    }
+    Ok(list.end())
+}
+
+/// The same, the newest first: also of those that are one message in the store.
+pub(super) fn written_backwards(messages: &[StoredMessage], types: Option<&[MessageType]>) -> Answer {
+    let mut list = Written::of(types);
+    for message in messages {
+        match PlainMessage::read(&message.body) {
+            Some(plain) => plain.write_backwards(|one| Written::wants(types, one), &mut list.text),
+            None => list.add(parse_message(message)?.expand().into_iter().rev())?,
+        }
+    }
+    Ok(list.end())
+}
+
+/// A list that is being written: each message after a comma, of which the first becomes the bracket.
+struct Written<'a> {
+    types: Option<&'a [MessageType]>,
+    text: Vec<u8>,
+}
+
+impl<'a> Written<'a> {
+    fn of(types: Option<&'a [MessageType]>) -> Self {
+        Self { types, text: Vec::with_capacity(8 * 1024) }
+    }
+
+    fn wants(types: Option<&[MessageType]>, one: MessageType) -> bool {
+        types.is_none_or(|types| types.contains(&one))
+    }
+
+    fn add(&mut self, messages: impl IntoIterator<Item = WireMessage>) -> Result<(), ApiError> {
+        for message in messages {
+            if Self::wants(self.types, message.message_type) {
+                self.text.push(b',');
+                serde_json::to_writer(&mut self.text, &message).map_err(ApiError::internal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Reply {
+        match self.text.first_mut() {
+            Some(comma) => *comma = b'[',
+            None => self.text.push(b'['),
+        }
+        self.text.push(b']');
+        Reply::written(self.text)
+    }
 }
 
 /// Messages as clients see them, those of the types that are asked for.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Answer, Routes,
     conversation_messages::{preview_of, read_compaction},
-    message_list::{self, NEWEST, message_types, shown},
+    message_list::{self, NEWEST, message_types, written},
     sending::{send, send_later},
 };
 use crate::{
@@ -53,8 +53,6 @@ pub(super) async fn of_agent(view: View<'_>, query: &Query, agent_id: &str, conv
     for flag in ["use_assistant_message", "include_err"] {
         query.boolean(flag)?;
     }
-    let agent = view.get::<Agent>(agent_id).await?;
-    let agent_id = &agent.record.id;
     let filter = match conversation {
         Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
         // No conversation has such a name.
@@ -64,11 +62,13 @@ pub(super) async fn of_agent(view: View<'_>, query: &Query, agent_id: &str, conv
     // Messages of groups are not filed under the agents that said them.
     let nothing = conversation.is_some_and(|conversation| !is_plain(conversation)) || query.first("group_id").is_some();
     let page = if nothing { Page { limit: 0, ..page } } else { page };
-    let mut messages = message_list::page(view, filter, &page, |message| message.agent_id == *agent_id).await?;
-    if page.newest_first {
-        messages.reverse();
+    let messages = message_list::page(view, filter, &page, |message| message.agent_id == agent_id).await;
+    // A message shows that its agent is there. Where there is none, one has to look.
+    if !messages.as_ref().is_ok_and(|messages| messages.first().is_some_and(|message| view.shows(message))) {
+        view.get_stored::<Agent>(agent_id).await?;
     }
-    Ok(Reply::ok(json!(shown(&messages, types.as_deref()))))
+    let (messages, types) = (messages?, types.as_deref());
+    if page.newest_first { written(messages.iter().rev(), types) } else { written(&messages, types) }
 }
 
 async fn send_one(state: Arc<State>, mut call: Call) -> Answer {

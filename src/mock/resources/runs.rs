@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Routes,
-    message_list::{self, OLDEST, shown, shown_backwards},
+    message_list::{self, OLDEST, written, written_backwards},
 };
 use crate::{
     access::Operation,
@@ -150,8 +150,7 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
     let messages =
         message_list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
     let types = run.request_config.include_return_message_types.as_deref();
-    let shown = if page.newest_first { shown_backwards(&messages, types) } else { shown(&messages, types) };
-    Ok(Reply::ok(json!(shown)))
+    if page.newest_first { written_backwards(&messages, types) } else { written(&messages, types) }
 }
 
 async fn usage(state: Arc<State>, call: Call) -> Answer {

@@ -161,7 +161,7 @@ async fn add_base_tools(_: Arc<State>, _: Call) -> Answer {
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("tool_id");
     if let Some(tool) = tools::by_id(id) {
-        return Ok(Reply::ok(tool.wire()));
+        return Ok(Reply::ok(tool.tool().wire()));
     }
     Ok(Reply::ok(state.view(&call.permit).get::<Tool>(id).await?.record.wire()))
 }

@@ -1,7 +1,7 @@
 //! The default responder: a willing model that takes everything literally. It quotes what it is told, calls the tool that
 //! a text names, uses its memory when it is asked to in plain words, and says what tools returned.
 
-use super::{Answer, Asked, Situation, arguments, asked_text, directives::Directives, words};
+use super::{Answer, Asked, Situation, arguments, asked_part, asked_text, directives::Directives, words};
 use crate::mock::{
     failure::Failure,
     records::{Message, Part, Role},
@@ -19,7 +19,7 @@ impl Literal {
     pub(super) fn respond(self, situation: &Situation<'_>) -> Answer {
         let text = asked_text(situation.said);
         let asked = Directives::of(&text);
-        let calls = if asked.calls.is_empty() { understand(&asked.rest, situation) } else { asked.calls.clone() };
+        let calls = if asked.calls.is_empty() { understand(situation) } else { asked.calls.clone() };
         let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
         let next: Vec<Asked> = calls.into_iter().skip(made).collect();
         let mut answer = Answer { pace: asked.pace, ..Answer::default() };
@@ -45,9 +45,10 @@ impl Literal {
     }
 }
 
-/// The calls that a text asks for without directives.
-fn understand(text: &str, situation: &Situation<'_>) -> Vec<Asked> {
-    let text = super::understood(text);
+/// The calls that a message asks for without directives.
+fn understand(situation: &Situation<'_>) -> Vec<Asked> {
+    let part = Directives::of(asked_part(situation.said)).rest;
+    let text = super::understood(&part);
     let named = arguments::named_call(text, situation.toolbox.tools());
     let asked = named.or_else(|| words::memory_call(text, situation.toolbox, situation.blocks));
     asked.into_iter().collect()

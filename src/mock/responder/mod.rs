@@ -101,8 +101,22 @@ const UNDERSTOOD: usize = 20_000;
 
 /// What the user said last; where only others spoke, what was said last.
 fn asked_text(said: &[Message]) -> String {
-    let of_user = said.iter().rev().find(|message| message.role == Role::User);
-    of_user.or(said.last()).map(Message::text).unwrap_or_default()
+    asked(said).map(Message::text).unwrap_or_default()
+}
+
+/// The last text of it. Programs put what they tell an agent about its surroundings before a user's own words, as texts of
+/// their own in the same message; a tool that is mentioned there is not asked for.
+fn asked_part(said: &[Message]) -> &str {
+    let parts = asked(said).map(|message| message.content.as_slice()).unwrap_or_default();
+    let last = parts.iter().rev().find_map(|part| match part {
+        Part::Text { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    last.unwrap_or_default()
+}
+
+fn asked(said: &[Message]) -> Option<&Message> {
+    said.iter().rev().find(|message| message.role == Role::User).or(said.last())
 }
 
 /// The beginning of a text, as far as it is looked into.

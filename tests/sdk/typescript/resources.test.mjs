@@ -1,5 +1,4 @@
-// Every method of the 1.x SDK. What the mock does not have yet is skipped, by its own answer: 501 `not_mocked`. The last
-// test sees to it that no method is left out.
+// Every method of the 1.x SDK. The last test sees to it that none is left out.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -13,7 +12,6 @@ const NOTHING = '123e4567-e89b-42d3-8456-426614174000';
 
 const methods = new Set();
 const called = new Set();
-const skipped = [];
 
 /** Notes every method of a resource, and every call of one. */
 function watch(resource, path) {
@@ -57,16 +55,9 @@ describe('every method of SDK 1.x', () => {
 
   /** A test with a fresh agent. */
   function scenario(name, steps) {
-    test(name, async (context) => {
+    test(name, async () => {
       const memory_blocks = [{ label: 'human', value: 'Sam' }];
-      const agent = await client.agents.create({ name, memory_blocks, tags: ['sdk'], ...MODELS });
-      try {
-        await steps(agent);
-      } catch (error) {
-        if (error.status !== 501 || error.error?.code !== 'not_mocked') throw error;
-        skipped.push(name);
-        context.skip(error.message);
-      }
+      await steps(await client.agents.create({ name, memory_blocks, tags: ['sdk'], ...MODELS }));
     });
   }
 
@@ -119,7 +110,10 @@ describe('every method of SDK 1.x', () => {
     assert.ok((await ids(client.agents.tools.list(agent.id))).includes(tool.id));
     const ran = await client.agents.tools.run('roll', { agent_id: agent.id, args: { sides: 6 } });
     assert.equal(ran.status, 'success');
-    await client.agents.tools.updateApproval('roll', { agent_id: agent.id, body_requires_approval: true });
+    // The SDK sends its own name of the field, which Letta does not know; what it does not know itself it passes on.
+    const misnamed = client.agents.tools.updateApproval('roll', { agent_id: agent.id, body_requires_approval: true });
+    await assert.rejects(misnamed, Letta.UnprocessableEntityError);
+    await client.agents.tools.updateApproval('roll', { agent_id: agent.id, requires_approval: true });
     const [rule] = (await client.agents.retrieve(agent.id)).tool_rules;
     assert.deepEqual([rule.type, rule.tool_name], ['requires_approval', 'roll']);
     await client.agents.tools.detach(tool.id, { agent_id: agent.id });
@@ -134,11 +128,11 @@ describe('every method of SDK 1.x', () => {
     const said = answer.messages.find((message) => message.message_type === 'assistant_message');
     assert.deepEqual([said.content, answer.usage.step_count], ['Echo: Hello', 1]);
     const streams = [
-      messages.create(agent.id, { input: 'Stream', streaming: true }),
-      messages.stream(agent.id, { input: 'Stream' }),
+      () => messages.create(agent.id, { input: 'Stream', streaming: true }),
+      () => messages.stream(agent.id, { input: 'Stream' }),
     ];
     for (const stream of streams) {
-      const kinds = (await all(stream)).map((event) => event.message_type);
+      const kinds = (await all(stream())).map((event) => event.message_type);
       assert.deepEqual([kinds[0], ...kinds.slice(-2)], ['ping', 'stop_reason', 'usage_statistics']);
     }
     const listed = await all(messages.list(agent.id, { limit: 3, order: 'asc' }));
@@ -317,8 +311,7 @@ describe('every method of SDK 1.x', () => {
     assert.ok((await client.templates.delete('seed')).success);
   });
 
-  test('no method is left out', (context) => {
-    if (skipped.length) return context.skip(`not mocked yet: ${skipped}`);
+  test('no method is left out', () => {
     assert.deepEqual([...methods].filter((method) => !called.has(method)), []);
   });
 });

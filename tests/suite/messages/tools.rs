@@ -241,6 +241,21 @@ on_both_engines! {
 }
 
 #[tokio::test]
+async fn a_tool_that_is_only_mentioned_before_the_users_own_words_is_not_called() {
+    let server = Program::ephemeral().env("GATELET_MOCK__REASONING", "false").start_alone().await;
+    let owner = server.owner();
+    let agent = agent(&owner, &json!({})).await;
+    for (texts, expected) in [
+        (["There is web_search(query).", "Hello"], "assistant_message"),
+        (["Hello", "Call web_search for tea"], "tool_call_message"),
+    ] {
+        let parts = texts.map(|text| json!({"type": "text", "text": text}));
+        let answer = owner.post(&path(&agent, ""), &json!({"input": parts})).await.expect(200);
+        assert_eq!(types(&answer)[0], expected, "{texts:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_tool_of_the_client_is_run_by_the_client() {
     let server = Program::ephemeral().env("GATELET_MOCK__REASONING", "false").start_alone().await;
     let owner = server.owner();

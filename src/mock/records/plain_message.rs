@@ -1,0 +1,266 @@
+//! Stored messages written as clients see them, from one text to the other: what the wire shows as it is stored is copied
+//! and never read. Plain messages take this way, which is most of them; [`Message::expand`] knows them all.
+//!
+//! [`Message::expand`]: super::Message::expand
+
+use super::{
+    message::{Role, otid},
+    scan::Scan,
+    wire::MessageType,
+};
+
+/// A message that is plain: every part of it is text or reasoning, and nothing is called, returned or decided.
+///
+/// Its members are JSON as they are stored, but for the id and the second.
+pub(in crate::mock) struct PlainMessage<'a> {
+    id: &'a str,
+    role: Role,
+    parts: Vec<PlainPart<'a>>,
+    /// The instant at which it was said, to the second.
+    second: &'a str,
+    name: &'a str,
+    otid: &'a str,
+    sender_id: &'a str,
+    step_id: &'a str,
+    run_id: &'a str,
+}
+
+#[derive(Clone, Copy)]
+enum PlainPart<'a> {
+    Text(MessageType, &'a str),
+    Reasoning { source: &'static str, reasoning: &'a str, signature: &'a str },
+}
+
+const NULL: &str = "null";
+
+impl<'a> PlainMessage<'a> {
+    /// Reads what is stored; none: it is not plain, or not as `Message` is written now.
+    pub(in crate::mock) fn read(body: &'a str) -> Option<Self> {
+        let mut scan = Scan(body);
+        scan.literal(r#"{"id":"#)?;
+        let id = scan.plain()?;
+        scan.literal(r#","role":"#)?;
+        let (role, message_type) = match scan.plain()? {
+            "system" => (Role::System, MessageType::SystemMessage),
+            "user" => (Role::User, MessageType::UserMessage),
+            "summary" => (Role::Summary, MessageType::UserMessage),
+            "assistant" => (Role::Assistant, MessageType::AssistantMessage),
+            _ => return None,
+        };
+        scan.literal(r#","content":["#)?;
+        let mut parts = Vec::with_capacity(2);
+        while !scan.skips("]") {
+            if !parts.is_empty() {
+                scan.literal(",")?;
+            }
+            parts.push(PlainPart::read(&mut scan, message_type)?);
+        }
+        let is_one_text = matches!(parts.as_slice(), [PlainPart::Text(..)]);
+        if role != Role::Assistant && !is_one_text {
+            return None;
+        }
+        let mut member = |name: &str| {
+            scan.literal(name)?;
+            scan.text_or_null()
+        };
+        let second = second(member(r#","created_at":"#)?)?;
+        let [name, otid, sender_id, _, _, step_id, run_id] = [
+            member(r#","name":"#)?,
+            member(r#","otid":"#)?,
+            member(r#","sender_id":"#)?,
+            member(r#","group_id":"#)?,
+            member(r#","batch_item_id":"#)?,
+            member(r#","step_id":"#)?,
+            member(r#","run_id":"#)?,
+        ];
+        // Where it calls, returns or decides something, that comes here.
+        (scan.0 == "}").then_some(Self { id, role, parts, second, name, otid, sender_id, step_id, run_id })
+    }
+
+    /// Writes the messages that clients see, those of the types that are wanted, each after a comma.
+    pub(in crate::mock) fn write(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
+        for index in 0..self.parts.len() {
+            self.write_part(index, &wants, out);
+        }
+    }
+
+    /// The same from the last part to the first.
+    pub(in crate::mock) fn write_backwards(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
+        for index in (0..self.parts.len()).rev() {
+            self.write_part(index, &wants, out);
+        }
+    }
+
+    fn write_part(&self, index: usize, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
+        let part = self.parts[index];
+        let message_type = part.message_type();
+        if !wants(message_type) {
+            return;
+        }
+        let made_up = self.made_up_otid(index);
+        let otid = match &made_up {
+            Some(made_up) => made_up,
+            None if self.role == Role::System || index > 0 => NULL,
+            None => self.otid,
+        };
+        for text in [
+            r#",{"id":""#,
+            self.id,
+            r#"","date":""#,
+            self.second,
+            r#"+00:00","name":"#,
+            self.name,
+            r#","message_type":""#,
+            message_type.word(),
+            r#"","otid":"#,
+            otid,
+            r#","sender_id":"#,
+            self.sender_id,
+            r#","step_id":"#,
+            self.step_id,
+            r#","is_err":null,"seq_id":null,"run_id":"#,
+            self.run_id,
+        ] {
+            out.extend_from_slice(text.as_bytes());
+        }
+        let own = match part {
+            PlainPart::Text(_, content) => [r#","content":"#, content, "", "", "", ""],
+            PlainPart::Reasoning { source, reasoning, signature } => {
+                [r#","source":""#, source, r#"","reasoning":"#, reasoning, r#","signature":"#, signature]
+            }
+        };
+        for text in own {
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.push(b'}');
+    }
+
+    /// The offline thread id of an assistant's part for which nobody has chosen one, as JSON.
+    fn made_up_otid(&self, index: usize) -> Option<String> {
+        let is_chosen = index == 0 && self.otid != NULL;
+        if self.role != Role::Assistant || is_chosen {
+            return None;
+        }
+        otid(self.id, index as u128).map(|otid| format!("\"{otid}\""))
+    }
+}
+
+impl<'a> PlainPart<'a> {
+    fn read(scan: &mut Scan<'a>, message_type: MessageType) -> Option<Self> {
+        let part = if scan.skips(r#"{"type":"text","text":"#) {
+            let text = scan.text()?;
+            scan.literal(r#","signature":"#)?;
+            scan.text_or_null()?;
+            Self::Text(message_type, text)
+        } else {
+            scan.literal(r#"{"type":"reasoning","is_native":"#)?;
+            let source = if scan.skips("true") { "reasoner_model" } else { "non_reasoner_model" };
+            scan.skips("false");
+            scan.literal(r#","reasoning":"#)?;
+            let reasoning = scan.text()?;
+            scan.literal(r#","signature":"#)?;
+            Self::Reasoning { source, reasoning, signature: scan.text_or_null()? }
+        };
+        scan.literal("}").map(|()| part)
+    }
+
+    fn message_type(self) -> MessageType {
+        match self {
+            Self::Text(message_type, _) => message_type,
+            Self::Reasoning { .. } => MessageType::ReasoningMessage,
+        }
+    }
+}
+
+/// An instant as it is stored (`"2026-11-23T16:23:19.765515Z"`) without what is less than a second.
+fn second(instant: &str) -> Option<&str> {
+    let (second, fraction) = instant.strip_prefix('"')?.split_once('.')?;
+    (second.len() == "2026-11-23T16:23:19".len() && fraction.ends_with("Z\"")).then_some(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{
+            message::{ImageSource, Message, Part},
+            timestamp::Timestamp,
+            tool_call::ToolCall,
+        },
+        *,
+    };
+
+    fn any_part() -> impl Strategy<Value = Part> {
+        let signature = || prop::option::of("\\PC{0,8}");
+        prop_oneof![
+            ("(?s).{0,40}", signature()).prop_map(|(text, signature)| Part::Text { text, signature }),
+            ("(?s).{0,40}", signature(), any::<bool>()).prop_map(|(reasoning, signature, is_native)| Part::Reasoning {
+                is_native,
+                reasoning,
+                signature
+            }),
+            Just(Part::Image { source: ImageSource::Url { url: "https://x.example/a.png".into() } }),
+        ]
+    }
+
+    fn any_message() -> impl Strategy<Value = Message> {
+        let roles = [Role::System, Role::User, Role::Assistant, Role::Tool, Role::Approval, Role::Summary];
+        let text = || prop::option::of("(?s).{0,8}");
+        let call = ToolCall { name: "f".into(), arguments: "{}".into(), id: "call-1".into() };
+        let calls = prop_oneof![4 => Just(Vec::new()), 1 => Just(vec![call])];
+        let parts = prop_oneof![
+            3 => prop::collection::vec(any_part(), 1),
+            1 => prop::collection::vec(any_part(), 0..4),
+        ];
+        (prop::sample::select(roles.to_vec()), parts, text(), text(), text(), text(), text(), calls, any::<u32>())
+            .prop_map(|(role, content, name, otid, sender_id, step_id, run_id, tool_calls, second)| Message {
+                created_at: Timestamp::parse("2026-11-23T16:30:56.25Z").unwrap().after_millis(i64::from(second) * 999),
+                name,
+                otid,
+                sender_id,
+                step_id,
+                run_id,
+                tool_calls,
+                ..Message::new(role, content)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn plain_messages_are_written_as_all_are(message in any_message(), is_backwards in any::<bool>()) {
+            let body = serde_json::to_string(&message).unwrap();
+            let wants = |one| one != MessageType::UserMessage || message.name.is_none();
+            let Some(plain) = PlainMessage::read(&body) else { return Ok(()) };
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            let mut wire = message.expand();
+            if is_backwards {
+                plain.write_backwards(wants, &mut written);
+                wire.reverse();
+            } else {
+                plain.write(wants, &mut written);
+            }
+            for wire in wire.iter().filter(|wire| wants(wire.message_type)) {
+                expected.push(b',');
+                serde_json::to_writer(&mut expected, wire).unwrap();
+            }
+            prop_assert_eq!(String::from_utf8(written).unwrap(), String::from_utf8(expected).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_people_and_agents_say_is_plain() {
+        let thought = Part::Reasoning { is_native: true, reasoning: "Hm.".into(), signature: None };
+        for (role, content, is_plain) in [
+            (Role::User, vec![Part::text("a")], true),
+            (Role::System, vec![Part::text("a")], true),
+            (Role::Assistant, vec![thought.clone(), Part::text("a")], true),
+            (Role::User, vec![Part::text("a"), Part::text("b")], false),
+            (Role::User, vec![thought], false),
+            (Role::Tool, Vec::new(), false),
+        ] {
+            let body = serde_json::to_string(&Message::new(role, content)).unwrap();
+            assert_eq!(PlainMessage::read(&body).is_some(), is_plain, "{body}");
+        }
+    }
+}
