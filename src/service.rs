@@ -65,13 +65,16 @@ pub enum StartError {
 /// # Errors
 /// When the URL is not understood or the database does not answer.
 pub async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
+    Store::open(&store_options(settings)).await
+}
+
+fn store_options(settings: &Settings) -> Options {
     let url = settings.database_url.as_ref().map_or(DEFAULT_DATABASE, Secret::reveal).to_owned();
-    Store::open(&Options {
+    Options {
         url: (!settings.ephemeral).then_some(url),
         max_connections: settings.store.max_connections,
         statement_timeout: settings.store.statement_timeout,
-    })
-    .await
+    }
 }
 
 /// Loads the signing keys of a migrated store.
@@ -83,13 +86,17 @@ pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyr
     Ok(Arc::new(Keyring::load(store, master_key).await?))
 }
 
-/// Checks what settings lead to without using it: secrets, upstreams, and the files that hold them.
+/// Checks what settings lead to without using it: the database's address, secrets, upstreams or the mock's script, and
+/// the files that hold them.
 ///
 /// # Errors
 /// When one is malformed or its file cannot be read.
 pub fn check(settings: &Settings) -> Result<(), StartError> {
+    store_options(settings).check()?;
     given_master_key(settings)?;
-    Gateway::from_settings(settings)?;
+    if Gateway::from_settings(settings)?.is_none() {
+        settings.mock.script.as_deref().map(Script::load).transpose()?;
+    }
     if let Some(key) = &settings.bootstrap_api_key {
         PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
@@ -256,11 +263,7 @@ impl Service {
         background.spawn(record_key_uses(app.guard.bearers.clone()));
         background.spawn(purge(app.clone(), keyring, settings.tokens.retention));
         if let Backend::Mock(mock) = app.backend.clone() {
-            background.spawn(async move {
-                if let Err(error) = mock.resume().await {
-                    warn!(%error, "Unfinished asynchronous turns could not be taken up");
-                }
-            });
+            background.spawn(async move { mock.resume().await });
         }
         Ok(Self { app, background })
     }

@@ -16,6 +16,8 @@ use crate::{
 /// How long a piece of text is at least, in tokens, and how long a token is.
 const LEAST_CHUNK: usize = 100;
 const CHARACTERS_PER_TOKEN: usize = 4;
+/// How many pieces are stored at once, so that a large file is not kept in memory several times.
+const PIECES_AT_ONCE: usize = 500;
 
 /// What becomes of a file whose name another in the folder has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,20 +79,23 @@ pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File,
     let tokens = tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(LEAST_CHUNK).max(LEAST_CHUNK);
     let pieces = uploads::pieces(&text, tokens.saturating_mul(CHARACTERS_PER_TOKEN));
     file.chunks = i64::try_from(pieces.len()).unwrap_or(i64::MAX);
-    let mut records = vec![Prepared::new(Some(&folder.record.id), &*file)?];
-    for piece in pieces {
-        let passage = NewPassage::of_text(piece).into_passage(Some(embedding.clone()));
-        let passage = Passage {
-            source_id: Some(folder.record.id.clone()),
-            file_id: Some(file.id.clone()),
-            file_name: Some(file.name.clone()),
-            ..passage
+    insert_all(tx, &folder.project, &[Prepared::new(Some(&folder.record.id), &*file)?]).await?;
+    for pieces in pieces.chunks(PIECES_AT_ONCE) {
+        let passage = |piece: &&str| {
+            let passage = NewPassage::of_text(piece).into_passage(Some(embedding.clone()));
+            let passage = Passage {
+                source_id: Some(folder.record.id.clone()),
+                file_id: Some(file.id.clone()),
+                file_name: Some(file.name.clone()),
+                ..passage
+            };
+            Prepared::new(Some(&file.id), &passage)
         };
-        records.push(Prepared::new(Some(&file.id), &passage)?);
+        let passages: Vec<Prepared> = pieces.iter().map(passage).collect::<Result<_, _>>()?;
+        insert_all(tx, &folder.project, &passages).await?;
     }
-    records.push(Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text })?);
-    records.push(Prepared::new(None, &Job::reading(file))?);
-    insert_all(tx, &folder.project, &records).await
+    let text = Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text })?;
+    insert_all(tx, &folder.project, &[text, Prepared::new(None, &Job::reading(file))?]).await
 }
 
 /// Removes a file from its folder, and from the sight of all agents.

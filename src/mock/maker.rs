@@ -59,6 +59,7 @@ pub(super) async fn make(
         block.fill_in(&agent.variables);
         insert(tx, project, None, block).await?;
     }
+    memory::lock_blocks(tx, &belongings.block_ids).await?;
     blocks.extend(present_blocks(tx, view, project, &belongings.block_ids).await?);
     check_labels(&blocks)?;
     tools::check_project(&belongings.tools, project)?;

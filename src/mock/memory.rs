@@ -1,12 +1,15 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     client::Include,
-    documents::{Stored, View, body, inconsistent, parse, parse_message, update_message},
+    documents::{Stored, View, body, inconsistent, is_plain, parse, parse_message, update_message},
     prompt,
     records::{
         Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
@@ -29,6 +32,26 @@ pub(super) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Stored<
 pub(super) async fn blocks_within(tx: &mut Tx, agent_id: &str) -> Result<Vec<Block>, ApiError> {
     let linked = tx.linked_documents(links::AGENT_BLOCK, agent_id, Block::KIND).await?;
     linked.into_iter().map(|document| parse(document).map(|block| block.record)).collect()
+}
+
+/// Keeps blocks as they are until the transaction ends. To be called before any agent is locked: whoever changes a block
+/// locks it before the agents that show it, and must not miss one to which it is just being attached.
+pub(super) async fn lock_blocks(tx: &mut Tx, ids: &[String]) -> Result<(), ApiError> {
+    let ids: BTreeSet<&String> = ids.iter().filter(|id| is_plain(id)).collect();
+    for id in ids {
+        tx.document_for_update(Block::KIND, id).await?;
+    }
+    Ok(())
+}
+
+/// Keeps agents as they are until the transaction ends. They are locked in the order of their ids, so that two
+/// transactions cannot wait for each other.
+pub(super) async fn lock_agents(tx: &mut Tx, ids: &mut [String]) -> Result<(), ApiError> {
+    ids.sort_unstable();
+    for id in ids {
+        tx.document_for_update(Agent::KIND, id).await?;
+    }
+    Ok(())
 }
 
 /// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by

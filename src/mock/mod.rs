@@ -209,13 +209,10 @@ impl Mock {
         Ok(self.state.view(permit).find::<Agent>(agent).await?.is_some())
     }
 
-    /// Takes up what a stopped process left unfinished. To be called once, when the process starts; returns when nothing
-    /// is left that another process may still be working on.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn resume(&self) -> Result<(), ApiError> {
-        turn::resume(&self.state).await
+    /// Takes up what stopped processes left unfinished. To be called once, when the process starts; returns when it is to
+    /// stop.
+    pub async fn resume(&self) {
+        turn::resume(&self.state).await;
     }
 
     /// Waits until the turns have ended that run beside requests.

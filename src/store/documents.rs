@@ -366,12 +366,31 @@ impl Tx {
     /// # Errors
     /// When the database fails.
     pub async fn delete_document(&mut self, kind: &str, id: &str) -> Result<()> {
-        const DELETE: &str = "WITH RECURSIVE doomed (seq, id) AS ( \
-                SELECT seq, id FROM documents WHERE id = $1 AND kind = $2 \
-                UNION \
-                SELECT child.seq, child.id FROM documents child JOIN doomed ON child.parent = doomed.id \
-            ) DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)";
-        within!(self, connection => sqlx::query(DELETE).bind(id).bind(kind).execute(connection).await.map(|_| ()))?;
+        macro_rules! with_doomed {
+            ($rest:literal) => {
+                concat!(
+                    "WITH RECURSIVE doomed (seq, id) AS ( \
+                        SELECT seq, id FROM documents WHERE id = $1 AND kind = $2 \
+                        UNION \
+                        SELECT child.seq, child.id FROM documents child JOIN doomed ON child.parent = doomed.id \
+                    )",
+                    $rest
+                )
+            };
+        }
+        const DELETE: &str = with_doomed!(" DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)");
+        // Locked from the oldest on, so that two deletions that overlap cannot wait for each other.
+        const LOCK_AND_DELETE: &str = with_doomed!(
+            ", locked (seq) AS MATERIALIZED ( \
+                SELECT seq FROM documents WHERE seq IN (SELECT seq FROM doomed) ORDER BY seq FOR UPDATE \
+            ) DELETE FROM documents WHERE seq IN (SELECT seq FROM locked)"
+        );
+        match self {
+            Self::Postgres(tx, _) => {
+                sqlx::query(LOCK_AND_DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ())
+            }
+            Self::Sqlite(tx, _) => sqlx::query(DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ()),
+        }?;
         Ok(())
     }
 }

@@ -149,12 +149,12 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_as(COUNTS).bind(kind).fetch_all(pool).await)?)
     }
 
-    /// All links of a kind, as pairs of source and target.
+    /// All links of a kind, oldest first, as pairs of source and target.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn links(&self, kind: &str) -> Result<Vec<(String, String)>> {
-        const ALL: &str = "SELECT source, target FROM links WHERE kind = $1 ORDER BY target";
+        const ALL: &str = "SELECT source, target FROM links WHERE kind = $1 ORDER BY seq + 0";
         Ok(reading!(self, pool => sqlx::query_as(ALL).bind(kind).fetch_all(pool).await)?)
     }
 }

@@ -17,7 +17,9 @@ mod sqlite;
 
 use std::fmt;
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    PgPool, Postgres, Sqlite, SqlitePool, Transaction, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use change_feed::{Change, ChangeKind, Listener};
@@ -79,6 +81,39 @@ pub struct Options {
     pub max_connections: u32,
     /// How long one statement may run (PostgreSQL), or wait for another process's lock (SQLite).
     pub statement_timeout: std::time::Duration,
+}
+
+/// What a URL names.
+enum Address {
+    Memory,
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+impl Options {
+    /// Reads the URL without opening anything.
+    ///
+    /// # Errors
+    /// When it is not one of ours. The sentence holds no password of it.
+    pub fn check(&self) -> std::result::Result<(), OpenError> {
+        Address::read(self).map(|_| ())
+    }
+}
+
+impl Address {
+    fn read(options: &Options) -> std::result::Result<Self, OpenError> {
+        match options.url.as_deref() {
+            None => Ok(Self::Memory),
+            Some(url) if url.starts_with("sqlite:") => sqlite::read(url, options).map(Self::Sqlite),
+            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                postgres::read(url, options).map(Self::Postgres)
+            }
+            Some(url) => Err(OpenError::Url(match url.split_once("://") {
+                Some((scheme, _)) => format!("'{scheme}' is not a database this program knows"),
+                None => "it does not say what kind of database it names".into(),
+            })),
+        }
+    }
 }
 
 /// A failure to open or migrate a store, in words for the operator.
@@ -144,16 +179,10 @@ impl Store {
     /// # Errors
     /// When the URL is not understood or the database does not answer.
     pub async fn open(options: &Options) -> std::result::Result<Self, OpenError> {
-        let engine = match options.url.as_deref() {
-            None => sqlite::open_in_memory().await?,
-            Some(url) if url.starts_with("sqlite:") => sqlite::open(url, options).await?,
-            Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                postgres::open(url, options).await?
-            }
-            Some(url) => {
-                let scheme = url.split(':').next().unwrap_or_default();
-                return Err(OpenError::Url(format!("'{scheme}' is not a database this program knows")));
-            }
+        let engine = match Address::read(options)? {
+            Address::Memory => sqlite::open_in_memory().await?,
+            Address::Sqlite(connect) => sqlite::open(connect, options).await?,
+            Address::Postgres(connect) => postgres::open(connect, options).await?,
         };
         Ok(Self { engine })
     }

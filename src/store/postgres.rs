@@ -15,8 +15,9 @@ pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::
 /// Serialises the migrations of replicas that start at once: `gatelet` in ASCII.
 const MIGRATION_LOCK: i64 = 0x0067_6174_656c_6574;
 
-pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenError> {
-    let connect = PgConnectOptions::from_str(url)
+/// Reads a URL. The server is not asked.
+pub(super) fn read(url: &str, options: &Options) -> Result<PgConnectOptions, OpenError> {
+    Ok(PgConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
         .application_name("gatelet")
         .options([
@@ -25,7 +26,10 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenErr
             ("client_min_messages", "warning".to_owned()),
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
-        ]);
+        ]))
+}
+
+pub(super) async fn open(connect: PgConnectOptions, options: &Options) -> Result<Engine, OpenError> {
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.statement_timeout.min(Duration::from_secs(5)))

@@ -27,7 +27,8 @@ pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
     Ok(Engine::Sqlite { readers: pool.clone(), writer: pool, location: Location::Memory })
 }
 
-pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenError> {
+/// Reads a URL. The file is not looked at.
+pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions, OpenError> {
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
         .create_if_missing(true)
@@ -36,10 +37,15 @@ pub(super) async fn open(url: &str, options: &Options) -> Result<Engine, OpenErr
         // In WAL mode only FULL survives a power cut with every acknowledged commit.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.statement_timeout);
-    let path = connect.get_filename().to_path_buf();
+    let path = connect.get_filename();
     if path.as_os_str().is_empty() || path.to_string_lossy().contains(":memory:") || url.contains("mode=memory") {
         return Err(OpenError::Url("an in-memory store is asked for with --ephemeral".into()));
     }
+    Ok(connect)
+}
+
+pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Result<Engine, OpenError> {
+    let path = connect.get_filename().to_path_buf();
     let pool = |size: u32| {
         SqlitePoolOptions::new()
             .max_connections(size)

@@ -34,6 +34,7 @@ mod messages;
 mod metrics;
 mod projects;
 mod providers;
+mod races;
 mod revocation;
 mod secrets;
 mod startup;

@@ -168,6 +168,30 @@ async fn settings_come_from_the_file_and_mistakes_in_it_are_named() {
 }
 
 #[tokio::test]
+async fn a_check_of_the_settings_finds_what_would_keep_the_server_from_starting_and_shows_no_password() {
+    for (name, value, said) in [
+        ("GATELET_DATABASE_URL", "nonsense-hunter2", "database URL"),
+        ("GATELET_DATABASE_URL", "mysql://gatelet:hunter2@db/gatelet", "database URL"),
+        ("GATELET_DATABASE_URL", "postgres://gatelet:hunter2@db:port/gatelet", "database URL"),
+        ("GATELET_DATABASE_URL", "postgres://gatelet:hunter2@[db/gatelet", "database URL"),
+        ("GATELET_DATABASE_URL", "sqlite://", "--ephemeral"),
+        ("GATELET_DATABASE_URL", "sqlite:gatelet.db?mood=good", "database URL"),
+        ("GATELET_MOCK__SCRIPT", "/nowhere/replies.toml", "/nowhere/replies.toml"),
+    ] {
+        let program = Program::on(Engine::Sqlite).await.env(name, value);
+        for arguments in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let refused = program.run(arguments).await;
+            assert!(refused.failed().contains(said), "{value}: {}", refused.stderr);
+            assert!(!refused.stderr.contains("hunter2"), "{value}: {}", refused.stderr);
+        }
+    }
+    for value in ["postgres://gatelet:hunter2@db/gatelet?sslmode=require", "sqlite://gatelet.db"] {
+        let program = Program::on(Engine::Sqlite).await.env("GATELET_DATABASE_URL", value);
+        assert_eq!(program.run(&["config", "check"]).await.ok(), "the configuration is valid");
+    }
+}
+
+#[tokio::test]
 async fn a_signal_to_stop_turns_readiness_off_at_once_and_requests_finish() {
     let mut server = Program::ephemeral().env("GATELET_SHUTDOWN__DELAY", "30s").start_alone().await;
     server.signal("TERM");

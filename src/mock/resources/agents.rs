@@ -98,6 +98,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         None => Vec::new(),
     };
     let mut tx = state.store.begin().await?;
+    memory::lock_blocks(&mut tx, attached.block_ids.as_deref().unwrap_or_default()).await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
     refuse_move(&fields, &agent.project)?;
     agent.record.change(&fields)?;
@@ -137,9 +138,12 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
+    let agent = view.get_within::<Agent>(&mut tx, call.param("agent_id")).await?;
     let mut gone = partners(&mut tx, &agent.record.id).await?;
     gone.push(agent.record.id.clone());
+    memory::lock_agents(&mut tx, &mut gone).await?;
+    // Another may have deleted it until it was locked.
+    view.get_within::<Agent>(&mut tx, &agent.record.id).await?;
     for id in &gone {
         tx.delete_messages_but(id, "").await?;
         archival::leave(&mut tx, id).await?;

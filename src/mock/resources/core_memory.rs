@@ -87,7 +87,9 @@ pub(super) async fn change(view: View<'_>, block_id: &str, fields: &Fields<'_>) 
 pub(super) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
     let mut tx = view.store().begin().await?;
     let block = view.get_for_update::<Block>(&mut tx, block_id).await?.record;
-    let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
+    let mut agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
+    // Before the links: whoever detaches the block has locked its agent first.
+    memory::lock_agents(&mut tx, &mut agents).await?;
     tx.delete_document(Block::KIND, &block.id).await?;
     tx.unlink_all(&block.id).await?;
     for link in [links::AGENT_BLOCK, links::GROUP_BLOCK] {
@@ -101,6 +103,7 @@ pub(super) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiErro
 async fn attach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
+    memory::lock_blocks(&mut tx, &[call.param("block_id").to_owned()]).await?;
     let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
     let block = view.get_within::<Block>(&mut tx, call.param("block_id")).await?;
     if block.project != agent.project {

@@ -126,6 +126,8 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     state.turns.cancel(&run.id).await;
     let mut tx = state.store.begin().await?;
+    // The agent before the run, as the turn that stores it does.
+    tx.document_for_update(Agent::KIND, &run.agent_id).await?;
     let run = view.get_for_update::<Run>(&mut tx, &run.id).await?.record;
     for step in &run.steps {
         tx.delete_document(Step::KIND, step).await?;

@@ -124,7 +124,10 @@ pub(in crate::mock) async fn cancel_elsewhere(store: &Store, run: &Run) -> Resul
 
 async fn end_early(store: &Store, run: &Run, end: impl FnOnce(&mut Run)) -> Result<(), ApiError> {
     let mut tx = store.begin().await?;
-    let Some(agent) = tx.document_for_update(Agent::KIND, &run.agent_id).await? else { return Ok(()) };
+    let Some(agent) = tx.document_for_update(Agent::KIND, &run.agent_id).await? else {
+        drop(tx);
+        return forget(store, &run.agent_id, &run.id).await;
+    };
     let Some(run) = tx.document_for_update(Run::KIND, &run.id).await? else { return Ok(()) };
     let (mut agent, mut run) = (parse::<Agent>(agent)?.record, parse::<Run>(run)?.record);
     if run.has_ended() {

@@ -3,17 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OwnedMutexGuard;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
-    commit::{Outcome, commit, fail, keep_alive},
+    commit::{Outcome, commit, fail, forget},
     frames::End,
     outlet::Outlet,
     presence::Presence,
     registry::{Busy, Registration},
     request::{Delivery, TurnRequest},
-    sweep::SIGN_OF_LIFE,
     talk::{Produced, Talk},
     tape::{self, Reading, Tape},
     thread::Thread,
@@ -70,7 +68,7 @@ impl Turn {
         Ok(Self::registered(state, thread, run, request, registration, tape, false))
     }
 
-    /// Takes up a turn whose run is stored. None: it runs already.
+    /// Takes up a turn whose run is stored. None: it is to be streamed, and its conversation streams another.
     pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let tape = run.delivery.map(|_| Tape::new());
         let registration = state.turns.enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), tape.clone()).ok()?;
@@ -87,7 +85,10 @@ impl Turn {
         is_announced: bool,
     ) -> Self {
         let project = thread.agent.project.clone();
-        let mut presence = Presence { state: Arc::clone(state), project, run, registration, is_announced };
+        let mut presence = Presence { state: Arc::clone(state), project, run, registration, is_announced, signs: None };
+        if is_announced {
+            presence.show_signs_of_life();
+        }
         if presence.run.background {
             presence.outlives_process(&request);
         }
@@ -145,8 +146,10 @@ impl Turn {
             let done = self.take_in_background().await;
             match done {
                 Err(error) if patience.waits_after(&error).await => {}
-                // The agent was deleted, and the run with it.
-                Err(error) if error.code() == Code::NotFound => return Ok(()),
+                // The agent was deleted. Its runs went with it, but for one that began in that moment.
+                Err(error) if error.code() == Code::NotFound => {
+                    return forget(&state.store, &self.presence.run.agent_id, &self.presence.run.id).await;
+                }
                 done => return done,
             }
         }
@@ -154,7 +157,6 @@ impl Turn {
 
     async fn take_in_background(&mut self) -> Result<(), ApiError> {
         let _place = self.place().await?;
-        let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
         let mut outlet = self.recorder();
         let taken = match self.take(outlet.as_mut()).await {
             Err(error) if !matches!(error.code(), Code::StoreUnavailable | Code::NotFound) => {
@@ -181,7 +183,6 @@ impl Turn {
             None => Outlet::open(&self.presence.run, delivery, cancel, state.ping_interval),
         };
         state.tasks.spawn(async move {
-            let _signs = self.tape.is_some().then(|| self.show_signs_of_life());
             let taken = match self.take(Some(&mut outlet)).await {
                 // Whatever is wrong now is told in the stream, and noted in the run.
                 Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&outlet)).await,
@@ -202,20 +203,6 @@ impl Turn {
             outlet.close(&end).await;
         });
         body
-    }
-
-    /// Lets other processes know that this one works on the turn, once it takes longer than a moment and until the guard
-    /// is dropped.
-    fn show_signs_of_life(&self) -> AbortOnDropHandle<()> {
-        let (state, run_id) = (Arc::clone(&self.presence.state), self.presence.run.id.clone());
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SIGN_OF_LIFE).await;
-                if let Err(error) = keep_alive(&state.store, &run_id).await {
-                    debug!(%error, "A sign of life was not stored");
-                }
-            }
-        }))
     }
 
     /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited

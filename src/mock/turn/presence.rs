@@ -3,7 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{registry::Registration, request::TurnRequest};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use super::{
+    commit::keep_alive,
+    registry::Registration,
+    request::TurnRequest,
+    sweep::{SIGN_OF_LIFE, STREAM_SIGN_OF_LIFE},
+};
 use crate::{
     error::ApiError,
     mock::{
@@ -21,6 +29,8 @@ pub(super) struct Presence {
     pub(super) registration: Registration,
     /// Whether the run is stored.
     pub(super) is_announced: bool,
+    /// Tells other processes from time to time that this one works on it.
+    pub(super) signs: Option<AbortOnDropHandle<()>>,
 }
 
 impl Presence {
@@ -38,8 +48,23 @@ impl Presence {
             }
             tx.commit().await?;
             self.is_announced = true;
+            self.show_signs_of_life();
         }
         Ok(())
+    }
+
+    /// Lets other processes know that this one works on the turn, once it takes longer than a moment and until it ends.
+    pub(super) fn show_signs_of_life(&mut self) {
+        let (state, run_id) = (Arc::clone(&self.state), self.run.id.clone());
+        let interval = if self.run.delivery.is_some() { STREAM_SIGN_OF_LIFE } else { SIGN_OF_LIFE };
+        self.signs = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval).await;
+                if let Err(error) = keep_alive(&state.store, &run_id).await {
+                    debug!(%error, "A sign of life was not stored");
+                }
+            }
+        })));
     }
 
     /// Lets whoever starts next take the turn up, if this process ends before the turn does.
