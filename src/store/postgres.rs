@@ -31,7 +31,8 @@ pub(super) fn read(url: &str, options: &Options) -> Result<PgConnectOptions, Ope
 
 pub(super) async fn open(connect: PgConnectOptions, options: &Options) -> Result<Engine, OpenError> {
     let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections.max(1))
+        // One of them listens.
+        .max_connections(options.max_connections.max(2))
         .acquire_timeout(options.statement_timeout.min(Duration::from_secs(5)))
         .connect_with(connect)
         .await
