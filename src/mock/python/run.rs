@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use tree_sitter::Node;
 
 use super::{DEPTH, last_function, literal, parameters, parse, statements, text, unescape};
@@ -22,6 +22,18 @@ impl Outcome {
     /// A call that returned and printed nothing.
     pub(in crate::mock) fn of(returned: Value) -> Self {
         Self { returned: Ok(returned), stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    /// As the answer to a request that calls a tool.
+    pub(in crate::mock) fn wire(&self) -> Value {
+        json!({
+            "status": self.status(),
+            "func_return": self.returned.as_ref().ok(),
+            "agent_state": null,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "sandbox_config_fingerprint": null,
+        })
     }
 
     /// What a model is told: the returned value as a text, or else the exception.

@@ -127,14 +127,7 @@ async fn run(state: Arc<State>, mut call: Call) -> Answer {
     } else {
         tool.record.call(&arguments, &agent.environment())
     };
-    Ok(Reply::ok(json!({
-        "status": outcome.status(),
-        "func_return": outcome.returned.as_ref().ok(),
-        "agent_state": null,
-        "stdout": outcome.stdout,
-        "stderr": outcome.stderr,
-        "sandbox_config_fingerprint": null,
-    })))
+    Ok(Reply::ok(outcome.wire()))
 }
 
 /// What comes with the server works on the agent's own memory and archive.

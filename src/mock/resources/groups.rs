@@ -31,8 +31,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyGroup, modify)
         .on(Operation::DeleteGroup, delete)
         .on(Operation::ListGroupsForAgent, of_agent)
-        .on(Operation::AttachBlockToGroup, attach_block)
-        .on(Operation::DetachBlockFromGroup, detach_block)
+        .on(Operation::AttachBlockToGroup, |state, call| set_block(state, call, true))
+        .on(Operation::DetachBlockFromGroup, |state, call| set_block(state, call, false))
         .on(Operation::ListGroupMessages, list_messages)
         .on(Operation::ModifyGroupMessage, messages::modify)
         .on(Operation::ResetGroupMessages, reset_messages)
@@ -134,15 +134,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"message": format!("Group id={} successfully deleted", group.id)})))
 }
 
-async fn attach_block(state: Arc<State>, call: Call) -> Answer {
-    set_block(&state, call, true).await
-}
-
-async fn detach_block(state: Arc<State>, call: Call) -> Answer {
-    set_block(&state, call, false).await
-}
-
-async fn set_block(state: &State, call: Call, attach: bool) -> Answer {
+async fn set_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?;

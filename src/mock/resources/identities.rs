@@ -36,10 +36,10 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::UpsertPropertiesForIdentity, set_properties)
         .on(Operation::ListAgentsForIdentity, agents)
         .on(Operation::ListBlocksForIdentity, blocks)
-        .on(Operation::AttachIdentityToAgent, attach_to_agent)
-        .on(Operation::DetachIdentityFromAgent, detach_from_agent)
-        .on(Operation::AttachIdentityToBlock, attach_to_block)
-        .on(Operation::DetachIdentityFromBlock, detach_from_block)
+        .on(Operation::AttachIdentityToAgent, |state, call| change_agent(state, call, true))
+        .on(Operation::DetachIdentityFromAgent, |state, call| change_agent(state, call, false))
+        .on(Operation::AttachIdentityToBlock, |state, call| change_block(state, call, true))
+        .on(Operation::DetachIdentityFromBlock, |state, call| change_block(state, call, false))
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
@@ -245,15 +245,7 @@ async fn blocks(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
-async fn attach_to_agent(state: Arc<State>, call: Call) -> Answer {
-    change_agent(&state, call, true).await
-}
-
-async fn detach_from_agent(state: Arc<State>, call: Call) -> Answer {
-    change_agent(&state, call, false).await
-}
-
-async fn change_agent(state: &State, call: Call, attach: bool) -> Answer {
+async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
@@ -264,15 +256,7 @@ async fn change_agent(state: &State, call: Call, attach: bool) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn attach_to_block(state: Arc<State>, call: Call) -> Answer {
-    change_block(&state, call, true).await
-}
-
-async fn detach_from_block(state: Arc<State>, call: Call) -> Answer {
-    change_block(&state, call, false).await
-}
-
-async fn change_block(state: &State, call: Call, attach: bool) -> Answer {
+async fn change_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let block = view.get_for_update::<Block>(&mut tx, call.param("block_id")).await?;

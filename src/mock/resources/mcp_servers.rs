@@ -163,15 +163,7 @@ pub(super) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
 
 /// What a call of a tool comes to.
 pub(super) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Value {
-    let outcome = tool.call(arguments, &Map::new());
-    json!({
-        "status": outcome.status(),
-        "func_return": outcome.returned.as_ref().ok(),
-        "agent_state": null,
-        "stdout": outcome.stdout,
-        "stderr": outcome.stderr,
-        "sandbox_config_fingerprint": null,
-    })
+    tool.call(arguments, &Map::new()).wire()
 }
 
 async fn refresh(state: Arc<State>, call: Call) -> Answer {
