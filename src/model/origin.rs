@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
+const NOT_ONE_HOST: &str = "must name one host, without '%', '*' or white space";
+
 /// A `hostname` as Letta's token API takes it, with the origin it stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hostname {
@@ -48,8 +50,8 @@ impl FromStr for Hostname {
         if authority.contains('@') {
             return Err("must not contain user information");
         }
-        if authority.contains(|c: char| c == '%' || c == '*' || c.is_whitespace() || c.is_control()) {
-            return Err("must name one host, without '%', '*' or white space");
+        if authority.contains(|c: char| c == '%' || c.is_whitespace() || c.is_control()) {
+            return Err(NOT_ONE_HOST);
         }
         let url = Url::parse(text).map_err(|_| "must be a valid URL")?;
         let (host_text, port_text) = split_port(authority);
@@ -57,6 +59,8 @@ impl FromStr for Hostname {
             return Err("must name a port from 1 to 65535, without leading zeros, or none");
         }
         match url.host() {
+            // Asked of the host that browsers compute: a full-width asterisk becomes one.
+            Some(Host::Domain(domain)) if domain.contains('*') => return Err(NOT_ONE_HOST),
             Some(Host::Domain(domain)) if domain.ends_with('.') || domain.split('.').any(str::is_empty) => {
                 return Err("must not have an empty label or a dot at the end of its host");
             }
@@ -125,6 +129,7 @@ mod tests {
             "https://app.example:99999",
             "https://app.example:0",
             "https://*.example",
+            "https://１＊６２７",
             "https://app%2eexample",
             "https://app.example\t",
             " https://app.example",
