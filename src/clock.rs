@@ -1,6 +1,8 @@
 //! The only reader of the wall clock. Everything that is stored or signed counts milliseconds since the Unix epoch, so
 //! both engines keep the same instant and a re-signed token is byte for byte the one that was issued.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted (as POSIX time).
@@ -17,7 +19,9 @@ pub fn now() -> DateTime<Utc> {
 /// Now, in milliseconds.
 #[must_use]
 pub fn now_millis() -> Millis {
-    now().timestamp_millis()
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(now.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// `2026-11-23T16:23:19.765Z`: how token expiries go over the wire.

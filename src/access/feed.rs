@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,11 +52,13 @@ struct State {
     max_staleness: Option<Duration>,
     tokens: RwLock<HashMap<Uuid, Millis>>,
     keys: RwLock<HashSet<Box<str>>>,
+    /// How many revocations are in `tokens` and `keys`, those that were forgotten included.
+    count: AtomicU64,
     seen: AtomicI64,
     read_at: Mutex<Instant>,
     hint: Notify,
     readings: watch::Sender<u64>,
-    revocations: watch::Sender<u64>,
+    revocations: watch::Sender<()>,
 }
 
 impl Feed {
@@ -72,11 +74,12 @@ impl Feed {
             max_staleness,
             tokens: RwLock::default(),
             keys: RwLock::default(),
+            count: AtomicU64::new(0),
             seen: AtomicI64::new(0),
             read_at: Mutex::new(Instant::now()),
             hint: Notify::new(),
             readings: watch::Sender::new(0),
-            revocations: watch::Sender::new(0),
+            revocations: watch::Sender::new(()),
         }));
         feed.read().await?;
         Ok(feed)
@@ -105,11 +108,21 @@ impl Feed {
         self.0.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// Whether a token, or the key that minted it, is revoked.
+    /// Whether a token, or the key that minted it, is revoked. A token that was looked for among all revocations is not
+    /// looked for again until there is another.
     #[must_use]
     pub fn is_revoked(&self, token: &ClientToken) -> bool {
-        let tokens = self.0.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        tokens.contains_key(&token.id) || self.is_key_revoked(&token.key_id)
+        // Counted after it is in the maps: what is read here of a count, is found there.
+        let count = self.0.count.load(Ordering::Acquire);
+        if token.cleared_at.load(Ordering::Relaxed) == count {
+            return false;
+        }
+        let is_revoked = self.0.tokens.read().unwrap_or_else(PoisonError::into_inner).contains_key(&token.id)
+            || self.is_key_revoked(&token.key_id);
+        if !is_revoked {
+            token.cleared_at.store(count, Ordering::Relaxed);
+        }
+        is_revoked
     }
 
     /// Whether an API key is revoked.
@@ -225,7 +238,7 @@ impl Feed {
                 },
                 ChangeKind::KeyRevoked => {
                     self.0.keys.write().unwrap_or_else(PoisonError::into_inner).insert(change.subject.into());
-                    self.0.revocations.send_modify(|count| *count += 1);
+                    self.count_revocation();
                 }
                 ChangeKind::SigningKeysChanged => new_signing_keys = true,
             }
@@ -238,6 +251,11 @@ impl Feed {
 
     fn note_token(&self, id: Uuid, expires_at: Millis) {
         self.0.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id, expires_at);
-        self.0.revocations.send_modify(|count| *count += 1);
+        self.count_revocation();
+    }
+
+    fn count_revocation(&self) {
+        self.0.count.fetch_add(1, Ordering::Release);
+        self.0.revocations.send_modify(|()| ());
     }
 }

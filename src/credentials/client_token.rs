@@ -1,5 +1,7 @@
 //! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and read as RFC 8725 asks.
 
+use std::sync::atomic::AtomicU64;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -77,6 +79,8 @@ pub struct ClientToken {
     pub expires_at: Millis,
     /// Its fingerprint, for logs.
     pub fingerprint: Fingerprint,
+    /// How many revocations there were when it was last found to be none of them; the feed of revocations keeps it here.
+    pub(crate) cleared_at: AtomicU64,
     policy: Vec<(AgentId, AccessSet)>,
 }
 
@@ -164,6 +168,7 @@ pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<Clie
         issued_at: from_numeric_date(claims.iat).ok_or(InvalidToken::Forged)?,
         expires_at: from_numeric_date(claims.exp).ok_or(InvalidToken::Forged)?,
         fingerprint: Fingerprint::of(token),
+        cleared_at: AtomicU64::new(u64::MAX),
         policy: claims.pol,
     })
 }

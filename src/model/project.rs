@@ -1,6 +1,10 @@
 //! Projects: the name space that keys, tokens and agents belong to.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +24,12 @@ impl Project {
     }
 }
 
+/// Most tokens are of this one, so they share it.
+static DEFAULT: LazyLock<Project> = LazyLock::new(|| Project(Project::DEFAULT.into()));
+
 impl Default for Project {
     fn default() -> Self {
-        Self(Self::DEFAULT.into())
+        DEFAULT.clone()
     }
 }
 
@@ -30,6 +37,9 @@ impl FromStr for Project {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == Self::DEFAULT {
+            return Ok(Self::default());
+        }
         let fits = (1..=64).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         if fits { Ok(Self(text.into())) } else { Err("must be 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-'") }
