@@ -190,7 +190,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
         (Some(value), None) => value,
         (Some(_), Some(_)) => return Err(Denial::BearerInvalid { mistyped_key: false }),
     };
-    let Ok(text) = value.to_str() else { return Err(Denial::BearerInvalid { mistyped_key: false }) };
+    // What is not ASCII is well-formed as neither kind of bearer.
+    let Ok(text) = str::from_utf8(value.as_bytes()) else { return Err(Denial::BearerInvalid { mistyped_key: false }) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Denial::BearerMissing);

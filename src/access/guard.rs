@@ -14,7 +14,7 @@ use super::{
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
     ids,
-    inspect::{Inspector, Named},
+    inspect::{At, Inspector, Named},
     json, origin,
     permit::{Caller, Permit},
     quota::{Allowance, Quotas, Slot},
@@ -50,6 +50,7 @@ pub struct Guard {
 
 /// A request that may be answered.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are calls, and each is taken apart where it arrives")]
 pub enum Passed {
     /// An operation that needs no bearer.
     Public(Operation),
@@ -305,7 +306,7 @@ impl ClientRequest<'_> {
         };
         let named = std::mem::take(&mut self.named);
         let mut inspector = Inspector { allow: &self.guard.allow, held: AccessSet::default(), named };
-        let granted = inspector.object(self.grant.body, "", object)?;
+        let granted = inspector.object(self.grant.body, At::Top, object)?;
         self.named = inspector.named;
         Ok(Value::Object(granted))
     }

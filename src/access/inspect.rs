@@ -3,6 +3,8 @@
 //! The result is rebuilt from the lists, so what was not looked at does not pass. Ids that the request names are
 //! collected here and proven by the guard.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -36,6 +38,28 @@ pub(super) struct Named {
     pub(super) runs: Vec<String>,
     /// Conversations.
     pub(super) conversations: Vec<String>,
+}
+
+/// Where in a body something stands. It is written out only where it is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At<'a> {
+    /// The body itself.
+    Top,
+    /// A field of an object.
+    Field(&'a At<'a>, &'a str),
+    /// An item of a list.
+    Item(&'a At<'a>, usize),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Top => Ok(()),
+            Self::Field(Self::Top, name) => f.write_str(name),
+            Self::Field(object, name) => write!(f, "{object}.{name}"),
+            Self::Item(list, index) => write!(f, "{list}[{index}]"),
+        }
+    }
 }
 
 impl Inspector<'_> {
@@ -80,21 +104,29 @@ impl Inspector<'_> {
     pub(super) fn object(
         &mut self,
         fields: Fields,
-        at: &str,
-        object: Map<String, Value>,
+        at: At<'_>,
+        mut object: Map<String, Value>,
     ) -> Result<Map<String, Value>, ApiError> {
-        let mut granted = Map::new();
-        for (name, value) in object {
-            let Some(field) = fields.iter().copied().flatten().find(|field| field.name == name) else { continue };
-            let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-            if let Some(value) = self.field(field.rule, &at, value)? {
-                granted.insert(name, value);
+        let mut refusal = None;
+        object.retain(|name, value| {
+            let field = fields.iter().copied().flatten().find(|field| field.name == name);
+            let Some(field) = field.filter(|_| refusal.is_none()) else { return false };
+            match self.field(field.rule, At::Field(&at, name), value.take()) {
+                Ok(Some(granted)) => {
+                    *value = granted;
+                    true
+                }
+                Ok(None) => false,
+                Err(refused) => {
+                    refusal = Some(refused);
+                    false
+                }
             }
-        }
-        Ok(granted)
+        });
+        refusal.map_or(Ok(object), Err)
     }
 
-    fn field(&mut self, rule: Rule, at: &str, value: Value) -> Result<Option<Value>, ApiError> {
+    fn field(&mut self, rule: Rule, at: At<'_>, value: Value) -> Result<Option<Value>, ApiError> {
         Ok(Some(match rule {
             Rule::Pass => value,
             _ if is_blank(&value) => match rule {
@@ -113,7 +145,7 @@ impl Inspector<'_> {
                 let Value::String(agent) = &value else {
                     return Err(malformed("string_type", at, "Input should be a valid string", &value));
                 };
-                self.named.agents.push((at.into(), agent.clone()));
+                self.named.agents.push((at.to_string(), agent.clone()));
                 value
             }
             Rule::OwnRuns => {
@@ -127,26 +159,26 @@ impl Inspector<'_> {
                 value
             }
             Rule::ClientTools => {
-                return Err(not_granted(at, "a deployment opens client tools with client_tokens.allow").into());
+                return Err(not_granted(&at, "a deployment opens client tools with client_tokens.allow").into());
             }
-            _ => return Err(not_granted(at, "set it from your server with an API key").into()),
+            _ => return Err(not_granted(&at, "set it from your server with an API key").into()),
         }))
     }
 
     fn list(
         &mut self,
-        at: &str,
+        at: At<'_>,
         value: Value,
-        item: fn(&mut Self, &str, Value) -> Result<Value, ApiError>,
+        item: fn(&mut Self, At<'_>, Value) -> Result<Value, ApiError>,
     ) -> Result<Value, ApiError> {
         let Value::Array(items) = value else {
             return Err(malformed("list_type", at, "Input should be a valid list", &value));
         };
-        let items = items.into_iter().enumerate().map(|(index, value)| item(self, &format!("{at}[{index}]"), value));
+        let items = items.into_iter().enumerate().map(|(index, value)| item(self, At::Item(&at, index), value));
         items.collect::<Result<_, _>>().map(Value::Array)
     }
 
-    fn message(&mut self, at: &str, value: Value) -> Result<Value, ApiError> {
+    fn message(&mut self, at: At<'_>, value: Value) -> Result<Value, ApiError> {
         let Value::Object(message) = value else {
             return Err(malformed("model_attributes_type", at, "Input should be a valid dictionary", &value));
         };
@@ -157,13 +189,13 @@ impl Inspector<'_> {
                 let decision = ["approve", "approval_request_id", "approvals", "tool_returns"].iter().any(decides);
                 if decision { "approval" } else { "message" }
             }
-            Some(_) => return Err(not_granted(&format!("{at}.type"), "leave it out").into()),
+            Some(_) => return Err(not_granted(&At::Field(&at, "type"), "leave it out").into()),
         };
         match kind {
             "message" => {
                 if message.get("role").is_some_and(|role| role != "user") {
                     return Err(
-                        not_granted(&format!("{at}.role"), "only the role 'user' speaks for an end user").into()
+                        not_granted(&At::Field(&at, "role"), "only the role 'user' speaks for an end user").into()
                     );
                 }
                 Ok(Value::Object(self.object(&[MESSAGE], at, message)?))
@@ -172,25 +204,26 @@ impl Inspector<'_> {
                 let mut granted = self.object(&[APPROVAL], at, message)?;
                 for key in ["approvals", "tool_returns"] {
                     if let Some(decisions) = granted.get_mut(key).filter(|value| !value.is_null()) {
-                        *decisions = self.list(&format!("{at}.{key}"), decisions.take(), Self::decision)?;
+                        *decisions = self.list(At::Field(&at, key), decisions.take(), Self::decision)?;
                     }
                 }
                 Ok(Value::Object(granted))
             }
             _ => {
-                Err(not_granted(&format!("{at}.type"), "a deployment opens approvals with client_tokens.allow").into())
+                Err(not_granted(&At::Field(&at, "type"), "a deployment opens approvals with client_tokens.allow")
+                    .into())
             }
         }
     }
 
-    fn decision(&mut self, at: &str, value: Value) -> Result<Value, ApiError> {
+    fn decision(&mut self, at: At<'_>, value: Value) -> Result<Value, ApiError> {
         match value {
             Value::Object(decision) => Ok(Value::Object(self.object(&[APPROVAL_ITEM], at, decision)?)),
             other => Err(malformed("model_attributes_type", at, "Input should be a valid dictionary", &other)),
         }
     }
 
-    fn content(&mut self, at: &str, value: Value) -> Result<Value, ApiError> {
+    fn content(&mut self, at: At<'_>, value: Value) -> Result<Value, ApiError> {
         match value {
             Value::String(_) => Ok(value),
             Value::Array(_) => self.list(at, value, Self::part),
@@ -198,7 +231,7 @@ impl Inspector<'_> {
         }
     }
 
-    fn part(&mut self, at: &str, value: Value) -> Result<Value, ApiError> {
+    fn part(&mut self, at: At<'_>, value: Value) -> Result<Value, ApiError> {
         let Value::Object(mut part) = value else {
             return Err(malformed("model_attributes_type", at, "Input should be a valid dictionary", &value));
         };
@@ -206,29 +239,29 @@ impl Inspector<'_> {
             Some("text") | None => Ok(Value::Object(self.object(&[TEXT_PART], at, part)?)),
             Some("image") => {
                 // A URL would be fetched by the server, a file id may be another's.
-                let source_at = format!("{at}.source");
+                let source_at = At::Field(&at, "source");
                 let Some(Value::Object(source)) = part.remove("source") else {
-                    return Err(malformed("missing", &source_at, "Field required", &Value::Object(part)));
+                    return Err(malformed("missing", source_at, "Field required", &Value::Object(part)));
                 };
                 if source.get("type").and_then(Value::as_str) != Some("base64") {
                     return Err(not_granted(&source_at, "send the image inline as base64").into());
                 }
-                let source = self.object(&[INLINE_IMAGE], &source_at, source)?;
+                let source = self.object(&[INLINE_IMAGE], source_at, source)?;
                 let mut granted = self.object(&[IMAGE_PART], at, part)?;
                 granted.insert("source".into(), Value::Object(source));
                 Ok(Value::Object(granted))
             }
-            Some(_) => Err(not_granted(&format!("{at}.type"), "send text and inline images").into()),
+            Some(_) => Err(not_granted(&At::Field(&at, "type"), "send text and inline images").into()),
         }
     }
 }
 
-fn not_granted(field: &str, hint: &'static str) -> Denial {
-    Denial::FieldNotGranted { field: field.into(), hint }
+fn not_granted(field: &(impl ToString + ?Sized), hint: &'static str) -> Denial {
+    Denial::FieldNotGranted { field: field.to_string(), hint }
 }
 
-fn malformed(kind: &str, at: &str, problem: &str, input: &Value) -> ApiError {
-    ApiError::validation(kind, &["body", at], problem, input)
+fn malformed(kind: &str, at: At<'_>, problem: &str, input: &Value) -> ApiError {
+    ApiError::validation(kind, &["body", &at.to_string()], problem, input)
 }
 
 /// Null and empty values carry nothing.
@@ -258,7 +291,7 @@ mod tests {
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
         let mut inspector = Inspector { allow, held: AccessSet::default(), named: Named::default() };
-        inspector.object(&[SEND], "", body).map(Value::Object)
+        inspector.object(&[SEND], At::Top, body).map(Value::Object)
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{Method, Uri, Version};
 use percent_encoding::percent_decode_str;
 
 use super::operations::Operation;
+use crate::input::pieces;
 
 /// The path is not in canonical form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,10 +59,10 @@ pub fn segments(uri: &Uri, version: Version) -> Result<Vec<Cow<'_, str>>, NotCan
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {
-        return if path == "/" { Ok(Vec::new()) } else { Err(NotCanonical("remove the doubled slash")) };
+        return if path == "/" { Ok(Vec::new()) } else { Err(NotCanonical(DOUBLED_SLASH)) };
     }
     let mut segments = Vec::with_capacity(8);
-    for segment in rest.split('/') {
+    for segment in pieces(rest, b'/') {
         segments.push(decode_segment(segment)?);
     }
     Ok(segments)
@@ -69,33 +70,40 @@ pub fn segments(uri: &Uri, version: Version) -> Result<Vec<Cow<'_, str>>, NotCan
 
 fn decode_segment(segment: &str) -> Result<Cow<'_, str>, NotCanonical> {
     match segment {
-        "" => return Err(NotCanonical("remove the doubled slash")),
+        "" => return Err(NotCanonical(DOUBLED_SLASH)),
         "." | ".." => return Err(NotCanonical("remove the dot segment")),
+        // Most segments stand for themselves.
+        _ if segment.bytes().all(is_literal) => return Ok(Cow::Borrowed(segment)),
         _ => {}
     }
     let bytes = segment.as_bytes();
-    let mut is_encoded = false;
-    let mut index = 0;
-    while index < bytes.len() {
-        match bytes[index] {
-            b'%' => {
-                check_escape(bytes.get(index + 1..index + 3))?;
-                is_encoded = true;
-                index += 2;
-            }
-            // RFC 3986 pchar, without the semicolon of matrix parameters.
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => {}
+    for (index, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'%' => check_escape(bytes.get(index + 1..index + 3))?,
             b';' => return Err(NotCanonical("a semicolon cannot be part of a path")),
             b'\\' => return Err(NotCanonical("a backslash cannot be part of a path")),
+            byte if is_literal(*byte) => {}
             _ => return Err(NotCanonical("percent-encode what RFC 3986 does not allow in a path segment")),
         }
-        index += 1;
-    }
-    if !is_encoded {
-        return Ok(Cow::Borrowed(segment));
     }
     percent_decode_str(segment).decode_utf8().map_err(|_| NotCanonical("encode the path as UTF-8"))
+}
+
+const DOUBLED_SLASH: &str = "remove the doubled slash";
+
+/// RFC 3986's pchar, without escapes and the semicolon of matrix parameters.
+fn is_literal(byte: u8) -> bool {
+    const LITERALS: [bool; 256] = {
+        let literals = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@";
+        let mut table = [false; 256];
+        let mut index = 0;
+        while index < literals.len() {
+            table[literals[index] as usize] = true;
+            index += 1;
+        }
+        table
+    };
+    LITERALS[usize::from(byte)]
 }
 
 /// An escape must be upper case, as the SDKs write it, and stand for a character that needs one.
@@ -128,13 +136,13 @@ pub fn find(method: &Method, segments: &[Cow<'_, str>]) -> Match {
         return Match::NotFound;
     };
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
-    match node.operations.iter().find(|operation| operation.row().method == *wanted) {
-        Some(operation) => {
-            let names = parameter_names(operation.row().template);
-            Match::Operation(*operation, Params(names.zip(values.into_iter().map(String::from)).collect()))
+    match node.operations.iter().find(|(operation, _)| operation.row().method == *wanted) {
+        Some((operation, names)) => {
+            let values = values.into_iter().map(String::from);
+            Match::Operation(*operation, Params(names.iter().copied().zip(values).collect()))
         }
         None => {
-            let mut allowed: Vec<Method> = node.operations.iter().map(|o| o.row().method.clone()).collect();
+            let mut allowed: Vec<Method> = node.operations.iter().map(|(o, _)| o.row().method.clone()).collect();
             if allowed.contains(&Method::GET) {
                 allowed.push(Method::HEAD);
             }
@@ -162,20 +170,21 @@ static TREE: LazyLock<Node> = LazyLock::new(|| {
         for segment in template_segments(operation.row().template) {
             node = match parameter_name(segment) {
                 Some(_) => node.parameter.get_or_insert_default(),
-                None => node.literals.entry(segment).or_default(),
+                None => node.literals.entry((segment.len(), segment)).or_default(),
             };
         }
-        node.operations.push(*operation);
+        node.operations.push((*operation, parameter_names(operation.row().template).collect()));
     }
     root
 });
 
 #[derive(Default)]
 struct Node {
-    /// So few that to compare them takes less than to hash a segment.
-    literals: BTreeMap<&'static str, Node>,
+    /// So few that to compare them takes less than to hash a segment; lengths are compared before texts.
+    literals: BTreeMap<(usize, &'static str), Node>,
     parameter: Option<Box<Node>>,
-    operations: Vec<Operation>,
+    /// With the names of their parameters.
+    operations: Vec<(Operation, Box<[&'static str]>)>,
 }
 
 impl Node {
@@ -183,7 +192,8 @@ impl Node {
         let Some((segment, rest)) = segments.split_first() else {
             return (!self.operations.is_empty()).then_some(self);
         };
-        if let Some(found) = self.literals.get(&**segment).and_then(|node| node.descend(rest, values)) {
+        let literal = self.literals.get(&(segment.len(), &**segment));
+        if let Some(found) = literal.and_then(|node| node.descend(rest, values)) {
             return Some(found);
         }
         let depth = values.len();

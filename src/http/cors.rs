@@ -15,11 +15,11 @@ const VARY: HeaderValue = HeaderValue::from_static("Origin");
 
 /// Answers a preflight; none when the request is something else.
 pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
-    let origin = origin(headers)?;
-    let requested = sole(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
     if method != Method::OPTIONS {
         return None;
     }
+    let origin = origin(headers)?;
+    let requested = sole(headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     let answer = response.headers_mut();
