@@ -62,7 +62,7 @@ fn decides_once(method: &Method, decoded: &[Cow<'_, str>], query: &Query, expect
     };
     assert_eq!(expected, Some(*operation), "{method} {decoded:?}");
     let sent = build(operation.row().template, params, query).expect("what was accepted can be sent upstream");
-    let uri = Uri::from(sent.clone());
+    let uri: Uri = sent.parse().expect("what is sent upstream is a URI");
     let again = segments(&uri, Version::HTTP_11).expect("what is sent upstream is canonical");
     assert_eq!(again, decoded, "{sent}");
     assert_eq!(find(method, &again), found, "{sent}");

@@ -130,6 +130,8 @@ pub struct Paced<B> {
     longest_pause: Duration,
     /// Made at the first pause: most bodies have none.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Whether it is the sender who is waited for. While nobody asks for more, it may rest.
+    is_awaited: bool,
 }
 
 /// The sender paused for too long in the middle of a body.
@@ -140,7 +142,7 @@ pub struct Paused;
 impl<B> Paced<B> {
     /// Limits the pauses of a body.
     pub fn new(body: B, longest_pause: Duration) -> Self {
-        Self { body, longest_pause, pause: None }
+        Self { body, longest_pause, pause: None, is_awaited: false }
     }
 }
 
@@ -159,14 +161,15 @@ where
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
             Poll::Ready(frame) => {
-                if let Some(pause) = &mut this.pause {
-                    pause.as_mut().reset(Instant::now() + this.longest_pause);
-                }
+                this.is_awaited = false;
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
                 let longest_pause = this.longest_pause;
                 let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest_pause)));
+                if !std::mem::replace(&mut this.is_awaited, true) {
+                    pause.as_mut().reset(Instant::now() + longest_pause);
+                }
                 ready!(pause.as_mut().poll(context));
                 Poll::Ready(Some(Err(Paused.into())))
             }

@@ -6,7 +6,7 @@ use http::{Response, header, response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
-use super::{headers, upstream::failed};
+use super::upstream::failed;
 use crate::{
     access::grant::Redaction,
     body::Body,
@@ -29,7 +29,6 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     if answer.status().is_redirection() && is_client {
         return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
     }
-    headers::clean(answer.headers_mut());
     if is_client {
         answer.headers_mut().remove(header::LOCATION);
     }

@@ -6,6 +6,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::outgoing::Fields;
 use crate::model::Project;
 
 /// What a client may tell the upstream: content, and which SDK it is, on which some answers depend.
@@ -51,9 +52,9 @@ fn is_upstreams_own(name: &str) -> bool {
 
 /// The headers of the upstream request, but for the credential. Where an API key's request names a project, `project` is
 /// the one that was decided on, whatever a second header may say.
-pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> HeaderMap {
+pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> Fields {
     let hop = named_by_connection(headers);
-    let mut passed = HeaderMap::with_capacity(8);
+    let mut passed = Fields::with_capacity(12);
     for (name, value) in headers {
         if is_passed(name.as_str()) && !hop.contains(name) {
             passed.append(name.clone(), value.clone());
@@ -67,24 +68,24 @@ pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> He
     passed
 }
 
+/// Whether a field of an answer may reach the client, unless `Connection` names it.
+pub(super) fn is_handed_on(name: &str) -> bool {
+    !is_hop_by_hop(name) && !is_upstreams_own(name)
+}
+
 /// Removes from an answer's headers what must not reach the client.
 pub(super) fn clean(headers: &mut HeaderMap) {
-    let hop = named_by_connection(headers);
-    let unwanted: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let text = name.as_str();
-            is_hop_by_hop(text) || is_upstreams_own(text) || hop.contains(name)
-        })
-        .cloned()
-        .collect();
+    let mut unwanted = named_by_connection(headers);
+    unwanted.extend(headers.keys().filter(|name| !is_handed_on(name.as_str())).cloned());
     for name in unwanted {
         headers.remove(name);
     }
 }
 
-/// The headers that `Connection` makes hop-by-hop.
+/// The headers that `Connection` makes hop-by-hop, but for one that is not there, which most name.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let names = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }

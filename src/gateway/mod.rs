@@ -7,7 +7,10 @@
 mod answer;
 mod connections;
 mod headers;
+mod http1;
+mod memory;
 mod options;
+mod outgoing;
 mod ownership;
 mod project;
 pub mod target;
@@ -22,6 +25,7 @@ use serde_json::Value;
 pub use self::options::UpstreamError;
 use self::{
     options::{DEFAULT, Options},
+    outgoing::{Fields, Outgoing},
     ownership::Look,
     project::Named,
     upstream::Upstream,
@@ -116,7 +120,7 @@ impl Gateway {
         let is_client = call.permit.client_token().is_some();
         let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
         let body = body(call.payload, &call.headers, &mut headers)?;
-        let answer = served.upstream.send(row.method.clone(), target, headers, body);
+        let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
         let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
         answer::pass(answer, redaction, is_client).await
     }
@@ -176,7 +180,7 @@ fn not_found(params: &Params) -> ApiError {
 }
 
 /// An API key's body as it comes, a client token's as it was checked.
-fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<Body, ApiError> {
+fn body(payload: Payload, sent: &HeaderMap, headers: &mut Fields) -> Result<Body, ApiError> {
     match payload {
         Payload::Unread(body) => {
             if let Some(encoding) = sent.get(header::CONTENT_ENCODING) {
@@ -185,7 +189,7 @@ fn body(payload: Payload, sent: &HeaderMap, headers: &mut HeaderMap) -> Result<B
             Ok(body)
         }
         Payload::Checked(Value::Null) => {
-            headers.remove(header::CONTENT_TYPE);
+            headers.remove(&header::CONTENT_TYPE);
             Ok(Body::Empty)
         }
         Payload::Checked(value) => {

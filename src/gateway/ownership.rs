@@ -6,11 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::future::Cache;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::upstream::{Found, Upstream};
+use super::{
+    memory::Memory,
+    upstream::{Found, Upstream},
+};
 use crate::{
     access::{Owned, Shared, is_letta_id},
     error::ApiError,
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// How much is remembered.
-const CAPACITY: u64 = 10_000;
+const CAPACITY: usize = 10_000;
 /// How long an owner is remembered, and how long what an administrator may change.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
 const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
@@ -33,10 +35,10 @@ const MOST_PASSAGES: usize = 20;
 #[derive(Debug)]
 pub(super) struct Look {
     upstream: Upstream,
-    owners: Cache<String, AgentId>,
-    projects: Cache<String, Arc<str>>,
+    owners: Memory<AgentId, Nothing>,
+    projects: Memory<Arc<str>, Nothing>,
     /// What was proven to be an agent's, or a project's.
-    proven: Cache<String, ()>,
+    proven: Memory<(), Nothing>,
 }
 
 /// Why a look-up gave nothing; it is not remembered.
@@ -56,9 +58,9 @@ impl Look {
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
-            owners: Cache::builder().max_capacity(CAPACITY).time_to_live(OWNER_LIFETIME).build(),
-            projects: Cache::builder().max_capacity(CAPACITY).time_to_live(CHANGEABLE_LIFETIME).build(),
-            proven: Cache::builder().max_capacity(CAPACITY).time_to_live(CHANGEABLE_LIFETIME).build(),
+            owners: Memory::new(CAPACITY, OWNER_LIFETIME),
+            projects: Memory::new(CAPACITY, CHANGEABLE_LIFETIME),
+            proven: Memory::new(CAPACITY, CHANGEABLE_LIFETIME),
         }
     }
 
@@ -74,11 +76,11 @@ impl Look {
             return Ok(None);
         }
         let target = format!("/v1/{collection}/{id}");
-        remembered(&self.owners, &target, async || {
+        let owner = self.owners.get_or_find(&target, async || {
             let found = self.fetch(&target, id).await?;
             found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(Nothing::NotThere)
-        })
-        .await
+        });
+        settle(owner.await)
     }
 
     /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
@@ -139,11 +141,11 @@ impl Look {
         if !is_letta_id(agent, "agent") {
             return Ok(false);
         }
-        let of = remembered(&self.projects, agent, async || {
+        let of = self.projects.get_or_find(agent, async || {
             let found = self.fetch(&format!("/v1/agents/{agent}"), agent).await?;
             Ok(found["project_id"].as_str().unwrap_or(Project::DEFAULT).into())
         });
-        Ok(of.await?.is_some_and(|of| *of == *project.as_str()))
+        Ok(settle(of.await)?.is_some_and(|of| *of == *project.as_str()))
     }
 
     /// Whether a thing is a project's: it says so, or, where Letta keeps no project of it, every agent that uses it is.
@@ -229,7 +231,7 @@ impl Look {
     /// Remembers what was proven; what was not is asked again.
     async fn prove(&self, what: &str, is_so: impl AsyncFnOnce() -> Result<bool, Nothing>) -> Result<bool, ApiError> {
         let proof = async || if is_so().await? { Ok(()) } else { Err(Nothing::NotThere) };
-        Ok(remembered(&self.proven, what, proof).await?.is_some())
+        Ok(settle(self.proven.get_or_find(what, proof).await)?.is_some())
     }
 
     /// The thing at a target, which must be the one with this id.
@@ -251,19 +253,6 @@ impl Look {
 /// An id, or that of an object, if it can stand in a path as it is.
 fn id_of(thing: &Value) -> Option<AgentId> {
     thing.as_str().or_else(|| thing["id"].as_str())?.parse().ok()
-}
-
-/// What is known by this key, or what `find` finds, for everyone who asks meanwhile; only what it finds is remembered.
-/// What most requests need is known, so the rest takes no place in their futures.
-async fn remembered<T: Clone + Send + Sync + 'static>(
-    cache: &Cache<String, T>,
-    key: &str,
-    find: impl AsyncFnOnce() -> Result<T, Nothing>,
-) -> Result<Option<T>, ApiError> {
-    match cache.get(key).await {
-        Some(known) => Ok(Some(known)),
-        None => settle(Box::pin(cache.try_get_with_by_ref(key, find())).await),
-    }
 }
 
 /// Several requests may have waited for one failure: each gets its own copy of it.

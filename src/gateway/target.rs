@@ -1,6 +1,5 @@
 //! The target that the upstream sees: the operation's template, filled with the values on which the decision was made.
 
-use http::uri::PathAndQuery;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
@@ -12,29 +11,56 @@ use crate::{
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The longest target that is sent.
+const MOST_BYTES: usize = 65_534;
+
 /// Builds an origin-form target in Letta's canonical spelling.
 ///
 /// # Errors
-/// 400 when it is longer than the `http` crate holds, which what was sent need not be: encoding makes it longer.
-pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<PathAndQuery, ApiError> {
-    let mut target = String::with_capacity(template.len() + 64);
-    for (index, segment) in template.split('/').enumerate() {
-        if index > 0 {
-            target.push('/');
-        }
-        match segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-            Some(name) => target.extend(utf8_percent_encode(params.find(name).unwrap_or_default(), RESERVED)),
-            None => target.push_str(segment),
-        }
+/// 400 when it is longer than is sent, which what was received need not be: encoding makes it longer.
+pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<String, ApiError> {
+    let mut target = String::with_capacity(128);
+    for (literal, name) in parts(template) {
+        target.push_str(literal);
+        push(&mut target, params.find(name).unwrap_or_default(), |target, value| {
+            target.extend(utf8_percent_encode(value, RESERVED));
+        });
     }
-    let mut pairs = query.pairs().peekable();
-    if pairs.peek().is_some() {
-        target.push('?');
-        target.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
+    let mut separator = '?';
+    for (name, value) in query.pairs() {
+        for (before, text) in [(separator, name), ('=', value)] {
+            target.push(before);
+            push(&mut target, text, |target, text| target.extend(form_urlencoded::byte_serialize(text.as_bytes())));
+        }
+        separator = '&';
     }
-    PathAndQuery::from_maybe_shared(target).map_err(|_| {
-        ApiError::new(Code::InvalidRequest, "The query is too long to be passed on; ask for less at a time.")
+    if target.len() > MOST_BYTES {
+        let sentence = "The query is too long to be passed on; ask for less at a time.";
+        return Err(ApiError::new(Code::InvalidRequest, sentence));
+    }
+    Ok(target)
+}
+
+/// The literals of a template, each with the name of the parameter that follows it; the last with none.
+fn parts(template: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut rest = Some(template);
+    std::iter::from_fn(move || {
+        let template = rest.take()?;
+        let parameter = memchr::memchr2(b'{', b'}', template.as_bytes())
+            .and_then(|open| Some((open, open + memchr::memchr(b'}', &template.as_bytes()[open..])?)));
+        let Some((open, close)) = parameter else { return Some((template, "")) };
+        rest = Some(&template[close + 1..]);
+        Some((&template[..open], &template[open + 1..close]))
     })
+}
+
+/// Adds a text, encoded if need be: ids need it never.
+fn push(target: &mut String, text: &str, encode: impl FnOnce(&mut String, &str)) {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')) {
+        target.push_str(text);
+    } else {
+        encode(target, text);
+    }
 }
 
 #[cfg(test)]
@@ -50,7 +76,7 @@ mod tests {
         let Match::Operation(operation, params) = find(method, &segments(&uri, Version::HTTP_11).ok()?) else {
             return None;
         };
-        Some(build(operation.row().template, &params, &Query::parse(uri.query())).unwrap().to_string())
+        Some(build(operation.row().template, &params, &Query::parse(uri.query())).unwrap())
     }
 
     #[test]

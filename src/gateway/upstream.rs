@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -19,11 +19,14 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     answer,
-    connections::{Connections, LONGEST_IDLE},
+    connections::{Connections, LONGEST_IDLE, Patience},
+    headers,
+    http1::Failure,
     options::{Options, UpstreamError},
+    outgoing::Outgoing,
 };
 use crate::{
-    body::{Body, BodyError, Fault, Paced},
+    body::{Body, BodyError, Fault},
     config::Secret,
     error::{ApiError, Code},
     stopwatch,
@@ -60,8 +63,7 @@ struct State {
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
-    first_byte_timeout: Duration,
-    idle_timeout: Duration,
+    patience: Patience,
 }
 
 type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
@@ -85,6 +87,7 @@ impl Upstream {
         let (scheme, authority) = parse(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
         let bearer = |key: &Secret| bearer(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
         let credential = options.api_key.as_ref().map(bearer).transpose()?;
+        let patience = Patience { first_byte: options.first_byte_timeout, idle: options.idle_timeout };
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -108,32 +111,22 @@ impl Upstream {
                 .build(BoxCloneSyncService::new(connector));
             Transport::Tls(Box::new(client))
         } else {
-            Transport::Plain(Connections::new(connector, &authority).map_err(|_| options.error("url", URL_RULE))?)
+            let connections = Connections::new(connector, &authority, credential.as_ref(), patience);
+            Transport::Plain(connections.map_err(|_| options.error("url", URL_RULE))?)
         };
-        Ok(Self(Arc::new(State {
-            transport,
-            scheme,
-            authority,
-            credential,
-            first_byte_timeout: options.first_byte_timeout,
-            idle_timeout: options.idle_timeout,
-        })))
+        Ok(Self(Arc::new(State { transport, scheme, authority, credential, patience })))
     }
 
-    /// Sends a request; dropping the answer's body closes it.
+    /// Sends a request; dropping the answer's body closes it. The answer's headers are those that may be handed on.
     ///
     /// # Errors
     /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
-    pub(super) async fn send(
-        &self,
-        method: Method,
-        target: PathAndQuery,
-        headers: HeaderMap,
-        body: Body,
-    ) -> Result<Response<Body>, ApiError> {
-        let request = self.request(method, target, headers, body)?;
-        let sent = tokio::time::timeout(self.0.first_byte_timeout, self.exchange(request));
-        let response = sent.await.map_err(|_| timed_out())?.map_err(unreachable)?;
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, ApiError> {
+        // Whatever went before: what is written out is one line.
+        if !outgoing.target.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ApiError::internal("a request target was built that is none"));
+        }
+        let response = self.exchange(outgoing).await?;
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return answer::check_refusal(response).await;
         }
@@ -145,9 +138,8 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
     pub(super) async fn look_up(&self, target: &str) -> Result<Found, ApiError> {
-        let target = target.parse().map_err(ApiError::internal)?;
         let answer = async {
-            let response = self.send(Method::GET, target, HeaderMap::new(), Body::Empty).await?;
+            let response = self.send(Outgoing::get(target)).await?;
             match response.status().as_u16() {
                 200 => {}
                 404 => return Ok(Found::Nothing),
@@ -161,49 +153,43 @@ impl Upstream {
     }
 
     pub(super) async fn is_reachable(&self) -> bool {
-        let target = PathAndQuery::from_static("/v1/health/");
-        let Ok(request) = self.request(Method::GET, target, HeaderMap::new(), Body::Empty) else { return false };
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(request)).await;
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(Outgoing::get("/v1/health/"))).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, BodyError> {
-        let idle_timeout = self.0.idle_timeout;
+    async fn exchange(&self, outgoing: Outgoing) -> Result<Response<Body>, ApiError> {
         match &self.0.transport {
-            Transport::Plain(connections) => {
-                let response = connections.send(request).await?;
-                Ok(response.map(|body| Body::new(Paced::new(body, idle_timeout))))
-            }
+            Transport::Plain(connections) => connections.send(outgoing).await.map_err(|failure| match failure {
+                Failure::TimedOut => timed_out(),
+                failure => unreachable(failure.into()),
+            }),
             Transport::Tls(client) => {
-                let response = client.request(request).await?;
-                Ok(response.map(|body| Body::paced(body, idle_timeout)))
+                let Patience { first_byte, idle } = self.0.patience;
+                let answer = tokio::time::timeout(first_byte, client.request(self.request(outgoing)?)).await;
+                let mut response = answer.map_err(|_| timed_out())?.map_err(|error| unreachable(error.into()))?;
+                headers::clean(response.headers_mut());
+                Ok(response.map(|body| Body::paced(body, idle)))
             }
         }
     }
 
-    /// A request to this upstream on the gateway's behalf: the credential comes last, over whatever there was.
-    fn request(
-        &self,
-        method: Method,
-        target: PathAndQuery,
-        mut headers: HeaderMap,
-        body: Body,
-    ) -> Result<Request<Body>, ApiError> {
-        match &self.0.credential {
-            Some(credential) => drop(headers.insert(header::AUTHORIZATION, credential.clone())),
-            None => drop(headers.remove(header::AUTHORIZATION)),
-        }
+    /// A request for the library's client: the credential comes last, over whatever there was.
+    fn request(&self, outgoing: Outgoing) -> Result<Request<Body>, ApiError> {
         let mut uri = http::uri::Parts::default();
-        if let Transport::Tls(_) = self.0.transport {
-            uri.scheme = Some(self.0.scheme.clone());
-            uri.authority = Some(self.0.authority.clone());
-        }
-        uri.path_and_query = Some(target);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
+        uri.scheme = Some(self.0.scheme.clone());
+        uri.authority = Some(self.0.authority.clone());
+        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(outgoing.target).map_err(ApiError::internal)?);
+        let mut request = Request::new(outgoing.body);
+        *request.method_mut() = outgoing.method;
         *request.uri_mut() = Uri::from_parts(uri).map_err(ApiError::internal)?;
-        *request.headers_mut() = headers;
+        for (name, value) in outgoing.headers {
+            request.headers_mut().append(name, value);
+        }
+        match &self.0.credential {
+            Some(credential) => drop(request.headers_mut().insert(header::AUTHORIZATION, credential.clone())),
+            None => drop(request.headers_mut().remove(header::AUTHORIZATION)),
+        }
         Ok(request)
     }
 }

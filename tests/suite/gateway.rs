@@ -12,6 +12,7 @@ mod second_ids;
 mod streams;
 mod tls;
 mod upstreams;
+mod wire;
 
 use std::time::Duration;
 
