@@ -229,16 +229,19 @@ async fn a_revoked_token_ends_its_streams_within_a_second() {
         let end = tokio::time::timeout(Duration::from_secs(1), ends(&mut broken)).await;
         assert_eq!(end, Ok(false), "{}: broken off, and in time", listener.name);
         revoked.gone().await;
-        // However the upstream writes the media type.
-        let token = scene.owner.create_token(&scene.agent, &ALL).await;
-        let own = Listener { bearer: token.clone(), ..listener.clone() };
-        let odd = scene.upstream.hold("POST", &path);
-        let asking = own.ask(&path);
-        odd.asked().await;
-        odd.send(head(200, &[("content-type", "Text/Event-Stream;charset=utf-8"), ("transfer-encoding", "chunked")]));
-        let mut broken = asking.await.unwrap();
-        scene.owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await;
-        assert!(!ends(&mut broken).await, "{}", listener.name);
+        // However the upstream writes the media type, and whatever it takes the stream for.
+        for media_type in ["Text/Event-Stream;charset=utf-8", "application/x-ndjson", "application/octet-stream", ""] {
+            let token = scene.owner.create_token(&scene.agent, &ALL).await;
+            let own = Listener { bearer: token.clone(), ..listener.clone() };
+            let odd = scene.upstream.hold("POST", &path);
+            let asking = own.ask(&path);
+            odd.asked().await;
+            odd.send(head(200, &[("content-type", media_type), ("transfer-encoding", "chunked")]));
+            let mut broken = asking.await.unwrap();
+            scene.owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await;
+            let end = tokio::time::timeout(Duration::from_secs(1), ends(&mut broken)).await;
+            assert_eq!(end, Ok(false), "{}: {media_type}", listener.name);
+        }
         // Another token's goes on.
         held.chunk(FRAME);
         read(&mut response, FRAME.len()).await;
