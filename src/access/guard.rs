@@ -190,6 +190,10 @@ impl Guard {
                 let sent = request.check_body(&head.headers, body).await?;
                 let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;
+                // A body may take its time: longer than the token lives.
+                if !grant.body.is_empty() {
+                    self.bearers.check_live(&token)?;
+                }
                 let query = request.query;
                 let scrub = Scrub::of(grant.redaction, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
