@@ -95,6 +95,16 @@ async fn blank_values_and_unknown_keys_are_no_offence() {
     page.patch(&format!("/v1/agents/{agent}"), &json!({"name": "b", "tags": [], "unheard_of": 1})).await.expect(200);
 }
 
+/// A few bytes of JSON take many in memory, wherever they stand.
+#[tokio::test]
+async fn a_body_of_too_many_values_is_refused() {
+    let Scene { agent, page, .. } = scene(Program::ephemeral()).await;
+    for (count, outcome) in [(90_000, "200"), (110_000, "413 body_too_large")] {
+        let body = json!({"input": "x", "unheard_of": vec![json!([]); count]});
+        assert_eq!(page.post(&format!("/v1/agents/{agent}/messages"), &body).await.outcome(), outcome, "{count}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_stands_twice_is_refused() {
     let Scene { server, agent, page } = scene(Program::ephemeral()).await;
