@@ -116,7 +116,10 @@ impl Bearers {
     }
 
     /// Whether a token of ours may be used now.
-    fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
+    ///
+    /// # Errors
+    /// 401 when it has expired or was revoked; 503 when that cannot be known.
+    pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
         if token.has_expired(clock::now_millis()) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {

@@ -78,7 +78,8 @@ pub enum Redaction {
     None,
     /// Secrets, environment variables, tool sources, provider keys and endpoints, embeddings, wherever they are nested.
     Secrets,
-    /// As [`Redaction::Secrets`]; without `read_agent` on the agent, only its id and the fields that were sent remain.
+    /// As [`Redaction::Secrets`]; without the words for reading what was changed, only its id and the fields that were
+    /// sent remain. Null changes nothing, so it shows nothing, and neither does a list that names what was not sent.
     SecretsAndUnsent,
 }
 
@@ -177,6 +178,15 @@ impl ClientGrant {
 
     pub(super) const fn on(self) -> Grant {
         Grant::Client(self)
+    }
+
+    /// The words for reading what this changes: an agent with its memory and files, or what was said.
+    #[must_use]
+    pub fn words_to_read(&self) -> AccessSet {
+        let written = |word: Access| self.access.contains(AccessSet::of(&[word]));
+        let of_agent = if written(Access::WriteAgent) { &[Access::ReadAgent][..] } else { &[] };
+        let of_messages = if written(Access::WriteMessages) { &[Access::ReadMessages][..] } else { &[] };
+        AccessSet::of(of_agent).union(AccessSet::of(of_messages))
     }
 
     /// Whether the answer to this body is to be a stream. Where that cannot be told for certain, it is.

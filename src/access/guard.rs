@@ -26,7 +26,7 @@ use crate::{
     credentials::{ClientToken, Fingerprint, VerifiedKey},
     error::{ApiError, Code},
     input::{self, Payload, Query},
-    model::{Access, AccessSet, Project},
+    model::{AccessSet, Project},
 };
 
 /// Decides about requests.
@@ -77,16 +77,20 @@ pub enum Passed {
 #[derive(Debug)]
 pub struct Scrub {
     redaction: Redaction,
-    /// The fields that a caller who may not read the agent sees again; none: it may see them all.
+    /// The fields that a caller who may not read what it changed sees again; none: it may see them all.
     visible: Option<Vec<String>>,
 }
 
 impl Scrub {
     const NOTHING: Self = Self { redaction: Redaction::None, visible: None };
 
-    fn of(redaction: Redaction, sent: &Value, token: &ClientToken, agent: &str) -> Self {
-        let may_read = || token.grants(agent).is_some_and(|held| held.contains(READ_AGENT));
-        let sent = || sent.as_object().into_iter().flat_map(|sent| sent.keys().cloned()).collect();
+    fn of(grant: &ClientGrant, sent: &Value, token: &ClientToken, agent: &str) -> Self {
+        let redaction = grant.redaction;
+        let may_read = || token.grants(agent).is_some_and(|held| held.contains(grant.words_to_read()));
+        let sent = || {
+            let sent = sent.as_object().into_iter().flatten();
+            sent.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone()).collect()
+        };
         let visible = (redaction == Redaction::SecretsAndUnsent && !may_read()).then(sent);
         Self { redaction, visible }
     }
@@ -191,8 +195,12 @@ impl Guard {
                 let sent = request.check_body(&head.headers, body).await?;
                 let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;
+                // A body may take its time: longer than the token lives.
+                if !grant.body.is_empty() {
+                    self.bearers.check_live(&token)?;
+                }
                 let query = request.query;
-                let scrub = Scrub::of(grant.redaction, &sent, &token, &agent);
+                let scrub = Scrub::of(grant, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
                 Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub, slot })
             }
@@ -229,8 +237,6 @@ fn project(key: &VerifiedKey, headers: &HeaderMap) -> Result<Project, ApiError> 
         (None, named) => Ok(named.unwrap_or_default()),
     }
 }
-
-const READ_AGENT: AccessSet = AccessSet::of(&[Access::ReadAgent]);
 
 /// A client token's request on its way through the guard.
 struct ClientRequest<'a> {

@@ -275,9 +275,10 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// Whether a path is relative and cannot leave its root, however it is decoded again.
+/// Whether a path is relative and cannot leave its root, however it is decoded again. Nor can it be taken for an option
+/// of the program that reads it, or for somebody's home.
 fn is_inner_path(path: &str) -> bool {
-    !path.starts_with('/')
+    !path.starts_with(['/', '-', '~'])
         && !path.contains(['\\', '\0', '%', ':'])
         && path.split('/').all(|segment| segment != ".." && segment != ".")
 }
@@ -403,6 +404,10 @@ mod tests {
             ("%2e%2e/x", false),
             ("C:x", false),
             ("a\0", false),
+            ("--output=x", false),
+            ("~root/x", false),
+            ("HEAD~1", true),
+            ("a-b", true),
         ] {
             assert_eq!(is_inner_path(path), inside, "{path}");
         }

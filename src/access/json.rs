@@ -1,7 +1,8 @@
 //! Strict JSON for what a client token sends: a key that stands twice is refused, because two parsers may read two
-//! different values from it (RFC 8259, section 4).
+//! different values from it (RFC 8259, section 4). So is what holds more values than anybody has to say: an empty list
+//! takes three bytes to send and fifty to keep.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -13,6 +14,10 @@ use crate::{
 
 const DUPLICATE: &str = "duplicate key ";
 
+/// The most values in one body, those in lists and objects included. They take some ten megabytes.
+const MOST_VALUES: usize = 100_000;
+const TOO_MANY: &str = "too many values";
+
 /// `serde_json` writes an object with this key as it stands and reads it back as what its text says, or not at all: what
 /// was checked would not be what is kept.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
@@ -21,10 +26,11 @@ const RESERVED: &str = "reserved key";
 /// Parses one JSON value with no duplicate keys at any depth.
 ///
 /// # Errors
-/// 400 naming a key that stands twice or is reserved; 422 when it is not JSON.
+/// 400 naming a key that stands twice or is reserved; 413 when it holds too many values; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let left = Cell::new(MOST_VALUES);
+    let parsed = Strict(&left).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| {
         let text = error.to_string();
         if let Some(key) = text.strip_prefix(DUPLICATE) {
@@ -32,23 +38,28 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
             ApiError::new(Code::InvalidRequest, sentence)
         } else if text.starts_with(RESERVED) {
             ApiError::new(Code::InvalidRequest, format!("The body names the key \"{RAW_VALUE}\", which is reserved."))
+        } else if text.starts_with(TOO_MANY) {
+            ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {MOST_VALUES} JSON values."))
         } else {
             input::bad_json(&error)
         }
     })
 }
 
-struct Strict;
+/// Reads a value, if there may be one more.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.set(self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom(TOO_MANY))?);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +96,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
+        while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -100,7 +111,7 @@ impl<'de> Visitor<'de> for Strict {
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("{DUPLICATE}{}", Value::from(key))));
             }
-            let value = entries.next_value_seed(Strict)?;
+            let value = entries.next_value_seed(self)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -119,6 +130,16 @@ mod tests {
             let error = parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.code(), Code::InvalidRequest, "{text}");
             assert!(error.message().contains("\"a\""), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn so_many_values_and_no_more() {
+        for unit in ["[]", "{}", "1", "{\"a\":1}"] {
+            let of = |count: usize| format!("[{}]", vec![unit; count].join(","));
+            let values = if unit.contains('a') { 2 } else { 1 };
+            assert!(parse(of((MOST_VALUES - 1) / values).as_bytes()).is_ok(), "{unit}");
+            assert_eq!(parse(of(MOST_VALUES).as_bytes()).unwrap_err().code(), Code::BodyTooLarge, "{unit}");
         }
     }
 

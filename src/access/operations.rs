@@ -115,14 +115,14 @@ operations! {
     AttachCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}" Never, "would pull in another agent's block";
     DetachCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}" Never, "removes guard text";
     RetrieveCoreMemoryBlock GET "/v1/agents/{agent_id}/core-memory/blocks/{block_label}" Grant::agent(&[READ_AGENT]).on(), "the agent's own memory";
-    ModifyCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/{block_label}" Grant::agent(&[WRITE_AGENT]).body(&[BLOCK_CHANGES]).second(UnsharedBlock).on(), "value and description only; refused while agents outside the policy share the block";
+    ModifyCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/{block_label}" Grant::agent(&[WRITE_AGENT]).body(&[BLOCK_CHANGES]).second(UnsharedBlock).redact(SecretsAndUnsent).on(), "value and description only; refused while agents outside the policy share the block";
     GetAgentVariables GET "/v1/agents/{agent_id}/core-memory/variables" Grant::agent(&[READ_AGENT]).on(), "the agent's own memory";
     ExportAgent GET "/v1/agents/{agent_id}/export" Never, "reveals messages, tool source and secret names";
     ExportAgentWithSkills POST "/v1/agents/{agent_id}/export" Never, "reveals messages, tool source and secret names";
     ListFilesForAgent GET "/v1/agents/{agent_id}/files" Grant::agent(&[READ_AGENT]).query(&[FILE_LIST, PAGE]).on(), "what the agent itself can see";
-    CloseAllFilesForAgent PATCH "/v1/agents/{agent_id}/files/close-all" Grant::agent(&[WRITE_AGENT]).on(), "only this agent's view of its files";
+    CloseAllFilesForAgent PATCH "/v1/agents/{agent_id}/files/close-all" Grant::agent(&[WRITE_AGENT]).redact(SecretsAndUnsent).on(), "only this agent's view of its files";
     CloseFileForAgent PATCH "/v1/agents/{agent_id}/files/{file_id}/close" Grant::agent(&[WRITE_AGENT]).second(File).on(), "the file must be one of the agent's";
-    OpenFileForAgent PATCH "/v1/agents/{agent_id}/files/{file_id}/open" Grant::agent(&[WRITE_AGENT]).second(File).on(), "the file must be one of the agent's";
+    OpenFileForAgent PATCH "/v1/agents/{agent_id}/files/{file_id}/open" Grant::agent(&[WRITE_AGENT]).second(File).redact(SecretsAndUnsent).on(), "the file must be one of the agent's";
     ListFoldersForAgent GET "/v1/agents/{agent_id}/folders" Grant::agent(&[READ_AGENT]).query(&[PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
     AttachFolderToAgent PATCH "/v1/agents/{agent_id}/folders/attach/{folder_id}" Never, "would pull in any folder";
     DetachFolderFromAgent PATCH "/v1/agents/{agent_id}/folders/detach/{folder_id}" Never, "structural change";
@@ -159,7 +159,7 @@ operations! {
     ListConversations GET "/v1/conversations/" Grant::from(Query, &[READ_MESSAGES]).query(&[CONVERSATION_LIST, NAMED_AGENT]).on(), "only of a covered agent_id";
     CreateConversation POST "/v1/conversations/" Grant::from(Query, &[WRITE_MESSAGES]).query(&[NAMED_AGENT]).body(&[NEW_CONVERSATION]).on(), "for a covered agent_id; summary only";
     RetrieveConversation GET "/v1/conversations/{conversation_id}" Grant::from(Conversation, &[READ_MESSAGES]).on(), "must be a covered agent's";
-    ModifyConversation PATCH "/v1/conversations/{conversation_id}" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[CONVERSATION_CHANGES]).on(), "must be a covered agent's; summary only";
+    ModifyConversation PATCH "/v1/conversations/{conversation_id}" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[CONVERSATION_CHANGES]).redact(SecretsAndUnsent).on(), "must be a covered agent's; summary only";
     DeleteConversation DELETE "/v1/conversations/{conversation_id}" Never, "irreversible; isolated blocks go too";
     CancelConversation POST "/v1/conversations/{conversation_id}/cancel" Grant::from(Conversation, &[WRITE_MESSAGES]).query(&[NAMED_AGENT]).on(), "must be a covered agent's";
     CompactConversation POST "/v1/conversations/{conversation_id}/compact" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE, NAMED_AGENT]).on(), "must be a covered agent's; needs both words";
@@ -181,7 +181,7 @@ operations! {
     RetrieveUsageForRun GET "/v1/runs/{run_id}/usage" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     ListSteps GET "/v1/steps/" Grant::from(Query, &[READ_MESSAGES]).query(&[STEP_LIST, PAGE, NAMED_AGENT]).redact(Secrets).on(), "only of a covered agent_id";
     RetrieveStep GET "/v1/steps/{step_id}" Grant::from(Step, &[READ_MESSAGES]).redact(Secrets).on(), "must be a covered agent's run";
-    ModifyStepFeedback PATCH "/v1/steps/{step_id}/feedback" Grant::from(Step, &[WRITE_MESSAGES]).body(&[FEEDBACK]).redact(Secrets).on(), "must be a covered agent's run";
+    ModifyStepFeedback PATCH "/v1/steps/{step_id}/feedback" Grant::from(Step, &[WRITE_MESSAGES]).body(&[FEEDBACK]).redact(SecretsAndUnsent).on(), "must be a covered agent's run";
     ListMessagesForStep GET "/v1/steps/{step_id}/messages" Grant::from(Step, &[READ_MESSAGES]).query(&[PAGE]).on(), "must be a covered agent's run";
     RetrieveMetricsForStep GET "/v1/steps/{step_id}/metrics" Grant::from(Step, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     RetrieveTraceForStep GET "/v1/steps/{step_id}/trace" Never, "raw provider traffic";

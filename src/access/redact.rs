@@ -15,8 +15,10 @@ pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String
         return;
     }
     blank(answer);
-    if let (Some(visible), Value::Object(map)) = (visible, answer) {
-        map.retain(|key, _| key == "id" || visible.contains(key));
+    match (visible, answer) {
+        (Some(visible), Value::Object(map)) => map.retain(|key, _| key == "id" || visible.contains(key)),
+        (Some(_), Value::Array(items)) => items.clear(),
+        _ => {}
     }
 }
 
@@ -153,6 +155,9 @@ mod tests {
         let mut answer = full.clone();
         redact(&mut answer, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
         assert_eq!(answer, json!({"id": "agent-1", "name": "new"}));
+        let mut names = json!(["a.txt"]);
+        redact(&mut names, Redaction::SecretsAndUnsent, Some(&[]));
+        assert_eq!(names, json!([]));
         let mut answer = full;
         redact(&mut answer, Redaction::SecretsAndUnsent, None);
         assert_eq!(answer, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));

@@ -18,6 +18,9 @@ pub(super) struct Named<'a> {
     agents: Vec<&'a str>,
     /// What leads to further agents.
     things: Vec<Owned<'a>>,
+    /// Conversations that the query names for an operation of which the table lists no parameters. They must be the
+    /// project's as well, but they are not what such an operation is about.
+    conversations: Vec<&'a str>,
     /// What an API key's path names beside an agent. What a client token's does, the guard has seen to.
     seconds: Vec<(&'a str, &'a str)>,
 }
@@ -34,6 +37,13 @@ pub(super) async fn admits(look: &Look, project: &Project, named: Named<'_>) -> 
             None => return Ok(false),
         }
     }
+    let leads_to_agents = !agents.is_empty();
+    for id in named.conversations {
+        match look.owner(Owned::Conversation(id)).await? {
+            Some(owner) => agents.push(owner.into()),
+            None => return Ok(false),
+        }
+    }
     for agent in &agents {
         if !look.is_agent_of(project, agent).await? {
             return Ok(false);
@@ -44,7 +54,7 @@ pub(super) async fn admits(look: &Look, project: &Project, named: Named<'_>) -> 
             return Ok(false);
         }
     }
-    Ok(!agents.is_empty())
+    Ok(leads_to_agents)
 }
 
 /// Whether what a path parameter names is the agent's, or the project's.
@@ -73,12 +83,17 @@ impl<'a> Named<'a> {
         let mut named = Self {
             agents: call.params.find("agent_id").into_iter().collect(),
             things: call.params.find("run_id").map(Owned::Run).into_iter().collect(),
+            conversations: Vec::new(),
             seconds: call.params.iter().filter(|_| is_key).collect(),
         };
         named.things.extend(call.params.find("step_id").map(Owned::Step));
         let fields: Fields = match call.operation.grant() {
             Grant::Client(grant) => grant.query,
-            _ => &[],
+            // Letta exports any conversation with an agent, and shows any in its context window.
+            _ => {
+                named.conversations = call.query.all("conversation_id").filter(|id| *id != "default").collect();
+                &[]
+            }
         };
         for field in fields.iter().copied().flatten() {
             for value in call.query.all(field.name) {

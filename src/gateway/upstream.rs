@@ -195,12 +195,14 @@ impl Upstream {
 }
 
 fn parse(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
-    let uri: Uri = url.trim_end_matches('/').parse().ok()?;
+    // The parser cuts a fragment off, and takes a port that is none for the scheme's own.
+    let uri: Uri = Some(url.trim_end_matches('/')).filter(|url| !url.contains('#'))?.parse().ok()?;
     let parts = uri.into_parts();
     let is_base = parts.path_and_query.is_none_or(|path| path.as_str() == "/");
     let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"))?;
     let authority = parts.authority.filter(|authority| !authority.as_str().contains('@'))?;
-    is_base.then_some((scheme, authority))
+    let is_sound = authority.port().is_some() || authority.as_str() == authority.host();
+    (is_base && is_sound).then_some((scheme, authority))
 }
 
 fn bearer(key: &str) -> Option<HeaderValue> {

@@ -1,8 +1,11 @@
 //! Whether this process is up, and whether it should be sent requests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Json, extract::State, response::IntoResponse};
@@ -29,6 +32,10 @@ impl Readiness {
 /// The release of Letta that the mock follows; the SDKs' health calls parse it.
 const LETTA_VERSION: &str = "0.16.8";
 
+/// How long the store may take to say that it is there. It is waited for longer where a request needs it, but whoever
+/// asks whether this process is ready does not wait for long.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// `GET /v1/health/` and `GET /v1/ready/`, as Letta answers them.
 pub(super) fn letta() -> Value {
     json!({"version": LETTA_VERSION, "status": "ok"})
@@ -41,23 +48,29 @@ pub(super) async fn live() -> impl IntoResponse {
 
 /// `GET /readyz`: the store answers, its schema is up to date, and revocations are fresh.
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
-    let store = app.store.check_migrated().await;
+    let upstreams = async {
+        match &app.backend {
+            Backend::Gateway(gateway) => gateway.reachability().await,
+            Backend::Mock(_) => Vec::new(),
+        }
+    };
+    let store = tokio::time::timeout(STORE_TIMEOUT, app.store.check_migrated());
+    let (store, upstreams) = tokio::join!(store, upstreams);
+    let store_is_ready = matches!(store, Ok(Ok(())));
     let mut checks = json!({
         "stopping": app.readiness.is_stopping(),
         "store": match &store {
-            Ok(()) => "ok",
-            Err(crate::store::OpenError::Pending(_)) => "migrations pending",
-            Err(_) => "unreachable",
+            Ok(Ok(())) => "ok",
+            Ok(Err(crate::store::OpenError::Pending(_))) => "migrations pending",
+            Ok(Err(_)) | Err(_) => "unreachable",
         },
         "revocations": if app.feed.is_fresh() { "fresh" } else { "stale" },
     });
     // Reported, not counted: taking every replica out of service would hide the reason from the pages.
-    if let Backend::Gateway(gateway) = &app.backend {
-        for (name, is_reachable) in gateway.reachability().await {
-            checks["upstreams"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
-        }
+    for (name, is_reachable) in upstreams {
+        checks["upstreams"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
     }
-    let ready = store.is_ok() && app.feed.is_fresh() && !app.readiness.is_stopping();
+    let ready = store_is_ready && app.feed.is_fresh() && !app.readiness.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"status": if ready { "ready" } else { "not ready" }, "checks": checks})))
 }

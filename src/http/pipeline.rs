@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
@@ -144,13 +145,16 @@ impl App {
                         answer
                     }
                 };
-                if is_stream(&response) {
+                let is_stream = is_stream(&response);
+                // An upstream may call a stream something else, or nothing at all.
+                if is_stream || (token.is_some() && response.body().size_hint().exact().is_none()) {
                     // An answer that was not to be a stream, and is one, needs its right to it now.
                     let slot = match (&token, slot) {
-                        (Some(token), None) => self.guard.quotas.open_stream(token)?,
+                        (Some(token), None) if is_stream => self.guard.quotas.open_stream(token)?,
                         (_, slot) => slot,
                     };
-                    let tied = Held { slot, open: self.metrics.as_ref().map(Metrics::open_stream) };
+                    let open = self.metrics.as_ref().filter(|_| is_stream).map(Metrics::open_stream);
+                    let tied = Held { slot, open };
                     let end = token.map(|token| lifeline::end(token, self.feed.clone(), self.stream_at_expiry));
                     response = response.map(|body| lifeline::tie(body, end, tied));
                 }

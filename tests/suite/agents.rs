@@ -447,8 +447,9 @@ async fn a_page_sees_no_secret_and_learns_no_more_from_a_change_than_it_said() {
     for (change, expected) in [
         (json!({"name": "by page", "unheard_of": 1}), json!({"id": agent, "name": "by page"})),
         (
-            json!({"description": null, "metadata": {"a": 1}}),
-            json!({"id": agent, "description": "all of it", "metadata": {"a": 1}}),
+            // Null changes nothing, so it must not show what is there.
+            json!({"description": null, "system": null, "timezone": null, "metadata": {"a": 1}}),
+            json!({"id": agent, "metadata": {"a": 1}}),
         ),
         (json!({}), json!({"id": agent})),
     ] {

@@ -95,6 +95,16 @@ async fn blank_values_and_unknown_keys_are_no_offence() {
     page.patch(&format!("/v1/agents/{agent}"), &json!({"name": "b", "tags": [], "unheard_of": 1})).await.expect(200);
 }
 
+/// A few bytes of JSON take many in memory, wherever they stand.
+#[tokio::test]
+async fn a_body_of_too_many_values_is_refused() {
+    let Scene { agent, page, .. } = scene(Program::ephemeral()).await;
+    for (count, outcome) in [(90_000, "200"), (110_000, "413 body_too_large")] {
+        let body = json!({"input": "x", "unheard_of": vec![json!([]); count]});
+        assert_eq!(page.post(&format!("/v1/agents/{agent}/messages"), &body).await.outcome(), outcome, "{count}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_stands_twice_is_refused() {
     let Scene { server, agent, page } = scene(Program::ephemeral()).await;
@@ -242,4 +252,45 @@ async fn answers_to_a_client_token_hold_no_secrets() {
     // A pending approval is part of the messages.
     let pending = format!("{path}?include=agent.pending_approval");
     page.get(&pending).await.refused(403, "access_not_granted");
+}
+
+/// Every change that answers with what it changed: who may not read that sees no more than what was sent.
+#[tokio::test]
+async fn the_answer_to_a_change_shows_no_more_than_the_token_may_read() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let blocks = json!([{"label": "human", "value": "canary", "description": "canary"}]);
+    let agent = owner.create_agent(&json!({"name": "canary", "system": "canary", "memory_blocks": blocks})).await;
+    let conversation = owner.post(&format!("/v1/conversations/?agent_id={agent}"), &json!({"summary": "canary"})).await;
+    let conversation = conversation.expect(200)["id"].as_str().unwrap().to_owned();
+    owner.post(&format!("/v1/agents/{agent}/messages"), &json!({"input": "x"})).await.expect(200);
+    let step = owner.get(&format!("/v1/steps/?agent_id={agent}")).await.expect(200)[0]["id"].clone();
+    let block = owner.get(&format!("/v1/agents/{agent}/core-memory/blocks/human")).await.expect(200)["id"].clone();
+    let page = async |words: &[&str]| server.stranger().page(&owner.create_token(&agent, words).await);
+    let (writer, sender) =
+        (page(&["write_agent", "read_messages"]).await, page(&["write_messages", "read_agent"]).await);
+    let all = page(&ALL).await;
+    for (client, path, id, change) in [
+        (&writer, format!("/v1/agents/{agent}"), json!(agent), json!({"description": "new"})),
+        (&writer, format!("/v1/agents/{agent}/core-memory/blocks/human"), block, json!({"value": "canary"})),
+        (&sender, format!("/v1/conversations/{conversation}"), json!(conversation), json!({"summary": "canary"})),
+        (
+            &sender,
+            format!("/v1/steps/{}/feedback", step.as_str().unwrap()),
+            step.clone(),
+            json!({"feedback": "positive"}),
+        ),
+    ] {
+        let mut nothing = change.clone();
+        nothing.as_object_mut().unwrap().values_mut().for_each(|value| *value = Value::Null);
+        for unsaid in [json!({}), nothing] {
+            assert_eq!(client.patch(&path, &unsaid).await.expect(200), json!({"id": id}), "{path}: {unsaid}");
+        }
+        let mut expected = change.clone();
+        expected["id"] = id;
+        assert_eq!(client.patch(&path, &change).await.expect(200), expected, "{path}");
+        // Who may read it as well is shown all of it.
+        let whole = all.patch(&path, &change).await.expect(200);
+        assert!(whole.as_object().unwrap().len() > expected.as_object().unwrap().len(), "{path}: {whole}");
+    }
 }

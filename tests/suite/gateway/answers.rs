@@ -57,6 +57,8 @@ async fn an_agents_state_comes_to_a_page_without_secrets_and_to_a_key_whole() {
     }
     // Writing is not reading.
     assert_eq!(writer.patch(&path, &change).await.expect(200), json!({"id": agent, "description": "d"}));
+    let nothing = json!({"name": null, "description": null, "metadata": null, "system": null, "timezone": null});
+    assert_eq!(writer.patch(&path, &nothing).await.expect(200), json!({"id": agent}));
 }
 
 #[tokio::test]

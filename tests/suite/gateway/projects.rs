@@ -280,3 +280,34 @@ async fn a_limited_key_reaches_only_things_of_its_project() {
         assert_eq!(red.get(&path).await.outcome(), expected, "{query}");
     }
 }
+
+/// No client token reaches these operations, so the table lists none of their parameters. Letta takes any conversation
+/// for them, whosever it is.
+#[tokio::test]
+async fn a_limited_key_exports_no_conversation_of_another_project() {
+    let upstream = Upstream::start().await;
+    let program = upstream.before(Program::on(Engine::Sqlite).await);
+    let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+    let server = program.start().await;
+    let red = server.stranger().bearer(&red).with("user-agent", USER_AGENT);
+    let own = upstream.agent_with(&json!({"project_id": "red"}));
+    let foreign = upstream.agent_with(&json!({"project_id": "blue"}));
+    let (of_own, of_foreign) = (upstream.conversation(&own), upstream.conversation(&foreign));
+    for operation in ["export", "context"] {
+        for (query, expected) in [
+            ("limit=1".to_owned(), "200"),
+            ("conversation_id=default".into(), "200"),
+            (format!("conversation_id={of_own}"), "200"),
+            (format!("conversation_id={of_foreign}"), "404 not_found"),
+            (format!("conversation_id={of_own}&conversation_id={of_foreign}"), "404 not_found"),
+            (format!("conversation_id=default&conversation_id={of_foreign}"), "404 not_found"),
+            (format!("conversation_id=conv-{}", &NOBODY[6..]), "404 not_found"),
+            (format!("conversation_id={foreign}"), "404 not_found"),
+        ] {
+            upstream.forget();
+            let path = format!("/v1/agents/{own}/{operation}?{query}");
+            assert_eq!(red.get(&path).await.outcome(), expected, "{path}");
+            assert_eq!(upstream.passed().len(), usize::from(expected == "200"), "{path}");
+        }
+    }
+}

@@ -1,12 +1,14 @@
 //! What is refused never reaches the upstream: not by its target, not by its caller, not by what it asks for.
 
+use chrono::{TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{ALL, Scene, exchange, page, scene};
-use crate::harness::{NOBODY, ORIGIN, USER_AGENT};
+use super::{ALL, SOON, Scene, connect, exchange, page, scene};
+use crate::harness::{Gatelet, NOBODY, ORIGIN, USER_AGENT, eventually, token_request};
 
-async fn get(server: &crate::harness::Gatelet, bearer: &str, origin: &str, target: &[u8]) -> String {
+async fn get(server: &Gatelet, bearer: &str, origin: &str, target: &[u8]) -> String {
     let head = format!(
         " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nUser-Agent: {USER_AGENT}\r\nAuthorization: Bearer {bearer}\r\n{origin}\r\n"
     );
@@ -203,4 +205,44 @@ async fn who_may_not_is_never_heard_of() {
         assert_eq!(client.send(method.clone(), &path, body).await.outcome(), expected, "{why}");
         assert!(upstream.seen().is_empty(), "{why}: {:?}", upstream.seen());
     }
+}
+
+/// In either mode: what was true when the head came is asked again when the body is there, however long that took.
+#[tokio::test]
+async fn a_token_that_ends_while_its_body_arrives_is_refused() {
+    let Scene { upstream, server, agent, .. } = scene().await;
+    let mock = Gatelet::ephemeral().await;
+    let mocked = mock.owner().create_agent(&json!({"name": "a"})).await;
+    for (server, agent) in [(&server, &agent), (&mock, &mocked)] {
+        for (is_revoked, code) in [(true, "token_revoked"), (false, "token_expired")] {
+            let mut wanted = token_request(agent, &ALL);
+            let lifetime = if is_revoked { TimeDelta::hours(1) } else { TimeDelta::seconds(2) };
+            wanted["expires_at"] = json!((Utc::now() + lifetime).to_rfc3339());
+            let token = server.owner().create_token_with(&wanted).await;
+            let body = r#"{"input": "x"}"#;
+            let head = format!(
+                "POST /v1/agents/{agent}/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: {ORIGIN}\r\n\
+                 User-Agent: {USER_AGENT}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+                 Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let mut client = connect(server).await;
+            client.write_all(head.as_bytes()).await.unwrap();
+            let mut go_on = [0; 25];
+            client.read_exact(&mut go_on).await.unwrap();
+            assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+            if is_revoked {
+                let path = format!("/v1/client-side-access-tokens/{token}");
+                assert_eq!(server.owner().delete(&path).await.status, 204);
+            }
+            let page = page(server, &token);
+            eventually("the token has ended", SOON, async || page.get("/v1/agents/").await.outcome().contains(code))
+                .await;
+            client.write_all(body.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 401") && answer.contains(code), "{answer}");
+        }
+    }
+    assert!(upstream.passed().is_empty(), "{:?}", upstream.passed());
 }

@@ -229,16 +229,19 @@ async fn a_revoked_token_ends_its_streams_within_a_second() {
         let end = tokio::time::timeout(Duration::from_secs(1), ends(&mut broken)).await;
         assert_eq!(end, Ok(false), "{}: broken off, and in time", listener.name);
         revoked.gone().await;
-        // However the upstream writes the media type.
-        let token = scene.owner.create_token(&scene.agent, &ALL).await;
-        let own = Listener { bearer: token.clone(), ..listener.clone() };
-        let odd = scene.upstream.hold("POST", &path);
-        let asking = own.ask(&path);
-        odd.asked().await;
-        odd.send(head(200, &[("content-type", "Text/Event-Stream;charset=utf-8"), ("transfer-encoding", "chunked")]));
-        let mut broken = asking.await.unwrap();
-        scene.owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await;
-        assert!(!ends(&mut broken).await, "{}", listener.name);
+        // However the upstream writes the media type, and whatever it takes the stream for.
+        for media_type in ["Text/Event-Stream;charset=utf-8", "application/x-ndjson", "application/octet-stream", ""] {
+            let token = scene.owner.create_token(&scene.agent, &ALL).await;
+            let own = Listener { bearer: token.clone(), ..listener.clone() };
+            let odd = scene.upstream.hold("POST", &path);
+            let asking = own.ask(&path);
+            odd.asked().await;
+            odd.send(head(200, &[("content-type", media_type), ("transfer-encoding", "chunked")]));
+            let mut broken = asking.await.unwrap();
+            scene.owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await;
+            let end = tokio::time::timeout(Duration::from_secs(1), ends(&mut broken)).await;
+            assert_eq!(end, Ok(false), "{}: {media_type}", listener.name);
+        }
         // Another token's goes on.
         held.chunk(FRAME);
         read(&mut response, FRAME.len()).await;
@@ -341,4 +344,36 @@ async fn who_reads_slowly_slows_the_upstream_down() {
         length += chunk.len();
     }
     assert_eq!(length, PIECES * PIECE);
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_a_stream_that_nobody_reads() {
+    let scene = scene().await;
+    let path = format!("/v1/agents/{}/messages/stream", scene.agent);
+    for listener in listeners(&scene).await.into_iter().filter(|listener| listener.is_page) {
+        let token = scene.owner.create_token(&scene.agent, &ALL).await;
+        let own = Listener { bearer: token.clone(), ..listener.clone() };
+        let (held, mut unread) = open(&scene.upstream, &own, &path).await;
+        // More than the network takes, so that nothing is asked of the stream any more.
+        for _ in 0..96 {
+            held.chunk(vec![b'x'; 1024 * 1024]);
+        }
+        let mut before = usize::MAX;
+        eventually("the upstream is held back", SOON, || {
+            let now = held.written();
+            let is_still = now > 0 && now == std::mem::replace(&mut before, now);
+            let key = scene.owner.clone();
+            async move {
+                for _ in 0..20 {
+                    key.get("/v1/nothing").await.refused(404, "not_found");
+                }
+                is_still
+            }
+        })
+        .await;
+        assert_eq!(scene.owner.delete(&format!("/v1/client-side-access-tokens/{token}")).await.status, 204);
+        let gone = tokio::time::timeout(Duration::from_secs(1), held.gone()).await;
+        assert!(gone.is_ok(), "{}: the upstream still sends", listener.name);
+        assert!(!ends(&mut unread).await, "{}: what was on its way is no whole answer", listener.name);
+    }
 }

@@ -281,6 +281,9 @@ async fn upstreams_that_contradict_each_other_refuse_the_start() {
         (entry("red", &["red"], "letta.internal", ""), vec!["url", "\"red\"", "http://"]),
         (entry("red", &["red"], "http://a/b", ""), vec!["url", "\"red\"", "http://"]),
         (entry("red", &["red"], "http://user:canary@a", ""), vec!["url", "\"red\""]),
+        (entry("red", &["red"], "http://a:99999", ""), vec!["url", "\"red\"", "http://"]),
+        (entry("red", &["red"], "http://a:", ""), vec!["url", "\"red\"", "http://"]),
+        (entry("red", &["red"], "http://a#b", ""), vec!["url", "\"red\"", "http://"]),
         (
             entry("red", &["red"], url, "api_key = \"canary\"\napi_key_file = \"/canary\""),
             vec!["api_key", "api_key_file", "\"red\""],
