@@ -98,7 +98,7 @@ async fn blank_values_and_unknown_keys_are_no_offence() {
 /// A few bytes of JSON take many in memory, wherever they stand.
 #[tokio::test]
 async fn a_body_of_too_many_values_is_refused() {
-    let Scene { agent, page, .. } = scene(Program::ephemeral()).await;
+    let Scene { server: _server, agent, page } = scene(Program::ephemeral()).await;
     for (count, outcome) in [(90_000, "200"), (110_000, "413 body_too_large")] {
         let body = json!({"input": "x", "unheard_of": vec![json!([]); count]});
         assert_eq!(page.post(&format!("/v1/agents/{agent}/messages"), &body).await.outcome(), outcome, "{count}");
