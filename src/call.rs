@@ -6,7 +6,7 @@ use serde_json::Value;
 
 pub use crate::input::{Payload, Query, flag};
 use crate::{
-    access::{Operation, Params, Permit},
+    access::{Operation, Params, Permit, Written},
     body::Body,
     error::ApiError,
     input::{bad_json, check_media_type, read},
@@ -35,7 +35,7 @@ pub enum Reply {
     /// JSON.
     Json(StatusCode, Value),
     /// JSON that is written already.
-    Written(StatusCode, Vec<u8>),
+    Written(StatusCode, Written),
     /// Nothing but a status, without a content type: one SDK parses an empty body that claims to be JSON.
     Empty(StatusCode),
     /// Server-sent events.
@@ -56,8 +56,8 @@ impl Reply {
 
     /// 200 with JSON that is written already.
     #[must_use]
-    pub fn written(text: Vec<u8>) -> Self {
-        Self::Written(StatusCode::OK, text)
+    pub fn written(answer: Written) -> Self {
+        Self::Written(StatusCode::OK, answer)
     }
 
     /// 200 with JSON and a header.

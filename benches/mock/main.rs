@@ -1,6 +1,7 @@
 //! What `benches/mock/run` measures the mock against: a handler without guard, middleware or log that runs the same
 //! statements on the same store and then writes the very bytes that the mock wrote, which were given to it at its start.
-//! So it neither reads what it has fetched nor makes an answer of it.
+//! So it does not read what it has fetched. But it puts its answer together anew for each request, in one piece: a buffer
+//! that is kept from one request to the next would be a response cache, which the mock has not either.
 
 use std::{
     convert::Infallible, error::Error, fs, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
@@ -86,7 +87,7 @@ async fn serve(cli: Cli) -> Result<(), Failure> {
         let (store, work, answer) = (store.clone(), Arc::clone(&work), answer.clone());
         let service = service_fn(move |_: Request<Incoming>| {
             let (store, work, answer) = (store.clone(), Arc::clone(&work), answer.clone());
-            async move { Ok::<_, Infallible>(respond(work.run(&store).await, answer)) }
+            async move { Ok::<_, Infallible>(respond(work.run(&store).await, &answer)) }
         });
         tokio::spawn(async move {
             // A connection that fails is missed by whoever counts its answers.
@@ -95,9 +96,9 @@ async fn serve(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn respond(outcome: Result<(), Failure>, answer: Bytes) -> Response<Full<Bytes>> {
+fn respond(outcome: Result<(), Failure>, answer: &[u8]) -> Response<Full<Bytes>> {
     let mut response = match outcome {
-        Ok(()) => Response::new(Full::new(answer)),
+        Ok(()) => Response::new(Full::new(Bytes::copy_from_slice(answer))),
         Err(failure) => {
             let mut response = Response::new(Full::from(failure.to_string()));
             *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;

@@ -111,9 +111,9 @@ impl Scrub {
     ///
     /// # Errors
     /// When it is not JSON.
-    pub fn apply_to_text(&self, status: StatusCode, answer: Vec<u8>) -> Result<Vec<u8>, NotJson> {
+    pub fn apply_to_written(&self, status: StatusCode, answer: super::Written) -> Result<Vec<u8>, NotJson> {
         let visible = self.visible.as_deref().filter(|_| status.is_success());
-        super::redact_text(answer, self.redaction, visible)
+        super::redact_written(answer, self.redaction, visible)
     }
 }
 

@@ -30,5 +30,5 @@ pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
-pub use redact::{NotJson, redact, redact_text};
+pub use redact::{NotJson, Written, redact, redact_written};
 pub use target::Params;

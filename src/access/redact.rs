@@ -1,12 +1,14 @@
 //! What a client token does not see in an answer.
 
 mod text;
+mod written;
 
 use serde_json::Value;
 
 use super::grant::Redaction;
 
 pub use text::NotJson;
+pub use written::Written;
 
 /// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
 /// that remain beside the id.
@@ -23,16 +25,23 @@ pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String
 }
 
 /// The same of an answer that is written already. Where everything may stay but secrets, these are left out while the
-/// text is copied, without reading it into memory.
+/// text is copied, without reading it into memory, and what its writer knows to be harmless is passed over.
 ///
 /// # Errors
 /// When it is not JSON.
-pub fn redact_text(text: Vec<u8>, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
+pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
+    let Written { text, harmless } = answer;
     if redaction == Redaction::None {
         return Ok(text);
     }
     if visible.is_none() {
-        return text::without(&text, blank_of);
+        let redacted = text::without(&text, &harmless, blank_of)?;
+        debug_assert_eq!(
+            redacted,
+            text::without(&text, &[], blank_of)?,
+            "a piece is not as harmless as it is said to be"
+        );
+        return Ok(redacted.unwrap_or(text));
     }
     let mut answer = serde_json::from_slice(&text).map_err(|_| NotJson)?;
     redact(&mut answer, redaction, visible);
@@ -106,11 +115,15 @@ mod tests {
         })
     }
 
+    fn redact_text(text: Vec<u8>) -> Result<Vec<u8>, NotJson> {
+        redact_written(text.into(), Redaction::Secrets, None)
+    }
+
     proptest! {
         #[test]
         fn text_is_redacted_as_values_are(answer in any_json(), is_pretty in any::<bool>()) {
             let write = if is_pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
-            let text = redact_text(write(&answer).unwrap(), Redaction::Secrets, None).unwrap();
+            let text = redact_text(write(&answer).unwrap()).unwrap();
             let mut expected = answer;
             redact(&mut expected, Redaction::Secrets, None);
             prop_assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
@@ -120,14 +133,33 @@ mod tests {
     #[test]
     fn a_name_is_known_however_it_is_escaped() {
         let text = br#"{"\u0073ecrets":["canary"],"api_ke\u0079":{"x":"canary"},"n":1}"#;
-        let text = redact_text(text.to_vec(), Redaction::Secrets, None).unwrap();
+        let text = redact_text(text.to_vec()).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), r#"{"\u0073ecrets":[],"api_ke\u0079":null,"n":1}"#);
+    }
+
+    #[test]
+    fn what_is_harmless_is_passed_over_but_not_where_it_is_part_of_a_secret() {
+        let mut answer = Written::default();
+        answer.push(r#"{"name":"#);
+        answer.push_harmless(&[r#""a\"b\\""#]);
+        answer.push(r#","secrets":[{"value":"#);
+        answer.push_harmless(&[r#""canary","ids":["canary"]"#]);
+        answer.push(r#"}],"ids":"#);
+        answer.push_harmless(&[r#"["id-1","id-2"]"#]);
+        answer.push_harmless(&[r#","n":1"#]);
+        let mut list = Written::default();
+        list.push("[");
+        list.append(&answer);
+        list.push(r#","api_key":"canary"}]"#);
+        let text = redact_written(list, Redaction::Secrets, None).unwrap();
+        let expected = r#"[{"name":"a\"b\\","secrets":[],"ids":["id-1","id-2"],"n":1,"api_key":null}]"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
     }
 
     #[test]
     fn what_breaks_off_is_no_answer() {
         for text in [r#"{"secrets":["#, r#"{"secrets"#, r#"{"secrets":"#, r#"{"api_key":"x"#, r#"{"api_key":{"a":1"#] {
-            assert_eq!(redact_text(text.into(), Redaction::Secrets, None), Err(NotJson), "{text}");
+            assert_eq!(redact_text(text.into()), Err(NotJson), "{text}");
         }
     }
 

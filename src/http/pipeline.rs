@@ -130,8 +130,8 @@ impl App {
                         scrub.apply(status, &mut value);
                         json_response(status, &value)?
                     }
-                    Reply::Written(status, text) => {
-                        text_response(status, scrub.apply_to_text(status, text).map_err(ApiError::internal)?)
+                    Reply::Written(status, answer) => {
+                        text_response(status, scrub.apply_to_written(status, answer).map_err(ApiError::internal)?)
                     }
                     Reply::Empty(status) => empty_response(status),
                     Reply::Events(body) => event_response(body),

@@ -1,23 +1,19 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-};
-
-use serde_json::value::{RawValue, to_raw_value};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     client::Include,
     documents::{Stored, View, body, inconsistent, is_plain, parse, parse_message, update_message},
     prompt,
     records::{
-        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
-        Timestamp, Tool, links,
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
+        WireTool, links, write_agent,
     },
     relations, tools,
 };
 use crate::{
+    access::Written,
     error::ApiError,
     store::{Link, Tx},
 };
@@ -78,15 +74,14 @@ pub(super) async fn load(
         let Link { kind, source, target, document } = link;
         match kind.as_str() {
             links::AGENT_BLOCK => {
-                let block = view.shown(document);
-                let block = block.map(|block| raw(&target, block.body)).transpose()?;
+                let block = view.shown(document).map(|block| block.body);
                 loaded.entry(source).or_default().blocks.extend(block);
             }
             links::AGENT_TOOL => {
                 let tool = match tools::by_id(&target) {
-                    Some(tool) => tool.written().map(Cow::Borrowed),
+                    Some(tool) => tool.written().map(WireTool::BuiltIn),
                     None => match view.behind::<Tool>(document)? {
-                        Some(tool) => Some(Cow::Owned(to_raw_value(&tool.record.wire()).map_err(ApiError::internal)?)),
+                        Some(tool) => Some(WireTool::Stored(body(&tool.record.wire())?)),
                         None => None,
                     },
                 };
@@ -111,42 +106,38 @@ pub(super) async fn load(
     Ok(loaded)
 }
 
-fn raw(id: &str, body: String) -> Result<Box<RawValue>, ApiError> {
-    RawValue::from_string(body).map_err(|error| inconsistent(id, &error))
-}
-
 /// One agent as an answer shows it.
-pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Written, ApiError> {
     show_stored(view, &agent.id, &body(agent)?, include).await
 }
 
 /// The same of an agent as it is stored.
-pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Written, ApiError> {
     let loaded = load(view, &[id], include).await?.into_values().next().unwrap_or_default();
-    let mut text = Vec::with_capacity(2 * body.len());
-    write(id, body, include, &loaded, &mut text)?;
-    Ok(text)
+    let mut written = Written::with_capacity(body.len() + loaded.wire_length());
+    write(id, body, include, &loaded, &mut written)?;
+    Ok(written)
 }
 
 /// Agents as an answer shows them.
-pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Written, ApiError> {
     let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
     let mut loaded = load(view, &ids, include).await?;
-    let mut text = vec![b'['];
+    let mut written = Written::default();
+    written.push("[");
     for (number, id) in ids.into_iter().enumerate() {
         if number > 0 {
-            text.push(b',');
+            written.push(",");
         }
         let loaded = loaded.remove(id).unwrap_or_default();
-        write(id, &body(&agents[number].record)?, include, &loaded, &mut text)?;
+        write(id, &body(&agents[number].record)?, include, &loaded, &mut written)?;
     }
-    text.push(b']');
-    Ok(text)
+    written.push("]");
+    Ok(written)
 }
 
-fn write(id: &str, body: &str, include: Include, loaded: &Loaded, text: &mut Vec<u8>) -> Result<(), ApiError> {
-    let stored = StoredAgent::read(body).and_then(|agent| agent.write(include, loaded, text));
-    stored.map_err(|error| inconsistent(id, &error))
+fn write(id: &str, body: &str, include: Include, loaded: &Loaded, out: &mut Written) -> Result<(), ApiError> {
+    write_agent(body, include, loaded, out).map_err(|error| inconsistent(id, &error))
 }
 
 /// The system message of a new agent.

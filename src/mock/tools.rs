@@ -6,10 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use serde_json::{
-    Map, json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Map, json};
 
 use super::{
     base_tools::BASE_TOOLS,
@@ -118,12 +115,15 @@ impl BaseTool {
     }
 
     /// The tool as clients see it, which is never anything else.
-    pub(super) fn written(&self) -> Option<&'static RawValue> {
-        static WRITTEN: LazyLock<HashMap<&str, Box<RawValue>>> = LazyLock::new(|| {
-            let written = BASE_TOOLS.iter().filter_map(|tool| Some((tool.id, to_raw_value(&tool.tool().wire()).ok()?)));
+    pub(super) fn written(&self) -> Option<&'static str> {
+        static WRITTEN: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+            let written = BASE_TOOLS.iter().filter_map(|tool| {
+                let written = serde_json::to_string(&tool.tool().wire()).ok()?;
+                Some((tool.id, written))
+            });
             written.collect()
         });
-        WRITTEN.get(self.id).map(|written| &**written)
+        WRITTEN.get(self.id).map(String::as_str)
     }
 }
 
@@ -209,8 +209,10 @@ fn unknown(by: &str, what: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
-    use crate::access::is_letta_id;
+    use crate::access::{grant::Redaction, is_letta_id, redact};
 
     #[test]
     fn base_tools_have_ids_and_names_of_their_own() {
@@ -223,6 +225,16 @@ mod tests {
     fn default_tools_exist() {
         for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent", "sleeptime_agent"] {
             assert!(default_names(agent_type).iter().all(|name| by_name(name).is_some()));
+        }
+    }
+
+    #[test]
+    fn what_comes_with_letta_has_no_secrets() {
+        for tool in BASE_TOOLS {
+            let written: Value = serde_json::from_str(tool.written().unwrap()).unwrap();
+            let mut redacted = written.clone();
+            redact(&mut redacted, Redaction::Secrets, None);
+            assert_eq!(redacted, written);
         }
     }
 }

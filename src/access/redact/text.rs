@@ -1,5 +1,7 @@
 //! JSON without some of its members, taken out while the text is copied.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr2};
 
 use super::Blank;
@@ -10,12 +12,24 @@ use super::Blank;
 pub struct NotJson;
 
 /// Copies JSON, with a blank in the place of each member for which `blank_of` gives one when told the member's name and
-/// whether its value is a list.
-pub(super) fn without(text: &[u8], blank_of: impl Fn(&str, bool) -> Option<Blank>) -> Result<Vec<u8>, NotJson> {
-    let mut out = Vec::with_capacity(text.len());
+/// whether its value is a list; none: it has no such member. Where it is `harmless`, it is not looked at; these places are
+/// in order.
+pub(super) fn without(
+    text: &[u8],
+    mut harmless: &[Range<usize>],
+    blank_of: impl Fn(&str, bool) -> Option<Blank>,
+) -> Result<Option<Vec<u8>>, NotJson> {
+    let mut out = Vec::new();
     let (mut copied, mut at) = (0, 0);
     while let Some(distance) = memchr(b'"', &text[at..]) {
         let begin = at + distance;
+        while let Some((_, later)) = harmless.split_first().filter(|(first, _)| first.end <= begin) {
+            harmless = later;
+        }
+        if let Some(first) = harmless.first().filter(|first| first.contains(&begin)) {
+            at = first.end;
+            continue;
+        }
         let end = end_of_string(text, begin)?;
         at = end;
         // In JSON only the name of a member is a string before a colon.
@@ -25,18 +39,27 @@ pub(super) fn without(text: &[u8], blank_of: impl Fn(&str, bool) -> Option<Blank
         }
         at = after_space(text, colon + 1);
         let blank = with_name(&text[begin..end], |name| blank_of(name, text.get(at) == Some(&b'[')))?;
-        if let Some(blank) = blank {
+        let blank = match blank {
+            Some(Blank::Null) => b"null".as_slice(),
+            Some(Blank::List) => b"[]".as_slice(),
+            None => continue,
+        };
+        // What is blank already may stay.
+        if !text[at..].starts_with(blank) {
+            if out.is_empty() {
+                out.reserve(text.len());
+            }
             out.extend_from_slice(&text[copied..at]);
-            out.extend_from_slice(match blank {
-                Blank::Null => b"null",
-                Blank::List => b"[]",
-            });
+            out.extend_from_slice(blank);
             at = end_of_value(text, at)?;
             copied = at;
         }
     }
+    if copied == 0 {
+        return Ok(None);
+    }
     out.extend_from_slice(&text[copied..]);
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// Tells `decide` the name that a quoted text is.

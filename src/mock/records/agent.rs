@@ -10,6 +10,7 @@ use super::{
     pending::Pending,
     run::StopReason,
     secret::{self, Secret},
+    stored_context,
     timestamp::Timestamp,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) compaction_settings: Map<String, Value>,
     pub(in crate::mock) response_format: Option<Map<String, Value>>,
     /// The messages of the default conversation that the model sees, oldest first; the system message is the first.
+    #[serde(with = "stored_context")]
     pub(in crate::mock) context: Vec<ContextEntry>,
     /// How many messages the default conversation holds beside the system message.
     pub(in crate::mock) recall: i64,

@@ -375,10 +375,15 @@ impl Message {
 
 /// The offline thread id of one part of a stored message: the message's uuid, its low seven bits replaced by the part's
 /// number. Beyond 127 parts the number carries over, so that ids stay different.
-pub(super) fn otid(message_id: &str, index: u128) -> Option<String> {
+fn otid(message_id: &str, index: u128) -> Option<String> {
+    otid_uuid(message_id, index).map(|otid| otid.hyphenated().to_string())
+}
+
+/// The same, not yet a text.
+pub(super) fn otid_uuid(message_id: &str, index: u128) -> Option<Uuid> {
     const LOW_BITS: u128 = 0x7f;
     let uuid = Uuid::try_parse(message_id.strip_prefix("message-")?).ok()?;
-    Some(Uuid::from_u128((uuid.as_u128() & !LOW_BITS).wrapping_add(index)).hyphenated().to_string())
+    Some(Uuid::from_u128((uuid.as_u128() & !LOW_BITS).wrapping_add(index)))
 }
 
 #[cfg(test)]

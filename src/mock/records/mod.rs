@@ -26,6 +26,7 @@ mod scan;
 mod scheduled;
 mod secret;
 mod step;
+mod stored_context;
 mod template;
 mod timestamp;
 mod tool;
@@ -33,7 +34,7 @@ mod tool_call;
 mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
-pub(super) use agent_wire::{Loaded, StoredAgent};
+pub(super) use agent_wire::{Loaded, WireTool, write_agent};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::Block;

@@ -3,8 +3,10 @@
 //!
 //! [`Message::expand`]: super::Message::expand
 
+use uuid::Uuid;
+
 use super::{
-    message::{Role, otid},
+    message::{Role, otid_uuid},
     scan::Scan,
     wire::MessageType,
 };
@@ -97,11 +99,11 @@ impl<'a> PlainMessage<'a> {
         if !wants(message_type) {
             return;
         }
-        let made_up = self.made_up_otid(index);
-        let otid = match &made_up {
-            Some(made_up) => made_up,
-            None if self.role == Role::System || index > 0 => NULL,
-            None => self.otid,
+        let mut text = Uuid::encode_buffer();
+        let (quote, otid) = match self.made_up_otid(index) {
+            Some(made_up) => ("\"", &*made_up.hyphenated().encode_lower(&mut text)),
+            None if self.role == Role::System || index > 0 => ("", NULL),
+            None => ("", self.otid),
         };
         for text in [
             r#",{"id":""#,
@@ -113,7 +115,9 @@ impl<'a> PlainMessage<'a> {
             r#","message_type":""#,
             message_type.word(),
             r#"","otid":"#,
+            quote,
             otid,
+            quote,
             r#","sender_id":"#,
             self.sender_id,
             r#","step_id":"#,
@@ -135,13 +139,13 @@ impl<'a> PlainMessage<'a> {
         out.push(b'}');
     }
 
-    /// The offline thread id of an assistant's part for which nobody has chosen one, as JSON.
-    fn made_up_otid(&self, index: usize) -> Option<String> {
+    /// The offline thread id of an assistant's part for which nobody has chosen one.
+    fn made_up_otid(&self, index: usize) -> Option<Uuid> {
         let is_chosen = index == 0 && self.otid != NULL;
         if self.role != Role::Assistant || is_chosen {
             return None;
         }
-        otid(self.id, index as u128).map(|otid| format!("\"{otid}\""))
+        otid_uuid(self.id, index as u128)
     }
 }
 

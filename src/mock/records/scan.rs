@@ -52,6 +52,59 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
+    /// A member's value; `name` is how the member begins.
+    pub(super) fn member(&mut self, name: &str) -> Option<&'a str> {
+        self.literal(name)?;
+        self.value()
+    }
+
+    /// The same of a member that may be missing, and is null then.
+    pub(super) fn member_or_null(&mut self, name: &str) -> Option<&'a str> {
+        if self.skips(name) { self.value() } else { Some("null") }
+    }
+
+    /// A value of any kind.
+    fn value(&mut self) -> Option<&'a str> {
+        let begin = self.0;
+        let mut depth = 0_usize;
+        loop {
+            match self.0.as_bytes().first()? {
+                b'"' => {
+                    self.text()?;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.0 = &self.0[1..];
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.0 = &self.0[1..];
+                }
+                b',' | b':' if depth > 0 => self.0 = &self.0[1..],
+                _ => {
+                    let end = self.0.bytes().position(|byte| matches!(byte, b',' | b'}' | b']'))?;
+                    self.0 = self.0.get(end.max(1)..)?;
+                }
+            }
+            if depth == 0 {
+                return begin.get(..begin.len() - self.0.len());
+            }
+        }
+    }
+
+    /// A list before a member whose name begins with a letter: `next` is how that begins. Inside a string a quotation mark
+    /// comes after a backslash, so that a comma and a quotation mark without one stand between members or values.
+    pub(super) fn list_before(&mut self, next: &str) -> Option<&'a str> {
+        let list = self.0;
+        self.literal("[")?;
+        loop {
+            self.past(b']')?;
+            if self.0.starts_with(next) {
+                return list.get(..list.len() - self.0.len());
+            }
+        }
+    }
+
     fn null(&mut self) -> Option<&'a str> {
         let null = self.0.get(..4).filter(|text| *text == "null")?;
         self.0 = &self.0[4..];
@@ -62,5 +115,40 @@ impl<'a> Scan<'a> {
     pub(super) fn past(&mut self, byte: u8) -> Option<()> {
         self.0 = &self.0[memchr(byte, self.0.as_bytes())? + 1..];
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_they_end() {
+        for value in [
+            "null",
+            "true",
+            "-1.5e3",
+            r#""""#,
+            r#""a\"b\\""#,
+            "[]",
+            "{}",
+            r#"[1,"]",{"a":[null,"}"]}]"#,
+            r#"{"a":"\\","b":{}}"#,
+        ] {
+            let text = format!(r#","name":{value},"next":1}}"#);
+            let mut scan = Scan(&text);
+            assert_eq!((scan.member(r#","name":"#), scan.0), (Some(value), r#","next":1}"#));
+        }
+        for broken in ["", "\"a", "[1", "]", r#"{"a":1"#, "1"] {
+            assert_eq!(Scan(broken).value(), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_list_ends_before_the_member_after_it() {
+        let list = r#"["a]","],","],\"next\":[","b"]"#;
+        let text = format!(r#"{list},"next":[]"#);
+        let mut scan = Scan(&text);
+        assert_eq!((scan.list_before(r#","next":"#), scan.0), (Some(list), r#","next":[]"#));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Routes, templates};
 use crate::{
-    access::Operation,
+    access::{Operation, Written},
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
@@ -131,10 +131,11 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
     let has_more = agents.len() > limit;
     agents.truncate(limit);
     let next = agents.last().filter(|_| has_more).map(|agent| agent.record.id.clone());
-    let mut text = br#"{"agents":"#.to_vec();
-    text.extend(memory::show(view, &agents, Include::EVERYTHING).await?);
-    text.extend_from_slice(format!(r#","nextCursor":{}}}"#, json!(next)).as_bytes());
-    Ok(Reply::written(text))
+    let mut written = Written::default();
+    written.push(r#"{"agents":"#);
+    written.append(&memory::show(view, &agents, Include::EVERYTHING).await?);
+    written.push(&format!(r#","nextCursor":{}}}"#, json!(next)));
+    Ok(Reply::written(written))
 }
 
 async fn count(state: Arc<State>, call: Call) -> Answer {

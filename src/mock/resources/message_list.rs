@@ -2,6 +2,7 @@
 
 use super::Answer;
 use crate::{
+    access::Written,
     call::{Query, Reply},
     error::{ApiError, Code},
     mock::{
@@ -57,14 +58,15 @@ pub(super) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, A
 }
 
 /// Stored messages as clients see them, those of the types that are asked for.
-pub(super) fn written<'a>(
-    messages: impl IntoIterator<Item = &'a StoredMessage>,
-    types: Option<&[MessageType]>,
-) -> Answer {
-    let mut list = Written::of(types);
+pub(super) fn written<'a, I>(messages: I, types: Option<&[MessageType]>) -> Answer
+where
+    I: IntoIterator<Item = &'a StoredMessage, IntoIter: Clone>,
+{
+    let messages = messages.into_iter();
+    let mut list = List::of(types, messages.clone());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => plain.write(|one| Written::wants(types, one), &mut list.text),
+            Some(plain) => list.written.harmlessly(|text| plain.write(|one| List::wants(types, one), text)),
             None => list.add(parse_message(message)?.expand())?,
         }
     }
@@ -73,25 +75,28 @@ pub(super) fn written<'a>(
 
 /// The same, the newest first: also of those that are one message in the store.
 pub(super) fn written_backwards(messages: &[StoredMessage], types: Option<&[MessageType]>) -> Answer {
-    let mut list = Written::of(types);
+    let mut list = List::of(types, messages.iter());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => plain.write_backwards(|one| Written::wants(types, one), &mut list.text),
+            Some(plain) => list.written.harmlessly(|text| plain.write_backwards(|one| List::wants(types, one), text)),
             None => list.add(parse_message(message)?.expand().into_iter().rev())?,
         }
     }
     Ok(list.end())
 }
 
-/// A list that is being written: each message after a comma, of which the first becomes the bracket.
-struct Written<'a> {
+/// A list that is being written: each message after a comma, of which the first becomes the bracket. Plain messages are
+/// harmless: beside their own members they have only texts.
+struct List<'a> {
     types: Option<&'a [MessageType]>,
-    text: Vec<u8>,
+    written: Written,
 }
 
-impl<'a> Written<'a> {
-    fn of(types: Option<&'a [MessageType]>) -> Self {
-        Self { types, text: Vec::with_capacity(8 * 1024) }
+impl<'a> List<'a> {
+    fn of<'m>(types: Option<&'a [MessageType]>, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
+        // On the wire the parts of a message are messages of their own, each with what they have in common.
+        let room = messages.map(|message| 2 * message.body.len()).sum();
+        Self { types, written: Written::with_capacity(room) }
     }
 
     fn wants(types: Option<&[MessageType]>, one: MessageType) -> bool {
@@ -101,20 +106,20 @@ impl<'a> Written<'a> {
     fn add(&mut self, messages: impl IntoIterator<Item = WireMessage>) -> Result<(), ApiError> {
         for message in messages {
             if Self::wants(self.types, message.message_type) {
-                self.text.push(b',');
-                serde_json::to_writer(&mut self.text, &message).map_err(ApiError::internal)?;
+                self.written.push(",");
+                serde_json::to_writer(&mut self.written, &message).map_err(ApiError::internal)?;
             }
         }
         Ok(())
     }
 
     fn end(mut self) -> Reply {
-        match self.text.first_mut() {
+        match self.written.first_mut() {
             Some(comma) => *comma = b'[',
-            None => self.text.push(b'['),
+            None => self.written.push("["),
         }
-        self.text.push(b']');
-        Reply::written(self.text)
+        self.written.push("]");
+        Reply::written(self.written)
     }
 }
 
