@@ -36,13 +36,16 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
     let turn = Turn::begin(state, thread, run, request.request, true).await;
     // Looked for while the conversation is this request's or the earlier one's, so that of two that come at once, one is
     // the earlier.
-    if let Some(mark) = mark
-        && let Some(run_id) = earlier(state, &agent_id, &mark, turn.as_ref().err()).await?
-    {
-        let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
-        return Ok(Reply::Events(read_stream(state, run_id, None, reading)));
+    let earlier = match &mark {
+        Some(mark) => earlier(state, &agent_id, mark, turn.as_ref().err()).await.transpose(),
+        None => None,
+    };
+    let Some(earlier) = earlier else { return Ok(Reply::Events(turn?.stream(delivery))) };
+    if let Ok(turn) = turn {
+        turn.abandon();
     }
-    Ok(Reply::Events(turn?.stream(delivery)))
+    let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
+    Ok(Reply::Events(read_stream(state, earlier?, None, reading)))
 }
 
 /// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up

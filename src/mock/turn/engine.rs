@@ -103,6 +103,13 @@ impl Turn {
         &self.presence.run
     }
 
+    /// Does not take it after all. Whoever follows it already hears nothing more.
+    pub(in crate::mock) fn abandon(self) {
+        if let Some(tape) = &self.tape {
+            tape.end();
+        }
+    }
+
     /// Answers at once, after those who asked the same agent before. Runs to its end even when nobody waits for it.
     ///
     /// # Errors
