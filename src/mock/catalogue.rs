@@ -71,6 +71,22 @@ pub(super) const PROVIDER_TYPES: &[&str] = &[
     "zai_coding",
 ];
 
+/// Providers that neither form of an agent's configuration has a word for. They speak OpenAI's interface, and are
+/// configured as it is.
+const WITHOUT_ENDPOINT_TYPE: &[&str] = &["cerebras", "letta", "lmstudio_openai", "sglang"];
+const WITHOUT_SETTINGS: &[&str] = &[
+    "cerebras",
+    "fireworks",
+    "hugging-face",
+    "letta",
+    "lmstudio_openai",
+    "minimax",
+    "mistral",
+    "ollama",
+    "vllm",
+    "zai_coding",
+];
+
 const fn known(provider: &'static str, name: &'static str, context_window: i64, max_tokens: i64) -> KnownModel {
     KnownModel { provider, name, context_window, max_tokens }
 }
@@ -99,12 +115,32 @@ impl<'a> Handle<'a> {
         format!("{}/{}", self.provider, self.name)
     }
 
-    /// The interface that the provider speaks.
-    pub(super) fn endpoint_type(&self) -> &'static str {
+    /// The handle that a request names in place of the agent's model.
+    ///
+    /// # Errors
+    /// 404 when no model can have it.
+    pub(super) fn parse_override(handle: &'a str) -> Result<Self, ApiError> {
+        Self::parse(handle).map_err(|_| {
+            ApiError::letta(Code::NotFound, format!("There is no model with the handle {}", shortened(handle)))
+        })
+    }
+
+    /// The kind of provider, by the name that the handle gives it.
+    pub(super) fn provider_type(&self) -> &'static str {
         match self.provider {
             "letta" => "openai",
             provider => PROVIDER_TYPES.iter().find(|known| **known == provider).copied().unwrap_or("openai"),
         }
+    }
+
+    /// The interface that the provider speaks, as the deprecated form of a configuration names it.
+    pub(super) fn endpoint_type(&self) -> &'static str {
+        Some(self.provider_type()).filter(|kind| !WITHOUT_ENDPOINT_TYPE.contains(kind)).unwrap_or("openai")
+    }
+
+    /// The kind of settings that the provider's models take.
+    pub(super) fn settings_type(&self) -> &'static str {
+        Some(self.provider_type()).filter(|kind| !WITHOUT_SETTINGS.contains(kind)).unwrap_or("openai")
     }
 
     /// Where the provider is reached; nobody asks it anything.
@@ -162,7 +198,7 @@ impl KnownModel {
             "handle": handle.text(),
             "name": self.name,
             "display_name": self.name,
-            "provider_type": known.endpoint_type(),
+            "provider_type": known.provider_type(),
             "provider_name": provider_name,
             "model_type": "llm",
             "model": self.name,
@@ -211,7 +247,7 @@ fn embedding_wire((provider, name, dimensions): KnownEmbedding, provider_name: &
         "handle": Handle { provider: provider_name, name }.text(),
         "name": name,
         "display_name": name,
-        "provider_type": known.endpoint_type(),
+        "provider_type": known.provider_type(),
         "provider_name": provider_name,
         "model_type": "embedding",
         "embedding_endpoint_type": known.endpoint_type(),

@@ -57,6 +57,15 @@ on_both_engines! {
             let answer = owner.delete(&format!("{PROJECTS}/my-project")).await;
             assert_eq!(answer.status, status);
         }
+        // What belongs to a document is found by its id alone, so no project has the id of anything.
+        let agent = owner.create_agent(&json!({})).await;
+        owner.post(&format!("/v1/agents/{agent}/messages"), &json!({"input": "hello"})).await.expect(200);
+        let project = owner.post(PROJECTS, &json!({"name": agent})).await.expect(201);
+        assert_eq!((&project["name"], &project["id"]), (&json!(agent), &json!(format!("project-{agent}"))));
+        owner.delete(&format!("{PROJECTS}/{agent}")).await.refused(404, "not_found");
+        owner.delete(&format!("{PROJECTS}/project-{agent}")).await.expect(200);
+        let runs = owner.get(&format!("/v1/runs/?agent_id={agent}")).await.expect(200);
+        assert_eq!(runs.as_array().unwrap().len(), 1);
         for body in [json!({"name": "ab"}), json!({"name": "x".repeat(51)}), json!({}), json!({"name": 1})] {
             owner.post(PROJECTS, &body).await.refused(422, "validation_failed");
         }

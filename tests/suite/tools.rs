@@ -334,6 +334,16 @@ async fn schemas_follow_from_sources_or_are_given() {
     let made = owner.post(TOOLS, &body).await.expect(200);
     assert_eq!((&made["name"], &made["description"], &made["json_schema"]), (&json!("add"), &json!("Adds."), &schema));
 
+    // A schema that is given counts, whatever the source defines; so many tools may share one source.
+    let schema = json!({"name": "throw", "description": "Throws.", "parameters": {"type": "object", "properties": {}}});
+    let body = json!({"source_code": source("dice", "pass"), "json_schema": schema});
+    let given = owner.post(TOOLS, &body).await.expect(200);
+    assert_eq!(
+        (&given["name"], &given["description"], &given["json_schema"]),
+        (&json!("throw"), &json!("Throws."), &schema)
+    );
+    assert_eq!(owner.put(TOOLS, &body).await.expect(200)["id"], given["id"]);
+
     for (body, named) in [
         (json!({}), "body.source_code"),
         (json!({"source_code": typescript, "source_type": "typescript"}), "body.json_schema"),

@@ -171,7 +171,8 @@ impl ModelConfig {
         self.llm.get("context_window").and_then(Value::as_i64).unwrap_or(i64::MAX)
     }
 
-    fn of(handle: Handle<'_>) -> Self {
+    /// A model as it is configured where nothing else is said.
+    pub(super) fn of(handle: Handle<'_>) -> Self {
         let max_tokens = handle.max_tokens();
         let llm = object! {
             "model": handle.name,
@@ -202,7 +203,7 @@ impl ModelConfig {
             "return_token_ids": false,
             "tool_call_parser": null,
         };
-        Self { handle: handle.text(), settings: settings(handle.endpoint_type(), max_tokens), llm }
+        Self { handle: handle.text(), settings: settings(handle.settings_type(), max_tokens), llm }
     }
 
     fn of_llm_config(llm: &Fields<'_>) -> Result<Self, ApiError> {
@@ -233,8 +234,25 @@ impl ModelConfig {
         ] {
             self.llm.insert(name.into(), value);
         }
-        self.settings.insert("provider_type".into(), handle.endpoint_type().into());
+        self.settings = self.settings_for(handle);
         self.handle = handle.text();
+    }
+
+    /// The settings for another model: where its provider is of another kind, what all kinds have stays.
+    fn settings_for(&self, handle: Handle<'_>) -> Map<String, Value> {
+        const OF_ALL: &[&str] =
+            &["max_output_tokens", "parallel_tool_calls", "temperature", "response_format", "strict"];
+        let kind = handle.settings_type();
+        if self.settings.get("provider_type").is_some_and(|present| present == kind) {
+            return self.settings.clone();
+        }
+        let mut settings = settings(kind, handle.max_tokens());
+        for name in OF_ALL {
+            if let (Some(setting), Some(value)) = (settings.get_mut(*name), self.settings.get(*name)) {
+                *setting = value.clone();
+            }
+        }
+        settings
     }
 
     fn merge_llm(&mut self, llm: &Fields<'_>) {
@@ -318,6 +336,15 @@ fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
         "anthropic" => object! {
             "thinking": {"type": "disabled"}, "response_format": null, "verbosity": null, "effort": null, "strict": false,
         },
+        "sglang" => object! {
+            "reasoning": {"reasoning_effort": "minimal"}, "response_format": null, "strict": false, "tool_call_parser": null,
+        },
+        "google_ai" | "google_vertex" => object! {
+            "thinking_config": {"include_thoughts": true, "thinking_budget": 1024}, "response_schema": null,
+        },
+        "zai" => object! {"response_format": null, "thinking": {"type": "enabled", "clear_thinking": false}},
+        "chatgpt_oauth" => object! {"reasoning": {"reasoning_effort": "medium"}},
+        "baseten" => Map::new(),
         _ => object! {"response_format": null},
     };
     settings.extend(own);
@@ -429,6 +456,35 @@ mod tests {
         assert_eq!(config.llm["handle"], json!("openai/gpt-4o"));
         assert_eq!(config.llm["max_tokens"], json!(99));
         assert_eq!(config.context_window(), 128_000);
+    }
+
+    #[test]
+    fn a_model_of_another_provider_has_the_settings_of_its_kind() {
+        let mut config = create(&json!({
+            "model": "openai/gpt-4o",
+            "model_settings": {"temperature": 0.5, "max_output_tokens": 99, "reasoning": {"reasoning_effort": "low"}},
+        }))
+        .unwrap();
+        config.change(&Fields::of_body(&json!({"model": "anthropic/claude-sonnet-4-5"})).unwrap()).unwrap();
+        let new = create(&json!({"model": "anthropic/claude-sonnet-4-5"})).unwrap();
+        assert!(config.settings.keys().eq(new.settings.keys()), "{:?}", config.settings);
+        assert_eq!(
+            (&config.settings["provider_type"], &config.settings["temperature"], &config.settings["max_output_tokens"]),
+            (&json!("anthropic"), &json!(0.5), &json!(99))
+        );
+        for (handle, endpoint, settings) in [
+            ("ollama/llama", "ollama", "openai"),
+            ("sglang/qwen", "openai", "sglang"),
+            ("lmstudio_openai/qwen", "openai", "openai"),
+            ("mine/gpt", "openai", "openai"),
+        ] {
+            let config = create(&json!({"model": handle})).unwrap();
+            assert_eq!(
+                (&config.llm["model_endpoint_type"], &config.settings["provider_type"]),
+                (&json!(endpoint), &json!(settings)),
+                "{handle}"
+            );
+        }
     }
 
     #[test]

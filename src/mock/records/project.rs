@@ -1,6 +1,7 @@
 //! Projects of the hosted service. What is made in one carries its name; this is only what lists show.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Record;
 use crate::model::Project;
@@ -29,7 +30,8 @@ impl ProjectEntry {
     }
 }
 
-/// What a project's name is in a URL: small ASCII letters, digits and single hyphens.
+/// What a project's name is in a URL: small ASCII letters, digits and single hyphens. It is never the id of anything else,
+/// for what belongs to a document is found by its id alone, whatever its kind.
 pub(in crate::mock) fn slug(name: &str) -> String {
     let mut slug = String::new();
     for word in name.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -38,7 +40,16 @@ pub(in crate::mock) fn slug(name: &str) -> String {
         }
         slug.push_str(&word.to_ascii_lowercase());
     }
-    if slug.is_empty() { "project".into() } else { slug }
+    match slug.as_str() {
+        "" => "project".into(),
+        id if ends_in_uuid(id) => format!("project-{id}"),
+        _ => slug,
+    }
+}
+
+fn ends_in_uuid(slug: &str) -> bool {
+    const LENGTH: usize = 36;
+    slug.len().checked_sub(LENGTH).and_then(|start| slug.get(start..)).is_some_and(|end| Uuid::try_parse(end).is_ok())
 }
 
 #[cfg(test)]
@@ -47,9 +58,14 @@ mod tests {
 
     #[test]
     fn slugs_can_stand_in_a_url_and_name_a_project() {
-        for (name, expected) in
-            [("My Project", "my-project"), ("  a--b__c ", "a-b-c"), ("Größe 2", "gr-e-2"), ("日本", "project")]
-        {
+        for (name, expected) in [
+            ("My Project", "my-project"),
+            ("  a--b__c ", "a-b-c"),
+            ("Größe 2", "gr-e-2"),
+            ("日本", "project"),
+            ("agent-123e4567-e89b-42d3-8456-426614174000", "project-agent-123e4567-e89b-42d3-8456-426614174000"),
+            ("123E4567-e89b-42d3-8456-426614174000", "project-123e4567-e89b-42d3-8456-426614174000"),
+        ] {
             assert_eq!(slug(name), expected);
             assert!(slug(name).parse::<Project>().is_ok());
         }

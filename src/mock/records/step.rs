@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::{
     ORGANIZATION, Record,
     agent::Agent,
+    model::ModelConfig,
     run::{Run, RunStatus, StopReason},
     timestamp::Timestamp,
     wire::Usage,
 };
-use crate::mock::failure::Failure;
+use crate::mock::{catalogue::Handle, failure::Failure};
 
 /// A step. What is stored is what goes over the wire, in Letta's order, and then what its metrics tell.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -83,7 +84,9 @@ impl Record for Step {
 impl Step {
     /// The record of a step that has ended. `model`: the handle of the model that answered.
     pub(in crate::mock) fn new(ended: &EndedStep, agent: &Agent, run: &Run, model: &str) -> Self {
-        let of_model = |name: &str| agent.model.llm.get(name).cloned().unwrap_or_default();
+        let other = Handle::parse(model).ok().filter(|_| model != agent.model.handle).map(ModelConfig::of);
+        let llm = &other.as_ref().unwrap_or(&agent.model).llm;
+        let of_model = |name: &str| llm.get(name).cloned().unwrap_or_default();
         let status = match ended.stop_reason.status() {
             RunStatus::Cancelled => "cancelled",
             RunStatus::Failed => "failed",
@@ -99,7 +102,7 @@ impl Step {
             agent_id: agent.id.clone(),
             provider_name: of_model("provider_name"),
             provider_category: of_model("provider_category"),
-            model: model.split_once('/').map_or_else(|| of_model("model"), |(_, name)| name.into()),
+            model: of_model("model"),
             model_handle: model.to_owned(),
             model_endpoint: of_model("model_endpoint"),
             context_window_limit: of_model("context_window"),

@@ -85,14 +85,27 @@ impl Record for Tool {
 }
 
 impl ToolChange {
-    /// What a request for a new tool says; its name and schema follow from the source unless a schema is given.
+    /// What a request for a new tool says; its name and schema follow from the source unless a schema is given, which
+    /// then counts whatever the source defines.
     pub(in crate::mock) fn read_new(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(FIELDS)?;
         fields.required::<&str>("source_code")?;
         Self::read(fields)
     }
 
-    /// What a change says.
+    /// What a change of a tool that is there says.
+    ///
+    /// # Errors
+    /// 400 when it brings the source of one function and the schema of another.
+    pub(in crate::mock) fn read_change(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let change = Self::read(fields)?;
+        if fields.value("json_schema").is_some() {
+            change.check_names()?;
+        }
+        Ok(change)
+    }
+
+    /// What is said about a tool, wherever it stands.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let map = |name| fields.optional::<&Map<String, Value>>(name).map(Option::<&_>::cloned);
         let mut change = Self {
@@ -110,10 +123,7 @@ impl ToolChange {
             metadata: map("metadata_")?,
         };
         match &change.schema {
-            Some(schema) => {
-                check_schema(schema, &fields.at("json_schema"))?;
-                change.check_names()?;
-            }
+            Some(schema) => check_schema(schema, &fields.at("json_schema"))?,
             None => change.schema = change.derive(&fields.at("json_schema"))?,
         }
         Ok(change)

@@ -10,6 +10,7 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
+        catalogue::Handle,
         fields::{Expect, Fields},
         records::{Agent, Message, Part, Role, Usage},
         responder::{self, Situation},
@@ -34,9 +35,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     let schema = fields.optional::<&Map<String, Value>>("response_schema")?;
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
     if let Some(handle) = fields.optional::<&str>("override_model")? {
-        let change = json!({"model": handle});
-        let unknown = |_| ApiError::letta(Code::NotFound, format!("There is no model with the handle {handle}"));
-        agent.model.change(&Fields::of_body(&change)?).map_err(unknown)?;
+        Handle::parse_override(handle)?;
+        agent.model.change(&Fields::of_body(&json!({"model": handle}))?)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let toolbox = Toolbox::default();

@@ -29,17 +29,23 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
         };
     }
     let mark = request.request.mark(thread.id()).filter(|_| delivery.background);
-    if let Some(mark) = &mark
-        && let Some(run_id) = earlier(state, &thread.agent.record.id, mark).await?
-    {
-        let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
-        return Ok(Reply::Events(read_stream(state, run_id, None, reading)));
-    }
-    let mut run = Run::begin(&thread.agent.record.id, run_type, delivery.background, request.config);
+    let agent_id = thread.agent.record.id.clone();
+    let mut run = Run::begin(&agent_id, run_type, delivery.background, request.config);
     run.delivery = delivery.background.then_some(delivery);
-    run.mark = mark;
-    let turn = Turn::begin(state, thread, run, request.request, true).await?;
-    Ok(Reply::Events(turn.stream(delivery)))
+    run.mark.clone_from(&mark);
+    let turn = Turn::begin(state, thread, run, request.request, true).await;
+    // Looked for while the conversation is this request's or the earlier one's, so that of two that come at once, one is
+    // the earlier.
+    let earlier = match &mark {
+        Some(mark) => earlier(state, &agent_id, mark, turn.as_ref().err()).await.transpose(),
+        None => None,
+    };
+    let Some(earlier) = earlier else { return Ok(Reply::Events(turn?.stream(delivery))) };
+    if let Ok(turn) = turn {
+        turn.abandon();
+    }
+    let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
+    Ok(Reply::Events(read_stream(state, earlier?, None, reading)))
 }
 
 /// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up
@@ -55,13 +61,22 @@ pub(super) async fn send_later(state: &Arc<State>, thread: Thread, request: Send
 }
 
 /// The run of an earlier request in the background that brought the same messages, by the ids that its client chose.
-async fn earlier(state: &State, agent_id: &str, mark: &str) -> Result<Option<String>, ApiError> {
+/// `refused`: why this request has no turn of its own. It may be that the earlier one still has the conversation.
+async fn earlier(
+    state: &State,
+    agent_id: &str,
+    mark: &str,
+    refused: Option<&ApiError>,
+) -> Result<Option<String>, ApiError> {
     const REMEMBERED: i64 = 3 * 60 * 60 * 1000;
+    // What is stored outranks what runs: that may be one more that is about to find out that it repeats another.
+    let running = refused.and_then(|_| state.turns.marked(agent_id, mark));
     let Some((_, run)) = state.store.linked_documents(mark, &[agent_id], Run::KIND).await?.pop() else {
-        return Ok(None);
+        return Ok(running);
     };
     let run = parse::<Run>(run)?.record;
-    Ok(Some(run).filter(|run| run.created_at.elapsed_millis() < REMEMBERED).map(|run| run.id))
+    let stored = Some(run).filter(|run| run.created_at.elapsed_millis() < REMEMBERED).map(|run| run.id);
+    Ok(stored.or(running))
 }
 
 fn response(ended: &Ended) -> Value {

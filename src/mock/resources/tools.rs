@@ -168,7 +168,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
 
 async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let change = ToolChange::read(&Fields::of_body(&body)?)?;
+    let change = ToolChange::read_change(&Fields::of_body(&body)?)?;
     let id = call.param("tool_id");
     if tools::by_id(id).is_some() {
         let problem = "INVALID_ARGUMENT: A tool that comes with the server cannot be changed";

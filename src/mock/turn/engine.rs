@@ -71,7 +71,10 @@ impl Turn {
     /// Takes up a turn whose run is stored. None: it is to be streamed, and its conversation streams another.
     pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let tape = run.delivery.map(|_| Tape::new());
-        let registration = state.turns.enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), tape.clone()).ok()?;
+        let registration = state
+            .turns
+            .enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), run.mark.as_deref(), tape.clone())
+            .ok()?;
         Some(Self::registered(state, thread, run, request, registration, tape, true))
     }
 
@@ -98,6 +101,13 @@ impl Turn {
     /// The run as it is at the beginning.
     pub(in crate::mock) fn run(&self) -> &Run {
         &self.presence.run
+    }
+
+    /// Does not take it after all. Whoever follows it already hears nothing more.
+    pub(in crate::mock) fn abandon(self) {
+        if let Some(tape) = &self.tape {
+            tape.end();
+        }
     }
 
     /// Answers at once, after those who asked the same agent before. Runs to its end even when nobody waits for it.
@@ -345,7 +355,8 @@ async fn register(
     tape: Option<&Arc<Tape>>,
 ) -> Result<Registration, ApiError> {
     loop {
-        let taken = match state.turns.enter(&run.id, &run.agent_id, conversation_id, streams, tape.cloned()) {
+        let mark = run.mark.as_deref();
+        let taken = match state.turns.enter(&run.id, &run.agent_id, conversation_id, streams, mark, tape.cloned()) {
             Ok(registration) => return Ok(registration),
             Err(taken) => taken,
         };

@@ -29,6 +29,8 @@ type Conversation = (String, String);
 struct Running {
     agent_id: String,
     conversation_id: String,
+    /// By what its request is known again.
+    mark: Option<String>,
     /// Its events, where they can be read again.
     tape: Option<Arc<Tape>>,
     cancel: CancellationToken,
@@ -53,13 +55,15 @@ pub(in crate::mock) struct Busy {
 }
 
 impl Registry {
-    /// Enters a turn. One that streams has its conversation to itself. `tape`: where its events are recorded.
+    /// Enters a turn. One that streams has its conversation to itself. `mark`: by what its request is known again; `tape`:
+    /// where its events are recorded.
     pub(super) fn enter(
         &self,
         run_id: &str,
         agent_id: &str,
         conversation_id: &str,
         streams: bool,
+        mark: Option<&str>,
         tape: Option<Arc<Tape>>,
     ) -> Result<Registration, Busy> {
         let mut turns = self.lock();
@@ -73,6 +77,7 @@ impl Registry {
         let running = Running {
             agent_id: agent_id.to_owned(),
             conversation_id: conversation_id.to_owned(),
+            mark: mark.map(str::to_owned),
             tape,
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -99,6 +104,13 @@ impl Registry {
             running.agent_id == agent_id && conversation_id.is_none_or(|id| running.conversation_id == id)
         });
         of_agent.map(|(run_id, _)| run_id.clone()).collect()
+    }
+
+    /// The run that answers a request of this mark to an agent.
+    pub(in crate::mock) fn marked(&self, agent_id: &str, mark: &str) -> Option<String> {
+        let turns = self.lock();
+        let is_it = |running: &Running| running.agent_id == agent_id && running.mark.as_deref() == Some(mark);
+        turns.by_run.iter().find(|(_, running)| is_it(running)).map(|(run_id, _)| run_id.clone())
     }
 
     /// Where the events of a turn are recorded.
@@ -153,25 +165,25 @@ mod tests {
     #[tokio::test]
     async fn a_conversation_streams_one_turn_at_a_time() {
         let registry = Registry::default();
-        let first = registry.enter("run-1", "agent-1", "default", true, None).unwrap();
+        let first = registry.enter("run-1", "agent-1", "default", true, None, None).unwrap();
         assert_eq!(
-            registry.enter("run-2", "agent-1", "default", true, None).err(),
+            registry.enter("run-2", "agent-1", "default", true, None, None).err(),
             Some(Busy { run_id: "run-1".into() })
         );
-        let plain = registry.enter("run-3", "agent-1", "default", false, None).unwrap();
-        let elsewhere = registry.enter("run-4", "agent-1", "conv-1", true, None).unwrap();
+        let plain = registry.enter("run-3", "agent-1", "default", false, None, None).unwrap();
+        let elsewhere = registry.enter("run-4", "agent-1", "conv-1", true, None, None).unwrap();
         assert_eq!(registry.of_agent("agent-1", Some("conv-1")), ["run-4"]);
         assert_eq!((registry.of_agent("agent-1", None).len(), registry.of_agent("agent-2", None).len()), (3, 0));
         drop((first, plain, elsewhere));
         assert!(registry.of_agent("agent-1", None).is_empty());
-        assert!(registry.enter("run-5", "agent-1", "default", true, None).is_ok());
+        assert!(registry.enter("run-5", "agent-1", "default", true, None, None).is_ok());
         assert!(!registry.cancel("run-1").await);
     }
 
     #[tokio::test]
     async fn whoever_cancels_waits_for_the_end() {
         let registry = Registry::default();
-        let turn = registry.enter("run-1", "agent-1", "default", false, None).unwrap();
+        let turn = registry.enter("run-1", "agent-1", "default", false, None, None).unwrap();
         let cancelling = tokio::spawn({
             let registry = registry.clone();
             async move { registry.cancel("run-1").await }

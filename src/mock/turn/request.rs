@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::{ApiError, Code},
     mock::{
+        catalogue::Handle,
         documents::is_plain,
         fields::{Expect, Fields, Read},
         records::{MessageType, RequestConfig},
@@ -124,7 +125,10 @@ impl SendRequest {
         let max_steps = fields.at_least("max_steps", 1)?.unwrap_or(DEFAULT_MAX_STEPS);
         let callback_url = fields.optional("callback_url")?;
         let agent_id = fields.optional("agent_id")?;
-        let (client_tools, model) = (read_client_tools(fields)?, fields.optional("override_model")?);
+        let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
+        if let Some(handle) = &model {
+            Handle::parse_override(handle)?;
+        }
         let (input, decision) = read_input(fields)?;
         let request = TurnRequest { input, decision, max_steps, client_tools, model };
         Ok(Self { request, config, delivery, agent_id, callback_url })

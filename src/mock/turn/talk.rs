@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     decision::{Decision, denied, not_pending, still_pending},
+    input::Incoming,
     outlet::{Outlet, Sent},
     presence::Presence,
     request::TurnRequest,
@@ -163,16 +164,17 @@ impl<'a> Talk<'a> {
             }
             (Some(decision), Some(pending)) => self.settle(decision, pending).await,
             (Some(decision), None) => {
-                // Deciding again about what was just decided changes nothing: the agent goes on.
+                // Deciding again about what was just decided changes nothing: as in Letta, the agent hears that its
+                // client is still there, and goes on.
                 const RECENT: usize = 10;
                 let recent = self.latest().await?;
                 if !decision.repeats(&recent[recent.len().saturating_sub(RECENT)..]) {
                     return Err(not_pending());
                 }
-                self.lines = since_the_user_spoke(recent);
-                self.begun = self.lines.len();
+                self.begun = 0;
+                self.lines = vec![self.keep_alive()];
                 self.lines.extend(self.input());
-                self.produced.asked = self.said().len();
+                self.produced.asked = self.lines.len();
                 Ok(None)
             }
         }
@@ -182,6 +184,12 @@ impl<'a> Talk<'a> {
     fn input(&self) -> Vec<Message> {
         let (run_id, step_id) = (&self.presence.run.id, &self.step_id);
         self.request.input.iter().cloned().map(|incoming| incoming.into_message(run_id, step_id)).collect()
+    }
+
+    /// What the agent hears in place of a decision that it knows.
+    fn keep_alive(&self) -> Message {
+        let said = vec![Part::text("This is an automated keep-alive ping.")];
+        Incoming::of_user(said).into_message(&self.presence.run.id, &self.step_id)
     }
 
     /// The newest messages of the conversation, oldest first.

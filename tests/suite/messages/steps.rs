@@ -150,6 +150,29 @@ on_both_engines! {
         page.get(&format!("/v1/steps/{last}/trace")).await.refused(403, "operation_not_available");
     }
 
+    async fn a_step_tells_which_model_answered(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({"model": "openai/gpt-4o-mini"})).await;
+        let body = json!({"input": "x", "override_model": "anthropic/claude-haiku-4-5"});
+        let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
+        let id = answer["messages"][0]["step_id"].as_str().unwrap();
+        let step = owner.get(&format!("/v1/steps/{id}")).await.expect(200);
+        for (key, expected) in [
+            ("provider_name", json!("anthropic")),
+            ("model", json!("claude-haiku-4-5")),
+            ("model_handle", json!("anthropic/claude-haiku-4-5")),
+            ("model_endpoint", json!("https://api.anthropic.com/v1")),
+            ("context_window_limit", json!(200_000)),
+        ] {
+            assert_eq!(step[key], expected, "{key}");
+        }
+        for rest in ["", "/stream", "/async"] {
+            let body = json!({"input": "x", "override_model": "none"});
+            owner.post(&path(&agent, rest), &body).await.refused(404, "not_found");
+        }
+    }
+
     async fn a_batch_is_answered_some_time(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();

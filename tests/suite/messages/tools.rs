@@ -198,6 +198,9 @@ on_both_engines! {
                 again.refused(400, "invalid_request");
             } else {
                 assert_eq!(types(&again.expect(200)), ["assistant_message"], "{decision}");
+                let list = owner.get(&path(&agent, "?limit=2")).await.expect(200);
+                assert_eq!(column(&list, "message_type"), ["user_message", "assistant_message"], "{decision}");
+                assert!(list[0]["content"].as_str().unwrap().contains("keep-alive"), "{list}");
             }
         }
         say(&owner, &agent, "and on").await;

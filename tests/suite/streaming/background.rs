@@ -125,6 +125,26 @@ on_both_engines! {
         let runs = owner.get(&format!("/v1/runs/?agent_id={agent}")).await.expect(200);
         assert_eq!(runs.as_array().unwrap().len(), 2);
     }
+
+    async fn the_same_request_in_the_background_is_answered_once_even_if_it_comes_twice_at_once(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({})).await;
+        let text = "[[slow:20]] one two three four";
+        let body = json!({"messages": [{"role": "user", "content": text, "otid": "a"}], "background": true});
+        let asking = (0..8).map(|_| {
+            let (owner, agent, body) = (owner.clone(), agent.clone(), body.clone());
+            tokio::spawn(async move { Stream::open(&owner, &agent, &body).await.rest().await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let mut heard = Vec::new();
+        for asking in asking {
+            heard.push(asking.await.unwrap());
+        }
+        assert!(heard.iter().all(|events| *events == heard[0]), "{heard:?}");
+        let runs = owner.get(&format!("/v1/runs/?agent_id={agent}")).await.expect(200);
+        assert_eq!(runs.as_array().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]
