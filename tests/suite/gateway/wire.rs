@@ -1,9 +1,14 @@
 //! What the gateway makes of the bytes that an upstream sends: one answer with one meaning, or none.
 
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::{Barrier, Semaphore},
+    task::JoinSet,
 };
 
 use super::{Scene, exchange, scene};
@@ -168,6 +173,44 @@ async fn a_question_whose_connection_was_just_closed_is_asked_again() {
         server.owner().get("/v1/tools/").await.expect(200);
     }
     upstream.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_are_all_closed_at_once_fail_no_request() {
+    // More than the runtime lets one task ask about without a pause.
+    const COUNT: usize = 200;
+    let (listener, server) = before_listener().await;
+    let (all, closing) = (Arc::new(Barrier::new(COUNT)), Arc::new(Semaphore::new(0)));
+    let upstream = tokio::spawn(async move {
+        let mut open = JoinSet::new();
+        for _ in 0..COUNT {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let (all, closing) = (Arc::clone(&all), Arc::clone(&closing));
+            open.spawn(async move {
+                hear(&mut socket).await;
+                // So that each request has a connection of its own.
+                all.wait().await;
+                socket.write_all(ANSWER).await.unwrap();
+                let _ = closing.acquire().await;
+            });
+        }
+        (listener, open, closing)
+    });
+    let owner = server.owner();
+    let answers = join_all((0..COUNT).map(|_| owner.get("/v1/tools/"))).await;
+    for answer in answers {
+        answer.expect(200);
+    }
+    let (listener, open, closing) = upstream.await.unwrap();
+    closing.close();
+    open.join_all().await;
+    let next = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        hear(&mut socket).await;
+        socket.write_all(ANSWER).await.unwrap();
+    });
+    owner.post("/v1/tools/", &json!({})).await.expect(200);
+    next.await.unwrap();
 }
 
 #[tokio::test]
