@@ -46,11 +46,10 @@ fn parts(template: &'static str) -> impl Iterator<Item = (&'static str, &'static
     let mut rest = Some(template);
     std::iter::from_fn(move || {
         let template = rest.take()?;
-        let parameter = memchr::memchr2(b'{', b'}', template.as_bytes())
-            .and_then(|open| Some((open, open + memchr::memchr(b'}', &template.as_bytes()[open..])?)));
-        let Some((open, close)) = parameter else { return Some((template, "")) };
-        rest = Some(&template[close + 1..]);
-        Some((&template[..open], &template[open + 1..close]))
+        let parameter = template.split_once('{').and_then(|(literal, after)| Some((literal, after.split_once('}')?)));
+        let Some((literal, (name, after))) = parameter else { return Some((template, "")) };
+        rest = Some(after);
+        Some((literal, name))
     })
 }
 
