@@ -23,6 +23,13 @@ struct Known<T, F> {
     found: Result<T, F>,
 }
 
+impl<T, F> Known<T, F> {
+    /// Whether this is still so at that time.
+    fn is_fresh(&self, at: Instant, lifetime: Duration) -> bool {
+        self.found.is_ok() && at.saturating_duration_since(self.learnt) < lifetime
+    }
+}
+
 impl<T: Clone, E> Memory<T, E> {
     /// Room for `capacity` things.
     pub(super) fn new(capacity: usize, lifetime: Duration) -> Self {
@@ -36,9 +43,7 @@ impl<T: Clone, E> Memory<T, E> {
     pub(super) async fn get_or_find(&self, name: &str, find: impl AsyncFnOnce() -> Result<T, E>) -> Result<T, Arc<E>> {
         let asked = Instant::now();
         match self.known.get(name) {
-            Some(Known { learnt, found: Ok(thing) }) if asked.saturating_duration_since(learnt) < self.lifetime => {
-                Ok(thing)
-            }
+            Some(known) if known.is_fresh(asked, self.lifetime) => known.found,
             // What most requests need is known, so the rest takes no place in their futures.
             _ => Box::pin(self.find(name, asked, find)).await,
         }
@@ -48,7 +53,7 @@ impl<T: Clone, E> Memory<T, E> {
         loop {
             match self.known.get_value_or_guard_async(name).await {
                 // Somebody else has found out meanwhile.
-                Ok(known) if known.learnt >= asked => return known.found,
+                Ok(known) if known.learnt >= asked || known.is_fresh(asked, self.lifetime) => return known.found,
                 Ok(old) => drop(self.known.remove_if(name, |present| present.learnt <= old.learnt)),
                 // Should this be dropped here, one of those who wait goes on in its place.
                 Err(mine) => {
