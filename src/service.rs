@@ -244,7 +244,11 @@ impl Service {
             api_keys_from_browsers: settings.api_keys.allow_browsers,
             body_bytes: limits.body_bytes,
             upload_bytes: limits.upload_bytes,
-            quotas: Quotas::new(limits.requests_per_minute(is_gateway), limits.streams_per_token(is_gateway)),
+            quotas: Quotas::new(
+                limits.requests_per_minute(is_gateway),
+                limits.streams_per_token(is_gateway),
+                limits.large_bodies_per_token(is_gateway),
+            ),
         };
         let app = App {
             guard: Arc::new(guard),

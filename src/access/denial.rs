@@ -89,6 +89,11 @@ pub enum Denial {
         /// How many that are.
         limit: NonZeroU32,
     },
+    /// The token is sending all the large bodies that it may.
+    TooManyLargeBodies {
+        /// How many that are.
+        limit: NonZeroU32,
+    },
 }
 
 impl From<Denial> for ApiError {
@@ -189,6 +194,11 @@ impl From<Denial> for ApiError {
                 format!(
                     "This token may have {limit} streams open at once, and has; close one, or wait until one ends."
                 ),
+            )
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Denial::TooManyLargeBodies { limit } => Self::new(
+                Code::RateLimited,
+                format!("This token may send {limit} large bodies at a time, and does; wait until one is answered."),
             )
             .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
         }

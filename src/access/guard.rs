@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use serde_json::Value;
 
 use super::{
@@ -70,6 +71,8 @@ pub enum Passed {
         scrub: Scrub,
         /// The right to a stream, where the answer is to be one and they are counted.
         slot: Option<Slot>,
+        /// The right to hold the body, where it is large and they are counted.
+        body_slot: Option<Slot>,
     },
 }
 
@@ -174,7 +177,8 @@ impl Guard {
                 let permit = Permit::new(Caller::ApiKey { key, project });
                 let limit = if operation.row().uploads { self.upload_bytes } else { self.body_bytes };
                 let payload = Payload::Unread(body.at_most(limit)?);
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub: Scrub::NOTHING, slot: None })
+                let scrub = Scrub::NOTHING;
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub, slot: None, body_slot: None })
             }
             Bearer::ClientToken(token) => {
                 let grant = match operation.grant() {
@@ -189,6 +193,7 @@ impl Guard {
                     params: &params,
                     query,
                     named: Named::default(),
+                    body_slot: None,
                 };
                 request.check_policy()?;
                 origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
@@ -199,10 +204,11 @@ impl Guard {
                 if !grant.body.is_empty() {
                     self.bearers.check_live(&token)?;
                 }
-                let query = request.query;
+                let ClientRequest { query, body_slot, .. } = request;
                 let scrub = Scrub::of(grant, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
-                Ok(Passed::Call { operation, params, query, permit, payload: Payload::Checked(sent), scrub, slot })
+                let payload = Payload::Checked(sent);
+                Ok(Passed::Call { operation, params, query, permit, payload, scrub, slot, body_slot })
             }
         }
     }
@@ -246,6 +252,7 @@ struct ClientRequest<'a> {
     params: &'a Params,
     query: Query,
     named: Named,
+    body_slot: Option<Slot>,
 }
 
 impl ClientRequest<'_> {
@@ -297,7 +304,9 @@ impl ClientRequest<'_> {
         if self.grant.body.is_empty() {
             return Ok(Value::Null);
         }
-        let bytes = input::read(body.at_most(self.guard.body_bytes)?).await?;
+        let body = body.at_most(self.guard.body_bytes)?;
+        self.body_slot = self.guard.quotas.hold_body(self.token, &body.size_hint())?;
+        let bytes = input::read(body).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }

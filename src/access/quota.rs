@@ -1,4 +1,4 @@
-//! How much a client token may ask for: so many requests a minute, so many streams at a time.
+//! How much a client token may ask for: so many requests a minute; so many streams and large bodies at a time.
 //!
 //! Requests are counted by the generic cell rate algorithm, a token bucket: as many as the limit at once, and then as
 //! they are replenished, evenly over the minute. Each process counts for itself, and what counts nothing any more is
@@ -19,6 +19,7 @@ use governor::{
     state::keyed::DefaultKeyedStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::SizeHint;
 use uuid::Uuid;
 
 use super::denial::Denial;
@@ -26,11 +27,15 @@ use crate::credentials::ClientToken;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// Bodies of more bytes are counted while they are held in memory. A message has a thousandth of it, or a picture.
+const LARGE_BODY: u64 = 64 * 1024;
+
 /// The limits on client tokens. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Quotas {
     requests: Option<Arc<Requests>>,
-    streams: Option<Arc<Streams>>,
+    streams: Option<Arc<Slots>>,
+    large_bodies: Option<Arc<Slots>>,
 }
 
 /// What a client token may still send.
@@ -45,13 +50,14 @@ pub struct Allowance {
     is_spent: bool,
 }
 
-/// The right to one stream; it ends when this is dropped. Boxed, because it passes through hands that seldom hold one.
+/// The right to one stream, or to one large body; it ends when this is dropped. Boxed, because it passes through hands
+/// that seldom hold one.
 #[derive(Debug)]
 pub struct Slot(Box<Taken>);
 
 #[derive(Debug)]
 struct Taken {
-    streams: Arc<Streams>,
+    slots: Arc<Slots>,
     token: Uuid,
 }
 
@@ -61,23 +67,28 @@ struct Requests {
     tokens: RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
 }
 
+/// What a token may have so many of at a time.
 #[derive(Debug)]
-struct Streams {
+struct Slots {
     limit: NonZeroU32,
-    /// How many a token has open, if any.
-    open: Mutex<HashMap<Uuid, u32>>,
+    /// How many a token has taken, if any.
+    taken: Mutex<HashMap<Uuid, u32>>,
 }
 
 impl Quotas {
     /// Limits for each token; none: there is no limit.
     #[must_use]
-    pub fn new(requests_per_minute: Option<NonZeroU32>, streams: Option<NonZeroU32>) -> Self {
+    pub fn new(
+        requests_per_minute: Option<NonZeroU32>,
+        streams: Option<NonZeroU32>,
+        large_bodies: Option<NonZeroU32>,
+    ) -> Self {
         let requests = requests_per_minute.map(|limit| {
             let tokens = RateLimiter::keyed(Quota::per_minute(limit)).with_middleware();
             Arc::new(Requests { limit, clock: DefaultClock::default(), tokens })
         });
-        let streams = streams.map(|limit| Arc::new(Streams { limit, open: Mutex::default() }));
-        Self { requests, streams }
+        let slots = |limit| Arc::new(Slots { limit, taken: Mutex::default() });
+        Self { requests, streams: streams.map(slots), large_bodies: large_bodies.map(slots) }
     }
 
     /// Counts a request; none: requests are not counted.
@@ -91,7 +102,20 @@ impl Quotas {
     /// # Errors
     /// When they are all open.
     pub fn open_stream(&self, token: &ClientToken) -> Result<Option<Slot>, Denial> {
-        self.streams.as_ref().map(|streams| streams.open(token.id)).transpose()
+        let Some(streams) = &self.streams else { return Ok(None) };
+        streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
+    }
+
+    /// Takes one of the token's large bodies; none: this one is small, or they are not counted.
+    ///
+    /// # Errors
+    /// When they are all being held.
+    pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<Slot>, Denial> {
+        let Some(bodies) = &self.large_bodies else { return Ok(None) };
+        if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
+            return Ok(None);
+        }
+        bodies.take(token.id).map(Some).ok_or(Denial::TooManyLargeBodies { limit: bodies.limit })
     }
 
     /// Forgets tokens that have sent nothing for a while.
@@ -152,26 +176,26 @@ impl Allowance {
     }
 }
 
-impl Streams {
-    fn open(self: &Arc<Self>, token: Uuid) -> Result<Slot, Denial> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(token).or_default();
+impl Slots {
+    fn take(self: &Arc<Self>, token: Uuid) -> Option<Slot> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(token).or_default();
         if *count >= self.limit.get() {
-            return Err(Denial::TooManyStreams { limit: self.limit });
+            return None;
         }
         *count += 1;
-        Ok(Slot(Box::new(Taken { streams: Arc::clone(self), token })))
+        Some(Slot(Box::new(Taken { slots: Arc::clone(self), token })))
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Taken { streams, token } = &*self.0;
-        let mut open = streams.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(token) {
+        let Taken { slots, token } = &*self.0;
+        let mut taken = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(token) {
             *count -= 1;
             if *count == 0 {
-                open.remove(token);
+                taken.remove(token);
             }
         }
     }
@@ -215,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_given_back_when_it_ends() {
-        let streams = Arc::new(Streams { limit: NonZeroU32::new(2).unwrap(), open: Mutex::default() });
+    fn a_slot_is_given_back_when_it_ends() {
+        let slots = Arc::new(Slots { limit: NonZeroU32::new(2).unwrap(), taken: Mutex::default() });
         let token = Uuid::from_u128(1);
-        let first = streams.open(token).unwrap();
-        let second = streams.open(token).unwrap();
-        assert!(streams.open(token).is_err());
-        assert!(streams.open(Uuid::from_u128(2)).is_ok(), "another token's");
+        let first = slots.take(token).unwrap();
+        let second = slots.take(token).unwrap();
+        assert!(slots.take(token).is_none());
+        assert!(slots.take(Uuid::from_u128(2)).is_some(), "another token's");
         drop(first);
-        let third = streams.open(token).unwrap();
+        let third = slots.take(token).unwrap();
         drop((second, third));
-        assert!(streams.open.lock().unwrap().is_empty());
+        assert!(slots.taken.lock().unwrap().is_empty());
     }
 }

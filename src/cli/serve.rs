@@ -96,6 +96,10 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     for warning in warnings {
         warn!("{warning}");
     }
+    // Every connection is an open file, and many systems let a program have 1,024 unless it asks for more.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        warn!(%error, "Cannot ask for more open files");
+    }
     if !settings.listen.ip().is_loopback() {
         warn!("Listening beyond loopback without TLS: let only a TLS-terminating proxy reach {}", settings.listen);
     }

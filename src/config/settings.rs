@@ -168,6 +168,10 @@ pub struct Limits {
     /// How many streams a client token may have open; 0: as many as it likes. None: what the mode asks for.
     #[serde(deserialize_with = "optional_count")]
     pub streams_per_token: Option<u32>,
+    /// How many bodies of more than 64 KiB a client token may be sending; 0: as many as it likes. None: what the mode asks
+    /// for.
+    #[serde(deserialize_with = "optional_count")]
+    pub large_bodies_per_token: Option<u32>,
     /// The largest body, in bytes.
     pub body_bytes: usize,
     /// The largest body of an operation that uploads a file, in bytes.
@@ -201,6 +205,12 @@ impl Limits {
     #[must_use]
     pub fn streams_per_token(&self, is_gateway: bool) -> Option<NonZeroU32> {
         NonZeroU32::new(self.streams_per_token.unwrap_or(if is_gateway { 8 } else { 0 }))
+    }
+
+    /// Large bodies at a time for each client token.
+    #[must_use]
+    pub fn large_bodies_per_token(&self, is_gateway: bool) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.large_bodies_per_token.unwrap_or(if is_gateway { 8 } else { 0 }))
     }
 }
 
@@ -334,6 +344,7 @@ impl Default for Limits {
         Self {
             requests_per_minute: None,
             streams_per_token: None,
+            large_bodies_per_token: None,
             body_bytes: 8 * 1024 * 1024,
             upload_bytes: 100 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),

@@ -111,7 +111,8 @@ impl App {
         }
         match self.guard.admit(&head, body, &self.backend, trail).await? {
             Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
-            Passed::Call { operation, params, query, permit, payload, scrub, slot } => {
+            // The body's slot is held until there is an answer.
+            Passed::Call { operation, params, query, permit, payload, scrub, slot, body_slot: _body_slot } => {
                 let own = is_token_management(operation);
                 let token = match permit.caller() {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),

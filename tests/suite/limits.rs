@@ -42,15 +42,24 @@ async fn stages(settings: &[(&str, &str)]) -> [Stage; 2] {
 }
 
 impl Stage {
-    /// A page with a new token that grants everything on every agent.
-    async fn page(&self) -> Client {
+    /// A new token that grants everything on every agent.
+    async fn token(&self) -> String {
         let mut request = token_request(&self.agent, &ALL);
         for agent in &self.others {
             let entry = token_request(agent, &ALL)["policy"][0].clone();
             request["policy"].as_array_mut().unwrap().push(entry);
         }
-        let token = self.owner.create_token_with(&request).await;
-        self.server.stranger().page(&token).with("user-agent", USER_AGENT)
+        self.owner.create_token_with(&request).await
+    }
+
+    /// A page with a token.
+    fn page_of(&self, token: &str) -> Client {
+        self.server.stranger().page(token).with("user-agent", USER_AGENT)
+    }
+
+    /// A page with a new token.
+    async fn page(&self) -> Client {
+        self.page_of(&self.token().await)
     }
 
     /// How many requests the upstream has seen.

@@ -4,6 +4,10 @@ use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use serde_json::json;
 use sqlx::Connection;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::harness::{Cluster, Engine, Gatelet, Program, eventually, on_both_engines, run};
 
@@ -70,6 +74,21 @@ on_both_engines! {
         let third = program.start().await;
         assert!(third.log().contains("stays revoked"));
         third.stranger().bearer(key).get("/v1/client-side-access-tokens").await.refused(401, "bearer_invalid");
+    }
+}
+
+#[tokio::test]
+async fn it_holds_more_connections_than_a_shell_lets_programs_open_files() {
+    let server = Program::ephemeral().open_files(100).start_alone().await;
+    let address = server.url().strip_prefix("http://").unwrap();
+    let mut open = Vec::new();
+    for _ in 0..200 {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut start = [0; 12];
+        connection.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        open.push(connection);
     }
 }
 

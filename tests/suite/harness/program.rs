@@ -29,6 +29,7 @@ pub(crate) struct Program {
     database_url: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 /// A running server.
@@ -62,13 +63,19 @@ impl Program {
                 vec![("GATELET_MASTER_KEY".to_owned(), MASTER_KEY.to_owned())],
             ),
         };
-        Self { folder, database_url: Some(database_url), arguments: Vec::new(), environment }
+        Self { folder, database_url: Some(database_url), arguments: Vec::new(), environment, open_files: None }
     }
 
     /// A server that keeps everything in memory.
     pub(crate) fn ephemeral() -> Self {
         let arguments = vec!["--ephemeral".to_owned()];
-        Self { folder: TempDir::new().unwrap(), database_url: None, arguments, environment: Vec::new() }
+        Self {
+            folder: TempDir::new().unwrap(),
+            database_url: None,
+            arguments,
+            environment: Vec::new(),
+            open_files: None,
+        }
     }
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
@@ -78,6 +85,12 @@ impl Program {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it as a shell would that lets programs open so many files, unless they ask for more.
+    pub(crate) fn open_files(mut self, count: u32) -> Self {
+        self.open_files = Some(count);
         self
     }
 
@@ -96,7 +109,14 @@ impl Program {
     }
 
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = match self.open_files {
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -S -n {count} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell
+            }
+            None => Command::new(PROGRAM),
+        };
         command.args(arguments).current_dir(self.folder.path()).env_clear().kill_on_drop(true);
         if let Some(url) = &self.database_url {
             command.env("GATELET_DATABASE_URL", url);

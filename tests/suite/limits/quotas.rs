@@ -1,16 +1,21 @@
-//! So many requests a minute and so many streams at a time, for each client token.
+//! So many requests a minute, and so many streams and large bodies at a time, for each client token.
 
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{ALL, Stage, stages};
-use crate::harness::{Answer, Client, NOBODY, Scripted, eventually, head, raw};
+use crate::harness::{Answer, Client, NOBODY, ORIGIN, Scripted, eventually, head, raw};
 
 const SOON: Duration = Duration::from_secs(30);
 const REQUESTS: &str = "GATELET_LIMITS__REQUESTS_PER_MINUTE";
 const STREAMS: &str = "GATELET_LIMITS__STREAMS_PER_TOKEN";
+const BODIES: &str = "GATELET_LIMITS__LARGE_BODIES_PER_TOKEN";
 /// So much text that the network cannot hold its echo.
 const HELD: usize = 7 * 1024 * 1024;
 
@@ -266,4 +271,47 @@ async fn what_may_stream_is_counted_and_what_does_not_is_given_back() {
     held.send(head(204, &[]));
     held.cut();
     assert_eq!(asking.await.unwrap().unwrap().status(), 204);
+}
+
+/// Begins to send a message, and waits until its body is asked for.
+async fn begin(stage: &Stage, token: &str, framing: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(stage.server.url().trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST /v1/agents/{}/messages HTTP/1.1\r\nhost: a\r\norigin: {ORIGIN}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\nexpect: 100-continue\r\n{framing}\r\n\r\n",
+        stage.agent
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    connection.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 100");
+    connection
+}
+
+#[tokio::test]
+async fn a_token_sends_so_many_large_bodies_at_a_time() {
+    for stage in stages(&[(BODIES, "2")]).await {
+        let (token, other) = (stage.token().await, stage.page().await);
+        let page = stage.page_of(&token);
+        let send = format!("/v1/agents/{}/messages", stage.agent);
+        let (small, large) = (json!({"input": "x".repeat(60_000)}), json!({"input": "x".repeat(70_000)}));
+        let first = begin(&stage, &token, "content-length: 70000").await;
+        let _second = begin(&stage, &token, "transfer-encoding: chunked").await;
+        let passed = stage.passed();
+        let refused = page.post(&send, &large).await;
+        let sentence = refused.refused(429, "rate_limited");
+        assert!(sentence.contains("2 large bodies at a time"), "{sentence}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(stage.passed(), passed, "the upstream hears nothing of it");
+        // All else goes on: what is small, another token, an API key.
+        page.post(&send, &small).await.expect(200);
+        other.post(&send, &large).await.expect(200);
+        stage.owner.post(&send, &large).await.expect(200);
+        // A client that leaves gives its place back, and so does an answer.
+        drop(first);
+        eventually("there is room", SOON, async || page.post(&send, &large).await.status == 200).await;
+        for _ in 0..3 {
+            page.post(&send, &large).await.expect(200);
+        }
+    }
 }
