@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
     middleware::StateInformationMiddleware,
-    state::keyed::DefaultKeyedStateStore,
+    state::keyed::DashMapStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::SizeHint;
@@ -64,7 +65,8 @@ struct Taken {
 struct Requests {
     limit: NonZeroU32,
     clock: DefaultClock,
-    tokens: RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
+    /// By the tokens' ids, which are random: whoever has one cannot have chosen it.
+    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, DefaultClock, StateInformationMiddleware>,
 }
 
 /// What a token may have so many of at a time.
@@ -83,10 +85,7 @@ impl Quotas {
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
     ) -> Self {
-        let requests = requests_per_minute.map(|limit| {
-            let tokens = RateLimiter::keyed(Quota::per_minute(limit)).with_middleware();
-            Arc::new(Requests { limit, clock: DefaultClock::default(), tokens })
-        });
+        let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit)));
         let slots = |limit| Arc::new(Slots { limit, taken: Mutex::default() });
         Self { requests, streams: streams.map(slots), large_bodies: large_bodies.map(slots) }
     }
@@ -128,6 +127,12 @@ impl Quotas {
 }
 
 impl Requests {
+    fn new(limit: NonZeroU32) -> Self {
+        let tokens =
+            RateLimiter::dashmap_with_hasher(Quota::per_minute(limit), RandomState::default()).with_middleware();
+        Self { limit, clock: DefaultClock::default(), tokens }
+    }
+
     fn count(&self, token: Uuid) -> Allowance {
         let limit = self.limit;
         match self.tokens.check_key(&token) {
@@ -206,9 +211,7 @@ mod tests {
     use super::*;
 
     fn requests(limit: u32) -> Requests {
-        let limit = NonZeroU32::new(limit).unwrap();
-        let tokens = RateLimiter::keyed(Quota::per_minute(limit)).with_middleware();
-        Requests { limit, clock: DefaultClock::default(), tokens }
+        Requests::new(NonZeroU32::new(limit).unwrap())
     }
 
     #[test]

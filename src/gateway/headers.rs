@@ -4,20 +4,17 @@
 //! because what no list names cannot be smuggled. Back: everything but what belongs to one connection, to cookies, or to
 //! the upstream's own view of CORS.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
-use super::outgoing::Fields;
-use crate::model::Project;
-
-/// What a client may tell the upstream: content, and which SDK it is, on which some answers depend.
-fn is_passed(name: &str) -> bool {
-    matches!(name, "accept" | "accept-language" | "content-type" | "user-agent")
+/// What a client may tell the upstream: what it reads, and which SDK it is, on which some answers depend.
+pub(super) fn is_passed(name: &str) -> bool {
+    matches!(name, "accept" | "accept-language" | "user-agent")
         || name.starts_with("x-stainless-")
         || name.starts_with("x-fern-")
 }
 
-/// Which project an API key's request is about.
-const PROJECT: &[&str] = &["x-project-id", "x-project"];
+/// Which project an API key's request is about, in either SDK generation.
+pub(super) const PROJECT: &[&str] = &["x-project-id", "x-project"];
 
 /// RFC 9110, section 7.6.1, with the older names that are still met.
 fn is_hop_by_hop(name: &str) -> bool {
@@ -50,24 +47,6 @@ fn is_upstreams_own(name: &str) -> bool {
     ) || name.starts_with("access-control-")
 }
 
-/// The headers of the upstream request, but for the credential. Where an API key's request names a project, `project` is
-/// the one that was decided on, whatever a second header may say.
-pub(super) fn for_upstream(headers: &HeaderMap, project: Option<&Project>) -> Fields {
-    let hop = named_by_connection(headers);
-    let mut passed = Fields::with_capacity(12);
-    for (name, value) in headers {
-        if is_passed(name.as_str()) && !hop.contains(name) {
-            passed.append(name.clone(), value.clone());
-        }
-    }
-    if let Some(value) = project.and_then(|project| HeaderValue::from_str(project.as_str()).ok()) {
-        for name in PROJECT.iter().filter(|name| headers.contains_key(**name)) {
-            passed.insert(HeaderName::from_static(name), value.clone());
-        }
-    }
-    passed
-}
-
 /// Whether a field of an answer may reach the client, unless `Connection` names it.
 pub(super) fn is_handed_on(name: &str) -> bool {
     !is_hop_by_hop(name) && !is_upstreams_own(name)
@@ -83,7 +62,7 @@ pub(super) fn clean(headers: &mut HeaderMap) {
 }
 
 /// The headers that `Connection` makes hop-by-hop, but for one that is not there, which most name.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let names = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));

@@ -19,7 +19,7 @@ mod upstream;
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use futures_util::future::join_all;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use serde_json::Value;
 
 pub use self::options::UpstreamError;
@@ -118,8 +118,11 @@ impl Gateway {
         let row = call.operation.row();
         let target = target::build(row.template, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
-        let mut headers = headers::for_upstream(&call.headers, (!is_client).then(|| call.permit.project()));
-        let body = body(call.payload, &call.headers, &mut headers)?;
+        let mut headers = Fields::of(call.headers);
+        if !is_client {
+            say_project(call.permit.project(), &mut headers);
+        }
+        let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
         let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
         answer::pass(answer, redaction, is_client).await
@@ -179,21 +182,31 @@ fn not_found(params: &Params) -> ApiError {
     ApiError::letta(Code::NotFound, detail)
 }
 
-/// An API key's body as it comes, a client token's as it was checked.
-fn body(payload: Payload, sent: &HeaderMap, headers: &mut Fields) -> Result<Body, ApiError> {
+/// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
+/// may say.
+fn say_project(project: &Project, headers: &mut Fields) {
+    let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
+    for name in headers::PROJECT {
+        if headers.received().contains_key(*name) {
+            headers.say(HeaderName::from_static(name), value.clone());
+        }
+    }
+}
+
+/// An API key's body as it comes, a client token's as it was checked; with what must be said about it.
+fn body(payload: Payload, headers: &mut Fields) -> Result<Body, ApiError> {
     match payload {
         Payload::Unread(body) => {
-            if let Some(encoding) = sent.get(header::CONTENT_ENCODING) {
-                headers.insert(header::CONTENT_ENCODING, encoding.clone());
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+                if let Some(value) = headers.end_to_end(&name).cloned() {
+                    headers.say(name, value);
+                }
             }
             Ok(body)
         }
-        Payload::Checked(Value::Null) => {
-            headers.remove(&header::CONTENT_TYPE);
-            Ok(Body::Empty)
-        }
+        Payload::Checked(Value::Null) => Ok(Body::Empty),
         Payload::Checked(value) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.say(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
         }
     }

@@ -1,7 +1,8 @@
 //! A request to an upstream, rebuilt from what was decided.
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::headers::{is_passed, named_by_connection};
 use crate::body::Body;
 
 /// A request without what is the same for all: host and credential.
@@ -14,9 +15,15 @@ pub(super) struct Outgoing {
     pub(super) body: Body,
 }
 
-/// Header fields that are only written out: nobody looks them up, so they are in no map.
+/// The header fields of a request: those that the client may say, picked from what it sent when they are written out, and
+/// those that are for us to say.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<(HeaderName, HeaderValue)>);
+pub(super) struct Fields {
+    received: HeaderMap,
+    /// Which of them `Connection` makes hop-by-hop.
+    hop_by_hop: Vec<HeaderName>,
+    own: Vec<(HeaderName, HeaderValue)>,
+}
 
 impl Outgoing {
     /// A question without a body.
@@ -26,38 +33,31 @@ impl Outgoing {
 }
 
 impl Fields {
-    /// Room for so many.
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+    /// What the client may say of all that it sent.
+    pub(super) fn of(received: HeaderMap) -> Self {
+        Self { hop_by_hop: named_by_connection(&received), received, own: Vec::new() }
     }
 
-    /// Adds a field beside those of the same name.
-    pub(super) fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        self.0.push((name, value));
+    /// All that the client sent.
+    pub(super) fn received(&self) -> &HeaderMap {
+        &self.received
     }
 
-    /// Sets a field in place of those of the same name.
-    pub(super) fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        self.remove(&name);
-        self.append(name, value);
+    /// What the client sent, unless it was for this connection only.
+    pub(super) fn end_to_end(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.received.get(name).filter(|_| !self.hop_by_hop.contains(name))
     }
 
-    /// Removes every field of a name.
-    pub(super) fn remove(&mut self, name: &HeaderName) {
-        self.0.retain(|(present, _)| present != name);
+    /// Adds a field that is for us to say, and which none of the client's is passed for.
+    pub(super) fn say(&mut self, name: HeaderName, value: HeaderValue) {
+        debug_assert!(!is_passed(name.as_str()), "{name} would be said twice");
+        self.own.push((name, value));
     }
 
-    /// All fields.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.0.iter()
-    }
-}
-
-impl IntoIterator for Fields {
-    type Item = (HeaderName, HeaderValue);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+    /// All fields that are sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let passed = |name: &HeaderName| is_passed(name.as_str()) && !self.hop_by_hop.contains(name);
+        let received = self.received.iter().filter(move |(name, _)| passed(name));
+        received.chain(self.own.iter().map(|(name, value)| (name, value)))
     }
 }

@@ -183,8 +183,8 @@ impl Upstream {
         let mut request = Request::new(outgoing.body);
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = Uri::from_parts(uri).map_err(ApiError::internal)?;
-        for (name, value) in outgoing.headers {
-            request.headers_mut().append(name, value);
+        for (name, value) in outgoing.headers.iter() {
+            request.headers_mut().append(name, value.clone());
         }
         match &self.0.credential {
             Some(credential) => drop(request.headers_mut().insert(header::AUTHORIZATION, credential.clone())),
