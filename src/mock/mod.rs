@@ -28,6 +28,7 @@ mod payload;
 mod prompt;
 mod python;
 mod queries;
+mod reading;
 mod records;
 mod relations;
 mod resources;

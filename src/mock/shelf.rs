@@ -1,7 +1,8 @@
 //! The folders that are attached to an agent, and which of their files lie open before it.
 
 use super::{
-    documents::{View, parse, upsert},
+    documents::{Stored, View, parse, upsert},
+    reading::Opening,
     records::{Agent, File, Folder, OpenFiles, Record, links},
     tools,
 };
@@ -87,6 +88,22 @@ pub(super) async fn open_files(tx: &mut Tx, agent_id: &str) -> Result<OpenFiles,
         Some(document) => Ok(parse::<OpenFiles>(document)?.record),
         None => Ok(OpenFiles { id: agent_id.to_owned(), touched: Vec::new() }),
     }
+}
+
+/// Opens files as a turn has left them, if they are still there. The caller holds the lock on the agent's document.
+pub(super) async fn open_all(tx: &mut Tx, agent: &Stored<Agent>, openings: &[Opening]) -> Result<(), ApiError> {
+    let mut files = open_files(tx, &agent.record.id).await?;
+    for Opening { file, folder_name, alone } in openings {
+        if *alone {
+            files.close_all();
+        }
+        if tx.document(File::KIND, &file.id).await?.is_some()
+            && tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await?
+        {
+            files.open(file, folder_name, agent.record.max_files_open);
+        }
+    }
+    keep(tx, &agent.project, &files).await
 }
 
 /// Keeps what an agent has touched.

@@ -1,6 +1,7 @@
 //! Where tool calls of a turn run. Memory tools work on the mock's own state: what they change is kept apart until the
 //! turn is stored, so that a turn that ends differently has changed nothing, and one that is taken up again changes it
-//! once. No other tool runs anything: its return is what can be read off its source, or says what it was called with.
+//! once; so it is with files that are opened. No other tool runs anything: its return is what can be read off its source,
+//! or says what it was called with.
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,7 @@ use super::{
     documents::parse,
     edit::{self, Edit},
     history::{self, Wanted},
+    reading::{Opening, Reading},
     records::{
         Agent, Block, Content, NewPassage, Passage, Record, Role, Timestamp, ToolCall, ToolReturn, ToolStatus, links,
         without_repeats,
@@ -28,12 +30,14 @@ pub(super) struct Effects {
     pub(super) edits: Vec<BlockEdit>,
     /// What was put into the archive.
     pub(super) passages: Vec<NewPassage>,
+    /// Files that were opened, in their order.
+    pub(super) openings: Vec<Opening>,
 }
 
 impl Effects {
     /// Whether nothing was changed.
     pub(super) fn is_empty(&self) -> bool {
-        self.edits.is_empty() && self.passages.is_empty()
+        self.edits.is_empty() && self.passages.is_empty() && self.openings.is_empty()
     }
 }
 
@@ -86,6 +90,15 @@ impl<'a> Workbench<'a> {
                 "archival_memory_insert" => self.archive(&arguments),
                 "archival_memory_search" => self.search_archive(&arguments).await?,
                 "conversation_search" => self.search_conversation(&arguments).await?,
+                "open_files" => match self.reading().await?.open(&arguments).await? {
+                    Ok((told, openings)) => {
+                        self.effects.openings.extend(openings);
+                        Ok(told)
+                    }
+                    Err(problem) => Err(problem),
+                },
+                "grep_files" => self.reading().await?.grep(&arguments).await?,
+                "semantic_search_files" => self.reading().await?.search(&arguments).await?,
                 "send_message" => Ok("The message was sent.".to_owned()),
                 _ => {
                     let environment = self.agent.environment();
@@ -194,6 +207,10 @@ impl<'a> Workbench<'a> {
             })
             .collect();
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
+    }
+
+    async fn reading(&self) -> Result<Reading<'a>, ApiError> {
+        Reading::of(self.store, self.agent).await
     }
 
     /// The blocks that the conversation shows: its own, and those of its agent that they do not hide.

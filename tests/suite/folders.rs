@@ -267,6 +267,73 @@ on_both_engines! {
         owner.get(&files_of(&agent)).await.refused(404, "not_found");
     }
 
+    async fn an_agents_tools_read_its_files(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({"max_files_open": 2})).await;
+        let mut shelves = Vec::new();
+        for (number, files) in [
+            (1, &[("tea.txt", "green tea\nblack tea\nherbs\nwater\nmilk"), ("same.txt", "one")][..]),
+            (2, &[("same.txt", "two\nGreen light")]),
+        ] {
+            let folder = folders().create(&owner, number).await;
+            for (name, text) in files {
+                upload(&owner, &folder, "", name, text).await.expect(200);
+            }
+            attach(&owner, &agent, &folder).await;
+            shelves.push(folder);
+        }
+        owner.patch(&format!("{}/close-all", files_of(&agent)), &json!({})).await.expect(200);
+        for (call, expected) in [
+            (r#"open_files {"file_requests": [{"file_name": "shelf 1/tea.txt", "offset": 1, "length": 2}]}"#,
+                Ok("shelf 1/tea.txt is open. It has 5 lines:\n2: black tea\n3: herbs")),
+            (r#"open_files {"file_requests": [{"file_name": "same.txt"}]}"#, Err("say which")),
+            (r#"open_files {"file_requests": [{"file_name": "none.txt"}]}"#,
+                Err("the files are: shelf 1/tea.txt, shelf 1/same.txt, shelf 2/same.txt")),
+            (r#"open_files {"file_requests": [{"file_name": "tea.txt", "offset": 6}]}"#, Err("5 lines")),
+            (r#"open_files {"file_requests": [{"file_name": "tea.txt", "length": -1}]}"#, Err("length must be")),
+            (r#"open_files {"file_requests": []}"#, Err("at least one file")),
+            (r#"grep_files {"pattern": "^green", "context_lines": 1}"#,
+                Ok("Matches 1 to 2 of 2.\n\nshelf 1/tea.txt, line 1:\n1: green tea\n2: black tea\n\n\
+                    shelf 2/same.txt, line 2:\n1: two\n2: Green light")),
+            (r#"grep_files {"pattern": "green", "context_lines": 0, "include": "shelf 2", "offset": 0}"#,
+                Ok("Matches 1 to 1 of 1.\n\nshelf 2/same.txt, line 2:\n2: Green light")),
+            (r#"grep_files {"pattern": "tea", "offset": 5}"#, Ok("No more lines match: 2 in all.")),
+            (r#"grep_files {"pattern": "("}"#, Err("pattern is no regular expression")),
+            (r#"grep_files {}"#, Err("pattern is missing")),
+            (r#"semantic_search_files {"query": "green light", "limit": 1}"#,
+                Ok("shelf 2/same.txt:\ntwo\nGreen light")),
+            (r#"semantic_search_files {"query": "nobody"}"#, Ok("No passage fits.")),
+            (r#"semantic_search_files {"query": " "}"#, Err("query is missing")),
+        ] {
+            let said = json!({"input": format!("[[call:{call}]]")});
+            let answer = owner.post(&format!("/v1/agents/{agent}/messages"), &said).await.expect(200);
+            let returned = answer["messages"].as_array().unwrap().iter();
+            let returned = returned.filter(|one| one["message_type"] == "tool_return_message").collect::<Vec<_>>();
+            let (text, status) = (returned[0]["tool_return"].as_str().unwrap(), &returned[0]["status"]);
+            match expected {
+                Ok(expected) => assert_eq!((text, status), (expected, &json!("success")), "{call}"),
+                Err(part) => assert!(text.contains(part) && status == "error", "{call}: {text}"),
+            }
+        }
+        let open = async || {
+            let mut open = column(&owner.get(&format!("{}?is_open=true", files_of(&agent))).await.expect(200)["files"], "file_name");
+            open.sort();
+            open
+        };
+        assert_eq!(open().await, ["shelf 1/tea.txt"], "what could not be opened is not");
+        for (request, expected) in [
+            (json!({"file_requests": [{"file_name": "shelf 1/same.txt"}, {"file_name": "shelf 2/same.txt"}]}),
+                &["shelf 1/same.txt", "shelf 2/same.txt"][..]),
+            (json!({"file_requests": [{"file_name": "tea.txt"}], "close_all_others": true}), &["shelf 1/tea.txt"]),
+        ] {
+            // By the API as in a turn.
+            let run = format!("/v1/agents/{agent}/tools/open_files/run");
+            owner.post(&run, &json!({"args": request})).await.expect(200);
+            assert_eq!(open().await, expected);
+        }
+    }
+
     async fn a_folder_knows_its_agents_and_they_know_it(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let (current, legacy) = (server.owner().with("x-stainless-package-version", "1.12.1"), server.owner());

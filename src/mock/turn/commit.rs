@@ -11,6 +11,7 @@ use crate::{
         documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         memory::recompile,
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
+        shelf,
         workbench::{BlockEdit, Effects},
     },
     store::{Store, Tx},
@@ -224,6 +225,9 @@ async fn apply(
 ) -> Result<(), ApiError> {
     if !effects.passages.is_empty() {
         archival::remember(tx, agent, effects.passages.clone()).await?;
+    }
+    if !effects.openings.is_empty() {
+        shelf::open_all(tx, agent, &effects.openings).await?;
     }
     if !effects.edits.is_empty() {
         edit_blocks(tx, &effects.edits).await?;

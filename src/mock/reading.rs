@@ -1,0 +1,233 @@
+//! The tools by which an agent reads its files in a turn: opening some, finding lines by a regular expression, finding
+//! passages by words.
+
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::{Map, Value};
+
+use super::{
+    documents::parse,
+    records::{Agent, File, FileText, Folder, Passage, Record, links},
+    search::Terms,
+};
+use crate::{
+    error::ApiError,
+    store::{DocumentFilter, Store},
+};
+
+/// How large a regular expression may become, in bytes.
+const MOST_REGEX_BYTES: usize = 1024 * 1024;
+
+/// How many matches are shown at once.
+const MATCHES: usize = 20;
+
+/// The most lines that are shown before and after a match.
+const MOST_CONTEXT: usize = 100;
+
+/// How many passages are found unless a call asks for another number, and the most.
+const PASSAGES: usize = 5;
+const MOST_PASSAGES: usize = 100;
+
+/// How many passages are read at once.
+const CHUNK: i64 = 500;
+
+/// A file that lies open after a turn.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    pub(super) file: File,
+    pub(super) folder_name: String,
+    /// Whether all others are closed first.
+    pub(super) alone: bool,
+}
+
+/// The files of an agent's folders.
+#[derive(Debug)]
+pub(super) struct Reading<'a> {
+    store: &'a Store,
+    files: Vec<Seen>,
+}
+
+/// A file as the agent sees it: by the name of its folder and its own.
+#[derive(Debug)]
+struct Seen {
+    name: String,
+    folder_name: String,
+    file: File,
+}
+
+/// What a tool comes to: a text, or an error in words for the model.
+type Outcome<T = String> = Result<T, String>;
+
+impl<'a> Reading<'a> {
+    /// The files of an agent, oldest first.
+    pub(super) async fn of(store: &'a Store, agent: &Agent) -> Result<Self, ApiError> {
+        let mut folders = HashMap::new();
+        for (_, document) in store.linked_documents(links::AGENT_FOLDER, &[&agent.id], Folder::KIND).await? {
+            let folder = parse::<Folder>(document)?.record;
+            folders.insert(folder.id, folder.name);
+        }
+        let documents = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
+        let mut files = Vec::new();
+        for document in store.documents(&documents).await? {
+            let file = parse::<File>(document)?.record;
+            let folder_name = folders.get(&file.folder_id).cloned().unwrap_or_default();
+            files.push(Seen { name: format!("{folder_name}/{}", file.name), folder_name, file });
+        }
+        Ok(Self { store, files })
+    }
+
+    /// Opens files: what the model is told, and what lies open then.
+    pub(super) async fn open(
+        &self,
+        arguments: &Map<String, Value>,
+    ) -> Result<Outcome<(String, Vec<Opening>)>, ApiError> {
+        let asked = match self.asked_for(arguments) {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let (mut told, mut openings) = (Vec::new(), Vec::new());
+        let alone = arguments.get("close_all_others").and_then(Value::as_bool).unwrap_or_default();
+        for (number, (seen, offset, length)) in asked.into_iter().enumerate() {
+            let text = self.text(&seen.file).await?;
+            let lines = text.lines().count();
+            if offset > lines {
+                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {offset} on", seen.name)));
+            }
+            let shown = numbered(&text, offset, length);
+            told.push(format!("{} is open. It has {lines} lines:\n{shown}", seen.name));
+            let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
+            openings.push(Opening { file, folder_name, alone: alone && number == 0 });
+        }
+        Ok(Ok((told.join("\n\n"), openings)))
+    }
+
+    /// The files that a call names, each with the first of its lines that is asked for, and how many are.
+    fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<(&Seen, usize, usize)>> {
+        let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
+        let requests = requests.ok_or("file_requests must be a list of at least one file")?;
+        requests
+            .iter()
+            .map(|request| {
+                let name = request["file_name"].as_str().ok_or("each of file_requests needs a file_name")?;
+                let number = |name: &str| match &request[name] {
+                    Value::Null => Ok(None),
+                    value => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
+                        Some(number) => Ok(Some(number)),
+                        None => Err(format!("{name} must be a count of lines")),
+                    },
+                };
+                Ok((self.find(name)?, number("offset")?.unwrap_or(0), number("length")?.unwrap_or(usize::MAX)))
+            })
+            .collect()
+    }
+
+    /// A file by its name, also without its folder's where no other has the same.
+    fn find(&self, name: &str) -> Outcome<&Seen> {
+        let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
+        match (found.next(), found.next()) {
+            (Some(seen), None) => Ok(seen),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which: folder/{name}")),
+            (None, _) => {
+                let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(format!("there is no file '{name}'; the files are: {names}"))
+            }
+        }
+    }
+
+    /// Finds lines by a regular expression.
+    pub(super) async fn grep(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        let asked = || -> Outcome<(Regex, Option<Regex>, usize, usize)> {
+            let pattern = arguments.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
+            let pattern = regex("pattern", pattern.ok_or("pattern is missing")?)?;
+            let include = match arguments.get("include") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(include)) => Some(regex("include", include)?),
+                Some(_) => return Err("include must be a text".to_owned()),
+            };
+            Ok((pattern, include, number(arguments, "context_lines", 1)?, number(arguments, "offset", 0)?))
+        };
+        let (pattern, include, context, offset) = match asked() {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let context = context.min(MOST_CONTEXT);
+        let (mut found, mut shown) = (0_usize, Vec::new());
+        for seen in self.files.iter().filter(|seen| include.as_ref().is_none_or(|include| include.is_match(&seen.name)))
+        {
+            let text = self.text(&seen.file).await?;
+            for (number, _) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
+                if (offset..offset.saturating_add(MATCHES)).contains(&found) {
+                    let first = number.saturating_sub(context);
+                    let lines = numbered(&text, first, number - first + context + 1);
+                    shown.push(format!("{}, line {}:\n{lines}", seen.name, number + 1));
+                }
+                found += 1;
+            }
+        }
+        if shown.is_empty() {
+            return Ok(Ok(format!("No more lines match: {found} in all.")));
+        }
+        let last = offset.saturating_add(shown.len());
+        let more = if last < found { format!("; the next are found with offset {last}") } else { String::new() };
+        let head = format!("Matches {} to {last} of {found}{more}.", offset.saturating_add(1));
+        Ok(Ok([vec![head], shown].concat().join("\n\n")))
+    }
+
+    /// Finds passages by words.
+    pub(super) async fn search(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        let asked = || -> Outcome<(Terms, usize)> {
+            let query = arguments.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
+            Ok((Terms::of(query.ok_or("query is missing")?), number(arguments, "limit", PASSAGES)?))
+        };
+        let (terms, limit) = match asked() {
+            Ok((terms, limit)) => (terms, limit.min(MOST_PASSAGES)),
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let mut found: Vec<(f64, String)> = Vec::new();
+        for seen in &self.files {
+            let mut passages = DocumentFilter::of_parent(Passage::KIND, &seen.file.id).limit(CHUNK);
+            loop {
+                let chunk = self.store.documents(&passages).await?;
+                let Some(last) = chunk.last() else { break };
+                passages = passages.after(last.seq);
+                for document in chunk {
+                    let text = parse::<Passage>(document)?.record.text;
+                    let score = terms.score(&text);
+                    if score > 0.0 {
+                        found.push((score, format!("{}:\n{text}", seen.name)));
+                    }
+                }
+                // Stable: of what fits equally well, the first in the first file comes first.
+                found.sort_by(|left, right| right.0.total_cmp(&left.0));
+                found.truncate(limit);
+            }
+        }
+        if found.is_empty() {
+            return Ok(Ok("No passage fits.".to_owned()));
+        }
+        Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
+    }
+
+    async fn text(&self, file: &File) -> Result<String, ApiError> {
+        let document = self.store.documents_by_ids(FileText::KIND, &[&file.id]).await?.pop();
+        document.map_or(Ok(String::new()), |document| Ok(parse::<FileText>(document)?.record.text))
+    }
+}
+
+/// So many lines of a text from one on, with their numbers.
+fn numbered(text: &str, first: usize, count: usize) -> String {
+    let lines = text.lines().enumerate().skip(first).take(count);
+    lines.map(|(number, line)| format!("{}: {line}", number + 1)).collect::<Vec<_>>().join("\n")
+}
+
+fn regex(name: &str, pattern: &str) -> Outcome<Regex> {
+    let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
+    regex.map_err(|error| format!("{name} is no regular expression: {error}"))
+}
+
+fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> Outcome<usize> {
+    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| format!("{name} must be a count"))
+}
