@@ -1,7 +1,8 @@
 //! The guard: one order of questions for every request, in both modes.
 //!
 //! canonical path 400 -> bearer 401 -> quota 429 -> known path 404 and method 405 -> ids 422 -> policy 403 -> origin 403 ->
-//! body -> streams 429 -> existence 404. What a handler gets is the result of this function and nothing else.
+//! large bodies 429 -> body -> streams 429 -> existence 404. What a handler gets is the result of this function and
+//! nothing else.
 
 use std::borrow::Cow;
 
