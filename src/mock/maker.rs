@@ -68,7 +68,11 @@ pub(super) async fn make(
     let identities = without_repeats(belongings.identity_ids);
     check_present::<Identity>(view, tx, project, &identities).await?;
 
-    let partner = if agent.enable_sleeptime == Some(true) { Some(agent.partner(PARTNER_TYPE)) } else { None };
+    let partner = (agent.enable_sleeptime == Some(true)).then(|| {
+        let mut partner = agent.partner(PARTNER_TYPE);
+        tools::add_base_rules(&mut partner, tools::default_names(PARTNER_TYPE).iter().copied());
+        partner
+    });
     let agent = finish(tx, project, agent, &blocks, belongings.history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;

@@ -135,6 +135,8 @@ impl Agent {
         EmbeddingConfig::change(&mut agent.embedding, fields)?;
         (agent.max_files_open, agent.per_file_view_window_char_limit) = file_limits(agent.model.context_window());
         agent.apply(fields)?;
+        // As in Letta, whatever the request says.
+        agent.message_buffer_autoclear |= agent.agent_type == "workflow_agent";
         Ok(agent)
     }
 

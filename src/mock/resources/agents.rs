@@ -51,8 +51,9 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let mut agent = Agent::create(&fields)?;
     let mut defaults = if include_base_tools { tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
     defaults.extend(tools::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
-    if include_base_tool_rules.unwrap_or(agent.agent_type.starts_with("memgpt")) && include_base_tools {
-        tools::add_base_rules(&mut agent);
+    if include_base_tool_rules.unwrap_or(agent.agent_type != "letta_v1_agent") {
+        let names = defaults.iter().copied().chain(attached.tool_names.iter().map(String::as_str));
+        tools::add_base_rules(&mut agent, names);
     }
     let view = state.view(&call.permit);
     let tool_ids = attached.tool_ids.unwrap_or_default();
