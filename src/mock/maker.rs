@@ -10,8 +10,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record,
-        Tool, links, without_repeats,
+        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record, Tool, links,
+        without_repeats,
     },
     relations::{check_present, link_only},
     shelf, tools,
@@ -102,7 +102,7 @@ async fn finish(
     let mut messages = vec![memory::system_message(&agent, blocks)];
     messages.extend(history);
     let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
-    agent.remember(seen.map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
+    agent.begin_with(seen);
     let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
     insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
     insert(tx, project, None, &agent.record).await?;
