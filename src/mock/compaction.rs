@@ -98,7 +98,7 @@ fn kept(seen: &[&Message], is_waiting: bool, settings: &Map<String, Value>) -> u
         reason = "a share of a few thousand"
     )]
     let most = if mode.ends_with("all") { 0 } else { (seen.len() as f64 * share) as usize };
-    let first = (seen.len() - most..seen.len()).find(|place| seen[*place].role == Role::User);
+    let first = (seen.len() - most..seen.len()).find(|place| seen[*place].is_of_user());
     let kept = first.map_or(0, |place| seen.len() - place);
     if is_waiting { kept.max(1) } else { kept }
 }
@@ -107,11 +107,11 @@ fn kept(seen: &[&Message], is_waiting: bool, settings: &Map<String, Value>) -> u
 fn summarize(messages: &[&Message]) -> String {
     const QUOTED: usize = 200;
     let quote = |message: &&Message| {
-        let text = message.text();
+        let text = message.said();
         let cut: String = text.chars().take(QUOTED).collect();
         if cut.len() < text.len() { format!("{cut}...") } else { cut }
     };
-    let of = |role: Role| messages.iter().filter(move |message| message.role == role);
+    let of = |role: Role| messages.iter().filter(move |message| message.role == role && !message.is_event());
     let mut summary = format!("Summary of {} earlier messages.", messages.len());
     for (word, message) in [("first asked", of(Role::User).next()), ("last asked", of(Role::User).next_back())] {
         if let Some(message) = message {

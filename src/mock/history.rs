@@ -57,7 +57,8 @@ impl Wanted {
             let text = message.searchable().to_lowercase();
             terms.iter().all(|term| text.contains(term))
         };
-        (self.roles.is_empty() || self.roles.contains(&message.role))
+        !message.is_event()
+            && (self.roles.is_empty() || self.roles.contains(&message.role))
             && self.from.is_none_or(|from| message.created_at >= from)
             && self.to.is_none_or(|to| message.created_at <= to)
             && (terms.is_empty() || has_all())

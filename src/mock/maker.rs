@@ -10,8 +10,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record,
-        Tool, links, without_repeats,
+        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record, Tool, links,
+        without_repeats,
     },
     relations::{check_present, link_only},
     shelf, tools,
@@ -68,7 +68,11 @@ pub(super) async fn make(
     let identities = without_repeats(belongings.identity_ids);
     check_present::<Identity>(view, tx, project, &identities).await?;
 
-    let partner = if agent.enable_sleeptime == Some(true) { Some(agent.partner(PARTNER_TYPE)) } else { None };
+    let partner = (agent.enable_sleeptime == Some(true)).then(|| {
+        let mut partner = agent.partner(PARTNER_TYPE);
+        tools::add_base_rules(&mut partner, tools::default_names(PARTNER_TYPE).iter().copied());
+        partner
+    });
     let agent = finish(tx, project, agent, &blocks, belongings.history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
@@ -98,7 +102,7 @@ async fn finish(
     let mut messages = vec![memory::system_message(&agent, blocks)];
     messages.extend(history);
     let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
-    agent.remember(seen.map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }));
+    agent.begin_with(seen);
     let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
     insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
     insert(tx, project, None, &agent.record).await?;

@@ -21,6 +21,7 @@ mod listing;
 mod maker;
 mod mcp;
 mod memory;
+mod monologue;
 mod multipart;
 mod names;
 mod page;

@@ -27,6 +27,8 @@ pub(super) struct Toolbox {
     asks: Vec<String>,
     /// Names of tools of the server after which a turn ends.
     exits: Vec<String>,
+    /// Names of tools of the server after which a turn goes on.
+    continues: Vec<String>,
 }
 
 impl Toolbox {
@@ -38,11 +40,16 @@ impl Toolbox {
                 tools.push(Tool::of_server(tool.record));
             }
         }
-        let ruled = |kind: &str| {
-            let rules = agent.tool_rules.iter().filter(|rule| rule["type"] == kind);
+        let ruled = |kinds: &[&str]| {
+            let rules = agent.tool_rules.iter().filter(|rule| kinds.iter().any(|kind| rule["type"] == *kind));
             rules.filter_map(|rule| rule["tool_name"].as_str().map(str::to_owned)).collect()
         };
-        Ok(Self { tools, asks: ruled("requires_approval"), exits: ruled("exit_loop") })
+        Ok(Self {
+            tools,
+            asks: ruled(&["requires_approval"]),
+            exits: ruled(&["exit_loop"]),
+            continues: ruled(&["continue_loop", "constrain_child_tools", "conditional"]),
+        })
     }
 
     /// All of them.
@@ -58,6 +65,11 @@ impl Toolbox {
     /// Whether a call waits for a decision, or for the client to run it.
     pub(super) fn asks(&self, name: &str) -> bool {
         self.find(name).is_some_and(Tool::is_clients) || self.asks.iter().any(|asks| asks == name)
+    }
+
+    /// Whether a turn goes on after a call, whatever the call says about that.
+    pub(super) fn continues_turn(&self, name: &str) -> bool {
+        self.continues.iter().any(|continues| continues == name)
     }
 
     /// Whether a turn ends after a call.

@@ -36,16 +36,19 @@ pub(super) type Parameter = (&'static str, &'static str, &'static str, bool);
 /// The names of the tools that an agent of a type gets unless it asks not to.
 pub(super) fn default_names(agent_type: &str) -> &'static [&'static str] {
     match agent_type {
-        "memgpt_agent" => &[
+        "memgpt_agent" | "split_thread_agent" => &[
             "send_message",
             "conversation_search",
-            "archival_memory_insert",
-            "archival_memory_search",
             "core_memory_append",
             "core_memory_replace",
+            "memory",
+            "memory_apply_patch",
         ],
-        "sleeptime_agent" => &["memory_insert", "memory_replace", "memory_rethink", "memory_finish_edits"],
         "memgpt_v2_agent" => &["send_message", "conversation_search", "memory_insert", "memory_replace"],
+        "sleeptime_agent" => &["memory_insert", "memory_replace", "memory_rethink", "memory_finish_edits"],
+        "voice_convo_agent" => &["send_message", "search_memory"],
+        "voice_sleeptime_agent" => &["store_memories", "rethink_user_memory", "finish_rethinking_memory"],
+        "react_agent" | "workflow_agent" => &[],
         _ => &["conversation_search", "memory_insert", "memory_replace"],
     }
 }
@@ -54,10 +57,24 @@ pub(super) fn default_names(agent_type: &str) -> &'static [&'static str] {
 pub(super) const MULTI_AGENT: [&str; 3] =
     ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
 
-/// The rules that agents of the older types get with their tools: saying something ends a turn, all else goes on.
-pub(super) fn add_base_rules(agent: &mut Agent) {
-    for name in default_names(&agent.agent_type) {
-        agent.add_rule(name, if *name == "send_message" { "exit_loop" } else { "continue_loop" });
+/// The rules that agents of the older types get with tools of these names: some end a turn, after those for memory and
+/// history it goes on, and of all others nothing is said.
+pub(super) fn add_base_rules<'n>(agent: &mut Agent, names: impl IntoIterator<Item = &'n str>) {
+    for name in names {
+        match name {
+            "send_message" | "send_message_to_agent_async" | "memory_finish_edits" => agent.add_rule(name, "exit_loop"),
+            "conversation_search"
+            | "archival_memory_insert"
+            | "archival_memory_search"
+            | "core_memory_append"
+            | "core_memory_replace"
+            | "memory"
+            | "memory_apply_patch"
+            | "memory_insert"
+            | "memory_replace"
+            | "memory_rethink" => agent.add_rule(name, "continue_loop"),
+            _ => {}
+        }
     }
 }
 
@@ -223,7 +240,14 @@ mod tests {
 
     #[test]
     fn default_tools_exist() {
-        for agent_type in ["letta_v1_agent", "memgpt_agent", "memgpt_v2_agent", "sleeptime_agent"] {
+        for agent_type in [
+            "letta_v1_agent",
+            "memgpt_agent",
+            "memgpt_v2_agent",
+            "sleeptime_agent",
+            "voice_convo_agent",
+            "voice_sleeptime_agent",
+        ] {
             assert!(default_names(agent_type).iter().all(|name| by_name(name).is_some()));
         }
     }

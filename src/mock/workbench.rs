@@ -10,10 +10,11 @@ use super::{
     documents::parse,
     edit::{self, Edit},
     history::{self, Wanted},
+    monologue,
     reading::{Opening, Reading},
     records::{
-        Agent, Block, Content, NewPassage, Passage, Record, Role, Timestamp, ToolCall, ToolReturn, ToolStatus, links,
-        without_repeats,
+        Agent, Block, Content, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall, ToolReturn,
+        ToolStatus, links, without_repeats,
     },
     search::{Terms, tagged},
     toolbox::{Tool, Toolbox},
@@ -76,7 +77,7 @@ impl<'a> Workbench<'a> {
     /// # Errors
     /// When the database fails; what is wrong with the call is said in its return.
     pub(super) async fn run(&mut self, call: &ToolCall, toolbox: &Toolbox) -> Result<ToolReturn, ApiError> {
-        let arguments = call.parsed();
+        let arguments = monologue::arguments_of_tool(call);
         let tool = toolbox.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let outcome = if tool.is_none() {
@@ -99,7 +100,7 @@ impl<'a> Workbench<'a> {
                 },
                 "grep_files" => self.reading().await?.grep(&arguments).await?,
                 "semantic_search_files" => self.reading().await?.search(&arguments).await?,
-                "send_message" => Ok("The message was sent.".to_owned()),
+                SPEAKING_TOOL => Ok(monologue::SENT.to_owned()),
                 _ => {
                     let environment = self.agent.environment();
                     match tool.and_then(|tool| tool.servers.as_ref()).map(|tool| tool.call(&arguments, &environment)) {
@@ -203,7 +204,7 @@ impl<'a> Workbench<'a> {
             .iter()
             .map(|(_, message)| {
                 let date = message.created_at.message_date();
-                json!({"role": message.role, "date": date, "content": message.text()})
+                json!({"role": message.role, "date": date, "content": message.said()})
             })
             .collect();
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))

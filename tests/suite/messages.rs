@@ -3,6 +3,7 @@
 mod cost;
 mod failures;
 mod memory;
+mod older;
 mod runs;
 mod scripts;
 mod search;

@@ -13,9 +13,10 @@ use crate::{
         filing::{self, Duplicate},
         home::Home,
         maker::{Belongings, make, unusable},
+        monologue,
         records::{
-            Agent, Approval, Block, Content, File, Folder, Message, Part, Role, Timestamp, Tool, ToolCall, ToolChange,
-            ToolReturn, claims,
+            Agent, Approval, Block, Content, File, Folder, Message, Part, Role, SPEAKING_TOOL, Timestamp, Tool,
+            ToolCall, ToolChange, ToolReturn, claims,
         },
         tools, uploads,
     },
@@ -31,7 +32,6 @@ pub(in crate::mock) struct Import {
     pub(in crate::mock) with_suffix: bool,
     /// Whether tools that are there already are changed to what is written.
     pub(in crate::mock) overrides_tools: bool,
-    pub(in crate::mock) without_messages: bool,
     /// The handles of other models.
     pub(in crate::mock) model: Option<String>,
     pub(in crate::mock) embedding: Option<String>,
@@ -40,10 +40,23 @@ pub(in crate::mock) struct Import {
     /// More fields of an agent, which replace those that are written.
     pub(in crate::mock) fields: Map<String, Value>,
     pub(in crate::mock) identity_ids: Vec<String>,
-    /// What is said instead of what is written.
-    pub(in crate::mock) history: Option<Vec<Message>>,
+    pub(in crate::mock) history: History,
     /// Marks of the template and deployment that the agents belong to.
     pub(in crate::mock) deployment_id: Option<String>,
+}
+
+/// What the agents of a file have said.
+#[derive(Clone, Debug, Default)]
+pub(in crate::mock) enum History {
+    /// What is written.
+    #[default]
+    Written,
+    /// Nothing.
+    Nothing,
+    /// What agents of their type begin with.
+    Usual,
+    /// These messages, as a request gives them.
+    Given(Vec<Message>),
 }
 
 /// Makes the agents that a file describes, with all that belongs to them; returns their ids.
@@ -184,18 +197,26 @@ impl<'a> Things<'a> {
         let fields = Fields::of_body(&body)?;
         let mut agent = Agent::create(&fields).map_err(corrupted)?;
         agent.deployment_id.clone_from(&self.import.deployment_id);
-        let (history, forgotten) = match &self.import.history {
-            Some(history) => (history.clone(), HashSet::new()),
-            None if self.import.without_messages => (Vec::new(), HashSet::new()),
-            None => history(written)?,
-        };
         let tool_ids: Vec<String> = written.optional("tool_ids").map_err(corrupted)?.unwrap_or_default();
         let tools = tool_ids.iter().map(|id| self.tools.get(id).cloned().ok_or_else(|| dangling(id)));
+        let tools: Vec<Stored<Tool>> = tools.collect::<Result<_, _>>()?;
+        let agent_type = agent.agent_type.as_str();
+        let (history, forgotten) = match &self.import.history {
+            History::Written => {
+                let (mut history, forgotten) = history(written)?;
+                let speaks_by_tool = tools.iter().any(|tool| tool.record.name == SPEAKING_TOOL);
+                monologue::recognise(agent_type, speaks_by_tool, &mut history);
+                (history, forgotten)
+            }
+            History::Nothing => (Vec::new(), HashSet::new()),
+            History::Usual => (monologue::beginning_of_new(agent_type, true), HashSet::new()),
+            History::Given(given) => (monologue::given(agent_type, given.clone()), HashSet::new()),
+        };
         let mut source_ids: Vec<String> = written.optional("source_ids").map_err(corrupted)?.unwrap_or_default();
         source_ids.extend(written.optional::<Vec<String>>("folder_ids").map_err(corrupted)?.unwrap_or_default());
         let belongings = Belongings {
             block_ids: found(&self.blocks, written, "block_ids")?,
-            tools: tools.collect::<Result<_, _>>()?,
+            tools,
             folder_ids: source_ids
                 .iter()
                 .map(|id| self.folders.get(id).cloned().ok_or_else(|| dangling(id)))
@@ -330,7 +351,7 @@ fn tool_call(written: &Fields<'_>) -> Result<ToolCall, ApiError> {
 }
 
 fn tool_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
-    let said = written.value("func_response").cloned().unwrap_or_else(|| "".into());
+    let said = written.value("func_response").map_or_else(|| "".into(), unpacked);
     let status = written.value("status").cloned().unwrap_or_else(|| "success".into());
     Ok(ToolReturn {
         tool_return: read::<Content>(written, "func_response", &said)?,
@@ -339,6 +360,20 @@ fn tool_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
         stdout: written.optional("stdout")?,
         stderr: written.optional("stderr")?,
     })
+}
+
+/// What a tool returned, without the wrapping in which Letta keeps it.
+fn unpacked(response: &Value) -> Value {
+    let packaged = response.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+    match packaged.filter(|packaged| packaged.contains_key("status") && packaged.contains_key("time")) {
+        Some(mut packaged) => match packaged.remove("message") {
+            Some(Value::Null) => "None".into(),
+            Some(Value::String(text)) => text.into(),
+            Some(other) => other.to_string().into(),
+            None => response.clone(),
+        },
+        None => response.clone(),
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(fields: &Fields<'_>, name: &str, value: &Value) -> Result<T, ApiError> {

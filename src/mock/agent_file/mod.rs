@@ -5,5 +5,5 @@ mod import;
 
 pub(super) use self::{
     export::{Export, export},
-    import::{Import, import},
+    import::{History, Import, import},
 };

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Record,
     block::Block,
+    message::Message,
     model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
     run::StopReason,
@@ -135,6 +136,8 @@ impl Agent {
         EmbeddingConfig::change(&mut agent.embedding, fields)?;
         (agent.max_files_open, agent.per_file_view_window_char_limit) = file_limits(agent.model.context_window());
         agent.apply(fields)?;
+        // As in Letta, whatever the request says.
+        agent.message_buffer_autoclear |= agent.agent_type == "workflow_agent";
         Ok(agent)
     }
 
@@ -281,6 +284,13 @@ impl Agent {
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
         let (window, forgets) = (self.model.context_window(), self.message_buffer_autoclear);
         remember(&mut self.context, said, window, forgets);
+    }
+
+    /// Adds what was said before anybody spoke to it. The model sees that, also of an agent that forgets what was said.
+    pub(in crate::mock) fn begin_with<'m>(&mut self, said: impl IntoIterator<Item = &'m Message>) {
+        let entries: Vec<ContextEntry> =
+            said.into_iter().map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }).collect();
+        remember(&mut self.context, entries, self.model.context_window(), false);
     }
 
     /// Whether a tool runs only when a person has said so.

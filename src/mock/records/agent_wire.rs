@@ -11,6 +11,7 @@ use super::{
     pending::Pending,
     scan::Scan,
     secret::{Secret, WireSecret},
+    showing::Showing,
     wire::WireMessage,
 };
 use crate::{access::Written, mock::client::Include};
@@ -280,7 +281,7 @@ impl<'a> StoredAgent<'a> {
             return Ok(None);
         }
         let pending: Pending = serde_json::from_str(self.pending)?;
-        let mut question = pending.request.expand().pop();
+        let mut question = pending.request.expand(&Showing::USUAL).pop();
         if let Some(question) = &mut question {
             // Here, and only here, Letta gives it the message's id.
             question.otid = Some(question.id.clone());

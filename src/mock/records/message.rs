@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::{
     DEFAULT_CONVERSATION,
+    model::object,
+    showing::{SPOKEN_ARGUMENT, Showing},
     timestamp::Timestamp,
     tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
     wire::{MessageType, Own, WireMessage},
@@ -37,6 +39,10 @@ pub(in crate::mock) struct Message {
     /// Of approval messages that decide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) approvals: Vec<Approval>,
+    /// Part of the inner monologue of an agent of an older type: what the assistant writes is thought, what it says is in
+    /// a call of a tool, which returns something that nobody is shown, and what stands for the user are events.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::mock) monologue: bool,
 }
 
 /// Who said a message.
@@ -144,6 +150,7 @@ impl Message {
             tool_calls: Vec::new(),
             tool_returns: Vec::new(),
             approvals: Vec::new(),
+            monologue: false,
         }
     }
 
@@ -152,9 +159,33 @@ impl Message {
         Self { run_id: Some(run_id.to_owned()), step_id: step_id.map(str::to_owned), ..self }
     }
 
-    /// What it says, as one text; images are noted.
+    /// What is written in it, as one text; images are noted.
     pub(in crate::mock) fn text(&self) -> String {
         Part::text_of(&self.content)
+    }
+
+    /// What others hear of it: its text, but of an agent that thinks in texts what it says by calling a tool.
+    pub(in crate::mock) fn said(&self) -> String {
+        if !self.thinks_in_texts() {
+            return self.text();
+        }
+        let calls = self.tool_calls.iter().filter(|call| Showing::USUAL.speaks(&call.name));
+        calls.filter_map(|call| Showing::USUAL.said_by(call)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether the user said it, and not an event that stands for the user.
+    pub(in crate::mock) fn is_of_user(&self) -> bool {
+        self.role == Role::User && !self.monologue
+    }
+
+    /// Whether it is an event: the user has logged in, a turn goes on.
+    pub(in crate::mock) fn is_event(&self) -> bool {
+        self.role == Role::User && self.monologue
+    }
+
+    /// Whether what the agent writes in it is thought.
+    fn thinks_in_texts(&self) -> bool {
+        self.monologue && matches!(self.role, Role::Assistant | Role::Approval)
     }
 
     /// What a search looks through: also thoughts, and what tools returned.
@@ -164,7 +195,8 @@ impl Message {
             _ => None,
         });
         let returns = self.tool_returns.iter().map(|returned| returned.tool_return.text());
-        thoughts.chain([self.text()]).chain(returns).collect::<Vec<_>>().join("\n")
+        let said = Some(self.said()).filter(|_| self.thinks_in_texts());
+        thoughts.chain([self.text()]).chain(said).chain(returns).collect::<Vec<_>>().join("\n")
     }
 
     /// How many bytes of text it has.
@@ -225,10 +257,12 @@ impl Message {
                     "status": returned.status,
                     "stdout": returned.stdout,
                     "stderr": returned.stderr,
-                    "func_response": returned.tool_return,
+                    "func_response": self.packaged(returned),
                 })
             })
             .collect();
+        let packaged = self.tool_returns.first().filter(|_| self.monologue);
+        let content = packaged.map(|returned| vec![Part::text(self.packaged(returned).text())]);
         json!({
             "created_by_id": null,
             "last_updated_by_id": null,
@@ -238,7 +272,7 @@ impl Message {
             "agent_id": agent_id,
             "model": null,
             "role": self.role,
-            "content": self.content,
+            "content": content.as_ref().unwrap_or(&self.content),
             "name": self.name,
             "tool_calls": if calls.is_empty() { Value::Null } else { calls.into() },
             "tool_call_id": self.tool_returns.first().map(|returned| &returned.tool_call_id),
@@ -258,22 +292,44 @@ impl Message {
         })
     }
 
+    /// What a tool returned, in the wrapping in which an agent of an older type keeps it.
+    fn packaged(&self, returned: &ToolReturn) -> Content {
+        if !self.monologue {
+            return returned.tool_return.clone();
+        }
+        let status = if returned.status == ToolStatus::Success { "OK" } else { "Failed" };
+        let time = self.created_at.prompt_date();
+        let packaged = json!({"status": status, "message": returned.tool_return.text(), "time": time});
+        Content::Text(format!("{packaged:#}"))
+    }
+
     /// Keeps so many whole parts, and so many bytes of the text of the one after them. Calls come last, and one that was
-    /// not said to its end is none.
+    /// not said to its end is none, unless it is one that speaks.
     pub(in crate::mock) fn cut(&mut self, parts: usize, bytes: usize) {
-        self.tool_calls.clear();
+        let said = if self.thinks_in_texts() && parts == self.content.len() { self.said() } else { String::new() };
+        self.tool_calls.truncate(1);
+        match said.get(..bytes).filter(|said| !said.is_empty()) {
+            Some(said) => self.tool_calls.iter_mut().for_each(|call| {
+                call.arguments = ToolCall::written(&object! {SPOKEN_ARGUMENT: said});
+            }),
+            None => self.tool_calls.clear(),
+        }
         let begun = self.content.get(parts).and_then(|part| part.cut(bytes));
         self.content.truncate(parts);
         self.content.extend(begun);
     }
 
-    /// The messages that clients see.
-    pub(in crate::mock) fn expand(&self) -> Vec<WireMessage> {
+    /// The messages that clients see among others. What is shown as said leaves out that the tool by which it was said has
+    /// returned.
+    pub(in crate::mock) fn shown(&self, showing: &Showing) -> Vec<WireMessage> {
+        let is_of_speech = || self.name.as_deref().is_some_and(|tool| showing.speaks(tool));
+        if self.role == Role::Tool && self.monologue && is_of_speech() { Vec::new() } else { self.expand(showing) }
+    }
+
+    /// All that it is on the wire, whatever the types.
+    pub(in crate::mock) fn expand(&self, showing: &Showing) -> Vec<WireMessage> {
         match self.role {
-            Role::System => {
-                let own = Own::Content { content: Content::Text(self.text()) };
-                vec![self.wire(MessageType::SystemMessage, None, own)]
-            }
+            Role::System => vec![self.wire(MessageType::SystemMessage, None, Own::said(self.text()))],
             Role::User | Role::Summary => {
                 let content = match self.content.as_slice() {
                     [Part::Text { text, .. }] => Content::Text(text.clone()),
@@ -283,23 +339,32 @@ impl Message {
             }
             Role::Tool => vec![self.expand_returns()],
             Role::Approval if !self.approvals.is_empty() => vec![self.expand_approvals()],
-            Role::Assistant | Role::Approval => self.expand_step(),
+            Role::Assistant | Role::Approval => self.expand_step(showing),
         }
     }
 
-    /// What the model said and called in one step: a message for each part, and one for all calls.
-    fn expand_step(&self) -> Vec<WireMessage> {
-        let parts = (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part));
-        let calls = self.tool_calls.first().map(|first| {
-            let (message_type, otid) = if self.role == Role::Approval {
-                (MessageType::ApprovalRequestMessage, Some(self.id.clone()))
+    /// What the model said and called in one step: a message for each part, and one for all calls, or for those between
+    /// what it says by calling.
+    fn expand_step(&self, showing: &Showing) -> Vec<WireMessage> {
+        let mut wire: Vec<WireMessage> =
+            (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part)).collect();
+        let speaks = |call: &ToolCall| self.monologue && self.role == Role::Assistant && showing.speaks(&call.name);
+        for calls in self.tool_calls.chunk_by(|call, next| !speaks(call) && !speaks(next)) {
+            let Some(first) = calls.first() else { continue };
+            let otid = otid(&self.id, wire.len() as u128);
+            wire.extend(if speaks(first) {
+                let said = showing.said_by(first);
+                said.map(|text| self.wire(MessageType::AssistantMessage, otid, Own::said(text)))
             } else {
-                (MessageType::ToolCallMessage, otid(&self.id, self.content.len() as u128))
-            };
-            let own = Own::ToolCalls { tool_call: first.clone(), tool_calls: self.tool_calls.clone() };
-            self.wire(message_type, otid, own)
-        });
-        parts.chain(calls).collect()
+                let own = Own::ToolCalls { tool_call: first.clone(), tool_calls: calls.to_vec() };
+                Some(if self.role == Role::Approval {
+                    self.wire(MessageType::ApprovalRequestMessage, Some(self.id.clone()), own)
+                } else {
+                    self.wire(MessageType::ToolCallMessage, otid, own)
+                })
+            });
+        }
+        wire
     }
 
     /// One part of an assistant message as the message that clients see.
@@ -315,10 +380,11 @@ impl Message {
                 };
                 self.wire(MessageType::ReasoningMessage, otid, own)
             }
-            Part::Text { text, .. } => {
-                let own = Own::Content { content: Content::Text(text.clone()) };
-                self.wire(MessageType::AssistantMessage, otid, own)
+            Part::Text { text, .. } if self.thinks_in_texts() => {
+                let own = Own::Reasoning { source: "non_reasoner_model", reasoning: text.clone(), signature: None };
+                self.wire(MessageType::ReasoningMessage, otid, own)
             }
+            Part::Text { text, .. } => self.wire(MessageType::AssistantMessage, otid, Own::said(text.clone())),
             Part::Image { .. } => {
                 let own = Own::Content { content: Content::Parts(vec![part.clone()]) };
                 self.wire(MessageType::AssistantMessage, otid, own)
@@ -413,7 +479,7 @@ mod tests {
     #[test]
     fn an_assistant_message_is_one_message_for_each_part() {
         let reasoning = Part::Reasoning { is_native: true, reasoning: "Hm.".into(), signature: None };
-        let wire = message(Role::Assistant, vec![reasoning, Part::text("Echo: Hello")]).expand();
+        let wire = message(Role::Assistant, vec![reasoning, Part::text("Echo: Hello")]).expand(&Showing::USUAL);
         assert_eq!(
             serde_json::to_string(&wire).unwrap(),
             concat!(
@@ -430,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_single_text_is_a_string_and_all_else_a_list() {
-        let content = |parts| json!(message(Role::User, parts).expand())[0]["content"].clone();
+        let content = |parts| json!(message(Role::User, parts).expand(&Showing::USUAL))[0]["content"].clone();
         assert_eq!(content(vec![Part::text("a")]), json!("a"));
         assert_eq!(content(vec![Part::text("a"), Part::text("b")])[1]["text"], json!("b"));
         let image = Part::Image { source: ImageSource::Url { url: "https://x.example/a.png".into() } };
@@ -451,6 +517,50 @@ mod tests {
         assert_eq!(cut(0, 2), [Part::text("ab")]);
         assert_eq!(cut(1, 2), [Part::text("abc"), Part::text("ä")]);
         assert_eq!(cut(2, 0).len(), 2);
+    }
+
+    /// A thought, and something that is said by calling a tool.
+    fn monologue(arguments: &str) -> Message {
+        let call = |name: &str| ToolCall { name: name.into(), arguments: arguments.into(), id: "call-1".into() };
+        Message {
+            monologue: true,
+            tool_calls: vec![call("send_message")],
+            ..message(Role::Assistant, vec![Part::text("Hm.")])
+        }
+    }
+
+    #[test]
+    fn what_was_heard_of_a_speech_is_kept() {
+        for (parts, bytes, expected) in [(0, 2, vec!["Hm"]), (1, 0, vec!["Hm."]), (1, 2, vec!["Hm.", "He"])] {
+            let mut cut = monologue(r#"{"message": "Hello", "request_heartbeat": false}"#);
+            cut.cut(parts, bytes);
+            let texts = cut.expand(&Showing::USUAL);
+            assert_eq!(texts.iter().filter_map(WireMessage::text).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_monologue_is_shown_as_it_is_asked_for() {
+        let outline = |showing: &Showing, arguments: &str| {
+            let wire = monologue(arguments).expand(showing);
+            wire.iter().map(|wire| (wire.message_type, wire.text().map(str::to_owned))).collect::<Vec<_>>()
+        };
+        let thought = (MessageType::ReasoningMessage, Some("Hm.".to_owned()));
+        let said = |text: &str| (MessageType::AssistantMessage, Some(text.to_owned()));
+        let calls = Showing { use_assistant_message: false, ..Showing::USUAL };
+        let renamed = Showing { assistant_message_tool_name: "other".into(), ..Showing::USUAL };
+        let aside = Showing { assistant_message_tool_kwarg: "aside".into(), ..Showing::USUAL };
+        for (showing, arguments, expected) in [
+            (&Showing::USUAL, r#"{"message": "Hello"}"#, Some(said("Hello"))),
+            (&Showing::USUAL, r#"{"message": {"a": 1}}"#, Some(said(r#"{"a":1}"#))),
+            (&Showing::USUAL, "{}", None),
+            (&aside, r#"{"message": "Hello", "aside": "Psst"}"#, Some(said("Psst"))),
+            (&calls, r#"{"message": "Hello"}"#, Some((MessageType::ToolCallMessage, None))),
+            (&renamed, r#"{"message": "Hello"}"#, Some((MessageType::ToolCallMessage, None))),
+        ] {
+            let all: Vec<_> = [thought.clone()].into_iter().chain(expected).collect();
+            assert_eq!(outline(showing, arguments), all, "{arguments}");
+        }
     }
 
     #[test]

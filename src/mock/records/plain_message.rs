@@ -11,7 +11,8 @@ use super::{
     wire::MessageType,
 };
 
-/// A message that is plain: every part of it is text or reasoning, and nothing is called, returned or decided.
+/// A message that is plain: every part of it is text or reasoning, nothing is called, returned or decided, and it is shown
+/// to everybody as it is.
 ///
 /// Its members are JSON as they are stored, but for the id and the second.
 pub(in crate::mock) struct PlainMessage<'a> {
@@ -75,7 +76,7 @@ impl<'a> PlainMessage<'a> {
             member(r#","step_id":"#)?,
             member(r#","run_id":"#)?,
         ];
-        // Where it calls, returns or decides something, that comes here.
+        // Where it calls, returns or decides something, or belongs to a monologue, that comes here.
         (scan.0 == "}").then_some(Self { id, role, parts, second, name, otid, sender_id, step_id, run_id })
     }
 
@@ -189,6 +190,7 @@ mod tests {
     use super::{
         super::{
             message::{ImageSource, Message, Part},
+            showing::Showing,
             timestamp::Timestamp,
             tool_call::ToolCall,
         },
@@ -217,8 +219,11 @@ mod tests {
             3 => prop::collection::vec(any_part(), 1),
             1 => prop::collection::vec(any_part(), 0..4),
         ];
-        (prop::sample::select(roles.to_vec()), parts, text(), text(), text(), text(), text(), calls, any::<u32>())
-            .prop_map(|(role, content, name, otid, sender_id, step_id, run_id, tool_calls, second)| Message {
+        let seconds = any::<u32>();
+        let monologue = prop::bool::weighted(0.2);
+        let ids = (text(), text(), text(), text(), text());
+        (prop::sample::select(roles.to_vec()), parts, ids, calls, monologue, seconds).prop_map(
+            |(role, content, (name, otid, sender_id, step_id, run_id), tool_calls, monologue, second)| Message {
                 created_at: Timestamp::parse("2026-11-23T16:30:56.25Z").unwrap().after_millis(i64::from(second) * 999),
                 name,
                 otid,
@@ -226,8 +231,10 @@ mod tests {
                 step_id,
                 run_id,
                 tool_calls,
+                monologue,
                 ..Message::new(role, content)
-            })
+            },
+        )
     }
 
     proptest! {
@@ -237,7 +244,7 @@ mod tests {
             let wants = |one| one != MessageType::UserMessage || message.name.is_none();
             let Some(plain) = PlainMessage::read(&body) else { return Ok(()) };
             let (mut written, mut expected) = (Vec::new(), Vec::new());
-            let mut wire = message.expand();
+            let mut wire = message.shown(&Showing::USUAL);
             if is_backwards {
                 plain.write_backwards(wants, &mut written);
                 wire.reverse();

@@ -3,11 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
-    DEFAULT_CONVERSATION, ORGANIZATION, Record, object,
-    timestamp::Timestamp,
-    wire::{MessageType, Usage},
-};
+use super::{DEFAULT_CONVERSATION, ORGANIZATION, Record, object, showing::Showing, timestamp::Timestamp, wire::Usage};
 use crate::{
     entropy,
     mock::turn::{Delivery, TurnRequest},
@@ -25,7 +21,8 @@ pub(in crate::mock) struct Run {
     pub(in crate::mock) conversation_id: Option<String>,
     pub(in crate::mock) background: bool,
     pub(in crate::mock) metadata: Map<String, Value>,
-    pub(in crate::mock) request_config: RequestConfig,
+    /// How its messages are to be shown.
+    pub(in crate::mock) request_config: Showing,
     pub(in crate::mock) stop_reason: Option<StopReason>,
     pub(in crate::mock) callback_url: Option<String>,
     pub(in crate::mock) total_duration_ns: Option<i64>,
@@ -58,15 +55,6 @@ pub(in crate::mock) enum RunStatus {
     Completed,
     Failed,
     Cancelled,
-}
-
-/// How the messages of a run are to be shown.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct RequestConfig {
-    pub(in crate::mock) use_assistant_message: bool,
-    pub(in crate::mock) assistant_message_tool_name: String,
-    pub(in crate::mock) assistant_message_tool_kwarg: String,
-    pub(in crate::mock) include_return_message_types: Option<Vec<MessageType>>,
 }
 
 /// Why a turn ended.
@@ -156,7 +144,7 @@ impl Record for Run {
 
 impl Run {
     /// A run that begins now.
-    pub(in crate::mock) fn begin(agent_id: &str, run_type: RunType, background: bool, config: RequestConfig) -> Self {
+    pub(in crate::mock) fn begin(agent_id: &str, run_type: RunType, background: bool, showing: Showing) -> Self {
         Self {
             id: entropy::letta_id(Self::KIND),
             status: RunStatus::Running,
@@ -166,7 +154,7 @@ impl Run {
             conversation_id: None,
             background,
             metadata: run_type.metadata(),
-            request_config: config,
+            request_config: showing,
             stop_reason: None,
             callback_url: None,
             total_duration_ns: None,

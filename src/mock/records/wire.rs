@@ -108,6 +108,13 @@ pub(in crate::mock) enum Own {
     },
 }
 
+impl Own {
+    /// A text, and nothing else.
+    pub(super) fn said(text: String) -> Self {
+        Self::Content { content: Content::Text(text) }
+    }
+}
+
 /// A piece of a call: first its name, then its arguments.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::mock) struct CallPiece {

@@ -12,7 +12,7 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        agent_file::{self, Export, Import},
+        agent_file::{self, Export, History, Import},
         documents::not_found,
         fields::{Fields, Location, Read, TextMap},
         home::Home,
@@ -94,7 +94,7 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
         name: text("name", "override_name"),
         with_suffix: form.flag("append_copy_suffix")?.unwrap_or(true),
         overrides_tools: form.flag("override_existing_tools")?.unwrap_or(true),
-        without_messages: form.flag("strip_messages")?.unwrap_or(false),
+        history: if form.flag("strip_messages")?.unwrap_or(false) { History::Nothing } else { History::Written },
         model: text("model", "override_model_handle"),
         embedding: text("embedding", "override_embedding_handle").or_else(|| by_header.map(str::to_owned)),
         secrets: secrets(text("secrets", "env_vars_json").as_deref())?,

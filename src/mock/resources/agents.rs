@@ -12,12 +12,13 @@ use crate::{
     mock::{
         archival,
         client::Include,
-        documents::{Stored, View, parse_message, update},
+        documents::{Stored, View, insert_messages, parse_message, update},
         fields::Fields,
         home::Home,
         maker::{Attached, Belongings, check_labels, link, make, partners, present_blocks, replace_folders},
         memory::{self, recompile},
-        records::{Agent, Block, ContextEntry, Identity, Record, links, without_repeats},
+        monologue,
+        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Identity, Record, links, without_repeats},
         relations::{self, check_present, link_only},
         shelf,
         state::State,
@@ -51,9 +52,14 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let mut agent = Agent::create(&fields)?;
     let mut defaults = if include_base_tools { tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
     defaults.extend(tools::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
-    if include_base_tool_rules.unwrap_or(agent.agent_type.starts_with("memgpt")) && include_base_tools {
-        tools::add_base_rules(&mut agent);
+    if include_base_tool_rules.unwrap_or(agent.agent_type != "letta_v1_agent") {
+        let names = defaults.iter().copied().chain(attached.tool_names.iter().map(String::as_str));
+        tools::add_base_rules(&mut agent, names);
     }
+    let history = match initial {
+        Some(initial) => monologue::given(&agent.agent_type, initial),
+        None => monologue::beginning_of_new(&agent.agent_type, include_base_tools),
+    };
     let view = state.view(&call.permit);
     let tool_ids = attached.tool_ids.unwrap_or_default();
     let folder_ids = attached.folder_ids.unwrap_or_default();
@@ -64,7 +70,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         files: shelf::newest_files_of(view, &folder_ids, agent.max_files_open).await?,
         folder_ids,
         identity_ids: attached.identity_ids.unwrap_or_default(),
-        history: initial.into_iter().map(Incoming::into_initial).collect(),
+        history,
         ..Belongings::default()
     };
     let mut tx = state.store.begin().await?;
@@ -158,18 +164,22 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"message": format!("Agent id={} successfully deleted", agent.record.id)})))
 }
 
-/// Forgets everything that was said.
+/// Forgets everything that was said. Then the agent begins again, with what agents of its type begin with if that is wanted.
 async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    Fields::of_body(&body)?.optional::<bool>("add_default_initial_messages")?;
+    let begins_anew = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
     let record = &mut agent.record;
     tx.delete_messages_but(&record.id, record.system_message_id().unwrap_or_default()).await?;
     record.forget();
+    let beginning = if begins_anew { monologue::beginning(&record.agent_type) } else { Vec::new() };
+    record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
+    record.begin_with(&beginning);
     recompile(&mut tx, record).await?;
-    update(&mut tx, record).await?;
+    insert_messages(&mut tx, &agent, DEFAULT_CONVERSATION, &beginning).await?;
+    update(&mut tx, &agent.record).await?;
     tx.commit().await?;
     show(view, agent, Include::EVERYTHING).await
 }

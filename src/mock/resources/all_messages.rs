@@ -13,11 +13,11 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        documents::is_plain,
+        documents::{is_plain, parse_message},
         fields::{Expect, Fields},
         history::{self, Wanted},
         page::Page,
-        records::{Message, MessageType, Role, Timestamp},
+        records::{Message, MessageType, Role, Showing, Timestamp},
         state::State,
     },
     store::{MessageFilter, StoredMessage},
@@ -35,21 +35,21 @@ pub(super) fn mount(routes: Routes) -> Routes {
 async fn list(state: Arc<State>, call: Call) -> Answer {
     let query = &call.query;
     let page = Page::read(query, NEWEST)?;
-    let types = message_types(query)?;
+    let showing = Showing::only(message_types(query)?);
     let (view, project) = (state.view(&call.permit), call.permit.project().as_str());
     let conversation = query.first("conversation_id");
     let page = if conversation.is_some_and(|id| !is_plain(id)) { Page { limit: 0, ..page } } else { page };
     let filter = MessageFilter::of_project(project).in_conversation(conversation.filter(|id| is_plain(id)));
     let messages = message_list::page(view, filter, &page, |message| message.project == project).await?;
-    let types = types.as_deref();
-    if page.newest_first { written(messages.iter().rev(), types) } else { written(&messages, types) }
+    if page.newest_first { written(messages.iter().rev(), &showing) } else { written(&messages, &showing) }
 }
 
-/// All that a stored message is on the wire.
+/// All that a stored message is on the wire, also where a list would leave it out.
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("message_id");
     let stored = state.store.message(id).await?.filter(|message| call.permit.reaches(&message.project));
-    written([&stored.ok_or_else(|| unknown(id))?], None)
+    let message = parse_message(&stored.ok_or_else(|| unknown(id))?)?;
+    Ok(Reply::ok(json!(message.expand(&Showing::USUAL))))
 }
 
 const MODES: &[&str] = &["vector", "fts", "hybrid"];
@@ -106,7 +106,7 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
     let found = search.run(&state, call.permit.project().as_str()).await?;
     let mut results = Vec::new();
     for (stored, message) in &found {
-        let wire = message.expand().into_iter().filter(|wire| {
+        let wire = message.shown(&Showing::USUAL).into_iter().filter(|wire| {
             matches!(
                 wire.message_type,
                 MessageType::UserMessage

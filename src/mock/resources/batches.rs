@@ -59,10 +59,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agents = agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
     let (mut new, mut turns) = (Vec::new(), Vec::new());
-    for (agent_id, SendRequest { request, config, .. }) in requests {
+    for (agent_id, SendRequest { request, showing, .. }) in requests {
         let find = |agent: &&Stored<Agent>| agent.record.id == agent_id;
         let agent = agents.iter().find(find).ok_or_else(|| not_found::<Agent>(&agent_id))?;
-        let mut run = Run::begin(&agent_id, RunType::Async, true, config);
+        let mut run = Run::begin(&agent_id, RunType::Async, true, showing);
         run.status = RunStatus::Created;
         run.request = Some(request.clone());
         batch.runs.push(run.id.clone());

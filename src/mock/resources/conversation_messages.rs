@@ -24,7 +24,7 @@ use crate::{
         memory::{self, recompile_conversation},
         page::Page,
         payload,
-        records::{Conversation, Message, Record, Run, RunType},
+        records::{Conversation, Message, Record, Run, RunType, Showing},
         state::State,
         toolbox::Toolbox,
         turn::{SendRequest, Thread, give_up_question},
@@ -58,7 +58,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         };
     }
     let page = Page::read(query, NEWEST)?;
-    let types = message_types(query)?;
+    let showing = Showing::only(message_types(query)?);
     query.boolean("include_err")?;
     let Some(conversation) = view.find::<Conversation>(id).await? else { return Ok(Reply::ok(json!([]))) };
     let of_conversation = MessageFilter::of_conversation(&conversation.record.agent_id, id);
@@ -67,8 +67,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         Err(error) if error.code() == Code::NotFound => Vec::new(),
         messages => messages?,
     };
-    let types = types.as_deref();
-    if page.newest_first { written_backwards(&messages, types) } else { written(&messages, types) }
+    if page.newest_first { written_backwards(&messages, &showing) } else { written(&messages, &showing) }
 }
 
 async fn say(state: Arc<State>, mut call: Call) -> Answer {

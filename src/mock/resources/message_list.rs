@@ -8,7 +8,7 @@ use crate::{
     mock::{
         documents::{View, is_plain, parse_message},
         page::{Defaults, Page},
-        records::{Message, MessageType, PlainMessage, WireMessage},
+        records::{Message, MessageType, PlainMessage, Showing, WireMessage},
     },
     store::{MessageFilter, StoredMessage},
 };
@@ -57,29 +57,44 @@ pub(super) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, A
     Ok((!types.is_empty()).then_some(types))
 }
 
+/// How a query asks for messages to be shown.
+pub(super) fn showing(query: &Query) -> Result<Showing, ApiError> {
+    let mut showing = Showing::only(message_types(query)?);
+    if let Some(flag) = query.boolean("use_assistant_message")? {
+        showing.use_assistant_message = flag;
+    }
+    if let Some(name) = query.first("assistant_message_tool_name") {
+        showing.assistant_message_tool_name = name.to_owned().into();
+    }
+    if let Some(name) = query.first("assistant_message_tool_kwarg") {
+        showing.assistant_message_tool_kwarg = name.to_owned().into();
+    }
+    Ok(showing)
+}
+
 /// Stored messages as clients see them, those of the types that are asked for.
-pub(super) fn written<'a, I>(messages: I, types: Option<&[MessageType]>) -> Answer
+pub(super) fn written<'a, I>(messages: I, showing: &Showing) -> Answer
 where
     I: IntoIterator<Item = &'a StoredMessage, IntoIter: Clone>,
 {
     let messages = messages.into_iter();
-    let mut list = List::of(types, messages.clone());
+    let mut list = List::of(showing, messages.clone());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => list.written.harmlessly(|text| plain.write(|one| List::wants(types, one), text)),
-            None => list.add(parse_message(message)?.expand())?,
+            Some(plain) => list.written.harmlessly(|text| plain.write(|one| showing.wants(one), text)),
+            None => list.add(parse_message(message)?.shown(showing))?,
         }
     }
     Ok(list.end())
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(super) fn written_backwards(messages: &[StoredMessage], types: Option<&[MessageType]>) -> Answer {
-    let mut list = List::of(types, messages.iter());
+pub(super) fn written_backwards(messages: &[StoredMessage], showing: &Showing) -> Answer {
+    let mut list = List::of(showing, messages.iter());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => list.written.harmlessly(|text| plain.write_backwards(|one| List::wants(types, one), text)),
-            None => list.add(parse_message(message)?.expand().into_iter().rev())?,
+            Some(plain) => list.written.harmlessly(|text| plain.write_backwards(|one| showing.wants(one), text)),
+            None => list.add(parse_message(message)?.shown(showing).into_iter().rev())?,
         }
     }
     Ok(list.end())
@@ -88,24 +103,20 @@ pub(super) fn written_backwards(messages: &[StoredMessage], types: Option<&[Mess
 /// A list that is being written: each message after a comma, of which the first becomes the bracket. Plain messages are
 /// harmless: beside their own members they have only texts.
 struct List<'a> {
-    types: Option<&'a [MessageType]>,
+    showing: &'a Showing,
     written: Written,
 }
 
 impl<'a> List<'a> {
-    fn of<'m>(types: Option<&'a [MessageType]>, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
+    fn of<'m>(showing: &'a Showing, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
         // On the wire the parts of a message are messages of their own, each with what they have in common.
         let room = messages.map(|message| 2 * message.body.len()).sum();
-        Self { types, written: Written::with_capacity(room) }
-    }
-
-    fn wants(types: Option<&[MessageType]>, one: MessageType) -> bool {
-        types.is_none_or(|types| types.contains(&one))
+        Self { showing, written: Written::with_capacity(room) }
     }
 
     fn add(&mut self, messages: impl IntoIterator<Item = WireMessage>) -> Result<(), ApiError> {
         for message in messages {
-            if Self::wants(self.types, message.message_type) {
+            if self.showing.wants(message.message_type) {
                 self.written.push(",");
                 serde_json::to_writer(&mut self.written, &message).map_err(ApiError::internal)?;
             }
@@ -124,13 +135,13 @@ impl<'a> List<'a> {
 }
 
 /// Messages as clients see them, those of the types that are asked for.
-pub(super) fn shown(messages: &[Message], types: Option<&[MessageType]>) -> Vec<WireMessage> {
-    let wanted = |message: &WireMessage| types.is_none_or(|types| types.contains(&message.message_type));
-    messages.iter().flat_map(Message::expand).filter(wanted).collect()
+pub(super) fn shown(messages: &[Message], showing: &Showing) -> Vec<WireMessage> {
+    let shown = messages.iter().flat_map(|message| message.shown(showing));
+    shown.filter(|message| showing.wants(message.message_type)).collect()
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(super) fn shown_backwards(messages: &[Message], types: Option<&[MessageType]>) -> Vec<WireMessage> {
-    let wanted = |message: &WireMessage| types.is_none_or(|types| types.contains(&message.message_type));
-    messages.iter().flat_map(|message| message.expand().into_iter().rev()).filter(wanted).collect()
+pub(super) fn shown_backwards(messages: &[Message], showing: &Showing) -> Vec<WireMessage> {
+    let shown = messages.iter().flat_map(|message| message.shown(showing).into_iter().rev());
+    shown.filter(|message| showing.wants(message.message_type)).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Answer, Routes,
     conversation_messages::{preview_of, read_compaction},
-    message_list::{self, NEWEST, message_types, written},
+    message_list::{self, NEWEST, showing, written},
     sending::{send, send_later},
 };
 use crate::{
@@ -49,10 +49,8 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 /// the history `limit` keeps.
 pub(super) async fn of_agent(view: View<'_>, query: &Query, agent_id: &str, conversation: Option<&str>) -> Answer {
     let page = Page::read(query, NEWEST)?;
-    let types = message_types(query)?;
-    for flag in ["use_assistant_message", "include_err"] {
-        query.boolean(flag)?;
-    }
+    let showing = showing(query)?;
+    query.boolean("include_err")?;
     let filter = match conversation {
         Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
         // No conversation has such a name.
@@ -67,8 +65,8 @@ pub(super) async fn of_agent(view: View<'_>, query: &Query, agent_id: &str, conv
     if !messages.as_ref().is_ok_and(|messages| messages.first().is_some_and(|message| view.shows(message))) {
         view.get_stored::<Agent>(agent_id).await?;
     }
-    let (messages, types) = (messages?, types.as_deref());
-    if page.newest_first { written(messages.iter().rev(), types) } else { written(&messages, types) }
+    let messages = messages?;
+    if page.newest_first { written(messages.iter().rev(), &showing) } else { written(&messages, &showing) }
 }
 
 async fn send_one(state: Arc<State>, mut call: Call) -> Answer {

@@ -149,8 +149,8 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
     let of_run = MessageFilter::of_run(&run.id);
     let messages =
         message_list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
-    let types = run.request_config.include_return_message_types.as_deref();
-    if page.newest_first { written_backwards(&messages, types) } else { written(&messages, types) }
+    let showing = &run.request_config;
+    if page.newest_first { written_backwards(&messages, showing) } else { written(&messages, showing) }
 }
 
 async fn usage(state: Arc<State>, call: Call) -> Answer {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendRequest, run_type: RunType) -> Answer {
     let delivery = request.delivery;
     if !delivery.streaming {
-        let run = Run::begin(&thread.agent.record.id, run_type, false, request.config);
+        let run = Run::begin(&thread.agent.record.id, run_type, false, request.showing);
         let turn = Turn::begin(state, thread, run, request.request, false).await?;
         let ended = turn.answer().await?;
         return match &ended.failure {
@@ -30,7 +30,7 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
     }
     let mark = request.request.mark(thread.id()).filter(|_| delivery.background);
     let agent_id = thread.agent.record.id.clone();
-    let mut run = Run::begin(&agent_id, run_type, delivery.background, request.config);
+    let mut run = Run::begin(&agent_id, run_type, delivery.background, request.showing);
     run.delivery = delivery.background.then_some(delivery);
     run.mark.clone_from(&mark);
     let turn = Turn::begin(state, thread, run, request.request, true).await;
@@ -51,7 +51,7 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
 /// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up
 /// again.
 pub(super) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> Answer {
-    let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.config);
+    let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.showing);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;
     let turn = Turn::begin(state, thread, run, request.request, false).await?;
@@ -80,9 +80,8 @@ async fn earlier(
 }
 
 fn response(ended: &Ended) -> Value {
-    let types = ended.run.request_config.include_return_message_types.as_deref();
     json!({
-        "messages": shown(&ended.answers, types),
+        "messages": shown(&ended.answers, &ended.run.request_config),
         "stop_reason": ended.run.stop_reason.unwrap_or(StopReason::Error).wire(),
         "usage": ended.run.usage.wire(false),
         "logprobs": null,

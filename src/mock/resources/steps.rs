@@ -18,7 +18,7 @@ use crate::{
         listing::Listing,
         page::{Defaults, Page},
         payload,
-        records::{Agent, Message, Record, Step, StepFilter, Timestamp},
+        records::{Agent, Message, Record, Showing, Step, StepFilter, Timestamp},
         state::State,
     },
     store::{DocumentFilter, MessageFilter},
@@ -94,7 +94,8 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
         messages.reverse();
     }
     let messages = page.cut(messages, |message| &message.id);
-    let shown = if page.newest_first { shown_backwards(&messages, None) } else { shown(&messages, None) };
+    let showing = &Showing::USUAL;
+    let shown = if page.newest_first { shown_backwards(&messages, showing) } else { shown(&messages, showing) };
     Ok(Reply::ok(json!(shown)))
 }
 

@@ -15,7 +15,7 @@ use crate::{
     entropy,
     error::ApiError,
     mock::{
-        agent_file::{self, Import},
+        agent_file::{self, History, Import},
         documents::{insert, update},
         fields::{Fields, TextMap},
         home::Home,
@@ -44,8 +44,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let tags: Option<Vec<String>> = fields.optional("tags")?;
     let variables: Option<TextMap> = fields.optional("memory_variables")?;
     let secrets: Option<TextMap> = fields.optional("tool_variables")?;
-    let history = Incoming::read_initial(&fields)?.into_iter().map(Incoming::into_initial).collect();
-    let said = fields.value("initial_message_sequence").is_some();
+    let history = Incoming::read_initial(&fields)?.map_or(History::Usual, History::Given);
     let identity_ids = fields.ids("identity_ids", Identity::KIND)?.unwrap_or_default();
 
     let view = state.view(&call.permit);
@@ -65,11 +64,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let import = Import {
         name: fields.optional("agent_name")?,
         overrides_tools: false,
-        without_messages: true,
         secrets: secrets.map(|TextMap(entries)| entries).unwrap_or_default(),
         fields: more,
         identity_ids,
-        history: said.then_some(history),
+        history,
         deployment_id: Some(deployment_id.clone()),
         ..Import::default()
     };

@@ -69,7 +69,7 @@ fn reply(asked: &Directives, said: &[Message]) -> String {
     if let Some(length) = asked.length {
         return long(&asked.rest, length);
     }
-    let last = said.iter().rposition(|message| message.role == Role::User).map_or(0, |place| place + 1);
+    let last = said.iter().rposition(Message::is_of_user).map_or(0, |place| place + 1);
     let tools = said[last..].iter().filter(|message| message.role == Role::Tool);
     let returned: Vec<String> =
         tools.flat_map(|message| &message.tool_returns).map(|returned| returned.tool_return.text()).collect();

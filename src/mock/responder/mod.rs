@@ -17,7 +17,7 @@ pub(super) use self::literal::Literal;
 pub use self::script::{Script, ScriptError};
 use super::{
     failure::Failure,
-    records::{Block, Message, Part, Role, ToolStatus},
+    records::{Block, Message, Part, ToolStatus},
     toolbox::{Tool, Toolbox},
 };
 
@@ -118,7 +118,7 @@ fn asked_part(said: &[Message]) -> &str {
 }
 
 fn asked(said: &[Message]) -> Option<&Message> {
-    said.iter().rev().find(|message| message.role == Role::User).or(said.last())
+    said.iter().rev().find(|message| message.is_of_user()).or(said.last())
 }
 
 /// The beginning of a text, as far as it is looked into.

@@ -55,15 +55,15 @@ impl Incoming {
         })
     }
 
-    /// The messages that an agent begins with, if a request names any.
-    pub(in crate::mock) fn read_initial(fields: &Fields<'_>) -> Result<Vec<Self>, ApiError> {
+    /// The messages that an agent begins with; none: those of its type.
+    pub(in crate::mock) fn read_initial(fields: &Fields<'_>) -> Result<Option<Vec<Message>>, ApiError> {
         let name = "initial_message_sequence";
-        let items = fields.optional::<Vec<Fields<'_>>>(name)?.unwrap_or_default();
+        let Some(items) = fields.optional::<Vec<Fields<'_>>>(name)? else { return Ok(None) };
         if items.len() > MOST_MESSAGES {
             let rule = format!("an agent begins with at most {MOST_MESSAGES} messages");
             return Err(fields.at(name).breaks_rule(&rule, &Value::Null));
         }
-        items.iter().map(Self::read).collect()
+        items.iter().map(|item| Self::read(item).map(Self::into_initial)).collect::<Result<_, _>>().map(Some)
     }
 
     /// The message to be stored as the beginning of a history.

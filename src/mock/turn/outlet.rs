@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    mock::records::{Message, MessageType, Run},
+    mock::records::{Message, Run, Showing},
 };
 
 /// How many events may wait for the client.
@@ -41,7 +41,7 @@ pub(super) struct Outlet {
     deadline: Instant,
     run_id: String,
     delivery: Delivery,
-    types: Option<Vec<MessageType>>,
+    showing: Showing,
     /// The number of the last event, where events are numbered.
     number: Option<u64>,
     /// What is not yet told, until it may be.
@@ -93,7 +93,7 @@ impl Outlet {
             deadline: Instant::now() + LONGEST_STREAM,
             run_id: run.id.clone(),
             delivery,
-            types: run.request_config.include_return_message_types.clone(),
+            showing: run.request_config.clone(),
             held: None,
         };
         outlet.begin_again();
@@ -136,8 +136,8 @@ impl Outlet {
 
     /// Sends a message, whole or in pieces, with a pause before each.
     pub(super) async fn say(&mut self, message: &Message, pace: Duration) -> Result<(), Sent> {
-        for (parts, mut wire) in message.expand().into_iter().enumerate() {
-            if self.types.as_ref().is_some_and(|types| !types.contains(&wire.message_type)) {
+        for (parts, mut wire) in message.shown(&self.showing).into_iter().enumerate() {
+            if !self.showing.wants(wire.message_type) {
                 continue;
             }
             if !self.delivery.tokens {
@@ -263,19 +263,13 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::mock::records::{Part, RequestConfig, Role, RunType, StopReason, Usage};
+    use crate::mock::records::{Part, Role, RunType, StopReason, Usage};
 
     const DELIVERY: Delivery = Delivery { streaming: true, tokens: true, pings: true, background: false };
     const NEVER: Duration = Duration::from_secs(20);
 
     fn run() -> Run {
-        let config = RequestConfig {
-            use_assistant_message: true,
-            assistant_message_tool_name: "send_message".into(),
-            assistant_message_tool_kwarg: "message".into(),
-            include_return_message_types: None,
-        };
-        Run::begin("agent-1", RunType::Streaming, false, config)
+        Run::begin("agent-1", RunType::Streaming, false, Showing::USUAL)
     }
 
     fn message(text: &str) -> Message {

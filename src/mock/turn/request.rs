@@ -13,7 +13,7 @@ use crate::{
         catalogue::Handle,
         documents::is_plain,
         fields::{Expect, Fields, Read},
-        records::{MessageType, RequestConfig},
+        records::{MessageType, Showing},
     },
 };
 
@@ -61,7 +61,7 @@ pub(in crate::mock) struct ClientTool {
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) request: TurnRequest,
-    pub(in crate::mock) config: RequestConfig,
+    pub(in crate::mock) showing: Showing,
     pub(in crate::mock) delivery: Delivery,
     /// In place of a conversation's id: the agent whose default conversation is meant.
     pub(in crate::mock) agent_id: Option<String>,
@@ -112,16 +112,16 @@ impl SendRequest {
             pings: fields.optional("include_pings")?.unwrap_or(true),
             background: fields.optional("background")?.unwrap_or(false),
         };
-        let config = RequestConfig {
-            use_assistant_message: fields.optional("use_assistant_message")?.unwrap_or(true),
-            assistant_message_tool_name: fields
-                .optional("assistant_message_tool_name")?
-                .unwrap_or_else(|| "send_message".into()),
-            assistant_message_tool_kwarg: fields
-                .optional("assistant_message_tool_kwarg")?
-                .unwrap_or_else(|| "message".into()),
-            include_return_message_types: message_types(fields)?,
-        };
+        let mut showing = Showing::only(message_types(fields)?);
+        if let Some(flag) = fields.optional("use_assistant_message")? {
+            showing.use_assistant_message = flag;
+        }
+        if let Some(name) = fields.optional::<String>("assistant_message_tool_name")? {
+            showing.assistant_message_tool_name = name.into();
+        }
+        if let Some(name) = fields.optional::<String>("assistant_message_tool_kwarg")? {
+            showing.assistant_message_tool_kwarg = name.into();
+        }
         let max_steps = fields.at_least("max_steps", 1)?.unwrap_or(DEFAULT_MAX_STEPS);
         let callback_url = fields.optional("callback_url")?;
         let agent_id = fields.optional("agent_id")?;
@@ -131,7 +131,7 @@ impl SendRequest {
         }
         let (input, decision) = read_input(fields)?;
         let request = TurnRequest { input, decision, max_steps, client_tools, model };
-        Ok(Self { request, config, delivery, agent_id, callback_url })
+        Ok(Self { request, showing, delivery, agent_id, callback_url })
     }
 
     /// Refuses options of streams in a request that wants none.

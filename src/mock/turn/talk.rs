@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Map, Value};
+
 use super::{
     decision::{Decision, denied, not_pending, still_pending},
     input::Incoming,
@@ -19,8 +21,10 @@ use crate::{
     mock::{
         documents::parse_message,
         failure::Failure,
+        monologue::{self, Manner},
         records::{
-            Approval, Content, EndedStep, Message, Part, Pending, Role, StopReason, Timing, ToolCall, ToolReturn, Usage,
+            Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
+            ToolReturn, Usage,
         },
         responder::{Answer, Responder, Situation},
         state::State,
@@ -64,6 +68,7 @@ impl Produced {
         if self.added > 0 {
             answers.drain(1..=self.added);
         }
+        answers.retain(|message| !message.is_event());
         answers
     }
 
@@ -91,6 +96,7 @@ pub(super) struct Talk<'a> {
     presence: &'a mut Presence,
     outlet: Option<&'a mut Outlet>,
     toolbox: Toolbox,
+    manner: Manner,
     workbench: Workbench<'a>,
     /// What was said since the user spoke last, and in this turn from `begun` on.
     lines: Vec<Message>,
@@ -124,6 +130,7 @@ impl<'a> Talk<'a> {
             request,
             presence,
             outlet,
+            manner: Manner::of(&agent.agent_type, &toolbox),
             toolbox,
             lines: Vec::new(),
             begun: 0,
@@ -217,12 +224,12 @@ impl<'a> Talk<'a> {
                 Some(Approval::Tool(returned)) => ToolReturn { tool_call_id: call.id.clone(), ..returned.clone() },
                 Some(Approval::Approval { approve: false, reason, .. }) => denied(call, reason.as_deref()),
                 _ => {
-                    ran.push(call.name.clone());
+                    ran.push(call);
                     self.call(call).await?
                 }
             });
         }
-        let name = if returns.len() == 1 { ran.first().cloned() } else { None };
+        let name = if returns.len() == 1 { ran.first().map(|call| call.name.clone()) } else { None };
         let step_id = pending.request.step_id.as_deref();
         let returned = Message {
             name,
@@ -239,7 +246,11 @@ impl<'a> Talk<'a> {
         if interrupted {
             return Ok(Some(StopReason::Cancelled));
         }
-        Ok(ran.iter().any(|name| self.toolbox.ends_turn(name)).then_some(StopReason::ToolRule))
+        let end = ran.iter().find_map(|call| self.end_after(&call.name, &call.parsed()));
+        if end.is_none() {
+            self.tell_to_go_on(pending.request.step_id.as_deref());
+        }
+        Ok(end)
     }
 
     /// Asks the responder once. Some: the turn ends with this.
@@ -261,7 +272,7 @@ impl<'a> Talk<'a> {
         }
         let prompt_tokens = self.thread.context_tokens() + self.said().iter().map(Message::tokens).sum::<i64>();
         let pace = answer.pace;
-        let Uttered { messages, calls, asks } = self.utter(answer, &step_id);
+        let Uttered { messages, calls, asks, end } = self.utter(answer, &step_id);
         let mut step = EndedStep {
             id: step_id.clone(),
             usage: Usage::default(),
@@ -298,9 +309,15 @@ impl<'a> Talk<'a> {
             return Ok(Some(stop_reason));
         }
         let clock = Instant::now();
-        let end = self.run_calls(&calls, &step_id).await?;
+        let interrupted = self.run_calls(&calls, &step_id).await?;
         step.timing.tools = Some(nanos(clock));
         self.produced.steps.push(step);
+        if interrupted {
+            return Ok(Some(StopReason::Cancelled));
+        }
+        if end.is_none() {
+            self.tell_to_go_on(Some(&step_id));
+        }
         Ok(end)
     }
 
@@ -317,12 +334,13 @@ impl<'a> Talk<'a> {
 
     /// An answer as messages: one for what is said and called, another for calls that wait.
     fn utter(&mut self, answer: Answer, step_id: &str) -> Uttered {
+        let answer = if self.manner.speaks_by_tool() { monologue::by_tool(answer) } else { answer };
         let mut asked = answer.calls;
-        if !self.thread.calls_in_parallel() {
+        if self.manner.is_by_events() || !self.thread.calls_in_parallel() {
             asked.truncate(1);
         }
-        let (mut calls, mut waiting) = (Vec::new(), Vec::new());
-        for asked in asked {
+        let (mut calls, mut waiting, mut end) = (Vec::new(), Vec::new(), None);
+        for mut asked in asked {
             let id = format!("call_{}", hex::encode(entropy::bytes::<12>()));
             if let Some((text, status)) = asked.returns {
                 let tool_return = Content::Text(text);
@@ -331,17 +349,26 @@ impl<'a> Talk<'a> {
                 self.scripted.insert(id.clone(), known);
             }
             let waits = asked.asks || self.toolbox.asks(&asked.name);
+            let ends = self.end_after(&asked.name, &asked.arguments);
+            if self.manner.is_by_events() {
+                let asks = monologue::asks_to_go_on(&asked.arguments).filter(|_| waits);
+                let goes_on = asks.unwrap_or(ends.is_none());
+                monologue::note_going_on(&mut asked.arguments, goes_on);
+            }
+            end = end.or(ends.filter(|_| !waits));
             let arguments = ToolCall::written(&asked.arguments);
             let call = ToolCall { name: asked.name, arguments, id };
             if waits { waiting.push(call) } else { calls.push(call) }
         }
+        let monologue = self.manner.speaks_by_tool();
         let message = |role: Role, parts: Vec<Part>, tool_calls: Vec<ToolCall>| Message {
             tool_calls,
+            monologue,
             ..Message::new(role, parts).of_turn(&self.presence.run.id, Some(step_id))
         };
         if waiting.is_empty() {
             let messages = vec![message(Role::Assistant, answer.parts, calls.clone())];
-            return Uttered { messages, calls, asks: None };
+            return Uttered { messages, calls, asks: None, end };
         }
         let (mut messages, mut parts) = (Vec::new(), answer.parts);
         if !calls.is_empty() {
@@ -350,11 +377,44 @@ impl<'a> Talk<'a> {
         let request = message(Role::Approval, parts, waiting);
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, known)| known).collect();
-        Uttered { messages, calls: Vec::new(), asks: Some(Box::new(Pending { request, beside: calls, scripted })) }
+        let asks = Some(Box::new(Pending { request, beside: calls, scripted }));
+        Uttered { messages, calls: Vec::new(), asks, end: None }
     }
 
-    /// Runs the calls of a step and tells what they returned.
-    async fn run_calls(&mut self, calls: &[ToolCall], step_id: &str) -> Result<Option<StopReason>, ApiError> {
+    /// How the turn ends after a call; none: it goes on.
+    fn end_after(&self, tool: &str, arguments: &Map<String, Value>) -> Option<StopReason> {
+        let ends = self.toolbox.ends_turn(tool);
+        if !self.manner.is_by_events() {
+            return ends.then_some(StopReason::ToolRule);
+        }
+        if self.is_last_step() {
+            return Some(StopReason::MaxSteps);
+        }
+        let goes_on = match monologue::asks_to_go_on(arguments) {
+            // As in Letta, a rule is the reason only where the turn would have gone on without it.
+            Some(true) if ends => return Some(StopReason::ToolRule),
+            Some(asks) => asks || self.toolbox.continues_turn(tool),
+            None => tool != SPEAKING_TOOL,
+        };
+        (ends || !goes_on).then_some(StopReason::EndTurn)
+    }
+
+    /// Whether a turn by events has no step left after this one. Letta looks ahead only where it does not stream, and there
+    /// that is the reason also for turns that would have ended anyway.
+    fn is_last_step(&self) -> bool {
+        let left = self.request.max_steps - i64::try_from(self.produced.steps.len()).unwrap_or(i64::MAX);
+        self.outlet.is_none() && left <= 1
+    }
+
+    /// Tells an agent that goes on by events to do so.
+    fn tell_to_go_on(&mut self, step_id: Option<&str>) {
+        if self.manner.is_by_events() {
+            self.lines.push(monologue::heartbeat().of_turn(&self.presence.run.id, step_id));
+        }
+    }
+
+    /// Runs the calls of a step and tells what they returned; true: the turn has to end.
+    async fn run_calls(&mut self, calls: &[ToolCall], step_id: &str) -> Result<bool, ApiError> {
         let mut returns = Vec::new();
         for call in calls {
             returns.push(self.call(call).await?);
@@ -363,14 +423,12 @@ impl<'a> Talk<'a> {
         let returned = Message {
             name,
             tool_returns: returns,
+            monologue: self.manner.speaks_by_tool(),
             ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, Some(step_id))
         };
         let interrupted = self.tell(&returned, Duration::ZERO).await?.is_some();
         self.lines.push(returned);
-        if interrupted {
-            return Ok(Some(StopReason::Cancelled));
-        }
-        Ok(calls.iter().any(|call| self.toolbox.ends_turn(&call.name)).then_some(StopReason::ToolRule))
+        Ok(interrupted)
     }
 
     async fn call(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
@@ -415,7 +473,7 @@ impl<'a> Talk<'a> {
             return Ok(outlet.say(message, pace).await.err());
         }
         if !pace.is_zero() {
-            for parts in 0..message.expand().len() {
+            for parts in 0..message.shown(&self.presence.run.request_config).len() {
                 if !self.wait(pace).await? {
                     return Ok(Some(Sent { parts, bytes: 0 }));
                 }
@@ -444,6 +502,8 @@ struct Uttered {
     /// Calls that run at once.
     calls: Vec<ToolCall>,
     asks: Option<Box<Pending>>,
+    /// How the turn ends after them; none: it goes on.
+    end: Option<StopReason>,
 }
 
 fn since_the_user_spoke(mut latest: Vec<Message>) -> Vec<Message> {
@@ -452,7 +512,7 @@ fn since_the_user_spoke(mut latest: Vec<Message>) -> Vec<Message> {
 
 /// Where the user spoke last; the beginning, where only others did.
 fn last_of_the_user(lines: &[Message]) -> usize {
-    lines.iter().rposition(|message| message.role == Role::User).unwrap_or(0)
+    lines.iter().rposition(Message::is_of_user).unwrap_or(0)
 }
 
 fn nanos(since: Instant) -> i64 {

@@ -195,6 +195,17 @@ async def test_passages(client, agent):
 
 
 @scenario
+async def test_older_agents(client, agent):
+    messages = client.agents.messages
+    hello = [MessageCreate(role="user", content="Hello")]
+    older = await got(client.agents.create(agent_type="memgpt_agent", **MODELS))
+    for flag, shown in [(True, "assistant_message"), (False, "tool_call_message")]:
+        answer = await got(messages.create(older.id, messages=hello, use_assistant_message=flag))
+        assert answer.messages[1].message_type == shown
+        assert answer.messages[1] in await got(messages.list(older.id, use_assistant_message=flag))
+
+
+@scenario
 async def test_messages(client, agent):
     messages = client.agents.messages
     hello = [MessageCreate(role="user", content="Hello")]

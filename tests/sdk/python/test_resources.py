@@ -363,6 +363,21 @@ async def test_access_tokens(client, lenient, agent):
 
 
 @scenario
+async def test_older_agents(client, lenient, agent):
+    messages = client.agents.messages
+    older = await got(client.agents.create(agent_type="memgpt_v2_agent", **MODELS))
+    begun = await every(messages.list(older.id, order="asc"))
+    assert json.loads(begun[-1].content)["type"] == "login"
+    for flag, shown in [(True, "assistant_message"), (False, "tool_call_message")]:
+        answer = await got(messages.create(older.id, input="Hello", use_assistant_message=flag))
+        assert answer.messages[1].message_type == shown
+        events = await every(messages.stream(older.id, input="Hello", use_assistant_message=flag, stream_tokens=True))
+        assert shown in {each.message_type for each in events}
+        listed = await every(messages.list(older.id, use_assistant_message=flag))
+        assert answer.messages[1] in listed
+
+
+@scenario
 async def test_environments(client, lenient, agent):
     assert await got(client.environments.list())
     await missing(lambda: client.environments.retrieve("device"))

@@ -116,17 +116,64 @@ on_both_engines! {
     async fn agents_of_older_types_come_with_tools_and_rules_of_their_own(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = legacy(&server.owner());
-        for (body, tool, rules) in [
-            (json!({"agent_type": "memgpt_agent"}), "send_message", true),
-            (json!({"agent_type": "memgpt_v2_agent", "include_base_tool_rules": false}), "send_message", false),
-            (json!({"include_multi_agent_tools": true}), "send_message_to_agent_async", false),
+        let (core, edits) = ("core_memory_append core_memory_replace memory memory_apply_patch", "memory_insert memory_replace");
+        let (search, say) = ("conversation_search", "send_message");
+        let multi = "send_message_to_agent_and_wait_for_reply send_message_to_agents_matching_tags";
+        for (body, others, goes_on, exits) in [
+            (json!({}), format!("{search} {edits}"), String::new(), ""),
+            (json!({"agent_type": "memgpt_agent"}), String::new(), format!("{search} {core}"), say),
+            (json!({"agent_type": "split_thread_agent"}), String::new(), format!("{search} {core}"), say),
+            (json!({"agent_type": "memgpt_v2_agent"}), String::new(), format!("{search} {edits}"), say),
+            (
+                json!({"agent_type": "memgpt_v2_agent", "include_base_tool_rules": false}),
+                format!("{search} {edits} {say}"),
+                String::new(),
+                "",
+            ),
+            (
+                json!({"agent_type": "memgpt_agent", "include_base_tools": false, "tools": [say, "web_search", "memory"]}),
+                "web_search".to_owned(),
+                "memory".to_owned(),
+                say,
+            ),
+            (json!({"agent_type": "react_agent"}), String::new(), String::new(), ""),
+            (json!({"agent_type": "workflow_agent"}), String::new(), String::new(), ""),
+            (
+                json!({"agent_type": "sleeptime_agent"}),
+                String::new(),
+                format!("{edits} memory_rethink"),
+                "memory_finish_edits",
+            ),
+            (json!({"agent_type": "voice_convo_agent"}), "search_memory".to_owned(), String::new(), say),
+            (
+                json!({"agent_type": "voice_sleeptime_agent"}),
+                "finish_rethinking_memory rethink_user_memory store_memories".to_owned(),
+                String::new(),
+                "",
+            ),
+            (
+                json!({"agent_type": "react_agent", "include_multi_agent_tools": true}),
+                multi.to_owned(),
+                String::new(),
+                "send_message_to_agent_async",
+            ),
         ] {
             let mut request = body.clone();
             request["model"] = json!("a/b");
             let agent = owner.post(AGENTS, &request).await.expect(200);
-            assert!(column(&agent["tools"], "name").contains(&tool.to_owned()), "{body}");
-            let exits = json!({"tool_name": "send_message", "type": "exit_loop", "prompt_template": null});
-            assert_eq!(agent["tool_rules"].as_array().unwrap().contains(&exits), rules, "{body}");
+            let sorted = |mut names: Vec<String>| {
+                names.sort_unstable();
+                names
+            };
+            let named = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let all = named(&format!("{others} {goes_on} {exits}"));
+            assert_eq!(sorted(column(&agent["tools"], "name")), sorted(all), "{body}");
+            for (kind, expected) in [("continue_loop", goes_on.as_str()), ("exit_loop", exits)] {
+                let rules = agent["tool_rules"].as_array().unwrap().iter().filter(|rule| rule["type"] == kind);
+                let rules = rules.map(|rule| rule["tool_name"].as_str().unwrap().to_owned()).collect();
+                assert_eq!(sorted(rules), sorted(named(expected)), "{kind} {body}");
+            }
+            assert_eq!(agent["message_buffer_autoclear"], body["agent_type"] == "workflow_agent", "{body}");
         }
     }
 
