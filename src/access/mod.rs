@@ -30,5 +30,6 @@ pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
+pub(crate) use redact::{NAMES_OF_SECRETS, end_of_string, secret_places};
 pub use redact::{NotJson, Written, redact, redact_written};
 pub use target::Params;

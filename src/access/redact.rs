@@ -3,11 +3,14 @@
 mod text;
 mod written;
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::grant::Redaction;
 
 pub use text::NotJson;
+pub(crate) use text::end_of_string;
 pub use written::Written;
 
 /// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
@@ -55,18 +58,61 @@ pub(super) enum Blank {
     List,
 }
 
-/// What stands for a member of this name, if it is a secret: the names under which Letta nests them, at any depth. A field
-/// of the user's own that happens to have such a name is blanked too: better one field too many than one too few.
-fn blank_of(name: &str, is_list: bool) -> Option<Blank> {
-    match name {
-        "secrets" | "tool_exec_environment_variables" => Some(Blank::List),
-        "source_code" | "model_endpoint" | "embedding_endpoint" | "azure_endpoint" | "error_data" | "api_key"
-        | "api_key_enc" | "access_key" | "access_key_enc" | "auth_token" | "auth_header" | "custom_headers"
-        | "server_url" | "value_enc" | "base_url" => Some(Blank::Null),
-        // The handle of an embedding model is a string; a passage's vector is not.
-        "embedding" if is_list => Some(Blank::Null),
-        _ => None,
+impl Blank {
+    const MOST_BYTES: usize = 4;
+
+    fn text(self) -> &'static [u8] {
+        match self {
+            Self::Null => b"null",
+            Self::List => b"[]",
+        }
     }
+}
+
+/// Makes of the names of secrets the function that knows them, and a number that is another for other names.
+macro_rules! secrets {
+    ($is_list:ident: $($($name:literal)|+ if $condition:expr => $blank:ident,)+) => {
+        /// What stands for a member of this name, if it is a secret: the names under which Letta nests them, at any
+        /// depth. A field of the user's own that happens to have such a name is blanked too: better one field too many
+        /// than one too few.
+        fn blank_of(name: &[u8], $is_list: bool) -> Option<Blank> {
+            match name {
+                $($($name)|+ if $condition => Some(Blank::$blank),)+
+                _ => None,
+            }
+        }
+
+        /// What the names of secrets are, as a number: what was marked by other names is not marked.
+        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(stringify!($($($name)|+ if $condition => $blank,)+));
+    };
+}
+
+secrets! {
+    is_list:
+    b"secrets" | b"tool_exec_environment_variables" if true => List,
+    b"source_code" | b"model_endpoint" | b"embedding_endpoint" | b"azure_endpoint" | b"error_data" | b"api_key"
+        | b"api_key_enc" | b"access_key" | b"access_key_enc" | b"auth_token" | b"auth_header" | b"custom_headers"
+        | b"server_url" | b"value_enc" | b"base_url" if true => Null,
+    // The handle of an embedding model is a string; a passage's vector is not.
+    b"embedding" if is_list => Null,
+}
+
+/// FNV-1a.
+const fn checksum(text: &str) -> u32 {
+    let (bytes, mut sum, mut at) = (text.as_bytes(), 0x811c_9dc5_u32, 0);
+    while at < bytes.len() {
+        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    sum
+}
+
+/// The members of JSON that hold secrets, to be marked where it is kept; [`NAMES_OF_SECRETS`] belongs to the marks.
+///
+/// # Errors
+/// When it is not JSON.
+pub(crate) fn secret_places(json: &str) -> Result<Vec<Range<usize>>, NotJson> {
+    Ok(text::find(json.as_bytes(), &[], blank_of)?.iter().map(text::Found::place).collect())
 }
 
 fn blank(value: &mut Value) {
@@ -74,7 +120,7 @@ fn blank(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(blank),
         Value::Object(map) => {
             for (name, value) in map.iter_mut() {
-                match blank_of(name, value.is_array()) {
+                match blank_of(name.as_bytes(), value.is_array()) {
                     Some(Blank::List) => *value = Value::Array(Vec::new()),
                     Some(Blank::Null) => *value = Value::Null,
                     None => blank(value),

@@ -1,7 +1,7 @@
 //! What an answer shows of an agent's relationships depends on the client's generation: 1.x clients name what they want,
 //! older ones get everything.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::{call::Query, error::ApiError};
 
@@ -101,9 +101,11 @@ impl Include {
     }
 }
 
+const PACKAGE_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
+
 /// Whether a request comes from a client of the 1.x generation, by Letta's own rule.
 pub(super) fn is_current_client(headers: &HeaderMap) -> bool {
-    if headers.contains_key("x-stainless-package-version") {
+    if headers.contains_key(PACKAGE_VERSION) {
         return true;
     }
     let Some(agent) = headers.get(header::USER_AGENT) else { return true };

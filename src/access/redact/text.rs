@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use super::Blank;
 
@@ -11,16 +11,53 @@ use super::Blank;
 #[error("an answer is not JSON")]
 pub struct NotJson;
 
-/// Copies JSON, with a blank in the place of each member for which `blank_of` gives one when told the member's name and
-/// whether its value is a list; none: it has no such member. Where it is `harmless`, it is not looked at; these places are
-/// in order.
+/// A member that must not be seen.
+pub(super) struct Found {
+    /// Where it begins.
+    begin: usize,
+    /// Where its value is.
+    value: Range<usize>,
+    /// What stands there instead.
+    blank: &'static [u8],
+}
+
+impl Found {
+    /// Where it is.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.begin..self.value.end
+    }
+}
+
+/// Copies JSON, with blanks in the places of the members that [`find`] finds; none: it finds nothing.
 pub(super) fn without(
     text: &[u8],
-    mut harmless: &[Range<usize>],
-    blank_of: impl Fn(&str, bool) -> Option<Blank>,
+    harmless: &[Range<usize>],
+    blank_of: impl Fn(&[u8], bool) -> Option<Blank>,
 ) -> Result<Option<Vec<u8>>, NotJson> {
-    let mut out = Vec::new();
-    let (mut copied, mut at) = (0, 0);
+    let found = find(text, harmless, blank_of)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let mut out = Vec::with_capacity(text.len() + found.len() * Blank::MOST_BYTES);
+    let mut copied = 0;
+    for Found { value, blank, .. } in found {
+        out.extend_from_slice(&text[copied..value.start]);
+        out.extend_from_slice(blank);
+        copied = value.end;
+    }
+    out.extend_from_slice(&text[copied..]);
+    Ok(Some(out))
+}
+
+/// Finds the members of JSON for which `blank_of` gives a blank when told the member's name and whether its value is a
+/// list, unless they are blank already. Where it is `harmless`, it is not looked at; these places are in order.
+pub(super) fn find(
+    text: &[u8],
+    mut harmless: &[Range<usize>],
+    blank_of: impl Fn(&[u8], bool) -> Option<Blank>,
+) -> Result<Vec<Found>, NotJson> {
+    let mut found = Vec::new();
+    let mut at = 0;
     while let Some(distance) = memchr(b'"', &text[at..]) {
         let begin = at + distance;
         while let Some((_, later)) = harmless.split_first().filter(|(first, _)| first.end <= begin) {
@@ -30,7 +67,7 @@ pub(super) fn without(
             at = first.end;
             continue;
         }
-        let end = end_of_string(text, begin)?;
+        let end = end_of_string(text, begin).ok_or(NotJson)?;
         at = end;
         // In JSON only the name of a member is a string before a colon.
         let colon = after_space(text, end);
@@ -39,37 +76,24 @@ pub(super) fn without(
         }
         at = after_space(text, colon + 1);
         let blank = with_name(&text[begin..end], |name| blank_of(name, text.get(at) == Some(&b'[')))?;
-        let blank = match blank {
-            Some(Blank::Null) => b"null".as_slice(),
-            Some(Blank::List) => b"[]".as_slice(),
-            None => continue,
-        };
-        // What is blank already may stay.
+        let Some(blank) = blank.map(Blank::text) else { continue };
         if !text[at..].starts_with(blank) {
-            if out.is_empty() {
-                out.reserve(text.len());
-            }
-            out.extend_from_slice(&text[copied..at]);
-            out.extend_from_slice(blank);
-            at = end_of_value(text, at)?;
-            copied = at;
+            let value = at..end_of_value(text, at)?;
+            at = value.end;
+            found.push(Found { begin, value, blank });
         }
     }
-    if copied == 0 {
-        return Ok(None);
-    }
-    out.extend_from_slice(&text[copied..]);
-    Ok(Some(out))
+    Ok(found)
 }
 
 /// Tells `decide` the name that a quoted text is.
-fn with_name<T>(quoted: &[u8], decide: impl FnOnce(&str) -> T) -> Result<T, NotJson> {
+fn with_name<T>(quoted: &[u8], decide: impl FnOnce(&[u8]) -> T) -> Result<T, NotJson> {
     let inner = &quoted[1..quoted.len() - 1];
-    if inner.contains(&b'\\') {
+    if memchr(b'\\', inner).is_some() {
         let name: String = serde_json::from_slice(quoted).map_err(|_| NotJson)?;
-        return Ok(decide(&name));
+        return Ok(decide(name.as_bytes()));
     }
-    std::str::from_utf8(inner).map(decide).map_err(|_| NotJson)
+    Ok(decide(inner))
 }
 
 fn after_space(text: &[u8], at: usize) -> usize {
@@ -77,18 +101,17 @@ fn after_space(text: &[u8], at: usize) -> usize {
     at + space
 }
 
-/// The place after the string that begins here.
-fn end_of_string(text: &[u8], begin: usize) -> Result<usize, NotJson> {
+/// The place after the string that begins here; none: it does not end. Prose has more escapes than quotation marks, so that
+/// these are looked for, and then whether they are escaped.
+pub(crate) fn end_of_string(text: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin + 1;
     loop {
-        let rest = text.get(at..).ok_or(NotJson)?;
-        let distance = memchr2(b'"', b'\\', rest).ok_or(NotJson)?;
-        at += distance;
-        if text[at] == b'"' {
-            return Ok(at + 1);
+        at += memchr(b'"', text.get(at..)?)?;
+        let backslashes = text[begin + 1..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        at += 1;
+        if backslashes % 2 == 0 {
+            return Some(at);
         }
-        // Whatever is escaped ends no string.
-        at += 2;
     }
 }
 
@@ -97,7 +120,7 @@ fn end_of_value(text: &[u8], begin: usize) -> Result<usize, NotJson> {
     let (mut at, mut depth) = (begin, 0_usize);
     loop {
         match text.get(at).ok_or(NotJson)? {
-            b'"' => at = end_of_string(text, at)?,
+            b'"' => at = end_of_string(text, at).ok_or(NotJson)?,
             b'{' | b'[' => {
                 depth += 1;
                 at += 1;

@@ -1,6 +1,6 @@
 //! JSON that is written piece by piece, by someone who knows of some pieces that no secret is in them.
 
-use std::{io, ops::Range};
+use std::{io, iter, ops::Range};
 
 /// JSON that is written already. What a client token must not see is still in it.
 #[derive(Debug, Default)]
@@ -28,14 +28,28 @@ impl Written {
         self.harmlessly(|text| pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes())));
     }
 
-    /// The same of what `write` appends.
+    /// Writes a piece of which only some places are looked through; these are in order.
+    pub fn push_marked(&mut self, piece: &str, places: &[Range<usize>]) {
+        let begin = self.text.len();
+        self.push(piece);
+        let ends = places.iter().map(|place| place.end);
+        let starts = places.iter().map(|place| place.start);
+        for (from, to) in iter::once(0).chain(ends).zip(starts.chain([piece.len()])) {
+            self.mark_harmless(begin + from..begin + to);
+        }
+    }
+
+    /// The same as [`Self::push_harmless`] of what `write` appends.
     pub fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.text.len();
         write(&mut self.text);
-        let end = self.text.len();
+        self.mark_harmless(begin..self.text.len());
+    }
+
+    fn mark_harmless(&mut self, place: Range<usize>) {
         match self.harmless.last_mut() {
-            Some(last) if last.end == begin => last.end = end,
-            _ => self.harmless.push(begin..end),
+            Some(last) if last.end == place.start => last.end = place.end,
+            _ => self.harmless.push(place),
         }
     }
 

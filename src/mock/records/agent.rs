@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Record,
+    Record, agent_wire,
     block::Block,
     message::Message,
     model::{EmbeddingConfig, ModelConfig},
@@ -23,44 +23,39 @@ use crate::{
     },
 };
 
-/// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart.
+/// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart. The order of the fields is that of
+/// the wire, as far as it can be, so that it is copied in few pieces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it agent_type")]
 pub(in crate::mock) struct Agent {
+    pub(in crate::mock) created_at: Timestamp,
+    pub(in crate::mock) updated_at: Timestamp,
     pub(in crate::mock) id: String,
     pub(in crate::mock) name: String,
-    pub(in crate::mock) description: Option<String>,
-    pub(in crate::mock) metadata: Option<Map<String, Value>>,
-    pub(in crate::mock) agent_type: String,
-    pub(in crate::mock) system: String,
-    /// Not nested: what a body may hold at its depth must not be stored any deeper, or it could not be read again.
-    #[serde(flatten)]
-    pub(in crate::mock) model: ModelConfig,
-    pub(in crate::mock) embedding: Option<EmbeddingConfig>,
-    pub(in crate::mock) compaction_settings: Map<String, Value>,
-    pub(in crate::mock) response_format: Option<Map<String, Value>>,
+    pub(in crate::mock) tool_rules: Vec<Value>,
     /// The messages of the default conversation that the model sees, oldest first; the system message is the first.
     #[serde(with = "stored_context")]
     pub(in crate::mock) context: Vec<ContextEntry>,
-    /// How many messages the default conversation holds beside the system message.
-    pub(in crate::mock) recall: i64,
-    /// The question that the default conversation waits for an answer to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::mock) pending: Option<Box<Pending>>,
-    pub(in crate::mock) tool_rules: Vec<Value>,
+    pub(in crate::mock) system: String,
+    pub(in crate::mock) agent_type: String,
+    /// Not nested: what a body may hold at its depth must not be stored any deeper, or it could not be read again.
+    #[serde(flatten)]
+    pub(in crate::mock) model: ModelConfig,
+    pub(in crate::mock) compaction_settings: Map<String, Value>,
+    pub(in crate::mock) response_format: Option<Map<String, Value>>,
+    pub(in crate::mock) description: Option<String>,
+    pub(in crate::mock) metadata: Option<Map<String, Value>>,
+    pub(in crate::mock) embedding: Option<EmbeddingConfig>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
     /// The project as it was named; none: nobody named one.
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) template_id: Option<String>,
     pub(in crate::mock) base_template_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(in crate::mock) deployment_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(in crate::mock) entity_id: Option<String>,
-    /// What stands for the variables in the blocks that were made with it.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub(in crate::mock) variables: Map<String, Value>,
     pub(in crate::mock) message_buffer_autoclear: bool,
     pub(in crate::mock) enable_sleeptime: Option<bool>,
     pub(in crate::mock) last_run_completion: Option<Timestamp>,
@@ -70,8 +65,14 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) max_files_open: i64,
     pub(in crate::mock) per_file_view_window_char_limit: i64,
     pub(in crate::mock) hidden: Option<bool>,
-    pub(in crate::mock) created_at: Timestamp,
-    pub(in crate::mock) updated_at: Timestamp,
+    /// How many messages the default conversation holds beside the system message.
+    pub(in crate::mock) recall: i64,
+    /// The question that the default conversation waits for an answer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) pending: Option<Box<Pending>>,
+    /// What stands for the variables in the blocks that were made with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(in crate::mock) variables: Map<String, Value>,
 }
 
 /// A message that the model sees, and what it costs.
@@ -121,6 +122,10 @@ impl Record for Agent {
 
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn stored(&self) -> serde_json::Result<String> {
+        agent_wire::stored(self)
     }
 }
 

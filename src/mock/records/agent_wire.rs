@@ -1,12 +1,15 @@
 //! Agents as clients see them, written from what is stored: most of it is the same on the wire, and is copied and never
 //! read.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     ACTOR,
     agent::Agent,
+    agent_layout::{Marks, Members, with_layout},
     folder::Folder,
     pending::Pending,
     scan::Scan,
@@ -14,7 +17,10 @@ use super::{
     showing::Showing,
     wire::WireMessage,
 };
-use crate::{access::Written, mock::client::Include};
+use crate::{
+    access::{Written, secret_places},
+    mock::client::Include,
+};
 
 /// What is linked to an agent, read for an answer.
 #[derive(Clone, Debug, Default)]
@@ -46,46 +52,54 @@ pub(in crate::mock) enum WireTool {
     Stored(String),
 }
 
-/// An agent as [`Agent`] is stored now: most members are JSON, and copied.
+/// An agent as [`Agent`] is stored now, in pieces of JSON that are copied: values, and whole members, which begin with a
+/// comma and their name.
 struct StoredAgent<'a> {
+    /// Members: `created_at` and `updated_at`, but for the comma.
+    times: &'a str,
     /// Without quotes: it has no escapes.
     id: &'a str,
+    /// Members: `name` and `tool_rules`.
     name: &'a str,
-    description: &'a str,
-    metadata: &'a str,
-    agent_type: &'a str,
+    message_ids: &'a str,
+    /// Member.
     system: &'a str,
-    model: &'a str,
-    model_settings: &'a str,
+    agent_type: &'a str,
+    /// Member.
     llm_config: &'a str,
+    /// Member.
+    model: &'a str,
+    /// Members: from `model_settings` to `metadata`.
+    settings: &'a str,
     embedding: &'a str,
     embedding_config: &'a str,
-    compaction_settings: &'a str,
-    response_format: &'a str,
-    message_ids: &'a str,
-    pending: &'a str,
-    tool_rules: &'a str,
     tags: &'a str,
     secrets: &'a str,
-    project_id: &'a str,
-    template_id: &'a str,
-    base_template_id: &'a str,
-    deployment_id: &'a str,
-    entity_id: &'a str,
-    message_buffer_autoclear: &'a str,
-    enable_sleeptime: &'a str,
-    last_run_completion: &'a str,
-    last_run_duration_ms: &'a str,
-    last_stop_reason: &'a str,
-    timezone: &'a str,
-    max_files_open: &'a str,
-    per_file_view_window_char_limit: &'a str,
-    hidden: &'a str,
-    created_at: &'a str,
-    updated_at: &'a str,
+    /// Members: from `project_id` to `entity_id`.
+    origin: &'a str,
+    /// Members: `message_buffer_autoclear` and `enable_sleeptime`.
+    habits: &'a str,
+    /// Members: from `last_run_completion` to `hidden`.
+    rest: &'a str,
+    pending: &'a str,
+    marks: Option<Marks<'a>>,
 }
 
 const NULL: &str = "null";
+
+/// An agent as it is stored: its JSON, with its layout at the end.
+pub(super) fn stored(agent: &Agent) -> serde_json::Result<String> {
+    let body = serde_json::to_string(agent)?;
+    let mut members = Members::noting(&body);
+    let places = StoredAgent::read_members(&mut members).and_then(|agent| {
+        agent.open_pieces().iter().map(|piece| secret_places(piece).ok()).collect::<Option<Vec<_>>>()
+    });
+    let lengths = members.into_noted();
+    Ok(match places {
+        Some(places) => with_layout(body, &lengths, &places),
+        None => body,
+    })
+}
 
 /// Writes a stored agent as clients see it.
 pub(in crate::mock) fn write_agent(
@@ -106,115 +120,111 @@ pub(in crate::mock) fn write_agent(
 impl<'a> StoredAgent<'a> {
     /// Reads a stored agent; none: it is not as `Agent` is written now.
     fn read(body: &'a str) -> Option<Self> {
-        let mut scan = Scan(body);
-        scan.literal(r#"{"id":"#)?;
-        let id = scan.plain()?;
-        let name = scan.member(r#","name":"#)?;
-        let description = scan.member(r#","description":"#)?;
-        let metadata = scan.member(r#","metadata":"#)?;
-        let agent_type = scan.member(r#","agent_type":"#)?;
-        let system = scan.member(r#","system":"#)?;
-        let model = scan.member(r#","model":"#)?;
-        let model_settings = scan.member(r#","model_settings":"#)?;
-        let llm_config = scan.member(r#","llm_config":"#)?;
-        let (mut embedding, mut embedding_config) = (NULL, NULL);
-        if !scan.skips(r#","embedding":null"#) {
-            embedding = scan.member(r#","embedding":{"handle":"#)?;
-            embedding_config = scan.member(r#","config":"#)?;
-            scan.literal("}")?;
-        }
-        let compaction_settings = scan.member(r#","compaction_settings":"#)?;
-        let response_format = scan.member(r#","response_format":"#)?;
-        scan.literal(r#","context":{"ids":"#)?;
+        Self::read_members(&mut Members::of(body))
+    }
+
+    fn read_members(members: &mut Members<'a>) -> Option<Self> {
+        members.literal("{")?;
+        let times = members.run(&[r#""created_at":"#, r#","updated_at":"#])?;
+        members.literal(r#","id":"#)?;
+        let id = members.plain()?;
+        let name = members.run(&[r#","name":"#, r#","tool_rules":"#])?;
+        members.literal(r#","context":{"ids":"#)?;
         // There may be many.
-        let message_ids = scan.list_before(r#","tokens":"#)?;
-        scan.literal(r#","tokens":"#)?;
-        scan.past(b'}')?;
-        scan.member(r#","recall":"#)?;
-        let pending = scan.member_or_null(r#","pending":"#)?;
-        let tool_rules = scan.member(r#","tool_rules":"#)?;
-        let tags = scan.member(r#","tags":"#)?;
-        let secrets = scan.member(r#","secrets":"#)?;
-        let project_id = scan.member(r#","project_id":"#)?;
-        let template_id = scan.member(r#","template_id":"#)?;
-        let base_template_id = scan.member(r#","base_template_id":"#)?;
-        let deployment_id = scan.member_or_null(r#","deployment_id":"#)?;
-        let entity_id = scan.member_or_null(r#","entity_id":"#)?;
-        scan.member_or_null(r#","variables":"#)?;
-        let agent = Self {
+        let message_ids = members.list_before(r#","tokens":"#)?;
+        members.run(&[r#","tokens":"#])?;
+        members.literal("}")?;
+        let system = members.run(&[r#","system":"#])?;
+        let agent_type = members.member(r#","agent_type":"#)?;
+        let llm_config = members.run(&[r#","llm_config":"#])?;
+        let model = members.run(&[r#","model":"#])?;
+        let settings = members.run(&[
+            r#","model_settings":"#,
+            r#","compaction_settings":"#,
+            r#","response_format":"#,
+            r#","description":"#,
+            r#","metadata":"#,
+        ])?;
+        let (mut embedding, mut embedding_config) = (NULL, NULL);
+        if !members.skips(r#","embedding":null"#) {
+            embedding = members.member(r#","embedding":{"handle":"#)?;
+            embedding_config = members.member(r#","config":"#)?;
+            members.literal("}")?;
+        }
+        let tags = members.member(r#","tags":"#)?;
+        let secrets = members.member(r#","secrets":"#)?;
+        let origin = members.run(&[
+            r#","project_id":"#,
+            r#","template_id":"#,
+            r#","base_template_id":"#,
+            r#","deployment_id":"#,
+            r#","entity_id":"#,
+        ])?;
+        let habits = members.run(&[r#","message_buffer_autoclear":"#, r#","enable_sleeptime":"#])?;
+        let rest = members.run(&[
+            r#","last_run_completion":"#,
+            r#","last_run_duration_ms":"#,
+            r#","last_stop_reason":"#,
+            r#","timezone":"#,
+            r#","max_files_open":"#,
+            r#","per_file_view_window_char_limit":"#,
+            r#","hidden":"#,
+        ])?;
+        members.run(&[r#","recall":"#])?;
+        let pending = members.member_or_null(r#","pending":"#)?;
+        members.member_or_null(r#","variables":"#)?;
+        members.end()?;
+        let marks = members.marks();
+        Some(Self {
+            times,
             id,
             name,
-            description,
-            metadata,
-            agent_type,
+            message_ids,
             system,
-            model,
-            model_settings,
+            agent_type,
             llm_config,
+            model,
+            settings,
             embedding,
             embedding_config,
-            compaction_settings,
-            response_format,
-            message_ids,
-            pending,
-            tool_rules,
             tags,
             secrets,
-            project_id,
-            template_id,
-            base_template_id,
-            deployment_id,
-            entity_id,
-            message_buffer_autoclear: scan.member(r#","message_buffer_autoclear":"#)?,
-            enable_sleeptime: scan.member(r#","enable_sleeptime":"#)?,
-            last_run_completion: scan.member(r#","last_run_completion":"#)?,
-            last_run_duration_ms: scan.member(r#","last_run_duration_ms":"#)?,
-            last_stop_reason: scan.member(r#","last_stop_reason":"#)?,
-            timezone: scan.member(r#","timezone":"#)?,
-            max_files_open: scan.member(r#","max_files_open":"#)?,
-            per_file_view_window_char_limit: scan.member(r#","per_file_view_window_char_limit":"#)?,
-            hidden: scan.member(r#","hidden":"#)?,
-            created_at: scan.member(r#","created_at":"#)?,
-            updated_at: scan.member(r#","updated_at":"#)?,
-        };
-        (scan.0 == "}").then_some(agent)
+            origin,
+            habits,
+            rest,
+            pending,
+            marks,
+        })
+    }
+
+    /// The pieces in which there may be anything, in the order in which they are written.
+    fn open_pieces(&self) -> [&'a str; 4] {
+        [self.name, self.llm_config, self.embedding_config, self.settings]
     }
 
     /// Writes the agent as clients see it. The order of the members is Letta's. Harmless is what is a text, a number or a
-    /// list of texts.
+    /// list of texts, and what is marked so.
     fn write(&self, include: Include, loaded: &Loaded, out: &mut Written) -> serde_json::Result<()> {
+        let mut marks = self.marks;
         let blocks = if include.blocks { loaded.blocks.as_slice() } else { &[] };
         out.push_harmless(&[
             r#"{"created_by_id":""#,
             ACTOR,
             r#"","last_updated_by_id":""#,
             ACTOR,
-            r#"","created_at":"#,
-            self.created_at,
-            r#","updated_at":"#,
-            self.updated_at,
+            r#"","#,
+            self.times,
             r#","id":""#,
             self.id,
-            r#"","name":"#,
-            self.name,
+            "\"",
         ]);
-        out.push_member("tool_rules", self.tool_rules);
-        out.push_harmless(&[
-            r#","message_ids":"#,
-            self.message_ids,
-            r#","system":"#,
-            self.system,
-            r#","agent_type":"#,
-            self.agent_type,
-        ]);
-        out.push_member("llm_config", self.llm_config);
-        out.push_member("embedding_config", self.embedding_config);
-        out.push_harmless(&[r#","model":"#, self.model, r#","embedding":"#, self.embedding]);
-        out.push_member("model_settings", self.model_settings);
-        out.push_member("compaction_settings", self.compaction_settings);
-        out.push_member("response_format", self.response_format);
-        out.push_harmless(&[r#","description":"#, self.description]);
-        out.push_member("metadata", self.metadata);
+        push_open(self.name, &mut marks, out);
+        out.push_harmless(&[r#","message_ids":"#, self.message_ids, self.system, r#","agent_type":"#, self.agent_type]);
+        push_open(self.llm_config, &mut marks, out);
+        out.push_harmless(&[r#","embedding_config":"#]);
+        push_open(self.embedding_config, &mut marks, out);
+        out.push_harmless(&[self.model, r#","embedding":"#, self.embedding]);
+        push_open(self.settings, &mut marks, out);
         out.push_harmless(&[r#","memory":{"agent_type":"#, self.agent_type, r#","git_enabled":false,"blocks":["#]);
         push_blocks(blocks, out);
         out.push_harmless(&[r#"],"file_blocks":[],"prompt_template":""},"blocks":["#]);
@@ -222,52 +232,20 @@ impl<'a> StoredAgent<'a> {
         out.push_harmless(&[r#"],"tools":["#]);
         push_tools(if include.tools { &loaded.tools } else { &[] }, out);
         out.push_harmless(&["]"]);
-        push_value("sources", &loaded.folders.iter().map(Folder::wire_as_source).collect::<Vec<_>>(), out)?;
+        push_list("sources", &loaded.folders.iter().map(Folder::wire_as_source).collect::<Vec<_>>(), out)?;
         out.push_harmless(&[r#","tags":"#, if include.tags { self.tags } else { "[]" }]);
         let secrets = self.secrets(include)?;
         let secrets: Vec<WireSecret<'_>> = secrets.iter().map(|secret| secret.wire(self.id)).collect();
-        push_value("tool_exec_environment_variables", &secrets, out)?;
-        push_value("secrets", &secrets, out)?;
-        out.push_harmless(&[
-            r#","project_id":"#,
-            self.project_id,
-            r#","template_id":"#,
-            self.template_id,
-            r#","base_template_id":"#,
-            self.base_template_id,
-            r#","deployment_id":"#,
-            self.deployment_id,
-            r#","entity_id":"#,
-            self.entity_id,
-        ]);
-        push_value("identity_ids", &loaded.identities.iter().map(|one| &one["id"]).collect::<Vec<_>>(), out)?;
-        push_value("identities", &loaded.identities, out)?;
-        push_value("pending_approval", &self.pending_approval(include)?, out)?;
-        out.push_harmless(&[
-            r#","message_buffer_autoclear":"#,
-            self.message_buffer_autoclear,
-            r#","enable_sleeptime":"#,
-            self.enable_sleeptime,
-        ]);
-        push_value("multi_agent_group", &loaded.managed_group, out)?;
-        push_value("managed_group", &loaded.managed_group, out)?;
-        out.push_harmless(&[
-            r#","last_run_completion":"#,
-            self.last_run_completion,
-            r#","last_run_duration_ms":"#,
-            self.last_run_duration_ms,
-            r#","last_stop_reason":"#,
-            self.last_stop_reason,
-            r#","timezone":"#,
-            self.timezone,
-            r#","max_files_open":"#,
-            self.max_files_open,
-            r#","per_file_view_window_char_limit":"#,
-            self.per_file_view_window_char_limit,
-            r#","hidden":"#,
-            self.hidden,
-            "}",
-        ]);
+        push_list("tool_exec_environment_variables", &secrets, out)?;
+        push_list("secrets", &secrets, out)?;
+        out.push_harmless(&[self.origin]);
+        push_list("identity_ids", &loaded.identities.iter().map(|one| &one["id"]).collect::<Vec<_>>(), out)?;
+        push_list("identities", &loaded.identities, out)?;
+        push_option("pending_approval", self.pending_approval(include)?.as_ref(), out)?;
+        out.push_harmless(&[self.habits]);
+        push_option("multi_agent_group", loaded.managed_group.as_ref(), out)?;
+        push_option("managed_group", loaded.managed_group.as_ref(), out)?;
+        out.push_harmless(&[self.rest, "}"]);
         Ok(())
     }
 
@@ -290,13 +268,61 @@ impl<'a> StoredAgent<'a> {
     }
 }
 
+/// Writes a piece in which there may be anything, and which is looked through where it is marked, or else everywhere.
+fn push_open(piece: &str, marks: &mut Option<Marks<'_>>, out: &mut Written) {
+    let places = marks.as_mut().and_then(|marks| marks.places_in(piece));
+    match places {
+        Some(places) => out.push_marked(piece, &places),
+        None => {
+            *marks = None;
+            out.push(piece);
+        }
+    }
+}
+
 fn push_blocks(blocks: &[String], out: &mut Written) {
     for (number, block) in blocks.iter().enumerate() {
         if number > 0 {
             out.push(",");
         }
-        out.push(block);
+        match open_place(block) {
+            Some(place) => out.push_marked(block, &[place]),
+            None => out.push(block),
+        }
     }
+}
+
+/// Where anything may be in a stored block: in its metadata; none: it is not as `Block` is written now.
+fn open_place(block: &str) -> Option<Range<usize>> {
+    let mut scan = Scan(block);
+    for name in [
+        r#"{"value":"#,
+        r#","limit":"#,
+        r#","project_id":"#,
+        r#","template_name":"#,
+        r#","is_template":"#,
+        r#","template_id":"#,
+        r#","base_template_id":"#,
+        r#","deployment_id":"#,
+        r#","entity_id":"#,
+        r#","preserve_on_migration":"#,
+        r#","label":"#,
+        r#","read_only":"#,
+        r#","description":"#,
+    ] {
+        scan.literal(name)?;
+        scan.simple()?;
+    }
+    let begin = block.len() - scan.0.len();
+    scan.member(r#","metadata":"#)?;
+    let end = block.len() - scan.0.len();
+    for name in [r#","hidden":"#, r#","id":"#, r#","created_by_id":"#, r#","last_updated_by_id":"#] {
+        scan.literal(name)?;
+        scan.simple()?;
+    }
+    scan.literal(r#","tags":"#)?;
+    scan.texts()?;
+    (scan.0 == "}").then_some(begin..end)
 }
 
 fn push_tools(tools: &[WireTool], out: &mut Written) {
@@ -311,8 +337,22 @@ fn push_tools(tools: &[WireTool], out: &mut Written) {
     }
 }
 
-/// Writes a member of which there is no text yet.
-fn push_value(name: &str, value: &impl Serialize, out: &mut Written) -> serde_json::Result<()> {
+/// Writes a member that is a list of which there is no text yet. An empty one is harmless under any name.
+fn push_list<T: Serialize>(name: &str, list: &[T], out: &mut Written) -> serde_json::Result<()> {
+    if list.is_empty() {
+        out.push_harmless(&[",\"", name, "\":[]"]);
+        return Ok(());
+    }
+    out.push_member(name, "");
+    serde_json::to_writer(out, list)
+}
+
+/// The same of one that may be null.
+fn push_option<T: Serialize>(name: &str, value: Option<&T>, out: &mut Written) -> serde_json::Result<()> {
+    let Some(value) = value else {
+        out.push_harmless(&[",\"", name, "\":null"]);
+        return Ok(());
+    };
     out.push_member(name, "");
     serde_json::to_writer(out, value)
 }
@@ -324,11 +364,16 @@ mod tests {
     use super::{
         super::{
             agent::ContextEntry,
+            block::Block,
             message::{Message, Role},
+            model::object,
         },
         *,
     };
-    use crate::mock::fields::Fields;
+    use crate::{
+        access::{NAMES_OF_SECRETS, grant::Redaction, redact_written},
+        mock::fields::Fields,
+    };
 
     #[test]
     fn the_wire_form_has_every_key_in_lettas_order() {
@@ -378,7 +423,7 @@ mod tests {
             let stored = serde_json::to_value(&agent).unwrap();
             let mut before = stored.clone();
             before["context"] = serde_json::to_value(&agent.context).unwrap();
-            for body in [serde_json::to_string(&agent).unwrap(), before.to_string()] {
+            for body in [super::stored(&agent).unwrap(), stored.to_string(), before.to_string()] {
                 let mut written = Written::default();
                 write_agent(&body, Include::EVERYTHING, &Loaded::default(), &mut written).unwrap();
                 let wire: Value = serde_json::from_slice(written.as_bytes()).unwrap();
@@ -396,6 +441,55 @@ mod tests {
                     assert_eq!(value, expected, "{name}");
                 }
             }
+        }
+    }
+
+    /// A stored agent, written for a client token.
+    fn redacted(body: &str) -> Value {
+        let mut written = Written::default();
+        write_agent(body, Include::EVERYTHING, &Loaded::default(), &mut written).unwrap();
+        serde_json::from_slice(&redact_written(written, Redaction::Secrets, None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn secrets_are_found_with_a_layout_and_without_and_with_one_that_cannot_be_its() {
+        let mut agent = full_agent();
+        agent.metadata = Some(object! {"api_key": "canary", "a": [{"base_url": ["canary"]}], "embedding": "handle"});
+        agent.response_format = Some(object! {"auth_\u{74}oken": {"b": "canary"}});
+        agent.model.llm.insert("model_endpoint".into(), "canary".into());
+        let plain = serde_json::to_string(&agent).unwrap();
+        let stored = stored(&agent).unwrap();
+        let expected = redacted(&plain);
+        assert!(!expected.to_string().contains("canary") && expected["metadata"]["embedding"] == "handle");
+        assert_eq!(redacted(&stored), expected);
+        assert!(StoredAgent::read(&stored).unwrap().marks.is_some());
+        // Marked by other names: nothing is marked.
+        let names = format!(",{NAMES_OF_SECRETS},");
+        let (lengths, marks) = stored.split_once(&names).unwrap();
+        let others = format!("{lengths},1,0,0,0,0]}}");
+        assert!(StoredAgent::read(&others).is_some_and(|agent| agent.marks.is_none()), "{marks}");
+        for broken in [
+            others,
+            format!("{lengths}{names}0,1,999999,1,0,0]}}"),
+            format!("{lengths}{names}9]}}"),
+            format!("{lengths}]}}"),
+            stored.replace("layout\":[", "layout\":[1"),
+            stored.replace("layout\":[", "layout\":[18446744073709551616,"),
+        ] {
+            assert_eq!(redacted(&broken), expected, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_block_may_hold_anything_in_its_metadata_only() {
+        let metadata = json!({"api_key": "canary", "\"},\"hidden\":": [1]});
+        let odd = "a\"],\\ ,\"metadata\":{";
+        let body = json!({"label": odd, "value": odd, "metadata": metadata, "tags": [odd, ""]});
+        let block = Block::create(&Fields::of_body(&body).unwrap()).unwrap();
+        let block = serde_json::to_string(&block).unwrap();
+        assert_eq!(block[open_place(&block).unwrap()], format!(",\"metadata\":{metadata}"));
+        for other in [block.replacen("label", "secrets", 1), block.replacen("\"limit\":", "\"limit\":{},\"l\":", 1)] {
+            assert_eq!(open_place(&other), None, "{other}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
+mod agent_layout;
 mod agent_wire;
 mod archive;
 mod batch;
@@ -74,6 +75,11 @@ pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
     const NAME: &'static str;
     /// Its id.
     fn id(&self) -> &str;
+
+    /// What is stored of it.
+    fn stored(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
 }
 
 /// The user that Letta's open-source server acts as, and therefore the one that made everything here.

@@ -15,12 +15,12 @@ use crate::{
 /// The model that answers for an agent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct ModelConfig {
+    #[serde(rename = "llm_config")]
+    pub(in crate::mock) llm: Map<String, Value>,
     #[serde(rename = "model")]
     pub(in crate::mock) handle: String,
     #[serde(rename = "model_settings")]
     pub(in crate::mock) settings: Map<String, Value>,
-    #[serde(rename = "llm_config")]
-    pub(in crate::mock) llm: Map<String, Value>,
 }
 
 /// The model that embeds for an agent.

@@ -18,7 +18,8 @@ use super::{
 pub(in crate::mock) struct PlainMessage<'a> {
     id: &'a str,
     role: Role,
-    parts: Vec<PlainPart<'a>>,
+    parts: [PlainPart<'a>; MOST_PARTS],
+    count: usize,
     /// The instant at which it was said, to the second.
     second: &'a str,
     name: &'a str,
@@ -33,6 +34,9 @@ enum PlainPart<'a> {
     Text(MessageType, &'a str),
     Reasoning { source: &'static str, reasoning: &'a str, signature: &'a str },
 }
+
+/// Of more parts a message is not plain: these need no room of their own.
+const MOST_PARTS: usize = 4;
 
 const NULL: &str = "null";
 
@@ -51,14 +55,16 @@ impl<'a> PlainMessage<'a> {
             _ => return None,
         };
         scan.literal(r#","content":["#)?;
-        let mut parts = Vec::with_capacity(2);
+        let mut parts = [PlainPart::Text(message_type, NULL); MOST_PARTS];
+        let mut count = 0;
         while !scan.skips("]") {
-            if !parts.is_empty() {
+            if count > 0 {
                 scan.literal(",")?;
             }
-            parts.push(PlainPart::read(&mut scan, message_type)?);
+            *parts.get_mut(count)? = PlainPart::read(&mut scan, message_type)?;
+            count += 1;
         }
-        let is_one_text = matches!(parts.as_slice(), [PlainPart::Text(..)]);
+        let is_one_text = matches!(parts[..count], [PlainPart::Text(..)]);
         if role != Role::Assistant && !is_one_text {
             return None;
         }
@@ -77,19 +83,19 @@ impl<'a> PlainMessage<'a> {
             member(r#","run_id":"#)?,
         ];
         // Where it calls, returns or decides something, or belongs to a monologue, that comes here.
-        (scan.0 == "}").then_some(Self { id, role, parts, second, name, otid, sender_id, step_id, run_id })
+        (scan.0 == "}").then_some(Self { id, role, parts, count, second, name, otid, sender_id, step_id, run_id })
     }
 
     /// Writes the messages that clients see, those of the types that are wanted, each after a comma.
     pub(in crate::mock) fn write(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
-        for index in 0..self.parts.len() {
+        for index in 0..self.count {
             self.write_part(index, &wants, out);
         }
     }
 
     /// The same from the last part to the first.
     pub(in crate::mock) fn write_backwards(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
-        for index in (0..self.parts.len()).rev() {
+        for index in (0..self.count).rev() {
             self.write_part(index, &wants, out);
         }
     }
@@ -100,44 +106,48 @@ impl<'a> PlainMessage<'a> {
         if !wants(message_type) {
             return;
         }
+        // One by one, so that the compiler knows how long those are that never change.
+        let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+        push(r#",{"id":""#);
+        push(self.id);
+        push(r#"","date":""#);
+        push(self.second);
+        push(r#"+00:00","name":"#);
+        push(self.name);
+        push(r#","message_type":""#);
+        push(message_type.word());
+        push(r#"","otid":"#);
         let mut text = Uuid::encode_buffer();
-        let (quote, otid) = match self.made_up_otid(index) {
-            Some(made_up) => ("\"", &*made_up.hyphenated().encode_lower(&mut text)),
-            None if self.role == Role::System || index > 0 => ("", NULL),
-            None => ("", self.otid),
-        };
-        for text in [
-            r#",{"id":""#,
-            self.id,
-            r#"","date":""#,
-            self.second,
-            r#"+00:00","name":"#,
-            self.name,
-            r#","message_type":""#,
-            message_type.word(),
-            r#"","otid":"#,
-            quote,
-            otid,
-            quote,
-            r#","sender_id":"#,
-            self.sender_id,
-            r#","step_id":"#,
-            self.step_id,
-            r#","is_err":null,"seq_id":null,"run_id":"#,
-            self.run_id,
-        ] {
-            out.extend_from_slice(text.as_bytes());
-        }
-        let own = match part {
-            PlainPart::Text(_, content) => [r#","content":"#, content, "", "", "", ""],
-            PlainPart::Reasoning { source, reasoning, signature } => {
-                [r#","source":""#, source, r#"","reasoning":"#, reasoning, r#","signature":"#, signature]
+        match self.made_up_otid(index) {
+            Some(made_up) => {
+                push("\"");
+                push(made_up.hyphenated().encode_lower(&mut text));
+                push("\"");
             }
-        };
-        for text in own {
-            out.extend_from_slice(text.as_bytes());
+            None if self.role == Role::System || index > 0 => push(NULL),
+            None => push(self.otid),
         }
-        out.push(b'}');
+        push(r#","sender_id":"#);
+        push(self.sender_id);
+        push(r#","step_id":"#);
+        push(self.step_id);
+        push(r#","is_err":null,"seq_id":null,"run_id":"#);
+        push(self.run_id);
+        match part {
+            PlainPart::Text(_, content) => {
+                push(r#","content":"#);
+                push(content);
+            }
+            PlainPart::Reasoning { source, reasoning, signature } => {
+                push(r#","source":""#);
+                push(source);
+                push(r#"","reasoning":"#);
+                push(reasoning);
+                push(r#","signature":"#);
+                push(signature);
+            }
+        }
+        push("}");
     }
 
     /// The offline thread id of an assistant's part for which nobody has chosen one.
@@ -179,8 +189,9 @@ impl<'a> PlainPart<'a> {
 
 /// An instant as it is stored (`"2026-11-23T16:23:19.765515Z"`) without what is less than a second.
 fn second(instant: &str) -> Option<&str> {
-    let (second, fraction) = instant.strip_prefix('"')?.split_once('.')?;
-    (second.len() == "2026-11-23T16:23:19".len() && fraction.ends_with("Z\"")).then_some(second)
+    let second = instant.get(1.."\"2026-11-23T16:23:19".len())?;
+    let fraction = &instant[1 + second.len()..];
+    (fraction.starts_with('.') && fraction.ends_with("Z\"")).then_some(second)
 }
 
 #[cfg(test)]

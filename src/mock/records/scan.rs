@@ -3,22 +3,27 @@
 
 use memchr::{memchr, memchr2};
 
+use crate::access::end_of_string;
+
 /// What is left of a text.
 pub(super) struct Scan<'a>(pub(super) &'a str);
 
 impl<'a> Scan<'a> {
     /// Passes over this text, which must come next.
+    #[inline]
     pub(super) fn literal(&mut self, text: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(text)?;
         Some(())
     }
 
     /// Passes over this text if it comes next.
+    #[inline]
     pub(super) fn skips(&mut self, text: &str) -> bool {
         self.literal(text).is_some()
     }
 
     /// A string that has no escapes, without its quotes.
+    #[inline]
     pub(super) fn plain(&mut self) -> Option<&'a str> {
         self.literal("\"")?;
         let end = memchr2(b'"', b'\\', self.0.as_bytes()).filter(|end| self.0.as_bytes()[*end] == b'"')?;
@@ -28,66 +33,63 @@ impl<'a> Scan<'a> {
     }
 
     /// A string with its quotes, or null.
+    #[inline]
     pub(super) fn text_or_null(&mut self) -> Option<&'a str> {
         if self.0.starts_with('"') { self.text() } else { self.null() }
     }
 
     /// A string with its quotes.
+    #[inline]
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let bytes = self.0.as_bytes();
-        if bytes.first() != Some(&b'"') {
-            return None;
-        }
-        let mut at = 1;
-        loop {
-            at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-            if bytes[at] == b'"' {
-                break;
-            }
-            // Whatever is escaped ends no string.
-            at += 2;
-        }
-        let (text, rest) = self.0.split_at(at + 1);
-        self.0 = rest;
-        Some(text)
+        bytes.first().filter(|first| **first == b'"')?;
+        self.take(end_of_string(bytes, 0)?)
     }
 
     /// A member's value; `name` is how the member begins.
+    #[inline]
     pub(super) fn member(&mut self, name: &str) -> Option<&'a str> {
         self.literal(name)?;
         self.value()
     }
 
-    /// The same of a member that may be missing, and is null then.
-    pub(super) fn member_or_null(&mut self, name: &str) -> Option<&'a str> {
-        if self.skips(name) { self.value() } else { Some("null") }
+    /// A text, a number or a word.
+    pub(super) fn simple(&mut self) -> Option<&'a str> {
+        if matches!(self.0.as_bytes().first()?, b'{' | b'[') { None } else { self.value() }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self) -> Option<()> {
+        self.literal("[")?;
+        while !self.skips("]") {
+            self.text()?;
+            self.skips(",");
+        }
+        Some(())
     }
 
     /// A value of any kind.
-    fn value(&mut self) -> Option<&'a str> {
-        let begin = self.0;
-        let mut depth = 0_usize;
+    pub(super) fn value(&mut self) -> Option<&'a str> {
+        let bytes = self.0.as_bytes();
+        let (mut at, mut depth) = (0, 0_usize);
         loop {
-            match self.0.as_bytes().first()? {
-                b'"' => {
-                    self.text()?;
-                }
+            match bytes.get(at)? {
+                b'"' => at = end_of_string(bytes, at)?,
                 b'{' | b'[' => {
                     depth += 1;
-                    self.0 = &self.0[1..];
+                    at += 1;
+                    continue;
                 }
                 b'}' | b']' => {
                     depth = depth.checked_sub(1)?;
-                    self.0 = &self.0[1..];
+                    at += 1;
                 }
-                b',' | b':' if depth > 0 => self.0 = &self.0[1..],
-                _ => {
-                    let end = self.0.bytes().position(|byte| matches!(byte, b',' | b'}' | b']'))?;
-                    self.0 = self.0.get(end.max(1)..)?;
-                }
+                b',' | b':' if depth > 0 => at += 1,
+                // A number or a word.
+                _ => at += bytes[at..].iter().position(|byte| matches!(byte, b',' | b'}' | b']'))?.max(1),
             }
             if depth == 0 {
-                return begin.get(..begin.len() - self.0.len());
+                return self.take(at);
             }
         }
     }
@@ -105,13 +107,21 @@ impl<'a> Scan<'a> {
         }
     }
 
+    #[inline]
     fn null(&mut self) -> Option<&'a str> {
-        let null = self.0.get(..4).filter(|text| *text == "null")?;
-        self.0 = &self.0[4..];
-        Some(null)
+        self.0.starts_with("null").then(|| self.take(4))?
+    }
+
+    /// So many bytes.
+    #[inline]
+    pub(super) fn take(&mut self, bytes: usize) -> Option<&'a str> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
     }
 
     /// Passes over everything up to and including a byte.
+    #[inline]
     pub(super) fn past(&mut self, byte: u8) -> Option<()> {
         self.0 = &self.0[memchr(byte, self.0.as_bytes())? + 1..];
         Some(())

@@ -42,7 +42,7 @@ mod templates;
 mod tools;
 mod unmocked;
 
-use std::{collections::HashMap, fmt, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use super::{fidelity::Fidelity, state::State};
 use crate::{
@@ -58,7 +58,7 @@ type Handler = Box<dyn Fn(Arc<State>, Call) -> Pin<Box<dyn Future<Output = Answe
 /// Which handler answers which operation, and how true it is to Letta.
 #[derive(Default)]
 pub(super) struct Routes {
-    routes: HashMap<Operation, Route>,
+    routes: BTreeMap<Operation, Route>,
 }
 
 struct Route {
