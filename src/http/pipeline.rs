@@ -119,7 +119,8 @@ impl App {
                     Caller::ApiKey { .. } => None,
                 };
                 let reply = if own {
-                    self.tokens.answer(operation, &params, &query, &permit, payload).await?
+                    // Seldom and large: a request is moved with the room for all that may become of it.
+                    Box::pin(self.tokens.answer(operation, &params, &query, &permit, payload)).await?
                 } else {
                     let headers = head.headers;
                     self.backend
