@@ -188,21 +188,19 @@ impl From<Denial> for ApiError {
                 format!("This token may send {limit} requests a minute, and has; send the next one after {seconds} s."),
             )
             .header(header::RETRY_AFTER, seconds.into()),
-            // When a stream ends, nobody knows; the SDKs ask again after a second.
-            Denial::TooManyStreams { limit } => Self::new(
-                Code::RateLimited,
-                format!(
-                    "This token may have {limit} streams open at once, and has; close one, or wait until one ends."
-                ),
-            )
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
-            Denial::TooManyLargeBodies { limit } => Self::new(
-                Code::RateLimited,
-                format!("This token may send {limit} large bodies at a time, and does; wait until one is answered."),
-            )
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
+            Denial::TooManyStreams { limit } => too_many(format!(
+                "This token may have {limit} streams open at once, and has; close one, or wait until one ends."
+            )),
+            Denial::TooManyLargeBodies { limit } => too_many(format!(
+                "This token may send {limit} large bodies at a time, and does; wait until one is answered."
+            )),
         }
     }
+}
+
+/// When it is one less, nobody knows; the SDKs ask again after a second.
+fn too_many(sentence: String) -> ApiError {
+    ApiError::new(Code::RateLimited, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// RFC 6750, section 3.

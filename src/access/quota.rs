@@ -183,8 +183,8 @@ impl Allowance {
 
 impl Slots {
     fn take(self: &Arc<Self>, token: Uuid) -> Option<Slot> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(token).or_default();
+        let mut counts = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(token).or_default();
         if *count >= self.limit.get() {
             return None;
         }
@@ -196,11 +196,11 @@ impl Slots {
 impl Drop for Slot {
     fn drop(&mut self) {
         let Taken { slots, token } = &*self.0;
-        let mut taken = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(token) {
+        let mut counts = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(token) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(token);
+                counts.remove(token);
             }
         }
     }
