@@ -300,7 +300,7 @@ on_both_engines! {
                 Ok("Matches 1 to 1 of 1.\n\nshelf 2/same.txt, line 2:\n2: Green light")),
             (r#"grep_files {"pattern": "tea", "offset": 5}"#, Ok("No more lines match: 2 in all.")),
             (r#"grep_files {"pattern": "("}"#, Err("pattern is no regular expression")),
-            (r#"grep_files {}"#, Err("pattern is missing")),
+            (r"grep_files {}", Err("pattern is missing")),
             (r#"semantic_search_files {"query": "green light", "limit": 1}"#,
                 Ok("shelf 2/same.txt:\ntwo\nGreen light")),
             (r#"semantic_search_files {"query": "nobody"}"#, Ok("No passage fits.")),
