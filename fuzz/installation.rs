@@ -15,11 +15,11 @@ use gatelet::{
         Issuer,
         issuer::{Minter, TokenRequest},
     },
-    clock::Millis,
+    clock::{Clock, Millis},
     credentials::{Fingerprint, Keyring, MasterKey, PlainApiKey},
     error::ApiError,
     model::{Access, Policy, PolicyEntry, Project},
-    store::{ClientTokenRow, NewApiKey, Options, SigningKeyRow, Store},
+    store::{ClientTokenRow, IfMissing, NewApiKey, Options, SigningKeyRow, Store},
 };
 use http::HeaderMap;
 use tokio::runtime::{Builder, Runtime};
@@ -73,8 +73,8 @@ impl Installation {
         runtime.block_on(feed.revoke(&verified)).expect("a store in memory");
         let max_lifetime = Duration::from_millis(MAX_LIFETIME.unsigned_abs());
         Self {
-            bearers: Bearers::new(store.clone(), Arc::clone(&keyring), feed, 100),
-            issuer: Issuer::new(store.clone(), Arc::clone(&keyring), max_lifetime),
+            bearers: Bearers::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
+            issuer: Issuer::new(store.clone(), Arc::clone(&keyring), Clock::system(), max_lifetime),
             issued: AtomicU32::new(0),
             api_key: API_KEY,
             runtime,
@@ -112,7 +112,7 @@ impl Installation {
 
 async fn open() -> (Store, Arc<Keyring>, Feed) {
     let statement_timeout = Duration::from_secs(5);
-    let options = Options { url: None, max_connections: 1, statement_timeout };
+    let options = Options { url: None, max_connections: 1, statement_timeout, if_missing: IfMissing::Create };
     let store = Store::open(&options).await.expect("a store in memory");
     store.migrate().await.expect("a store in memory");
     let key = SigningKeyRow {
@@ -128,8 +128,10 @@ async fn open() -> (Store, Arc<Keyring>, Feed) {
         NewApiKey { id: KEY_ID, name: "first", project: None, secret_sha256: &hash, created_at: 0, expires_at: None };
     store.insert_api_key(&key).await.expect("a store in memory");
     let master_key = MasterKey::parse(MASTER_KEY).expect("a key");
-    let keyring = Arc::new(Keyring::load(&store, master_key).await.expect("the key opens"));
-    let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX).await.expect("a store in memory");
+    let keyring = Arc::new(Keyring::load(&store, master_key, Clock::system()).await.expect("the key opens"));
+    let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX, Clock::system())
+        .await
+        .expect("a store in memory");
     (store, keyring, feed)
 }
 

@@ -1,12 +1,126 @@
 //! The only reader of the wall clock. Everything that is stored or signed counts milliseconds since the Unix epoch, so
 //! both engines keep the same instant and a re-signed token is byte for byte the one that was issued.
+//!
+//! A [`Clock`] tells two times: that of the wall clock, by which tokens and keys expire, and the settled one, by which
+//! something may be forgotten for good.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod settling;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
+use settling::Settling;
+pub use settling::{Noticed, Record};
+
 /// An instant in milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted (as POSIX time).
 pub type Millis = i64;
+
+/// Where a clock reads the time.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// The wall clock, which somebody may set.
+    fn wall(&self) -> Millis;
+
+    /// The time since some moment in this process's life, which nobody can set.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The time. Cheap to clone; all clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    source: Box<dyn Source>,
+    settling: Mutex<Settling>,
+}
+
+/// The operating system's clocks.
+#[derive(Debug)]
+struct System {
+    began: Instant,
+}
+
+impl Source for System {
+    fn wall(&self) -> Millis {
+        now_millis()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Clock {
+    /// The operating system's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::of(System { began: Instant::now() })
+    }
+
+    /// A clock that reads another source.
+    #[must_use]
+    pub fn of(source: impl Source + 'static) -> Self {
+        let settling = Mutex::new(Settling::begin(source.wall(), source.monotonic()));
+        Self(Arc::new(Parts { source: Box::new(source), settling }))
+    }
+
+    /// The wall clock, in milliseconds.
+    #[must_use]
+    pub fn now_millis(&self) -> Millis {
+        self.0.source.wall()
+    }
+
+    /// Compares the wall clock with the time measured since this was last called.
+    #[must_use]
+    pub fn observe(&self) -> Option<Noticed> {
+        let (wall, monotonic) = self.read();
+        self.settling().observe(wall, monotonic)
+    }
+
+    /// The settled time, and the wall clock, when they were last observed.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.settling().record()
+    }
+
+    /// Goes on from what the last process has left.
+    #[must_use]
+    pub fn resume(&self, last: Record) -> Option<Noticed> {
+        self.settling().resume(last)
+    }
+
+    /// Takes note of what another process, which runs beside this one, has said.
+    #[must_use]
+    pub fn hear(&self, other: Record) -> Option<Noticed> {
+        self.settling().hear(other)
+    }
+
+    /// Both clocks at one moment: read again if the process was held up in between.
+    fn read(&self) -> (Millis, Duration) {
+        const ATTEMPTS: usize = 5;
+        const MOMENT: Duration = Duration::from_millis(10);
+        let source = &self.0.source;
+        let mut before = source.monotonic();
+        for _ in 0..ATTEMPTS {
+            let wall = source.wall();
+            let after = source.monotonic();
+            if after.saturating_sub(before) < MOMENT {
+                return (wall, after);
+            }
+            before = after;
+        }
+        (source.wall(), before)
+    }
+
+    fn settling(&self) -> MutexGuard<'_, Settling> {
+        self.0.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Now, in microseconds. Letta's own timestamps carry microseconds.
 #[must_use]

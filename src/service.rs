@@ -2,20 +2,18 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use io::Write;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
-    clock::{self, Millis},
+    clock::{self, Clock, Millis},
     config::{McpToolSettings, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
@@ -23,16 +21,13 @@ use crate::{
     http::{App, Backend, HeadLimits, Readiness},
     metrics::Metrics,
     mock::{self, Mock, Script, ScriptError},
-    store::{Location, NewApiKey, OpenError, Options, Store, StoreError},
+    private,
+    store::{IfMissing, Location, NewApiKey, OpenError, Options, Store, StoreError},
+    upkeep::Upkeep,
 };
 
 /// Where the embedded database lives when nothing else is said.
 const DEFAULT_DATABASE: &str = "sqlite://gatelet.db";
-
-/// How often uses of API keys are written, and how often what has expired is purged.
-const RECORD_INTERVAL: Duration = Duration::from_secs(10);
-const PURGE_INTERVAL: Duration = Duration::from_mins(1);
-const PURGE_BATCH: i64 = 1_000;
 
 /// Why the service cannot start, in one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +58,9 @@ pub enum StartError {
 /// Opens the store that the settings name. Does not migrate.
 ///
 /// # Errors
-/// When the URL is not understood or the database does not answer.
-pub async fn open_store(settings: &Settings) -> Result<Store, OpenError> {
-    Store::open(&store_options(settings)).await
+/// When the URL is not understood, or the database does not answer or is missing where it must be there.
+pub async fn open_store(settings: &Settings, if_missing: IfMissing) -> Result<Store, OpenError> {
+    Store::open(&Options { if_missing, ..store_options(settings) }).await
 }
 
 fn store_options(settings: &Settings) -> Options {
@@ -74,6 +69,7 @@ fn store_options(settings: &Settings) -> Options {
         url: (!settings.ephemeral).then_some(url),
         max_connections: settings.store.max_connections,
         statement_timeout: settings.store.statement_timeout,
+        if_missing: IfMissing::Create,
     }
 }
 
@@ -81,9 +77,9 @@ fn store_options(settings: &Settings) -> Options {
 ///
 /// # Errors
 /// When the master key is missing or wrong, or the database fails.
-pub async fn load_keyring(settings: &Settings, store: &Store) -> Result<Arc<Keyring>, StartError> {
+pub async fn load_keyring(settings: &Settings, store: &Store, clock: Clock) -> Result<Arc<Keyring>, StartError> {
     let master_key = master_key(settings, store).await?;
-    Ok(Arc::new(Keyring::load(store, master_key).await?))
+    Ok(Arc::new(Keyring::load(store, master_key, clock).await?))
 }
 
 /// Checks what settings lead to without using it: the database's address, secrets, upstreams or the mock's script, and
@@ -135,6 +131,7 @@ async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, Sta
                 }
                 make_key_file(&path)?;
             }
+            private::tighten(&path);
             parse_master_key(&read_key_file(&path)?, &path.display().to_string())
         }
         None => Err(StartError::MasterKey(
@@ -160,9 +157,7 @@ fn read_key_file(path: &Path) -> Result<String, StartError> {
 fn make_key_file(path: &Path) -> Result<(), StartError> {
     let aside = path.with_extension(format!("key.{}", std::process::id()));
     let make = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-        file.write_all(MasterKey::generate().reveal().as_bytes())?;
-        file.sync_all()?;
+        private::create(&aside, MasterKey::generate().reveal().as_bytes())?;
         match fs::hard_link(&aside, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked,
@@ -206,8 +201,12 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
         let row =
             NewApiKey { id: &id, name: "bootstrap", project: None, secret_sha256: &hash, created_at, expires_at: None };
         let is_new = store.insert_api_key(&row).await?;
-        if !is_new && let Some(present) = store.api_key_by_secret(&hash).await?.filter(|key| key.revoked_at.is_some()) {
-            warn!(key.id = present.id, "The bootstrap API key was revoked and stays revoked; choose another");
+        if !is_new && let Some(present) = store.api_key_by_secret(&hash).await? {
+            if present.revoked_at.is_some() {
+                warn!(key.id = present.id, "The bootstrap API key was revoked and stays revoked; choose another");
+            } else if present.expires_at.is_some_and(|expires_at| expires_at <= created_at) {
+                warn!(key.id = present.id, "The bootstrap API key has expired; choose another");
+            }
         }
         return Ok(None);
     }
@@ -221,6 +220,8 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
 pub struct Service {
     /// What answers requests.
     pub app: App,
+    /// What is done beside.
+    pub upkeep: Upkeep,
     background: JoinSet<()>,
 }
 
@@ -229,11 +230,13 @@ impl Service {
     ///
     /// # Errors
     /// When the master key is wrong or the database fails.
-    pub async fn start(settings: &Settings, store: Store) -> Result<Self, StartError> {
-        let keyring = load_keyring(settings, &store).await?;
-        let feed = Feed::load(store.clone(), Arc::clone(&keyring), settings.tokens.max_staleness).await?;
-        let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), settings.tokens.max_lifetime);
-        let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), settings.tokens.cache_capacity);
+    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let tokens = &settings.tokens;
+        let keyring = load_keyring(settings, &store, clock.clone()).await?;
+        let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
+        let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
+        let bearers =
+            Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
         let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
@@ -252,7 +255,13 @@ impl Service {
         };
         let app = App {
             guard: Arc::new(guard),
-            tokens: Endpoints { store: store.clone(), keyring: Arc::clone(&keyring), feed: feed.clone(), issuer },
+            tokens: Endpoints {
+                store: store.clone(),
+                keyring: Arc::clone(&keyring),
+                feed: feed.clone(),
+                issuer,
+                clock: clock.clone(),
+            },
             backend,
             store,
             feed,
@@ -262,14 +271,14 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             metrics,
         };
+        let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());
-        background.spawn(record_key_uses(app.guard.bearers.clone()));
-        background.spawn(purge(app.clone(), keyring, settings.tokens.retention));
+        background.spawn(upkeep.clone().run());
         if let Backend::Mock(mock) = app.backend.clone() {
             background.spawn(async move { mock.resume().await });
         }
-        Ok(Self { app, background })
+        Ok(Self { app, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then writes what is still to be written and closes the store.
@@ -278,9 +287,7 @@ impl Service {
             warn!("Some turns did not finish in time; asynchronous ones are taken up at the next start");
         }
         self.background.shutdown().await;
-        if let Err(error) = self.app.guard.bearers.record_key_uses().await {
-            warn!(%error, "The last uses of API keys were not recorded");
-        }
+        self.upkeep.stop().await;
         self.app.store.close().await;
     }
 }
@@ -300,32 +307,4 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
 fn mcp_tool(settings: McpToolSettings) -> mock::McpTool {
     let McpToolSettings { server, name, description, parameters, result } = settings;
     mock::McpTool { server, name, description, parameters, result }
-}
-
-async fn record_key_uses(bearers: Bearers) {
-    loop {
-        tokio::time::sleep(RECORD_INTERVAL).await;
-        // A failure keeps the uses for the next round; the feed already reports that the database is away.
-        let _ = bearers.record_key_uses().await;
-    }
-}
-
-/// Purges what expired longer ago than the retention, in bounded batches, and forgets signing keys that are spent.
-async fn purge(app: App, keyring: Arc<Keyring>, retention: Duration) {
-    let retention = Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX);
-    loop {
-        let now = clock::now_millis();
-        app.feed.forget_expired(now);
-        app.guard.quotas.forget_idle();
-        let mut purged = 0;
-        while let Ok(count @ 1..) = app.store.purge_expired(now.saturating_sub(retention), PURGE_BATCH).await {
-            purged += count;
-            tokio::task::yield_now().await;
-        }
-        if purged > 0 {
-            info!(purged, "Purged expired tokens");
-        }
-        let _ = keyring.reload(&app.store).await;
-        tokio::time::sleep(PURGE_INTERVAL).await;
-    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use clap::{Args, Parser, ValueEnum};
-use gatelet::store::{MessageFilter, Options, Store};
+use gatelet::store::{IfMissing, MessageFilter, Options, Store};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -76,6 +76,7 @@ async fn serve(cli: Cli) -> Result<(), Failure> {
         // Gatelet's defaults.
         max_connections: 10,
         statement_timeout: std::time::Duration::from_secs(10),
+        if_missing: IfMissing::Refuse,
     };
     let store = Store::open(&options).await?;
     let answer = Bytes::from(fs::read(cli.answer)?);

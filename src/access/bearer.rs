@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 
 use super::{denial::Denial, feed::Feed, guard::Trail};
 use crate::{
-    clock::{self, Millis},
+    clock::{Clock, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
     error::{ApiError, Code},
     store::{Store, StoreError},
@@ -32,6 +32,7 @@ struct State {
     store: Store,
     keyring: Arc<Keyring>,
     feed: Feed,
+    clock: Clock,
     /// By the whole token: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
@@ -50,11 +51,12 @@ pub enum Bearer {
 impl Bearers {
     /// A reader that remembers at most `capacity` client tokens.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, capacity: usize) -> Self {
+    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
         Self(Arc::new(State {
             store,
             keyring,
             feed,
+            clock,
             tokens: Cache::new(capacity.max(1)),
             keys: Cache::new(KEY_CACHE),
             key_uses: Mutex::default(),
@@ -120,7 +122,7 @@ impl Bearers {
     /// # Errors
     /// 401 when it has expired or was revoked; 503 when that cannot be known.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(clock::now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -148,7 +150,7 @@ impl Bearers {
                 key
             }
         };
-        let now = clock::now_millis();
+        let now = self.0.clock.now_millis();
         if self.0.feed.is_key_revoked(&key.id) || key.expires_at.is_some_and(|expires_at| now >= expires_at) {
             return Ok(None);
         }

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
-    clock::{self, Millis},
+    clock::{Clock, Millis},
     credentials::{ClientToken, Keyring, keyring::KeyringError},
     store::{Change, ChangeKind, Store, StoreError},
 };
@@ -48,6 +48,7 @@ pub struct Feed(Arc<State>);
 struct State {
     store: Store,
     keyring: Arc<Keyring>,
+    clock: Clock,
     /// None: the store lives in this process, so nobody else can change it.
     max_staleness: Option<Duration>,
     tokens: RwLock<HashMap<Uuid, Millis>>,
@@ -62,15 +63,21 @@ struct State {
 }
 
 impl Feed {
-    /// Loads all that is revoked and still matters.
+    /// Loads all that is revoked and was not purged, whatever the time is: a clock that is ahead may be put right.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn load(store: Store, keyring: Arc<Keyring>, max_staleness: Duration) -> Result<Self, KeyringError> {
+    pub async fn load(
+        store: Store,
+        keyring: Arc<Keyring>,
+        max_staleness: Duration,
+        clock: Clock,
+    ) -> Result<Self, KeyringError> {
         let max_staleness = (!store.is_ephemeral()).then_some(max_staleness);
         let feed = Self(Arc::new(State {
             store,
             keyring,
+            clock,
             max_staleness,
             tokens: RwLock::default(),
             keys: RwLock::default(),
@@ -145,7 +152,7 @@ impl Feed {
     /// # Errors
     /// When the database fails; then it is not revoked.
     pub async fn revoke(&self, token: &ClientToken) -> Result<(), StoreError> {
-        self.0.store.revoke_client_token(token.id, token.expires_at, clock::now_millis()).await?;
+        self.0.store.revoke_client_token(token.id, token.expires_at, self.0.clock.now_millis()).await?;
         self.note_token(token.id, token.expires_at);
         Ok(())
     }
@@ -160,10 +167,11 @@ impl Feed {
         let _ = tokio::time::timeout(POLL_TIMEOUT, readings.changed()).await;
     }
 
-    /// Forgets revoked tokens that have expired by now: they are refused for that.
-    pub fn forget_expired(&self, now: Millis) {
+    /// Forgets revoked tokens that expired before `horizon`, which must be as far in the past as that of the store's
+    /// purge: no clock may call them good again.
+    pub fn forget_expired(&self, horizon: Millis) {
         let mut tokens = self.0.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|_, expires_at| *expires_at > now);
+        tokens.retain(|_, expires_at| *expires_at >= horizon);
     }
 
     async fn follow_log(&self) {
@@ -214,7 +222,7 @@ impl Feed {
         let started = Instant::now();
         loop {
             let seen = self.0.seen.load(Ordering::Acquire);
-            let changes = self.0.store.changes_after(seen, clock::now_millis(), BATCH).await?;
+            let changes = self.0.store.changes_after(seen, BATCH).await?;
             let Some(last) = changes.last().map(|change| change.seq) else { break };
             let complete = i64::try_from(changes.len()).is_ok_and(|count| count < BATCH);
             self.apply(changes).await?;
@@ -250,8 +258,10 @@ impl Feed {
     }
 
     fn note_token(&self, id: Uuid, expires_at: Millis) {
-        self.0.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id, expires_at);
-        self.count_revocation();
+        let known = self.0.tokens.write().unwrap_or_else(PoisonError::into_inner).insert(id, expires_at);
+        if known.is_none() {
+            self.count_revocation();
+        }
     }
 
     fn count_revocation(&self) {

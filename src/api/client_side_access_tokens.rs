@@ -7,8 +7,8 @@ use super::issuer::{Issuer, Minter, TokenRequest};
 use crate::{
     access::{Caller, Feed, Operation, Params, Permit},
     call::Reply,
-    clock,
-    credentials::{Keyring, client_token},
+    clock::{self, Clock},
+    credentials::{ClientToken, InvalidToken, Keyring, client_token, keyring::KeyringError},
     error::{ApiError, Code},
     input::{self, Payload, Query},
     model::AgentId,
@@ -26,6 +26,8 @@ pub struct Endpoints {
     pub feed: Feed,
     /// What makes tokens.
     pub issuer: Issuer,
+    /// The time.
+    pub clock: Clock,
 }
 
 impl Endpoints {
@@ -79,7 +81,7 @@ impl Endpoints {
             offset: number(query, "offset", 0, i64::from(u32::MAX))?,
             // One more than is shown tells whether there is a next page.
             limit: limit + 1,
-            now: clock::now_millis(),
+            now: self.clock.now_millis(),
         };
         let mut rows = self.store.client_tokens(&filter).await?;
         let shown = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -92,7 +94,9 @@ impl Endpoints {
         Ok(Reply::ok(json!({"tokens": tokens, "hasNextPage": has_next_page})))
     }
 
-    /// The body, if there is one, means nothing; deleting what is not there is no error.
+    /// The body, if there is one, means nothing. After a 204 this installation accepts the token no longer: it was revoked
+    /// now or before, or it is none of this installation's. For a key that is limited to a project, another project's
+    /// tokens are none.
     async fn delete(&self, permit: &Permit, token: &str, payload: Payload) -> Result<Reply, ApiError> {
         if let Payload::Unread(body) = payload {
             input::read(body).await?;
@@ -100,13 +104,32 @@ impl Endpoints {
         if !client_token::is_well_formed(token) {
             return Err(invalid("The token in the path", "must be 'ck-let-' and three base64url parts"));
         }
-        if let Ok(token) = self.keyring.verify(token)
-            && permit.project() == &token.project
-            && !token.has_expired(clock::now_millis())
-        {
-            self.feed.revoke(&token).await?;
+        match self.recognize(token).await? {
+            // Also when it has expired: the clock may be ahead, and put right later.
+            Ok(token) if permit.reaches(token.project.as_str()) => self.feed.revoke(&token).await?,
+            Ok(_) | Err(InvalidToken::UnknownKey) => {}
+            Err(InvalidToken::Forged | InvalidToken::Malformed) => {
+                return Err(invalid(
+                    "The token in the path",
+                    "is damaged, so it is not known which one is meant; send it whole",
+                ));
+            }
         }
         Ok(Reply::Empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Reads a token. One of an unknown key may be of a key that another process has just made.
+    async fn recognize(&self, token: &str) -> Result<Result<ClientToken, InvalidToken>, ApiError> {
+        match self.keyring.recognize(token) {
+            Err(InvalidToken::UnknownKey) => {
+                self.keyring.reload(&self.store).await.map_err(|error| match error {
+                    KeyringError::Store(error) => error.into(),
+                    error => ApiError::internal(error.to_string()),
+                })?;
+                Ok(self.keyring.recognize(token))
+            }
+            read => Ok(read),
+        }
     }
 }
 

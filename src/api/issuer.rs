@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    clock::{self, Millis},
+    clock::{Clock, Millis},
     credentials::{Keyring, client_token},
     entropy,
     error::{ApiError, Code},
@@ -23,6 +23,7 @@ const DEFAULT_LIFETIME: Millis = 5 * 60 * 1000;
 pub struct Issuer {
     store: Store,
     keyring: Arc<Keyring>,
+    clock: Clock,
     max_lifetime: Millis,
 }
 
@@ -79,9 +80,9 @@ impl TokenRequest {
 impl Issuer {
     /// An issuer of tokens that live at most `max_lifetime`.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, max_lifetime: Duration) -> Self {
+    pub fn new(store: Store, keyring: Arc<Keyring>, clock: Clock, max_lifetime: Duration) -> Self {
         let max_lifetime = Millis::try_from(max_lifetime.as_millis()).unwrap_or(Millis::MAX);
-        Self { store, keyring, max_lifetime }
+        Self { store, keyring, clock, max_lifetime }
     }
 
     /// Issues a token. It is durable before it is returned.
@@ -93,7 +94,7 @@ impl Issuer {
         request: TokenRequest,
         minter: &Minter<'_>,
     ) -> Result<(ClientTokenRow, String), ApiError> {
-        let issued_at = clock::now_millis();
+        let issued_at = self.clock.now_millis();
         let expires_at = match request.expires_at {
             Some(expires_at) if expires_at <= issued_at => return Err(invalid("expires_at", "must be in the future")),
             Some(expires_at) if expires_at - issued_at > self.max_lifetime => {

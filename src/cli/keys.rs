@@ -5,12 +5,13 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Common, Failure, Output, expiry, table};
+use super::{Common, Failure, Output, already, expiry, table};
 use crate::{
     clock::{self, Millis},
+    credentials::api_key,
     model::Project,
     service,
-    store::ApiKeyRow,
+    store::{ApiKeyRow, Revocation},
 };
 
 #[derive(Debug, Subcommand)]
@@ -37,9 +38,9 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    let (_, store) = common.store().await?;
     match command {
         Command::Create { name, project, expires_in } => {
+            let (_, store) = common.store().await?;
             let expires_at = expiry(expires_in)?;
             let project = project.as_ref().map(Project::as_str);
             let (id, key) = service::create_api_key(&store, &name, project, expires_at).await?;
@@ -49,6 +50,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             })
         }
         Command::List => {
+            let (_, store) = common.present_store().await?;
             let keys = store.api_keys().await?;
             let now = clock::now_millis();
             let rows: Vec<Vec<String>> = keys
@@ -69,13 +71,23 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             let text = table(&["ID", "NAME", "PROJECT", "STATUS", "CREATED", "EXPIRES", "LAST USED"], &rows);
             output.print(&text, || keys.iter().map(|key| to_json(key, now)).collect())
         }
-        Command::Revoke { id } => {
-            if store.revoke_api_key(&id, clock::now_millis()).await? {
-                output.print(&format!("{id} is revoked"), || json!({"id": id, "status": "revoked"}))
-            } else {
-                Err(format!("there is no API key {id}; `gatelet keys list` shows them").into())
-            }
+        Command::Revoke { id } => revoke(common, &id, output).await.map_err(|why| {
+            // Whoever gives the key itself must not find it in a log.
+            let shown = if api_key::is_well_formed(&id) { "the API key" } else { &id };
+            format!("{shown} was not revoked: {why}").into()
+        }),
+    }
+}
+
+async fn revoke(common: &Common, id: &str, output: &Output) -> Result<ExitCode, Failure> {
+    let (_, store) = common.present_store().await?;
+    match store.revoke_api_key(id, clock::now_millis()).await? {
+        Revocation::Done(tokens) => {
+            let text = format!("{id} is revoked, and so are the {tokens} live client tokens that it minted");
+            output.print(&text, || json!({"id": id, "status": "revoked", "tokens": tokens}))
         }
+        Revocation::Already(at) => Err(already(at).into()),
+        Revocation::Unknown => Err(format!("{store} has no API key of this id; `gatelet keys list` shows them").into()),
     }
 }
 

@@ -10,16 +10,17 @@ mod serve;
 mod signing_keys;
 mod tokens;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use figment::value::Value;
 
 use crate::{
+    clock::Clock,
     config::{ConfigError, Layers, Settings, load},
-    credentials::MasterKey,
+    credentials::{Keyring, MasterKey},
     service,
-    store::Store,
+    store::{IfMissing, Store},
 };
 
 /// Self-hosted client-side access tokens for the Letta agents API.
@@ -126,7 +127,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Migrate => {
             let (settings, _) = cli.common.settings(&[])?;
-            let store = service::open_store(&settings).await?;
+            let store = service::open_store(&settings, IfMissing::Create).await?;
             store.migrate().await?;
             output.print(&format!("{store} is up to date"), || serde_json::json!({"store": store.to_string()}))
         }
@@ -149,14 +150,40 @@ impl Common {
         load(&Layers { file: self.config.clone(), environment, flags })
     }
 
-    /// The store for a command that works on it beside a running server: it must be there and up to date.
+    /// The store for a command that may be the first to use it. It is brought up to date.
     async fn store(&self) -> Result<(Settings, Store), Failure> {
+        let (settings, store) = self.open(IfMissing::Create).await?;
+        store.migrate().await?;
+        Ok((settings, store))
+    }
+
+    /// The store for a command that looks for something in it, or takes something back: in a database that was named by
+    /// mistake there is nothing to be found, and nothing must be made. It is brought up to date.
+    async fn present_store(&self) -> Result<(Settings, Store), Failure> {
+        let (settings, store) = self.open(IfMissing::Refuse).await?;
+        if !store.is_installed().await? {
+            return Err(format!("{store} is no database of Gatelet; name the right one with --database-url").into());
+        }
+        store.migrate().await?;
+        Ok((settings, store))
+    }
+
+    /// The store and the signing keys that are in it.
+    async fn present_keyring(&self) -> Result<(Settings, Store, Arc<Keyring>), Failure> {
+        let (settings, store) = self.present_store().await?;
+        if store.issuer().await?.is_none() {
+            return Err(format!("{store} has no signing key yet, and so no client tokens").into());
+        }
+        let keyring = service::load_keyring(&settings, &store, Clock::system()).await?;
+        Ok((settings, store, keyring))
+    }
+
+    async fn open(&self, if_missing: IfMissing) -> Result<(Settings, Store), Failure> {
         let (settings, _) = self.settings(&[])?;
         if settings.ephemeral {
             return Err("an ephemeral store lives in its server alone; use the server's API".into());
         }
-        let store = service::open_store(&settings).await?;
-        store.migrate().await?;
+        let store = service::open_store(&settings, if_missing).await?;
         Ok((settings, store))
     }
 }
@@ -173,6 +200,11 @@ impl Output {
         stdout.flush()?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Why what was revoked before is not revoked now.
+fn already(at: crate::clock::Millis) -> String {
+    format!("that was done before, at {}", crate::clock::format_millis(at))
 }
 
 /// An instant from now, as `--expires-in` gives it.

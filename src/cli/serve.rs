@@ -13,12 +13,14 @@ use tracing::warn;
 
 use super::{Common, Failure, banner, logging};
 use crate::{
+    clock::Clock,
     config::{LogFormat, OriginMissing},
     connection,
     http::{HeadLimits, Surface},
     metrics::{self, Exposition},
     server::{self, Behaviour},
     service::{self, Service},
+    store::IfMissing,
 };
 
 #[derive(Args, Debug)]
@@ -110,14 +112,14 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    let store = service::open_store(&settings).await?;
+    let store = service::open_store(&settings, IfMissing::Create).await?;
     if arguments.no_migrate {
         store.check_migrated().await?;
     } else {
         store.migrate().await?;
     }
     let new_key = service::bootstrap(&settings, &store).await?;
-    let service = Service::start(&settings, store).await?;
+    let service = Service::start(&settings, store, Clock::system()).await?;
     let has_keys = service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());
     let addresses = banner::Addresses {

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Common, Failure, Output, table};
-use crate::{clock, service, store::SigningKeyRow};
+use crate::{clock, store::SigningKeyRow};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -17,8 +17,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    let (settings, store) = common.store().await?;
-    let keyring = service::load_keyring(&settings, &store).await?;
+    let (_, store, keyring) = common.present_keyring().await?;
     match command {
         Command::List => {
             let keys = store.signing_keys().await?;

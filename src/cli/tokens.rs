@@ -6,15 +6,15 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Common, Failure, Output, expiry, table};
+use super::{Common, Failure, Output, already, expiry, table};
 use crate::{
     access::Feed,
     api::{Issuer, TokenRequest, issuer::Minter},
-    clock,
+    clock::{self, Clock},
     credentials::{ClientToken, InvalidToken, client_token},
     model::{Access, AgentId, Hostname, Policy, PolicyEntry, Project},
     service,
-    store::TokenFilter,
+    store::{Revocation, TokenFilter},
 };
 
 /// Stands for the minting key in tokens that an operator makes by hand.
@@ -62,21 +62,22 @@ fn parse_access(word: &str) -> Result<Access, String> {
 }
 
 pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    let (settings, store) = common.store().await?;
-    let keyring = service::load_keyring(&settings, &store).await?;
     match command {
         Command::Create { agent, access, hostname, expires_in, project } => {
+            let (settings, store) = common.store().await?;
+            let keyring = service::load_keyring(&settings, &store, Clock::system()).await?;
             let mut policy = Policy::default();
             for word in access {
                 policy.add(PolicyEntry { id: agent.clone(), access: vec![word] });
             }
             let request = TokenRequest::new(policy, hostname, expiry(expires_in)?);
             let minter = Minter { key_id: COMMAND_LINE, project: &project, key_expires_at: None };
-            let issuer = Issuer::new(store, keyring, settings.tokens.max_lifetime);
+            let issuer = Issuer::new(store, keyring, Clock::system(), settings.tokens.max_lifetime);
             let (row, token) = issuer.issue(request, &minter).await.map_err(|error| error.message().to_owned())?;
             output.print(&token, || json!({"token": token, "expires_at": clock::format_millis(row.expires_at)}))
         }
         Command::List => {
+            let (_, store) = common.present_store().await?;
             let mut rows = Vec::new();
             loop {
                 let offset = i64::try_from(rows.len())?;
@@ -112,25 +113,13 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
                     .collect()
             })
         }
-        Command::Revoke { token } => {
-            let (id, expires_at) = match token.parse::<Uuid>() {
-                Ok(id) => match store.client_token(id).await? {
-                    Some(row) => (row.id, row.expires_at),
-                    None => {
-                        return Err(format!("there is no client token {id}; `gatelet tokens list` shows them").into());
-                    }
-                },
-                Err(_) => {
-                    let token = keyring.verify(&token).map_err(not_ours)?;
-                    (token.id, token.expires_at)
-                }
-            };
-            store.revoke_client_token(id, expires_at, clock::now_millis()).await?;
-            output.print(&format!("{id} is revoked"), || json!({"id": id, "status": "revoked"}))
-        }
+        Command::Revoke { token } => revoke(common, &token, output)
+            .await
+            .map_err(|why| format!("the client token was not revoked: {why}").into()),
         Command::Inspect { token } => {
+            let (settings, store, keyring) = common.present_keyring().await?;
             let read = keyring.verify(&token);
-            let feed = Feed::load(store, keyring, settings.tokens.max_staleness).await?;
+            let feed = Feed::load(store, keyring, settings.tokens.max_staleness, Clock::system()).await?;
             let problem = match &read {
                 Err(error) => Some(not_ours(*error)),
                 Ok(token) if token.has_expired(clock::now_millis()) => Some("it has expired".to_owned()),
@@ -146,6 +135,33 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             output.print(&text, || json!({"valid": problem.is_none(), "problem": problem, "claims": claims}))?;
             Ok(if problem.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+    }
+}
+
+async fn revoke(common: &Common, token: &str, output: &Output) -> Result<ExitCode, Failure> {
+    let (_, store, keyring) = common.present_keyring().await?;
+    let (id, expires_at) = match token.parse::<Uuid>() {
+        Ok(id) => match store.client_token(id).await? {
+            Some(row) => (row.id, row.expires_at),
+            None => {
+                let sentence = format!("{store} has no client token {id}; `gatelet tokens list` shows them");
+                return Err(sentence.into());
+            }
+        },
+        Err(_) => {
+            let token = keyring.recognize(token).map_err(not_ours)?;
+            (token.id, token.expires_at)
+        }
+    };
+    let now = clock::now_millis();
+    match store.revoke_client_token(id, expires_at, now).await? {
+        Revocation::Done(()) if expires_at <= now => {
+            let text = format!("{id} is revoked; it had expired at {}", clock::format_millis(expires_at));
+            output.print(&text, || json!({"id": id, "status": "revoked"}))
+        }
+        Revocation::Done(()) => output.print(&format!("{id} is revoked"), || json!({"id": id, "status": "revoked"})),
+        Revocation::Already(at) => Err(already(at).into()),
+        Revocation::Unknown => Err(format!("{store} has no client token {id}").into()),
     }
 }
 

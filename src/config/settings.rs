@@ -101,7 +101,7 @@ pub struct Tokens {
     /// How long revocations may go unread before client tokens are answered with 503.
     #[serde(with = "duration")]
     pub max_staleness: Duration,
-    /// How long rows of expired tokens are kept.
+    /// How long expired tokens and their revocations are kept.
     #[serde(with = "duration")]
     pub retention: Duration,
     /// How many verified tokens are remembered.

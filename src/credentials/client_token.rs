@@ -220,7 +220,7 @@ mod tests {
 
     fn key() -> SigningKey {
         let master_key = MasterKey::generate();
-        SigningKey::unseal(&SigningKey::generate(&master_key), &master_key).unwrap()
+        SigningKey::unseal(&SigningKey::generate(&master_key, clock::now_millis()), &master_key).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Claims, ClientToken, InvalidToken, MasterKey, SigningKey, client_token, master_key::WrongMasterKey};
 use crate::{
-    clock::{self, Millis},
+    clock::{Clock, Millis},
     store::{ClientTokenRow, Store, StoreError},
 };
 
@@ -19,13 +19,22 @@ const HANDOVER: Millis = 60_000;
 pub struct Keyring {
     issuer: String,
     master_key: MasterKey,
+    clock: Clock,
     keys: RwLock<Arc<Keys>>,
 }
 
 #[derive(Debug)]
 struct Keys {
     active: Arc<SigningKey>,
-    by_header: HashMap<String, Arc<SigningKey>>,
+    by_header: HashMap<String, KnownKey>,
+}
+
+/// A key, which is never forgotten: a clock that ran ahead and is put right finds it again.
+#[derive(Debug)]
+struct KnownKey {
+    key: Arc<SigningKey>,
+    /// From when on it verifies nothing; none: it signs.
+    spent_at: Option<Millis>,
 }
 
 /// Why the signing keys cannot be used.
@@ -47,17 +56,17 @@ impl Keyring {
     ///
     /// # Errors
     /// When the database fails or the master key is wrong.
-    pub async fn load(store: &Store, master_key: MasterKey) -> Result<Self, KeyringError> {
+    pub async fn load(store: &Store, master_key: MasterKey, clock: Clock) -> Result<Self, KeyringError> {
         let issuer = match store.issuer().await? {
             Some(issuer) => issuer,
             None => {
                 let issuer = uuid::Uuid::new_v4().to_string();
-                store.install(&issuer, &SigningKey::generate(&master_key)).await?;
+                store.install(&issuer, &SigningKey::generate(&master_key, clock.now_millis())).await?;
                 store.issuer().await?.unwrap_or(issuer)
             }
         };
         let keys = RwLock::new(Arc::new(read_keys(store, &master_key).await?));
-        let keyring = Self { issuer, master_key, keys };
+        let keyring = Self { issuer, master_key, clock, keys };
         keyring.self_test()?;
         Ok(keyring)
     }
@@ -77,7 +86,7 @@ impl Keyring {
     /// # Errors
     /// When the database fails.
     pub async fn rotate(&self, store: &Store) -> Result<String, KeyringError> {
-        let key = SigningKey::generate(&self.master_key);
+        let key = SigningKey::generate(&self.master_key, self.clock.now_millis());
         store.rotate_signing_key(&key).await?;
         self.reload(store).await?;
         Ok(key.kid)
@@ -95,7 +104,7 @@ impl Keyring {
     /// When the key that signed it is gone, which it is not while the token lives.
     pub fn sign(&self, row: &ClientTokenRow) -> Result<String, StoreError> {
         let keys = self.keys();
-        let key = keys.by_header.values().find(|key| key.kid() == row.kid);
+        let key = keys.by_header.values().map(|known| &known.key).find(|key| key.kid() == row.kid);
         let key = key.ok_or_else(|| StoreError::Inconsistent(format!("signing key {} is gone", row.kid)))?;
         client_token::sign(&Claims::of(row, &self.issuer), key).map_err(|e| StoreError::Inconsistent(e.to_string()))
     }
@@ -105,14 +114,27 @@ impl Keyring {
     /// # Errors
     /// When it is not a token of ours.
     pub fn verify(&self, token: &str) -> Result<ClientToken, InvalidToken> {
+        self.read(token, |known| known.spent_at.is_none_or(|spent_at| self.clock.now_millis() < spent_at))
+    }
+
+    /// Reads a token as [`Keyring::verify`] does, also one whose key is spent: whoever revokes it may be asked to by a
+    /// clock that runs ahead.
+    ///
+    /// # Errors
+    /// When it is not a token of ours.
+    pub fn recognize(&self, token: &str) -> Result<ClientToken, InvalidToken> {
+        self.read(token, |_| true)
+    }
+
+    fn read(&self, token: &str, is_good: impl FnOnce(&KnownKey) -> bool) -> Result<ClientToken, InvalidToken> {
         if token.len() > client_token::MAX_LENGTH {
             return Err(InvalidToken::Malformed);
         }
         let jws = token.strip_prefix(client_token::PREFIX).ok_or(InvalidToken::Malformed)?;
         let header = jws.split('.').next().unwrap_or_default();
-        match self.keys().by_header.get(header) {
+        match self.keys().by_header.get(header).filter(|known| is_good(known)) {
             // What one of our keys has signed needs no look at its form.
-            Some(key) => client_token::verify(token, key, &self.issuer),
+            Some(known) => client_token::verify(token, &known.key, &self.issuer),
             None if client_token::is_well_formed(token) => Err(InvalidToken::UnknownKey),
             None => Err(InvalidToken::Malformed),
         }
@@ -124,7 +146,7 @@ impl Keyring {
 
     /// A JWT library without a working provider compiles, and panics or fails at the first token; better now.
     fn self_test(&self) -> Result<(), KeyringError> {
-        let now = clock::now_millis();
+        let now = self.clock.now_millis();
         let row = ClientTokenRow {
             id: uuid::Uuid::nil(),
             kid: self.active_kid(),
@@ -144,21 +166,19 @@ impl Keyring {
 }
 
 async fn read_keys(store: &Store, master_key: &MasterKey) -> Result<Keys, KeyringError> {
-    let now = clock::now_millis();
     let last_expiry: HashMap<String, Millis> = store.last_expiry_by_signing_key().await?.into_iter().collect();
     let mut active = None;
     let mut by_header = HashMap::new();
     for row in store.signing_keys().await? {
-        let spent = row.retired_at.is_some_and(|retired_at| retired_at + HANDOVER < now)
-            && last_expiry.get(&row.kid).is_none_or(|expiry| *expiry <= now);
-        if spent {
-            continue;
-        }
         let key = Arc::new(SigningKey::unseal(&row, master_key)?);
-        if key.retired_at().is_none() {
+        let spent_at = key.retired_at().map(|retired_at| {
+            let handed_over = retired_at.saturating_add(HANDOVER);
+            last_expiry.get(key.kid()).map_or(handed_over, |expiry| handed_over.max(*expiry))
+        });
+        if spent_at.is_none() {
             active = Some(Arc::clone(&key));
         }
-        by_header.insert(key.header_segment().to_owned(), key);
+        by_header.insert(key.header_segment().to_owned(), KnownKey { key, spent_at });
     }
     let active = active.ok_or_else(|| StoreError::Inconsistent("there is no active signing key".into()))?;
     Ok(Keys { active, by_header })

@@ -7,11 +7,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 use super::{MasterKey, client_token::TOKEN_TYPE, master_key::WrongMasterKey};
-use crate::{
-    clock::{self, Millis},
-    entropy,
-    store::SigningKeyRow,
-};
+use crate::{clock::Millis, entropy, store::SigningKeyRow};
 
 /// A key pair, ready to sign and to verify.
 pub struct SigningKey {
@@ -30,7 +26,7 @@ impl SigningKey {
     /// # Panics
     /// When the operating system has no randomness to give.
     #[must_use]
-    pub fn generate(master_key: &MasterKey) -> SigningKeyRow {
+    pub fn generate(master_key: &MasterKey, now: Millis) -> SigningKeyRow {
         #[expect(clippy::expect_used, reason = "without randomness no key may be made")]
         let (pair, document) = Ed25519KeyPair::generate()
             .and_then(|pair| pair.to_pkcs8().map(|document| (pair, document)))
@@ -39,7 +35,7 @@ impl SigningKey {
         SigningKeyRow {
             public_key: pair.public_key().as_ref().to_vec(),
             sealed_private_key: master_key.seal(&kid, document.as_ref()),
-            created_at: clock::now_millis(),
+            created_at: now,
             retired_at: None,
             kid,
         }

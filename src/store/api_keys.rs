@@ -1,6 +1,6 @@
 //! API keys, known only by the SHA-256 of their secret.
 
-use super::{ChangeKind, Result, Store, reading, within, writing};
+use super::{ChangeKind, Result, Revocation, Store, reading, within, writing};
 use crate::clock::Millis;
 
 /// A stored API key.
@@ -85,22 +85,30 @@ impl Store {
         Ok(count > 0)
     }
 
-    /// Revokes a key, and with it the tokens it minted; false when there is no such key. Doing so again is no error.
+    /// Revokes a key, and with it the tokens it minted; tells how many of them were live.
     ///
     /// # Errors
     /// When the database fails; then nothing was revoked.
-    pub async fn revoke_api_key(&self, id: &str, now: Millis) -> Result<bool> {
-        const REVOKE: &str = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+    pub async fn revoke_api_key(&self, id: &str, now: Millis) -> Result<Revocation<i64>> {
+        const REVOKED_AT: &str = "SELECT revoked_at FROM api_keys WHERE id = $1";
+        const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1";
+        const LIVE_TOKENS: &str = "SELECT COUNT(*) FROM client_tokens \
+            WHERE key_id = $1 AND revoked_at IS NULL AND expires_at > $2";
         let mut tx = self.begin().await?;
         let seq = tx.lock_changes().await?;
-        let revoked = within!(&mut tx, connection => sqlx::query(REVOKE).bind(id).bind(now)
-            .execute(connection).await.map(|done| done.rows_affected()))?;
-        if revoked == 0 {
-            return Ok(false);
+        let row: Option<Option<Millis>> = within!(&mut tx, connection =>
+            sqlx::query_scalar(REVOKED_AT).bind(id).fetch_optional(connection).await)?;
+        match row {
+            None => return Ok(Revocation::Unknown),
+            Some(Some(at)) => return Ok(Revocation::Already(at)),
+            Some(None) => {}
         }
+        within!(&mut tx, connection => sqlx::query(REVOKE).bind(id).bind(now).execute(connection).await.map(|_| ()))?;
+        let tokens: i64 = within!(&mut tx, connection =>
+            sqlx::query_scalar(LIVE_TOKENS).bind(id).bind(now).fetch_one(connection).await)?;
         tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(Revocation::Done(tokens))
     }
 
     /// Writes when keys were last used.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{ChangeKind, Result, Store, StoreError, reading, within, writing};
+use super::{ChangeKind, Result, Revocation, Store, StoreError, reading, within, writing};
 use crate::{
     clock::Millis,
     model::{AgentId, Policy, Project},
@@ -130,14 +130,22 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; then it is not revoked.
-    pub async fn revoke_client_token(&self, id: Uuid, expires_at: Millis, now: Millis) -> Result<()> {
-        const REVOKE: &str = "UPDATE client_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+    pub async fn revoke_client_token(&self, id: Uuid, expires_at: Millis, now: Millis) -> Result<Revocation<()>> {
+        const REVOKED_AT: &str = "SELECT revoked_at FROM client_tokens WHERE id = $1";
+        const REVOKE: &str = "UPDATE client_tokens SET revoked_at = $2 WHERE id = $1";
         let id = id.to_string();
         let mut tx = self.begin().await?;
         let seq = tx.lock_changes().await?;
+        let row: Option<Option<Millis>> = within!(&mut tx, connection =>
+            sqlx::query_scalar(REVOKED_AT).bind(&id).fetch_optional(connection).await)?;
+        if let Some(Some(at)) = row {
+            // Its change is still there: both are purged by the token's expiry.
+            return Ok(Revocation::Already(at));
+        }
         within!(&mut tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
         tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(Revocation::Done(()))
     }
 
     /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`; returns how many went.

@@ -402,7 +402,12 @@ mod tests {
 
     /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
     async fn filled() -> Store {
-        let options = Options { url: None, max_connections: 1, statement_timeout: std::time::Duration::from_secs(10) };
+        let options = Options {
+            url: None,
+            max_connections: 1,
+            statement_timeout: std::time::Duration::from_secs(10),
+            if_missing: crate::store::IfMissing::Create,
+        };
         let store = Store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
         let mut tx = store.begin().await.unwrap();

@@ -6,6 +6,7 @@
 mod api_keys;
 mod change_feed;
 mod client_tokens;
+mod clock;
 mod documents;
 mod error;
 mod held;
@@ -30,6 +31,17 @@ pub use held::Held;
 pub use links::Link;
 pub use messages::{MessageFilter, NewMessage, StoredMessage};
 pub use signing_keys::SigningKeyRow;
+
+/// What came of revoking something.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Revocation<T> {
+    /// It was revoked now.
+    Done(T),
+    /// It was revoked before, at that time; nothing changed.
+    Already(crate::clock::Millis),
+    /// There is no such thing.
+    Unknown,
+}
 
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -81,6 +93,17 @@ pub struct Options {
     pub max_connections: u32,
     /// How long one statement may run (PostgreSQL), or wait for another process's lock (SQLite).
     pub statement_timeout: std::time::Duration,
+    /// What to do when there is no SQLite file.
+    pub if_missing: IfMissing,
+}
+
+/// What to do when there is no SQLite file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IfMissing {
+    /// Make one.
+    Create,
+    /// Refuse: the address is mistaken.
+    Refuse,
 }
 
 /// What a URL names.
@@ -125,6 +148,18 @@ pub enum OpenError {
     /// The database does not answer.
     #[error("cannot open the database: {0}")]
     Connect(#[source] sqlx::Error),
+    /// There is no such file, and none is to be made.
+    #[error("there is no database at {}, and so no API key, token or signing key; name it with --database-url", .0.display())]
+    Missing(std::path::PathBuf),
+    /// The file cannot be made.
+    #[error("cannot make the database {}: {error}", .path.display())]
+    File {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
     /// A migration failed.
     #[error("cannot migrate the database: {0}")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -203,19 +238,31 @@ impl Store {
     /// # Errors
     /// [`OpenError::Pending`], or when the database does not answer.
     pub async fn check_migrated(&self) -> std::result::Result<(), OpenError> {
-        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
         let wanted = match &self.engine {
             Engine::Postgres(_) => &postgres::MIGRATOR,
             Engine::Sqlite { .. } => &sqlite::MIGRATOR,
         };
-        let applied: Vec<i64> = match reading!(self, pool => sqlx::query_scalar(APPLIED).fetch_all(pool).await) {
-            Ok(applied) => applied,
-            Err(sqlx::Error::Database(_)) => Vec::new(),
-            Err(error) => return Err(OpenError::Connect(error)),
-        };
+        let applied = self.applied_migrations().await?;
         match wanted.iter().filter(|migration| !applied.contains(&migration.version)).count() {
             0 => Ok(()),
             pending => Err(OpenError::Pending(pending)),
+        }
+    }
+
+    /// Whether this is a database of Gatelet's, of whatever version.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_installed(&self) -> std::result::Result<bool, OpenError> {
+        Ok(!self.applied_migrations().await?.is_empty())
+    }
+
+    async fn applied_migrations(&self) -> std::result::Result<Vec<i64>, OpenError> {
+        const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+        match reading!(self, pool => sqlx::query_scalar(APPLIED).fetch_all(pool).await) {
+            Ok(applied) => Ok(applied),
+            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            Err(error) => Err(OpenError::Connect(error)),
         }
     }
 

@@ -1,6 +1,10 @@
-//! What only SQLite has: pragmas, the single writer, and migrations without a lock of their own.
+//! What only SQLite has: files, pragmas, the single writer, and migrations without a lock of their own.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
     SqlitePool,
@@ -8,7 +12,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Engine, Location, OpenError, Options};
+use super::{Engine, IfMissing, Location, OpenError, Options};
+use crate::private;
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
@@ -31,7 +36,8 @@ pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
 pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions, OpenError> {
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
-        .create_if_missing(true)
+        // [`open`] makes the file, for its owner alone.
+        .create_if_missing(false)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode only FULL survives a power cut with every acknowledged commit.
@@ -46,6 +52,17 @@ pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions,
 
 pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Result<Engine, OpenError> {
     let path = connect.get_filename().to_path_buf();
+    if !path.exists() {
+        if options.if_missing == IfMissing::Refuse {
+            return Err(OpenError::Missing(path));
+        }
+        private::create_empty(&path).map_err(|error| OpenError::File { path: path.clone(), error })?;
+    }
+    // SQLite gives the files beside it the mode of the database itself, whatever the umask; those that are there already
+    // may be of another time.
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        private::tighten(&beside(&path, suffix));
+    }
     let pool = |size: u32| {
         SqlitePoolOptions::new()
             .max_connections(size)
@@ -58,6 +75,13 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Re
     let writer = pool(1).connect_with(connect.clone()).await.map_err(OpenError::Connect)?;
     let readers = pool(options.max_connections.max(1)).connect_lazy_with(connect);
     Ok(Engine::Sqlite { readers, writer, location: Location::File(path) })
+}
+
+/// The file beside a database with that ending. SQLite puts them beside what a symbolic link leads to.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.canonicalize().unwrap_or_else(|_| database.to_path_buf()).into_os_string();
+    path.push(suffix);
+    path.into()
 }
 
 /// Two processes may find the same migration pending; the loser's attempt fails as a whole, and its next one finds the

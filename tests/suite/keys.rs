@@ -32,6 +32,68 @@ on_both_engines! {
         assert!(!listed.to_string().contains(key));
     }
 
+    async fn a_command_that_took_nothing_back_says_so_and_fails(engine: Engine) {
+        let program = Program::on(engine).await;
+        let server = program.start().await;
+        let created = program.run(&["keys", "create", "--name", "ci", "--json"]).await.json();
+        let id = created["id"].as_str().unwrap();
+        let owner = server.stranger().bearer(created["api_key"].as_str().unwrap());
+        let tokens = [owner.create_token("agent-1", &["read_agent"]).await, owner.create_token("agent-1", &["read_agent"]).await];
+        let listed = program.run(&["tokens", "list", "--json"]).await.json();
+        let newest = listed[0]["id"].as_str().unwrap();
+
+        // What is not there.
+        for (arguments, said) in [
+            (["keys", "revoke", "key-unknown"], "keys list"),
+            (["keys", "revoke", created["api_key"].as_str().unwrap()], "keys list"),
+            (["keys", "revoke", "ci"], "keys list"),
+            (["keys", "revoke", "command-line"], "keys list"),
+            (["tokens", "revoke", "123e4567-e89b-42d3-8456-426614174000"], "tokens list"),
+            (["tokens", "revoke", &tokens[0][..tokens[0].len() - 1]], "signature"),
+            (["tokens", "revoke", "ck-let-eyJh.eyJi.c2ln"], "signing key"),
+            (["tokens", "revoke", id], "ck-let-"),
+        ] {
+            let refused = program.run(&arguments).await;
+            assert!(refused.failed().contains("not revoked") && refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
+            assert_eq!(refused.stdout, "");
+        }
+        for token in &tokens {
+            server.stranger().page(token).get("/v1/agents/").await.refused(403, "operation_not_available");
+        }
+
+        // What is there, and what was revoked before.
+        assert_eq!(program.run(&["tokens", "revoke", newest]).await.ok(), format!("{newest} is revoked"));
+        for text in [newest, tokens[1].as_str()] {
+            assert!(program.run(&["tokens", "revoke", text]).await.failed().contains("done before, at 20"));
+        }
+        let revoked = program.run(&["keys", "revoke", id, "--json"]).await.json();
+        assert_eq!(revoked, serde_json::json!({"id": id, "status": "revoked", "tokens": 1}));
+        assert!(program.run(&["keys", "revoke", id]).await.failed().contains("done before, at 20"));
+    }
+
+    async fn a_command_that_takes_something_back_makes_no_database(engine: Engine) {
+        let program = Program::on(engine).await;
+        for arguments in [
+            &["keys", "revoke", "key-unknown"][..],
+            &["keys", "list"],
+            &["tokens", "revoke", "ck-let-eyJh.eyJi.c2ln"],
+            &["tokens", "inspect", "ck-let-eyJh.eyJi.c2ln"],
+            &["tokens", "list"],
+            &["signing-keys", "rotate"],
+            &["signing-keys", "list"],
+        ] {
+            let refused = program.run(arguments).await;
+            assert!(refused.failed().contains("--database-url"), "{arguments:?}: {}", refused.stderr);
+            assert_eq!(std::fs::read_dir(program.folder()).unwrap().count(), 0, "{arguments:?}");
+        }
+        program.run(&["migrate"]).await.ok();
+        for arguments in [&["signing-keys", "rotate"][..], &["tokens", "revoke", "ck-let-eyJh.eyJi.c2ln"]] {
+            let refused = program.run(arguments).await;
+            assert!(refused.failed().contains("no signing key yet"), "{arguments:?}: {}", refused.stderr);
+        }
+        assert_eq!(program.run(&["keys", "list", "--json"]).await.json(), serde_json::json!([]));
+    }
+
     async fn a_key_expires_and_no_token_outlives_it(engine: Engine) {
         let program = Program::on(engine).await;
         let server = program.start().await;

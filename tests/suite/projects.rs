@@ -52,11 +52,44 @@ on_both_engines! {
         let run = any_blue.post(&format!("/v1/agents/{blue_agent}/messages/async"), &json!({"input": "x"})).await.expect(200);
         page.get(&format!("/v1/runs/{}", run["id"].as_str().unwrap())).await.refused(404, "not_found");
 
-        // Tokens of another project are neither listed nor deleted.
+        // Tokens of another project are not listed.
         assert_eq!(any_blue.get(TOKENS).await.expect(200)["tokens"], json!([]));
-        assert_eq!(any_blue.delete(&format!("{TOKENS}/{token}")).await.status, 204);
         page.get(&format!("/v1/agents/{red_agent}")).await.expect(200);
-        assert_eq!(any_red.delete(&format!("{TOKENS}/{token}")).await.status, 204);
-        page.get(&format!("/v1/agents/{red_agent}")).await.refused(401, "token_revoked");
+    }
+
+    async fn a_key_revokes_what_it_reaches_and_a_204_means_that_the_token_is_refused(engine: Engine) {
+        let program = Program::on(engine).await;
+        let any = program.run(&["keys", "create", "--name", "any"]).await.ok();
+        let red = program.run(&["keys", "create", "--name", "red", "--project", "red"]).await.ok();
+        let blue = program.run(&["keys", "create", "--name", "blue", "--project", "blue"]).await.ok();
+        let server = program.start().await;
+        let [any, red, blue] = [any, red, blue].map(|key| server.stranger().bearer(&key));
+        // The unlimited key reaches every project, whichever one its header names, or none.
+        for client in [&any, &any.with("x-project-id", "red"), &any.with("x-project-id", "blue"), &any.with("x-project", "new"), &red] {
+            let token = red.create_token("agent-1", &["read_agent"]).await;
+            let (page, path) = (server.stranger().page(&token), format!("{TOKENS}/{token}"));
+            page.get("/v1/agents/").await.refused(403, "operation_not_available");
+            for _ in 0..2 {
+                let deleted = client.delete(&path).await;
+                assert_eq!((deleted.status.as_u16(), deleted.text.as_str()), (204, ""));
+                page.get("/v1/agents/").await.refused(401, "token_revoked");
+            }
+            // It is durable: whoever revokes it again is told that it was done before.
+            let again = program.run(&["tokens", "revoke", &token]).await;
+            assert!(again.failed().contains("done before"), "{}", again.stderr);
+        }
+        // A limited key is told of another project's token what it is told of one that nobody made.
+        let token = red.create_token("agent-1", &["read_agent"]).await;
+        let foreign = blue.delete(&format!("{TOKENS}/{token}")).await;
+        let unknown = blue.delete(&format!("{TOKENS}/ck-let-eyJh.eyJi.c2ln")).await;
+        assert_eq!((foreign.status, &foreign.text), (unknown.status, &unknown.text));
+        server.stranger().page(&token).get("/v1/agents/").await.refused(403, "operation_not_available");
+        assert_eq!(red.get(TOKENS).await.expect(200)["tokens"][0]["token"], token);
+        // What is left of a token after it was cut short names none, for nobody.
+        for client in [&any, &red, &blue] {
+            let damaged = client.delete(&format!("{TOKENS}/{}", &token[..token.len() - 1])).await;
+            assert!(damaged.refused(400, "invalid_request").contains("damaged"), "{damaged:?}");
+        }
+        server.stranger().page(&token).get("/v1/agents/").await.refused(403, "operation_not_available");
     }
 }

@@ -118,9 +118,47 @@ on_both_engines! {
         .await;
         assert!(Utc::now() >= expires_at, "refused too early");
         assert_eq!(server.owner().get(TOKENS).await.expect(200)["tokens"], json!([]), "the list shows live tokens");
-        // Deleting what has expired is no error either.
-        let path = format!("{TOKENS}/{}", token["token"].as_str().unwrap());
-        assert_eq!(server.owner().delete(&path).await.status, 204);
+    }
+
+    // The clock may be ahead, and put right later.
+    async fn what_has_expired_is_revoked_all_the_same(engine: Engine) {
+        let program = Program::on(engine).await;
+        let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
+        let server = program.start().await;
+        let owner = server.stranger().bearer(&key);
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let mut body = token_request("agent-1", &["read_agent"]);
+            body["expires_at"] = json!((Utc::now() + TimeDelta::seconds(1)).to_rfc3339());
+            tokens.push(owner.create_token_with(&body).await);
+        }
+        let page = server.stranger().page(&tokens[1]);
+        eventually("both have expired", Duration::from_secs(10), || async {
+            page.get("/v1/agents/").await.outcome() == "401 token_expired"
+        })
+        .await;
+        assert_eq!(owner.delete(&format!("{TOKENS}/{}", tokens[0])).await.status, 204);
+        assert!(program.run(&["tokens", "revoke", &tokens[0]]).await.failed().contains("done before"));
+        let revoked = program.run(&["tokens", "revoke", &tokens[1]]).await.ok();
+        assert!(revoked.contains("is revoked") && revoked.contains("expired"), "{revoked}");
+        assert!(program.run(&["tokens", "revoke", &tokens[1]]).await.failed().contains("done before"));
+    }
+
+    async fn a_token_of_a_key_that_another_process_has_just_made_is_revoked(engine: Engine) {
+        let program = Program::on(engine).await;
+        let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
+        let (one, other) = tokio::join!(program.start(), program.start());
+        for _ in 0..3 {
+            program.run(&["signing-keys", "rotate"]).await.ok();
+            let create = ["tokens", "create", "--agent", "agent-1", "--access", "read_agent", "--hostname", ORIGIN];
+            let token = program.run(&create).await.ok();
+            assert_eq!(one.stranger().bearer(&key).delete(&format!("{TOKENS}/{token}")).await.status, 204);
+            let page = other.stranger().page(&token);
+            eventually("the other process refuses it", Duration::from_secs(1), || async {
+                page.get("/v1/agents/").await.outcome() == "401 token_revoked"
+            })
+            .await;
+        }
     }
 
     async fn rows_of_expired_tokens_are_purged_after_their_retention(engine: Engine) {

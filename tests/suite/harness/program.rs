@@ -29,7 +29,8 @@ pub(crate) struct Program {
     database_url: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    open_files: Option<u32>,
+    /// What a shell does before it starts it.
+    shell: Option<String>,
 }
 
 /// A running server.
@@ -63,19 +64,13 @@ impl Program {
                 vec![("GATELET_MASTER_KEY".to_owned(), MASTER_KEY.to_owned())],
             ),
         };
-        Self { folder, database_url: Some(database_url), arguments: Vec::new(), environment, open_files: None }
+        Self { folder, database_url: Some(database_url), arguments: Vec::new(), environment, shell: None }
     }
 
     /// A server that keeps everything in memory.
     pub(crate) fn ephemeral() -> Self {
         let arguments = vec!["--ephemeral".to_owned()];
-        Self {
-            folder: TempDir::new().unwrap(),
-            database_url: None,
-            arguments,
-            environment: Vec::new(),
-            open_files: None,
-        }
+        Self { folder: TempDir::new().unwrap(), database_url: None, arguments, environment: Vec::new(), shell: None }
     }
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
@@ -90,7 +85,13 @@ impl Program {
 
     /// Starts it as a shell would that lets programs open so many files, unless they ask for more.
     pub(crate) fn open_files(mut self, count: u32) -> Self {
-        self.open_files = Some(count);
+        self.shell = Some(format!("ulimit -S -n {count}"));
+        self
+    }
+
+    /// Starts it as a shell would that has such a umask.
+    pub(crate) fn umask(mut self, mask: &str) -> Self {
+        self.shell = Some(format!("umask {mask}"));
         self
     }
 
@@ -109,10 +110,10 @@ impl Program {
     }
 
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = match self.open_files {
-            Some(count) => {
+        let mut command = match &self.shell {
+            Some(before) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -S -n {count} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), PROGRAM]);
                 shell
             }
             None => Command::new(PROGRAM),
