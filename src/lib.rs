@@ -28,3 +28,4 @@ pub mod server;
 pub mod service;
 pub mod stopwatch;
 pub mod store;
+pub mod tolerant_json;

@@ -260,6 +260,8 @@ impl Service {
             stream_at_expiry: settings.tokens.stream_at_expiry,
             body_timeout: limits.body_timeout,
             head_limits: HeadLimits::of(limits),
+            // A deployed page that is tried against a local mock.
+            from_public: !is_gateway && settings.listen.ip().is_loopback(),
             metrics,
         };
         let mut background = JoinSet::new();

@@ -42,4 +42,5 @@ mod streaming;
 mod targets;
 mod templates;
 mod tokens;
+mod tolerant_json;
 mod tools;
