@@ -17,6 +17,7 @@ use crate::{
         fields::{Fields, Location, Read, TextMap},
         home::Home,
         maker::unusable,
+        model_handles,
         multipart::Form,
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         state::State,
@@ -105,6 +106,8 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
         .map_err(|_| ApiError::letta(crate::error::Code::InvalidRequest, "Corrupted agent file format."))?;
     let project = json!({"project_id": form.text("project_id")});
     let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
+    model_handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
+    model_handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;

@@ -11,7 +11,7 @@ use super::{
     message_list::{self, NEWEST, message_types, written, written_backwards},
     messages::{cancel_all, of_agent, running},
     runs::{again, read_reading},
-    sending::send,
+    sending::{self, send},
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -72,7 +72,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 }
 
 async fn say(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, true)?;
+    let request = sending::read(&state, &mut call, true).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
     }
@@ -83,7 +83,7 @@ async fn say(state: Arc<State>, mut call: Call) -> Answer {
 
 /// What a provider would be sent.
 async fn preview(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, true)?;
+    let request = sending::read(&state, &mut call, true).await?;
     let id = call.param("conversation_id");
     let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
     Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
