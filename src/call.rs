@@ -10,6 +10,7 @@ use crate::{
     body::Body,
     error::ApiError,
     input::{bad_json, check_media_type, read},
+    tolerant_json,
 };
 
 /// A request whose caller may make it.
@@ -93,7 +94,7 @@ impl Call {
                     return Ok(Value::Null);
                 }
                 check_media_type(&self.headers)?;
-                serde_json::from_slice(&bytes).map_err(|error| bad_json(&error))
+                tolerant_json::from_slice(&bytes).map_err(|error| bad_json(&error))
             }
         }
     }

@@ -29,4 +29,5 @@ pub mod server;
 pub mod service;
 pub mod stopwatch;
 pub mod store;
+pub mod tolerant_json;
 pub mod upkeep;

@@ -14,7 +14,7 @@ use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
-    config::{McpToolSettings, MockSettings, Secret, Settings},
+    config::{McpToolSettings, MockModels, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
@@ -269,6 +269,8 @@ impl Service {
             stream_at_expiry: settings.tokens.stream_at_expiry,
             body_timeout: limits.body_timeout,
             head_limits: HeadLimits::of(limits),
+            // A deployed page that is tried against a local mock.
+            from_public: !is_gateway && settings.listen.ip().is_loopback(),
             metrics,
         };
         let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
@@ -297,10 +299,14 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
+    let MockSettings { reasoning, models, ping_interval, script, mcp_tools } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
     let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
-    let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
+    let models = match models {
+        MockModels::Open => mock::Models::Open,
+        MockModels::Closed => mock::Models::Closed,
+    };
+    let options = mock::Options { reasoning, models, ping_interval, script, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

@@ -1,4 +1,4 @@
-//! `Authorization` header -> who is calling.
+//! `Authorization` header, or `X-BARE-PASSWORD` in its absence -> who is calling.
 //!
 //! Client tokens are verified without the database: signature and claims, then expiry and revocation on every use, also
 //! of a remembered token. API keys are looked up by their hash and remembered while the feed of revocations is fresh.
@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
 use super::{denial::Denial, feed::Feed, guard::Trail};
@@ -19,6 +19,9 @@ use crate::{
     error::{ApiError, Code},
     store::{Store, StoreError},
 };
+
+/// Where Letta reads a server's password beside `Authorization`.
+const BARE_PASSWORD: HeaderName = HeaderName::from_static("x-bare-password");
 
 /// How many API keys are remembered.
 const KEY_CACHE: usize = 1_000;
@@ -187,19 +190,32 @@ fn stale() -> ApiError {
     ApiError::new(Code::RevocationsStale, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-/// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1).
+/// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
+/// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which stands for an API key.
 fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Err(Denial::BearerMissing),
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(Denial::BearerInvalid { mistyped_key: false }),
-    };
-    // What is not ASCII is well-formed as neither kind of bearer.
-    let Ok(text) = str::from_utf8(value.as_bytes()) else { return Err(Denial::BearerInvalid { mistyped_key: false }) };
+    let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Denial::BearerMissing);
     }
     Ok(credentials.trim_matches(' '))
+}
+
+fn bare_password(headers: &HeaderMap) -> Result<&str, Denial> {
+    let text = sole(headers, &BARE_PASSWORD)?.ok_or(Denial::BearerMissing)?;
+    let password = text.strip_prefix("password ").ok_or(Denial::BearerMissing)?;
+    // Client tokens have one door.
+    if password.starts_with(client_token::PREFIX) { Err(Denial::BearerMissing) } else { Ok(password) }
+}
+
+/// The value of a header that carries credentials; sent twice, it has none.
+fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Denial> {
+    let invalid = Denial::BearerInvalid { mistyped_key: false };
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        // What is not ASCII is well-formed as neither kind of bearer.
+        (Some(value), None) => str::from_utf8(value.as_bytes()).map(Some).map_err(|_| invalid),
+        (Some(_), Some(_)) => Err(invalid),
+    }
 }

@@ -197,7 +197,13 @@ impl Guard {
                     body_slot: None,
                 };
                 request.check_policy()?;
-                origin::check(&token.origin, &head.method, &head.headers, self.origin_missing)?;
+                origin::check(
+                    &token.origin,
+                    token.hostname.as_deref(),
+                    &head.method,
+                    &head.headers,
+                    self.origin_missing,
+                )?;
                 let sent = request.check_body(&head.headers, body).await?;
                 let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     error::{ApiError, Code},
-    input,
+    input, tolerant_json,
 };
 
 const DUPLICATE: &str = "duplicate key ";
@@ -28,10 +28,7 @@ const RESERVED: &str = "reserved key";
 /// # Errors
 /// 400 naming a key that stands twice or is reserved; 413 when it holds too many values; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let left = Cell::new(MOST_VALUES);
-    let parsed = Strict(&left).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| {
+    tolerant_json::read(bytes, read).map_err(|error| {
         let text = error.to_string();
         if let Some(key) = text.strip_prefix(DUPLICATE) {
             let sentence = format!("The body names the key {key} more than once; send each key once.");
@@ -44,6 +41,12 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
             input::bad_json(&error)
         }
     })
+}
+
+fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict(&Cell::new(MOST_VALUES)).deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
 }
 
 /// Reads a value, if there may be one more.
@@ -126,10 +129,17 @@ mod tests {
 
     #[test]
     fn a_duplicate_key_is_refused_at_any_depth() {
-        for text in [r#"{"a":1,"a":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#, r#"{"a":1,"\u0061":2}"#] {
+        for (text, key) in [
+            (r#"{"a":1,"a":2}"#, "\"a\""),
+            (r#"[{"x":{"a":1,"b":2,"a":3}}]"#, "\"a\""),
+            (r#"{"a":1,"\u0061":2}"#, "\"a\""),
+            (r#"{"a":NaN,"a":2}"#, "\"a\""),
+            // Two keys for one parser and the same key for another.
+            (r#"{"\ud83c":1,"\ud83d":2}"#, "\"\u{fffd}\""),
+        ] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.code(), Code::InvalidRequest, "{text}");
-            assert!(error.message().contains("\"a\""), "{}", error.message());
+            assert!(error.message().contains(key), "{}", error.message());
         }
     }
 
@@ -168,7 +178,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed() {
         let deep = "[".repeat(100_000);
-        for text in ["{nope", "", "1 2", "{\"a\":}", "\u{feff}{}", &deep] {
+        for text in ["{nope", "", "1 2", "{\"a\":}", "\u{feff}{", &deep] {
             assert_eq!(parse(text.as_bytes()).unwrap_err().code(), Code::ValidationFailed, "{text:.20}");
         }
     }

@@ -9,9 +9,10 @@ use http::{HeaderMap, Method, header};
 use super::denial::Denial;
 use crate::config::OriginMissing;
 
-/// Checks the origin of a client token's request.
+/// Checks the origin of a client token's request: the one it is bound to, or that origin as its `hostname` had it.
 pub(super) fn check(
     bound_to: &str,
+    hostname: Option<&str>,
     method: &Method,
     headers: &HeaderMap,
     missing: OriginMissing,
@@ -19,6 +20,7 @@ pub(super) fn check(
     let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (Some(origin), None) if origin.as_bytes() == bound_to.as_bytes() => Ok(()),
+        (Some(origin), None) if hostname.is_some_and(|hostname| origin.as_bytes() == hostname.as_bytes()) => Ok(()),
         (Some(origin), None) => Err(mismatch(bound_to, origin.as_bytes())),
         (Some(_), Some(_)) => Err(mismatch(bound_to, b"several Origin headers")),
         (None, _) => check_referer(bound_to, method, headers, missing),
@@ -75,7 +77,7 @@ mod tests {
     }
 
     fn outcome(method: &Method, pairs: &[(header::HeaderName, &str)], missing: OriginMissing) -> &'static str {
-        match check(BOUND, method, &headers(pairs), missing) {
+        match check(BOUND, None, method, &headers(pairs), missing) {
             Ok(()) => "passes",
             Err(Denial::OriginMissing { .. }) => "missing",
             Err(Denial::OriginMismatch { .. }) => "mismatch",
@@ -143,6 +145,18 @@ mod tests {
         assert_eq!(outcome(&Method::POST, &[], allow), "passes");
         assert_eq!(outcome(&Method::POST, &[(header::ORIGIN, "https://evil.example")], allow), "mismatch");
         assert_eq!(outcome(&Method::GET, &[(header::REFERER, "https://evil.example/")], allow), "mismatch");
+    }
+
+    #[test]
+    fn the_very_text_of_the_hostname_passes_and_no_third_spelling() {
+        let sent = "https://App.Example:443";
+        for (origin, passes) in
+            [(BOUND, true), (sent, true), ("https://app.example:443", false), ("https://App.Example", false)]
+        {
+            let headers = headers(&[(header::ORIGIN, origin)]);
+            let checked = check(BOUND, Some(sent), &Method::POST, &headers, OriginMissing::Deny);
+            assert_eq!(checked.is_ok(), passes, "{origin}");
+        }
     }
 
     proptest! {

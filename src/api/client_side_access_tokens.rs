@@ -13,6 +13,7 @@ use crate::{
     input::{self, Payload, Query},
     model::AgentId,
     store::{ClientTokenRow, Store, TokenFilter},
+    tolerant_json,
 };
 
 /// What the endpoints work with.
@@ -61,7 +62,7 @@ impl Endpoints {
             Payload::Unread(body) => input::read(body).await?,
             Payload::Checked(_) => bytes::Bytes::new(),
         };
-        let body: Value = serde_json::from_slice(&bytes)
+        let body: Value = tolerant_json::from_slice(&bytes)
             .map_err(|error| ApiError::new(Code::InvalidRequest, format!("The body must be JSON: {error}.")))?;
         let request = TokenRequest::parse(&body)?;
         let minter = Minter { key_id: &key.id, project, key_expires_at: key.expires_at };

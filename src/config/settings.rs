@@ -257,6 +257,8 @@ pub struct MockSettings {
     /// Whether the default responder sends a reasoning message before its answer.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub reasoning: bool,
+    /// Which models of Letta's providers agents may have.
+    pub models: MockModels,
     /// A file with answers that were written down, in TOML.
     pub script: Option<PathBuf>,
     /// After how long without an event the client of a stream gets a sign of life.
@@ -264,6 +266,16 @@ pub struct MockSettings {
     pub ping_interval: Duration,
     /// The tools that MCP servers have. Nobody is connected to.
     pub mcp_tools: Vec<McpToolSettings>,
+}
+
+/// Which models of Letta's providers agents, archives and folders may have.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MockModels {
+    /// All of them.
+    Open,
+    /// Those that `GET /v1/models/` and `/v1/models/embedding` list.
+    Closed,
 }
 
 /// A tool of an MCP server.
@@ -370,7 +382,13 @@ impl Default for UpstreamSettings {
 
 impl Default for MockSettings {
     fn default() -> Self {
-        Self { reasoning: true, script: None, ping_interval: Duration::from_secs(20), mcp_tools: Vec::new() }
+        Self {
+            reasoning: true,
+            models: MockModels::Open,
+            script: None,
+            ping_interval: Duration::from_secs(20),
+            mcp_tools: Vec::new(),
+        }
     }
 }
 

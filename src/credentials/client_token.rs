@@ -22,8 +22,8 @@ pub const TOKEN_TYPE: &str = "ck+jwt";
 /// The longest token that is issued or looked at: it travels in a header and in a path.
 pub const MAX_LENGTH: usize = 4096;
 
-/// What a token says. Every claim is required and no other is allowed; the times are `NumericDate` with milliseconds
-/// (RFC 7519, section 2).
+/// What a token says. Every claim but `hst` is required and no other is allowed; the times are `NumericDate` with
+/// milliseconds (RFC 7519, section 2).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -41,6 +41,9 @@ pub struct Claims {
     key: String,
     /// The origin it is bound to.
     org: String,
+    /// The hostname as it was sent, where it is not `org` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hst: Option<String>,
     /// What it may do: agents with their access words as bits.
     pol: Vec<(AgentId, AccessSet)>,
 }
@@ -57,6 +60,7 @@ impl Claims {
             prj: row.project.clone(),
             key: row.key_id.clone(),
             org: row.origin.clone(),
+            hst: (row.hostname != row.origin).then(|| row.hostname.clone()),
             pol: row.policy.to_claims(),
         }
     }
@@ -73,6 +77,9 @@ pub struct ClientToken {
     pub project: Project,
     /// The origin it is bound to, serialized.
     pub origin: Box<str>,
+    /// The hostname as it was sent, where that is another text for the same origin. Browsers never send it as `Origin`;
+    /// scripts that repeat what they asked for do.
+    pub hostname: Option<Box<str>>,
     /// When it was issued.
     pub issued_at: Millis,
     /// When it expires; from that instant on it is refused.
@@ -165,6 +172,7 @@ pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<Clie
         key_id: claims.key.into(),
         project: claims.prj,
         origin: claims.org.into(),
+        hostname: claims.hst.map(Into::into),
         issued_at: from_numeric_date(claims.iat).ok_or(InvalidToken::Forged)?,
         expires_at: from_numeric_date(claims.exp).ok_or(InvalidToken::Forged)?,
         fingerprint: Fingerprint::of(token),
@@ -236,6 +244,18 @@ mod tests {
         assert_eq!(read.grants("agent-1"), Some(AccessSet::of(&[Access::ReadMessages, Access::WriteAgent])));
         assert_eq!(read.grants("agent-2"), None);
         assert!(!read.has_expired(row.expires_at - 1) && read.has_expired(row.expires_at));
+    }
+
+    #[test]
+    fn a_hostname_travels_only_where_it_is_not_the_origin() {
+        let key = key();
+        let mut row = row(key.kid());
+        let short = sign(&Claims::of(&row, ISSUER), &key).unwrap();
+        assert_eq!(verify(&short, &key, ISSUER).unwrap().hostname, None);
+        row.hostname = "HTTPS://App.Example:443".into();
+        let long = sign(&Claims::of(&row, ISSUER), &key).unwrap();
+        let read = verify(&long, &key, ISSUER).unwrap();
+        assert_eq!((&*read.origin, read.hostname.as_deref()), ("https://app.example", Some(&*row.hostname)));
     }
 
     #[test]

@@ -13,8 +13,14 @@ const VARY_PREFLIGHT: HeaderValue =
     HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
 const VARY: HeaderValue = HeaderValue::from_static("Origin");
 
-/// Answers a preflight; none when the request is something else.
-pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
+/// Asked by browsers before a public page may reach a server in a private network or on this machine
+/// (Private Network Access, section 3.1), and the header that agrees.
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+/// Answers a preflight; none when the request is something else. `from_public`: whether pages of the public Internet may
+/// reach this server although it is in a private network.
+pub(super) fn preflight(method: &Method, headers: &HeaderMap, from_public: bool) -> Option<Response<Body>> {
     if method != Method::OPTIONS {
         return None;
     }
@@ -27,6 +33,9 @@ pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response
     answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, requested.clone());
     if let Some(names) = sole(headers, &header::ACCESS_CONTROL_REQUEST_HEADERS) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    if from_public && sole(headers, &REQUEST_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+        answer.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }
     answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     answer.insert(header::VARY, VARY_PREFLIGHT);

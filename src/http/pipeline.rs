@@ -57,6 +57,8 @@ pub struct App {
     pub body_timeout: Duration,
     /// How large a request's head may be.
     pub head_limits: HeadLimits,
+    /// Whether pages of the public Internet may reach this server although it is in a private network.
+    pub from_public: bool,
     /// What is counted, if someone may read it.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -105,7 +107,7 @@ impl App {
         let body = Body::received(body, &head, self.body_timeout);
         self.head_limits.check(&head)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
-        if let Some(preflight) = cors::preflight(&head.method, &head.headers) {
+        if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;
             return Ok(preflight);
         }

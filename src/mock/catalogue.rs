@@ -1,5 +1,6 @@
-//! The models that the mock lists, and what it assumes about those it does not. Any handle of the form `provider/name`
-//! is accepted: the mock asks no model anything.
+//! The models that the mock lists, and what it assumes about those it does not.
+
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -112,17 +113,7 @@ impl<'a> Handle<'a> {
 
     /// The whole handle.
     pub(super) fn text(&self) -> String {
-        format!("{}/{}", self.provider, self.name)
-    }
-
-    /// The handle that a request names in place of the agent's model.
-    ///
-    /// # Errors
-    /// 404 when no model can have it.
-    pub(super) fn parse_override(handle: &'a str) -> Result<Self, ApiError> {
-        Self::parse(handle).map_err(|_| {
-            ApiError::letta(Code::NotFound, format!("There is no model with the handle {}", shortened(handle)))
-        })
+        self.to_string()
     }
 
     /// The kind of provider, by the name that the handle gives it.
@@ -171,6 +162,12 @@ impl<'a> Handle<'a> {
     pub(super) fn dimensions(&self) -> i64 {
         let found = EMBEDDINGS.iter().find(|(provider, name, _)| *provider == self.provider && *name == self.name);
         found.map_or(UNKNOWN_DIMENSIONS, |(_, _, dimensions)| *dimensions)
+    }
+}
+
+impl fmt::Display for Handle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.name)
     }
 }
 

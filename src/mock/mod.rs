@@ -21,6 +21,7 @@ mod listing;
 mod maker;
 mod mcp;
 mod memory;
+mod model_handles;
 mod monologue;
 mod multipart;
 mod names;
@@ -52,6 +53,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::fidelity::Fidelity;
 pub use self::mcp::McpTool;
+pub use self::model_handles::Models;
 pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
@@ -74,6 +76,8 @@ use crate::{
 pub struct Options {
     /// Whether its agents think aloud before they answer.
     pub reasoning: bool,
+    /// Which models agents may have.
+    pub models: Models,
     /// After how long without an event the client of a stream gets a sign of life.
     pub ping_interval: Duration,
     /// Answers that were written down.
@@ -99,10 +103,11 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, ping_interval, script, mcp_tools } = options;
+        let Options { reasoning, models, ping_interval, script, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script, Literal { reasoning }),
+            models,
             ping_interval,
             mcp_tools,
             turns: Registry::default(),

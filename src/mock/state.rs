@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     documents::View,
     mcp::McpTool,
+    model_handles::Models,
     responder::Responder,
     turn::{Locks, Registry},
 };
@@ -17,6 +18,8 @@ pub(super) struct State {
     pub(super) store: Store,
     /// What stands in for the model.
     pub(super) responder: Responder,
+    /// Which models agents may have.
+    pub(super) models: Models,
     /// After this long without an event the client of a stream gets a sign of life.
     pub(super) ping_interval: Duration,
     /// The tools of MCP servers.

@@ -220,7 +220,7 @@ on_both_engines! {
     async fn deleting_an_agent_takes_along_what_is_its_own_and_no_block(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let body = json!({"model": "a/b", "memory_blocks": [{"label": "shared", "value": "kept"}]});
+        let body = json!({"model": "openai/any", "memory_blocks": [{"label": "shared", "value": "kept"}]});
         let first = owner.post(AGENTS, &body).await.expect(200);
         let (block, first) = (&first["blocks"][0]["id"], first["id"].as_str().unwrap());
         let second = owner.create_agent(&json!({"block_ids": [block]})).await;
@@ -249,14 +249,14 @@ on_both_engines! {
         let label = path(&second, "/core-memory/blocks/shared");
         assert_eq!(owner.get(&label).await.expect(200)["value"], "kept");
         owner.delete(&path(&second, "")).await.expect(200);
-        let third = owner.post(AGENTS, &json!({"model": "a/b", "block_ids": [block]})).await.expect(200);
+        let third = owner.post(AGENTS, &json!({"model": "openai/any", "block_ids": [block]})).await.expect(200);
         assert_eq!(third["blocks"][0]["value"], "kept", "a block outlives every agent");
     }
 
     async fn a_block_is_one_object_and_every_system_message_shows_it(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let body = json!({"model": "a/b", "memory_blocks": [
+        let body = json!({"model": "openai/any", "memory_blocks": [
             {"label": "human", "value": "old-value", "read_only": true}, {"label": "my nötes", "value": "n"}]});
         let first = owner.post(AGENTS, &body).await.expect(200);
         let (ids, first) = (column(&first["blocks"], "id"), first["id"].as_str().unwrap());
@@ -334,35 +334,35 @@ on_both_engines! {
         for (method, url, body, expected) in [
             (Method::POST, AGENTS, json!({}), "400 invalid_request"),
             (Method::POST, AGENTS, json!({"model": "no-slash"}), "400 invalid_request"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "tools": ["none-such"]}), "400 invalid_request"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "tools": ["none-such"]}), "400 invalid_request"),
             (
                 Method::POST,
                 AGENTS,
-                json!({"model": "a/b", "tool_ids": [NOBODY.replace("agent", "tool")]}),
+                json!({"model": "openai/any", "tool_ids": [NOBODY.replace("agent", "tool")]}),
                 "400 invalid_request",
             ),
             (
                 Method::POST,
                 AGENTS,
-                json!({"model": "a/b", "block_ids": [NOBODY.replace("agent", "block")]}),
+                json!({"model": "openai/any", "block_ids": [NOBODY.replace("agent", "block")]}),
                 "404 not_found",
             ),
             (Method::POST, AGENTS, json!({"tools": 5}), "422 validation_failed"),
             (Method::POST, AGENTS, json!({"model": 5}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "agent_type": "none-such"}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "metadata": []}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "secrets": {"A": 1}}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "memory_blocks": [{}]}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "block_ids": ["block-1"]}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "tool_rules": [{"type": "x"}]}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "agent_type": "none-such"}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "metadata": []}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "secrets": {"A": 1}}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "memory_blocks": [{}]}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "block_ids": ["block-1"]}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "tool_rules": [{"type": "x"}]}), "422 validation_failed"),
             (
                 Method::POST,
                 AGENTS,
-                json!({"model": "a/b", "initial_message_sequence": [{"role": "x"}]}),
+                json!({"model": "openai/any", "initial_message_sequence": [{"role": "x"}]}),
                 "422 validation_failed",
             ),
-            (Method::POST, AGENTS, json!({"model": "a/b", "context_window_limit": 1e300}), "422 validation_failed"),
-            (Method::POST, AGENTS, json!({"model": "a/b", "metadata": {"deep": deep}}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "context_window_limit": 1e300}), "422 validation_failed"),
+            (Method::POST, AGENTS, json!({"model": "openai/any", "metadata": {"deep": deep}}), "422 validation_failed"),
             (Method::POST, AGENTS, json!([]), "422 validation_failed"),
             (Method::POST, AGENTS, json!(null), "422 validation_failed"),
             (Method::PATCH, &path(&agent, ""), json!({"tags": "x"}), "422 validation_failed"),
@@ -410,7 +410,7 @@ on_both_engines! {
                 );
             }
         }
-        for body in ["{nope", "{\"model\": \"a/b\", \"name\": \"\\ud800\"}", "{\"model\": \"a/b\"} x", "", "\u{feff}{}"]
+        for body in ["{nope", "{\"model\": \"openai/any\"", "{\"model\": \"openai/any\"} x", "", "\u{feff}{}"]
         {
             let request = owner.request(Method::POST, AGENTS).header("content-type", "application/json").body(body);
             let status = request.send().await.unwrap().status();

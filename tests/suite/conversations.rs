@@ -146,10 +146,13 @@ on_both_engines! {
         let unknown = NOBODY.replace("agent", "message");
         for (query, expected) in [
             ("limit=2".to_owned(), vec![4, 3]),
-            (format!("after={}", stored[2]), vec![4, 3]),
-            (format!("before={}", stored[2]), vec![1, 0]),
+            (format!("after={}", stored[2]), vec![1, 0]),
+            (format!("before={}", stored[2]), vec![4, 3]),
+            (format!("before={}&limit=1", stored[2]), vec![3]),
+            (format!("after={}&before={}", stored[4], stored[1]), vec![3, 2]),
             (format!("order=asc&after={}", stored[2]), vec![3, 4]),
-            (format!("order=asc&limit=1&before={}", stored[2]), vec![0]),
+            (format!("order=asc&limit=1&before={}", stored[2]), vec![1]),
+            (format!("order=asc&after={}&before={}", stored[1], stored[4]), vec![2, 3]),
             (format!("after={unknown}"), vec![]),
         ] {
             let mut shown = column(&owner.get(&of(&id, &format!("/messages?{query}"))).await.expect(200), "id");

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{Gatelet, NOBODY, ORIGIN};
+use crate::harness::{Gatelet, NOBODY, ORIGIN, Upstream};
 
 #[tokio::test]
 async fn a_preflight_is_answered_for_any_path_without_a_bearer() {
@@ -33,6 +33,21 @@ async fn a_preflight_is_answered_for_any_path_without_a_bearer() {
     }
     let odd = server.stranger().with("origin", ORIGIN).with("access-control-request-method", "GET");
     odd.send(Method::OPTIONS, "/v1//agents", None).await.refused(400, "path_not_canonical");
+}
+
+/// A browser asks this before a page of the public Internet reaches the machine that it runs on.
+#[tokio::test]
+async fn a_deployed_page_may_reach_a_mock_on_this_machine_and_no_gateway() {
+    let mock = Gatelet::ephemeral().await;
+    let upstream = Upstream::start().await;
+    for (server, allowed) in [(&mock, Some("true")), (&upstream.gateway().await, None)] {
+        let page = server.stranger().with("origin", ORIGIN).with("access-control-request-method", "GET");
+        let asks = page.with("access-control-request-private-network", "true");
+        let response = asks.send(Method::OPTIONS, "/v1/agents/", None).await;
+        assert_eq!((response.status.as_u16(), response.header("access-control-allow-private-network")), (204, allowed));
+        let response = page.send(Method::OPTIONS, "/v1/agents/", None).await;
+        assert_eq!(response.header("access-control-allow-private-network"), None, "nobody asked");
+    }
 }
 
 #[tokio::test]

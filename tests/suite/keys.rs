@@ -149,6 +149,25 @@ async fn whatever_is_no_key_of_ours_is_refused_alike() {
         assert!(challenge.starts_with("Bearer "), "{why}: {challenge}");
         assert_eq!(challenge.contains("invalid_token"), body["code"] == "bearer_invalid", "{why}: {challenge}");
     }
+    // Letta's other header for a password, in the absence of the first one.
+    let bare = |value: &str| server.stranger().with("x-bare-password", value);
+    bare(&format!("password {valid}")).get(TOKENS).await.expect(200);
+    for (value, code) in [
+        (valid.to_owned(), "bearer_missing"),
+        (format!("Password {valid}"), "bearer_missing"),
+        (format!("password {mistyped}"), "bearer_invalid"),
+        ("password".into(), "bearer_missing"),
+    ] {
+        bare(&value).get(TOKENS).await.refused(401, code);
+    }
+    let bare_twice = bare(&format!("password {valid}")).with("x-bare-password", &format!("password {valid}"));
+    bare_twice.get(TOKENS).await.refused(401, "bearer_invalid");
+    let both = bare(&format!("password {valid}")).bearer(&mistyped);
+    both.get(TOKENS).await.refused(401, "bearer_invalid");
+    let agent = server.owner().create_agent(&serde_json::json!({"name": "a"})).await;
+    let token = server.owner().create_token(&agent, &["read_agent"]).await;
+    let page = bare(&format!("password {token}")).with("origin", crate::harness::ORIGIN);
+    page.get(&format!("/v1/agents/{agent}")).await.refused(401, "bearer_missing");
     let twice = server.owner().bearer(valid);
     twice.get(TOKENS).await.refused(401, "bearer_invalid");
     let lower = server.stranger().with("authorization", &format!("bearer {valid}"));

@@ -44,4 +44,5 @@ mod streaming;
 mod targets;
 mod templates;
 mod tokens;
+mod tolerant_json;
 mod tools;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Gatelet, Resource, column, form, id, on_both_engines};
+use crate::harness::{Answer, Client, Gatelet, Program, Resource, column, form, id, on_both_engines};
 
 const PROVIDERS: &str = "/v1/providers/";
 
@@ -72,8 +72,11 @@ on_both_engines! {
         assert!(handles(&owner, "/v1/models/embedding").await.contains(&"mine 1/text-embedding-3-small".to_owned()));
         let elsewhere = owner.with("x-project-id", "elsewhere");
         assert_eq!(elsewhere.get("/v1/models/?provider_category=byok").await.expect(200), json!([]));
-        // What is listed is accepted.
-        owner.create_agent(&json!({"model": byok[0]})).await;
+        // What is listed is accepted, and any model of a provider that is there.
+        owner.create_agent(&json!({"model": byok[0], "embedding": "mine 1/text-embedding-3-small"})).await;
+        owner.create_agent(&json!({"model": "claude/of-tomorrow"})).await;
+        let agent = elsewhere.post("/v1/agents/", &json!({"model": "claude/of-tomorrow"})).await;
+        agent.refused(404, "not_found");
     }
 
     async fn the_room_that_vectors_take_is_told_in_any_unit(engine: Engine) {
@@ -88,6 +91,65 @@ on_both_engines! {
             assert_eq!(owner.with("storage-unit", unit).get(url).await.expect(200), json!(expected), "{unit}");
         }
         owner.with("storage-unit", "furlong").get(url).await.refused(422, "validation_failed");
+    }
+}
+
+/// An agent may have any model of a provider that Letta knows, an answer only one that is listed.
+#[tokio::test]
+async fn a_handle_names_a_known_provider_and_an_override_a_listed_model() {
+    let open = Gatelet::ephemeral().await;
+    let closed = Program::ephemeral().env("GATELET_MOCK__MODELS", "closed").start_alone().await;
+    for (server, is_closed) in [(&open, false), (&closed, true)] {
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({})).await;
+        let path = format!("/v1/agents/{agent}");
+        let conversation = owner.post(&format!("/v1/conversations/?agent_id={agent}"), &json!({})).await.expect(200);
+        let conversation = format!("/v1/conversations/{}", conversation["id"].as_str().unwrap());
+        let with = |name: &str, handle: &str| {
+            let mut body = json!({"name": "n", "input": "x", "prompt": "x"});
+            body[name] = json!(handle);
+            body
+        };
+        let batch = |handle: &str| json!({"requests": [{"agent_id": agent, "input": "x", "override_model": handle}]});
+        let plain = |handle: &str| {
+            let mut body = with("override_model", handle);
+            body["streaming"] = json!(false);
+            body
+        };
+        for (handle, in_agents, in_overrides) in
+            [("openai/gpt-4o", true, true), ("openai/of-tomorrow", !is_closed, false), ("nobody/gpt-4o", false, false)]
+        {
+            let outcome = |answer: Answer, is_known: bool| {
+                if is_known { answer.expect(200) } else { json!(answer.refused(404, "not_found")) }
+            };
+            let mut new = with("model", handle);
+            new["description"] = json!("d");
+            outcome(owner.post("/v1/agents/", &new).await, in_agents);
+            outcome(owner.patch(&path, &with("model", handle)).await, in_agents);
+            outcome(owner.patch(&conversation, &json!({"model": handle})).await, in_agents);
+            for (path, body) in [
+                (format!("{path}/messages"), with("override_model", handle)),
+                (format!("{path}/messages/async"), with("override_model", handle)),
+                (format!("{conversation}/messages"), plain(handle)),
+                (format!("{path}/messages/preview-raw-payload"), with("override_model", handle)),
+                (format!("{path}/generate"), with("override_model", handle)),
+                ("/v1/messages/batches".to_owned(), batch(handle)),
+            ] {
+                outcome(owner.post(&path, &body).await, in_overrides);
+            }
+            let stream = owner.post(&format!("{path}/messages/stream"), &with("override_model", handle)).await;
+            assert_eq!(stream.status, if in_overrides { 200 } else { 404 }, "{handle}");
+        }
+        for (handle, is_known) in
+            [("openai/text-embedding-3-large", true), ("openai/of-tomorrow", !is_closed), ("nobody/e", false)]
+        {
+            let status = if is_known { 200 } else { 400 };
+            owner.post("/v1/agents/", &json!({"model": "openai/gpt-4o", "embedding": handle})).await.expect(status);
+            owner.patch(&path, &json!({"embedding": handle})).await.expect(status);
+            owner.post("/v1/archives/", &with("embedding", handle)).await.expect(status);
+            let folder = json!({"name": handle.replace('/', "-"), "embedding": handle});
+            owner.post("/v1/folders/", &folder).await.expect(status);
+        }
     }
 }
 

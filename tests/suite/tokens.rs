@@ -250,7 +250,8 @@ async fn a_request_for_a_token_that_breaks_a_rule_is_told_which() {
 async fn both_sdk_generations_may_send_what_they_send() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
-    let mut body = token_request("agent-1", &["write_messages", "read_messages"]);
+    let agent = owner.create_agent(&json!({"name": "a"})).await;
+    let mut body = token_request(&agent, &["write_messages", "read_messages"]);
     body["hostname"] = json!("HTTPS://App.Example:443");
     // Python's datetime.isoformat() has no zone.
     let naive = (Utc::now() + TimeDelta::hours(1)).naive_utc();
@@ -263,6 +264,15 @@ async fn both_sdk_generations_may_send_what_they_send() {
     // The browser sends the origin's serialization.
     let page = server.stranger().page(token["token"].as_str().unwrap());
     page.get("/v1/agents/").await.refused(403, "operation_not_available");
+    // A script sends the text that it gave.
+    let script = server.stranger().bearer(token["token"].as_str().unwrap());
+    let from = |origin: &str| script.with("origin", origin);
+    let messages = format!("/v1/agents/{agent}/messages");
+    from("HTTPS://App.Example:443").get(&messages).await.expect(200);
+    for other in ["https://App.Example:443", "https://app.example:443", "HTTPS://App.Example"] {
+        from(other).get(&messages).await.refused(403, "origin_mismatch");
+    }
+    assert_eq!(owner.get(TOKENS).await.expect(200)["tokens"][0]["token"], token["token"], "listed as it was issued");
 
     let delete = |token: &str| owner.request(Method::DELETE, &format!("{TOKENS}/{token}"));
     let token = token["token"].as_str().unwrap();

@@ -17,10 +17,12 @@ use crate::{
         fields::{Fields, Location, Read, TextMap},
         home::Home,
         maker::unusable,
+        model_handles,
         multipart::Form,
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         state::State,
     },
+    tolerant_json,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -100,10 +102,12 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
         secrets: secrets(text("secrets", "env_vars_json").as_deref())?,
         ..Import::default()
     };
-    let file: Value = serde_json::from_slice(&upload.bytes)
+    let file: Value = tolerant_json::from_slice(&upload.bytes)
         .map_err(|_| ApiError::letta(crate::error::Code::InvalidRequest, "Corrupted agent file format."))?;
     let project = json!({"project_id": form.text("project_id")});
     let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
+    model_handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
+    model_handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;
@@ -114,7 +118,8 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
 /// Secrets, which are JSON within the form.
 fn secrets(text: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    let value: Value = serde_json::from_str(text).map_err(|_| unusable("secrets must be a JSON object"))?;
+    let value: Value =
+        tolerant_json::from_slice(text.as_bytes()).map_err(|_| unusable("secrets must be a JSON object"))?;
     let TextMap(secrets) = TextMap::read(&value, &Location::body().at("secrets"))?;
     Ok(secrets)
 }

@@ -17,7 +17,7 @@ use crate::{
         home::Home,
         maker::{Attached, Belongings, check_labels, link, make, partners, present_blocks, replace_folders},
         memory::{self, recompile},
-        monologue,
+        model_handles, monologue,
         records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Identity, Record, links, without_repeats},
         relations::{self, check_present, link_only},
         shelf,
@@ -48,6 +48,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let include_multi_agent_tools = fields.optional("include_multi_agent_tools")?.unwrap_or(false);
     let include_base_tool_rules = fields.optional::<bool>("include_base_tool_rules")?;
     Agent::check(&fields)?;
+    model_handles::check(&state, &call.permit, &fields).await?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
     let mut defaults = if include_base_tools { tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
@@ -92,6 +93,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let attached = Attached::read(&fields)?;
     let message_ids = fields.ids("message_ids", "message")?;
     Agent::check(&fields)?;
+    model_handles::check(&state, &call.permit, &fields).await?;
     let view = state.view(&call.permit);
     // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
     let tools = match &attached.tool_ids {

@@ -16,7 +16,7 @@ use crate::{
         documents::{View, insert, not_found, update},
         fields::Fields,
         listing::Listing,
-        memory,
+        memory, model_handles,
         page::{Defaults, Page},
         records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links},
         state::State,
@@ -55,7 +55,9 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let archive = Archive::create(&Fields::of_body(&body)?)?;
+    let fields = Fields::of_body(&body)?;
+    model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
+    let archive = Archive::create(&fields)?;
     let mut tx = state.store.begin().await?;
     insert(&mut tx, call.permit.project().as_str(), None, &archive).await?;
     tx.commit().await?;

@@ -16,6 +16,7 @@ use crate::{
         documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
         fields::Fields,
         listing::Listing,
+        model_handles::check_override,
         page::{Defaults, Page},
         records::{Agent, Batch, Record, Run, RunStatus, RunType, links},
         state::State,
@@ -49,7 +50,9 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
             let problem = "String should match pattern 'agent-{uuid4}'";
             return Err(item.at("agent_id").refuse("string_pattern_mismatch", problem, &agent_id.into()));
         }
-        requests.push((agent_id, SendRequest::read_fields(item, false)?));
+        let request = SendRequest::read_fields(item, false)?;
+        check_override(&state, &call.permit, request.request.model.as_deref()).await?;
+        requests.push((agent_id, request));
     }
     let mut batch = Batch::begin(fields.optional("callback_url")?);
     if requests.is_empty() || requests.len() > MOST_REQUESTS {

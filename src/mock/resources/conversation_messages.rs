@@ -11,7 +11,7 @@ use super::{
     message_list::{self, NEWEST, message_types, written, written_backwards},
     messages::{cancel_all, of_agent, running},
     runs::{again, read_reading},
-    sending::send,
+    sending::{self, send},
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -29,7 +29,7 @@ use crate::{
         toolbox::Toolbox,
         turn::{SendRequest, Thread, give_up_question},
     },
-    store::MessageFilter,
+    store::{MessageFilter, StoredMessage},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -43,7 +43,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::CompactConversation, shorten)
 }
 
-/// Really newest first, unlike an agent's. A cursor that names nothing here leaves nothing.
+/// Newest first and with cursors relative to the order, unlike an agent's: clients that page visit each message once. A
+/// cursor that names nothing here leaves nothing.
 async fn list(state: Arc<State>, call: Call) -> Answer {
     let (view, query) = (state.view(&call.permit), &call.query);
     let id = call.param("conversation_id");
@@ -62,8 +63,8 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     query.boolean("include_err")?;
     let Some(conversation) = view.find::<Conversation>(id).await? else { return Ok(Reply::ok(json!([]))) };
     let of_conversation = MessageFilter::of_conversation(&conversation.record.agent_id, id);
-    let messages = match message_list::page(view, of_conversation, &page, |message| message.conversation_id == id).await
-    {
+    let belongs = |message: &StoredMessage| message.conversation_id == id;
+    let messages = match message_list::page_in_order(view, of_conversation, &page, belongs).await {
         Err(error) if error.code() == Code::NotFound => Vec::new(),
         messages => messages?,
     };
@@ -71,7 +72,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 }
 
 async fn say(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, true)?;
+    let request = sending::read(&state, &mut call, true).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
     }
@@ -82,7 +83,7 @@ async fn say(state: Arc<State>, mut call: Call) -> Answer {
 
 /// What a provider would be sent.
 async fn preview(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, true)?;
+    let request = sending::read(&state, &mut call, true).await?;
     let id = call.param("conversation_id");
     let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
     Ok(Reply::ok(preview_of(&state, &thread, &request).await?))

@@ -15,6 +15,7 @@ use crate::{
         fields::{Expect, Fields},
         listing::Listing,
         memory::{blocks_of_conversation, conversation_prompt},
+        model_handles,
         page::{Defaults, Page},
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
         state::State,
@@ -68,6 +69,8 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         }
         None => Vec::new(),
     };
+    let model = fields.as_ref().map(|fields| fields.optional("model")).transpose()?.flatten();
+    model_handles::check_model(&state, &call.permit, model).await?;
     let Some(agent_id) = call.query.first("agent_id") else {
         return Err(ApiError::validation("missing", &["query", "agent_id"], "Field required", &Value::Null));
     };
@@ -155,6 +158,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     // Its types are looked at before anything is looked up.
     Conversation::new("").change(&fields)?;
+    model_handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?;
     let mut tx = state.store.begin().await?;

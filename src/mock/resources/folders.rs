@@ -13,6 +13,7 @@ use crate::{
         documents::{claim, holder, insert, release, update},
         fields::Fields,
         listing::Listing,
+        model_handles,
         page::{Defaults, Page},
         records::{Agent, File, Folder, Record, claims, links},
         shelf,
@@ -75,7 +76,9 @@ async fn count(state: Arc<State>, call: Call) -> Answer {
 
 async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     let body = call.json().await?;
-    let folder = Folder::create(&Fields::of_body(&body)?)?;
+    let fields = Fields::of_body(&body)?;
+    model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
+    let folder = Folder::create(&fields)?;
     let project = call.permit.project().as_str();
     let mut tx = state.store.begin().await?;
     take_name(&mut tx, project, &folder).await?;
@@ -104,6 +107,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     Folder::check(&fields)?;
+    model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
     let mut folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?;

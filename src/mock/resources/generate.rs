@@ -10,8 +10,8 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        catalogue::Handle,
         fields::{Expect, Fields},
+        model_handles::check_override,
         records::{Agent, Message, Part, Role, Usage},
         responder::{self, Situation},
         state::State,
@@ -35,7 +35,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     let schema = fields.optional::<&Map<String, Value>>("response_schema")?;
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
     if let Some(handle) = fields.optional::<&str>("override_model")? {
-        Handle::parse_override(handle)?;
+        check_override(&state, &call.permit, Some(handle)).await?;
         agent.model.change(&Fields::of_body(&json!({"model": handle}))?)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];

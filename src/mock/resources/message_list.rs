@@ -18,24 +18,59 @@ pub(super) const NEWEST: Defaults = Defaults { limit: 100, newest_first: true, o
 /// What those of a run or a step do.
 pub(super) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
 
-/// A page of messages as they are stored, in the order in which they were read: the newest first, or the oldest. Cursors are absolute
-/// in time, whatever the order, and the messages that they name must be ones that `belongs` takes.
+/// A page of messages as they are stored, in the order in which they were read: the newest first, or the oldest. Cursors
+/// are absolute in time, whatever the order, and the messages that they name must be ones that `belongs` takes.
 ///
 /// # Errors
 /// 404 when a cursor names nothing; when the database fails.
 pub(super) async fn page(
     view: View<'_>,
-    mut filter: MessageFilter<'_>,
+    filter: MessageFilter<'_>,
     page: &Page<'_>,
     belongs: impl Fn(&StoredMessage) -> bool,
 ) -> Result<Vec<StoredMessage>, ApiError> {
-    for (cursor, is_after) in [(page.after, true), (page.before, false)] {
+    let filter = between(view, filter, page.after, page.before, belongs).await?;
+    Ok(view.store().messages(&filter.newest_first(page.newest_first).limit(page.limit())).await?)
+}
+
+/// The same with cursors that are relative to the order of the list, as those of all other lists are: the messages that
+/// it shows after one, or before. With only `before`, the messages next to the cursor are kept.
+///
+/// # Errors
+/// 404 when a cursor names nothing; when the database fails.
+pub(super) async fn page_in_order(
+    view: View<'_>,
+    filter: MessageFilter<'_>,
+    page: &Page<'_>,
+    belongs: impl Fn(&StoredMessage) -> bool,
+) -> Result<Vec<StoredMessage>, ApiError> {
+    // Newest first, what comes before a message in the list is newer.
+    let (after, before) = if page.newest_first { (page.before, page.after) } else { (page.after, page.before) };
+    let filter = between(view, filter, after, before, belongs).await?;
+    let is_backwards = page.after.is_none() && page.before.is_some();
+    let filter = filter.newest_first(page.newest_first != is_backwards).limit(page.limit());
+    let mut messages = view.store().messages(&filter).await?;
+    if is_backwards {
+        messages.reverse();
+    }
+    Ok(messages)
+}
+
+/// The messages that are newer than one and older than another.
+async fn between<'a>(
+    view: View<'_>,
+    mut filter: MessageFilter<'a>,
+    after: Option<&str>,
+    before: Option<&str>,
+    belongs: impl Fn(&StoredMessage) -> bool,
+) -> Result<MessageFilter<'a>, ApiError> {
+    for (cursor, is_after) in [(after, true), (before, false)] {
         let Some(cursor) = cursor else { continue };
         let found = if is_plain(cursor) { view.store().message(cursor).await? } else { None };
         let Some(place) = found.filter(&belongs).map(|message| message.seq) else { return Err(unknown(cursor)) };
         filter = if is_after { filter.after(place) } else { filter.before(place) };
     }
-    Ok(view.store().messages(&filter.newest_first(page.newest_first).limit(page.limit())).await?)
+    Ok(filter)
 }
 
 /// The 404 for a message.

@@ -9,7 +9,7 @@ use super::{
     Answer, Routes,
     conversation_messages::{preview_of, read_compaction},
     message_list::{self, NEWEST, showing, written},
-    sending::{send, send_later},
+    sending::{self, send, send_later},
 };
 use crate::{
     access::Operation,
@@ -23,7 +23,7 @@ use crate::{
         page::Page,
         records::{Agent, Record, Run, RunType, links},
         state::State,
-        turn::{SendRequest, Thread, cancel_elsewhere, give_up_question},
+        turn::{Thread, cancel_elsewhere, give_up_question},
     },
     store::{DocumentFilter, MessageFilter},
 };
@@ -70,7 +70,7 @@ pub(super) async fn of_agent(view: View<'_>, query: &Query, agent_id: &str, conv
 }
 
 async fn send_one(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, false)?;
+    let request = sending::read(&state, &mut call, false).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
     } else if !is_current_client(&call.headers) {
@@ -84,14 +84,14 @@ async fn send_one(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> Answer {
-    let mut request = SendRequest::read(&call.json().await?, true)?;
+    let mut request = sending::read(&state, &mut call, true).await?;
     request.delivery.streaming = true;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Streaming).await
 }
 
 async fn send_async(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, false)?;
+    let request = sending::read(&state, &mut call, false).await?;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     send_later(&state, thread, request).await
 }
@@ -175,7 +175,7 @@ async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError
 
 /// What a provider would be sent.
 async fn preview(state: Arc<State>, mut call: Call) -> Answer {
-    let request = SendRequest::read(&call.json().await?, false)?;
+    let request = sending::read(&state, &mut call, false).await?;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
 }

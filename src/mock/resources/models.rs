@@ -12,16 +12,14 @@ use crate::{
     error::ApiError,
     mock::{
         catalogue::{self, PROVIDER_TYPES},
-        documents::View,
-        listing::Listing,
+        model_handles::providers,
         records::{Passage, Provider, Record},
         state::State,
     },
-    store::DocumentFilter,
 };
 
 const FIXED_LIST: &str =
-    "A fixed list, and the same once more for each provider that was added; any handle is accepted.";
+    "A fixed list, and the same once more for each provider that was added; agents may have models beside it.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -66,12 +64,6 @@ async fn storage_size(state: Arc<State>, call: Call) -> Answer {
     #[expect(clippy::cast_precision_loss, reason = "nobody has so many passages")]
     let bytes = count as f64 * BYTES_PER_PASSAGE;
     Ok(Reply::ok(json!(bytes / 1024_f64.powi(*power))))
-}
-
-/// The providers that users bring to a project.
-async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
-    let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
-    Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
 }
 
 fn categories(query: &Query) -> Result<Vec<&str>, ApiError> {

@@ -6,15 +6,23 @@ use serde_json::{Value, json};
 
 use super::{Answer, message_list::shown};
 use crate::{
-    call::Reply,
+    call::{Call, Reply},
     error::ApiError,
     mock::{
         documents::parse,
+        model_handles::check_override,
         records::{Record, Run, RunStatus, RunType, StopReason},
         state::State,
         turn::{Ended, Reading, SendRequest, Thread, Turn, read_stream},
     },
 };
+
+/// Reads what a body asks for. `streaming`: whether it is answered in events when it does not say.
+pub(super) async fn read(state: &State, call: &mut Call, streaming: bool) -> Result<SendRequest, ApiError> {
+    let request = SendRequest::read(&call.json().await?, streaming)?;
+    check_override(state, &call.permit, request.request.model.as_deref()).await?;
+    Ok(request)
+}
 
 /// Answers a request: at once, or in events if it wants them.
 pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendRequest, run_type: RunType) -> Answer {

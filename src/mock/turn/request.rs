@@ -10,7 +10,6 @@ use super::{
 use crate::{
     error::{ApiError, Code},
     mock::{
-        catalogue::Handle,
         documents::is_plain,
         fields::{Expect, Fields, Read},
         records::{MessageType, Showing},
@@ -126,9 +125,6 @@ impl SendRequest {
         let callback_url = fields.optional("callback_url")?;
         let agent_id = fields.optional("agent_id")?;
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
-        if let Some(handle) = &model {
-            Handle::parse_override(handle)?;
-        }
         let (input, decision) = read_input(fields)?;
         let request = TurnRequest { input, decision, max_steps, client_tools, model };
         Ok(Self { request, showing, delivery, agent_id, callback_url })

@@ -181,6 +181,13 @@ describe('every method of SDK 1.x', () => {
     assert.ok((await conversations.retrieve(conversation.id)).in_context_message_ids.length >= 3);
     assert.deepEqual((await conversations.list({ agent_id: agent.id })).map(({ id }) => id), [conversation.id]);
     assert.ok((await conversations.messages.list(conversation.id)).items.length >= 3);
+    for (let turn = 0; turn < 8; turn += 1) await all(conversations.messages.create(conversation.id, { input: 'more' }));
+    const everything = (await conversations.messages.list(conversation.id, { order: 'asc' })).items;
+    const visit = ({ id, message_type }) => `${id} ${message_type}`;
+    for (const order of ['asc', 'desc']) {
+      const visited = (await all(conversations.messages.list(conversation.id, { order, limit: 4 }))).map(visit);
+      assert.deepEqual(order === 'asc' ? visited : visited.toReversed(), everything.map(visit), order);
+    }
     assert.match(await conversations.recompile(conversation.id), new RegExp(agent.id));
     const fork = await conversations.fork(conversation.id);
     assert.notEqual(fork.id, conversation.id);

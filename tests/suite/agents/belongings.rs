@@ -20,7 +20,7 @@ on_both_engines! {
             folders.push(id(&owner.post("/v1/folders/", &json!({"name": name})).await.expect(200)));
         }
         let body = json!({
-            "model": "a/b", "folder_ids": [folders[0]], "source_ids": [folders[1], folders[0]],
+            "model": "openai/any", "folder_ids": [folders[0]], "source_ids": [folders[1], folders[0]],
             "memory_variables": {"user": "Sam"}, "memory_blocks": [{"label": "human", "value": "It is {{user}}."}],
         });
         let agent = owner.post(AGENTS, &body).await.expect(200);
@@ -45,15 +45,15 @@ on_both_engines! {
         }
         let nowhere = format!("source-{}", &NOBODY[6..]);
         owner.patch(&url, &json!({"folder_ids": [nowhere]})).await.refused(404, "not_found");
-        owner.post(AGENTS, &json!({"model": "a/b", "folder_ids": [nowhere]})).await.refused(404, "not_found");
-        owner.post(AGENTS, &json!({"model": "a/b", "folder_ids": ["x"]})).await.refused(422, "validation_failed");
+        owner.post(AGENTS, &json!({"model": "openai/any", "folder_ids": [nowhere]})).await.refused(404, "not_found");
+        owner.post(AGENTS, &json!({"model": "openai/any", "folder_ids": ["x"]})).await.refused(422, "validation_failed");
     }
 
     async fn a_partner_thinks_in_the_background(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = legacy(&server.owner());
         let body = json!({
-            "model": "a/b", "name": "Main", "enable_sleeptime": true, "tags": ["main"],
+            "model": "openai/any", "name": "Main", "enable_sleeptime": true, "tags": ["main"],
             "memory_blocks": [{"label": "human", "value": "x"}],
         });
         let agent = owner.post(AGENTS, &body).await.expect(200);
@@ -159,7 +159,7 @@ on_both_engines! {
             ),
         ] {
             let mut request = body.clone();
-            request["model"] = json!("a/b");
+            request["model"] = json!("openai/any");
             let agent = owner.post(AGENTS, &request).await.expect(200);
             let sorted = |mut names: Vec<String>| {
                 names.sort_unstable();
