@@ -39,6 +39,7 @@ mod revocation;
 mod secrets;
 mod startup;
 mod streaming;
+mod stress;
 mod targets;
 mod templates;
 mod tokens;
