@@ -1,6 +1,8 @@
 //! API keys, known only by the SHA-256 of their secret.
 
-use super::{ChangeKind, Result, Store, reading, within, writing};
+use std::collections::BTreeMap;
+
+use super::{ChangeKind, Result, Store, reading, transaction, within, writing};
 use crate::clock::Millis;
 
 /// A stored API key.
@@ -91,16 +93,15 @@ impl Store {
     /// When the database fails; then nothing was revoked.
     pub async fn revoke_api_key(&self, id: &str, now: Millis) -> Result<bool> {
         const REVOKE: &str = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
-        let mut tx = self.begin().await?;
-        let seq = tx.lock_changes().await?;
-        let revoked = within!(&mut tx, connection => sqlx::query(REVOKE).bind(id).bind(now)
-            .execute(connection).await.map(|done| done.rows_affected()))?;
-        if revoked == 0 {
-            return Ok(false);
-        }
-        tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
-        tx.commit().await?;
-        Ok(true)
+        transaction!(@store self, tx => {
+            let seq = tx.lock_changes().await?;
+            let revoked = within!(tx, connection => sqlx::query(REVOKE).bind(id).bind(now)
+                .execute(connection).await.map(|done| done.rows_affected()))?;
+            if revoked > 0 {
+                tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
+            }
+            Ok(revoked > 0)
+        })
     }
 
     /// Writes when keys were last used.
@@ -110,10 +111,13 @@ impl Store {
     pub async fn record_api_key_uses(&self, uses: &[(String, Millis)]) -> Result<()> {
         const RECORD: &str = "UPDATE api_keys SET last_used_at = $2 \
             WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-        let mut tx = self.begin().await?;
-        for (id, at) in uses {
-            within!(&mut tx, connection => sqlx::query(RECORD).bind(id).bind(at).execute(connection).await.map(|_| ()))?;
-        }
-        tx.commit().await
+        // In one order, since replicas do this at the same time.
+        let uses: BTreeMap<&str, Millis> = uses.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+        transaction!(@store self, tx => {
+            for (id, at) in &uses {
+                within!(tx, connection => sqlx::query(RECORD).bind(id).bind(at).execute(connection).await.map(|_| ()))?;
+            }
+            Ok(())
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{ChangeKind, Result, Store, StoreError, reading, within, writing};
+use super::{ChangeKind, Result, Store, StoreError, reading, transaction, within, writing};
 use crate::{
     clock::Millis,
     model::{AgentId, Policy, Project},
@@ -84,16 +84,17 @@ impl Store {
         const INSERT_AGENT: &str = "INSERT INTO client_token_agents (token_id, agent_id) VALUES ($1, $2)";
         let id = token.id.to_string();
         let policy = serde_json::to_string(&token.policy).map_err(|e| StoreError::Inconsistent(e.to_string()))?;
-        let mut tx = self.begin().await?;
-        within!(&mut tx, connection => sqlx::query(INSERT)
-            .bind(&id).bind(&token.kid).bind(&token.key_id).bind(token.project.as_str())
-            .bind(&token.origin).bind(&token.hostname).bind(policy).bind(token.issued_at).bind(token.expires_at)
-            .execute(connection).await.map(|_| ()))?;
-        for entry in token.policy.entries() {
-            within!(&mut tx, connection => sqlx::query(INSERT_AGENT).bind(&id).bind(entry.id.as_str())
+        transaction!(@store self, tx => {
+            within!(tx, connection => sqlx::query(INSERT)
+                .bind(&id).bind(&token.kid).bind(&token.key_id).bind(token.project.as_str())
+                .bind(&token.origin).bind(&token.hostname).bind(&policy).bind(token.issued_at).bind(token.expires_at)
                 .execute(connection).await.map(|_| ()))?;
-        }
-        tx.commit().await
+            for entry in token.policy.entries() {
+                within!(tx, connection => sqlx::query(INSERT_AGENT).bind(&id).bind(entry.id.as_str())
+                    .execute(connection).await.map(|_| ()))?;
+            }
+            Ok(())
+        })
     }
 
     /// The live tokens that the filter names, newest first.
@@ -133,11 +134,11 @@ impl Store {
     pub async fn revoke_client_token(&self, id: Uuid, expires_at: Millis, now: Millis) -> Result<()> {
         const REVOKE: &str = "UPDATE client_tokens SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
         let id = id.to_string();
-        let mut tx = self.begin().await?;
-        let seq = tx.lock_changes().await?;
-        within!(&mut tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
-        tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await?;
-        tx.commit().await
+        transaction!(@store self, tx => {
+            let seq = tx.lock_changes().await?;
+            within!(tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
+            tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await
+        })
     }
 
     /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`; returns how many went.

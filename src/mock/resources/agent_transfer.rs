@@ -21,6 +21,7 @@ use crate::{
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         state::State,
     },
+    store::transaction,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -105,9 +106,10 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
     let project = json!({"project_id": form.text("project_id")});
     let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;
-    tx.commit().await?;
+    let made = transaction!(state.store, tx => {
+        let made = agent_file::import(tx, view, &home, &file, &import).await?;
+        Ok(made)
+    })?;
     Ok(Reply::ok(json!({"agent_ids": made})))
 }
 
