@@ -17,6 +17,7 @@ mod archives;
 mod blocks;
 mod completions;
 mod conformance;
+mod contention;
 mod conversations;
 mod cors;
 mod documentation;

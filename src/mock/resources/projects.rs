@@ -57,6 +57,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     }
     let wanted = project_slug(name);
     let entry = transaction!(state.store, tx => {
+        tx.lock_names(LIST).await?;
         let mut slug = wanted.clone();
         let mut number = 1;
         while slug == Project::DEFAULT || tx.document(ProjectEntry::KIND, &slug).await?.is_some() {
