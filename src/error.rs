@@ -113,6 +113,8 @@ codes! {
     LlmUnavailable 502 "llm_unavailable";
     /// The database cannot be reached.
     StoreUnavailable 503 "store_unavailable";
+    /// Other requests were changing the same things for too long; try again.
+    StoreBusy 503 "store_busy";
     /// Revocations have not been read for too long, so no client token is accepted.
     RevocationsStale 503 "revocations_stale";
     /// The upstream did not answer in time.
@@ -254,6 +256,14 @@ impl ApiError {
     #[must_use]
     pub fn store_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::StoreUnavailable, "The database cannot be reached at the moment; try again shortly.")
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            .because(cause)
+    }
+
+    /// Other requests were in the way of this one, however often it was tried; the SDKs try again after a second.
+    #[must_use]
+    pub fn store_busy(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Code::StoreBusy, "Other requests are changing the same things at the moment; try again shortly.")
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             .because(cause)
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    store::{DocumentFilter, Store, Tx},
+    store::{DocumentFilter, Locks, Store, Tx},
 };
 
 /// How many passages are read at once.
@@ -63,13 +63,19 @@ pub(super) async fn put(
     Ok(passages)
 }
 
-/// What becomes of the archive of an agent that goes: it goes too if it was made for this agent and no other shares it.
-/// To be called before the agent's links are removed.
-pub(super) async fn leave(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
-    for document in tx.linked_documents(links::AGENT_ARCHIVE, agent_id, Archive::KIND).await? {
+/// What becomes of the archives of agents that go: an archive goes too if it was made for one of them and no other agent
+/// shares it. To be called before the agents' links are removed, by who has locked them.
+pub(super) async fn leave(tx: &mut Tx, agents: &[String]) -> Result<(), ApiError> {
+    let mut ids = Vec::new();
+    for agent in agents {
+        let archives = tx.linked_documents(links::AGENT_ARCHIVE, agent, Archive::KIND).await?;
+        ids.extend(archives.into_iter().map(|archive| archive.id));
+    }
+    for document in tx.lock(&Locks::of(Archive::KIND, &ids)).await?.of(Archive::KIND) {
         let archive = parse::<Archive>(document)?.record;
-        let is_own = archive.owner.as_deref() == Some(agent_id);
-        if is_own && tx.linked_from(links::AGENT_ARCHIVE, &archive.id).await?.len() == 1 {
+        let is_own = archive.owner.as_ref().is_some_and(|owner| agents.contains(owner));
+        let sharing = tx.linked_from(links::AGENT_ARCHIVE, &archive.id).await?;
+        if is_own && sharing.iter().all(|agent| agents.contains(agent)) {
             tx.delete_document(Archive::KIND, &archive.id).await?;
         }
     }

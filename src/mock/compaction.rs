@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Code},
-    store::{MessageFilter, Store},
+    store::{MessageFilter, Store, transaction},
 };
 
 /// What a compaction came to.
@@ -44,39 +44,40 @@ pub(super) async fn compact(
     conversation_id: Option<&str>,
     settings: Option<&Map<String, Value>>,
 ) -> Result<Compacted, ApiError> {
-    let mut tx = store.begin().await?;
-    let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
-    let mut thread = Thread::lock(&mut tx, agent_id, conversation_id).await?.ok_or_else(gone)?;
-    let before = thread.context().len();
-    let messages =
-        tx.messages(&MessageFilter::of_conversation(agent_id, thread.id()).newest_first(true).limit(2_000)).await?;
-    let messages: Vec<Message> = messages.iter().rev().map(parse_message).collect::<Result<_, _>>()?;
-    let seen: Vec<&Message> = thread
-        .context()
-        .iter()
-        .skip(1)
-        .filter_map(|entry| messages.iter().find(|message| message.id == entry.id))
-        .collect();
-    let kept = kept(&seen, thread.is_waiting(), &merged(&thread.agent.record.compaction_settings, settings));
-    let leaving = seen.len() - kept;
-    if leaving < 2 {
-        return Err(ApiError::letta(
-            Code::InvalidRequest,
-            "INVALID_ARGUMENT: There are too few messages in this conversation to summarize",
-        ));
-    }
-    let summary = summarize(&seen[..leaving]);
-    let message = Message::new(Role::Summary, vec![Part::text(summary.as_str())]);
-    let entry = ContextEntry { id: message.id.clone(), tokens: message.tokens() };
-    let last = seen[leaving - 1].id.clone();
-    insert_messages(&mut tx, &thread.agent, thread.id(), std::slice::from_ref(&message)).await?;
-    let context = thread.context_mut();
-    let end = context.iter().position(|entry| entry.id == last).map_or(1, |place| place + 1);
-    context.splice(1..end, [entry]);
-    let after = context.len();
-    thread.count_one_more();
-    thread.update(&mut tx).await?;
-    tx.commit().await?;
+    let (before, summary, after) = transaction!(store, tx => {
+        let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
+        let mut thread = Thread::lock(tx, agent_id, conversation_id).await?.ok_or_else(gone)?;
+        let before = thread.context().len();
+        let messages =
+            tx.messages(&MessageFilter::of_conversation(agent_id, thread.id()).newest_first(true).limit(2_000)).await?;
+        let messages: Vec<Message> = messages.iter().rev().map(parse_message).collect::<Result<_, _>>()?;
+        let seen: Vec<&Message> = thread
+            .context()
+            .iter()
+            .skip(1)
+            .filter_map(|entry| messages.iter().find(|message| message.id == entry.id))
+            .collect();
+        let kept = kept(&seen, thread.is_waiting(), &merged(&thread.agent.record.compaction_settings, settings));
+        let leaving = seen.len() - kept;
+        if leaving < 2 {
+            return Err(ApiError::letta(
+                Code::InvalidRequest,
+                "INVALID_ARGUMENT: There are too few messages in this conversation to summarize",
+            ));
+        }
+        let summary = summarize(&seen[..leaving]);
+        let message = Message::new(Role::Summary, vec![Part::text(summary.as_str())]);
+        let entry = ContextEntry { id: message.id.clone(), tokens: message.tokens() };
+        let last = seen[leaving - 1].id.clone();
+        insert_messages(tx, &thread.agent, thread.id(), std::slice::from_ref(&message)).await?;
+        let context = thread.context_mut();
+        let end = context.iter().position(|entry| entry.id == last).map_or(1, |place| place + 1);
+        context.splice(1..end, [entry]);
+        let after = context.len();
+        thread.count_one_more();
+        thread.update(tx).await?;
+        Ok((before, summary, after))
+    })?;
     Ok(Compacted { summary, before, after })
 }
 

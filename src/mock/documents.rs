@@ -3,12 +3,12 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::records::{Agent, Message, Record};
+use super::records::{Agent, Message, Record, claims};
 use crate::{
     access::Permit,
     credentials::sha256,
     error::{ApiError, Code},
-    store::{Document, DocumentFilter, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
+    store::{Document, DocumentFilter, Locked, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
 };
 
 /// A record with its place in the store.
@@ -85,6 +85,25 @@ impl<'a> View<'a> {
     pub(super) async fn get_for_update<T: Record>(&self, tx: &mut Tx, id: &str) -> Result<Stored<T>, ApiError> {
         let document = if is_plain(id) { tx.document_for_update(T::KIND, id).await? } else { None };
         self.show(document)?.ok_or_else(|| not_found::<T>(id))
+    }
+
+    /// One of the records that are locked, or the 404 that names it.
+    pub(super) fn locked<T: Record>(&self, locked: &Locked, id: &str) -> Result<Stored<T>, ApiError> {
+        self.show(locked.get(T::KIND, id))?.ok_or_else(|| not_found::<T>(id))
+    }
+
+    /// Several of them, all of which must be in a project, so that something there can be linked to them.
+    pub(super) fn all_locked<T: Record>(
+        &self,
+        locked: &Locked,
+        project: &str,
+        ids: &[String],
+    ) -> Result<Vec<T>, ApiError> {
+        let one = |id: &String| match self.locked::<T>(locked, id)? {
+            found if found.project == project => Ok(found.record),
+            _ => Err(not_found::<T>(id)),
+        };
+        ids.iter().map(one).collect()
     }
 
     /// The records that a filter names.
@@ -192,14 +211,25 @@ pub(super) async fn claim(
 ) -> Result<Option<String>, ApiError> {
     let (id, body) = (claim_id(project, name), body(&holder)?);
     let new = NewDocument { kind, id: &id, project, parent: Some(holder), body: &body };
-    if tx.insert_document_if_absent(&new).await? {
+    // The names of a folder's files are taken only by who has locked the folder.
+    if tx.insert_name_if_absent(&new, kind == claims::FILE).await? {
         return Ok(None);
     }
-    // Without a lock: whoever renames a thing locks the thing first and then its name, not the other way round.
     match tx.document(kind, &id).await? {
         Some(document) => Ok(Some(parse::<String>(document)?.record).filter(|present| present != holder)),
-        None => Err(being_given_up()),
+        None => Err(changed_meanwhile(name)),
     }
+}
+
+/// Who holds a name within a project, as a transaction sees it.
+pub(super) async fn holder_within(
+    tx: &mut Tx,
+    kind: &str,
+    project: &str,
+    name: &str,
+) -> Result<Option<String>, ApiError> {
+    let document = tx.document(kind, &claim_id(project, name)).await?;
+    document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
 }
 
 /// The holder of a name, which nobody else can change until the transaction ends; `is_it` tells whether it still has it.
@@ -210,12 +240,12 @@ pub(super) async fn lock_holder<T: Record>(
     is_it: impl Fn(&T) -> bool,
 ) -> Result<Stored<T>, ApiError> {
     let document = tx.document_for_update(T::KIND, id).await?;
-    view.show(document)?.filter(|holder| is_it(&holder.record)).ok_or_else(being_given_up)
+    view.show(document)?.filter(|holder| is_it(&holder.record)).ok_or_else(|| changed_meanwhile(id))
 }
 
-/// A conflict that is over when the same is tried again, as the SDKs do.
-fn being_given_up() -> ApiError {
-    ApiError::letta(Code::Conflict, "CONFLICT: The name is being given up in this moment; try again")
+/// Another request has changed something between a look at it and its lock, so that the transaction has to run again.
+pub(super) fn changed_meanwhile(what: &str) -> ApiError {
+    StoreError::Contended(format!("{what} was changed meanwhile")).into()
 }
 
 /// Who holds a name within a project.

@@ -42,7 +42,7 @@ pub(super) fn new_file(folder: &Folder, name: &str, media_type: &str, bytes: usi
     }
 }
 
-/// Gives a file a name of its own. Some: another has its name, and is to stay alone with it.
+/// Gives a file a name of its own. The caller has locked the folder. Some: another has its name, and is to stay alone with it.
 pub(super) async fn take_name(
     tx: &mut Tx,
     folder: &Stored<Folder>,
@@ -73,11 +73,11 @@ pub(super) async fn take_name(
 }
 
 /// Stores a file, what it says whole and in pieces, and the job that is said to have done so.
-pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File, text: String) -> Result<(), ApiError> {
+pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File, text: &str) -> Result<(), ApiError> {
     let embedding = &folder.record.embedding;
     let tokens = embedding.config.get("embedding_chunk_size").and_then(Value::as_u64);
     let tokens = tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(LEAST_CHUNK).max(LEAST_CHUNK);
-    let pieces = uploads::pieces(&text, tokens.saturating_mul(CHARACTERS_PER_TOKEN));
+    let pieces = uploads::pieces(text, tokens.saturating_mul(CHARACTERS_PER_TOKEN));
     file.chunks = i64::try_from(pieces.len()).unwrap_or(i64::MAX);
     insert_all(tx, &folder.project, &[Prepared::new(Some(&folder.record.id), &*file)?]).await?;
     for pieces in pieces.chunks(PIECES_AT_ONCE) {
@@ -94,11 +94,11 @@ pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File,
         let passages: Vec<Prepared> = pieces.iter().map(passage).collect::<Result<_, _>>()?;
         insert_all(tx, &folder.project, &passages).await?;
     }
-    let text = Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text })?;
+    let text = Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text: text.to_owned() })?;
     insert_all(tx, &folder.project, &[text, Prepared::new(None, &Job::reading(file))?]).await
 }
 
-/// Removes a file from its folder, and from the sight of all agents.
+/// Removes a file from its folder, which the caller has locked, and from the sight of all agents.
 pub(super) async fn remove(tx: &mut Tx, folder_id: &str, file_id: &str) -> Result<(), ApiError> {
     tx.delete_document(File::KIND, file_id).await?;
     shelf::tell_agents(tx, folder_id, |_, files| files.touched.retain(|touched| touched.file_id != file_id)).await

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::{
-    documents::{Stored, View, insert, insert_messages, not_found},
+    documents::{Stored, View, insert, insert_messages},
     fields::Fields,
     home::Home,
     memory,
@@ -13,16 +13,16 @@ use super::{
         Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record, Tool, links,
         without_repeats,
     },
-    relations::{check_present, link_only},
+    relations::link_only,
     shelf, tools,
 };
 use crate::{
     error::{ApiError, Code},
-    store::Tx,
+    store::{Locks, Tx},
 };
 
 /// What comes with an agent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Belongings {
     /// Blocks that are made with it.
     pub(super) new_blocks: Vec<Block>,
@@ -53,20 +53,26 @@ pub(super) async fn make(
 ) -> Result<Stored<Agent>, ApiError> {
     let project = home.project.as_str();
     agent.project_id.clone_from(&home.shown);
+    let identities = without_repeats(belongings.identity_ids);
+    let stored_tools = belongings.tools.iter().map(|tool| &tool.record.id).filter(|id| tools::by_id(id).is_none());
+    let locks = Locks::of(Block::KIND, &belongings.block_ids)
+        .and(Identity::KIND, &identities)
+        .and(Folder::KIND, &belongings.folder_ids)
+        .and(Tool::KIND, stored_tools);
+    let locked = tx.lock(&locks).await?;
     let mut blocks = belongings.new_blocks;
     for block in &mut blocks {
         block.project_id.clone_from(&home.shown);
         block.fill_in(&agent.variables);
         insert(tx, project, None, block).await?;
     }
-    memory::lock_blocks(tx, &belongings.block_ids).await?;
-    blocks.extend(present_blocks(tx, view, project, &belongings.block_ids).await?);
+    blocks.extend(view.all_locked::<Block>(&locked, project, &belongings.block_ids)?);
     check_labels(&blocks)?;
     tools::check_project(&belongings.tools, project)?;
+    tools::check_locked(&belongings.tools, &locked)?;
     tools::ask_by_default(&mut agent, &belongings.tools);
-    let folders = folders(tx, view, project, &belongings.folder_ids).await?;
-    let identities = without_repeats(belongings.identity_ids);
-    check_present::<Identity>(view, tx, project, &identities).await?;
+    let folders = view.all_locked::<Folder>(&locked, project, &belongings.folder_ids)?;
+    view.all_locked::<Identity>(&locked, project, &identities)?;
 
     let partner = (agent.enable_sleeptime == Some(true)).then(|| {
         let mut partner = agent.partner(PARTNER_TYPE);
@@ -138,42 +144,6 @@ pub(super) async fn partners(tx: &mut Tx, agent_id: &str) -> Result<Vec<String>,
     Ok(partners)
 }
 
-/// Blocks that are there already, which must be in the agent's project.
-pub(super) async fn present_blocks(
-    tx: &mut Tx,
-    view: View<'_>,
-    project: &str,
-    ids: &[String],
-) -> Result<Vec<Block>, ApiError> {
-    let mut blocks = Vec::new();
-    for id in ids {
-        let block = view.get_within::<Block>(tx, id).await?;
-        if block.project != project {
-            return Err(not_found::<Block>(id));
-        }
-        blocks.push(block.record);
-    }
-    Ok(blocks)
-}
-
-/// Folders that are there already, which must be in the agent's project.
-pub(super) async fn folders(
-    tx: &mut Tx,
-    view: View<'_>,
-    project: &str,
-    ids: &[String],
-) -> Result<Vec<Folder>, ApiError> {
-    let mut folders = Vec::new();
-    for id in ids {
-        let folder = view.get_within::<Folder>(tx, id).await?;
-        if folder.project != project {
-            return Err(not_found::<Folder>(id));
-        }
-        folders.push(folder.record);
-    }
-    Ok(folders)
-}
-
 /// An agent finds its blocks by their labels, so it cannot show two with the same one.
 pub(super) fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
     let mut labels = HashSet::new();
@@ -228,18 +198,15 @@ impl Attached {
     }
 }
 
-/// Replaces the folders of an agent by these. The caller holds the lock on the agent's document; `files` are those that
-/// come to lie open.
+/// Replaces the folders of an agent by these. The caller has locked all of them; `files` are those that come to lie open.
 pub(super) async fn replace_folders(
     tx: &mut Tx,
-    view: View<'_>,
     agent: &Stored<Agent>,
-    ids: &[String],
+    wanted: &[Folder],
     files: &[File],
 ) -> Result<(), ApiError> {
-    let wanted = folders(tx, view, &agent.project, ids).await?;
     let present = tx.linked_documents(links::AGENT_FOLDER, &agent.record.id, Folder::KIND).await?;
-    for folder in present.iter().filter(|folder| !ids.contains(&folder.id)) {
+    for folder in present.iter().filter(|folder| wanted.iter().all(|wanted| wanted.id != folder.id)) {
         shelf::detach(tx, &agent.record.id, &agent.project, &folder.id).await?;
     }
     for folder in wanted.iter().filter(|folder| present.iter().all(|present| present.id != folder.id)) {

@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    documents::{Stored, View, claim, insert, update},
-    records::{McpServer, Record, Tool, claims, links, object},
+    documents::{Stored, View, claim, insert, parse, update},
+    records::{Agent, McpServer, Record, Tool, claims, links, object},
 };
 use crate::{
     error::ApiError,
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locks, Tx},
 };
 
 /// A tool that an MCP server of some name has.
@@ -71,22 +71,56 @@ pub(super) async fn stored(view: View<'_>, server_id: &str) -> Result<Vec<Stored
     view.list::<Tool>(&DocumentFilter::of_parent(Tool::KIND, server_id)).await
 }
 
-/// Makes a server's tools what the configuration says. `present`: those that it has. A name that another tool has stays
-/// with it.
+/// A server's tools, with the agents that have one which goes. All are locked; the caller has locked the server.
+#[derive(Default)]
+pub(super) struct Present {
+    tools: Vec<Stored<Tool>>,
+    agents: Vec<String>,
+}
+
+impl Present {
+    /// Locks them. `stays`: whether a tool does not go.
+    pub(super) async fn lock(tx: &mut Tx, server_id: &str, stays: impl Fn(&Tool) -> bool) -> Result<Self, ApiError> {
+        let tools = tx.children(Tool::KIND, server_id).await?;
+        let locked = tx.lock(&Locks::of(Tool::KIND, tools.iter().map(|tool| &tool.id))).await?;
+        let tools = locked.of(Tool::KIND).map(parse).collect::<Result<Vec<Stored<Tool>>, _>>()?;
+        let leaving = tools.iter().filter(|tool| !stays(&tool.record)).map(|tool| tool.record.id.clone());
+        let agents = tx.linked_from_any(links::AGENT_TOOL, &leaving.collect::<Vec<_>>()).await?;
+        tx.lock(&Locks::of(Agent::KIND, &agents)).await?;
+        Ok(Self { tools, agents })
+    }
+
+    /// Removes all of them, also from the agents that have one.
+    pub(super) async fn remove(&self, tx: &mut Tx) -> Result<(), ApiError> {
+        for tool in &self.tools {
+            remove(tx, &tool.record.id, &self.agents).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server has a tool of this name by the configuration.
+pub(super) fn has(tools: &[McpTool], server: &str, name: &str) -> bool {
+    of_server(tools, server).any(|tool| tool.name == name)
+}
+
+/// Makes a server's tools what the configuration says. A name that another tool has stays with it. The caller has called
+/// [`Tx::lock_names`].
 pub(super) async fn sync(
     tx: &mut Tx,
     server: &Stored<McpServer>,
-    present: Vec<Stored<Tool>>,
+    present: &Present,
     configured: &[McpTool],
 ) -> Result<Changes, ApiError> {
     let mut changes = Changes::default();
-    let wanted: Vec<&McpTool> = of_server(configured, &server.record.server_name).collect();
-    for tool in &wanted {
-        add(tx, server, tool, &present, &mut changes).await?;
+    for tool in of_server(configured, &server.record.server_name) {
+        add(tx, server, tool, &present.tools, &mut changes).await?;
     }
-    for gone in present.iter().filter(|tool| wanted.iter().all(|wanted| wanted.name != tool.record.name)) {
-        remove(tx, &gone.record.id).await?;
-        changes.deleted.push(gone.record.name.clone());
+    for Stored { record: Tool { id, name, .. }, .. } in &present.tools {
+        if !has(configured, &server.record.server_name, name) {
+            remove(tx, id, &present.agents).await?;
+            changes.deleted.push(name.clone());
+        }
     }
     Ok(changes)
 }
@@ -116,9 +150,8 @@ async fn add(
     Ok(())
 }
 
-/// Removes a tool, also from the agents that have it.
-pub(super) async fn remove(tx: &mut Tx, tool_id: &str) -> Result<(), ApiError> {
+async fn remove(tx: &mut Tx, tool_id: &str, agents: &[String]) -> Result<(), ApiError> {
     tx.delete_document(Tool::KIND, tool_id).await?;
-    tx.unlink_target(links::AGENT_TOOL, tool_id).await?;
+    tx.unlink_from(links::AGENT_TOOL, agents, tool_id).await?;
     Ok(())
 }

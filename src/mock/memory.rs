@@ -1,10 +1,10 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{
     client::Include,
-    documents::{Stored, View, body, inconsistent, is_plain, parse, parse_message, update_message},
+    documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
     prompt,
     records::{
         Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     access::Written,
     error::ApiError,
-    store::{Link, Tx},
+    store::{Link, Locked, Locks, Tx},
 };
 
 /// The blocks of an agent, in the order in which they were attached.
@@ -30,22 +30,35 @@ pub(super) async fn blocks_within(tx: &mut Tx, agent_id: &str) -> Result<Vec<Blo
     linked.into_iter().map(|document| parse(document).map(|block| block.record)).collect()
 }
 
-/// Keeps blocks as they are until the transaction ends. To be called before any agent is locked: whoever changes a block
-/// locks it before the agents that show it, and must not miss one to which it is just being attached.
-pub(super) async fn lock_blocks(tx: &mut Tx, ids: &[String]) -> Result<(), ApiError> {
-    let ids: BTreeSet<&String> = ids.iter().filter(|id| is_plain(id)).collect();
-    for id in ids {
-        tx.document_for_update(Block::KIND, id).await?;
-    }
-    Ok(())
+/// Blocks that are locked, with the agents that show any of them. Meanwhile they are not attached to others.
+pub(super) struct Shown {
+    pub(super) blocks: Locked,
+    pub(super) agents: Vec<String>,
+    /// The agents, and what was to be locked beside them.
+    pub(super) locked: Locked,
 }
 
-/// Keeps agents as they are until the transaction ends. They are locked in the order of their ids, so that two
-/// transactions cannot wait for each other.
-pub(super) async fn lock_agents(tx: &mut Tx, ids: &mut [String]) -> Result<(), ApiError> {
-    ids.sort_unstable();
-    for id in ids {
-        tx.document_for_update(Agent::KIND, id).await?;
+/// Locks blocks, and then the agents that show any of them, with whatever else comes no earlier than agents.
+pub(super) async fn lock_with_agents(tx: &mut Tx, blocks: &[String], more: Locks) -> Result<Shown, ApiError> {
+    let locked = tx.lock(&Locks::of(Block::KIND, blocks)).await?;
+    let agents = tx.linked_from_any(links::AGENT_BLOCK, blocks).await?;
+    let more = tx.lock(&more.and(Agent::KIND, &agents)).await?;
+    Ok(Shown { blocks: locked, agents, locked: more })
+}
+
+/// Deletes blocks, also where they are attached; no group shares them any more. `leaving`: agents that go as well, and are
+/// not shown the change.
+pub(super) async fn delete_blocks(tx: &mut Tx, shown: &Shown, leaving: &[String]) -> Result<(), ApiError> {
+    for block in shown.blocks.of(Block::KIND) {
+        tx.delete_document(Block::KIND, &block.id).await?;
+        tx.unlink_all(&block.id).await?;
+        tx.unlink_from(links::AGENT_BLOCK, &shown.agents, &block.id).await?;
+    }
+    for id in shown.agents.iter().filter(|id| !leaving.contains(id)) {
+        let Some(document) = shown.locked.get(Agent::KIND, id) else { continue };
+        let mut agent = parse::<Agent>(document)?.record;
+        recompile(tx, &mut agent).await?;
+        update(tx, &agent).await?;
     }
     Ok(())
 }

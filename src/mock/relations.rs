@@ -5,11 +5,15 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::{
-    documents::{Stored, View, holder, not_found},
+    documents::{Stored, View, changed_meanwhile, holder},
     queries,
     records::{Group, Identity, Record, claims, links, without_repeats},
 };
-use crate::{call::Query, error::ApiError, store::Tx};
+use crate::{
+    call::Query,
+    error::ApiError,
+    store::{Locked, Locks, Tx},
+};
 
 /// Identities as clients see them.
 pub(super) async fn show_identities(view: View<'_>, identities: &[Stored<Identity>]) -> Result<Vec<Value>, ApiError> {
@@ -84,21 +88,6 @@ async fn linked_to(view: View<'_>, link: &str, targets: &[&str]) -> Result<HashS
     Ok(view.store().links_to(link, targets).await?.into_iter().map(|(_, source)| source).collect())
 }
 
-/// Checks that records exist in a project, so that something there can be linked to them.
-pub(super) async fn check_present<T: Record>(
-    view: View<'_>,
-    tx: &mut Tx,
-    project: &str,
-    ids: &[String],
-) -> Result<(), ApiError> {
-    for id in ids {
-        if view.get_within::<T>(tx, id).await?.project != project {
-            return Err(not_found::<T>(id));
-        }
-    }
-    Ok(())
-}
-
 /// Replaces the links of a kind that start from `source`.
 pub(super) async fn link_only(tx: &mut Tx, link: &str, source: &str, targets: &[String]) -> Result<(), ApiError> {
     tx.unlink_kind(link, source).await?;
@@ -108,22 +97,56 @@ pub(super) async fn link_only(tx: &mut Tx, link: &str, source: &str, targets: &[
     Ok(())
 }
 
-/// Replaces the links of a kind that lead to `target`.
-pub(super) async fn link_only_from(tx: &mut Tx, link: &str, target: &str, sources: &[String]) -> Result<(), ApiError> {
-    tx.unlink_target(link, target).await?;
+/// Replaces the links of a kind that lead to `target` from `present` by those from `sources`.
+pub(super) async fn link_only_from(
+    tx: &mut Tx,
+    link: &str,
+    target: &str,
+    present: &[String],
+    sources: &[String],
+) -> Result<(), ApiError> {
+    tx.unlink_from(link, present, target).await?;
     for source in without_repeats(sources.to_vec()) {
         tx.link(link, &source, target).await?;
     }
     Ok(())
 }
 
-/// Takes an agent that goes out of all groups; a group that it manages goes too. To be called before the agent's links
-/// are removed.
-pub(super) async fn leave_groups(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
-    for group in tx.linked_documents(links::MANAGED_GROUP, agent_id, Group::KIND).await? {
-        tx.delete_document(Group::KIND, &group.id).await?;
-        tx.unlink_all(&group.id).await?;
+/// Locks a record, and before it what links of a kind lead to it from; both, and whatever else. Returns the ids of those.
+pub(super) async fn lock_with_sources<Source: Record, Target: Record>(
+    tx: &mut Tx,
+    link: &str,
+    target: &str,
+    more: Locks,
+) -> Result<(Vec<String>, Locked), ApiError> {
+    let sources = tx.linked_from(link, target).await?;
+    let locked = tx.lock(&more.and(Source::KIND, &sources).and(Target::KIND, [target])).await?;
+    if tx.linked_from(link, target).await? != sources {
+        return Err(changed_meanwhile(target));
     }
-    tx.unlink_target(links::GROUP_AGENT, agent_id).await?;
+    Ok((sources, locked))
+}
+
+/// Takes agents and blocks that go out of all groups; the groups that the agents manage go too. To be called before the
+/// agents' links are removed, by who has locked all of them.
+pub(super) async fn leave_groups(tx: &mut Tx, agents: &[String], blocks: &[String]) -> Result<(), ApiError> {
+    let mut managed = Vec::new();
+    for agent in agents {
+        let groups = tx.linked_documents(links::MANAGED_GROUP, agent, Group::KIND).await?;
+        managed.extend(groups.into_iter().map(|group| group.id));
+    }
+    let joined = tx.linked_from_any(links::GROUP_AGENT, agents).await?;
+    let sharing = tx.linked_from_any(links::GROUP_BLOCK, blocks).await?;
+    tx.lock(&Locks::of(Group::KIND, managed.iter().chain(&joined).chain(&sharing))).await?;
+    for agent in agents {
+        tx.unlink_from(links::GROUP_AGENT, &joined, agent).await?;
+    }
+    for block in blocks {
+        tx.unlink_from(links::GROUP_BLOCK, &sharing, block).await?;
+    }
+    for group in &managed {
+        tx.delete_document(Group::KIND, group).await?;
+        tx.unlink_all(group).await?;
+    }
     Ok(())
 }

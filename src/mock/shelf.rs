@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locks, Tx},
 };
 
 /// The tools by which an agent reads its files; it has them as long as a folder is attached.
@@ -29,7 +29,7 @@ pub(super) async fn newest_files_of(view: View<'_>, folder_ids: &[String], most:
     Ok(files)
 }
 
-/// Attaches a folder and opens these files of it. The caller holds the lock on the agent's document.
+/// Attaches a folder and opens these files of it. The caller has locked both.
 pub(super) async fn attach(
     tx: &mut Tx,
     agent: &Agent,
@@ -63,19 +63,17 @@ pub(super) async fn detach(tx: &mut Tx, agent_id: &str, project: &str, folder_id
     keep(tx, project, &files).await
 }
 
-/// Lets every agent that has a folder see a change of its files. The agents are locked in the order of their ids, so that
-/// two changes cannot wait for each other.
+/// Lets every agent that has a folder see a change of its files. The caller has locked the folder, so that it is not being
+/// attached to others.
 pub(super) async fn tell_agents(
     tx: &mut Tx,
     folder_id: &str,
     change: impl Fn(&Agent, &mut OpenFiles),
 ) -> Result<(), ApiError> {
-    let mut agents = tx.linked_from(links::AGENT_FOLDER, folder_id).await?;
-    agents.sort_unstable();
-    for agent_id in agents {
-        let Some(document) = tx.document_for_update(Agent::KIND, &agent_id).await? else { continue };
+    let agents = tx.linked_from(links::AGENT_FOLDER, folder_id).await?;
+    for document in tx.lock(&Locks::of(Agent::KIND, &agents)).await?.of(Agent::KIND) {
         let agent = parse::<Agent>(document)?;
-        let mut files = open_files(tx, &agent_id).await?;
+        let mut files = open_files(tx, &agent.record.id).await?;
         change(&agent.record, &mut files);
         keep(tx, &agent.project, &files).await?;
     }

@@ -10,12 +10,12 @@ use serde_json::{Map, json};
 
 use super::{
     base_tools::BASE_TOOLS,
-    documents::{Stored, View, holder, parse},
-    records::{Agent, RETURN_CHAR_LIMIT, Tool, claims, links, object},
+    documents::{Stored, View, holder, not_found, parse},
+    records::{Agent, RETURN_CHAR_LIMIT, Record, Tool, claims, links, object},
 };
 use crate::{
     error::{ApiError, Code},
-    store::Store,
+    store::{Locked, Store},
 };
 
 /// A tool that comes with the server.
@@ -183,6 +183,15 @@ pub(super) fn check_project(tools: &[Stored<Tool>], project: &str) -> Result<(),
     let is_foreign = |tool: &&Stored<Tool>| !tool.project.is_empty() && tool.project != project;
     match tools.iter().find(is_foreign) {
         Some(tool) => Err(unknown("id", &tool.record.id)),
+        None => Ok(()),
+    }
+}
+
+/// Checks that tools are still there. What comes with the server always is.
+pub(super) fn check_locked(tools: &[Stored<Tool>], locked: &Locked) -> Result<(), ApiError> {
+    let is_gone = |tool: &&Stored<Tool>| by_id(&tool.record.id).is_none() && !locked.holds(Tool::KIND, &tool.record.id);
+    match tools.iter().find(is_gone) {
+        Some(tool) => Err(not_found::<Tool>(&tool.record.id)),
         None => Ok(()),
     }
 }

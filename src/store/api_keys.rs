@@ -1,6 +1,8 @@
 //! API keys, known only by the SHA-256 of their secret.
 
-use super::{ChangeKind, Result, Revocation, Store, reading, within, writing};
+use std::collections::BTreeMap;
+
+use super::{ChangeKind, Result, Revocation, Store, reading, transaction, within, writing};
 use crate::clock::Millis;
 
 /// A stored API key.
@@ -94,21 +96,21 @@ impl Store {
         const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1";
         const LIVE_TOKENS: &str = "SELECT COUNT(*) FROM client_tokens \
             WHERE key_id = $1 AND revoked_at IS NULL AND expires_at > $2";
-        let mut tx = self.begin().await?;
-        let seq = tx.lock_changes().await?;
-        let row: Option<Option<Millis>> = within!(&mut tx, connection =>
-            sqlx::query_scalar(REVOKED_AT).bind(id).fetch_optional(connection).await)?;
-        match row {
-            None => return Ok(Revocation::Unknown),
-            Some(Some(at)) => return Ok(Revocation::Already(at)),
-            Some(None) => {}
-        }
-        within!(&mut tx, connection => sqlx::query(REVOKE).bind(id).bind(now).execute(connection).await.map(|_| ()))?;
-        let tokens: i64 = within!(&mut tx, connection =>
-            sqlx::query_scalar(LIVE_TOKENS).bind(id).bind(now).fetch_one(connection).await)?;
-        tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
-        tx.commit().await?;
-        Ok(Revocation::Done(tokens))
+        transaction!(@store self, tx => {
+            let seq = tx.lock_changes().await?;
+            let row: Option<Option<Millis>> = within!(tx, connection =>
+                sqlx::query_scalar(REVOKED_AT).bind(id).fetch_optional(connection).await)?;
+            match row {
+                None => return Ok(Revocation::Unknown),
+                Some(Some(at)) => return Ok(Revocation::Already(at)),
+                Some(None) => {}
+            }
+            within!(tx, connection => sqlx::query(REVOKE).bind(id).bind(now).execute(connection).await.map(|_| ()))?;
+            let tokens: i64 = within!(tx, connection =>
+                sqlx::query_scalar(LIVE_TOKENS).bind(id).bind(now).fetch_one(connection).await)?;
+            tx.append_change(seq, ChangeKind::KeyRevoked, id, None).await?;
+            Ok(Revocation::Done(tokens))
+        })
     }
 
     /// Writes when keys were last used.
@@ -118,10 +120,13 @@ impl Store {
     pub async fn record_api_key_uses(&self, uses: &[(String, Millis)]) -> Result<()> {
         const RECORD: &str = "UPDATE api_keys SET last_used_at = $2 \
             WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-        let mut tx = self.begin().await?;
-        for (id, at) in uses {
-            within!(&mut tx, connection => sqlx::query(RECORD).bind(id).bind(at).execute(connection).await.map(|_| ()))?;
-        }
-        tx.commit().await
+        // In one order, since replicas do this at the same time.
+        let uses: BTreeMap<&str, Millis> = uses.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+        transaction!(@store self, tx => {
+            for (id, at) in &uses {
+                within!(tx, connection => sqlx::query(RECORD).bind(id).bind(at).execute(connection).await.map(|_| ()))?;
+            }
+            Ok(())
+        })
     }
 }

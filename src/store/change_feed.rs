@@ -4,7 +4,7 @@
 
 use sqlx::postgres::PgListener;
 
-use super::{Engine, Result, Store, StoreError, Tx, reading, within};
+use super::{Engine, Result, Store, StoreError, Tx, reading, transaction::Open, within};
 use crate::clock::Millis;
 
 const CHANNEL: &str = "gatelet_changes";
@@ -69,7 +69,7 @@ impl Tx {
         within!(self, connection => sqlx::query(APPEND)
             .bind(seq).bind(kind.word()).bind(subject).bind(expires_at)
             .execute(connection).await.map(|_| ()))?;
-        if let Self::Postgres(tx, _) = self {
+        if let Open::Postgres(tx) = &mut self.open {
             sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&mut **tx).await?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::{ChangeKind, Result, Revocation, Store, StoreError, reading, within, writing};
+use super::{ChangeKind, Result, Revocation, Store, StoreError, reading, transaction, within, writing};
 use crate::{
     clock::Millis,
     model::{AgentId, Policy, Project},
@@ -84,16 +84,17 @@ impl Store {
         const INSERT_AGENT: &str = "INSERT INTO client_token_agents (token_id, agent_id) VALUES ($1, $2)";
         let id = token.id.to_string();
         let policy = serde_json::to_string(&token.policy).map_err(|e| StoreError::Inconsistent(e.to_string()))?;
-        let mut tx = self.begin().await?;
-        within!(&mut tx, connection => sqlx::query(INSERT)
-            .bind(&id).bind(&token.kid).bind(&token.key_id).bind(token.project.as_str())
-            .bind(&token.origin).bind(&token.hostname).bind(policy).bind(token.issued_at).bind(token.expires_at)
-            .execute(connection).await.map(|_| ()))?;
-        for entry in token.policy.entries() {
-            within!(&mut tx, connection => sqlx::query(INSERT_AGENT).bind(&id).bind(entry.id.as_str())
+        transaction!(@store self, tx => {
+            within!(tx, connection => sqlx::query(INSERT)
+                .bind(&id).bind(&token.kid).bind(&token.key_id).bind(token.project.as_str())
+                .bind(&token.origin).bind(&token.hostname).bind(&policy).bind(token.issued_at).bind(token.expires_at)
                 .execute(connection).await.map(|_| ()))?;
-        }
-        tx.commit().await
+            for entry in token.policy.entries() {
+                within!(tx, connection => sqlx::query(INSERT_AGENT).bind(&id).bind(entry.id.as_str())
+                    .execute(connection).await.map(|_| ()))?;
+            }
+            Ok(())
+        })
     }
 
     /// The live tokens that the filter names, newest first.
@@ -134,18 +135,18 @@ impl Store {
         const REVOKED_AT: &str = "SELECT revoked_at FROM client_tokens WHERE id = $1";
         const REVOKE: &str = "UPDATE client_tokens SET revoked_at = $2 WHERE id = $1";
         let id = id.to_string();
-        let mut tx = self.begin().await?;
-        let seq = tx.lock_changes().await?;
-        let row: Option<Option<Millis>> = within!(&mut tx, connection =>
-            sqlx::query_scalar(REVOKED_AT).bind(&id).fetch_optional(connection).await)?;
-        if let Some(Some(at)) = row {
-            // Its change is still there: both are purged by the token's expiry.
-            return Ok(Revocation::Already(at));
-        }
-        within!(&mut tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
-        tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await?;
-        tx.commit().await?;
-        Ok(Revocation::Done(()))
+        transaction!(@store self, tx => {
+            let seq = tx.lock_changes().await?;
+            let row: Option<Option<Millis>> = within!(tx, connection =>
+                sqlx::query_scalar(REVOKED_AT).bind(&id).fetch_optional(connection).await)?;
+            if let Some(Some(at)) = row {
+                // Its change is still there: both are purged by the token's expiry.
+                return Ok(Revocation::Already(at));
+            }
+            within!(tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
+            tx.append_change(seq, ChangeKind::TokenRevoked, &id, Some(expires_at)).await?;
+            Ok(Revocation::Done(()))
+        })
     }
 
     /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`; returns how many went.

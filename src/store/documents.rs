@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, within, writing};
+use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, transaction::Open, within, writing};
 
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -192,7 +192,7 @@ impl<'a> DocumentFilter<'a> {
     }
 }
 
-const BY_ID: &str = "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2";
+pub(super) const BY_ID: &str = "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2";
 
 const INSERT: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5)";
 
@@ -296,18 +296,26 @@ impl Tx {
         Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(connection).await)?)
     }
 
-    /// The document of this kind and id, which no other transaction can change until this one ends.
+    /// The documents of a kind that belong to another document, oldest first, as this transaction sees them.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn document_for_update(&mut self, kind: &str, id: &str) -> Result<Option<Document>> {
-        const LOCKING: &str =
-            "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2 FOR UPDATE";
-        Ok(match self {
-            Self::Postgres(tx, _) => sqlx::query_as(LOCKING).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
-            // The whole database is ours since BEGIN IMMEDIATE.
-            Self::Sqlite(tx, _) => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(&mut **tx).await?,
-        })
+    pub async fn children(&mut self, kind: &str, parent: &str) -> Result<Vec<Document>> {
+        const CHILDREN: &str =
+            "SELECT seq, id, project, parent, body FROM documents WHERE parent = $1 AND kind = $2 ORDER BY seq";
+        Ok(within!(self, connection => sqlx::query_as(CHILDREN).bind(parent).bind(kind).fetch_all(connection).await)?)
+    }
+
+    /// The ids of the documents of a kind that belong to any document of `parent_kind` that belongs to `grandparent`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn grandchildren(&mut self, kind: &str, parent_kind: &str, grandparent: &str) -> Result<Vec<String>> {
+        const GRANDCHILDREN: &str = "SELECT child.id FROM documents parent \
+            JOIN documents child ON child.parent = parent.id AND child.kind = $1 \
+            WHERE parent.kind = $2 AND parent.parent = $3 ORDER BY child.id";
+        Ok(within!(self, connection => sqlx::query_scalar(GRANDCHILDREN).bind(kind).bind(parent_kind)
+            .bind(grandparent).fetch_all(connection).await)?)
     }
 
     /// Stores a document.
@@ -315,21 +323,25 @@ impl Tx {
     /// # Errors
     /// When the database fails, or there is one of this kind and id.
     pub async fn insert_document(&mut self, document: &NewDocument<'_>) -> Result<()> {
+        self.order.made(document.id);
         within!(self, connection => insert!(document).execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 
-    /// Stores a document unless there is one of this kind and id; false when there is. Of two transactions that try at
-    /// once, the second waits for the first to end.
+    /// Stores a name unless there is one of this kind and id; false when there is. Of two transactions that try at once, the
+    /// second waits for the first to end. `is_guarded`: only who has locked something else takes such a name.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn insert_document_if_absent(&mut self, document: &NewDocument<'_>) -> Result<bool> {
+    pub async fn insert_name_if_absent(&mut self, document: &NewDocument<'_>, is_guarded: bool) -> Result<bool> {
         const CLAIM: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5) \
             ON CONFLICT (id, kind) DO NOTHING";
         let stored = within!(self, connection => sqlx::query(CLAIM).bind(document.kind).bind(document.id)
             .bind(document.project).bind(document.parent).bind(document.body)
             .execute(connection).await.map(|done| done.rows_affected()))?;
+        if stored == 1 && !is_guarded {
+            self.order.name(document.id);
+        }
         Ok(stored == 1)
     }
 
@@ -339,6 +351,9 @@ impl Tx {
     /// When the database fails, or there is one of the same kind and id.
     pub async fn insert_documents(&mut self, documents: &[NewDocument<'_>]) -> Result<()> {
         const INSERT_MANY: &str = "INSERT INTO documents (kind, id, project, parent, body) ";
+        for document in documents {
+            self.order.made(document.id);
+        }
         for rows in documents.chunks(ROWS_AT_ONCE) {
             within!(self, connection => QueryBuilder::new(INSERT_MANY)
                 .push_values(rows, |mut row, new| {
@@ -356,12 +371,14 @@ impl Tx {
     /// When the database fails.
     pub async fn update_document(&mut self, kind: &str, id: &str, body: &str) -> Result<bool> {
         const UPDATE: &str = "UPDATE documents SET body = $3 WHERE id = $1 AND kind = $2";
+        self.order.changes(kind, id);
         let updated = within!(self, connection => sqlx::query(UPDATE).bind(id).bind(kind).bind(body)
             .execute(connection).await.map(|done| done.rows_affected()))?;
         Ok(updated == 1)
     }
 
-    /// Deletes a document and everything that belongs to it, also what has the id of what it belongs to.
+    /// Deletes a document, which the transaction has locked, and everything that belongs to it, also what has the id of
+    /// what it belongs to.
     ///
     /// # Errors
     /// When the database fails.
@@ -385,11 +402,10 @@ impl Tx {
                 SELECT seq FROM documents WHERE seq IN (SELECT seq FROM doomed) ORDER BY seq FOR UPDATE \
             ) DELETE FROM documents WHERE seq IN (SELECT seq FROM locked)"
         );
-        match self {
-            Self::Postgres(tx, _) => {
-                sqlx::query(LOCK_AND_DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ())
-            }
-            Self::Sqlite(tx, _) => sqlx::query(DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ()),
+        self.order.changes(kind, id);
+        match &mut self.open {
+            Open::Postgres(tx) => sqlx::query(LOCK_AND_DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ()),
+            Open::Sqlite(tx) => sqlx::query(DELETE).bind(id).bind(kind).execute(&mut **tx).await.map(|_| ()),
         }?;
         Ok(())
     }
@@ -398,7 +414,7 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Options;
+    use crate::store::{Options, transaction};
 
     /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
     async fn filled() -> Store {
@@ -410,19 +426,21 @@ mod tests {
         };
         let store = Store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
-        let mut tx = store.begin().await.unwrap();
+        let filled: Result<()> = transaction!(@store store, tx => {
         for number in 0..500 {
             let (agent, block) = (format!("agent-{number}"), format!("block-{number}"));
             for (kind, id) in [("agent", &agent), ("block", &block)] {
                 let document = NewDocument { kind, id, project: "default", parent: Some("agent-0"), body: "{}" };
-                tx.insert_document(&document).await.unwrap();
+                tx.insert_document(&document).await?;
             }
             let file = format!("file-{number}");
             let file = NewDocument { kind: "file", id: &file, project: "default", parent: Some(&block), body: "{}" };
-            tx.insert_document(&file).await.unwrap();
-            tx.link("agent_block", &agent, &block).await.unwrap();
+            tx.insert_document(&file).await?;
+            tx.link("agent_block", &agent, &block).await?;
         }
-        tx.commit().await.unwrap();
+        Ok(())
+        });
+        filled.unwrap();
         store
     }
 

@@ -1,6 +1,8 @@
 //! Links: many-to-many relations between documents, in the order in which they were made.
 
-use super::{Document, Result, Store, Tx, reading, within};
+use sqlx::QueryBuilder;
+
+use super::{Document, ROWS_AT_ONCE, Result, Store, Tx, reading, within};
 
 #[derive(sqlx::FromRow)]
 struct Linked {
@@ -182,6 +184,30 @@ impl Tx {
             .fetch_all(connection).await)?)
     }
 
+    /// The sources of the links of a kind that lead to any of `targets`, each once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn linked_from_any(&mut self, kind: &str, targets: &[String]) -> Result<Vec<String>> {
+        const SOURCES: &str = "SELECT DISTINCT source FROM links WHERE kind = ";
+        let mut found = Vec::new();
+        for targets in targets.chunks(ROWS_AT_ONCE) {
+            let sources: Vec<String> = within!(self, connection => {
+                let mut query = QueryBuilder::new(SOURCES);
+                query.push_bind(kind).push(" AND target IN (");
+                let mut list = query.separated(", ");
+                for target in targets {
+                    list.push_bind(target);
+                }
+                query.push(")").build_query_scalar().fetch_all(connection).await
+            })?;
+            found.extend(sources);
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
     /// Whether there is a link.
     ///
     /// # Errors
@@ -200,6 +226,7 @@ impl Tx {
     pub async fn link(&mut self, kind: &str, source: &str, target: &str) -> Result<()> {
         const LINK: &str = "INSERT INTO links (kind, source, target) VALUES ($1, $2, $3) \
             ON CONFLICT (source, kind, target) DO NOTHING";
+        self.order.links(kind, source, target);
         within!(self, connection => sqlx::query(LINK).bind(kind).bind(source).bind(target)
             .execute(connection).await.map(|_| ()))?;
         Ok(())
@@ -211,6 +238,7 @@ impl Tx {
     /// When the database fails.
     pub async fn unlink(&mut self, kind: &str, source: &str, target: &str) -> Result<()> {
         const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2 AND target = $3";
+        self.order.links(kind, source, target);
         within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source).bind(target)
             .execute(connection).await.map(|_| ()))?;
         Ok(())
@@ -222,19 +250,32 @@ impl Tx {
     /// When the database fails.
     pub async fn unlink_kind(&mut self, kind: &str, source: &str) -> Result<()> {
         const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND source = $2";
+        self.order.links_of(source);
         within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(source)
             .execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 
-    /// Removes the links of a kind that lead to `target`.
+    /// Removes the links of a kind that lead to `target` from any of `sources`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn unlink_target(&mut self, kind: &str, target: &str) -> Result<()> {
-        const UNLINK: &str = "DELETE FROM links WHERE kind = $1 AND target = $2";
-        within!(self, connection => sqlx::query(UNLINK).bind(kind).bind(target)
-            .execute(connection).await.map(|_| ()))?;
+    pub async fn unlink_from(&mut self, kind: &str, sources: &[String], target: &str) -> Result<()> {
+        const UNLINK: &str = "DELETE FROM links WHERE kind = ";
+        for source in sources {
+            self.order.links(kind, source, target);
+        }
+        for sources in sources.chunks(ROWS_AT_ONCE) {
+            within!(self, connection => {
+                let mut query = QueryBuilder::new(UNLINK);
+                query.push_bind(kind).push(" AND target = ").push_bind(target).push(" AND source IN (");
+                let mut list = query.separated(", ");
+                for source in sources {
+                    list.push_bind(source);
+                }
+                query.push(")").build().execute(connection).await.map(|_| ())
+            })?;
+        }
         Ok(())
     }
 
@@ -244,6 +285,7 @@ impl Tx {
     /// When the database fails.
     pub async fn unlink_all(&mut self, source: &str) -> Result<()> {
         const UNLINK: &str = "DELETE FROM links WHERE source = $1";
+        self.order.links_of(source);
         within!(self, connection => sqlx::query(UNLINK).bind(source).execute(connection).await.map(|_| ()))?;
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Everything that is kept: one set of SQL for two engines.
 //!
 //! Queries are written once, in the dialect that PostgreSQL and SQLite share, and dispatched by three small macros:
-//! `reading!` and `writing!` pick a pool, `within!` a transaction. What only one engine has lives in its own file.
+//! `reading!` and `writing!` pick a pool, `within!` a transaction. What is more than one statement runs in
+//! `transaction!`. What only one engine has lives in its own file.
 
 mod api_keys;
 mod change_feed;
@@ -12,15 +13,15 @@ mod error;
 mod held;
 mod links;
 mod messages;
+mod order;
 mod postgres;
 mod signing_keys;
 mod sqlite;
+mod transaction;
 
 use std::fmt;
 
-use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
-};
+use sqlx::{PgPool, SqlitePool, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use change_feed::{Change, ChangeKind, Listener};
@@ -30,7 +31,10 @@ pub use error::StoreError;
 pub use held::Held;
 pub use links::Link;
 pub use messages::{MessageFilter, NewMessage, StoredMessage};
+pub use order::{Locked, Locks};
 pub use signing_keys::SigningKeyRow;
+pub(crate) use transaction::transaction;
+pub use transaction::{Attempts, Failure, Tx};
 
 /// What came of revoking something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,15 +77,6 @@ pub enum Location {
     Memory,
     /// In a file, and its neighbours `-wal` and `-shm`.
     File(std::path::PathBuf),
-}
-
-/// A write transaction. Dropping it without [`Tx::commit`] rolls back.
-#[derive(Debug)]
-pub enum Tx {
-    /// On PostgreSQL, `READ COMMITTED`.
-    Postgres(Transaction<'static, Postgres>, Held),
-    /// On SQLite, begun with `BEGIN IMMEDIATE`, so that reading first cannot end in a lock conflict.
-    Sqlite(Transaction<'static, Sqlite>, Held),
 }
 
 /// How a store is opened.
@@ -193,12 +188,12 @@ macro_rules! writing {
 /// Runs a query inside a transaction.
 macro_rules! within {
     ($tx:expr, $connection:ident => $query:expr) => {
-        match $tx {
-            $crate::store::Tx::Postgres(tx, _) => {
+        match &mut $tx.open {
+            $crate::store::transaction::Open::Postgres(tx) => {
                 let $connection = &mut **tx;
                 $query
             }
-            $crate::store::Tx::Sqlite(tx, _) => {
+            $crate::store::transaction::Open::Sqlite(tx) => {
                 let $connection = &mut **tx;
                 $query
             }
@@ -275,18 +270,6 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a write transaction.
-    ///
-    /// # Errors
-    /// When the database does not answer, or another process holds SQLite's lock for too long.
-    pub async fn begin(&self) -> Result<Tx> {
-        held::check_free();
-        Ok(match &self.engine {
-            Engine::Postgres(pool) => Tx::Postgres(pool.begin().await?, Held::new()),
-            Engine::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?, Held::new()),
-        })
-    }
-
     /// Where a SQLite store lives; none for PostgreSQL.
     #[must_use]
     pub fn sqlite_location(&self) -> Option<&Location> {
@@ -311,20 +294,6 @@ impl Store {
                 writer.close().await;
             }
         }
-    }
-}
-
-impl Tx {
-    /// Makes everything in the transaction durable.
-    ///
-    /// # Errors
-    /// When the database fails; then nothing of it happened.
-    pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::Postgres(tx, _) => tx.commit().await?,
-            Self::Sqlite(tx, _) => tx.commit().await?,
-        }
-        Ok(())
     }
 }
 

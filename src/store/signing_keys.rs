@@ -1,6 +1,6 @@
 //! The installation's identity and its signing keys, the private halves sealed.
 
-use super::{ChangeKind, Result, Store, StoreError, reading, within};
+use super::{ChangeKind, Result, Store, StoreError, reading, transaction, within};
 use crate::clock::Millis;
 
 /// A stored signing key.
@@ -45,13 +45,14 @@ impl Store {
     pub async fn install(&self, issuer: &str, key: &SigningKeyRow) -> Result<()> {
         const INSTALL: &str = "INSERT INTO installation (singleton, issuer, created_at) VALUES (1, $1, $2) \
             ON CONFLICT (singleton) DO NOTHING";
-        let mut tx = self.begin().await?;
-        let installed = within!(&mut tx, connection => sqlx::query(INSTALL).bind(issuer).bind(key.created_at)
-            .execute(connection).await.map(|done| done.rows_affected()))?;
-        if installed == 1 {
-            insert(&mut tx, key).await?;
-        }
-        tx.commit().await
+        transaction!(@store self, tx => {
+            let installed = within!(tx, connection => sqlx::query(INSTALL).bind(issuer).bind(key.created_at)
+                .execute(connection).await.map(|done| done.rows_affected()))?;
+            if installed == 1 {
+                insert(tx, key).await?;
+            }
+            Ok(())
+        })
     }
 
     /// All signing keys, oldest first.
@@ -68,12 +69,13 @@ impl Store {
     /// When the database fails; then nothing changed.
     pub async fn rotate_signing_key(&self, key: &SigningKeyRow) -> Result<()> {
         const RETIRE: &str = "UPDATE signing_keys SET retired_at = $1 WHERE retired_at IS NULL";
-        let mut tx = self.begin().await?;
-        let seq = tx.lock_changes().await?;
-        within!(&mut tx, connection => sqlx::query(RETIRE).bind(key.created_at).execute(connection).await.map(|_| ()))?;
-        insert(&mut tx, key).await?;
-        tx.append_change(seq, ChangeKind::SigningKeysChanged, &key.kid, None).await?;
-        tx.commit().await
+        transaction!(@store self, tx => {
+            let seq = tx.lock_changes().await?;
+            within!(tx, connection =>
+                sqlx::query(RETIRE).bind(key.created_at).execute(connection).await.map(|_| ()))?;
+            insert(tx, key).await?;
+            tx.append_change(seq, ChangeKind::SigningKeysChanged, &key.kid, None).await
+        })
     }
 
     /// When the last token that a key signed expires.

@@ -185,8 +185,32 @@ on_both_engines! {
         let blocks = owner.get(&of(&own, "")).await.expect(200)["isolated_block_ids"].clone();
         let block = format!("/v1/blocks/{}", blocks[0].as_str().unwrap());
         assert_eq!(owner.get(&block).await.expect(200)["value"], "Sam\ntea");
+        // Another agent that shows it loses it with the conversation.
+        let other = owner.create_agent(&json!({"block_ids": [blocks[0]]})).await;
+        let other_prompt = async || {
+            let first = owner.get(&format!("/v1/agents/{other}/messages?order=asc&limit=1")).await.expect(200);
+            first[0]["content"].as_str().unwrap().to_owned()
+        };
+        assert!(other_prompt().await.contains("Sam\ntea"));
         owner.delete(&of(&own, "")).await.expect(200);
         owner.get(&block).await.refused(404, "not_found");
+        assert!(!other_prompt().await.contains("Sam\ntea"));
+    }
+
+    async fn what_an_agent_forgets_its_conversations_forget_as_well(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let owner = server.owner();
+        let agent = owner.create_agent(&json!({})).await;
+        let id = begin(&owner, &agent, &json!({})).await;
+        say(&owner, &id, "one").await;
+        owner.patch(&format!("/v1/agents/{agent}/reset-messages"), &json!({})).await.expect(200);
+        assert_eq!(said(&owner, &id).await, [""; 0]);
+        let context = owner.get(&of(&id, "")).await.expect(200)["in_context_message_ids"].clone();
+        let messages = owner.get(&of(&id, "/messages?order=asc")).await.expect(200);
+        assert_eq!(context, json!(column(&messages, "id")));
+        assert_eq!(column(&messages, "message_type"), ["system_message"]);
+        say(&owner, &id, "two").await;
+        assert_eq!(said(&owner, &id).await, ["two", "Echo: two"]);
     }
 
     async fn a_fork_has_heard_the_same_and_goes_its_own_way(engine: Engine) {

@@ -8,19 +8,19 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, View, claim, insert, update},
+        documents::{Stored, View, changed_meanwhile, claim, holder_within, insert, parse, update},
         fields::{Fields, Location, Read, TextMap},
         filing::{self, Duplicate},
         home::Home,
         maker::{Belongings, make, unusable},
         monologue,
         records::{
-            Agent, Approval, Block, Content, File, Folder, Message, Part, Role, SPEAKING_TOOL, Timestamp, Tool,
-            ToolCall, ToolChange, ToolReturn, claims,
+            Agent, Approval, Block, Content, File, Folder, Identity, Message, Part, Record, Role, SPEAKING_TOOL,
+            Timestamp, Tool, ToolCall, ToolChange, ToolReturn, claims,
         },
         tools, uploads,
     },
-    store::Tx,
+    store::{Locks, Tx},
 };
 
 /// What is to be different from what is written.
@@ -110,33 +110,71 @@ impl<'a> Things<'a> {
         self.home.project.as_str()
     }
 
+    /// The file's tools, and all locks that the file needs.
     async fn tools(&mut self, tx: &mut Tx, view: View<'_>, file: &Fields<'_>) -> Result<(), ApiError> {
-        for written in items(file, "tools")? {
-            let id: String = written.required("id").map_err(corrupted)?;
-            let name: &str = written.required("name").map_err(corrupted)?;
-            let tool = match tools::by_name(name) {
-                Some(tool) => Stored { seq: 0, project: String::new(), record: tool.tool() },
-                None => self.tool(tx, view, &written).await?,
+        let mut written = Vec::new();
+        for tool in items(file, "tools")? {
+            let id: String = tool.required("id").map_err(corrupted)?;
+            let name: String = tool.required("name").map_err(corrupted)?;
+            written.push((id, name, tool));
+        }
+        let mut present: HashMap<&str, String> = HashMap::new();
+        for (_, name, _) in written.iter().filter(|(_, name, _)| tools::by_name(name).is_none()) {
+            if let Some(holder) = holder_within(tx, claims::TOOL, self.project(), name).await? {
+                present.insert(name, holder);
+            }
+        }
+        let locks = Locks::of(Tool::KIND, present.values()).and(Identity::KIND, &self.import.identity_ids);
+        let locked = tx.lock(&locks).await?;
+        tx.lock_names(self.project()).await?;
+        for (id, name, tool) in &written {
+            let tool = match (tools::by_name(name), present.get(name.as_str())) {
+                (Some(tool), _) => Stored { seq: 0, project: String::new(), record: tool.tool() },
+                (None, Some(holder)) => {
+                    let stored = locked.get(Tool::KIND, holder).map(parse::<Tool>).transpose()?;
+                    let stored = stored.filter(|stored| stored.record.name == *name);
+                    self.change_tool(tx, stored.ok_or_else(|| changed_meanwhile(name))?, tool).await?
+                }
+                (None, None) => self.make_tool(tx, view, name, tool).await?,
             };
-            self.tools.insert(id, tool);
+            self.tools.insert(id.clone(), tool);
         }
         Ok(())
     }
 
-    /// A tool that somebody wrote: the one that has its name, or a new one.
-    async fn tool(&self, tx: &mut Tx, view: View<'_>, written: &Fields<'_>) -> Result<Stored<Tool>, ApiError> {
+    /// A tool that is there, changed to what is written if that is wanted.
+    async fn change_tool(
+        &self,
+        tx: &mut Tx,
+        mut present: Stored<Tool>,
+        written: &Fields<'_>,
+    ) -> Result<Stored<Tool>, ApiError> {
         let change = ToolChange::read(written).map_err(corrupted)?;
-        let mut tool = Tool::create(change.clone(), self.home.shown.clone());
-        tool.name = written.required("name").map_err(corrupted)?;
-        match claim(tx, claims::TOOL, self.project(), &tool.name, &tool.id).await? {
+        if self.import.overrides_tools {
+            present.record.replace(change);
+            update(tx, &present.record).await?;
+        }
+        Ok(present)
+    }
+
+    async fn make_tool(
+        &self,
+        tx: &mut Tx,
+        view: View<'_>,
+        name: &str,
+        written: &Fields<'_>,
+    ) -> Result<Stored<Tool>, ApiError> {
+        let change = ToolChange::read(written).map_err(corrupted)?;
+        let mut tool = Tool::create(change, self.home.shown.clone());
+        name.clone_into(&mut tool.name);
+        match claim(tx, claims::TOOL, self.project(), name, &tool.id).await? {
             None => insert(tx, self.project(), None, &tool).await?,
-            Some(id) => {
-                tool = view.get_for_update::<Tool>(tx, &id).await?.record;
-                if self.import.overrides_tools {
-                    tool.replace(change);
-                    update(tx, &tool).await?;
-                }
+            // Another of the file has the same name.
+            Some(id) if self.tools.values().any(|made| made.record.id == id) => {
+                let made = view.get_within::<Tool>(tx, &id).await?;
+                return self.change_tool(tx, made, written).await;
             }
+            Some(_) => return Err(changed_meanwhile(name)),
         }
         Ok(Stored { seq: 0, project: self.project().to_owned(), record: tool })
     }
@@ -293,7 +331,7 @@ async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>) ->
     let size = written.at_least("file_size", 0).map_err(corrupted)?.and_then(|size| usize::try_from(size).ok());
     let mut file = filing::new_file(&folder.record, name, media_type, size.unwrap_or(text.len()));
     filing::take_name(tx, folder, &mut file, Duplicate::Suffix).await?;
-    filing::store(tx, folder, &mut file, uploads::text(text.as_bytes(), media_type)).await?;
+    filing::store(tx, folder, &mut file, &uploads::text(text.as_bytes(), media_type)).await?;
     Ok(file)
 }
 

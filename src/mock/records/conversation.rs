@@ -43,6 +43,12 @@ impl Record for Conversation {
 }
 
 impl Conversation {
+    /// Forgets what was said in it, but for the system message.
+    pub(in crate::mock) fn forget(&mut self) {
+        self.context.truncate(1);
+        (self.recall, self.pending) = (0, None);
+    }
+
     /// A new conversation of an agent, in which nothing has been said.
     pub(in crate::mock) fn new(agent_id: &str) -> Self {
         let now = Timestamp::now();

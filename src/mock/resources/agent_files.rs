@@ -17,7 +17,7 @@ use crate::{
         shelf,
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -120,37 +120,45 @@ async fn folder_names(view: View<'_>, agent_id: &str) -> Result<HashMap<String, 
 /// Opens a file; answers with the names of those that were closed to make room.
 async fn open(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let (file, folder) = find(view, &mut tx, &agent, call.param("file_id")).await?;
-    let mut files = shelf::open_files(&mut tx, &agent.record.id).await?;
-    let closed = files.open(&file, &folder.name, agent.record.max_files_open);
-    shelf::keep(&mut tx, &agent.project, &files).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let file_id = call.param("file_id");
+    let closed = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let (file, folder) = find(view, tx, &agent, file_id).await?;
+        let mut files = shelf::open_files(tx, &agent.record.id).await?;
+        let closed = files.open(&file, &folder.name, agent.record.max_files_open);
+        shelf::keep(tx, &agent.project, &files).await?;
+        Ok(closed)
+    })?;
     Ok(Reply::ok(json!(closed)))
 }
 
 async fn close(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let (file, _) = find(view, &mut tx, &agent, call.param("file_id")).await?;
-    let mut files = shelf::open_files(&mut tx, &agent.record.id).await?;
-    files.close(&file.id);
-    shelf::keep(&mut tx, &agent.project, &files).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let file_id = call.param("file_id");
+    let file = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let (file, _) = find(view, tx, &agent, file_id).await?;
+        let mut files = shelf::open_files(tx, &agent.record.id).await?;
+        files.close(&file.id);
+        shelf::keep(tx, &agent.project, &files).await?;
+        Ok(file)
+    })?;
     Ok(Reply::ok(json!({"message": format!("File id={} successfully closed", file.id)})))
 }
 
 /// Closes all files; answers with the names of those that were open.
 async fn close_all(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let mut files = shelf::open_files(&mut tx, &agent.record.id).await?;
-    let closed = files.close_all();
-    shelf::keep(&mut tx, &agent.project, &files).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let closed = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let mut files = shelf::open_files(tx, &agent.record.id).await?;
+        let closed = files.close_all();
+        shelf::keep(tx, &agent.project, &files).await?;
+        Ok(closed)
+    })?;
     Ok(Reply::ok(json!(closed)))
 }
 

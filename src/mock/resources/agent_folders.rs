@@ -19,7 +19,7 @@ use crate::{
         shelf,
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, Locks, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -61,29 +61,37 @@ async fn attach(state: Arc<State>, call: Call, told: Told) -> Answer {
     let view = state.view(&call.permit);
     let most = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
     let newest = shelf::newest_files(view, id_in_path(&call), most).await?;
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let folder = view.get_within::<Folder>(&mut tx, id_in_path(&call)).await?;
-    if folder.project != agent.project {
-        return Err(not_found::<Folder>(&folder.record.id));
-    }
-    shelf::attach(&mut tx, &agent.record, &agent.project, &folder.record, &newest).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let folder_id = id_in_path(&call);
+    let agent = transaction!(state.store, tx => {
+        let locks = Locks::of(Folder::KIND, [folder_id]).and(Agent::KIND, [agent_id]);
+        let locked = tx.lock(&locks).await?;
+        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
+        let folder = view.locked::<Folder>(&locked, folder_id)?;
+        if folder.project != agent.project {
+            return Err(not_found::<Folder>(&folder.record.id));
+        }
+        shelf::attach(tx, &agent.record, &agent.project, &folder.record, &newest).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await?;
+        Ok(agent)
+    })?;
     show(view, agent, told.is_silent(&call.headers)).await
 }
 
 /// Detaching what is not attached changes nothing.
 async fn detach(state: Arc<State>, call: Call, told: Told) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let folder = view.get_within::<Folder>(&mut tx, id_in_path(&call)).await?;
-    shelf::detach(&mut tx, &agent.record.id, &agent.project, &folder.record.id).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let folder_id = id_in_path(&call);
+    let agent = transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let folder = view.get_within::<Folder>(tx, folder_id).await?;
+        shelf::detach(tx, &agent.record.id, &agent.project, &folder.record.id).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await?;
+        Ok(agent)
+    })?;
     show(view, agent, told.is_silent(&call.headers)).await
 }
 

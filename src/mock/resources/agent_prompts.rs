@@ -17,6 +17,7 @@ use crate::{
         state::State,
         tokens, tools,
     },
+    store::transaction,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -37,13 +38,15 @@ async fn recompile(state: Arc<State>, call: Call) -> Answer {
         let blocks = blocks(view, &agent.id).await?;
         return Ok(Reply::ok(prompt::compile(&agent, DEFAULT_CONVERSATION, &blocks, Timestamp::now()).into()));
     }
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?.record;
-    memory::recompile(&mut tx, &mut agent).await?;
-    agent.touch();
-    let prompt = memory::system_prompt(&mut tx, &agent).await?;
-    update(&mut tx, &agent).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let prompt = transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?.record;
+        memory::recompile(tx, &mut agent).await?;
+        agent.touch();
+        let prompt = memory::system_prompt(tx, &agent).await?;
+        update(tx, &agent).await?;
+        Ok(prompt)
+    })?;
     Ok(Reply::ok(prompt.into()))
 }
 

@@ -17,14 +17,14 @@ use crate::{
         memory,
         page::{Defaults, Page},
         python::Outcome,
-        records::{Agent, DEFAULT_CONVERSATION, Tool, ToolCall, ToolStatus, links},
+        records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, links},
         state::State,
         toolbox::Toolbox,
         tools,
         turn::store_effects,
         workbench::Workbench,
     },
-    store::Tx,
+    store::{Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -55,22 +55,32 @@ async fn attach(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("tool_id");
     // Looked up before the transaction, which keeps one connection for itself.
     let tools: Vec<Stored<Tool>> = tools::find(view, id).await?.into_iter().collect();
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    if tools.is_empty() || tools::check_project(&tools, &agent.project).is_err() {
-        return Err(not_found::<Tool>(id));
-    }
-    tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
-    tools::ask_by_default(&mut agent.record, &tools);
-    finish(&call.headers, view, tx, agent).await
+    let stored = tools::by_id(id).is_none().then_some(id);
+    let agent_id = call.param("agent_id");
+    let agent = transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Tool::KIND, stored).and(Agent::KIND, [agent_id])).await?;
+        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
+        let is_gone = tools.is_empty() || stored.is_some_and(|id| !locked.holds(Tool::KIND, id));
+        if is_gone || tools::check_project(&tools, &agent.project).is_err() {
+            return Err(not_found::<Tool>(id));
+        }
+        tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
+        tools::ask_by_default(&mut agent.record, &tools);
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
 }
 
 async fn detach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    tx.unlink(links::AGENT_TOOL, &agent.record.id, call.param("tool_id")).await?;
-    finish(&call.headers, view, tx, agent).await
+    let agent_id = call.param("agent_id");
+    let tool_id = call.param("tool_id");
+    let agent = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        tx.unlink(links::AGENT_TOOL, &agent.record.id, tool_id).await?;
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
 }
 
 /// Any name will do: the rule may be there before the tool.
@@ -86,17 +96,25 @@ async fn set_approval(state: Arc<State>, mut call: Call) -> Answer {
     };
     let Some(required) = required else { return Err(Location::body().at("requires_approval").missing(&body)) };
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    agent.record.require_approval(call.param("tool_name"), required);
-    finish(&call.headers, view, tx, agent).await
+    let agent_id = call.param("agent_id");
+    let tool_name = call.param("tool_name");
+    let agent = transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        agent.record.require_approval(tool_name, required);
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
 }
 
-/// Stores a changed agent, and shows it to clients that expect to see it.
-async fn finish(headers: &HeaderMap, view: View<'_>, mut tx: Tx, mut agent: Stored<Agent>) -> Answer {
+/// Stores a changed agent.
+async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
     agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    update(tx, &agent.record).await?;
+    Ok(agent)
+}
+
+/// Shows a changed agent to clients that expect to see it.
+async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> Answer {
     if is_current_client(headers) {
         return Ok(Reply::ok(Value::Null));
     }

@@ -22,6 +22,7 @@ use crate::{
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         state::State,
     },
+    store::transaction,
     tolerant_json,
 };
 
@@ -109,9 +110,10 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
     model_handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
     model_handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;
-    tx.commit().await?;
+    let made = transaction!(state.store, tx => {
+        let made = agent_file::import(tx, view, &home, &file, &import).await?;
+        Ok(made)
+    })?;
     Ok(Reply::ok(json!({"agent_ids": made})))
 }
 

@@ -12,20 +12,23 @@ use crate::{
     mock::{
         archival,
         client::Include,
-        documents::{Stored, View, insert_messages, parse_message, update},
+        documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
         fields::Fields,
         home::Home,
-        maker::{Attached, Belongings, check_labels, link, make, partners, present_blocks, replace_folders},
+        maker::{Attached, Belongings, check_labels, link, make, partners, replace_folders},
         memory::{self, recompile},
         model_handles, monologue,
-        records::{Agent, Block, ContextEntry, DEFAULT_CONVERSATION, Identity, Record, links, without_repeats},
-        relations::{self, check_present, link_only},
+        records::{
+            Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Folder, Identity, Record, Tool, links,
+            without_repeats,
+        },
+        relations::{self, link_only},
         shelf,
         state::State,
         tools,
         turn::Incoming,
     },
-    store::Tx,
+    store::{Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -74,9 +77,9 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         history,
         ..Belongings::default()
     };
-    let mut tx = state.store.begin().await?;
-    let agent = make(&mut tx, view, &home, agent, belongings).await?;
-    tx.commit().await?;
+    let agent = transaction!(state.store, tx => {
+        make(tx, view, &home, agent.clone(), belongings.clone()).await
+    })?;
     show(view, agent, Include::EVERYTHING).await
 }
 
@@ -105,85 +108,136 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         Some(agent) => shelf::newest_files_of(view, &folder_ids, agent.record.max_files_open).await?,
         None => Vec::new(),
     };
-    let mut tx = state.store.begin().await?;
-    memory::lock_blocks(&mut tx, attached.block_ids.as_deref().unwrap_or_default()).await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    refuse_move(&fields, &agent.project)?;
-    agent.record.change(&fields)?;
-    let id = agent.record.id.clone();
-    if let Some(ids) = &attached.block_ids {
-        let blocks = present_blocks(&mut tx, view, &agent.project, ids).await?;
-        check_labels(&blocks)?;
-        tx.unlink_kind(links::AGENT_BLOCK, &id).await?;
-        link(&mut tx, links::AGENT_BLOCK, &id, blocks.iter().map(|block| block.id.as_str())).await?;
-    }
-    if let Some(tools) = tools {
-        let tools = tools?;
-        tools::check_project(&tools, &agent.project)?;
-        tools::ask_by_default(&mut agent.record, &tools);
-        tx.unlink_kind(links::AGENT_TOOL, &id).await?;
-        link(&mut tx, links::AGENT_TOOL, &id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
-    }
-    if let Some(identities) = &attached.identity_ids {
-        check_present::<Identity>(view, &mut tx, &agent.project, identities).await?;
-        link_only(&mut tx, links::AGENT_IDENTITY, &id, identities).await?;
-    }
-    if fields.value("folder_ids").or(fields.value("source_ids")).is_some() {
-        replace_folders(&mut tx, view, &agent, &folder_ids, &files).await?;
-    }
-    if let Some(message_ids) = message_ids {
-        set_context(&mut tx, &mut agent.record, message_ids).await?;
-    }
-    if attached.block_ids.is_some() || fields.value("system").is_some() {
-        recompile(&mut tx, &mut agent.record).await?;
-    }
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let id = call.param("agent_id");
+    let locks = Locks::of(Agent::KIND, [id])
+        .and(Block::KIND, attached.block_ids.iter().flatten())
+        .and(Identity::KIND, attached.identity_ids.iter().flatten())
+        .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| tools::by_id(id).is_none()))
+        .and(Folder::KIND, &folder_ids);
+    let agent = transaction!(state.store, tx => {
+        let locked = tx.lock(&locks).await?;
+        let mut agent = view.locked::<Agent>(&locked, id)?;
+        refuse_move(&fields, &agent.project)?;
+        agent.record.change(&fields)?;
+        if let Some(ids) = &attached.block_ids {
+            let blocks = view.all_locked::<Block>(&locked, &agent.project, ids)?;
+            check_labels(&blocks)?;
+            tx.unlink_kind(links::AGENT_BLOCK, id).await?;
+            link(tx, links::AGENT_BLOCK, id, blocks.iter().map(|block| block.id.as_str())).await?;
+        }
+        if let Some(tools) = &tools {
+            let tools = tools.as_ref().map_err(ApiError::same)?;
+            tools::check_project(tools, &agent.project)?;
+            tools::check_locked(tools, &locked)?;
+            tools::ask_by_default(&mut agent.record, tools);
+            tx.unlink_kind(links::AGENT_TOOL, id).await?;
+            link(tx, links::AGENT_TOOL, id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
+        }
+        if let Some(identities) = &attached.identity_ids {
+            view.all_locked::<Identity>(&locked, &agent.project, identities)?;
+            link_only(tx, links::AGENT_IDENTITY, id, identities).await?;
+        }
+        if fields.value("folder_ids").or(fields.value("source_ids")).is_some() {
+            replace_folders(tx, &agent, &view.all_locked(&locked, &agent.project, &folder_ids)?, &files).await?;
+        }
+        if let Some(message_ids) = &message_ids {
+            set_context(tx, &mut agent.record, message_ids.clone()).await?;
+        }
+        if attached.block_ids.is_some() || fields.value("system").is_some() {
+            recompile(tx, &mut agent.record).await?;
+        }
+        update(tx, &agent.record).await?;
+        Ok(agent)
+    })?;
     show(view, agent, Include::EVERYTHING).await
 }
 
 /// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_within::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let mut gone = partners(&mut tx, &agent.record.id).await?;
-    gone.push(agent.record.id.clone());
-    memory::lock_agents(&mut tx, &mut gone).await?;
-    // Another may have deleted it until it was locked.
-    view.get_within::<Agent>(&mut tx, &agent.record.id).await?;
-    for id in &gone {
-        tx.delete_messages_but(id, "").await?;
-        archival::leave(&mut tx, id).await?;
-        relations::leave_groups(&mut tx, id).await?;
-        tx.delete_document(Agent::KIND, id).await?;
-        tx.unlink_all(id).await?;
-    }
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let (agent, gone) = transaction!(state.store, tx => {
+        let agent = view.get_within::<Agent>(tx, agent_id).await?;
+        let family = Family::of(tx, &agent.record.id).await?;
+        let locks = Locks::of(Agent::KIND, &family.agents);
+        let shown = memory::lock_with_agents(tx, &family.blocks, locks).await?;
+        // Another may have deleted it until it was locked, or added to what goes with it.
+        view.locked::<Agent>(&shown.locked, &agent.record.id)?;
+        if Family::of(tx, &agent.record.id).await? != family {
+            return Err(changed_meanwhile(&agent.record.id));
+        }
+        relations::leave_groups(tx, &family.agents, &family.blocks).await?;
+        archival::leave(tx, &family.agents).await?;
+        memory::delete_blocks(tx, &shown, &family.agents).await?;
+        for id in &family.agents {
+            tx.delete_messages_but(id, "").await?;
+            tx.delete_document(Agent::KIND, id).await?;
+            tx.unlink_all(id).await?;
+        }
+        Ok((agent, family.agents))
+    })?;
     for id in &gone {
         state.turns.cancel_agent(id);
     }
     Ok(Reply::ok(json!({"message": format!("Agent id={} successfully deleted", agent.record.id)})))
 }
 
-/// Forgets everything that was said. Then the agent begins again, with what agents of its type begin with if that is wanted.
+/// What goes with an agent and is locked before or beside it: the partners that think for it, itself, and the blocks that
+/// their conversations have for themselves.
+#[derive(PartialEq)]
+struct Family {
+    agents: Vec<String>,
+    blocks: Vec<String>,
+}
+
+impl Family {
+    async fn of(tx: &mut Tx, id: &str) -> Result<Self, ApiError> {
+        let mut agents = partners(tx, id).await?;
+        agents.push(id.to_owned());
+        let mut blocks = Vec::new();
+        for agent in &agents {
+            blocks.extend(tx.grandchildren(Block::KIND, Conversation::KIND, agent).await?);
+        }
+        Ok(Self { agents, blocks })
+    }
+}
+
+/// Forgets everything that was said, in whichever conversation. Then the agent begins again, with what agents of its type begin with if that is wanted.
 async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let begins_anew = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let record = &mut agent.record;
-    tx.delete_messages_but(&record.id, record.system_message_id().unwrap_or_default()).await?;
-    record.forget();
-    let beginning = if begins_anew { monologue::beginning(&record.agent_type) } else { Vec::new() };
-    record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
-    record.begin_with(&beginning);
-    recompile(&mut tx, record).await?;
-    insert_messages(&mut tx, &agent, DEFAULT_CONVERSATION, &beginning).await?;
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let agent = transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let record = &mut agent.record;
+        forget_conversations(tx, &record.id).await?;
+        let kept = record.system_message_id().unwrap_or_default();
+        tx.delete_conversation(&record.id, DEFAULT_CONVERSATION, kept).await?;
+        record.forget();
+        let beginning = if begins_anew { monologue::beginning(&record.agent_type) } else { Vec::new() };
+        record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
+        record.begin_with(&beginning);
+        recompile(tx, record).await?;
+        insert_messages(tx, &agent, DEFAULT_CONVERSATION, &beginning).await?;
+        update(tx, &agent.record).await?;
+        Ok(agent)
+    })?;
     show(view, agent, Include::EVERYTHING).await
+}
+
+/// Leaves an agent's conversations with nothing but their system messages.
+async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
+    let conversations = tx.children(Conversation::KIND, agent_id).await?;
+    let locks = Locks::of(Conversation::KIND, conversations.iter().map(|conversation| &conversation.id));
+    for document in tx.lock(&locks).await?.of(Conversation::KIND) {
+        let mut conversation = parse::<Conversation>(document)?.record;
+        conversation.forget();
+        let kept = conversation.context.first().map_or("", |entry| entry.id.as_str());
+        tx.delete_conversation(agent_id, &conversation.id, kept).await?;
+        update(tx, &conversation).await?;
+    }
+    Ok(())
 }
 
 async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {

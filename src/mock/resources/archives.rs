@@ -19,9 +19,10 @@ use crate::{
         memory, model_handles,
         page::{Defaults, Page},
         records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links},
+        relations::lock_with_sources,
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, Locks, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -58,9 +59,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let archive = Archive::create(&fields)?;
-    let mut tx = state.store.begin().await?;
-    insert(&mut tx, call.permit.project().as_str(), None, &archive).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        insert(tx, call.permit.project().as_str(), None, &archive).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(archive.wire()))
 }
 
@@ -73,22 +75,27 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let change = ArchiveChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut archive = view.get_for_update::<Archive>(&mut tx, call.param("archive_id")).await?.record;
-    archive.change(change);
-    update(&mut tx, &archive).await?;
-    tx.commit().await?;
+    let archive_id = call.param("archive_id");
+    let archive = transaction!(state.store, tx => {
+        let mut archive = view.get_for_update::<Archive>(tx, archive_id).await?.record;
+        archive.change(change.clone());
+        update(tx, &archive).await?;
+        Ok(archive)
+    })?;
     Ok(Reply::ok(archive.wire()))
 }
 
 /// Takes its passages along.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let archive = view.get_for_update::<Archive>(&mut tx, call.param("archive_id")).await?.record;
-    tx.delete_document(Archive::KIND, &archive.id).await?;
-    tx.unlink_target(links::AGENT_ARCHIVE, &archive.id).await?;
-    tx.commit().await?;
+    let archive_id = call.param("archive_id");
+    transaction!(state.store, tx => {
+        let (agents, locked) =
+            lock_with_sources::<Agent, Archive>(tx, links::AGENT_ARCHIVE, archive_id, Locks::default()).await?;
+        let archive = view.locked::<Archive>(&locked, archive_id)?.record;
+        tx.delete_document(Archive::KIND, &archive.id).await?;
+        Ok(tx.unlink_from(links::AGENT_ARCHIVE, &agents, &archive.id).await?)
+    })?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
@@ -118,55 +125,63 @@ async fn create_passages(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
-    let mut tx = view.store().begin().await?;
-    let archive = view.get_for_update::<Archive>(&mut tx, archive_id).await?;
-    let stored = archival::put(&mut tx, archive, passages).await?;
-    tx.commit().await?;
-    Ok(stored)
+    transaction!(view.store(), tx => {
+        let archive = view.get_for_update::<Archive>(tx, archive_id).await?;
+        archival::put(tx, archive, passages.clone()).await
+    })
 }
 
 async fn delete_passage(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
-    let mut tx = state.store.begin().await?;
-    let passage = view.get_for_update::<Passage>(&mut tx, call.param("passage_id")).await?.record;
-    if passage.archive_id.as_ref() != Some(&archive.id) {
-        let problem = format!("INVALID_ARGUMENT: Passage {} is not in archive {}", passage.id, archive.id);
-        return Err(ApiError::letta(Code::InvalidRequest, problem));
-    }
-    tx.delete_document(Passage::KIND, &passage.id).await?;
-    tx.commit().await?;
+    let passage_id = call.param("passage_id");
+    transaction!(state.store, tx => {
+        let passage = view.get_for_update::<Passage>(tx, passage_id).await?.record;
+        if passage.archive_id.as_ref() != Some(&archive.id) {
+            let problem = format!("INVALID_ARGUMENT: Passage {} is not in archive {}", passage.id, archive.id);
+            return Err(ApiError::letta(Code::InvalidRequest, problem));
+        }
+        tx.delete_document(Passage::KIND, &passage.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
 /// An agent has one archive at most.
 async fn attach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let archive = view.get_within::<Archive>(&mut tx, call.param("archive_id")).await?;
-    if archive.project != agent.project {
-        return Err(not_found::<Archive>(&archive.record.id));
-    }
-    let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
-    if present.iter().any(|present| present.id != archive.record.id) {
-        return Err(ApiError::conflict("CONFLICT: Another archive is attached to the agent; detach it first"));
-    }
-    tx.link(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let archive_id = call.param("archive_id");
+    transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Agent::KIND, [agent_id]).and(Archive::KIND, [archive_id])).await?;
+        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
+        let archive = view.locked::<Archive>(&locked, archive_id)?;
+        if archive.project != agent.project {
+            return Err(not_found::<Archive>(&archive.record.id));
+        }
+        let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
+        if present.iter().any(|present| present.id != archive.record.id) {
+            return Err(ApiError::conflict("CONFLICT: Another archive is attached to the agent; detach it first"));
+        }
+        tx.link(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 
 async fn detach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let archive = view.get_within::<Archive>(&mut tx, call.param("archive_id")).await?;
-    tx.unlink(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let archive_id = call.param("archive_id");
+    transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let archive = view.get_within::<Archive>(tx, archive_id).await?;
+        tx.unlink(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }

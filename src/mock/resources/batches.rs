@@ -22,7 +22,7 @@ use crate::{
         state::State,
         turn::{SendRequest, Thread, Turn},
     },
-    store::{DocumentFilter, MessageFilter},
+    store::{DocumentFilter, MessageFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -73,14 +73,15 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         turns.push((Thread::default_of(agent.clone()), run, request));
     }
     let project = call.permit.project().as_str();
-    let mut tx = state.store.begin().await?;
-    insert_all(&mut tx, project, &[Prepared::new(None, &batch)?]).await?;
-    for (project, prepared, run) in new {
-        insert_all(&mut tx, &project, &[prepared]).await?;
-        tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
-        tx.link(links::BATCH_RUN, batch.id(), &run.id).await?;
-    }
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        insert_all(tx, project, &[Prepared::new(None, &batch)?]).await?;
+        for (project, prepared, run) in &new {
+            insert_all(tx, project, std::slice::from_ref(prepared)).await?;
+            tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+            tx.link(links::BATCH_RUN, batch.id(), &run.id).await?;
+        }
+        Ok(())
+    })?;
     let runs: Vec<Run> = turns.iter().map(|(_, run, _)| run.clone()).collect();
     for (thread, run, request) in turns {
         if let Some(turn) = Turn::resume(&state, thread, run, request) {
@@ -136,11 +137,12 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
     let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
     if !unfinished.is_empty() {
         super::messages::cancel_all(&state, unfinished).await?;
-        let mut tx = state.store.begin().await?;
-        let mut batch = view.get_for_update::<Batch>(&mut tx, batch.id()).await?.record;
-        batch.is_cancelled = true;
-        update(&mut tx, &batch).await?;
-        tx.commit().await?;
+        transaction!(state.store, tx => {
+            let mut batch = view.get_for_update::<Batch>(tx, batch.id()).await?.record;
+            batch.is_cancelled = true;
+            update(tx, &batch).await?;
+            Ok(())
+        })?;
     }
     Ok(Reply::ok(Value::Null))
 }

@@ -27,7 +27,7 @@ use crate::{
         state::State,
     },
     model::Project,
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -150,9 +150,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let mut block = Block::create(&fields)?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     block.project_id = home.shown;
-    let mut tx = state.store.begin().await?;
-    insert(&mut tx, home.project.as_str(), None, &block).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        insert(tx, home.project.as_str(), None, &block).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(json!(block)))
 }
 

@@ -29,7 +29,7 @@ use crate::{
         toolbox::Toolbox,
         turn::{SendRequest, Thread, give_up_question},
     },
-    store::{MessageFilter, StoredMessage},
+    store::{MessageFilter, StoredMessage, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -173,19 +173,23 @@ async fn recompile(state: Arc<State>, mut call: Call) -> Answer {
     let thread = named(view, call.param("conversation_id"), named_agent.as_deref()).await?;
     let (agent_id, conversation_id) = (thread.agent.record.id, thread.conversation.map(|own| own.record.id));
     let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
-    let mut tx = state.store.begin().await?;
-    let mut thread = Thread::lock(&mut tx, &agent_id, conversation_id.as_deref()).await?.ok_or_else(gone)?;
-    let prompt = match &mut thread.conversation {
-        Some(conversation) => recompile_conversation(&mut tx, &thread.agent.record, &mut conversation.record).await?,
-        None => {
-            memory::recompile(&mut tx, &mut thread.agent.record).await?;
-            memory::system_prompt(&mut tx, &thread.agent.record).await?
+    let prompt = transaction!(state.store, tx => {
+        if only_asked {
+            tx.only_try();
         }
-    };
-    if !only_asked {
-        thread.update(&mut tx).await?;
-        tx.commit().await?;
-    }
+        let mut thread = Thread::lock(tx, &agent_id, conversation_id.as_deref()).await?.ok_or_else(gone)?;
+        let prompt = match &mut thread.conversation {
+            Some(conversation) => {
+                recompile_conversation(tx, &thread.agent.record, &mut conversation.record).await?
+            }
+            None => {
+                memory::recompile(tx, &mut thread.agent.record).await?;
+                memory::system_prompt(tx, &thread.agent.record).await?
+            }
+        };
+        thread.update(tx).await?;
+        Ok(prompt)
+    })?;
     Ok(Reply::ok(prompt.into()))
 }
 

@@ -14,14 +14,15 @@ use crate::{
         documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
         fields::{Expect, Fields},
         listing::Listing,
-        memory::{blocks_of_conversation, conversation_prompt},
+        memory::{blocks_of_conversation, conversation_prompt, delete_blocks, lock_with_agents},
         model_handles,
         page::{Defaults, Page},
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
+        relations::leave_groups,
         state::State,
         turn::Thread,
     },
-    store::{DocumentFilter, MessageFilter, Tx},
+    store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -82,12 +83,14 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         conversation.change(fields)?;
         conversation.last_message_at = None;
     }
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, &agent.record.id).await?;
-    begin(&mut tx, &agent, &mut conversation, &labels).await?;
-    let new = [Prepared::new(Some(&agent.record.id), &conversation)?];
-    insert_all(&mut tx, &agent.project, &new).await?;
-    tx.commit().await?;
+    let conversation = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, &agent.record.id).await?;
+        let mut conversation = conversation.clone();
+        begin(tx, &agent, &mut conversation, &labels).await?;
+        let new = [Prepared::new(Some(&agent.record.id), &conversation)?];
+        insert_all(tx, &agent.project, &new).await?;
+        Ok(conversation)
+    })?;
     Ok(Reply::ok(conversation.wire(false)))
 }
 
@@ -161,13 +164,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     model_handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?;
-    let mut tx = state.store.begin().await?;
-    // Turns lock the agent first.
-    view.get_for_update::<Agent>(&mut tx, &found.record.agent_id).await?;
-    let mut conversation = view.get_for_update::<Conversation>(&mut tx, &found.record.id).await?.record;
-    conversation.change(&fields)?;
-    update(&mut tx, &conversation).await?;
-    tx.commit().await?;
+    let conversation = transaction!(state.store, tx => {
+        let Conversation { id, agent_id, .. } = &found.record;
+        let locked = tx.lock(&Locks::of(Agent::KIND, [agent_id]).and(Conversation::KIND, [id])).await?;
+        let mut conversation = view.locked::<Conversation>(&locked, id)?.record;
+        conversation.change(&fields)?;
+        update(tx, &conversation).await?;
+        Ok(conversation)
+    })?;
     Ok(Reply::ok(conversation.wire(false)))
 }
 
@@ -175,12 +179,16 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?.record;
-    let mut tx = state.store.begin().await?;
-    view.get_for_update::<Agent>(&mut tx, &found.agent_id).await?;
-    view.get_for_update::<Conversation>(&mut tx, &found.id).await?;
-    tx.delete_conversation(&found.agent_id, &found.id, "").await?;
-    tx.delete_document(Conversation::KIND, &found.id).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let locks = Locks::of(Agent::KIND, [&found.agent_id]).and(Conversation::KIND, [&found.id]);
+        let shown = lock_with_agents(tx, &found.isolated_block_ids, locks).await?;
+        view.locked::<Conversation>(&shown.locked, &found.id)?;
+        leave_groups(tx, &[], &found.isolated_block_ids).await?;
+        delete_blocks(tx, &shown, &[]).await?;
+        tx.delete_conversation(&found.agent_id, &found.id, "").await?;
+        tx.delete_document(Conversation::KIND, &found.id).await?;
+        Ok(())
+    })?;
     for run in state.turns.of_agent(&found.agent_id, Some(&found.id)) {
         state.turns.cancel(&run).await;
     }
@@ -193,25 +201,26 @@ async fn fork(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
-    let mut tx = state.store.begin().await?;
-    let origin = Thread::lock(&mut tx, &agent_id, origin_id.as_deref()).await?;
-    let origin = origin.ok_or_else(|| ApiError::letta(Code::NotFound, "Conversation not found"))?;
-    let mut conversation = Conversation::new(&agent_id);
-    conversation.model = origin.conversation.as_ref().and_then(|own| own.record.model.clone());
-    conversation.model_settings = origin.conversation.as_ref().and_then(|own| own.record.model_settings.clone());
-    begin(&mut tx, &origin.agent, &mut conversation, &[]).await?;
-    let copies = copy_history(&mut tx, &origin, &conversation.id).await?;
-    conversation.recall = i64::try_from(copies.count).unwrap_or(i64::MAX);
-    let (window, forgets) = (origin.agent.record.model.context_window(), origin.agent.record.message_buffer_autoclear);
-    remember(&mut conversation.context, copies.context, window, forgets);
-    conversation.pending = origin.pending().cloned().map(|mut pending| {
-        if let Some(id) = copies.pending {
-            pending.request.id = id;
-        }
-        Box::new(pending)
-    });
-    insert_all(&mut tx, &origin.agent.project, &[Prepared::new(Some(&agent_id), &conversation)?]).await?;
-    tx.commit().await?;
+    let conversation = transaction!(state.store, tx => {
+        let origin = Thread::lock(tx, &agent_id, origin_id.as_deref()).await?;
+        let origin = origin.ok_or_else(|| ApiError::letta(Code::NotFound, "Conversation not found"))?;
+        let mut conversation = Conversation::new(&agent_id);
+        conversation.model = origin.conversation.as_ref().and_then(|own| own.record.model.clone());
+        conversation.model_settings = origin.conversation.as_ref().and_then(|own| own.record.model_settings.clone());
+        begin(tx, &origin.agent, &mut conversation, &[]).await?;
+        let copies = copy_history(tx, &origin, &conversation.id).await?;
+        conversation.recall = i64::try_from(copies.count).unwrap_or(i64::MAX);
+        let (window, forgets) = (origin.agent.record.model.context_window(), origin.agent.record.message_buffer_autoclear);
+        remember(&mut conversation.context, copies.context, window, forgets);
+        conversation.pending = origin.pending().cloned().map(|mut pending| {
+            if let Some(id) = copies.pending {
+                pending.request.id = id;
+            }
+            Box::new(pending)
+        });
+        insert_all(tx, &origin.agent.project, &[Prepared::new(Some(&agent_id), &conversation)?]).await?;
+        Ok(conversation)
+    })?;
     Ok(Reply::ok(conversation.wire(false)))
 }
 

@@ -18,9 +18,10 @@ use crate::{
         memory::{self, blocks, blocks_within, recompile},
         page::{Defaults, Page},
         records::{Agent, Block, Record, links},
+        relations::leave_groups,
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -72,71 +73,70 @@ async fn modify_block(state: Arc<State>, mut call: Call) -> Answer {
 
 /// Changes a block, and what the agents see that show it.
 pub(super) async fn change(view: View<'_>, block_id: &str, fields: &Fields<'_>) -> Result<Block, ApiError> {
-    let mut tx = view.store().begin().await?;
-    let mut block = view.get_for_update::<Block>(&mut tx, block_id).await?.record;
-    let label = block.label.clone();
-    block.change(fields)?;
-    update(&mut tx, &block).await?;
-    let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
-    show_changed(&mut tx, agents, (block.label != label).then_some(&block)).await?;
-    tx.commit().await?;
-    Ok(block)
+    transaction!(view.store(), tx => {
+        let mut block = view.get_for_update::<Block>(tx, block_id).await?.record;
+        let label = block.label.clone();
+        block.change(fields)?;
+        update(tx, &block).await?;
+        let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
+        show_changed(tx, &agents, (block.label != label).then_some(&block)).await?;
+        Ok(block)
+    })
 }
 
 /// Deletes a block, also where it is attached.
 pub(super) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
-    let mut tx = view.store().begin().await?;
-    let block = view.get_for_update::<Block>(&mut tx, block_id).await?.record;
-    let mut agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
-    // Before the links: whoever detaches the block has locked its agent first.
-    memory::lock_agents(&mut tx, &mut agents).await?;
-    tx.delete_document(Block::KIND, &block.id).await?;
-    tx.unlink_all(&block.id).await?;
-    for link in [links::AGENT_BLOCK, links::GROUP_BLOCK] {
-        tx.unlink_target(link, &block.id).await?;
-    }
-    show_changed(&mut tx, agents, None).await?;
-    tx.commit().await?;
-    Ok(())
+    transaction!(view.store(), tx => {
+        let blocks = [view.get_for_update::<Block>(tx, block_id).await?.record.id];
+        let shown = memory::lock_with_agents(tx, &blocks, Locks::default()).await?;
+        leave_groups(tx, &[], &blocks).await?;
+        memory::delete_blocks(tx, &shown, &[]).await
+    })
 }
 
 async fn attach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    memory::lock_blocks(&mut tx, &[call.param("block_id").to_owned()]).await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let block = view.get_within::<Block>(&mut tx, call.param("block_id")).await?;
-    if block.project != agent.project {
-        return Err(not_found::<Block>(&block.record.id));
-    }
-    let id = &agent.record.id;
-    let beside = blocks_within(&mut tx, id).await?;
-    if beside.iter().any(|other| other.id != block.record.id && other.label == block.record.label) {
-        return Err(label_taken(&block.record.label));
-    }
-    tx.link(links::AGENT_BLOCK, id, &block.record.id).await?;
-    finish(view, tx, agent).await
+    let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
+    let agent = transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Block::KIND, [block_id]).and(Agent::KIND, [agent_id])).await?;
+        let agent = view.locked::<Agent>(&locked, agent_id)?;
+        let block = view.locked::<Block>(&locked, block_id)?;
+        if block.project != agent.project {
+            return Err(not_found::<Block>(&block.record.id));
+        }
+        let id = &agent.record.id;
+        let beside = blocks_within(tx, id).await?;
+        if beside.iter().any(|other| other.id != block.record.id && other.label == block.record.label) {
+            return Err(label_taken(&block.record.label));
+        }
+        tx.link(links::AGENT_BLOCK, id, &block.record.id).await?;
+        store_changed(tx, agent).await
+    })?;
+    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
 }
 
 async fn detach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let (id, block_id) = (&agent.record.id, call.param("block_id"));
-    if blocks_within(&mut tx, id).await?.iter().all(|block| block.id != block_id) {
-        return Err(not_found::<Block>(block_id));
-    }
-    tx.unlink(links::AGENT_BLOCK, id, block_id).await?;
-    finish(view, tx, agent).await
+    let agent_id = call.param("agent_id");
+    let block_id = call.param("block_id");
+    let agent = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let (id, block_id) = (&agent.record.id, block_id);
+        if blocks_within(tx, id).await?.iter().all(|block| block.id != block_id) {
+            return Err(not_found::<Block>(block_id));
+        }
+        tx.unlink(links::AGENT_BLOCK, id, block_id).await?;
+        store_changed(tx, agent).await
+    })?;
+    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
 }
 
 /// Stores an agent whose blocks have changed.
-async fn finish(view: View<'_>, mut tx: Tx, mut agent: Stored<Agent>) -> Answer {
-    recompile(&mut tx, &mut agent.record).await?;
+async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
+    recompile(tx, &mut agent.record).await?;
     agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    update(tx, &agent.record).await?;
+    Ok(agent)
 }
 
 async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Block>, ApiError> {
@@ -147,15 +147,12 @@ async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Bloc
     })
 }
 
-/// Compiles the system messages of agents after a change of a block that they show, `renamed` if its label is new. They
-/// are locked in the order of their ids, so that two changes cannot wait for each other.
-async fn show_changed(tx: &mut Tx, mut agents: Vec<String>, renamed: Option<&Block>) -> Result<(), ApiError> {
-    agents.sort_unstable();
-    for agent_id in agents {
-        let Some(document) = tx.document_for_update(Agent::KIND, &agent_id).await? else { continue };
+/// Compiles the system messages of agents after a change of a block that they show, `renamed` if its label is new.
+async fn show_changed(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -> Result<(), ApiError> {
+    for document in tx.lock(&Locks::of(Agent::KIND, agents)).await?.of(Agent::KIND) {
         let mut agent = parse::<Agent>(document)?.record;
         if let Some(block) = renamed {
-            let beside = blocks_within(tx, &agent_id).await?;
+            let beside = blocks_within(tx, &agent.id).await?;
             if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
                 return Err(label_taken(&block.label));
             }

@@ -20,7 +20,7 @@ use crate::{
         state::State,
         uploads,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -56,22 +56,26 @@ async fn upload(state: Arc<State>, mut call: Call) -> Answer {
     let media_type = uploads::media_type(upload, &original_name)?;
     let text = uploads::text(&upload.bytes, &media_type);
     let view = state.view(&call.permit);
-
-    let mut tx = state.store.begin().await?;
-    let folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?;
-    let mut file = filing::new_file(&folder.record, &original_name, &media_type, upload.bytes.len());
-    if let Some(present) = filing::take_name(&mut tx, &folder, &mut file, duplicate).await? {
-        let name = HeaderName::from_static("x-upload-result");
-        let skipped = present.wire(&shown_name(&folder.record, &present), None);
-        return Ok(Reply::with_header(name, HeaderValue::from_static("skipped"), skipped));
+    let folder_id = id_in_path(&call);
+    let (folder, file, is_new) = transaction!(state.store, tx => {
+        let folder = view.get_for_update::<Folder>(tx, folder_id).await?;
+        let mut file = filing::new_file(&folder.record, &original_name, &media_type, upload.bytes.len());
+        if let Some(present) = filing::take_name(tx, &folder, &mut file, duplicate).await? {
+            return Ok((folder, present, false));
+        }
+        filing::store(tx, &folder, &mut file, &text).await?;
+        shelf::tell_agents(tx, &folder.record.id, |agent, files| {
+            files.open(&file, &folder.record.name, agent.max_files_open);
+        })
+        .await?;
+        Ok((folder, file, true))
+    })?;
+    let shown = file.wire(&shown_name(&folder.record, &file), None);
+    if is_new {
+        return Ok(Reply::ok(shown));
     }
-    filing::store(&mut tx, &folder, &mut file, text).await?;
-    shelf::tell_agents(&mut tx, &folder.record.id, |agent, files| {
-        files.open(&file, &folder.record.name, agent.max_files_open);
-    })
-    .await?;
-    tx.commit().await?;
-    Ok(Reply::ok(file.wire(&shown_name(&folder.record, &file), None)))
+    let name = HeaderName::from_static("x-upload-result");
+    Ok(Reply::with_header(name, HeaderValue::from_static("skipped"), shown))
 }
 
 /// The answer to an upload names the folder as well; lists do not.
@@ -110,14 +114,17 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?.record;
-    let file = view.get_within::<File>(&mut tx, call.param("file_id")).await?.record;
-    if file.folder_id != folder.id {
-        return Err(not_found::<File>(&file.id));
-    }
-    filing::remove(&mut tx, &folder.id, &file.id).await?;
-    tx.commit().await?;
+    let file_id = call.param("file_id");
+    let folder_id = id_in_path(&call);
+    transaction!(state.store, tx => {
+        let folder = view.get_for_update::<Folder>(tx, folder_id).await?.record;
+        let file = view.get_within::<File>(tx, file_id).await?.record;
+        if file.folder_id != folder.id {
+            return Err(not_found::<File>(&file.id));
+        }
+        filing::remove(tx, &folder.id, &file.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 

@@ -19,7 +19,7 @@ use crate::{
         shelf,
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -80,10 +80,11 @@ async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let folder = Folder::create(&fields)?;
     let project = call.permit.project().as_str();
-    let mut tx = state.store.begin().await?;
-    take_name(&mut tx, project, &folder).await?;
-    insert(&mut tx, project, None, &folder).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        take_name(tx, project, &folder).await?;
+        insert(tx, project, None, &folder).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(wire(&folder)))
 }
 
@@ -109,32 +110,35 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     Folder::check(&fields)?;
     model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?;
-    let old_name = folder.record.name.clone();
-    folder.record.change(&fields)?;
-    if folder.record.name != old_name {
-        release(&mut tx, claims::FOLDER, &folder.project, &old_name).await?;
-        take_name(&mut tx, &folder.project, &folder.record).await?;
-    }
-    update(&mut tx, &folder.record).await?;
-    tx.commit().await?;
+    let folder_id = id_in_path(&call);
+    let folder = transaction!(state.store, tx => {
+        let mut folder = view.get_for_update::<Folder>(tx, folder_id).await?;
+        let old_name = folder.record.name.clone();
+        folder.record.change(&fields)?;
+        if folder.record.name != old_name {
+            release(tx, claims::FOLDER, &folder.project, &old_name).await?;
+            take_name(tx, &folder.project, &folder.record).await?;
+        }
+        update(tx, &folder.record).await?;
+        Ok(folder)
+    })?;
     Ok(Reply::ok(wire(&folder.record)))
 }
 
 /// Takes its files along; agents lose sight of them.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let folder = view.get_for_update::<Folder>(&mut tx, id_in_path(&call)).await?;
-    let mut agents = tx.linked_from(links::AGENT_FOLDER, &folder.record.id).await?;
-    agents.sort_unstable();
-    for agent_id in agents {
-        tx.document_for_update(Agent::KIND, &agent_id).await?;
-        shelf::detach(&mut tx, &agent_id, &folder.project, &folder.record.id).await?;
-    }
-    tx.delete_document(Folder::KIND, &folder.record.id).await?;
-    tx.commit().await?;
+    let folder_id = id_in_path(&call);
+    transaction!(state.store, tx => {
+        let folder = view.get_for_update::<Folder>(tx, folder_id).await?;
+        let agents = tx.linked_from(links::AGENT_FOLDER, &folder.record.id).await?;
+        tx.lock(&Locks::of(Agent::KIND, &agents)).await?;
+        for agent_id in agents {
+            shelf::detach(tx, &agent_id, &folder.project, &folder.record.id).await?;
+        }
+        tx.delete_document(Folder::KIND, &folder.record.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 

@@ -16,10 +16,10 @@ use crate::{
         listing::Listing,
         page::{Defaults, Page},
         records::{Agent, Block, Group, GroupChange, MANAGER_TYPES, Record, links},
-        relations::{check_present, link_only, link_only_from, show_groups},
+        relations::{link_only, link_only_from, lock_with_sources, show_groups},
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -76,12 +76,13 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let change = GroupChange::read_new(&fields)?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
     let record = Group::create(&change, home.shown);
     let group = Stored { seq: 0, project: home.project.to_string(), record };
-    insert(&mut tx, &group.project, None, &group.record).await?;
-    relate(view, &mut tx, &group, &change).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let locked = tx.lock(&related(&change)).await?;
+        insert(tx, &group.project, None, &group.record).await?;
+        relate(view, tx, &group, &change, &locked, &[]).await
+    })?;
     show(view, group).await
 }
 
@@ -94,30 +95,47 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let change = GroupChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?;
-    group.record.change(&change)?;
-    update(&mut tx, &group.record).await?;
-    relate(view, &mut tx, &group, &change).await?;
-    tx.commit().await?;
+    let id = call.param("group_id");
+    let group = transaction!(state.store, tx => {
+        let (managers, locked) =
+            lock_with_sources::<Agent, Group>(tx, links::MANAGED_GROUP, id, related(&change)).await?;
+        let mut group = view.locked::<Group>(&locked, id)?;
+        group.record.change(&change)?;
+        update(tx, &group.record).await?;
+        relate(view, tx, &group, &change, &locked, &managers).await?;
+        Ok(group)
+    })?;
     show(view, group).await
 }
 
-/// Links a group to the agents and blocks that a change names.
-async fn relate(view: View<'_>, tx: &mut Tx, group: &Stored<Group>, change: &GroupChange) -> Result<(), ApiError> {
+/// The agents and blocks that a change names.
+fn related(change: &GroupChange) -> Locks {
+    let agents = change.agent_ids.iter().flatten().map(String::as_str).chain(change.manager_agent_id());
+    Locks::of(Agent::KIND, agents).and(Block::KIND, change.block_ids.iter().flatten())
+}
+
+/// Links a group, whose managers so far are `managers`, to the agents and blocks that a change names.
+async fn relate(
+    view: View<'_>,
+    tx: &mut Tx,
+    group: &Stored<Group>,
+    change: &GroupChange,
+    locked: &Locked,
+    managers: &[String],
+) -> Result<(), ApiError> {
     let (project, id) = (&group.project, &group.record.id);
     if let Some(agents) = &change.agent_ids {
-        check_present::<Agent>(view, tx, project, agents).await?;
+        view.all_locked::<Agent>(locked, project, agents)?;
         link_only(tx, links::GROUP_AGENT, id, agents).await?;
     }
     if let Some(blocks) = &change.block_ids {
-        check_present::<Block>(view, tx, project, blocks).await?;
+        view.all_locked::<Block>(locked, project, blocks)?;
         link_only(tx, links::GROUP_BLOCK, id, blocks).await?;
     }
     if let Some(manager) = change.manager_agent_id() {
         let manager = [manager.to_owned()];
-        check_present::<Agent>(view, tx, project, &manager).await?;
-        link_only_from(tx, links::MANAGED_GROUP, id, &manager).await?;
+        view.all_locked::<Agent>(locked, project, &manager)?;
+        link_only_from(tx, links::MANAGED_GROUP, id, managers, &manager).await?;
     }
     Ok(())
 }
@@ -125,29 +143,37 @@ async fn relate(view: View<'_>, tx: &mut Tx, group: &Stored<Group>, change: &Gro
 /// Agents and blocks survive.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?.record;
-    tx.delete_document(Group::KIND, &group.id).await?;
-    tx.unlink_all(&group.id).await?;
-    tx.unlink_target(links::MANAGED_GROUP, &group.id).await?;
-    tx.commit().await?;
+    let group_id = call.param("group_id");
+    let group = transaction!(state.store, tx => {
+        let (managers, locked) =
+            lock_with_sources::<Agent, Group>(tx, links::MANAGED_GROUP, group_id, Locks::default()).await?;
+        let group = view.locked::<Group>(&locked, group_id)?.record;
+        tx.delete_document(Group::KIND, &group.id).await?;
+        tx.unlink_all(&group.id).await?;
+        tx.unlink_from(links::MANAGED_GROUP, &managers, &group.id).await?;
+        Ok(group)
+    })?;
     Ok(Reply::ok(json!({"message": format!("Group id={} successfully deleted", group.id)})))
 }
 
 async fn set_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let group = view.get_for_update::<Group>(&mut tx, call.param("group_id")).await?;
-    let block = view.get_within::<Block>(&mut tx, call.param("block_id")).await?;
-    if block.project != group.project {
-        return Err(not_found::<Block>(&block.record.id));
-    }
-    if attach {
-        tx.link(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
-    } else {
-        tx.unlink(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
-    }
-    tx.commit().await?;
+    let block_id = call.param("block_id");
+    let group_id = call.param("group_id");
+    transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Block::KIND, [block_id]).and(Group::KIND, [group_id])).await?;
+        let group = view.locked::<Group>(&locked, group_id)?;
+        let block = view.locked::<Block>(&locked, block_id)?;
+        if block.project != group.project {
+            return Err(not_found::<Block>(&block.record.id));
+        }
+        if attach {
+            tx.link(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
+        } else {
+            tx.unlink(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
+        }
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 

@@ -11,17 +11,19 @@ use crate::{
     error::ApiError,
     mock::{
         client::Include,
-        documents::{Stored, View, claim, insert, lock_holder, not_found, release, update},
+        documents::{
+            Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found, release, update,
+        },
         fields::{Fields, Location, Read},
         home::Home,
         listing::Listing,
         memory,
         page::{Defaults, Page},
         records::{Agent, Block, IDENTITY_TYPES, Identity, IdentityChange, Property, Record, claims, links},
-        relations::{check_present, link_only_from, show_identities},
+        relations::{link_only_from, show_identities},
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -89,12 +91,9 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let change = IdentityChange::read_new(&fields)?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let identity = match make(view, &mut tx, &change, &home).await? {
-        Made::New(identity) => identity,
-        Made::Present(_) => return Err(key_taken(&change)),
-    };
-    tx.commit().await?;
+    let identity = transaction!(state.store, tx => {
+        make(view, tx, &change, &home).await?.ok_or_else(|| key_taken(&change))
+    })?;
     show(view, identity).await
 }
 
@@ -105,40 +104,42 @@ async fn upsert(state: Arc<State>, mut call: Call) -> Answer {
     let change = IdentityChange::read_new(&fields)?;
     let home = Home::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let identity = match make(view, &mut tx, &change, &home).await? {
-        Made::New(identity) => identity,
-        Made::Present(id) => {
-            let has_key = |present: &Identity| Some(&present.identifier_key) == change.identifier_key.as_ref();
-            let mut identity = lock_holder(view, &mut tx, &id, has_key).await?;
-            if let Some(properties) = &change.properties {
-                identity.record.set_properties(properties);
+    let identity = transaction!(state.store, tx => {
+        let key = change.identifier_key.clone().unwrap_or_default();
+        match holder_within(tx, claims::IDENTIFIER_KEY, home.project.as_str(), &key).await? {
+            Some(id) => {
+                let has_key = |present: &Identity| present.identifier_key == key;
+                let mut identity = lock_holder(view, tx, &id, has_key).await?;
+                if let Some(properties) = &change.properties {
+                    identity.record.set_properties(properties);
+                }
+                apply(view, tx, &mut identity, &change).await?;
+                Ok(identity)
             }
-            apply(view, &mut tx, &mut identity, &change).await?;
-            identity
+            None => make(view, tx, &change, &home).await?.ok_or_else(|| changed_meanwhile(&key)),
         }
-    };
-    tx.commit().await?;
+    })?;
     show(view, identity).await
 }
 
-/// What became of an identity that was to be made.
-enum Made {
-    New(Stored<Identity>),
-    /// Another has its key.
-    Present(String),
-}
-
-async fn make(view: View<'_>, tx: &mut Tx, change: &IdentityChange, home: &Home) -> Result<Made, ApiError> {
+/// Makes an identity; none: another has its key.
+async fn make(
+    view: View<'_>,
+    tx: &mut Tx,
+    change: &IdentityChange,
+    home: &Home,
+) -> Result<Option<Stored<Identity>>, ApiError> {
     let identity = Identity::create(change, home.shown.clone());
     let project = home.project.as_str();
-    if let Some(id) = claim(tx, claims::IDENTIFIER_KEY, project, &identity.identifier_key, &identity.id).await? {
-        return Ok(Made::Present(id));
-    }
-    insert(tx, project, None, &identity).await?;
     let identity = Stored { seq: 0, project: project.to_owned(), record: identity };
-    relate(view, tx, &identity, change).await?;
-    Ok(Made::New(identity))
+    let related = Related::lock(tx, None, change).await?;
+    let Identity { id, identifier_key, .. } = &identity.record;
+    if claim(tx, claims::IDENTIFIER_KEY, project, identifier_key, id).await?.is_some() {
+        return Ok(None);
+    }
+    insert(tx, project, None, &identity.record).await?;
+    related.link(view, tx, &identity, change).await?;
+    Ok(Some(identity))
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
@@ -150,10 +151,12 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let change = IdentityChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut identity = view.get_for_update::<Identity>(&mut tx, call.param("identity_id")).await?;
-    apply(view, &mut tx, &mut identity, &change).await?;
-    tx.commit().await?;
+    let identity_id = call.param("identity_id");
+    let identity = transaction!(state.store, tx => {
+        let mut identity = view.get_for_update::<Identity>(tx, identity_id).await?;
+        apply(view, tx, &mut identity, &change).await?;
+        Ok(identity)
+    })?;
     show(view, identity).await
 }
 
@@ -164,6 +167,7 @@ async fn apply(
     identity: &mut Stored<Identity>,
     change: &IdentityChange,
 ) -> Result<(), ApiError> {
+    let related = Related::lock(tx, Some(&identity.record.id), change).await?;
     let former_key = identity.record.identifier_key.clone();
     identity.record.change(change);
     let key = &identity.record.identifier_key;
@@ -174,26 +178,54 @@ async fn apply(
         release(tx, claims::IDENTIFIER_KEY, &identity.project, &former_key).await?;
     }
     update(tx, &identity.record).await?;
-    relate(view, tx, identity, change).await
+    related.link(view, tx, identity, change).await
 }
 
-/// Links an identity to the agents and blocks that a change names.
-async fn relate(
-    view: View<'_>,
-    tx: &mut Tx,
-    identity: &Stored<Identity>,
-    change: &IdentityChange,
-) -> Result<(), ApiError> {
-    let (project, id) = (&identity.project, &identity.record.id);
-    if let Some(agents) = &change.agent_ids {
-        check_present::<Agent>(view, tx, project, agents).await?;
-        link_only_from(tx, links::AGENT_IDENTITY, id, agents).await?;
+/// The agents and blocks that a change of an identity names, and those that belong to it so far.
+struct Related {
+    agents: Vec<String>,
+    blocks: Vec<String>,
+    locked: Locked,
+}
+
+impl Related {
+    /// Locks them. Whoever changes an identity that is there, `present`, has locked it.
+    async fn lock(tx: &mut Tx, present: Option<&str>, change: &IdentityChange) -> Result<Self, ApiError> {
+        let (mut agents, mut blocks) = (Vec::new(), Vec::new());
+        if let Some(id) = present {
+            if change.agent_ids.is_some() {
+                agents = tx.linked_from(links::AGENT_IDENTITY, id).await?;
+            }
+            if change.block_ids.is_some() {
+                blocks = tx.linked_from(links::BLOCK_IDENTITY, id).await?;
+            }
+        }
+        let named = |ids: &Option<Vec<String>>| ids.clone().unwrap_or_default();
+        let locks = Locks::of(Agent::KIND, agents.iter().chain(&named(&change.agent_ids)))
+            .and(Block::KIND, blocks.iter().chain(&named(&change.block_ids)));
+        let locked = tx.lock(&locks).await?;
+        Ok(Self { agents, blocks, locked })
     }
-    if let Some(blocks) = &change.block_ids {
-        check_present::<Block>(view, tx, project, blocks).await?;
-        link_only_from(tx, links::BLOCK_IDENTITY, id, blocks).await?;
+
+    /// Links an identity to those that a change names, and to no others.
+    async fn link(
+        &self,
+        view: View<'_>,
+        tx: &mut Tx,
+        identity: &Stored<Identity>,
+        change: &IdentityChange,
+    ) -> Result<(), ApiError> {
+        let (project, id) = (&identity.project, &identity.record.id);
+        if let Some(agents) = &change.agent_ids {
+            view.all_locked::<Agent>(&self.locked, project, agents)?;
+            link_only_from(tx, links::AGENT_IDENTITY, id, &self.agents, agents).await?;
+        }
+        if let Some(blocks) = &change.block_ids {
+            view.all_locked::<Block>(&self.locked, project, blocks)?;
+            link_only_from(tx, links::BLOCK_IDENTITY, id, &self.blocks, blocks).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn key_taken(change: &IdentityChange) -> ApiError {
@@ -204,12 +236,17 @@ fn key_taken(change: &IdentityChange) -> ApiError {
 /// Agents and blocks survive.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let identity = view.get_for_update::<Identity>(&mut tx, call.param("identity_id")).await?.record;
-    tx.delete_document(Identity::KIND, &identity.id).await?;
-    tx.unlink_target(links::AGENT_IDENTITY, &identity.id).await?;
-    tx.unlink_target(links::BLOCK_IDENTITY, &identity.id).await?;
-    tx.commit().await?;
+    let identity_id = call.param("identity_id");
+    transaction!(state.store, tx => {
+        let identity = view.get_for_update::<Identity>(tx, identity_id).await?.record;
+        let agents = tx.linked_from(links::AGENT_IDENTITY, &identity.id).await?;
+        let blocks = tx.linked_from(links::BLOCK_IDENTITY, &identity.id).await?;
+        tx.lock(&Locks::of(Agent::KIND, &agents).and(Block::KIND, &blocks)).await?;
+        tx.delete_document(Identity::KIND, &identity.id).await?;
+        tx.unlink_from(links::AGENT_IDENTITY, &agents, &identity.id).await?;
+        tx.unlink_from(links::BLOCK_IDENTITY, &blocks, &identity.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 
@@ -218,11 +255,13 @@ async fn set_properties(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let properties = Vec::<Property>::read(&body, &Location::body())?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut identity = view.get_for_update::<Identity>(&mut tx, call.param("identity_id")).await?.record;
-    identity.set_properties(&properties);
-    update(&mut tx, &identity).await?;
-    tx.commit().await?;
+    let identity_id = call.param("identity_id");
+    transaction!(state.store, tx => {
+        let mut identity = view.get_for_update::<Identity>(tx, identity_id).await?.record;
+        identity.set_properties(&properties);
+        update(tx, &identity).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 
@@ -247,40 +286,49 @@ async fn blocks(state: Arc<State>, call: Call) -> Answer {
 
 async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut agent = view.get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    set_link(view, &mut tx, links::AGENT_IDENTITY, &agent, call.param("identity_id"), attach).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let identity_id = call.param("identity_id");
+    transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Identity::KIND, [identity_id]).and(Agent::KIND, [agent_id])).await?;
+        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
+        let identity = view.locked::<Identity>(&locked, identity_id)?;
+        set_link(tx, links::AGENT_IDENTITY, &agent, &identity, attach).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 
 async fn change_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let block = view.get_for_update::<Block>(&mut tx, call.param("block_id")).await?;
-    set_link(view, &mut tx, links::BLOCK_IDENTITY, &block, call.param("identity_id"), attach).await?;
-    tx.commit().await?;
+    let block_id = call.param("block_id");
+    let identity_id = call.param("identity_id");
+    let block = transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Identity::KIND, [identity_id]).and(Block::KIND, [block_id])).await?;
+        let block = view.locked::<Block>(&locked, block_id)?;
+        let identity = view.locked::<Identity>(&locked, identity_id)?;
+        set_link(tx, links::BLOCK_IDENTITY, &block, &identity, attach).await?;
+        Ok(block)
+    })?;
     Ok(Reply::ok(json!(block.record)))
 }
 
 async fn set_link<T: Record>(
-    view: View<'_>,
     tx: &mut Tx,
     link: &str,
     carrier: &Stored<T>,
-    identity_id: &str,
+    identity: &Stored<Identity>,
     attach: bool,
 ) -> Result<(), ApiError> {
-    let identity = view.get_within::<Identity>(tx, identity_id).await?;
+    let id = &identity.record.id;
     if identity.project != carrier.project {
-        return Err(not_found::<Identity>(identity_id));
+        return Err(not_found::<Identity>(id));
     }
     if attach {
-        tx.link(link, carrier.record.id(), identity_id).await?;
+        tx.link(link, carrier.record.id(), id).await?;
     } else {
-        tx.unlink(link, carrier.record.id(), identity_id).await?;
+        tx.unlink(link, carrier.record.id(), id).await?;
     }
     Ok(())
 }

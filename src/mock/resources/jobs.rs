@@ -13,7 +13,7 @@ use crate::{
         records::{Job, Record},
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -55,19 +55,23 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
 /// A job that has ended stays as it is.
 async fn cancel(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut job = view.get_for_update::<Job>(&mut tx, call.param("job_id")).await?.record;
-    job.cancel();
-    update(&mut tx, &job).await?;
-    tx.commit().await?;
+    let job_id = call.param("job_id");
+    let job = transaction!(state.store, tx => {
+        let mut job = view.get_for_update::<Job>(tx, job_id).await?.record;
+        job.cancel();
+        update(tx, &job).await?;
+        Ok(job)
+    })?;
     Ok(Reply::ok(job.wire()))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let job = view.get_for_update::<Job>(&mut tx, call.param("job_id")).await?.record;
-    tx.delete_document(Job::KIND, &job.id).await?;
-    tx.commit().await?;
+    let job_id = call.param("job_id");
+    let job = transaction!(state.store, tx => {
+        let job = view.get_for_update::<Job>(tx, job_id).await?.record;
+        tx.delete_document(Job::KIND, &job.id).await?;
+        Ok(job)
+    })?;
     Ok(Reply::ok(job.wire()))
 }

@@ -19,6 +19,7 @@ use crate::{
         records::{McpServer, Tool, claims},
         state::State,
     },
+    store::transaction,
 };
 
 const NOBODY_CALLED: &str =
@@ -51,9 +52,10 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 async fn add(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
-    let mut tx = state.store.begin().await?;
-    store(&state, &mut tx, call.permit.project().as_str(), server).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        store(&state, tx, call.permit.project().as_str(), server.clone()).await?;
+        Ok(())
+    })?;
     show_all(&state, call).await
 }
 
@@ -89,13 +91,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         config.insert("auth_token".into(), token);
     }
     let config = Value::Object(config);
-    let mut tx = state.store.begin().await?;
-    let mut server = view.get_for_update::<McpServer>(&mut tx, &named.record.id).await?;
-    let former = server.record.server_name.clone();
-    server.record.apply(&Fields::of_body(&config)?)?;
-    server.record.server_name = fields.optional("server_name")?.unwrap_or_else(|| former.clone());
-    change(&mut tx, &server, &former).await?;
-    tx.commit().await?;
+    let server = transaction!(state.store, tx => {
+        let mut server = view.get_for_update::<McpServer>(tx, &named.record.id).await?;
+        let former = server.record.server_name.clone();
+        server.record.apply(&Fields::of_body(&config)?)?;
+        server.record.server_name = fields.optional("server_name")?.unwrap_or_else(|| former.clone());
+        change(tx, &server, &former).await?;
+        Ok(server)
+    })?;
     Ok(Reply::ok(server.record.wire_flat()))
 }
 
@@ -103,11 +106,11 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
-    let tools = mcp::stored(view, &server.id).await?;
-    let mut tx = state.store.begin().await?;
-    view.get_for_update::<McpServer>(&mut tx, &server.id).await?;
-    remove(&mut tx, &server.id, &tools).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        view.get_for_update::<McpServer>(tx, &server.id).await?;
+        remove(tx, &server.id).await?;
+        Ok(())
+    })?;
     show_all(&state, call).await
 }
 

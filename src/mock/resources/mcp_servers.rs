@@ -15,11 +15,11 @@ use crate::{
         documents::{Stored, View, claim, insert, not_found, release, update},
         fields::Fields,
         listing::Listing,
-        mcp,
+        mcp::{self, Present},
         records::{Agent, McpServer, Record, Tool, claims},
         state::State,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Tx, transaction},
 };
 
 const NOBODY_CALLED: &str =
@@ -52,18 +52,20 @@ pub(super) async fn all(view: View<'_>, project: &str) -> Result<Vec<Stored<McpS
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let server = McpServer::create(&Fields::of_body(&body)?)?;
-    let mut tx = state.store.begin().await?;
-    let server = store(&state, &mut tx, call.permit.project().as_str(), server).await?;
-    tx.commit().await?;
+    let server = transaction!(state.store, tx => {
+        let server = store(&state, tx, call.permit.project().as_str(), server.clone()).await?;
+        Ok(server)
+    })?;
     Ok(Reply::ok(server.wire()))
 }
 
 /// Stores a new server with its tools.
 pub(super) async fn store(state: &State, tx: &mut Tx, project: &str, server: McpServer) -> Result<McpServer, ApiError> {
+    tx.lock_names(project).await?;
     take_name(tx, project, &server).await?;
     insert(tx, project, None, &server).await?;
     let server = Stored { seq: 0, project: project.to_owned(), record: server };
-    mcp::sync(tx, &server, Vec::new(), &state.mcp_tools).await?;
+    mcp::sync(tx, &server, &Present::default(), &state.mcp_tools).await?;
     Ok(server.record)
 }
 
@@ -87,12 +89,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     McpServer::check(&fields)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut server = view.get_for_update::<McpServer>(&mut tx, call.param("mcp_server_id")).await?;
-    let former = server.record.server_name.clone();
-    server.record.change(&fields)?;
-    change(&mut tx, &server, &former).await?;
-    tx.commit().await?;
+    let mcp_server_id = call.param("mcp_server_id");
+    let server = transaction!(state.store, tx => {
+        let mut server = view.get_for_update::<McpServer>(tx, mcp_server_id).await?;
+        let former = server.record.server_name.clone();
+        server.record.change(&fields)?;
+        change(tx, &server, &former).await?;
+        Ok(server)
+    })?;
     Ok(Reply::ok(server.record.wire()))
 }
 
@@ -109,22 +113,20 @@ pub(super) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let id = call.param("mcp_server_id");
-    let tools = mcp::stored(view, id).await?;
-    let mut tx = state.store.begin().await?;
-    view.get_for_update::<McpServer>(&mut tx, id).await.map_err(|error| match error.code() {
-        Code::NotFound => ApiError::letta(Code::InvalidRequest, error.message().to_owned()),
-        _ => error,
+    transaction!(state.store, tx => {
+        view.get_for_update::<McpServer>(tx, id).await.map_err(|error| match error.code() {
+            Code::NotFound => ApiError::letta(Code::InvalidRequest, error.message().to_owned()),
+            _ => error,
+        })?;
+        remove(tx, id).await?;
+        Ok(())
     })?;
-    remove(&mut tx, id, &tools).await?;
-    tx.commit().await?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-/// Removes a server and its tools. The caller holds the lock on its document.
-pub(super) async fn remove(tx: &mut Tx, server_id: &str, tools: &[Stored<Tool>]) -> Result<(), ApiError> {
-    for tool in tools {
-        mcp::remove(tx, &tool.record.id).await?;
-    }
+/// Removes a server and its tools. The caller has locked the server.
+pub(super) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
+    Present::lock(tx, server_id, |_| false).await?.remove(tx).await?;
     tx.delete_document(McpServer::KIND, server_id).await?;
     Ok(())
 }
@@ -178,12 +180,13 @@ async fn refresh(state: Arc<State>, call: Call) -> Answer {
 
 /// Makes a server's tools what the configuration says by now.
 pub(super) async fn read_again(state: &State, view: View<'_>, server_id: &str) -> Result<mcp::Changes, ApiError> {
-    let present = mcp::stored(view, server_id).await?;
-    let mut tx = state.store.begin().await?;
-    let server = view.get_for_update::<McpServer>(&mut tx, server_id).await?;
-    let changes = mcp::sync(&mut tx, &server, present, &state.mcp_tools).await?;
-    tx.commit().await?;
-    Ok(changes)
+    transaction!(state.store, tx => {
+        let server = view.get_for_update::<McpServer>(tx, server_id).await?;
+        let stays = |tool: &Tool| mcp::has(&state.mcp_tools, &server.record.server_name, &tool.name);
+        let present = Present::lock(tx, server_id, stays).await?;
+        tx.lock_names(&server.project).await?;
+        mcp::sync(tx, &server, &present, &state.mcp_tools).await
+    })
 }
 
 async fn connect(state: Arc<State>, call: Call) -> Answer {

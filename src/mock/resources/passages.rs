@@ -18,7 +18,7 @@ use crate::{
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp},
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -56,10 +56,12 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let new = NewPassage::read(&Fields::of_body(&body)?)?;
-    let mut tx = state.store.begin().await?;
-    let agent = state.view(&call.permit).get_for_update::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let passages = archival::remember(&mut tx, &agent, vec![new]).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let passages = transaction!(state.store, tx => {
+        let agent = state.view(&call.permit).get_for_update::<Agent>(tx, agent_id).await?;
+        let passages = archival::remember(tx, &agent, vec![new.clone()]).await?;
+        Ok(passages)
+    })?;
     Ok(Reply::ok(passages.iter().map(Passage::wire).collect()))
 }
 
@@ -110,13 +112,14 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("memory_id");
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let archive = archival::archive_of(view.store(), &agent.id).await?;
-    let mut tx = state.store.begin().await?;
-    let passage = view.get_for_update::<Passage>(&mut tx, id).await?.record;
-    if passage.archive_id.is_none() || passage.archive_id != archive.map(|archive| archive.record.id) {
-        return Err(not_found::<Passage>(id));
-    }
-    tx.delete_document(Passage::KIND, &passage.id).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let passage = view.get_for_update::<Passage>(tx, id).await?.record;
+        if passage.archive_id.is_none() || passage.archive_id.as_ref() != archive.as_ref().map(|archive| &archive.record.id) {
+            return Err(not_found::<Passage>(id));
+        }
+        tx.delete_document(Passage::KIND, &passage.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(json!({"message": format!("Memory id={id} successfully deleted")})))
 }
 

@@ -18,7 +18,7 @@ use crate::{
         state::State,
     },
     model::Project,
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 const DEFAULT_LIMIT: usize = 20;
@@ -56,30 +56,33 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         return Err(fields.at("name").breaks_rule("it has 3 to 50 characters", &name.into()));
     }
     let wanted = project_slug(name);
-    let mut tx = state.store.begin().await?;
-    let mut slug = wanted.clone();
-    let mut number = 1;
-    while slug == Project::DEFAULT || tx.document(ProjectEntry::KIND, &slug).await?.is_some() {
-        number += 1;
-        slug = format!("{wanted}-{number}");
-    }
-    let project: Project = slug.parse().map_err(ApiError::internal)?;
-    if !call.permit.reaches(project.as_str()) {
-        return Err(ApiError::letta(Code::InvalidRequest, "This API key is limited to its project and makes no other"));
-    }
-    let entry = ProjectEntry::of(&project, name);
-    insert(&mut tx, project.as_str(), Some(LIST), &entry).await?;
-    tx.commit().await?;
+    let entry = transaction!(state.store, tx => {
+        tx.lock_names(LIST).await?;
+        let mut slug = wanted.clone();
+        let mut number = 1;
+        while slug == Project::DEFAULT || tx.document(ProjectEntry::KIND, &slug).await?.is_some() {
+            number += 1;
+            slug = format!("{wanted}-{number}");
+        }
+        let project: Project = slug.parse().map_err(ApiError::internal)?;
+        if !call.permit.reaches(project.as_str()) {
+            return Err(ApiError::letta(Code::InvalidRequest, "This API key is limited to its project and makes no other"));
+        }
+        let entry = ProjectEntry::of(&project, name);
+        insert(tx, project.as_str(), Some(LIST), &entry).await?;
+        Ok(entry)
+    })?;
     Ok(Reply::Json(StatusCode::CREATED, json!(entry)))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("projectId");
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let entry = view.get_within::<ProjectEntry>(&mut tx, id).await?;
-    tx.delete_document(ProjectEntry::KIND, &entry.record.id).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let entry = view.get_for_update::<ProjectEntry>(tx, id).await?;
+        tx.delete_document(ProjectEntry::KIND, &entry.record.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 

@@ -18,7 +18,7 @@ use crate::{
         records::{Provider, Record, Timestamp, claims},
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 const NOBODY_ASKED: &str = "No provider is asked: any key will do.";
@@ -54,13 +54,14 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let provider = Provider::create(&Fields::of_body(&body)?)?;
     let project = call.permit.project().as_str();
-    let mut tx = state.store.begin().await?;
-    if claim(&mut tx, claims::PROVIDER, project, &provider.name, &provider.id).await?.is_some() {
-        let name: String = provider.name.chars().take(100).collect();
-        return Err(ApiError::conflict(format!("CONFLICT: A provider with the name '{name}' already exists")));
-    }
-    insert(&mut tx, project, None, &provider).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        if claim(tx, claims::PROVIDER, project, &provider.name, &provider.id).await?.is_some() {
+            let name: String = provider.name.chars().take(100).collect();
+            return Err(ApiError::conflict(format!("CONFLICT: A provider with the name '{name}' already exists")));
+        }
+        insert(tx, project, None, &provider).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(provider.wire()))
 }
 
@@ -74,30 +75,36 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     Provider::check_change(&fields)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut provider = view.get_for_update::<Provider>(&mut tx, call.param("provider_id")).await?.record;
-    provider.change(&fields)?;
-    update(&mut tx, &provider).await?;
-    tx.commit().await?;
+    let provider_id = call.param("provider_id");
+    let provider = transaction!(state.store, tx => {
+        let mut provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
+        provider.change(&fields)?;
+        update(tx, &provider).await?;
+        Ok(provider)
+    })?;
     Ok(Reply::ok(provider.wire()))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let provider = view.get_for_update::<Provider>(&mut tx, call.param("provider_id")).await?.record;
-    tx.delete_document(Provider::KIND, &provider.id).await?;
-    tx.commit().await?;
+    let provider_id = call.param("provider_id");
+    let provider = transaction!(state.store, tx => {
+        let provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
+        tx.delete_document(Provider::KIND, &provider.id).await?;
+        Ok(provider)
+    })?;
     Ok(Reply::ok(json!({"message": format!("Provider id={} successfully deleted", provider.id)})))
 }
 
 async fn refresh(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut provider = view.get_for_update::<Provider>(&mut tx, call.param("provider_id")).await?.record;
-    provider.last_synced = Timestamp::now();
-    update(&mut tx, &provider).await?;
-    tx.commit().await?;
+    let provider_id = call.param("provider_id");
+    let provider = transaction!(state.store, tx => {
+        let mut provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
+        provider.last_synced = Timestamp::now();
+        update(tx, &provider).await?;
+        Ok(provider)
+    })?;
     Ok(Reply::ok(provider.wire()))
 }
 

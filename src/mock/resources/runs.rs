@@ -21,7 +21,7 @@ use crate::{
         state::State,
         turn::{Reading, read_stream},
     },
-    store::{DocumentFilter, MessageFilter},
+    store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -125,19 +125,20 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     state.turns.cancel(&run.id).await;
-    let mut tx = state.store.begin().await?;
-    // The agent before the run, as the turn that stores it does.
-    tx.document_for_update(Agent::KIND, &run.agent_id).await?;
-    let run = view.get_for_update::<Run>(&mut tx, &run.id).await?.record;
-    for step in &run.steps {
-        tx.delete_document(Step::KIND, step).await?;
-    }
-    tx.delete_document(Run::KIND, &run.id).await?;
-    tx.unlink(crate::mock::records::links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
-    if let Some(mark) = &run.mark {
-        tx.unlink(mark, &run.agent_id, &run.id).await?;
-    }
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let locks = Locks::of(Agent::KIND, [&run.agent_id]).and(Run::KIND, [&run.id]);
+        let run = view.locked::<Run>(&tx.lock(&locks).await?, &run.id)?.record;
+        tx.lock(&Locks::of(Step::KIND, &run.steps)).await?;
+        for step in &run.steps {
+            tx.delete_document(Step::KIND, step).await?;
+        }
+        tx.delete_document(Run::KIND, &run.id).await?;
+        tx.unlink(crate::mock::records::links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+        if let Some(mark) = &run.mark {
+            tx.unlink(mark, &run.agent_id, &run.id).await?;
+        }
+        Ok(())
+    })?;
     Ok(Reply::ok(Value::Null))
 }
 

@@ -18,7 +18,7 @@ use crate::{
         records::{Agent, Record, ScheduledMessage},
         state::State,
     },
-    store::DocumentFilter,
+    store::{DocumentFilter, transaction},
 };
 
 const NOT_SENT: &str = "When the time comes, nothing is sent.";
@@ -36,10 +36,12 @@ const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let message = ScheduledMessage::read(call.param("agent_id"), &Fields::of_body(&body)?)?;
-    let mut tx = state.store.begin().await?;
-    let agent = state.view(&call.permit).get_within::<Agent>(&mut tx, call.param("agent_id")).await?;
-    insert(&mut tx, &agent.project, Some(&agent.record.id), &message).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    transaction!(state.store, tx => {
+        let agent = state.view(&call.permit).get_for_update::<Agent>(tx, agent_id).await?;
+        insert(tx, &agent.project, Some(&agent.record.id), &message).await?;
+        Ok(())
+    })?;
     let body = json!({"id": message.id, "next_scheduled_at": message.schedule.next()});
     Ok(Reply::Json(StatusCode::CREATED, body))
 }
@@ -67,12 +69,15 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    view.get_within::<Agent>(&mut tx, call.param("agent_id")).await?;
-    let message = view.get_for_update::<ScheduledMessage>(&mut tx, call.param("scheduled_message_id")).await?.record;
-    check_agent(&message, call.param("agent_id"))?;
-    tx.delete_document(ScheduledMessage::KIND, &message.id).await?;
-    tx.commit().await?;
+    let agent_id = call.param("agent_id");
+    let scheduled_message_id = call.param("scheduled_message_id");
+    transaction!(state.store, tx => {
+        view.get_within::<Agent>(tx, agent_id).await?;
+        let message = view.get_for_update::<ScheduledMessage>(tx, scheduled_message_id).await?.record;
+        check_agent(&message, agent_id)?;
+        tx.delete_document(ScheduledMessage::KIND, &message.id).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 

@@ -21,7 +21,7 @@ use crate::{
         records::{Agent, Message, Record, Showing, Step, StepFilter, Timestamp},
         state::State,
     },
-    store::{DocumentFilter, MessageFilter},
+    store::{DocumentFilter, MessageFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -112,10 +112,12 @@ async fn judge(state: Arc<State>, mut call: Call) -> Answer {
     let feedback = fields.one_of("feedback", FEEDBACK)?;
     let tags: Option<Vec<String>> = fields.optional("tags")?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut step = view.get_for_update::<Step>(&mut tx, call.param("step_id")).await?.record;
-    step.judge(feedback, tags);
-    update(&mut tx, &step).await?;
-    tx.commit().await?;
+    let step_id = call.param("step_id");
+    let step = transaction!(state.store, tx => {
+        let mut step = view.get_for_update::<Step>(tx, step_id).await?.record;
+        step.judge(feedback, tags.clone());
+        update(tx, &step).await?;
+        Ok(step)
+    })?;
     Ok(Reply::ok(step.wire()))
 }

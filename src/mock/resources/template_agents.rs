@@ -19,10 +19,11 @@ use crate::{
         documents::{insert, update},
         fields::{Fields, TextMap},
         home::Home,
-        records::{Deployment, Identity, Record},
+        records::{Deployment, Identity, Record, Template},
         state::State,
         turn::Incoming,
     },
+    store::transaction,
 };
 
 const UNDOCUMENTED: &str = "What a snapshot looks like as a request is not documented.";
@@ -72,16 +73,18 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         ..Import::default()
     };
     let home = Home { shown: Some(project.to_string()), project };
-    let mut tx = state.store.begin().await?;
-    let agent_ids = agent_file::import(&mut tx, view, &home, &file, &import).await?;
-    let deployment = Deployment {
-        id: deployment_id,
-        template_id: template.id.clone(),
-        version_id: version.map(|version| version.id),
-        agent_ids,
-    };
-    insert(&mut tx, home.project.as_str(), Some(&template.id), &deployment).await?;
-    tx.commit().await?;
+    let deployment = transaction!(state.store, tx => {
+        view.get_for_update::<Template>(tx, &template.id).await?;
+        let agent_ids = agent_file::import(tx, view, &home, &file, &import).await?;
+        let deployment = Deployment {
+            id: deployment_id.clone(),
+            template_id: template.id.clone(),
+            version_id: version.as_ref().map(|version| version.id.clone()),
+            agent_ids,
+        };
+        insert(tx, home.project.as_str(), Some(&template.id), &deployment).await?;
+        Ok(deployment)
+    })?;
     let answer = json!({"agent_ids": deployment.agent_ids, "group_id": null, "deployment_id": deployment.id});
     Ok(Reply::Json(StatusCode::CREATED, answer))
 }
@@ -98,14 +101,15 @@ async fn migrate(state: Arc<State>, mut call: Call) -> Answer {
     let template = find(view, name(&call).0, &project(&call)?).await?.record;
     let version = version(view, &template, Some(word)).await?;
     let id = call.param("deployment_id");
-    let mut tx = state.store.begin().await?;
-    let mut deployment = view.get_for_update::<Deployment>(&mut tx, id).await?.record;
-    if deployment.template_id != template.id {
-        return Err(missing("Deployment", id));
-    }
-    deployment.version_id = version.map(|version| version.id);
-    update(&mut tx, &deployment).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let mut deployment = view.get_for_update::<Deployment>(tx, id).await?.record;
+        if deployment.template_id != template.id {
+            return Err(missing("Deployment", id));
+        }
+        deployment.version_id = version.as_ref().map(|version| version.id.clone());
+        update(tx, &deployment).await?;
+        Ok(())
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 

@@ -21,7 +21,7 @@ use crate::{
         state::State,
     },
     model::Project,
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Tx, transaction},
 };
 
 const AGENTS_STAY: &str = "Agents that were made from it earlier stay as they are.";
@@ -72,14 +72,6 @@ pub(super) async fn find(view: View<'_>, call_name: &str, project: &Project) -> 
         None => None,
     };
     found.ok_or_else(|| missing("Template", call_name))
-}
-
-/// The same, and a transaction until whose end nobody else can change it.
-async fn lock(view: View<'_>, name: &str, project: &Project) -> Result<(Tx, Template), ApiError> {
-    let id = find(view, name, project).await?.record.id;
-    let mut tx = view.store().begin().await?;
-    let template = view.get_for_update::<Template>(&mut tx, &id).await?.record;
-    Ok((tx, template))
 }
 
 /// The version of a template that a word names; none: what is worked on.
@@ -160,10 +152,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
             (file, "template".to_owned())
         }
     };
-    let mut tx = state.store.begin().await?;
-    let template = Template::new(project.as_str(), wanted.clone().unwrap_or(name), file);
-    let template = store(&mut tx, &project, template, wanted.is_some()).await?;
-    tx.commit().await?;
+    let template = transaction!(state.store, tx => {
+        let name = wanted.as_ref().unwrap_or(&name).clone();
+        store(tx, &project, Template::new(project.as_str(), name, file.clone()), wanted.is_some()).await
+    })?;
     Ok(Reply::Json(StatusCode::CREATED, template.wire()))
 }
 
@@ -230,19 +222,24 @@ async fn save(state: Arc<State>, mut call: Call) -> Answer {
     }
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
-    let version = template.save(message);
-    insert(&mut tx, project.as_str(), Some(&template.id), &version).await?;
-    update(&mut tx, &template).await?;
-    tx.commit().await?;
+    let id = find(view, name(&call).0, &project).await?.record.id;
+    let template = transaction!(state.store, tx => {
+        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+        let version = template.save(message.clone());
+        insert(tx, project.as_str(), Some(&template.id), &version).await?;
+        update(tx, &template).await?;
+        Ok(template)
+    })?;
     Ok(Reply::ok(template.wire()))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
-    let (mut tx, template) = lock(view, name(&call).0, &project(&call)?).await?;
-    tx.delete_document(Template::KIND, &template.id).await?;
-    tx.commit().await?;
+    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
+    transaction!(state.store, tx => {
+        let template = view.get_for_update::<Template>(tx, &id).await?.record;
+        Ok(tx.delete_document(Template::KIND, &template.id).await?)
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -254,14 +251,16 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> Answer {
     let file = checked_file(&fields, "agent_file_json")?;
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
-    if saves_first {
-        let version = template.save(None);
-        insert(&mut tx, project.as_str(), Some(&template.id), &version).await?;
-    }
-    template.set_current(file);
-    update(&mut tx, &template).await?;
-    tx.commit().await?;
+    let id = find(view, name(&call).0, &project).await?.record.id;
+    transaction!(state.store, tx => {
+        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+        if saves_first {
+            let version = template.save(None);
+            insert(tx, project.as_str(), Some(&template.id), &version).await?;
+        }
+        template.set_current(file.clone());
+        update(tx, &template).await
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -270,10 +269,12 @@ async fn describe(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
     let view = state.view(&call.permit);
-    let (mut tx, mut template) = lock(view, name(&call).0, &project(&call)?).await?;
-    template.description = description;
-    update(&mut tx, &template).await?;
-    tx.commit().await?;
+    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
+    transaction!(state.store, tx => {
+        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+        template.description.clone_from(&description);
+        update(tx, &template).await
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -283,16 +284,19 @@ async fn rename(state: Arc<State>, mut call: Call) -> Answer {
     check_name(&new_name)?;
     let view = state.view(&call.permit);
     let project = project(&call)?;
-    let (mut tx, mut template) = lock(view, name(&call).0, &project).await?;
-    if new_name != template.name {
-        release(&mut tx, claims::TEMPLATE, project.as_str(), &template.name).await?;
-        if claim(&mut tx, claims::TEMPLATE, project.as_str(), &new_name, &template.id).await?.is_some() {
+    let id = find(view, name(&call).0, &project).await?.record.id;
+    transaction!(state.store, tx => {
+        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+        if new_name == template.name {
+            return Ok(());
+        }
+        release(tx, claims::TEMPLATE, project.as_str(), &template.name).await?;
+        if claim(tx, claims::TEMPLATE, project.as_str(), &new_name, &template.id).await?.is_some() {
             return Err(ApiError::conflict(format!("A template with the name '{new_name}' already exists")));
         }
-        template.name = new_name;
-        update(&mut tx, &template).await?;
-    }
-    tx.commit().await?;
+        template.name.clone_from(&new_name);
+        update(tx, &template).await
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -307,13 +311,13 @@ async fn roll_back(state: Arc<State>, mut call: Call) -> Answer {
     let project = project(&call)?;
     let named = find(view, name(&call).0, &project).await?.record;
     let version = version(view, &named, Some(&word)).await?;
-    let mut tx = state.store.begin().await?;
-    let mut template = view.get_for_update::<Template>(&mut tx, &named.id).await?.record;
-    if let Some(version) = version {
-        template.set_current(version.file);
-    }
-    update(&mut tx, &template).await?;
-    tx.commit().await?;
+    transaction!(state.store, tx => {
+        let mut template = view.get_for_update::<Template>(tx, &named.id).await?.record;
+        if let Some(version) = &version {
+            template.set_current(version.file.clone());
+        }
+        update(tx, &template).await
+    })?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -331,9 +335,9 @@ async fn fork(state: Arc<State>, mut call: Call) -> Answer {
         Some(version) => version.file,
         None => source.current,
     };
-    let mut tx = state.store.begin().await?;
-    let name = wanted.clone().unwrap_or_else(|| format!("{}-fork", source.name));
-    let template = store(&mut tx, &project, Template::new(project.as_str(), name, file), wanted.is_some()).await?;
-    tx.commit().await?;
+    let template = transaction!(state.store, tx => {
+        let name = wanted.clone().unwrap_or_else(|| format!("{}-fork", source.name));
+        store(tx, &project, Template::new(project.as_str(), name, file.clone()), wanted.is_some()).await
+    })?;
     Ok(Reply::ok(template.wire()))
 }

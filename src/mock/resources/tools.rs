@@ -17,12 +17,12 @@ use crate::{
         page::{Defaults, Page},
         python::{self, Outcome},
         queries,
-        records::{Record, Timestamp, Tool, ToolChange, claims, echo, links},
+        records::{Agent, Record, Timestamp, Tool, ToolChange, claims, echo, links},
         search::{Terms, tagged},
         state::State,
         tools,
     },
-    store::{DocumentFilter, Tx},
+    store::{DocumentFilter, Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -135,21 +135,22 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let tool = Tool::create(change.clone(), home.shown.clone());
     refuse_built_in(&tool.name)?;
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let tool = match claim(&mut tx, claims::TOOL, project, &tool.name, &tool.id).await? {
-        None => {
-            insert(&mut tx, project, None, &tool).await?;
-            tool
-        }
-        Some(id) => {
-            let has_name = |present: &Tool| present.name == tool.name;
-            let mut present = lock_holder(view, &mut tx, &id, has_name).await?.record;
-            present.replace(change);
-            update(&mut tx, &present).await?;
-            present
-        }
-    };
-    tx.commit().await?;
+    let tool = transaction!(state.store, tx => {
+        let tool = match claim(tx, claims::TOOL, project, &tool.name, &tool.id).await? {
+            None => {
+                insert(tx, project, None, &tool).await?;
+                tool.clone()
+            }
+            Some(id) => {
+                let has_name = |present: &Tool| present.name == tool.name;
+                let mut present = lock_holder(view, tx, &id, has_name).await?.record;
+                present.replace(change.clone());
+                update(tx, &present).await?;
+                present
+            }
+        };
+        Ok(tool)
+    })?;
     Ok(Reply::ok(tool.wire()))
 }
 
@@ -175,15 +176,16 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         return Err(ApiError::letta(Code::InvalidRequest, problem));
     }
     let view = state.view(&call.permit);
-    let mut tx = state.store.begin().await?;
-    let mut tool = view.get_for_update::<Tool>(&mut tx, id).await?;
-    let former_name = tool.record.name.clone();
-    tool.record.change(change);
-    if tool.record.name != former_name {
-        rename(&mut tx, &tool, &former_name).await?;
-    }
-    update(&mut tx, &tool.record).await?;
-    tx.commit().await?;
+    let tool = transaction!(state.store, tx => {
+        let mut tool = view.get_for_update::<Tool>(tx, id).await?;
+        let former_name = tool.record.name.clone();
+        tool.record.change(change.clone());
+        if tool.record.name != former_name {
+            rename(tx, &tool, &former_name).await?;
+        }
+        update(tx, &tool.record).await?;
+        Ok(tool)
+    })?;
     Ok(Reply::ok(tool.record.wire()))
 }
 
@@ -210,15 +212,18 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("tool_id");
     if tools::by_id(id).is_none() {
         let view = state.view(&call.permit);
-        let mut tx = state.store.begin().await?;
-        // Letta's word for this is not 404.
-        view.get_for_update::<Tool>(&mut tx, id).await.map_err(|error| match error.code() {
-            Code::NotFound => ApiError::letta(Code::InvalidRequest, format!("Tool with id {id} not found.")),
-            _ => error,
+        transaction!(state.store, tx => {
+            // Letta's word for this is not 404.
+            view.get_for_update::<Tool>(tx, id).await.map_err(|error| match error.code() {
+                Code::NotFound => ApiError::letta(Code::InvalidRequest, format!("Tool with id {id} not found.")),
+                _ => error,
+            })?;
+            let agents = tx.linked_from(links::AGENT_TOOL, id).await?;
+            tx.lock(&Locks::of(Agent::KIND, &agents)).await?;
+            tx.delete_document(Tool::KIND, id).await?;
+            tx.unlink_from(links::AGENT_TOOL, &agents, id).await?;
+            Ok(())
         })?;
-        tx.delete_document(Tool::KIND, id).await?;
-        tx.unlink_target(links::AGENT_TOOL, id).await?;
-        tx.commit().await?;
     }
     Ok(Reply::ok(Value::Null))
 }

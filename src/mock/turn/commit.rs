@@ -1,20 +1,18 @@
 //! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
 //! transaction that happens once, whoever else takes up the same run.
 
-use std::collections::BTreeSet;
-
 use super::{presence::Presence, talk::Produced, tape::Recording, thread::Thread};
 use crate::{
     error::ApiError,
     mock::{
         archival,
         documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
-        memory::recompile,
+        memory::{Shown, lock_with_agents, recompile},
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
         shelf,
         workbench::{BlockEdit, Effects},
     },
-    store::{Store, Tx},
+    store::{Locked, Locks, Store, Tx, transaction},
 };
 
 /// What became of a turn.
@@ -40,54 +38,58 @@ pub(super) async fn commit(
     produced: &Produced,
     recording: Option<&Recording>,
 ) -> Result<Outcome, ApiError> {
-    let (agent_id, mut run) = (&presence.run.agent_id, presence.run.clone());
-    let mut tx = presence.state.store.begin().await?;
-    let mut others = lock_edited(&mut tx, agent_id, &produced.effects.edits).await?;
-    let Some(mut thread) = Thread::lock(&mut tx, agent_id, thread.conversation_id()).await? else {
-        drop(tx);
-        forget(&presence.state.store, agent_id, &run.id).await?;
-        return Err(not_found::<Agent>(agent_id));
-    };
-    if presence.is_announced {
-        let Some(stored) = tx.document_for_update(Run::KIND, &run.id).await? else {
-            return Err(not_found::<Run>(&run.id));
-        };
-        run = parse::<Run>(stored)?.record;
-        if run.has_ended() {
-            return Ok(Outcome::EndedElsewhere(run));
+    let (agent_id, conversation_id) = (&presence.run.agent_id, thread.conversation_id());
+    let outcome = transaction!(presence.state.store, tx => {
+        let locks = Thread::locks(agent_id, conversation_id)
+            .and(Run::KIND, presence.is_announced.then_some(&presence.run.id));
+        let (mut locked, mut others) = lock_edited(tx, agent_id, &produced.effects.edits, locks).await?;
+        let Some(mut thread) = Thread::locked(&mut locked, agent_id, conversation_id)? else { return Ok(None) };
+        let mut run = presence.run.clone();
+        if presence.is_announced {
+            let stored = locked.take(Run::KIND, &run.id).ok_or_else(|| not_found::<Run>(&run.id))?;
+            run = parse::<Run>(stored)?.record;
+            if run.has_ended() {
+                return Ok(Some(Outcome::EndedElsewhere(run)));
+            }
+        }
+        let keeps = produced.failure.is_none() || !produced.said.is_empty();
+        if keeps && thread.pending_id() != produced.answers.as_deref() {
+            return Ok(Some(Outcome::Overtaken));
+        }
+        end(&mut thread, &mut run, produced);
+        let mut new = Vec::new();
+        if presence.is_announced {
+            update(tx, &run).await?;
+            tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
+        } else {
+            new.push(Prepared::new(Some(agent_id), &run)?);
+            if let Some(mark) = &run.mark {
+                tx.link(mark, agent_id, &run.id).await?;
+            }
+        }
+        for step in &produced.steps {
+            new.push(Prepared::new(Some(agent_id), &Step::new(step, &thread.agent.record, &run, model))?);
+        }
+        if let Some(recording) = recording {
+            new.push(Prepared::new(Some(&run.id), recording)?);
+        }
+        insert_all(tx, &thread.agent.project, &new).await?;
+        insert_messages(tx, &thread.agent, thread.id(), &produced.said).await?;
+        if keeps {
+            let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
+            thread.remember(said.collect(), produced.asks.clone());
+        }
+        apply(tx, &produced.effects, &mut thread.agent, &mut others).await?;
+        thread.update(tx).await?;
+        Ok(Some(Outcome::Stored(run)))
+    })?;
+    match outcome {
+        Some(outcome) => Ok(outcome),
+        None => {
+            forget(&presence.state.store, agent_id, &presence.run.id).await?;
+            Err(not_found::<Agent>(agent_id))
         }
     }
-    let keeps = produced.failure.is_none() || !produced.said.is_empty();
-    if keeps && thread.pending_id() != produced.answers.as_deref() {
-        return Ok(Outcome::Overtaken);
-    }
-    end(&mut thread, &mut run, produced);
-    let mut new = Vec::new();
-    if presence.is_announced {
-        update(&mut tx, &run).await?;
-        tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
-    } else {
-        new.push(Prepared::new(Some(agent_id), &run)?);
-        if let Some(mark) = &run.mark {
-            tx.link(mark, agent_id, &run.id).await?;
-        }
-    }
-    for step in &produced.steps {
-        new.push(Prepared::new(Some(agent_id), &Step::new(step, &thread.agent.record, &run, model))?);
-    }
-    if let Some(recording) = recording {
-        new.push(Prepared::new(Some(&run.id), recording)?);
-    }
-    insert_all(&mut tx, &thread.agent.project, &new).await?;
-    insert_messages(&mut tx, &thread.agent, thread.id(), &produced.said).await?;
-    if keeps {
-        let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-        thread.remember(said.collect(), produced.asks.clone());
-    }
-    apply(&mut tx, &produced.effects, &mut thread.agent, &mut others).await?;
-    thread.update(&mut tx).await?;
-    tx.commit().await?;
-    Ok(Outcome::Stored(run))
 }
 
 /// Marks a run as failed that could not be stored.
@@ -103,16 +105,16 @@ pub(super) async fn fail(store: &Store, run: &Run, why: &str) -> Result<(), ApiE
 /// # Errors
 /// When the database fails.
 pub(super) async fn keep_alive(store: &Store, run_id: &str) -> Result<bool, ApiError> {
-    let mut tx = store.begin().await?;
-    let Some(run) = tx.document_for_update(Run::KIND, run_id).await? else { return Ok(false) };
-    let mut run = parse::<Run>(run)?.record;
-    if run.has_ended() {
-        return Ok(false);
-    }
-    run.alive_at = Some(Timestamp::now());
-    update(&mut tx, &run).await?;
-    tx.commit().await?;
-    Ok(true)
+    transaction!(store, tx => {
+        let Some(run) = tx.document_for_update(Run::KIND, run_id).await? else { return Ok(false) };
+        let mut run = parse::<Run>(run)?.record;
+        if run.has_ended() {
+            return Ok(false);
+        }
+        run.alive_at = Some(Timestamp::now());
+        update(tx, &run).await?;
+        Ok(true)
+    })
 }
 
 /// Cancels a run that is not one of this process's; whoever works on it finds it ended.
@@ -123,23 +125,24 @@ pub(in crate::mock) async fn cancel_elsewhere(store: &Store, run: &Run) -> Resul
     end_early(store, run, |run| run.end(StopReason::Cancelled)).await
 }
 
-async fn end_early(store: &Store, run: &Run, end: impl FnOnce(&mut Run)) -> Result<(), ApiError> {
-    let mut tx = store.begin().await?;
-    let Some(agent) = tx.document_for_update(Agent::KIND, &run.agent_id).await? else {
-        drop(tx);
-        return forget(store, &run.agent_id, &run.id).await;
-    };
-    let Some(run) = tx.document_for_update(Run::KIND, &run.id).await? else { return Ok(()) };
-    let (mut agent, mut run) = (parse::<Agent>(agent)?.record, parse::<Run>(run)?.record);
-    if run.has_ended() {
-        return Ok(());
-    }
-    end(&mut run);
-    note_end(&mut agent, &run);
-    update(&mut tx, &run).await?;
-    update(&mut tx, &agent).await?;
-    tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
-    Ok(tx.commit().await?)
+async fn end_early(store: &Store, run: &Run, end: impl Fn(&mut Run)) -> Result<(), ApiError> {
+    let is_gone = transaction!(store, tx => {
+        let locks = Locks::of(Agent::KIND, [&run.agent_id]).and(Run::KIND, [&run.id]);
+        let mut locked = tx.lock(&locks).await?;
+        let Some(agent) = locked.take(Agent::KIND, &run.agent_id) else { return Ok(true) };
+        let Some(run) = locked.take(Run::KIND, &run.id) else { return Ok(false) };
+        let (mut agent, mut run) = (parse::<Agent>(agent)?.record, parse::<Run>(run)?.record);
+        if run.has_ended() {
+            return Ok(false);
+        }
+        end(&mut run);
+        note_end(&mut agent, &run);
+        update(tx, &run).await?;
+        update(tx, &agent).await?;
+        tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+        Ok(false)
+    })?;
+    if is_gone { forget(store, &run.agent_id, &run.id).await } else { Ok(()) }
 }
 
 /// Removes what is left of a run whose agent or conversation is gone.
@@ -147,10 +150,12 @@ async fn end_early(store: &Store, run: &Run, end: impl FnOnce(&mut Run)) -> Resu
 /// # Errors
 /// When the database fails.
 pub(super) async fn forget(store: &Store, agent_id: &str, run_id: &str) -> Result<(), ApiError> {
-    let mut tx = store.begin().await?;
-    tx.delete_document(Run::KIND, run_id).await?;
-    tx.unlink(links::ACTIVE_RUN, agent_id, run_id).await?;
-    Ok(tx.commit().await?)
+    transaction!(store, tx => {
+        tx.document_for_update(Run::KIND, run_id).await?;
+        tx.delete_document(Run::KIND, run_id).await?;
+        tx.unlink(links::ACTIVE_RUN, agent_id, run_id).await?;
+        Ok(())
+    })
 }
 
 fn end(thread: &mut Thread, run: &mut Run, produced: &Produced) {
@@ -175,26 +180,19 @@ fn note_end(agent: &mut Agent, run: &Run) {
     agent.updated_at = now;
 }
 
-/// Locks the blocks that a turn has changed, and all agents that show one, in the order of their ids, so that two turns
-/// cannot wait for each other. Returns the agents other than the turn's own.
-async fn lock_edited(tx: &mut Tx, agent_id: &str, edits: &[BlockEdit]) -> Result<Vec<Stored<Agent>>, ApiError> {
-    let blocks: BTreeSet<&str> = edits.iter().map(|edit| edit.block_id.as_str()).collect();
-    let mut agents = BTreeSet::new();
-    for block in &blocks {
-        tx.document_for_update(Block::KIND, block).await?;
-    }
-    for block in blocks {
-        agents.extend(tx.linked_from(links::AGENT_BLOCK, block).await?);
-    }
-    if !agents.is_empty() {
-        agents.insert(agent_id.to_owned());
-    }
-    let mut others = Vec::new();
-    for id in agents {
-        let locked = tx.document_for_update(Agent::KIND, &id).await?;
-        others.extend(locked.filter(|_| id != agent_id).map(parse).transpose()?);
-    }
-    Ok(others)
+/// Locks the blocks that a turn has changed, all agents that show one, and with them what else the turn changes. Returns
+/// what is locked, and the agents other than the turn's own.
+async fn lock_edited(
+    tx: &mut Tx,
+    agent_id: &str,
+    edits: &[BlockEdit],
+    locks: Locks,
+) -> Result<(Locked, Vec<Stored<Agent>>), ApiError> {
+    let blocks: Vec<String> = edits.iter().map(|edit| edit.block_id.clone()).collect();
+    let Shown { agents, mut locked, .. } = lock_with_agents(tx, &blocks, locks).await?;
+    let others = agents.iter().filter(|id| *id != agent_id);
+    let others = others.filter_map(|id| locked.take(Agent::KIND, id)).map(parse).collect::<Result<_, _>>()?;
+    Ok((locked, others))
 }
 
 /// Stores what a tool has changed that was called outside of any turn.
@@ -205,15 +203,15 @@ pub(in crate::mock) async fn store_effects(store: &Store, agent_id: &str, effect
     if effects.is_empty() {
         return Ok(());
     }
-    let mut tx = store.begin().await?;
-    let mut others = lock_edited(&mut tx, agent_id, &effects.edits).await?;
-    let document = tx.document_for_update(Agent::KIND, agent_id).await?;
-    let mut agent = parse::<Agent>(document.ok_or_else(|| not_found::<Agent>(agent_id))?)?;
-    apply(&mut tx, effects, &mut agent, &mut others).await?;
-    agent.record.touch();
-    update(&mut tx, &agent.record).await?;
-    tx.commit().await?;
-    Ok(())
+    transaction!(store, tx => {
+        let locks = Thread::locks(agent_id, None);
+        let (mut locked, mut others) = lock_edited(tx, agent_id, &effects.edits, locks).await?;
+        let document = locked.take(Agent::KIND, agent_id);
+        let mut agent = parse::<Agent>(document.ok_or_else(|| not_found::<Agent>(agent_id))?)?;
+        apply(tx, effects, &mut agent, &mut others).await?;
+        agent.record.touch();
+        update(tx, &agent.record).await
+    })
 }
 
 /// Does what the tools of an agent did. The agent is not stored yet, the others are, which share its blocks.
@@ -263,21 +261,21 @@ pub(in crate::mock) async fn give_up_question(
     conversation_id: Option<&str>,
 ) -> Result<Option<String>, ApiError> {
     const WHY: &str = "The user cancelled the request, so the tool call was denied.";
-    let mut tx = store.begin().await?;
-    let Some(mut thread) = Thread::lock(&mut tx, agent_id, conversation_id).await? else { return Ok(None) };
-    let Some(pending) = thread.pending().cloned() else { return Ok(None) };
-    let run_id = pending.request.run_id.clone().unwrap_or_default();
-    let said: [Message; 2] = super::decision::refusal(&pending, &run_id, WHY);
-    insert_messages(&mut tx, &thread.agent, thread.id(), &said).await?;
-    let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-    thread.remember(entries.collect(), None);
-    if let Some(run) = tx.document_for_update(Run::KIND, &run_id).await? {
-        let mut run = parse::<Run>(run)?.record;
-        run.end(StopReason::Cancelled);
-        note_end(&mut thread.agent.record, &run);
-        update(&mut tx, &run).await?;
-    }
-    thread.update(&mut tx).await?;
-    tx.commit().await?;
-    Ok(Some(run_id))
+    transaction!(store, tx => {
+        let Some(mut thread) = Thread::lock(tx, agent_id, conversation_id).await? else { return Ok(None) };
+        let Some(pending) = thread.pending().cloned() else { return Ok(None) };
+        let run_id = pending.request.run_id.clone().unwrap_or_default();
+        let said: [Message; 2] = super::decision::refusal(&pending, &run_id, WHY);
+        insert_messages(tx, &thread.agent, thread.id(), &said).await?;
+        let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
+        thread.remember(entries.collect(), None);
+        if let Some(run) = tx.document_for_update(Run::KIND, &run_id).await? {
+            let mut run = parse::<Run>(run)?.record;
+            run.end(StopReason::Cancelled);
+            note_end(&mut thread.agent.record, &run);
+            update(tx, &run).await?;
+        }
+        thread.update(tx).await?;
+        Ok(Some(run_id))
+    })
 }

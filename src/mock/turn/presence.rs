@@ -19,6 +19,7 @@ use crate::{
         records::{Run, links},
         state::State,
     },
+    store::transaction,
 };
 
 /// A turn's run while it runs.
@@ -40,13 +41,14 @@ impl Presence {
     /// When the database fails.
     pub(super) async fn announce(&mut self) -> Result<(), ApiError> {
         if !self.is_announced {
-            let mut tx = self.state.store.begin().await?;
-            insert(&mut tx, &self.project, Some(&self.run.agent_id), &self.run).await?;
-            tx.link(links::ACTIVE_RUN, &self.run.agent_id, &self.run.id).await?;
-            if let Some(mark) = &self.run.mark {
-                tx.link(mark, &self.run.agent_id, &self.run.id).await?;
-            }
-            tx.commit().await?;
+            transaction!(self.state.store, tx => {
+                insert(tx, &self.project, Some(&self.run.agent_id), &self.run).await?;
+                tx.link(links::ACTIVE_RUN, &self.run.agent_id, &self.run.id).await?;
+                if let Some(mark) = &self.run.mark {
+                    tx.link(mark, &self.run.agent_id, &self.run.id).await?;
+                }
+                Ok(())
+            })?;
             self.is_announced = true;
             self.show_signs_of_life();
         }

@@ -8,7 +8,7 @@ use crate::{
             Agent, ContextEntry, Conversation, DEFAULT_CONVERSATION, Pending, Record, Timestamp, remember, tokens_of,
         },
     },
-    store::{Store, Tx},
+    store::{Locked, Locks, Store, Tx},
 };
 
 /// Where a turn happens.
@@ -48,10 +48,25 @@ impl Thread {
         agent_id: &str,
         conversation_id: Option<&str>,
     ) -> Result<Option<Self>, ApiError> {
-        let Some(agent) = tx.document_for_update(Agent::KIND, agent_id).await? else { return Ok(None) };
+        let mut locked = tx.lock(&Self::locks(agent_id, conversation_id)).await?;
+        Self::locked(&mut locked, agent_id, conversation_id)
+    }
+
+    /// What has to be locked.
+    pub(super) fn locks(agent_id: &str, conversation_id: Option<&str>) -> Locks {
+        Locks::of(Agent::KIND, [agent_id]).and(Conversation::KIND, conversation_id)
+    }
+
+    /// The thread that is locked; none: it is gone.
+    pub(super) fn locked(
+        locked: &mut Locked,
+        agent_id: &str,
+        conversation_id: Option<&str>,
+    ) -> Result<Option<Self>, ApiError> {
+        let Some(agent) = locked.take(Agent::KIND, agent_id) else { return Ok(None) };
         let conversation = match conversation_id {
             None => None,
-            Some(id) => match tx.document_for_update(Conversation::KIND, id).await? {
+            Some(id) => match locked.take(Conversation::KIND, id) {
                 Some(conversation) => Some(parse(conversation)?),
                 None => return Ok(None),
             },
