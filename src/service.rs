@@ -74,6 +74,7 @@ fn store_options(settings: &Settings) -> Options {
         url: (!settings.ephemeral).then_some(url),
         max_connections: settings.store.max_connections,
         statement_timeout: settings.store.statement_timeout,
+        most_read: settings.mock.answer_bytes,
     }
 }
 
@@ -290,10 +291,10 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, ping_interval, script, mcp_tools } = settings.mock.clone();
+    let MockSettings { reasoning, ping_interval, script, turn_bytes, mcp_tools, .. } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
     let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
-    let options = mock::Options { reasoning, ping_interval, script, mcp_tools };
+    let options = mock::Options { reasoning, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

@@ -76,6 +76,7 @@ async fn serve(cli: Cli) -> Result<(), Failure> {
         // Gatelet's defaults.
         max_connections: 10,
         statement_timeout: std::time::Duration::from_secs(10),
+        most_read: usize::MAX,
     };
     let store = Store::open(&options).await?;
     let answer = Bytes::from(fs::read(cli.answer)?);

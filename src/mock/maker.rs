@@ -10,8 +10,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record, Tool, links,
-        without_repeats,
+        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, MOST_FILLED_IN, Message,
+        Record, Tool, links, without_repeats,
     },
     relations::{check_present, link_only},
     shelf, tools,
@@ -54,9 +54,10 @@ pub(super) async fn make(
     let project = home.project.as_str();
     agent.project_id.clone_from(&home.shown);
     let mut blocks = belongings.new_blocks;
+    let mut left = MOST_FILLED_IN;
     for block in &mut blocks {
         block.project_id.clone_from(&home.shown);
-        block.fill_in(&agent.variables);
+        block.fill_in(&agent.variables, &mut left)?;
         insert(tx, project, None, block).await?;
     }
     memory::lock_blocks(tx, &belongings.block_ids).await?;

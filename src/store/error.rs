@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database cannot be reached or cannot serve at the moment; trying again may help.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// What is asked for is larger than this many bytes.
+    #[error("more than {0} bytes are asked for at once")]
+    TooMuch(usize),
     /// A row does not hold what this program wrote; trying again will not help.
     #[error("the database holds what this version cannot read: {0}")]
     Inconsistent(String),
@@ -33,6 +36,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::store_unavailable(error),
+            StoreError::TooMuch(limit) => Self::answer_too_large(limit),
             StoreError::Inconsistent(_) => Self::internal(error),
         }
     }

@@ -4,6 +4,7 @@
 //! `reading!` and `writing!` pick a pool, `within!` a transaction. What only one engine has lives in its own file.
 
 mod api_keys;
+mod bounded;
 mod change_feed;
 mod client_tokens;
 mod documents;
@@ -41,6 +42,7 @@ const ROWS_AT_ONCE: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Store {
     engine: Engine,
+    most_read: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +83,8 @@ pub struct Options {
     pub max_connections: u32,
     /// How long one statement may run (PostgreSQL), or wait for another process's lock (SQLite).
     pub statement_timeout: std::time::Duration,
+    /// How many bytes of documents and messages are read at once.
+    pub most_read: usize,
 }
 
 /// What a URL names.
@@ -184,7 +188,7 @@ impl Store {
             Address::Sqlite(connect) => sqlite::open(connect, options).await?,
             Address::Postgres(connect) => postgres::open(connect, options).await?,
         };
-        Ok(Self { engine })
+        Ok(Self { engine, most_read: options.most_read })
     }
 
     /// Brings the schema up to date. Any number of processes may do so at once.
@@ -253,6 +257,12 @@ impl Store {
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         self.sqlite_location() == Some(&Location::Memory)
+    }
+
+    /// How many bytes of documents and messages are read at once.
+    #[must_use]
+    pub fn most_read(&self) -> usize {
+        self.most_read
     }
 
     /// Closes all connections, letting statements finish.

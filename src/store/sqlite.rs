@@ -12,9 +12,12 @@ use super::{Engine, Location, OpenError, Options};
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
+/// How many rows are read ahead of those that are looked at. Each may be large.
+const ROWS_AHEAD: usize = 8;
+
 /// Opens a database that lives on one connection of this process, which is therefore never closed.
 pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
-    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).row_buffer_size(ROWS_AHEAD);
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
@@ -33,6 +36,7 @@ pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions,
         .map_err(|error| OpenError::Url(error.to_string()))?
         .create_if_missing(true)
         .foreign_keys(true)
+        .row_buffer_size(ROWS_AHEAD)
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode only FULL survives a power cut with every acknowledged commit.
         .synchronous(SqliteSynchronous::Full)

@@ -106,7 +106,7 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
     let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
     let view = state.view(&call.permit);
     let mut tx = state.store.begin().await?;
-    let made = agent_file::import(&mut tx, view, &home, &file, &import).await?;
+    let made = agent_file::import(&mut tx, view, &home, &file, &import, &state.budget(upload.bytes.len(), 1)).await?;
     tx.commit().await?;
     Ok(Reply::ok(json!({"agent_ids": made})))
 }

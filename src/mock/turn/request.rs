@@ -33,6 +33,9 @@ pub(in crate::mock) struct TurnRequest {
     /// The handle of the model that is to answer; none: the conversation's, or the agent's.
     #[serde(default)]
     pub(in crate::mock) model: Option<String>,
+    /// How many turns were asked for at once, which share what one may produce.
+    #[serde(default)]
+    pub(in crate::mock) sharers: usize,
 }
 
 /// How an answer is to travel.
@@ -130,7 +133,7 @@ impl SendRequest {
             Handle::parse_override(handle)?;
         }
         let (input, decision) = read_input(fields)?;
-        let request = TurnRequest { input, decision, max_steps, client_tools, model };
+        let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1 };
         Ok(Self { request, showing, delivery, agent_id, callback_url })
     }
 
