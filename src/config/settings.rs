@@ -379,7 +379,7 @@ impl Default for MockSettings {
             script: None,
             ping_interval: Duration::from_secs(20),
             turn_bytes: 4 * 1024 * 1024,
-            answer_bytes: 16 * 1024 * 1024,
+            answer_bytes: 8 * 1024 * 1024,
             mcp_tools: Vec::new(),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
 /// How large a regular expression may become, in bytes; how long one search may take; and how much of a line it looks at.
 /// The time for a line is their product.
 const MOST_REGEX_BYTES: usize = 256 * 1024;
-const LONGEST_SEARCH: Duration = Duration::from_secs(2);
+const LONGEST_SEARCH: Duration = Duration::from_secs(1);
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// How many matches are shown at once.

@@ -3,6 +3,8 @@
 //! once; so it is with files that are opened. No other tool runs anything: its return is what can be read off its source,
 //! or says what it was called with.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -62,10 +64,17 @@ pub(super) struct Workbench<'a> {
     isolated: &'a [String],
     /// What the turn may produce.
     budget: &'a Budget,
+    /// How long its tools have searched.
+    searched: Duration,
     /// The blocks as the tools have left them, once one of them has asked.
     blocks: Option<Vec<Block>>,
     pub(super) effects: Effects,
 }
+
+/// The tools that look through all there is, and how long those of a turn may do so together.
+const SEARCHING: [&str; 5] =
+    ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
+const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
 /// What a tool comes to: a text, or an error in words for the model.
 type Outcome = Result<String, String>;
@@ -78,7 +87,16 @@ impl<'a> Workbench<'a> {
         isolated: &'a [String],
         budget: &'a Budget,
     ) -> Self {
-        Self { store, agent, conversation, isolated, budget, blocks: None, effects: Effects::default() }
+        Self {
+            store,
+            agent,
+            conversation,
+            isolated,
+            budget,
+            searched: Duration::ZERO,
+            blocks: None,
+            effects: Effects::default(),
+        }
     }
 
     /// Runs a call.
@@ -90,8 +108,11 @@ impl<'a> Workbench<'a> {
         let arguments = monologue::arguments_of_tool(call);
         let tool = toolbox.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
+        } else if searches && self.searched > LONGEST_SEARCHES {
+            Err("this turn has searched for too long; search less".to_owned())
         } else if tool.is_some_and(Tool::is_clients) {
             Err("the client runs this tool itself and has not said what it returned".to_owned())
         } else if edit::TOOLS.contains(&call.name.as_str()) {
@@ -125,6 +146,9 @@ impl<'a> Workbench<'a> {
                 }
             }
         };
+        if searches {
+            self.searched += begun.elapsed();
+        }
         let (text, status) = match outcome {
             Ok(text) => (text, ToolStatus::Success),
             Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),

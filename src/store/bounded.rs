@@ -7,13 +7,17 @@ use futures_util::{Stream, TryStreamExt};
 use super::{Document, Link, Result, StoreError, StoredMessage, links::Linked};
 
 /// A row with a text of any size.
-pub(super) trait HasSize {
+pub trait HasSize {
+    /// How many bytes it counts as.
     fn size(&self) -> usize;
 }
 
+/// What a row takes at least by the time that it stands in an answer.
+const ROW: usize = 1_000;
+
 impl HasSize for Document {
     fn size(&self) -> usize {
-        self.body.len()
+        ROW + self.body.len()
     }
 }
 
@@ -25,7 +29,7 @@ impl HasSize for Linked {
 
 impl HasSize for StoredMessage {
     fn size(&self) -> usize {
-        self.body.len()
+        ROW + self.body.len()
     }
 }
 

@@ -23,6 +23,7 @@ use sqlx::{
 };
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use bounded::HasSize;
 pub use change_feed::{Change, ChangeKind, Listener};
 pub use client_tokens::{ClientTokenRow, TokenFilter};
 pub use documents::{Document, DocumentFilter, NewDocument};
