@@ -75,7 +75,7 @@ fn is_called(before: &str) -> bool {
 fn last_words(before: &str) -> String {
     const LOOKED_AT: usize = 64;
     let before = before.trim_end_matches(['`', '"', '\'']).trim_end();
-    let begin = (before.len().saturating_sub(LOOKED_AT)..).find(|place| before.is_char_boundary(*place));
+    let begin = (before.len().saturating_sub(LOOKED_AT)..=before.len()).find(|place| before.is_char_boundary(*place));
     before[begin.unwrap_or_default()..].to_lowercase()
 }
 

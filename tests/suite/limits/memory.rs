@@ -73,7 +73,7 @@ impl Watch {
     }
 
     /// Holds what came of all requests against what should have.
-    fn check(&self, expected: &[(&str, u16, &str)]) {
+    fn check(&self, expected: &[Expected]) {
         let table: Vec<String> = self
             .outcomes
             .iter()
@@ -90,6 +90,60 @@ impl Watch {
         println!("{table}");
     }
 }
+
+/// What is to come of a request: its name, the status, and the code of a failure.
+type Expected = (&'static str, u16, &'static str);
+
+const OF_A_TURN: &[Expected] = &[
+    ("a long answer", 400, "turn_too_large"),
+    ("as many words as there are numbers", 200, ""),
+    ("a long answer, streamed", 200, "turn_too_large"),
+    ("a long answer, streamed in pieces", 200, "turn_too_large"),
+    ("a long answer in the background", 200, "turn_too_large"),
+    ("a file opened 200 times", 200, ""),
+    ("a file opened a few times", 400, "turn_too_large"),
+    ("a file of many lines opened a few times", 400, "turn_too_large"),
+    ("a long line found", 400, "turn_too_large"),
+    ("a large file looked through", 200, ""),
+    ("a larger file", 400, "answer_too_large"),
+    ("a large pattern", 200, ""),
+    ("a block that is multiplied", 400, "turn_too_large"),
+    ("a block that grows step by step", 200, ""),
+    ("an archive that is found again and again", 200, ""),
+    ("very many calls", 200, ""),
+    ("very many steps", 200, ""),
+    ("a text that is escaped", 200, ""),
+];
+const OF_A_KEY: &[Expected] = &[
+    ("a list of lists", 200, ""),
+    ("a text repeated", 200, ""),
+    ("a text in a text", 200, ""),
+    ("many arguments", 400, "invalid_request"),
+    ("many alternatives", 400, "invalid_request"),
+    ("much that is nested", 400, "invalid_request"),
+    ("many brackets", 400, "invalid_request"),
+    ("many operators", 200, ""),
+    ("no end of strings", 400, "invalid_request"),
+    ("a definition that is named often", 200, ""),
+    ("a variable that is named often", 400, "invalid_request"),
+    ("a form of many fields", 400, "turn_too_large"),
+    ("a call of many arguments", 400, "turn_too_large"),
+    ("a file of many agents", 400, "turn_too_large"),
+    ("a tool that an agent has often", 200, ""),
+    ("very many passages", 422, "validation_failed"),
+    ("many passages", 200, ""),
+    ("a batch", 200, ""),
+];
+const OF_READING: &[Expected] = &[
+    ("many long messages", 400, "answer_too_large"),
+    ("some long messages", 200, ""),
+    ("an agent's file", 400, "answer_too_large"),
+    ("a search for everything", 400, "answer_too_large"),
+    ("an agent's search for everything", 400, "turn_too_large"),
+    ("a fork", 400, "answer_too_large"),
+    ("a summary", 400, "invalid_request"),
+    ("a block that many agents show", 400, "answer_too_large"),
+];
 
 /// So many calls of a tool.
 fn calls(tool: &str, arguments: &Value, count: usize) -> String {
@@ -176,26 +230,7 @@ async fn a_turn_produces_no_more_than_it_may() {
     let run = &owner.get(&format!("/v1/runs/?agent_id={agent}&limit=100&order=asc")).await.expect(200)[0];
     assert_eq!((&run["status"], &run["stop_reason"]), (&json!("failed"), &json!("error")));
     assert!(run["metadata"]["error"].as_str().unwrap().contains("mock.turn_bytes"), "{run}");
-    watch.check(&[
-        ("a long answer", 400, "turn_too_large"),
-        ("as many words as there are numbers", 200, ""),
-        ("a long answer, streamed", 200, "turn_too_large"),
-        ("a long answer, streamed in pieces", 200, "turn_too_large"),
-        ("a long answer in the background", 200, "turn_too_large"),
-        ("a file opened 200 times", 200, ""),
-        ("a file opened a few times", 400, "turn_too_large"),
-        ("a file of many lines opened a few times", 400, "turn_too_large"),
-        ("a long line found", 400, "turn_too_large"),
-        ("a large file looked through", 200, ""),
-        ("a larger file", 400, "answer_too_large"),
-        ("a large pattern", 200, ""),
-        ("a block that is multiplied", 400, "turn_too_large"),
-        ("a block that grows step by step", 200, ""),
-        ("an archive that is found again and again", 200, ""),
-        ("very many calls", 200, ""),
-        ("very many steps", 200, ""),
-        ("a text that is escaped", 200, ""),
-    ]);
+    watch.check(OF_A_TURN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,26 +318,7 @@ async fn what_a_key_sends_does_not_grow() {
             answer
         })
         .await;
-    watch.check(&[
-        ("a list of lists", 200, ""),
-        ("a text repeated", 200, ""),
-        ("a text in a text", 200, ""),
-        ("many arguments", 400, "invalid_request"),
-        ("many alternatives", 400, "invalid_request"),
-        ("much that is nested", 400, "invalid_request"),
-        ("many brackets", 400, "invalid_request"),
-        ("many operators", 200, ""),
-        ("no end of strings", 400, "invalid_request"),
-        ("a definition that is named often", 200, ""),
-        ("a variable that is named often", 400, "invalid_request"),
-        ("a form of many fields", 400, "turn_too_large"),
-        ("a call of many arguments", 400, "turn_too_large"),
-        ("a file of many agents", 400, "turn_too_large"),
-        ("a tool that an agent has often", 200, ""),
-        ("very many passages", 422, "validation_failed"),
-        ("many passages", 200, ""),
-        ("a batch", 200, ""),
-    ]);
+    watch.check(OF_A_KEY);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,14 +346,5 @@ async fn what_is_read_at_once_is_bounded() {
     }
     let include = "include=agent.blocks&".repeat(300);
     watch.get("a block that many agents show", &format!("/v1/agents/?{include}limit=1000")).await;
-    watch.check(&[
-        ("many long messages", 400, "answer_too_large"),
-        ("some long messages", 200, ""),
-        ("an agent's file", 400, "answer_too_large"),
-        ("a search for everything", 400, "answer_too_large"),
-        ("an agent's search for everything", 400, "turn_too_large"),
-        ("a fork", 400, "answer_too_large"),
-        ("a summary", 400, "invalid_request"),
-        ("a block that many agents show", 400, "answer_too_large"),
-    ]);
+    watch.check(OF_READING);
 }
