@@ -47,6 +47,10 @@ codes! {
     PathNotCanonical 400 "path_not_canonical";
     /// A turn failed: the model's provider refused the request.
     LlmBadRequest 400 "llm_bad_request";
+    /// A turn failed: it would have produced more than `mock.turn_bytes`.
+    TurnTooLarge 400 "turn_too_large";
+    /// More stored data is asked for at once than `mock.answer_bytes`; ask for less, such as with a smaller `limit`.
+    AnswerTooLarge 400 "answer_too_large";
     /// No bearer token was sent.
     BearerMissing 401 "bearer_missing";
     /// The bearer is not valid here; also a revoked or expired API key.
@@ -238,6 +242,16 @@ impl ApiError {
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.cause = Some(cause.into());
         self
+    }
+
+    /// More stored data than one answer may be made of.
+    #[must_use]
+    pub fn answer_too_large(limit: usize) -> Self {
+        let sentence = format!(
+            "More than {limit} bytes of stored data are asked for at once; ask for less (a smaller limit, fewer \
+             relationships), or raise mock.answer_bytes."
+        );
+        Self::letta(Code::AnswerTooLarge, sentence).final_answer()
     }
 
     /// A conflict that repeating the same request cannot solve.

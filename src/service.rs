@@ -70,6 +70,7 @@ fn store_options(settings: &Settings) -> Options {
         max_connections: settings.store.max_connections,
         statement_timeout: settings.store.statement_timeout,
         if_missing: IfMissing::Create,
+        most_read: settings.mock.answer_bytes,
     }
 }
 
@@ -299,14 +300,14 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, models, ping_interval, script, mcp_tools } = settings.mock.clone();
+    let MockSettings { reasoning, models, ping_interval, script, turn_bytes, mcp_tools, .. } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
     let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
     let models = match models {
         MockModels::Open => mock::Models::Open,
         MockModels::Closed => mock::Models::Closed,
     };
-    let options = mock::Options { reasoning, models, ping_interval, script, mcp_tools };
+    let options = mock::Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

@@ -77,6 +77,7 @@ async fn serve(cli: Cli) -> Result<(), Failure> {
         max_connections: 10,
         statement_timeout: std::time::Duration::from_secs(10),
         if_missing: IfMissing::Refuse,
+        most_read: usize::MAX,
     };
     let store = Store::open(&options).await?;
     let answer = Bytes::from(fs::read(cli.answer)?);

@@ -264,6 +264,10 @@ pub struct MockSettings {
     /// After how long without an event the client of a stream gets a sign of life.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
+    /// How many bytes a turn may produce: texts, calls, what tools return, changes of memory.
+    pub turn_bytes: usize,
+    /// How many bytes of stored data one answer may be made of.
+    pub answer_bytes: usize,
     /// The tools that MCP servers have. Nobody is connected to.
     pub mcp_tools: Vec<McpToolSettings>,
 }
@@ -387,6 +391,8 @@ impl Default for MockSettings {
             models: MockModels::Open,
             script: None,
             ping_interval: Duration::from_secs(20),
+            turn_bytes: 4 * 1024 * 1024,
+            answer_bytes: 8 * 1024 * 1024,
             mcp_tools: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Archival memory: the archive of an agent, what is put into it, and what is found there.
 
 use super::{
+    budget::{Budget, aside},
     documents::{Stored, insert, parse, update},
     records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
     search::{Terms, tagged},
@@ -115,7 +116,15 @@ pub(super) struct Found {
 }
 
 /// The passages that fit best; of those that fit equally well, the newest. Every passage of the shelf is looked at.
-pub(super) async fn search(store: &Store, shelf: Shelf<'_>, search: &Search<'_>) -> Result<Vec<Found>, ApiError> {
+///
+/// # Errors
+/// When what is found is larger than the budget; when the database fails.
+pub(super) async fn search(
+    store: &Store,
+    shelf: Shelf<'_>,
+    search: &Search<'_>,
+    budget: &Budget,
+) -> Result<Vec<Found>, ApiError> {
     let mut documents = match shelf {
         Shelf::Archive(id) => DocumentFilter::of_parent(Passage::KIND, id),
         Shelf::Project(project) => DocumentFilter::of_project(Passage::KIND, project),
@@ -125,16 +134,18 @@ pub(super) async fn search(store: &Store, shelf: Shelf<'_>, search: &Search<'_>)
     let terms = search.query.map(Terms::of);
     let mut found = Vec::new();
     loop {
-        let chunk = store.documents(&documents).await?;
+        let chunk = store.documents_chunk(&documents).await?;
         let Some(last) = chunk.last() else { break };
         documents = documents.before(last.seq);
         for document in chunk {
+            let length = document.body.len();
             let passage = parse::<Passage>(document)?.record;
-            if let Some(score) = search.fit(&passage, terms.as_ref()) {
+            if let Some(score) = aside(length, || search.fit(&passage, terms.as_ref())) {
                 found.push(Found { passage, score });
             }
         }
         keep_best(&mut found, search.limit);
+        budget.draft().charge(found.iter().map(|found| found.passage.text.len()).sum())?;
     }
     Ok(found)
 }

@@ -15,6 +15,9 @@ use crate::{
     store::{MessageFilter, Store, transaction},
 };
 
+/// How many bytes of the newest messages are looked at. What is older leaves with what is summed up.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
 /// What a compaction came to.
 pub(super) struct Compacted {
     summary: String,
@@ -48,8 +51,8 @@ pub(super) async fn compact(
         let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
         let mut thread = Thread::lock(tx, agent_id, conversation_id).await?.ok_or_else(gone)?;
         let before = thread.context().len();
-        let messages =
-            tx.messages(&MessageFilter::of_conversation(agent_id, thread.id()).newest_first(true).limit(2_000)).await?;
+        let newest = MessageFilter::of_conversation(agent_id, thread.id()).newest_first(true).limit(2_000);
+        let messages = tx.messages_chunk(&newest, MOST_BYTES).await?;
         let messages: Vec<Message> = messages.iter().rev().map(parse_message).collect::<Result<_, _>>()?;
         let seen: Vec<&Message> = thread
             .context()

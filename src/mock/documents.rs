@@ -8,7 +8,7 @@ use crate::{
     access::Permit,
     credentials::sha256,
     error::{ApiError, Code},
-    store::{Document, DocumentFilter, Locked, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
+    store::{Document, DocumentFilter, HasSize, Locked, NewDocument, NewMessage, Store, StoreError, StoredMessage, Tx},
 };
 
 /// A record with its place in the store.
@@ -25,12 +25,12 @@ pub(super) struct Stored<T> {
 /// A part of a list.
 #[derive(Debug)]
 pub(super) struct Chunk<T> {
-    /// What the caller may see of it.
-    pub(super) records: Vec<Stored<T>>,
-    /// How many were read, seen or not.
-    pub(super) read: usize,
-    /// The place of the last of them.
+    /// What the caller may see of it, each with its size in the store.
+    pub(super) records: Vec<(Stored<T>, usize)>,
+    /// The place of the last that was read, seen or not.
     pub(super) end: Option<i64>,
+    /// Whether there is more.
+    pub(super) has_more: bool,
 }
 
 /// The store as one caller sees it: what the caller does not reach is not there.
@@ -108,15 +108,28 @@ impl<'a> View<'a> {
 
     /// The records that a filter names.
     pub(super) async fn list<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Stored<T>>, ApiError> {
-        Ok(self.list_with_end(filter).await?.records)
+        let documents = self.store.documents(filter).await?;
+        documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
     }
 
-    /// The records that a filter names, and where reading on has to begin.
-    pub(super) async fn list_with_end<T: Record>(&self, filter: &DocumentFilter<'_>) -> Result<Chunk<T>, ApiError> {
-        let documents = self.store.documents(filter).await?;
-        let (read, end) = (documents.len(), documents.last().map(|document| document.seq));
-        let shown = documents.into_iter().filter_map(|document| self.show(Some(document)).transpose());
-        Ok(Chunk { records: shown.collect::<Result<_, _>>()?, read, end })
+    /// The first `count` of the records that a filter names, or as many as are read at once, and where reading on has to
+    /// begin.
+    pub(super) async fn chunk<T: Record>(
+        &self,
+        filter: &DocumentFilter<'_>,
+        count: usize,
+    ) -> Result<Chunk<T>, ApiError> {
+        let filter = filter.limit(i64::try_from(count).unwrap_or(i64::MAX));
+        let documents = self.store.documents_chunk(&filter).await?;
+        let end = documents.last().map(|document| document.seq);
+        let size: usize = documents.iter().map(HasSize::size).sum();
+        let has_more = documents.len() == count || size >= self.store.most_read();
+        let mut records = Vec::with_capacity(documents.len());
+        for document in documents {
+            let size = document.size();
+            records.extend(self.show(Some(document))?.map(|shown| (shown, size)));
+        }
+        Ok(Chunk { records, end, has_more })
     }
 
     /// The records that links of a kind lead to from any of `sources`, each with its source.

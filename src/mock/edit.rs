@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::{Budget, Overspent};
+
 /// A change of a block's value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Edit {
@@ -50,7 +52,23 @@ impl Edit {
     }
 
     /// The value after the change, or why it cannot be made.
-    pub(super) fn apply(&self, value: &str) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// When the value would be larger than the budget.
+    pub(super) fn apply(&self, value: &str, budget: &Budget) -> Result<Result<String, String>, Overspent> {
+        budget.charge(match self {
+            Self::Rethink(text) => text.len(),
+            Self::Insert { text, .. } => value.len().saturating_add(text.len()).saturating_add(1),
+            Self::Replace { old, .. } if old.is_empty() => 0,
+            Self::Replace { old, new, .. } => {
+                let places = value.matches(old.as_str()).count();
+                (value.len() - places * old.len()).saturating_add(places.saturating_mul(new.len()))
+            }
+        })?;
+        Ok(self.change(value))
+    }
+
+    fn change(&self, value: &str) -> Result<String, String> {
         match self {
             Self::Rethink(text) => Ok(text.clone()),
             Self::Insert { text, line: None } if value.is_empty() => Ok(text.clone()),
@@ -86,7 +104,21 @@ mod tests {
     fn edited(tool: &str, arguments: &Value, value: &str) -> Result<String, String> {
         let (label, edit) = Edit::of_call(tool, arguments.as_object().unwrap())?;
         assert_eq!(label, "human");
-        edit.apply(value)
+        edit.apply(value, &Budget::new(1_000)).unwrap()
+    }
+
+    #[test]
+    fn a_value_grows_no_further_than_it_may() {
+        for (edit, expected) in [
+            (Edit::Replace { old: "a".into(), new: "bb".into(), once: false }, 20),
+            (Edit::Insert { text: "bbb".into(), line: None }, 14),
+            (Edit::Insert { text: "bbb".into(), line: Some(0) }, 14),
+            (Edit::Rethink("b".repeat(20)), 20),
+        ] {
+            let value = "a".repeat(10);
+            assert!(edit.apply(&value, &Budget::new(expected - 1)).is_err(), "{edit:?}");
+            assert_eq!(edit.apply(&value, &Budget::new(expected)).unwrap().unwrap().len(), expected, "{edit:?}");
+        }
     }
 
     #[test]

@@ -81,6 +81,17 @@ impl Failure {
         }
     }
 
+    /// The turn would have produced, or read, more than it may.
+    pub(super) fn too_large(why: &ApiError) -> Self {
+        Self {
+            code: why.code(),
+            error_type: why.code().word(),
+            message: why.message().to_owned(),
+            detail: None,
+            stop_reason: StopReason::Error,
+        }
+    }
+
     /// What the run's metadata say about it.
     pub(super) fn text(&self) -> &str {
         self.detail.as_deref().unwrap_or(&self.message)

@@ -1,9 +1,10 @@
 //! Looking for messages by their words.
 
 use super::{
+    budget::{Budget, aside},
     documents::parse_message,
     records::{Message, Role, Timestamp},
-    search::words,
+    search::looked_for,
 };
 use crate::{
     error::ApiError,
@@ -27,16 +28,20 @@ pub(super) struct Wanted {
 const CHUNK: i64 = 500;
 
 /// The newest messages among those of a filter that are wanted, newest first. What is read grows with what does not fit.
+///
+/// # Errors
+/// When what is found is larger than the budget; when the database fails.
 pub(super) async fn search(
     store: &Store,
     filter: MessageFilter<'_>,
     wanted: &Wanted,
+    budget: &Budget,
 ) -> Result<Vec<(StoredMessage, Message)>, ApiError> {
     let terms: Vec<String> = wanted.query.as_deref().map(terms).unwrap_or_default();
     let mut filter = filter.newest_first(true).limit(CHUNK);
     let mut found = Vec::new();
     loop {
-        let chunk = store.messages(&filter).await?;
+        let chunk = store.messages_chunk(&filter).await?;
         let Some(last) = chunk.last() else { return Ok(found) };
         filter = filter.before(last.seq);
         for stored in chunk {
@@ -44,7 +49,8 @@ pub(super) async fn search(
                 return Ok(found);
             }
             let message = parse_message(&stored)?;
-            if wanted.fits(&message, &terms) {
+            if aside(stored.body.len(), || wanted.fits(&message, &terms)) {
+                budget.charge(stored.body.len())?;
                 found.push((stored, message));
             }
         }
@@ -67,7 +73,7 @@ impl Wanted {
 
 /// The words of a query, or all of it where it has none.
 fn terms(query: &str) -> Vec<String> {
-    let mut terms: Vec<String> = words(query).collect();
+    let mut terms = looked_for(query);
     let whole = query.trim();
     if terms.is_empty() && !whole.is_empty() {
         terms.push(whole.to_lowercase());

@@ -2,6 +2,7 @@
 //! page and with what the filter leaves out, not with what is stored.
 
 use super::{
+    budget::Budget,
     documents::{Stored, View},
     page::Page,
     records::Record,
@@ -49,12 +50,16 @@ impl<'a, T: Record> Listing<'a, T> {
             self.narrow(seq, newer_than_cursor);
         }
         let mut scan = Scan::new(self, page.newest_first != backwards, page.limit);
-        let mut records = Vec::new();
+        let (mut records, budget) = (Vec::new(), Budget::of_answer(view.store().most_read()));
         while records.len() < page.limit {
             let Some(chunk) = scan.next(view).await? else { break };
-            records.extend(chunk.into_iter().filter(|stored| accepts(&stored.record)));
+            let missing = page.limit - records.len();
+            for (stored, size) in chunk.into_iter().filter(|(stored, _)| accepts(&stored.record)).take(missing) {
+                // One may be of any size.
+                budget.charge(if records.is_empty() { 0 } else { size })?;
+                records.push(stored);
+            }
         }
-        records.truncate(page.limit);
         if backwards {
             records.reverse();
         }
@@ -79,10 +84,13 @@ impl<'a, T: Record> Listing<'a, T> {
 
     /// All of those that `accepts` takes, oldest first.
     pub(super) async fn all(self, view: View<'_>, accepts: impl Fn(&T) -> bool) -> Result<Vec<Stored<T>>, ApiError> {
-        let mut records = Vec::new();
+        let (mut records, budget) = (Vec::new(), Budget::of_answer(view.store().most_read()));
         let mut scan = Scan::new(self, false, CHUNK);
         while let Some(chunk) = scan.next(view).await? {
-            records.extend(chunk.into_iter().filter(|stored| accepts(&stored.record)));
+            for (stored, size) in chunk.into_iter().filter(|(stored, _)| accepts(&stored.record)) {
+                budget.charge(if records.is_empty() { 0 } else { size })?;
+                records.push(stored);
+            }
         }
         Ok(records)
     }
@@ -92,7 +100,7 @@ impl<'a, T: Record> Listing<'a, T> {
         let mut count = 0;
         let mut scan = Scan::new(self, false, CHUNK);
         while let Some(chunk) = scan.next(view).await? {
-            count += chunk.iter().filter(|stored| accepts(&stored.record)).count();
+            count += chunk.iter().filter(|(stored, _)| accepts(&stored.record)).count();
         }
         Ok(count)
     }
@@ -130,24 +138,24 @@ impl<'a, T: Record> Scan<'a, T> {
         Self { listing, newest_first, chunk: limit.clamp(1, CHUNK), exhausted: false }
     }
 
-    /// The next of them; nothing when all were read.
-    async fn next(&mut self, view: View<'_>) -> Result<Option<Vec<Stored<T>>>, ApiError> {
+    /// The next of them, each with its size in the store; nothing when all were read.
+    async fn next(&mut self, view: View<'_>) -> Result<Option<Vec<(Stored<T>, usize)>>, ApiError> {
         let mut built_in = std::mem::take(&mut self.listing.built_in);
+        let unstored = |built_in: Vec<Stored<T>>| built_in.into_iter().map(|record| (record, 0)).collect();
         if !self.newest_first && !built_in.is_empty() {
-            return Ok(Some(built_in));
+            return Ok(Some(unstored(built_in)));
         }
         if self.exhausted {
             built_in.reverse();
-            return Ok(Some(built_in).filter(|records| !records.is_empty()));
+            return Ok(Some(unstored(built_in)).filter(|records: &Vec<_>| !records.is_empty()));
         }
         self.listing.built_in = built_in;
-        let limit = i64::try_from(self.chunk).unwrap_or(i64::MAX);
-        let documents = self.listing.documents.newest_first(self.newest_first).limit(limit);
-        let part = view.list_with_end::<T>(&documents).await?;
+        let documents = self.listing.documents.newest_first(self.newest_first);
+        let part = view.chunk::<T>(&documents, self.chunk).await?;
         if let Some(seq) = part.end {
             self.listing.documents = if self.newest_first { documents.before(seq) } else { documents.after(seq) };
         }
-        self.exhausted = part.read < self.chunk;
+        self.exhausted = !part.has_more;
         self.chunk = CHUNK;
         Ok(Some(part.records))
     }

@@ -10,8 +10,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, Message, Record, Tool, links,
-        without_repeats,
+        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, MOST_FILLED_IN, Message,
+        Record, Tool, links, without_repeats,
     },
     relations::link_only,
     shelf, tools,
@@ -61,9 +61,10 @@ pub(super) async fn make(
         .and(Tool::KIND, stored_tools);
     let locked = tx.lock(&locks).await?;
     let mut blocks = belongings.new_blocks;
+    let mut left = MOST_FILLED_IN;
     for block in &mut blocks {
         block.project_id.clone_from(&home.shown);
-        block.fill_in(&agent.variables);
+        block.fill_in(&agent.variables, &mut left)?;
         insert(tx, project, None, block).await?;
     }
     blocks.extend(view.all_locked::<Block>(&locked, project, &belongings.block_ids)?);

@@ -6,6 +6,7 @@
 mod agent_file;
 mod archival;
 mod base_tools;
+mod budget;
 mod catalogue;
 mod client;
 mod compaction;
@@ -82,6 +83,8 @@ pub struct Options {
     pub ping_interval: Duration,
     /// Answers that were written down.
     pub script: Option<Script>,
+    /// How many bytes a turn may produce.
+    pub turn_bytes: usize,
     /// The tools of MCP servers.
     pub mcp_tools: Vec<McpTool>,
 }
@@ -103,12 +106,13 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, models, ping_interval, script, mcp_tools } = options;
+        let Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script, Literal { reasoning }),
             models,
             ping_interval,
+            turn_bytes,
             mcp_tools,
             turns: Registry::default(),
             locks: Locks::default(),

@@ -1,12 +1,17 @@
 //! The tools by which an agent reads its files in a turn: opening some, finding lines by a regular expression, finding
 //! passages by words.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    time::{Duration, Instant},
+};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use super::{
+    budget::{Budget, Overspent, aside, written_length},
     documents::parse,
     records::{Agent, File, FileText, Folder, Passage, Record, links},
     search::Terms,
@@ -16,8 +21,11 @@ use crate::{
     store::{DocumentFilter, Store},
 };
 
-/// How large a regular expression may become, in bytes.
-const MOST_REGEX_BYTES: usize = 1024 * 1024;
+/// How large a regular expression may become, in bytes; how long one search may take; and how much of a line it looks at.
+/// The time for a line is their product.
+const MOST_REGEX_BYTES: usize = 256 * 1024;
+const LONGEST_SEARCH: Duration = Duration::from_secs(1);
+const LONGEST_LINE: usize = 64 * 1024;
 
 /// How many matches are shown at once.
 const MATCHES: usize = 20;
@@ -46,6 +54,8 @@ pub(super) struct Opening {
 pub(super) struct Reading<'a> {
     store: &'a Store,
     files: Vec<Seen>,
+    /// How many files the agent opens at once.
+    most_opened: usize,
 }
 
 /// A file as the agent sees it: by the name of its folder and its own.
@@ -74,19 +84,21 @@ impl<'a> Reading<'a> {
             let folder_name = folders.get(&file.folder_id).cloned().unwrap_or_default();
             files.push(Seen { name: format!("{folder_name}/{}", file.name), folder_name, file });
         }
-        Ok(Self { store, files })
+        Ok(Self { store, files, most_opened: usize::try_from(agent.max_files_open).unwrap_or_default() })
     }
 
     /// Opens files: what the model is told, and what lies open then.
     pub(super) async fn open(
         &self,
         arguments: &Map<String, Value>,
+        budget: &Budget,
     ) -> Result<Outcome<(String, Vec<Opening>)>, ApiError> {
         let asked = match self.asked_for(arguments) {
             Ok(asked) => asked,
             Err(problem) => return Ok(Err(problem)),
         };
-        let (mut told, mut openings) = (Vec::new(), Vec::new());
+        let (mut told, mut openings) = (String::new(), Vec::new());
+        let draft = budget.draft();
         let alone = arguments.get("close_all_others").and_then(Value::as_bool).unwrap_or_default();
         for (number, (seen, offset, length)) in asked.into_iter().enumerate() {
             let text = self.text(&seen.file).await?;
@@ -94,18 +106,23 @@ impl<'a> Reading<'a> {
             if offset > lines {
                 return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {offset} on", seen.name)));
             }
-            let shown = numbered(&text, offset, length);
-            told.push(format!("{} is open. It has {lines} lines:\n{shown}", seen.name));
+            let gap = if told.is_empty() { "" } else { "\n\n" };
+            // Writing to a string cannot fail.
+            let _ = writeln!(told, "{gap}{} is open. It has {lines} lines:", seen.name);
+            aside(text.len(), || number_lines(&text, offset, length, &mut told, &draft))?;
             let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
             openings.push(Opening { file, folder_name, alone: alone && number == 0 });
         }
-        Ok(Ok((told.join("\n\n"), openings)))
+        Ok(Ok((told, openings)))
     }
 
     /// The files that a call names, each with the first of its lines that is asked for, and how many are.
     fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<(&Seen, usize, usize)>> {
         let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
         let requests = requests.ok_or("file_requests must be a list of at least one file")?;
+        if requests.len() > self.most_opened {
+            return Err(format!("at most {} files can be opened at once, not {}", self.most_opened, requests.len()));
+        }
         requests
             .iter()
             .map(|request| {
@@ -136,7 +153,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Finds lines by a regular expression.
-    pub(super) async fn grep(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+    pub(super) async fn grep(&self, arguments: &Map<String, Value>, budget: &Budget) -> Result<Outcome, ApiError> {
         let asked = || -> Outcome<(Regex, Option<Regex>, usize, usize)> {
             let pattern = arguments.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
             let pattern = regex("pattern", pattern.ok_or("pattern is missing")?)?;
@@ -152,30 +169,46 @@ impl<'a> Reading<'a> {
             Err(problem) => return Ok(Err(problem)),
         };
         let context = context.min(MOST_CONTEXT);
-        let (mut found, mut shown) = (0_usize, Vec::new());
+        let (mut found, mut shown, mut count) = (0_usize, String::new(), 0_usize);
+        let (draft, begun) = (budget.draft(), Instant::now());
         for seen in self.files.iter().filter(|seen| include.as_ref().is_none_or(|include| include.is_match(&seen.name)))
         {
             let text = self.text(&seen.file).await?;
-            for (number, _) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
-                if (offset..offset.saturating_add(MATCHES)).contains(&found) {
-                    let first = number.saturating_sub(context);
-                    let lines = numbered(&text, first, number - first + context + 1);
-                    shown.push(format!("{}, line {}:\n{lines}", seen.name, number + 1));
+            let looked_at = aside(text.len(), || {
+                for (number, line) in text.lines().enumerate() {
+                    if begun.elapsed() > LONGEST_SEARCH {
+                        return Ok(false);
+                    }
+                    if !pattern.is_match(beginning(line, LONGEST_LINE)) {
+                        continue;
+                    }
+                    if (offset..offset.saturating_add(MATCHES)).contains(&found) {
+                        let first = number.saturating_sub(context);
+                        // Writing to a string cannot fail.
+                        let _ = writeln!(shown, "\n\n{}, line {}:", seen.name, number + 1);
+                        number_lines(&text, first, number - first + context + 1, &mut shown, &draft)?;
+                        count += 1;
+                    }
+                    found += 1;
                 }
-                found += 1;
+                Ok::<_, Overspent>(true)
+            })?;
+            if !looked_at {
+                return Ok(Err("the search takes too long; use a simpler pattern, or include fewer files".to_owned()));
             }
         }
-        if shown.is_empty() {
+        if count == 0 {
             return Ok(Ok(format!("No more lines match: {found} in all.")));
         }
-        let last = offset.saturating_add(shown.len());
+        let last = offset.saturating_add(count);
         let more = if last < found { format!("; the next are found with offset {last}") } else { String::new() };
         let head = format!("Matches {} to {last} of {found}{more}.", offset.saturating_add(1));
-        Ok(Ok([vec![head], shown].concat().join("\n\n")))
+        shown.insert_str(0, &head);
+        Ok(Ok(shown))
     }
 
     /// Finds passages by words.
-    pub(super) async fn search(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+    pub(super) async fn search(&self, arguments: &Map<String, Value>, budget: &Budget) -> Result<Outcome, ApiError> {
         let asked = || -> Outcome<(Terms, usize)> {
             let query = arguments.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
             Ok((Terms::of(query.ok_or("query is missing")?), number(arguments, "limit", PASSAGES)?))
@@ -188,12 +221,12 @@ impl<'a> Reading<'a> {
         for seen in &self.files {
             let mut passages = DocumentFilter::of_parent(Passage::KIND, &seen.file.id).limit(CHUNK);
             loop {
-                let chunk = self.store.documents(&passages).await?;
+                let chunk = self.store.documents_chunk(&passages).await?;
                 let Some(last) = chunk.last() else { break };
                 passages = passages.after(last.seq);
                 for document in chunk {
                     let text = parse::<Passage>(document)?.record.text;
-                    let score = terms.score(&text);
+                    let score = aside(text.len(), || terms.score(&text));
                     if score > 0.0 {
                         found.push((score, format!("{}:\n{text}", seen.name)));
                     }
@@ -201,6 +234,7 @@ impl<'a> Reading<'a> {
                 // Stable: of what fits equally well, the first in the first file comes first.
                 found.sort_by(|left, right| right.0.total_cmp(&left.0));
                 found.truncate(limit);
+                budget.draft().charge(found.iter().map(|(_, shown)| shown.len()).sum())?;
             }
         }
         if found.is_empty() {
@@ -210,15 +244,28 @@ impl<'a> Reading<'a> {
     }
 
     async fn text(&self, file: &File) -> Result<String, ApiError> {
-        let document = self.store.documents_by_ids(FileText::KIND, &[&file.id]).await?.pop();
+        let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
         document.map_or(Ok(String::new()), |document| Ok(parse::<FileText>(document)?.record.text))
     }
 }
 
-/// So many lines of a text from one on, with their numbers.
-fn numbered(text: &str, first: usize, count: usize) -> String {
-    let lines = text.lines().enumerate().skip(first).take(count);
-    lines.map(|(number, line)| format!("{}: {line}", number + 1)).collect::<Vec<_>>().join("\n")
+/// Writes so many lines of a text from one on, with their numbers.
+fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budget: &Budget) -> Result<(), Overspent> {
+    /// What a line takes beside its text.
+    const NUMBER: usize = 10;
+    for (number, line) in text.lines().enumerate().skip(first).take(count) {
+        budget.charge(NUMBER + written_length(line))?;
+        let gap = if number == first { "" } else { "\n" };
+        // Writing to a string cannot fail.
+        let _ = write!(shown, "{gap}{}: {line}", number + 1);
+    }
+    Ok(())
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
 }
 
 fn regex(name: &str, pattern: &str) -> Outcome<Regex> {

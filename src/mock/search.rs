@@ -7,15 +7,24 @@ pub(super) struct Terms {
     whole: String,
 }
 
+/// How many different words of a query are looked for: each is held against every word of every text.
+const MOST_WORDS: usize = 64;
+
 /// Words shorter than this are only found whole.
 const STEM: usize = 4;
 
 impl Terms {
     /// The terms of a query.
     pub(super) fn of(query: &str) -> Self {
-        let mut terms: Vec<String> = words(query).collect();
-        terms.sort_unstable();
-        terms.dedup();
+        let mut terms: Vec<String> = Vec::new();
+        for word in words(query) {
+            if terms.len() == MOST_WORDS {
+                break;
+            }
+            if !terms.contains(&word) {
+                terms.push(word);
+            }
+        }
         Self { words: terms, whole: query.trim().to_lowercase() }
     }
 
@@ -25,26 +34,30 @@ impl Terms {
         if self.words.is_empty() {
             return if text.to_lowercase().contains(&self.whole) { 1.0 } else { 0.0 };
         }
-        let present: Vec<String> = words(text).collect();
-        let found: f64 = self.words.iter().map(|term| best(term, &present)).sum();
+        let mut found = vec![0.0_f64; self.words.len()];
+        for word in words(text) {
+            for (term, score) in self.words.iter().zip(&mut found) {
+                *score = score.max(likeness(term, &word));
+            }
+        }
+        let found: f64 = found.iter().sum();
         #[expect(clippy::cast_precision_loss, reason = "a query has far fewer words")]
         let most = self.words.len() as f64;
         found / most
     }
 }
 
-fn best(term: &str, present: &[String]) -> f64 {
-    let mut score = 0.0;
-    for word in present {
-        if word == term {
-            return 1.0;
-        }
-        let shorter = word.chars().count().min(term.chars().count());
-        if shorter >= STEM && (word.starts_with(term) || term.starts_with(word.as_str())) {
-            score = 0.5;
-        }
+fn likeness(term: &str, word: &str) -> f64 {
+    if word == term {
+        return 1.0;
     }
-    score
+    let begins = word.starts_with(term) || term.starts_with(word);
+    if begins && word.chars().count().min(term.chars().count()) >= STEM { 0.5 } else { 0.0 }
+}
+
+/// The words of a text that are looked for, as many as a query may have.
+pub(super) fn looked_for(query: &str) -> Vec<String> {
+    Terms::of(query).words
 }
 
 /// The words of a text in lower case: what stands between characters that are neither letters nor digits.

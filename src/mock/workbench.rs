@@ -3,10 +3,13 @@
 //! once; so it is with files that are opened. No other tool runs anything: its return is what can be read off its source,
 //! or says what it was called with.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value, json};
 
 use super::{
     archival::{self, Search, Shelf},
+    budget::{Budget, aside, value_weight, written_length},
     documents::parse,
     edit::{self, Edit},
     history::{self, Wanted},
@@ -59,51 +62,81 @@ pub(super) struct Workbench<'a> {
     conversation: &'a str,
     /// Blocks that the conversation has for itself.
     isolated: &'a [String],
+    /// What the turn may produce.
+    budget: &'a Budget,
+    /// How long its tools have searched.
+    searched: Duration,
     /// The blocks as the tools have left them, once one of them has asked.
     blocks: Option<Vec<Block>>,
     pub(super) effects: Effects,
 }
 
+/// The tools that look through all there is, and how long those of a turn may do so together.
+const SEARCHING: [&str; 5] =
+    ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
+const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
+
 /// What a tool comes to: a text, or an error in words for the model.
 type Outcome = Result<String, String>;
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(store: &'a Store, agent: &'a Agent, conversation: &'a str, isolated: &'a [String]) -> Self {
-        Self { store, agent, conversation, isolated, blocks: None, effects: Effects::default() }
+    pub(super) fn new(
+        store: &'a Store,
+        agent: &'a Agent,
+        conversation: &'a str,
+        isolated: &'a [String],
+        budget: &'a Budget,
+    ) -> Self {
+        Self {
+            store,
+            agent,
+            conversation,
+            isolated,
+            budget,
+            searched: Duration::ZERO,
+            blocks: None,
+            effects: Effects::default(),
+        }
     }
 
     /// Runs a call.
     ///
     /// # Errors
-    /// When the database fails; what is wrong with the call is said in its return.
+    /// When the turn produces more than it may; when the database fails. What is wrong with the call is said in its
+    /// return.
     pub(super) async fn run(&mut self, call: &ToolCall, toolbox: &Toolbox) -> Result<ToolReturn, ApiError> {
         let arguments = monologue::arguments_of_tool(call);
         let tool = toolbox.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
+        } else if searches && self.searched > LONGEST_SEARCHES {
+            Err("this turn has searched for too long; search less".to_owned())
         } else if tool.is_some_and(Tool::is_clients) {
             Err("the client runs this tool itself and has not said what it returned".to_owned())
         } else if edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
         } else {
             match call.name.as_str() {
-                "archival_memory_insert" => self.archive(&arguments),
+                "archival_memory_insert" => self.archive(&arguments)?,
                 "archival_memory_search" => self.search_archive(&arguments).await?,
                 "conversation_search" => self.search_conversation(&arguments).await?,
-                "open_files" => match self.reading().await?.open(&arguments).await? {
+                "open_files" => match self.reading().await?.open(&arguments, self.budget).await? {
                     Ok((told, openings)) => {
                         self.effects.openings.extend(openings);
                         Ok(told)
                     }
                     Err(problem) => Err(problem),
                 },
-                "grep_files" => self.reading().await?.grep(&arguments).await?,
-                "semantic_search_files" => self.reading().await?.search(&arguments).await?,
+                "grep_files" => self.reading().await?.grep(&arguments, self.budget).await?,
+                "semantic_search_files" => self.reading().await?.search(&arguments, self.budget).await?,
                 SPEAKING_TOOL => Ok(monologue::SENT.to_owned()),
                 _ => {
                     let environment = self.agent.environment();
-                    match tool.and_then(|tool| tool.servers.as_ref()).map(|tool| tool.call(&arguments, &environment)) {
+                    let servers = tool.and_then(|tool| tool.servers.as_ref());
+                    let source = servers.and_then(|tool| tool.source_code.as_ref()).map_or(0, String::len);
+                    match servers.map(|tool| aside(source, || tool.call(&arguments, &environment))) {
                         Some(called) => {
                             (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
                             called.text()
@@ -113,6 +146,9 @@ impl<'a> Workbench<'a> {
                 }
             }
         };
+        if searches {
+            self.searched += begun.elapsed();
+        }
         let (text, status) = match outcome {
             Ok(text) => (text, ToolStatus::Success),
             Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
@@ -135,6 +171,7 @@ impl<'a> Workbench<'a> {
             Ok(asked) => asked,
             Err(problem) => return Ok(Err(problem)),
         };
+        let budget = self.budget;
         let blocks = self.blocks().await?;
         let Some(block) = blocks.iter_mut().find(|block| block.label == label) else {
             let labels = blocks.iter().map(|block| block.label.as_str()).collect::<Vec<_>>().join(", ");
@@ -143,22 +180,34 @@ impl<'a> Workbench<'a> {
         if block.read_only {
             return Ok(Err(format!("the block '{label}' is read-only")));
         }
-        let value = match edit.apply(&block.value) {
+        let value = match edit.apply(&block.value, &budget.draft())? {
             Ok(value) => value,
             Err(problem) => return Ok(Err(problem)),
         };
         block.value.clone_from(&value);
+        // The change and what it leads to are both kept.
+        budget.charge(2 * written_length(&value))?;
         let (answer, block_id) = (format!("The block '{label}' now says:\n{value}"), block.id.clone());
         self.effects.edits.push(BlockEdit { block_id, edit, value });
         Ok(Ok(answer))
     }
 
-    fn archive(&mut self, arguments: &Map<String, Value>) -> Outcome {
-        let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
-        let tags = without_repeats(texts(arguments, "tags")?);
+    fn archive(&mut self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+        /// What a passage takes beside its text.
+        const PASSAGE: usize = 2_000;
+        let asked = || -> Result<(String, Vec<String>), String> {
+            let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
+            Ok((text, without_repeats(texts(arguments, "tags")?)))
+        };
+        let (text, tags) = match asked() {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let tagged: usize = tags.iter().map(|tag| written_length(tag)).sum();
+        self.budget.charge(PASSAGE + written_length(&text) + tagged)?;
         let answer = format!("Stored in the archive: {text}");
         self.effects.passages.push(NewPassage { text, tags, metadata: Map::new(), created_at: None });
-        Ok(answer)
+        Ok(Ok(answer))
     }
 
     async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
@@ -182,7 +231,8 @@ impl<'a> Workbench<'a> {
         let fresh = self.effects.passages.iter().rev().filter(fits);
         let mut found: Vec<Passage> = fresh.map(|new| new.clone().into_passage(None)).collect();
         if let Some(archive) = archival::archive_of(self.store, &self.agent.id).await? {
-            let stored = archival::search(self.store, Shelf::Archive(&archive.record.id), &search).await?;
+            let stored =
+                archival::search(self.store, Shelf::Archive(&archive.record.id), &search, &self.budget.draft()).await?;
             found.extend(stored.into_iter().map(|found| found.passage));
         }
         found.truncate(search.limit);
@@ -190,6 +240,7 @@ impl<'a> Workbench<'a> {
             .iter()
             .map(|passage| json!({"timestamp": passage.created_at, "content": passage.text, "tags": passage.tags}))
             .collect();
+        self.budget.draft().charge(results.iter().map(value_weight).sum())?;
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
     }
 
@@ -199,7 +250,7 @@ impl<'a> Workbench<'a> {
             Err(problem) => return Ok(Err(problem)),
         };
         let filter = crate::store::MessageFilter::of_conversation(&self.agent.id, self.conversation);
-        let found = history::search(self.store, filter, &wanted).await?;
+        let found = history::search(self.store, filter, &wanted, &self.budget.draft()).await?;
         let results: Vec<Value> = found
             .iter()
             .map(|(_, message)| {

@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, transaction::Open, within, writing};
+use super::{ROWS_AT_ONCE, Result, Store, StoreError, Tx, bounded::Rows, reading, transaction::Open, within, writing};
 
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -217,46 +217,84 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(pool).await)?)
     }
 
+    /// The same, unless it is larger than what is read at once.
+    ///
+    /// # Errors
+    /// When it is; when the database fails.
+    pub async fn document_if_small(&self, kind: &str, id: &str) -> Result<Option<Document>> {
+        self.check_size(kind, &[id]).await?;
+        self.document(kind, id).await
+    }
+
+    /// Refuses documents that are larger together than what is read at once, without reading them.
+    ///
+    /// # Errors
+    /// When they are; when the database fails.
+    pub async fn check_size(&self, kind: &str, ids: &[&str]) -> Result<()> {
+        const SIZE: &str = "SELECT CAST(octet_length(body) AS BIGINT) FROM documents WHERE id = $1 AND kind = $2";
+        let mut size = 0;
+        for id in ids {
+            let one: Option<i64> = reading!(self, pool => sqlx::query_scalar(SIZE).bind(*id).bind(kind)
+                .fetch_optional(pool).await)?;
+            size += one.and_then(|one| usize::try_from(one).ok()).unwrap_or_default();
+            if size > self.most_read {
+                return Err(StoreError::TooMuch(self.most_read));
+            }
+        }
+        Ok(())
+    }
+
     /// The documents that a filter names.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
+        self.rows(filter, true).await
+    }
+
+    /// The first of the documents that a filter names, as many as are read at once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn documents_chunk(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
+        self.rows(filter, false).await
+    }
+
+    async fn rows(&self, filter: &DocumentFilter<'_>, all: bool) -> Result<Vec<Document>> {
         let (sql, owner, sixth) = filter.statement();
+        let mut rows = Rows::new(self.most_read);
         // PostgreSQL refuses to look for it, and no id holds it.
         if owner.contains('\0') {
-            return Ok(Vec::new());
+            return Ok(rows.found);
         }
-        Ok(reading!(self, pool => {
+        reading!(self, pool => {
             let query = sqlx::query_as(sql).bind(filter.kind).bind(owner);
             let query = query.bind(filter.after).bind(filter.before).bind(filter.limit);
-            match sixth {
-                Some(sixth) => query.bind(sixth).fetch_all(pool).await,
-                None => query.fetch_all(pool).await,
-            }
-        })?)
+            let query = if let Some(sixth) = sixth { query.bind(sixth) } else { query };
+            if all { rows.read(query.fetch(pool)).await } else { rows.read_some(query.fetch(pool)).await }
+        })?;
+        Ok(rows.found)
     }
 
     /// The documents of a kind that have one of these ids, in the order of creation.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn documents_by_ids(&self, kind: &str, ids: &[&str]) -> Result<Vec<Document>> {
         const OF_IDS: &str = "SELECT seq, id, project, parent, body FROM documents WHERE kind = ";
-        let mut found: Vec<Document> = Vec::new();
+        let mut rows = Rows::new(self.most_read);
         for ids in ids.chunks(ROWS_AT_ONCE) {
-            let documents: Vec<Document> = reading!(self, pool => {
+            reading!(self, pool => {
                 let mut query = QueryBuilder::new(OF_IDS);
                 query.push_bind(kind).push(" AND id IN (");
                 let mut list = query.separated(", ");
                 for id in ids {
                     list.push_bind(*id);
                 }
-                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+                rows.read(query.push(") ORDER BY seq").build_query_as().fetch(pool)).await
             })?;
-            found.extend(documents);
         }
-        Ok(found)
+        Ok(rows.found)
     }
 
     /// How many documents of a kind belong to another document.
@@ -423,6 +461,7 @@ mod tests {
             max_connections: 1,
             statement_timeout: std::time::Duration::from_secs(10),
             if_missing: crate::store::IfMissing::Create,
+            most_read: usize::MAX,
         };
         let store = Store::open(&options).await.unwrap();
         store.migrate().await.unwrap();

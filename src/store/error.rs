@@ -13,6 +13,9 @@ pub enum StoreError {
     /// Other transactions were in the way; the same may succeed in a moment.
     #[error("other transactions were in the way: {0}")]
     Contended(String),
+    /// What is asked for is larger than this many bytes.
+    #[error("more than {0} bytes are asked for at once")]
+    TooMuch(usize),
     /// A row does not hold what this program wrote; trying again will not help.
     #[error("the database holds what this version cannot read: {0}")]
     Inconsistent(String),
@@ -46,6 +49,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Unavailable(_) => Self::store_unavailable(error),
             StoreError::Contended(_) => Self::store_busy(error),
+            StoreError::TooMuch(limit) => Self::answer_too_large(limit),
             StoreError::Inconsistent(_) => Self::internal(error),
         }
     }

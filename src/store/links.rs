@@ -1,14 +1,16 @@
 //! Links: many-to-many relations between documents, in the order in which they were made.
 
+use futures_util::TryStreamExt;
 use sqlx::QueryBuilder;
 
-use super::{Document, ROWS_AT_ONCE, Result, Store, Tx, reading, within};
+use super::{Document, ROWS_AT_ONCE, Result, Store, Tx, bounded::Rows, reading, within};
 
-#[derive(sqlx::FromRow)]
-struct Linked {
+/// A document that a link leads to.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Linked {
     source: String,
     #[sqlx(flatten)]
-    document: Document,
+    pub(super) document: Document,
 }
 
 /// A link, and the document that it leads to, if that is stored.
@@ -80,31 +82,30 @@ impl Store {
     /// link first for each source.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn linked_documents(
         &self,
         kind: &str,
         sources: &[&str],
         document_kind: &str,
     ) -> Result<Vec<(String, Document)>> {
-        let mut found = Vec::new();
+        let mut rows = Rows::new(self.most_read);
         for chunk in sources.chunks(BATCH) {
-            let linked: Vec<Linked> = reading!(self, pool => {
+            reading!(self, pool => {
                 let mut query = sqlx::query_as(DOCUMENTS).bind(kind);
                 for place in 0..BATCH {
                     query = query.bind(chunk.get(place).copied().unwrap_or_default());
                 }
-                query.bind(document_kind).fetch_all(pool).await
+                rows.read(query.bind(document_kind).fetch(pool)).await
             })?;
-            found.extend(linked.into_iter().map(|row| (row.source, row.document)));
         }
-        Ok(found)
+        Ok(rows.found.into_iter().map(|Linked { source, document }| (source, document)).collect())
     }
 
     /// The links of several kinds, at most eight, that start from any of `sources`, oldest first for each source.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn links_of_kinds(&self, kinds: &[&str], sources: &[&str]) -> Result<Vec<Link>> {
         const WITH_DOCUMENTS: &str = "SELECT l.kind, l.source, l.target, d.seq, d.project, d.parent, d.body \
             FROM links l LEFT JOIN documents d ON d.id = l.target \
@@ -112,9 +113,15 @@ impl Store {
             AND l.kind IN ($17, $18, $19, $20, $21, $22, $23, $24) ORDER BY l.seq";
         type Row = (String, String, String, Option<i64>, Option<String>, Option<String>, Option<String>);
         debug_assert!(kinds.len() <= KINDS, "{kinds:?}");
-        let mut found = Vec::new();
+        let link = |(kind, source, target, seq, project, parent, body): Row| {
+            let present = seq.zip(project).zip(body);
+            let document =
+                present.map(|((seq, project), body)| Document { seq, id: target.clone(), project, parent, body });
+            Link { kind, source, target, document }
+        };
+        let mut rows = Rows::new(self.most_read);
         for chunk in sources.chunks(BATCH) {
-            let rows: Vec<Row> = reading!(self, pool => {
+            reading!(self, pool => {
                 let mut query = sqlx::query_as(WITH_DOCUMENTS);
                 for place in 0..BATCH {
                     query = query.bind(chunk.get(place).copied().unwrap_or_default());
@@ -122,16 +129,10 @@ impl Store {
                 for place in 0..KINDS {
                     query = query.bind(kinds.get(place).copied().unwrap_or_default());
                 }
-                query.fetch_all(pool).await
+                rows.read(query.fetch(pool).map_ok(link)).await
             })?;
-            found.extend(rows.into_iter().map(|(kind, source, target, seq, project, parent, body)| {
-                let present = seq.zip(project).zip(body);
-                let document =
-                    present.map(|((seq, project), body)| Document { seq, id: target.clone(), project, parent, body });
-                Link { kind, source, target, document }
-            }));
         }
-        Ok(found)
+        Ok(rows.found)
     }
 
     /// The sources of the links of a kind that lead to `target`, oldest first.

@@ -2,7 +2,7 @@
 
 use sqlx::QueryBuilder;
 
-use super::{ROWS_AT_ONCE, Result, Store, Tx, reading, within};
+use super::{ROWS_AT_ONCE, Result, Store, Tx, bounded::Rows, reading, within};
 
 /// A stored message.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -187,29 +187,40 @@ impl Store {
     /// The messages that a filter names.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
-        Ok(reading!(self, pool => filtered!(filter).fetch_all(pool).await)?)
+        let mut rows = Rows::new(self.most_read);
+        reading!(self, pool => rows.read(filtered!(filter).fetch(pool)).await)?;
+        Ok(rows.found)
+    }
+
+    /// The first of the messages that a filter names, as many as are read at once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages_chunk(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
+        let mut rows = Rows::new(self.most_read);
+        reading!(self, pool => rows.read_some(filtered!(filter).fetch(pool)).await)?;
+        Ok(rows.found)
     }
 
     /// The messages that have one of these ids, in the order of creation.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When they are larger than what is read at once; when the database fails.
     pub async fn messages_by_ids(&self, ids: &[&str]) -> Result<Vec<StoredMessage>> {
-        let mut found: Vec<StoredMessage> = Vec::new();
+        let mut rows = Rows::new(self.most_read);
         for ids in ids.chunks(ROWS_AT_ONCE) {
-            let messages: Vec<StoredMessage> = reading!(self, pool => {
+            reading!(self, pool => {
                 let mut query = QueryBuilder::new(select!("id IN ("));
                 let mut list = query.separated(", ");
                 for id in ids {
                     list.push_bind(*id);
                 }
-                query.push(") ORDER BY seq").build_query_as().fetch_all(pool).await
+                rows.read(query.push(") ORDER BY seq").build_query_as().fetch(pool)).await
             })?;
-            found.extend(messages);
         }
-        Ok(found)
+        Ok(rows.found)
     }
 }
 
@@ -240,12 +251,14 @@ impl Tx {
         Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).fetch_optional(connection).await)?)
     }
 
-    /// The messages that a filter names, as this transaction sees them.
+    /// The first of the messages that a filter names, as this transaction sees them, until they have so many bytes.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn messages(&mut self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
-        Ok(within!(self, connection => filtered!(filter).fetch_all(connection).await)?)
+    pub async fn messages_chunk(&mut self, filter: &MessageFilter<'_>, most: usize) -> Result<Vec<StoredMessage>> {
+        let mut rows = Rows::new(most);
+        within!(self, connection => rows.read_some(filtered!(filter).fetch(connection)).await)?;
+        Ok(rows.found)
     }
 
     /// Replaces a message's body.

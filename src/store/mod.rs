@@ -5,6 +5,7 @@
 //! `transaction!`. What only one engine has lives in its own file.
 
 mod api_keys;
+mod bounded;
 mod change_feed;
 mod client_tokens;
 mod clock;
@@ -24,6 +25,7 @@ use std::fmt;
 use sqlx::{PgPool, SqlitePool, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 
 pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use bounded::HasSize;
 pub use change_feed::{Change, ChangeKind, Listener};
 pub use client_tokens::{ClientTokenRow, TokenFilter};
 pub use documents::{Document, DocumentFilter, NewDocument};
@@ -57,6 +59,7 @@ const ROWS_AT_ONCE: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Store {
     engine: Engine,
+    most_read: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +93,8 @@ pub struct Options {
     pub statement_timeout: std::time::Duration,
     /// What to do when there is no SQLite file.
     pub if_missing: IfMissing,
+    /// How many bytes of documents and messages are read at once.
+    pub most_read: usize,
 }
 
 /// What to do when there is no SQLite file.
@@ -214,7 +219,7 @@ impl Store {
             Address::Sqlite(connect) => sqlite::open(connect, options).await?,
             Address::Postgres(connect) => postgres::open(connect, options).await?,
         };
-        Ok(Self { engine })
+        Ok(Self { engine, most_read: options.most_read })
     }
 
     /// Brings the schema up to date. Any number of processes may do so at once.
@@ -283,6 +288,12 @@ impl Store {
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         self.sqlite_location() == Some(&Location::Memory)
+    }
+
+    /// How many bytes of documents and messages are read at once.
+    #[must_use]
+    pub fn most_read(&self) -> usize {
+        self.most_read
     }
 
     /// Closes all connections, letting statements finish.

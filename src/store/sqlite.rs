@@ -17,9 +17,12 @@ use crate::private;
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
+/// How many rows are read ahead of those that are looked at. Each may be large.
+const ROWS_AHEAD: usize = 8;
+
 /// Opens a database that lives on one connection of this process, which is therefore never closed.
 pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
-    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).row_buffer_size(ROWS_AHEAD);
     let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
@@ -39,6 +42,7 @@ pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions,
         // [`open`] makes the file, for its owner alone.
         .create_if_missing(false)
         .foreign_keys(true)
+        .row_buffer_size(ROWS_AHEAD)
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode only FULL survives a power cut with every acknowledged commit.
         .synchronous(SqliteSynchronous::Full)

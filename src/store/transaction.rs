@@ -191,10 +191,16 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{NewDocument, Options};
+    use crate::store::{IfMissing, NewDocument, Options};
 
     async fn memory() -> Store {
-        let options = Options { url: None, max_connections: 1, statement_timeout: Duration::from_secs(10) };
+        let options = Options {
+            url: None,
+            if_missing: IfMissing::Create,
+            most_read: usize::MAX,
+            max_connections: 1,
+            statement_timeout: Duration::from_secs(10),
+        };
         let store = Store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
         store

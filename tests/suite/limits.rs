@@ -1,5 +1,7 @@
 //! How much one client may take: requests and streams of a token, the size of a request, and the time it may need.
 
+#[cfg(target_os = "linux")]
+mod memory;
 mod quotas;
 mod sizes;
 

@@ -248,6 +248,7 @@ async fn shelf(view: View<'_>, agent: &Agent) -> Result<(Vec<Value>, Vec<Value>,
     let files = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
     let files = Listing::<File>::of(files).all(view, |_| true).await?;
     let ids: Vec<&str> = files.iter().map(|file| file.record.id.as_str()).collect();
+    view.store().check_size(FileText::KIND, &ids).await?;
     let texts = view.find_all::<FileText>(&ids).await?;
     let texts: HashMap<&str, &str> =
         texts.iter().map(|text| (text.record.id.as_str(), text.record.text.as_str())).collect();

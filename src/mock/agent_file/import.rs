@@ -8,6 +8,7 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
+        budget::{Budget, json_length},
         documents::{Stored, View, changed_meanwhile, claim, holder_within, insert, parse, update},
         fields::{Fields, Location, Read, TextMap},
         filing::{self, Duplicate},
@@ -15,8 +16,8 @@ use crate::{
         maker::{Belongings, make, unusable},
         monologue,
         records::{
-            Agent, Approval, Block, Content, File, Folder, Identity, Message, Part, Record, Role, SPEAKING_TOOL,
-            Timestamp, Tool, ToolCall, ToolChange, ToolReturn, claims,
+            Agent, Approval, Block, Content, File, Folder, Identity, MOST_FILLED_IN, Message, Part, Record, Role,
+            SPEAKING_TOOL, Timestamp, Tool, ToolCall, ToolChange, ToolReturn, claims, without_repeats,
         },
         tools, uploads,
     },
@@ -66,6 +67,7 @@ pub(in crate::mock) async fn import(
     home: &Home,
     file: &Value,
     import: &Import,
+    budget: &Budget,
 ) -> Result<Vec<String>, ApiError> {
     let fields = Fields::of_body(file).map_err(corrupted)?;
     let agents: Vec<Fields<'_>> = fields.required("agents").map_err(corrupted)?;
@@ -78,7 +80,7 @@ pub(in crate::mock) async fn import(
     things.folders(tx, &fields).await?;
     let mut made = Vec::new();
     for (index, agent) in agents.iter().enumerate() {
-        made.push(things.agent(tx, view, agent, index == 0).await?.record.id);
+        made.push(things.agent(tx, view, agent, index == 0, budget).await?.record.id);
     }
     Ok(made)
 }
@@ -89,9 +91,13 @@ struct Things<'a> {
     import: &'a Import,
     tools: HashMap<String, Stored<Tool>>,
     blocks: HashMap<String, String>,
+    /// How long the blocks are, by the ids that they have in the file.
+    lengths: HashMap<String, usize>,
     folders: HashMap<String, String>,
     /// The files of the folders, by the ids that they have in the file.
     files: HashMap<String, File>,
+    /// How often a name was given to a folder, or to a file of a folder.
+    names: HashMap<(String, String), usize>,
 }
 
 impl<'a> Things<'a> {
@@ -101,8 +107,10 @@ impl<'a> Things<'a> {
             import,
             tools: HashMap::new(),
             blocks: HashMap::new(),
+            lengths: HashMap::new(),
             folders: HashMap::new(),
             files: HashMap::new(),
+            names: HashMap::new(),
         }
     }
 
@@ -181,13 +189,15 @@ impl<'a> Things<'a> {
 
     async fn blocks(&mut self, tx: &mut Tx, file: &Fields<'_>) -> Result<(), ApiError> {
         let variables = self.variables()?;
+        let mut left = MOST_FILLED_IN;
         for written in items(file, "blocks")? {
             let id: String = written.required("id").map_err(corrupted)?;
             let mut block = Block::create(&written).map_err(corrupted)?;
             block.project_id.clone_from(&self.home.shown);
             block.deployment_id.clone_from(&self.import.deployment_id);
-            block.fill_in(&variables);
+            block.fill_in(&variables, &mut left)?;
             insert(tx, self.project(), None, &block).await?;
+            self.lengths.insert(id.clone(), block.value.len());
             self.blocks.insert(id, block.id);
         }
         Ok(())
@@ -201,22 +211,31 @@ impl<'a> Things<'a> {
 
     /// Folders, under names of their own, with their files.
     async fn folders(&mut self, tx: &mut Tx, file: &Fields<'_>) -> Result<(), ApiError> {
+        let project = self.project();
         for written in items(file, "sources")? {
             let id: String = written.required("id").map_err(corrupted)?;
             let mut folder = Folder::of_file(&written).map_err(corrupted)?;
             let name = folder.name.clone();
-            let mut number = 0;
-            while claim(tx, claims::FOLDER, self.project(), &folder.name, &folder.id).await?.is_some() {
-                number += 1;
+            // Names that the file itself repeats are not tried again from the first.
+            let number = self.names.entry((String::new(), name.clone())).or_default();
+            if *number > 0 {
                 folder.name = format!("{name}_({number})");
             }
+            while claim(tx, claims::FOLDER, project, &folder.name, &folder.id).await?.is_some() {
+                *number += 1;
+                folder.name = format!("{name}_({number})");
+            }
+            *number += 1;
             insert(tx, self.project(), None, &folder).await?;
             self.folders.insert(id.clone(), folder.id.clone());
             let folder = Stored { seq: 0, project: self.project().to_owned(), record: folder };
             for file in items(file, "files")? {
                 if file.required::<&str>("source_id").map_err(corrupted)? == id {
                     let id: String = file.required("id").map_err(corrupted)?;
-                    let file = put_file(tx, &folder, &file).await?;
+                    let name: &str = file.required("file_name").map_err(corrupted)?;
+                    let number = self.names.entry((folder.record.id.clone(), name.to_owned())).or_default();
+                    let file = put_file(tx, &folder, &file, *number).await?;
+                    *number += 1;
                     self.files.insert(id, file);
                 }
             }
@@ -230,12 +249,24 @@ impl<'a> Things<'a> {
         view: View<'_>,
         written: &Fields<'_>,
         is_first: bool,
+        budget: &Budget,
     ) -> Result<Stored<Agent>, ApiError> {
+        /// What an agent takes beside its prompt.
+        const AGENT: usize = 16 * 1024;
+        let block_ids: Vec<&str> = written.optional("block_ids").map_err(corrupted)?.unwrap_or_default();
+        let shown: usize = block_ids.iter().filter_map(|id| self.lengths.get(*id)).sum();
+        let given = match &self.import.history {
+            History::Given(given) => json_length(given),
+            _ => 0,
+        };
+        budget.charge(AGENT + shown + given + json_length(written.map()) + json_length(&self.import.fields))?;
         let body = self.body(written, is_first)?;
         let fields = Fields::of_body(&body)?;
         let mut agent = Agent::create(&fields).map_err(corrupted)?;
         agent.deployment_id.clone_from(&self.import.deployment_id);
         let tool_ids: Vec<String> = written.optional("tool_ids").map_err(corrupted)?.unwrap_or_default();
+        // Each is a copy of its tool.
+        let tool_ids = without_repeats(tool_ids);
         let tools = tool_ids.iter().map(|id| self.tools.get(id).cloned().ok_or_else(|| dangling(id)));
         let tools: Vec<Stored<Tool>> = tools.collect::<Result<_, _>>()?;
         let agent_type = agent.agent_type.as_str();
@@ -324,12 +355,16 @@ fn found(made: &HashMap<String, String>, written: &Fields<'_>, name: &str) -> Re
     ids.iter().map(|id| made.get(id).cloned().ok_or_else(|| dangling(id))).collect()
 }
 
-async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>) -> Result<File, ApiError> {
+/// Puts a file into a folder; `number`: of files that had its name before.
+async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>, number: usize) -> Result<File, ApiError> {
     let name: &str = written.required("file_name").map_err(corrupted)?;
     let media_type: &str = written.optional("file_type").map_err(corrupted)?.unwrap_or("text/plain");
     let text: String = written.optional("content").map_err(corrupted)?.unwrap_or_default();
     let size = written.at_least("file_size", 0).map_err(corrupted)?.and_then(|size| usize::try_from(size).ok());
     let mut file = filing::new_file(&folder.record, name, media_type, size.unwrap_or(text.len()));
+    if number > 0 {
+        file.name = uploads::numbered(name, number);
+    }
     filing::take_name(tx, folder, &mut file, Duplicate::Suffix).await?;
     filing::store(tx, folder, &mut file, &uploads::text(text.as_bytes(), media_type)).await?;
     Ok(file)

@@ -6,9 +6,11 @@ mod run;
 mod types;
 
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 use tree_sitter::{Node, Parser, Tree};
 
 pub(in crate::mock) use self::run::{Outcome, run};
+use super::budget::aside;
 
 /// How deep expressions may be nested that are looked into.
 const DEPTH: usize = 32;
@@ -23,29 +25,56 @@ pub(in crate::mock) struct Signature {
     pub(in crate::mock) parameters: Map<String, Value>,
 }
 
-/// The signature of the last function at the top level; none: there is none.
-pub(in crate::mock) fn signature(source: &str) -> Option<Signature> {
-    let tree = parse(source)?;
-    let function = last_function(&tree, source, None)?;
+/// What an argument takes in it beside its texts.
+const PROPERTY: usize = 400;
+/// How large the schema of the arguments may become, in bytes.
+const MOST_SCHEMA: usize = 1_000_000;
+
+/// Why a source has no signature.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub(in crate::mock) enum NoSignature {
+    #[error("it defines no function")]
+    NoFunction,
+    #[error("the schema of its arguments would be larger than {MOST_SCHEMA} bytes")]
+    TooLarge,
+}
+
+/// The signature of the last function at the top level.
+///
+/// # Errors
+/// When there is none, or none of a size that could be used.
+pub(in crate::mock) fn signature(source: &str) -> Result<Signature, NoSignature> {
+    aside(source.len(), || read_signature(source))
+}
+
+fn read_signature(source: &str) -> Result<Signature, NoSignature> {
+    let tree = parse(source).ok_or(NoSignature::NoFunction)?;
+    let function = last_function(&tree, source, None).ok_or(NoSignature::NoFunction)?;
     let docstring = docstring::Docstring::of(&docstring_of(function, source).unwrap_or_default());
     let (mut properties, mut required) = (Map::new(), Vec::new());
+    let mut left = MOST_SCHEMA;
     for parameter in parameters(function, source) {
         // These two are the server's to fill.
         if ["self", "agent_state"].contains(&parameter.name) {
             continue;
         }
-        let annotation = types::Annotation::read(parameter.annotation.unwrap_or("str"));
+        let annotation = types::Annotation::read(parameter.annotation.unwrap_or("str"), &mut left);
         if !parameter.has_default && !annotation.is_optional {
             required.push(parameter.name);
         }
         let mut schema = annotation.schema;
-        schema.insert("description".into(), docstring.argument(parameter.name).into());
+        let description = docstring.argument(parameter.name);
+        left = left.saturating_sub(PROPERTY + parameter.name.len() + description.len());
+        if left == 0 {
+            return Err(NoSignature::TooLarge);
+        }
+        schema.insert("description".into(), description.into());
         properties.insert(parameter.name.to_owned(), Value::Object(schema));
     }
     let schema = json!({"type": "object", "properties": properties, "required": required});
-    let Value::Object(schema) = schema else { return None };
-    let name = text(function.child_by_field_name("name")?, source).to_owned();
-    Some(Signature { name, description: docstring.description, parameters: schema })
+    let Value::Object(schema) = schema else { return Err(NoSignature::NoFunction) };
+    let name = function.child_by_field_name("name").ok_or(NoSignature::NoFunction)?;
+    Ok(Signature { name: text(name, source).to_owned(), description: docstring.description, parameters: schema })
 }
 
 fn parse(source: &str) -> Option<Tree> {
@@ -231,9 +260,19 @@ def neither():
     #[test]
     fn sources_without_a_function_have_no_signature() {
         for source in ["", "x = 1", "class A:\n    def f(self): pass", "'''\ndef f(): pass\n'''", "def", "\u{0}"] {
-            assert_eq!(signature(source), None, "{source}");
+            assert_eq!(signature(source), Err(NoSignature::NoFunction), "{source}");
         }
         assert_eq!(signature("def f(): pass").unwrap().description, "");
+    }
+
+    #[test]
+    fn no_schema_grows_without_bound() {
+        let many = (0..10_000).map(|number| format!("a{number}")).collect::<Vec<_>>().join(", ");
+        let union = "a|".repeat(10_000);
+        for parameters in [many.as_str(), &format!("a: {union}b"), &format!("a: Tuple[{}]", "a,".repeat(10_000))] {
+            let source = format!("def f({parameters}):\n    pass");
+            assert_eq!(signature(&source), Err(NoSignature::TooLarge), "{}", source.len());
+        }
     }
 
     #[test]

@@ -54,8 +54,10 @@ impl Outcome {
     }
 }
 
-/// All that values may come to, in characters and items, so that no source can grow them without bound.
+/// All that values may come to, in bytes, so that no source can grow them without bound.
 const MOST: usize = 1_000_000;
+/// What a value takes beside its text.
+const VALUE: usize = 100;
 /// How deep values may be nested.
 const MOST_NESTED: usize = 16;
 
@@ -76,7 +78,13 @@ pub(in crate::mock) fn run(
         Reader { source, environment, names: HashMap::new(), weight: 0, outcome: Outcome::of(Value::Null) };
     for parameter in parameters(function, source) {
         let value = match (arguments.get(parameter.name), parameter.default) {
-            (Some(value), _) => value.clone(),
+            (Some(value), _) => {
+                reader.weight += weigh(value, 0)?;
+                if reader.weight > MOST {
+                    return None;
+                }
+                value.clone()
+            }
             (None, Some(default)) => reader.value(default, 0)?,
             (None, None) => {
                 let problem = format!("TypeError: {} is missing the argument '{}'", name?, parameter.name);
@@ -177,8 +185,11 @@ impl<'s> Reader<'s> {
             }
         }
         let lines = if to_stderr { &mut self.outcome.stderr } else { &mut self.outcome.stdout };
-        lines.push(words.join(" "));
-        Some(())
+        let line = words.join(" ");
+        // Escaped, values are longer than they weigh.
+        self.weight += line.len();
+        lines.push(line);
+        Some(()).filter(|()| self.weight <= MOST)
     }
 
     /// `ValueError("text")`, as Python prints it.
@@ -363,12 +374,12 @@ fn weigh(value: &Value, depth: usize) -> Option<usize> {
         return None;
     }
     match value {
-        Value::String(text) => Some(text.len() + 1),
-        Value::Array(items) => items.iter().try_fold(1, |sum, item| Some(sum + weigh(item, depth + 1)?)),
+        Value::String(text) => Some(text.len() + VALUE),
+        Value::Array(items) => items.iter().try_fold(VALUE, |sum, item| Some(sum + weigh(item, depth + 1)?)),
         Value::Object(map) => {
-            map.iter().try_fold(1, |sum, (key, value)| Some(sum + key.len() + weigh(value, depth + 1)?))
+            map.iter().try_fold(VALUE, |sum, (key, value)| Some(sum + VALUE + key.len() + weigh(value, depth + 1)?))
         }
-        _ => Some(1),
+        _ => Some(VALUE),
     }
 }
 

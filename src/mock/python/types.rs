@@ -14,19 +14,22 @@ pub(super) struct Annotation {
 
 impl Annotation {
     /// Reads an annotation. What is not understood is an object.
-    pub(super) fn read(text: &str) -> Self {
+    ///
+    /// What its schema takes is subtracted from `left`, in bytes. When nothing is left, the schema is not whole.
+    pub(super) fn read(text: &str, left: &mut usize) -> Self {
         let text = text.trim().trim_matches(['"', '\'']);
-        let (schema, is_optional) = union(text, 0);
-        Self { schema: schema.as_object().cloned().unwrap_or_default(), is_optional }
+        let (schema, is_optional) = union(text, 0, left);
+        let schema = if let Value::Object(schema) = schema { schema } else { Map::new() };
+        Self { schema, is_optional }
     }
 }
 
 /// Alternatives between `|`; the second value tells whether `None` is one of them.
-fn union(text: &str, depth: usize) -> (Value, bool) {
-    alternatives(&split(text, '|'), depth)
+fn union(text: &str, depth: usize, left: &mut usize) -> (Value, bool) {
+    alternatives(&split(text, '|'), depth, left)
 }
 
-fn alternatives(parts: &[&str], depth: usize) -> (Value, bool) {
+fn alternatives(parts: &[&str], depth: usize, left: &mut usize) -> (Value, bool) {
     let mut is_optional = false;
     let mut schemas = Vec::new();
     for part in parts.iter().map(|part| part.trim()) {
@@ -34,7 +37,7 @@ fn alternatives(parts: &[&str], depth: usize) -> (Value, bool) {
             is_optional = true;
             continue;
         }
-        let (schema, optional) = single(part, depth);
+        let (schema, optional) = single(part, depth, left);
         is_optional |= optional;
         schemas.push(schema);
     }
@@ -48,12 +51,15 @@ fn alternatives(parts: &[&str], depth: usize) -> (Value, bool) {
     }
 }
 
-fn single(text: &str, depth: usize) -> (Value, bool) {
-    if depth > DEPTH {
+fn single(text: &str, depth: usize, left: &mut usize) -> (Value, bool) {
+    /// What a schema takes beside its texts.
+    const SCHEMA: usize = 400;
+    *left = left.saturating_sub(SCHEMA);
+    if depth > DEPTH || *left == 0 {
         return (json!({"type": "object"}), false);
     }
     if split(text, '|').len() > 1 {
-        return union(text, depth + 1);
+        return union(text, depth + 1, left);
     }
     let text = text.trim().trim_matches(['"', '\'']);
     let (name, arguments) = match text.split_once('[') {
@@ -62,12 +68,12 @@ fn single(text: &str, depth: usize) -> (Value, bool) {
     };
     let name = name.trim().rsplit('.').next().unwrap_or_default();
     let inner = arguments.map(|arguments| split(arguments, ','));
-    let of = |part: &str| union(part, depth + 1).0;
+    let mut of = |part: &str| union(part, depth + 1, left).0;
     let schema = match (name, inner.as_deref()) {
-        ("Optional", Some(parts)) => return (alternatives(parts, depth + 1).0, true),
-        ("Union", Some(parts)) => return alternatives(parts, depth + 1),
-        ("Annotated", Some([first, ..])) => return union(first, depth + 1),
-        ("Literal", Some(words)) => literals(words),
+        ("Optional", Some(parts)) => return (alternatives(parts, depth + 1, left).0, true),
+        ("Union", Some(parts)) => return alternatives(parts, depth + 1, left),
+        ("Annotated", Some([first, ..])) => return union(first, depth + 1, left),
+        ("Literal", Some(words)) => literals(words, left),
         ("List" | "list" | "Sequence" | "Iterable" | "Set" | "set" | "FrozenSet", Some([item])) => {
             json!({"type": "array", "items": of(item)})
         }
@@ -93,7 +99,10 @@ fn single(text: &str, depth: usize) -> (Value, bool) {
     (schema, false)
 }
 
-fn literals(words: &[&str]) -> Value {
+fn literals(words: &[&str], left: &mut usize) -> Value {
+    /// What a value takes beside its text.
+    const VALUE: usize = 100;
+    *left = left.saturating_sub(words.len().saturating_mul(VALUE));
     let read = |word: &&str| {
         let word = word.trim();
         match word.parse::<i64>() {
@@ -158,7 +167,7 @@ mod tests {
             ("", json!({"type": "object"}), false),
             ("]]|[[", json!({"anyOf": [{"type": "object"}, {"type": "object"}]}), false),
         ] {
-            let read = Annotation::read(annotation);
+            let read = Annotation::read(annotation, &mut 100_000);
             assert_eq!((Value::Object(read.schema), read.is_optional), (schema, is_optional), "{annotation}");
         }
     }
@@ -166,6 +175,6 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let deep = format!("{}int{}", "List[".repeat(100_000), "]".repeat(100_000));
-        assert!(Annotation::read(&deep).schema.contains_key("items"));
+        assert!(Annotation::read(&deep, &mut 100_000).schema.contains_key("items"));
     }
 }

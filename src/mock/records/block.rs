@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::Record;
 use crate::{
     entropy,
-    error::ApiError,
+    error::{ApiError, Code},
     mock::fields::{Expect, Fields},
 };
 
@@ -36,6 +36,8 @@ pub(in crate::mock) struct Block {
 
 /// The most characters a block may hold unless its maker says otherwise. Not enforced, as in Letta 0.16.
 const DEFAULT_LIMIT: i64 = 100_000;
+/// How many bytes variables may add to the blocks that are made together.
+pub(in crate::mock) const MOST_FILLED_IN: usize = 1024 * 1024;
 /// What a label may be.
 pub(in crate::mock) const LABEL_RULE: &str = "a label must not be empty";
 
@@ -86,12 +88,31 @@ impl Block {
         }
     }
 
-    /// Puts an agent's variables in their places: `{{name}}`.
-    pub(in crate::mock) fn fill_in(&mut self, variables: &Map<String, Value>) {
+    /// Puts an agent's variables in their places: `{{name}}`. What stands there then is subtracted from `left`, in bytes.
+    ///
+    /// # Errors
+    /// 400 when it is more than that.
+    pub(in crate::mock) fn fill_in(
+        &mut self,
+        variables: &Map<String, Value>,
+        left: &mut usize,
+    ) -> Result<(), ApiError> {
         for (name, value) in variables {
             let value = value.as_str().unwrap_or_default();
-            self.value = self.value.replace(&format!("{{{{{name}}}}}"), value);
+            let place = format!("{{{{{name}}}}}");
+            let places = self.value.matches(&place).count();
+            if places == 0 {
+                continue;
+            }
+            *left = places.checked_mul(value.len()).and_then(|more| left.checked_sub(more)).ok_or_else(|| {
+                let problem = format!(
+                    "INVALID_ARGUMENT: memory_variables make the memory blocks more than {MOST_FILLED_IN} bytes larger"
+                );
+                ApiError::letta(Code::InvalidRequest, problem)
+            })?;
+            self.value = self.value.replace(&place, value);
         }
+        Ok(())
     }
 
     /// Looks at the types of the fields of a change.

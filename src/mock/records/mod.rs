@@ -39,7 +39,7 @@ pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats
 pub(super) use agent_wire::{Loaded, WireTool, write_agent};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
-pub(super) use block::Block;
+pub(super) use block::{Block, MOST_FILLED_IN};
 pub(super) use conversation::Conversation;
 pub(super) use file::{File, FileText};
 pub(super) use folder::Folder;
@@ -50,7 +50,7 @@ pub(super) use mcp_server::McpServer;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::object;
 pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
-pub(super) use passage::{NewPassage, Passage};
+pub(super) use passage::{NewPassage, Passage, WirePassage, write_passage, write_passages};
 pub(super) use pending::Pending;
 pub(super) use plain_message::PlainMessage;
 pub(super) use project::{ProjectEntry, slug as project_slug};
@@ -63,7 +63,7 @@ pub(super) use template::{Deployment, Template, TemplateVersion};
 pub(super) use timestamp::Timestamp;
 pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo};
 pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
-pub(super) use wire::{MessageType, Usage, WireMessage};
+pub(super) use wire::{MOST_PIECES, MessageType, Usage, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
 

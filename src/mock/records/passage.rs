@@ -1,13 +1,14 @@
 //! Passages: pieces of text that are found again, in an archive or in a file.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{ACTOR, ORGANIZATION, Record, agent::without_repeats, model::EmbeddingConfig, timestamp::Timestamp};
 use crate::{
+    access::Written,
     entropy,
     error::ApiError,
-    mock::{fields::Fields, vector},
+    mock::{budget::Budget, fields::Fields, vector},
 };
 
 /// A passage as it is stored. Its vector follows from its text.
@@ -82,26 +83,79 @@ impl NewPassage {
 }
 
 impl Passage {
-    /// The passage as clients see it. The order of the keys is Letta's.
-    pub(in crate::mock) fn wire(&self) -> Value {
+    /// The passage as clients see it.
+    pub(in crate::mock) fn wire(&self) -> WirePassage<'_> {
         let vector = self.embedding.as_ref().map(|embedding| vector::of(&self.text, embedding.dimensions()));
-        json!({
-            "created_by_id": ACTOR,
-            "last_updated_by_id": ACTOR,
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "is_deleted": false,
-            "organization_id": ORGANIZATION,
-            "archive_id": self.archive_id,
-            "source_id": self.source_id,
-            "file_id": self.file_id,
-            "file_name": self.file_name,
-            "metadata": self.metadata,
-            "tags": self.tags,
-            "id": self.id,
-            "text": self.text,
-            "embedding": vector,
-            "embedding_config": self.embedding.as_ref().map(|embedding| &embedding.config),
-        })
+        WirePassage {
+            created_by_id: ACTOR,
+            last_updated_by_id: ACTOR,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            is_deleted: false,
+            organization_id: ORGANIZATION,
+            archive_id: self.archive_id.as_deref(),
+            source_id: self.source_id.as_deref(),
+            file_id: self.file_id.as_deref(),
+            file_name: self.file_name.as_deref(),
+            metadata: &self.metadata,
+            tags: &self.tags,
+            id: &self.id,
+            text: &self.text,
+            embedding: vector.map(|vector| vector.into_iter().map(f64::from).collect()),
+            embedding_config: self.embedding.as_ref().map(|embedding| &embedding.config),
+        }
     }
+}
+
+/// Passages as clients see them, written one by one: a vector takes far more room than its text.
+///
+/// # Errors
+/// When they are more than an answer is made of.
+pub(in crate::mock) fn write_passages<'a>(
+    passages: impl IntoIterator<Item = &'a Passage>,
+    budget: &Budget,
+) -> Result<Written, ApiError> {
+    let mut written = Written::default();
+    written.push("[");
+    for (number, passage) in passages.into_iter().enumerate() {
+        if number > 0 {
+            written.push(",");
+        }
+        write_passage(&passage.wire(), &mut written, budget)?;
+    }
+    written.push("]");
+    Ok(written)
+}
+
+/// Writes one of them, or something that holds it.
+pub(in crate::mock) fn write_passage(
+    passage: &impl Serialize,
+    written: &mut Written,
+    budget: &Budget,
+) -> Result<(), ApiError> {
+    /// What a vector counts as. It takes more, but little of that is copied.
+    const VECTOR: usize = 8 * 1024;
+    budget.charge(VECTOR)?;
+    serde_json::to_writer(written, passage).map_err(ApiError::internal)
+}
+
+/// A passage as clients see it. The order of the keys is Letta's.
+#[derive(Debug, Serialize)]
+pub(in crate::mock) struct WirePassage<'a> {
+    created_by_id: &'static str,
+    last_updated_by_id: &'static str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    is_deleted: bool,
+    organization_id: &'static str,
+    archive_id: Option<&'a str>,
+    source_id: Option<&'a str>,
+    file_id: Option<&'a str>,
+    file_name: Option<&'a str>,
+    metadata: &'a Map<String, Value>,
+    tags: &'a [String],
+    id: &'a str,
+    text: &'a str,
+    embedding: Option<Vec<f64>>,
+    embedding_config: Option<&'a Map<String, Value>>,
 }

@@ -136,8 +136,8 @@ impl ToolChange {
             let rule = "TypeScript tools need an explicit json_schema";
             return Err(location.breaks_rule(rule, &Value::Null));
         }
-        let signature = python::signature(source).ok_or_else(|| {
-            let problem = "INVALID_ARGUMENT: Failed to derive json schema from source code: it defines no function";
+        let signature = python::signature(source).map_err(|why| {
+            let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
             ApiError::letta(Code::InvalidRequest, problem)
         })?;
         let Signature { name, description, parameters } = signature;
@@ -158,7 +158,7 @@ impl ToolChange {
         let is_python = self.source_type.as_deref().is_none_or(|kind| kind == "python");
         let Some(source) = self.source_code.as_ref().filter(|_| is_python) else { return Ok(()) };
         match (python::signature(source), self.name()) {
-            (Some(signature), Some(name)) if signature.name != name => Err(ApiError::letta(
+            (Ok(signature), Some(name)) if signature.name != name => Err(ApiError::letta(
                 Code::InvalidRequest,
                 format!(
                     "INVALID_ARGUMENT: json_schema names the tool '{}', but the source defines '{}'",

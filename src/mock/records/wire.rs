@@ -136,7 +136,7 @@ pub(in crate::mock) struct WaitingCallPiece {
 /// How many characters a delta has, as in Letta's own streams with a model that answers in such pieces.
 const PIECE: usize = 8;
 /// Long texts are cut into larger pieces, so that an answer is never more than about this many events.
-const MOST_PIECES: usize = 500;
+pub(in crate::mock) const MOST_PIECES: usize = 500;
 
 impl WireMessage {
     /// The deltas that make up this message in a stream of tokens: the same message again and again, each with the next

@@ -156,8 +156,9 @@ async fn run_built_in(
     arguments: &Map<String, Value>,
 ) -> Result<Outcome, ApiError> {
     let toolbox = Toolbox::of(&state.store, agent, &[]).await?;
-    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[]);
     let call = ToolCall { name: name.to_owned(), arguments: json!(arguments).to_string(), id: String::new() };
+    let budget = state.budget(call.arguments.len(), 1);
+    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[], &budget);
     let returned = workbench.run(&call, &toolbox).await?;
     store_effects(&state.store, &agent.id, &workbench.effects).await?;
     let text = returned.tool_return.text();

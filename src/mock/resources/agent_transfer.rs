@@ -110,8 +110,9 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
     model_handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
     model_handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
+    let budget = state.budget(upload.bytes.len(), 1);
     let made = transaction!(state.store, tx => {
-        let made = agent_file::import(tx, view, &home, &file, &import).await?;
+        let made = agent_file::import(tx, view, &home, &file, &import, &budget).await?;
         Ok(made)
     })?;
     Ok(Reply::ok(json!({"agent_ids": made})))

@@ -90,7 +90,8 @@ impl Search {
             Some(agent) => MessageFilter::of_agent(agent),
             None => MessageFilter::of_project(project),
         };
-        let mut found = history::search(&state.store, filter.in_conversation(conversation), &self.wanted).await?;
+        let filter = filter.in_conversation(conversation);
+        let mut found = history::search(&state.store, filter, &self.wanted, &state.answer_budget()).await?;
         found.retain(|(stored, _)| stored.project == project);
         Ok(found)
     }

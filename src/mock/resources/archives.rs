@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Answer, Routes};
 use crate::{
@@ -12,13 +12,14 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         archival,
+        budget::Budget,
         client::Include,
         documents::{View, insert, not_found, update},
         fields::Fields,
         listing::Listing,
         memory, model_handles,
         page::{Defaults, Page},
-        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links},
+        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links, write_passages},
         relations::lock_with_sources,
         state::State,
     },
@@ -41,6 +42,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
+/// Bounds the transaction that stores passages, and the answer that shows them.
+const MOST_PASSAGES: usize = 1_000;
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
     let page = Page::read(&call.query, LIST)?;
@@ -113,15 +116,20 @@ async fn create_passage(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let passage = NewPassage::read(&Fields::of_body(&body)?)?;
     let stored = put(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
-    Ok(Reply::ok(stored.first().map(Passage::wire).unwrap_or_default()))
+    Ok(Reply::ok(json!(stored.first().map(Passage::wire))))
 }
 
 async fn create_passages(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
-    let passages: Vec<Fields<'_>> = Fields::of_body(&body)?.required("passages")?;
+    let fields = Fields::of_body(&body)?;
+    let passages: Vec<Fields<'_>> = fields.required("passages")?;
+    if passages.len() > MOST_PASSAGES {
+        let rule = format!("at most {MOST_PASSAGES} passages are made at once");
+        return Err(fields.at("passages").breaks_rule(&rule, &Value::Null));
+    }
     let passages = passages.iter().map(NewPassage::read).collect::<Result<_, _>>()?;
     let stored = put(state.view(&call.permit), call.param("archive_id"), passages).await?;
-    Ok(Reply::ok(stored.iter().map(Passage::wire).collect()))
+    Ok(Reply::written(write_passages(&stored, &Budget::of_answer(usize::MAX))?))
 }
 
 async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {

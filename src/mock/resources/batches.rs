@@ -1,4 +1,4 @@
-//! Batches: requests to many agents, answered one after the other for each agent, some time.
+//! Batches: requests to many agents, answered one after the other, some time.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
         page::{Defaults, Page},
         records::{Agent, Batch, Record, Run, RunStatus, RunType, links},
         state::State,
-        turn::{SendRequest, Thread, Turn},
+        turn::{SendRequest, TurnRequest, take_up},
     },
     store::{DocumentFilter, MessageFilter, transaction},
 };
@@ -61,33 +61,32 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     }
     let view = state.view(&call.permit);
     let agents = agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
-    let (mut new, mut turns) = (Vec::new(), Vec::new());
+    let (mut new, mut runs) = (Vec::new(), Vec::new());
+    let sharers = requests.len();
     for (agent_id, SendRequest { request, showing, .. }) in requests {
         let find = |agent: &&Stored<Agent>| agent.record.id == agent_id;
         let agent = agents.iter().find(find).ok_or_else(|| not_found::<Agent>(&agent_id))?;
         let mut run = Run::begin(&agent_id, RunType::Async, true, showing);
         run.status = RunStatus::Created;
-        run.request = Some(request.clone());
+        run.request = Some(TurnRequest { sharers, ..request });
         batch.runs.push(run.id.clone());
-        new.push((agent.project.clone(), Prepared::new(Some(&agent_id), &run)?, run.clone()));
-        turns.push((Thread::default_of(agent.clone()), run, request));
+        new.push((agent.project.clone(), Prepared::new(Some(&agent_id), &run)?));
+        run.request = None;
+        runs.push(run);
     }
     let project = call.permit.project().as_str();
     transaction!(state.store, tx => {
         insert_all(tx, project, &[Prepared::new(None, &batch)?]).await?;
-        for (project, prepared, run) in &new {
+        for ((project, prepared), run) in new.iter().zip(&runs) {
             insert_all(tx, project, std::slice::from_ref(prepared)).await?;
             tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
             tx.link(links::BATCH_RUN, batch.id(), &run.id).await?;
         }
         Ok(())
     })?;
-    let runs: Vec<Run> = turns.iter().map(|(_, run, _)| run.clone()).collect();
-    for (thread, run, request) in turns {
-        if let Some(turn) = Turn::resume(&state, thread, run, request) {
-            turn.go_on();
-        }
-    }
+    // One after the other: together they would take as much memory as there are of them.
+    let ids = runs.iter().map(|run| run.id.clone()).collect();
+    state.tasks.spawn(take_up(Arc::clone(&state), ids));
     Ok(Reply::ok(batch.wire(&runs)))
 }
 
@@ -153,9 +152,11 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
     let agent = call.query.first("agent_id");
-    let mut stored = Vec::new();
+    let (mut stored, budget) = (Vec::new(), state.answer_budget());
     for run in runs_of(view, &batch).await?.iter().filter(|run| agent.is_none_or(|agent| run.agent_id == agent)) {
-        stored.extend(state.store.messages(&MessageFilter::of_run(&run.id)).await?);
+        let of_run = state.store.messages(&MessageFilter::of_run(&run.id)).await?;
+        budget.charge(of_run.iter().map(|message| message.body.len()).sum())?;
+        stored.extend(of_run);
     }
     stored.sort_by_key(|message| message.seq);
     for cursor in [page.after, page.before].into_iter().flatten() {

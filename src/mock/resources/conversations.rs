@@ -11,6 +11,7 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
+        budget::Budget,
         documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
         fields::{Expect, Fields},
         listing::Listing,
@@ -201,6 +202,7 @@ async fn fork(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
+    let budget = state.answer_budget();
     let conversation = transaction!(state.store, tx => {
         let origin = Thread::lock(tx, &agent_id, origin_id.as_deref()).await?;
         let origin = origin.ok_or_else(|| ApiError::letta(Code::NotFound, "Conversation not found"))?;
@@ -208,7 +210,7 @@ async fn fork(state: Arc<State>, call: Call) -> Answer {
         conversation.model = origin.conversation.as_ref().and_then(|own| own.record.model.clone());
         conversation.model_settings = origin.conversation.as_ref().and_then(|own| own.record.model_settings.clone());
         begin(tx, &origin.agent, &mut conversation, &[]).await?;
-        let copies = copy_history(tx, &origin, &conversation.id).await?;
+        let copies = copy_history(tx, &origin, &conversation.id, &budget).await?;
         conversation.recall = i64::try_from(copies.count).unwrap_or(i64::MAX);
         let (window, forgets) = (origin.agent.record.model.context_window(), origin.agent.record.message_buffer_autoclear);
         remember(&mut conversation.context, copies.context, window, forgets);
@@ -234,16 +236,18 @@ struct Copies {
 }
 
 /// Files copies of all that was said in a conversation under another, the system message excepted.
-async fn copy_history(tx: &mut Tx, origin: &Thread, into: &str) -> Result<Copies, ApiError> {
+async fn copy_history(tx: &mut Tx, origin: &Thread, into: &str, budget: &Budget) -> Result<Copies, ApiError> {
     const CHUNK: i64 = 500;
+    const CHUNK_BYTES: usize = 4 * 1024 * 1024;
     let seen: std::collections::HashSet<&str> = origin.context().iter().map(|entry| entry.id.as_str()).collect();
     let mut copies = Copies { count: 0, context: Vec::new(), pending: None };
     let of_origin = MessageFilter::of_conversation(&origin.agent.record.id, origin.id()).limit(CHUNK);
     let mut from = 0;
     loop {
-        let chunk = tx.messages(&of_origin.after(from)).await?;
+        let chunk = tx.messages_chunk(&of_origin.after(from), CHUNK_BYTES).await?;
         let Some(last) = chunk.last() else { return Ok(copies) };
         from = last.seq;
+        budget.charge(chunk.iter().map(|message| message.body.len()).sum())?;
         let mut messages = chunk.iter().map(parse_message).collect::<Result<Vec<_>, _>>()?;
         messages.retain(|message| message.role != Role::System || message.run_id.is_some());
         for message in &mut messages {

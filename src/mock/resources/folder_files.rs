@@ -15,7 +15,7 @@ use crate::{
         listing::Listing,
         multipart::Form,
         page::{Defaults, Page},
-        records::{File, FileText, Folder, Passage, Record},
+        records::{File, FileText, Folder, Passage, Record, write_passages},
         shelf,
         state::State,
         uploads,
@@ -134,11 +134,12 @@ async fn passages(state: Arc<State>, call: Call) -> Answer {
     let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
     let passages = DocumentFilter::of_grandparent(Passage::KIND, File::KIND, &folder.id);
     let passages = Listing::<Passage>::of(passages).page(view, &page, |_| true).await?;
-    Ok(Reply::ok(passages.iter().map(|passage| passage.record.wire()).collect()))
+    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
 }
 
 /// What files say, by their ids.
 pub(super) async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
+    view.store().check_size(FileText::KIND, ids).await?;
     let texts = view.find_all::<FileText>(ids).await?;
     Ok(texts.into_iter().map(|text| (text.record.id, text.record.text)).collect())
 }

@@ -40,14 +40,15 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let toolbox = Toolbox::default();
-    let situation = Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None };
-    let answer = state.responder.respond(&situation);
+    let budget = &state.budget(prompt.len(), 1);
+    let situation = Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget };
+    let answer = state.responder.respond(&situation)?;
     tokio::time::sleep(answer.delay).await;
     if let Some(failure) = answer.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
     let content = match schema {
-        Some(schema) => Value::Object(responder::filled_in(prompt, schema)).to_string(),
+        Some(schema) => Value::Object(responder::filled_in(prompt, schema, &budget.draft())?).to_string(),
         None => Message::new(Role::Assistant, answer.parts).text(),
     };
     let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();

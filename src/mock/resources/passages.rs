@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Routes};
 use crate::{
-    access::Operation,
+    access::{Operation, Written},
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
@@ -15,7 +16,7 @@ use crate::{
         fields::Fields,
         listing::Listing,
         page::{Defaults, Page},
-        records::{Agent, Archive, NewPassage, Passage, Record, Timestamp},
+        records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, WirePassage, write_passage, write_passages},
         state::State,
     },
     store::{DocumentFilter, transaction},
@@ -50,7 +51,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     } else {
         passages.page(view, &page, accepts).await?
     };
-    Ok(Reply::ok(passages.iter().map(|passage| passage.record.wire()).collect()))
+    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
 }
 
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
@@ -62,7 +63,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         let passages = archival::remember(tx, &agent, vec![new.clone()]).await?;
         Ok(passages)
     })?;
-    Ok(Reply::ok(passages.iter().map(Passage::wire).collect()))
+    Ok(Reply::written(write_passages(&passages, &state.answer_budget())?))
 }
 
 async fn search_memory(state: Arc<State>, call: Call) -> Answer {
@@ -81,7 +82,9 @@ async fn search_memory(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let found = match archival::archive_of(view.store(), &agent.id).await? {
-        Some(archive) => archival::search(view.store(), Shelf::Archive(&archive.record.id), &search).await?,
+        Some(archive) => {
+            archival::search(view.store(), Shelf::Archive(&archive.record.id), &search, &state.answer_budget()).await?
+        }
         None => Vec::new(),
     };
     let results: Vec<Value> = found.iter().map(|Found { passage, .. }| told(passage)).collect();
@@ -153,10 +156,24 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
         Some(archive) => Shelf::Archive(archive),
         None => Shelf::Project(call.permit.project().as_str()),
     };
-    let found = archival::search(view.store(), shelf, &search).await?;
-    Ok(Reply::ok(found.iter().map(shown).collect()))
+    let found = archival::search(view.store(), shelf, &search, &state.answer_budget()).await?;
+    let (mut written, budget) = (Written::default(), state.answer_budget());
+    written.push("[");
+    for (number, Found { passage, score }) in found.iter().enumerate() {
+        if number > 0 {
+            written.push(",");
+        }
+        let shown = Shown { passage: passage.wire(), score: *score, metadata: Map::new() };
+        write_passage(&shown, &mut written, &budget)?;
+    }
+    written.push("]");
+    Ok(Reply::written(written))
 }
 
-fn shown(found: &Found) -> Value {
-    json!({"passage": found.passage.wire(), "score": found.score, "metadata": {}})
+/// A passage that was found.
+#[derive(Serialize)]
+struct Shown<'a> {
+    passage: WirePassage<'a>,
+    score: f64,
+    metadata: Map<String, Value>,
 }

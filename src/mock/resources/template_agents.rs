@@ -16,6 +16,7 @@ use crate::{
     error::ApiError,
     mock::{
         agent_file::{self, History, Import},
+        budget::json_length,
         documents::{insert, update},
         fields::{Fields, TextMap},
         home::Home,
@@ -54,6 +55,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let template = find(view, called, &project).await?.record;
     let version = version(view, &template, word).await?;
     let file = version.as_ref().map_or(&template.current, |version| &version.file);
+    let budget = state.budget(file.len() + json_length(&body), 1);
     let file: Value = serde_json::from_str(file).map_err(ApiError::internal)?;
 
     let deployment_id = entropy::uuid();
@@ -75,7 +77,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let home = Home { shown: Some(project.to_string()), project };
     let deployment = transaction!(state.store, tx => {
         view.get_for_update::<Template>(tx, &template.id).await?;
-        let agent_ids = agent_file::import(tx, view, &home, &file, &import).await?;
+        let agent_ids = agent_file::import(tx, view, &home, &file, &import, &budget).await?;
         let deployment = Deployment {
             id: deployment_id.clone(),
             template_id: template.id.clone(),

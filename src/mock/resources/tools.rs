@@ -10,6 +10,7 @@ use crate::{
     call::{Call, Query, Reply},
     error::{ApiError, Code},
     mock::{
+        budget::aside,
         documents::{Stored, claim, insert, lock_holder, release, update},
         fields::{Expect, Fields, TextMap},
         home::Home,
@@ -280,12 +281,13 @@ async fn run(_: Arc<State>, mut call: Call) -> Answer {
     let outcome = if source_type == Some("typescript") {
         echo(name.unwrap_or("the tool"), arguments)
     } else {
-        let defined = python::signature(source).ok_or_else(|| {
-            let problem = "INVALID_ARGUMENT: Failed to derive json schema from source code: it defines no function";
+        let defined = python::signature(source).map_err(|why| {
+            let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
             ApiError::letta(Code::InvalidRequest, problem)
         })?;
         let name = name.unwrap_or(&defined.name);
-        python::run(source, Some(name), arguments, &environment).unwrap_or_else(|| echo(name, arguments))
+        let outcome = aside(source.len(), || python::run(source, Some(name), arguments, &environment));
+        outcome.unwrap_or_else(|| echo(name, arguments))
     };
     Ok(Reply::ok(returned(name, &outcome)))
 }

@@ -6,11 +6,14 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::Asked;
-use crate::mock::toolbox::Tool;
+use crate::mock::{
+    budget::{Budget, Overspent, value_weight},
+    toolbox::Tool,
+};
 
 /// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each
 /// once, or as often as it says.
-pub(super) fn named_calls(text: &str, tools: &[Tool]) -> Vec<Asked> {
+pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result<Vec<Asked>, Overspent> {
     let named = tools.iter().filter_map(|tool| Some((find_name(text, &tool.name)?, tool)));
     let mut named: Vec<(usize, &Tool)> = named.collect();
     named.sort_by_key(|(place, _)| *place);
@@ -25,14 +28,15 @@ pub(super) fn named_calls(text: &str, tools: &[Tool]) -> Vec<Asked> {
         let end = named.get(index + 1).map_or(text.len(), |(next, _)| *next);
         let said = &text[begin..end];
         match (named.len(), times(said)) {
-            (1, None) => calls.push(Asked::new(&tool.name, read(text, begin, tool))),
-            (_, None) => calls.push(Asked::new(&tool.name, read(said, 0, tool))),
+            (1, None) => calls.push(Asked::new(&tool.name, read(text, begin, tool, budget)?)),
+            (_, None) => calls.push(Asked::new(&tool.name, read(said, 0, tool, budget)?)),
             (_, Some((count, rest))) => {
-                calls.extend(read_several(&rest, count, tool).into_iter().map(|given| Asked::new(&tool.name, given)));
+                let several = read_several(&rest, count, tool, budget)?;
+                calls.extend(several.into_iter().map(|given| Asked::new(&tool.name, given)));
             }
         }
     }
-    calls
+    Ok(calls)
 }
 
 static TIMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -60,11 +64,19 @@ fn times(text: &str) -> Option<(usize, String)> {
 
 /// Whether what stands before a name says to call it.
 fn is_called(before: &str) -> bool {
-    let before = before.trim_end_matches(['`', '"', '\'']).trim_end().to_lowercase();
+    let before = last_words(before);
     let before = before.strip_suffix(" the").unwrap_or(&before);
     let mut words = before.rsplit(|character: char| character.is_whitespace());
     let calls = matches!(words.next(), Some("call" | "use" | "run" | "invoke"));
     calls && !words.next().is_some_and(|word| word == "not" || word == "never" || word.ends_with("n't"))
+}
+
+/// The end of what stands before a name, in lower case. A name may stand there thousands of times.
+fn last_words(before: &str) -> String {
+    const LOOKED_AT: usize = 64;
+    let before = before.trim_end_matches(['`', '"', '\'']).trim_end();
+    let begin = (before.len().saturating_sub(LOOKED_AT)..=before.len()).find(|place| before.is_char_boundary(*place));
+    before[begin.unwrap_or_default()..].to_lowercase()
 }
 
 /// Where a text names a tool. A name that could be any word counts only where it is called a tool.
@@ -74,7 +86,7 @@ fn find_name(text: &str, name: &str) -> Option<usize> {
     text.match_indices(name).map(|(place, _)| place).find(|place| {
         let (before, after) = (&text[..*place], &text[place + name.len()..]);
         let whole = !before.chars().next_back().is_some_and(is_part) && !after.chars().next().is_some_and(is_part);
-        let before = before.trim_end_matches(['`', '"', '\'']).trim_end().to_lowercase();
+        let before = last_words(before);
         let called = ["call", "use", "run", "invoke", "call the", "use the", "run the", "invoke the", "tool"];
         let called = called.iter().any(|word| before == *word || before.ends_with(&format!(" {word}")));
         let after = after.trim_start_matches(['`', '"', '\'']).trim_start();
@@ -83,54 +95,76 @@ fn find_name(text: &str, name: &str) -> Option<usize> {
 }
 
 /// The arguments that a text gives to a tool that it names; `end`: where the name ends.
-pub(super) fn read(text: &str, end: usize, tool: &Tool) -> Map<String, Value> {
-    object_in(&text[end..]).unwrap_or_else(|| read_members(text, end, tool, 0))
+pub(super) fn read(text: &str, end: usize, tool: &Tool, budget: &Budget) -> Result<Map<String, Value>, Overspent> {
+    object_in(&text[end..]).map_or_else(|| read_members(text, end, tool, 0, budget), Ok)
 }
 
 /// How deep objects within arguments are filled in.
 const DEEPEST: usize = 8;
 
 /// The same, of a text without JSON.
-fn read_members(text: &str, end: usize, tool: &Tool, depth: usize) -> Map<String, Value> {
+fn read_members(
+    text: &str,
+    end: usize,
+    tool: &Tool,
+    depth: usize,
+    budget: &Budget,
+) -> Result<Map<String, Value>, Overspent> {
     let mut arguments = Map::new();
     for (name, schema) in tool.properties() {
         if let Some(value) = given_by_name(text, name, schema) {
-            arguments.insert(name.clone(), value);
+            keep(&mut arguments, name, value, budget)?;
         }
     }
     let mut loose = Loose::of(&text[end..], &arguments);
     for (name, schema) in tool.properties() {
         if !arguments.contains_key(name) {
             let required = tool.requires(name);
-            let said = loose.take(schema).or_else(|| loose.about(schema));
-            if let Some(value) = said.or_else(|| required.then(|| missing(text, schema, depth))) {
-                arguments.insert(name.clone(), value);
+            let said = match loose.take(schema).or_else(|| loose.about(schema)) {
+                None if required => Some(missing(text, schema, depth, budget)?),
+                said => said,
+            };
+            if let Some(value) = said {
+                keep(&mut arguments, name, value, budget)?;
             }
         }
     }
     // In the order of the schema.
-    tool.properties().filter_map(|(name, _)| Some((name.clone(), arguments.remove(name)?))).collect()
+    Ok(tool.properties().filter_map(|(name, _)| Some((name.clone(), arguments.swap_remove(name)?))).collect())
+}
+
+fn keep(arguments: &mut Map<String, Value>, name: &str, value: Value, budget: &Budget) -> Result<(), Overspent> {
+    budget.charge(name.len() + value_weight(&value))?;
+    arguments.insert(name.to_owned(), value);
+    Ok(())
 }
 
 /// The arguments of several calls of a tool: each takes the next of what is said.
-fn read_several(text: &str, count: usize, tool: &Tool) -> Vec<Map<String, Value>> {
+fn read_several(text: &str, count: usize, tool: &Tool, budget: &Budget) -> Result<Vec<Map<String, Value>>, Overspent> {
     let mut objects = objects_in(text).into_iter();
-    let named: Vec<(&String, Vec<Value>)> =
-        tool.properties().map(|(name, schema)| (name, all_given_by_name(text, name, schema))).collect();
+    let mut named: Vec<Vec<Value>> = Vec::new();
+    for (name, schema) in tool.properties() {
+        let given = all_given_by_name(text, name, schema);
+        budget.charge(given.iter().map(value_weight).sum())?;
+        named.push(given);
+    }
     let mut loose = Loose::of(text, &Map::new());
     let read = |index: usize| {
         if let Some(object) = objects.next() {
-            return object;
+            return Ok(object);
         }
         let mut arguments = Map::new();
-        for ((name, schema), (_, given)) in tool.properties().zip(&named) {
+        for ((name, schema), given) in tool.properties().zip(&named) {
             let given = given.get(index).or(given.last()).cloned();
-            let said = given.or_else(|| loose.take(schema)).or_else(|| loose.about(schema));
-            if let Some(value) = said.or_else(|| tool.requires(name).then(|| missing(text, schema, 0))) {
-                arguments.insert(name.clone(), value);
+            let said = match given.or_else(|| loose.take(schema)).or_else(|| loose.about(schema)) {
+                None if tool.requires(name) => Some(missing(text, schema, 0, budget)?),
+                said => said,
+            };
+            if let Some(value) = said {
+                keep(&mut arguments, name, value, budget)?;
             }
         }
-        arguments
+        Ok(arguments)
     };
     (0..count).map(read).collect()
 }
@@ -293,11 +327,11 @@ impl Loose {
 }
 
 /// What a required argument is when a text does not say: the whole text, or as little as its schema takes.
-fn missing(text: &str, schema: &Value, depth: usize) -> Value {
+fn missing(text: &str, schema: &Value, depth: usize, budget: &Budget) -> Result<Value, Overspent> {
     if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|words| words.first()) {
-        return first.clone();
+        return Ok(first.clone());
     }
-    match kind(schema) {
+    Ok(match kind(schema) {
         "integer" => json!(0),
         "number" => json!(0.0),
         "boolean" => json!(false),
@@ -306,12 +340,12 @@ fn missing(text: &str, schema: &Value, depth: usize) -> Value {
         "object" => match schema.as_object().filter(|_| depth < DEEPEST) {
             Some(schema) => {
                 let described = Tool { name: String::new(), parameters: schema.clone(), servers: None };
-                Value::Object(read_members(text, 0, &described, depth + 1))
+                Value::Object(read_members(text, 0, &described, depth + 1, budget)?)
             }
             None => json!({}),
         },
         _ => json!(text.trim()),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -359,7 +393,7 @@ mod tests {
             (r#"use notify with tags ["a", "b"]"#, "notify", json!({"urgent": false, "tags": ["a", "b"]})),
             ("first get_weather for Rome, then roll_dice", "get_weather", json!({"city": "Rome"})),
         ] {
-            let calls = named_calls(text, &tools());
+            let calls = named_calls(text, &tools(), &Budget::new(1_000_000)).unwrap();
             let calls: Vec<(&str, Value)> =
                 calls.iter().map(|asked| (asked.name.as_str(), json!(asked.arguments))).collect();
             assert_eq!(calls, [(name, expected)], "{text}");
@@ -384,7 +418,7 @@ mod tests {
             ("roll_dice 6, but do not use get_weather", json!([["roll_dice", {"num_sides": 6}]])),
             ("roll_dice 99 times", json!([["roll_dice", {"num_sides": 99}]])),
         ] {
-            let calls = named_calls(text, &tools());
+            let calls = named_calls(text, &tools(), &Budget::new(1_000_000)).unwrap();
             let calls: Value = calls.into_iter().map(|asked| json!([asked.name, asked.arguments])).collect();
             assert_eq!(calls, expected, "{text}");
         }
@@ -393,7 +427,7 @@ mod tests {
     #[test]
     fn a_text_that_names_no_tool_calls_none() {
         for text in ["", "roll the dice", "roll_dices", "my_roll_dice", "notify me", "What is the weather?"] {
-            assert_eq!(named_calls(text, &tools()), [], "{text}");
+            assert_eq!(named_calls(text, &tools(), &Budget::new(0)), Ok(Vec::new()), "{text}");
         }
     }
 }

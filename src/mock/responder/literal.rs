@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Answer, Asked, Situation, arguments, asked_part, asked_text, directives::Directives, words};
 use crate::mock::{
+    budget::{Budget, Overspent, written_length},
     failure::Failure,
     records::{Message, Part, Role},
 };
@@ -18,10 +19,10 @@ pub(in crate::mock) struct Literal {
 
 impl Literal {
     /// The next step of a turn.
-    pub(super) fn respond(self, situation: &Situation<'_>) -> Answer {
+    pub(super) fn respond(self, situation: &Situation<'_>) -> Result<Answer, Overspent> {
         let text = asked_text(situation.said);
-        let asked = Directives::of(&text);
-        let calls = if asked.calls.is_empty() { understand(situation) } else { asked.calls.clone() };
+        let mut asked = Directives::of(&text);
+        let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
         let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
         let next: Vec<Asked> = calls.into_iter().skip(made).collect();
         let mut answer = Answer { pace: asked.pace, ..Answer::default() };
@@ -29,7 +30,7 @@ impl Literal {
             && let Some(status) = asked.failure
         {
             answer.failure = Some(Failure::of_provider(status));
-            return answer;
+            return Ok(answer);
         }
         if self.reasoning || asked.thought.is_some() {
             let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
@@ -40,61 +41,80 @@ impl Literal {
             answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
         }
         if next.is_empty() {
-            let text = reply(&asked, situation.said);
+            let text = reply(&asked, situation.said, situation.budget)?;
             answer.parts.push(Part::text(match situation.form {
-                Some(form) => formed(text, &asked.rest, form),
+                Some(form) => formed(text, &asked.rest, form, situation.budget)?,
                 None => text,
             }));
         }
         answer.calls = next;
-        answer
+        Ok(answer)
     }
 }
 
 /// The calls that a message asks for without directives.
-fn understand(situation: &Situation<'_>) -> Vec<Asked> {
+fn understand(situation: &Situation<'_>) -> Result<Vec<Asked>, Overspent> {
     let part = Directives::of(asked_part(situation.said)).rest;
     let text = super::understood(&part);
-    let named = arguments::named_calls(text, situation.toolbox.tools());
+    let named = arguments::named_calls(text, situation.toolbox.tools(), situation.budget)?;
     if !named.is_empty() {
-        return named;
+        return Ok(named);
     }
-    words::memory_call(text, situation.toolbox, situation.blocks).into_iter().collect()
+    Ok(words::memory_call(text, situation.toolbox, situation.blocks).into_iter().collect())
 }
 
-fn reply(asked: &Directives, said: &[Message]) -> String {
+fn reply(asked: &Directives, said: &[Message], budget: &Budget) -> Result<String, Overspent> {
     if asked.refuses {
-        return "I will not do that.".to_owned();
+        return Ok("I will not do that.".to_owned());
     }
     if let Some(length) = asked.length {
-        return long(&asked.rest, length);
+        return long(&asked.rest, length, budget);
     }
     let last = said.iter().rposition(Message::is_of_user).map_or(0, |place| place + 1);
     let tools = said[last..].iter().filter(|message| message.role == Role::Tool);
-    let returned: Vec<String> =
-        tools.flat_map(|message| &message.tool_returns).map(|returned| returned.tool_return.text()).collect();
-    match returned.as_slice() {
-        [] => format!("Echo: {}", asked.rest),
+    let mut returned = Vec::new();
+    for tool in tools.flat_map(|message| &message.tool_returns) {
+        let text = tool.tool_return.text();
+        budget.charge(written_length(&text))?;
+        returned.push(text);
+    }
+    Ok(match returned.as_slice() {
+        [] => {
+            budget.charge(written_length(&asked.rest))?;
+            format!("Echo: {}", asked.rest)
+        }
         [one] => format!("The tool returned: {one}"),
         many => format!("The tools returned: {}", many.join("; ")),
-    }
+    })
 }
 
 /// An answer in JSON: of the schema that `response_format` gives, filled in from what was asked, else the text in a member.
-fn formed(answer: String, asked: &str, form: &Map<String, Value>) -> String {
+fn formed(answer: String, asked: &str, form: &Map<String, Value>, budget: &Budget) -> Result<String, Overspent> {
     let schema = form.get("json_schema").and_then(|named| named.get("schema").unwrap_or(named).as_object());
     let object = match schema {
-        Some(schema) => super::filled_in(asked, schema),
+        Some(schema) => super::filled_in(asked, schema, budget)?,
         None => Map::from_iter([("response".to_owned(), answer.into())]),
     };
-    Value::Object(object).to_string()
+    Ok(Value::Object(object).to_string())
 }
 
 /// The words of a text, again and again.
-fn long(text: &str, length: usize) -> String {
+fn long(text: &str, length: usize, budget: &Budget) -> Result<String, Overspent> {
     let own: Vec<&str> = text.split_whitespace().filter(|word| !word.contains("[[") && !word.contains("]]")).collect();
     let words = if own.is_empty() { &["and", "so", "on"][..] } else { own.as_slice() };
-    words.iter().copied().cycle().take(length).collect::<Vec<_>>().join(" ")
+    let round: usize = words.iter().map(|word| written_length(word) + 1).sum();
+    let (rounds, rest) = (length / words.len(), length % words.len());
+    let rest: usize = words[..rest].iter().map(|word| written_length(word) + 1).sum();
+    let bytes = round.saturating_mul(rounds).saturating_add(rest);
+    budget.charge(bytes)?;
+    let mut long = String::with_capacity(bytes);
+    for (index, word) in words.iter().cycle().take(length).enumerate() {
+        if index > 0 {
+            long.push(' ');
+        }
+        long.push_str(word);
+    }
+    Ok(long)
 }
 
 /// What the default responder thinks before a step.
@@ -122,7 +142,9 @@ mod tests {
 
     fn answer(said: &[Message], reasoning: bool) -> Answer {
         let toolbox = Toolbox::default();
-        Literal { reasoning }.respond(&Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None })
+        let budget = Budget::new(1_000_000);
+        let situation = Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, budget: &budget };
+        Literal { reasoning }.respond(&situation).unwrap()
     }
 
     #[test]
@@ -139,8 +161,10 @@ mod tests {
         ] {
             let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
-            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form };
-            assert_eq!(Literal { reasoning: false }.respond(&situation).parts, [Part::text(expected)], "{form:?}");
+            let budget = &Budget::new(1_000_000);
+            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget };
+            let answer = Literal { reasoning: false }.respond(&situation).unwrap();
+            assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
     }
 
@@ -168,6 +192,25 @@ mod tests {
         let thinking = answer(&[user("[[reason:hm]] hi")], false).parts;
         assert_eq!(thinking[0], Part::Reasoning { is_native: true, reasoning: "hm".into(), signature: None });
         assert_eq!(answer(&[user("[[error:429]]")], false).failure.unwrap().error_type, "llm_rate_limit");
+    }
+
+    #[test]
+    fn an_answer_is_no_larger_than_it_may_be() {
+        let (toolbox, long) = (Toolbox::default(), "w".repeat(1_000));
+        let schema = serde_json::json!({"required": ["a", "b", "c"],
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}}});
+        let form = serde_json::json!({"type": "json_schema", "json_schema": schema});
+        for (text, form) in [
+            (format!("[[long:10]] {long}"), None),
+            (format!("[[long:18446744073709551615]] {long}"), None),
+            (long.repeat(5), None),
+            (long.clone(), form.as_object()),
+        ] {
+            let (said, budget) = ([user(&text)], Budget::new(2_999));
+            let situation =
+                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget: &budget };
+            assert!(Literal { reasoning: false }.respond(&situation).is_err(), "{} {form:?}", text.len());
+        }
     }
 
     #[test]

@@ -16,14 +16,19 @@ use serde_json::{Map, Value};
 pub(super) use self::literal::Literal;
 pub use self::script::{Script, ScriptError};
 use super::{
+    budget::{Budget, Overspent, aside},
     failure::Failure,
     records::{Block, Message, Part, ToolStatus},
     toolbox::{Tool, Toolbox},
 };
 
 /// An object of this schema, filled in from what a text says.
-pub(super) fn filled_in(text: &str, schema: &Map<String, Value>) -> Map<String, Value> {
-    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None })
+pub(super) fn filled_in(
+    text: &str,
+    schema: &Map<String, Value>,
+    budget: &Budget,
+) -> Result<Map<String, Value>, Overspent> {
+    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None }, budget)
 }
 
 /// What a responder sees.
@@ -39,6 +44,8 @@ pub(super) struct Situation<'a> {
     pub(super) blocks: &'a [Block],
     /// The form that answers must have, as `response_format` says; none: text.
     pub(super) form: Option<&'a Map<String, Value>>,
+    /// What one answer may produce.
+    pub(super) budget: &'a Budget,
 }
 
 /// What a responder says in one step. A step without calls ends its turn.
@@ -87,9 +94,15 @@ impl Responder {
     }
 
     /// The next step of a turn.
-    pub(super) fn respond(&self, situation: &Situation<'_>) -> Answer {
-        let scripted = self.script.as_ref().and_then(|script| script.respond(situation));
-        scripted.unwrap_or_else(|| self.literal.respond(situation))
+    ///
+    /// # Errors
+    /// When the answer would be larger than the budget.
+    pub(super) fn respond(&self, situation: &Situation<'_>) -> Result<Answer, Overspent> {
+        let looked_at = situation.said.iter().map(Message::length).sum();
+        aside(looked_at, || {
+            let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
+            scripted.unwrap_or_else(|| self.literal.respond(situation))
+        })
     }
 
     /// Whether the answer may depend on what the memory blocks say.

@@ -24,6 +24,7 @@ use toml::Spanned;
 
 use super::{Answer, Asked, Situation, asked_text};
 use crate::mock::{
+    budget::{Budget, Overspent, written_length},
     failure::Failure,
     records::{Part, Role, ToolStatus},
 };
@@ -128,23 +129,27 @@ impl Script {
     }
 
     /// The next step of a turn, if the script has one.
-    pub(super) fn respond(&self, situation: &Situation<'_>) -> Option<Answer> {
+    pub(super) fn respond(&self, situation: &Situation<'_>) -> Result<Option<Answer>, Overspent> {
         let text = asked_text(situation.said);
-        let (reply, found) = self.replies.iter().find_map(|reply| {
+        let found = self.replies.iter().find_map(|reply| {
             let fits = reply.agent.as_deref().is_none_or(|agent| agent == situation.agent);
             Some((reply, reply.user.captures(&text).filter(|_| fits)?))
-        })?;
+        });
+        let Some((reply, found)) = found else { return Ok(None) };
         let returned = situation.said.iter().rev().find(|message| message.role == Role::Tool);
         let returned = returned.and_then(|message| message.tool_returns.last());
         let returned = returned.map(|returned| returned.tool_return.text()).unwrap_or_default();
         let calls = situation.said.iter().map(|message| message.tool_calls.len()).sum();
-        reply.step_after(calls, &|template| fill(template, &found, &returned))
+        reply.step_after(calls, &|template| fill(template, &found, &returned, situation.budget))
     }
 }
 
+/// Makes a text of a template.
+type Fill<'a> = dyn Fn(&str) -> Result<String, Overspent> + 'a;
+
 impl Reply {
     /// What the model says after so many calls, until its next; none: nothing is left.
-    fn step_after(&self, calls: usize, fill: &dyn Fn(&str) -> String) -> Option<Answer> {
+    fn step_after(&self, calls: usize, fill: &Fill<'_>) -> Result<Option<Answer>, Overspent> {
         let mut answer = Answer::default();
         let mut made = 0;
         let mut says_something = false;
@@ -157,51 +162,54 @@ impl Reply {
             match step {
                 Step::Delay(delay) => answer.delay += *delay,
                 Step::Reasoning(text) => {
-                    answer.parts.push(Part::Reasoning { is_native: true, reasoning: fill(text), signature: None });
+                    answer.parts.push(Part::Reasoning { is_native: true, reasoning: fill(text)?, signature: None });
                 }
-                Step::Assistant(text) => answer.parts.push(Part::text(fill(text))),
+                Step::Assistant(text) => answer.parts.push(Part::text(fill(text)?)),
                 Step::Error(status) => {
                     answer.failure = Some(Failure::of_provider(*status));
                     break;
                 }
                 Step::Call { name, arguments, asks, returns } => {
-                    answer.calls.push(Asked {
-                        name: name.clone(),
-                        arguments: filled(arguments, fill),
-                        asks: *asks,
-                        returns: returns.as_ref().map(|(text, status)| (fill(text), *status)),
-                    });
+                    let returns = match returns {
+                        Some((text, status)) => Some((fill(text)?, *status)),
+                        None => None,
+                    };
+                    let arguments = filled(arguments, fill)?;
+                    answer.calls.push(Asked { name: name.clone(), arguments, asks: *asks, returns });
                     break;
                 }
             }
         }
-        says_something.then_some(answer)
+        Ok(says_something.then_some(answer))
     }
 }
 
 /// Puts what was found into a text: `$1`, `$name` and `${name}` of the expression, `$returned` for what the last tool said.
-fn fill(template: &str, found: &Captures<'_>, returned: &str) -> String {
+fn fill(template: &str, found: &Captures<'_>, returned: &str, budget: &Budget) -> Result<String, Overspent> {
     let mut text = String::new();
     for (index, piece) in template.split("$returned").enumerate() {
         if index > 0 {
+            budget.charge(written_length(returned))?;
             text.push_str(returned);
         }
+        let begin = text.len();
         found.expand(piece, &mut text);
+        budget.charge(written_length(&text[begin..]))?;
     }
-    text
+    Ok(text)
 }
 
 /// The same for every text in the arguments of a call.
-fn filled(arguments: &Map<String, Value>, fill: &dyn Fn(&str) -> String) -> Map<String, Value> {
-    fn within(value: &Value, fill: &dyn Fn(&str) -> String) -> Value {
-        match value {
-            Value::String(text) => fill(text).into(),
-            Value::Array(items) => items.iter().map(|item| within(item, fill)).collect(),
-            Value::Object(map) => Value::Object(filled(map, fill)),
+fn filled(arguments: &Map<String, Value>, fill: &Fill<'_>) -> Result<Map<String, Value>, Overspent> {
+    fn within(value: &Value, fill: &Fill<'_>) -> Result<Value, Overspent> {
+        Ok(match value {
+            Value::String(text) => fill(text)?.into(),
+            Value::Array(items) => items.iter().map(|item| within(item, fill)).collect::<Result<_, _>>()?,
+            Value::Object(map) => Value::Object(filled(map, fill)?),
             other => other.clone(),
-        }
+        })
     }
-    arguments.iter().map(|(name, value)| (name.clone(), within(value, fill))).collect()
+    arguments.iter().map(|(name, value)| Ok((name.clone(), within(value, fill)?))).collect()
 }
 
 impl StepTable {
@@ -295,8 +303,9 @@ steps = [{ error = 429 }]
 
     fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
         let (toolbox, said) = (Toolbox::default(), said(text, calls));
-        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None };
-        Script::parse(SCRIPT).unwrap().respond(&situation)
+        let budget = &Budget::new(1_000);
+        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget };
+        Script::parse(SCRIPT).unwrap().respond(&situation).unwrap()
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     error::ApiError,
     mock::{
         archival,
+        budget::Budget,
         documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         memory::{Shown, lock_with_agents, recompile},
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
@@ -244,7 +245,9 @@ async fn edit_blocks(tx: &mut Tx, edits: &[BlockEdit]) -> Result<(), ApiError> {
     for edit in edits {
         let Some(document) = tx.document(Block::KIND, &edit.block_id).await? else { continue };
         let mut block = parse::<Block>(document)?.record;
-        block.value = edit.edit.apply(&block.value).unwrap_or_else(|_| edit.value.clone());
+        let room = Budget::new(block.value.len() + edit.value.len() + 1);
+        let changed = edit.edit.apply(&block.value, &room).ok().and_then(Result::ok);
+        block.value = changed.unwrap_or_else(|| edit.value.clone());
         update(tx, &block).await?;
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::{
     body::Body,
     error::{ApiError, Code},
     mock::{
+        budget::json_length,
         documents::{not_found, parse},
         failure::Failure,
         records::{Agent, Message, Record, Run, StopReason, Usage},
@@ -243,7 +244,8 @@ impl Turn {
         for _ in 0..ATTEMPTS {
             let state = Arc::clone(&self.presence.state);
             let told = outlet.as_deref_mut();
-            let talk = Talk::begin(&state, &self.thread, &self.request, &mut self.presence, told).await?;
+            let budget = state.budget(json_length(&self.request), self.request.sharers);
+            let talk = Talk::begin(&state, &self.thread, &self.request, &mut self.presence, told, &budget).await?;
             let produced = talk.run().await?;
             if let Some(ended) = self.store(produced, outlet.as_deref()).await? {
                 return Ok(ended);

@@ -6,6 +6,7 @@
 //! keeps nothing but its own stream waiting.
 
 mod commit;
+mod cost;
 mod decision;
 mod engine;
 mod frames;
@@ -26,6 +27,6 @@ pub(super) use input::Incoming;
 pub(super) use locks::Locks;
 pub(super) use registry::Registry;
 pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest, mark};
-pub(super) use sweep::resume;
+pub(super) use sweep::{resume, take_up};
 pub(super) use tape::{Reading, read as read_stream};
 pub(super) use thread::Thread;

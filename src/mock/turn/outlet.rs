@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    mock::records::{Message, Run, Showing},
+    mock::records::{MOST_PIECES, Message, Run, Showing},
 };
 
 /// How many events may wait for the client.
@@ -122,6 +122,18 @@ impl Outlet {
         let waiting: usize = held.iter().map(Bytes::len).sum();
         let pieces = if self.delivery.tokens { message.length() / 8 + 1 } else { 1 };
         waiting + pieces.saturating_mul(FRAME) + message.length() <= HELD
+    }
+
+    /// About how many bytes of events are kept of a message until the stream is no longer read.
+    pub(super) fn recorded(&self, message: &Message) -> usize {
+        match self.way {
+            Way::Foreground(_) => 0,
+            Way::Background(_) => {
+                let things = message.content.len() + message.tool_calls.len() + 1;
+                let pieces = if self.delivery.tokens { (message.length() / 8).min(things * MOST_PIECES) } else { 0 };
+                (things + pieces) * FRAME + message.length()
+            }
+        }
     }
 
     /// Tells what was held back, and everything from now on as it happens.

@@ -32,6 +32,9 @@ pub(in crate::mock) struct TurnRequest {
     /// The handle of the model that is to answer; none: the conversation's, or the agent's.
     #[serde(default)]
     pub(in crate::mock) model: Option<String>,
+    /// How many turns were asked for at once, which share what one may produce.
+    #[serde(default)]
+    pub(in crate::mock) sharers: usize,
 }
 
 /// How an answer is to travel.
@@ -126,7 +129,7 @@ impl SendRequest {
         let agent_id = fields.optional("agent_id")?;
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
         let (input, decision) = read_input(fields)?;
-        let request = TurnRequest { input, decision, max_steps, client_tools, model };
+        let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1 };
         Ok(Self { request, showing, delivery, agent_id, callback_url })
     }
 

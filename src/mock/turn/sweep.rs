@@ -84,6 +84,7 @@ async fn sweep(state: &Arc<State>, starts: bool) -> Result<Duration, ApiError> {
         if agents.len() >= AT_ONCE {
             agents.join_next().await;
         }
+        info!(runs = run_ids.len(), "Taking up turns that a stopped process left unfinished");
         agents.spawn(state.tasks.track_future(take_up(Arc::clone(state), run_ids)));
     }
     while let Some(all) = agents.join_next().await {
@@ -94,15 +95,15 @@ async fn sweep(state: &Arc<State>, starts: bool) -> Result<Duration, ApiError> {
     Ok(pause)
 }
 
-/// Takes up the turns of an agent, in the order in which they were asked for; false when one of them has to wait.
-async fn take_up(state: Arc<State>, run_ids: Vec<String>) -> bool {
+/// Takes turns whose runs are stored, one after the other; false when one of them has to wait.
+pub(in crate::mock) async fn take_up(state: Arc<State>, run_ids: Vec<String>) -> bool {
     let mut all = true;
     for run_id in run_ids {
         if state.closing.is_cancelled() {
             break;
         }
         all &= take_up_one(&state, &run_id).await.unwrap_or_else(|error| {
-            warn!(%error, run.id = %run_id, "A turn that was left unfinished could not be taken up");
+            warn!(%error, run.id = %run_id, "A turn in the background could not be taken up");
             false
         });
     }
@@ -113,7 +114,6 @@ async fn take_up_one(state: &Arc<State>, run_id: &str) -> Result<bool, ApiError>
     let Some(document) = state.store.document(Run::KIND, run_id).await? else { return Ok(true) };
     let run = parse::<Run>(document)?.record;
     let Some(request) = run.request.clone().filter(|_| !run.has_ended()) else { return Ok(true) };
-    info!(run.id = %run.id, "Taking up a turn that a stopped process left unfinished");
     let Some(thread) = Thread::load(&state.store, &run.agent_id, run.conversation_id.as_deref()).await? else {
         forget(&state.store, &run.agent_id, &run.id).await?;
         return Ok(true);

@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
+    cost,
     decision::{Decision, denied, not_pending, still_pending},
     input::Incoming,
     outlet::{Outlet, Sent},
@@ -17,8 +18,9 @@ use super::{
 };
 use crate::{
     entropy,
-    error::ApiError,
+    error::{ApiError, Code},
     mock::{
+        budget::{Budget, Overspent},
         documents::parse_message,
         failure::Failure,
         monologue::{self, Manner},
@@ -106,6 +108,20 @@ pub(super) struct Talk<'a> {
     /// Returns that are known before their calls run.
     scripted: HashMap<String, ToolReturn>,
     produced: Produced,
+    budget: &'a Budget,
+    /// The step that is being taken, and when it began.
+    current: Option<(String, Instant)>,
+    /// How much was there when it began.
+    before: Before,
+    /// How many of the lines of this turn are counted, and their tokens.
+    counted: (usize, i64),
+}
+
+/// How much a turn had produced before a step.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    lines: usize,
+    effects: [usize; 3],
 }
 
 impl<'a> Talk<'a> {
@@ -119,12 +135,13 @@ impl<'a> Talk<'a> {
         request: &'a TurnRequest,
         presence: &'a mut Presence,
         outlet: Option<&'a mut Outlet>,
+        budget: &'a Budget,
     ) -> Result<Self, ApiError> {
         let agent = &thread.agent.record;
         let toolbox = Toolbox::of(&state.store, agent, &request.client_tools).await?;
         let isolated = thread.conversation.as_ref().map_or(&[][..], |own| own.record.isolated_block_ids.as_slice());
         Ok(Self {
-            workbench: Workbench::new(&state.store, agent, thread.id(), isolated),
+            workbench: Workbench::new(&state.store, agent, thread.id(), isolated, budget),
             state,
             thread,
             request,
@@ -137,6 +154,10 @@ impl<'a> Talk<'a> {
             step_id: entropy::letta_id("step"),
             scripted: HashMap::new(),
             produced: Produced { answers: thread.pending_id().map(str::to_owned), ..Produced::default() },
+            budget,
+            current: None,
+            before: Before::default(),
+            counted: (0, 0),
         })
     }
 
@@ -145,11 +166,15 @@ impl<'a> Talk<'a> {
     /// # Errors
     /// 409 or 400 when the conversation waits for something else than what the request brings; when the database fails.
     pub(super) async fn run(mut self) -> Result<Produced, ApiError> {
-        let mut stop = self.open().await?;
+        let mut stop = self.open().await;
         let stop = loop {
             match stop {
-                Some(stop) => break stop,
-                None => stop = self.step().await?,
+                Ok(Some(stop)) => break stop,
+                Ok(None) => stop = self.step().await,
+                Err(error) if matches!(error.code(), Code::TurnTooLarge | Code::AnswerTooLarge) => {
+                    break self.overspend(&error);
+                }
+                Err(error) => return Err(error),
             }
         };
         let mut produced = self.produced;
@@ -203,7 +228,7 @@ impl<'a> Talk<'a> {
     async fn latest(&self) -> Result<Vec<Message>, ApiError> {
         const MANY: i64 = 50;
         let filter = MessageFilter::of_conversation(&self.thread.agent.record.id, self.thread.id());
-        let mut latest = self.state.store.messages(&filter.newest_first(true).limit(MANY)).await?;
+        let mut latest = self.state.store.messages_chunk(&filter.newest_first(true).limit(MANY)).await?;
         latest.reverse();
         latest.iter().map(parse_message).collect()
     }
@@ -213,6 +238,7 @@ impl<'a> Talk<'a> {
         let about = decision.about(pending)?;
         self.lines = since_the_user_spoke(self.latest().await?);
         self.begun = self.lines.len();
+        self.before = self.mark();
         self.lines.push(decision.clone().into_message(&self.presence.run.id));
         self.produced.asked = 1;
         self.scripted = pending.scripted.iter().map(|known| (known.tool_call_id.clone(), known.clone())).collect();
@@ -261,8 +287,16 @@ impl<'a> Talk<'a> {
         if i64::try_from(self.produced.steps.len()).unwrap_or(i64::MAX) >= self.request.max_steps {
             return Ok(Some(StopReason::MaxSteps));
         }
+        if !self.produced.steps.is_empty() {
+            // Many steps that wait for nothing must not keep others waiting.
+            tokio::task::yield_now().await;
+        }
         let clock = Instant::now();
         let step_id = std::mem::replace(&mut self.step_id, entropy::letta_id("step"));
+        self.current = Some((step_id.clone(), clock));
+        self.before = self.mark();
+        let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
+        self.budget.charge(cost::of_step(&self.thread.agent.record, model))?;
         let answer = self.ask().await?;
         if !self.wait(answer.delay).await? {
             return Ok(Some(StopReason::Cancelled));
@@ -270,9 +304,9 @@ impl<'a> Talk<'a> {
         if let Some(failure) = answer.failure {
             return Ok(Some(self.fail(step_id, failure, clock)));
         }
-        let prompt_tokens = self.thread.context_tokens() + self.said().iter().map(Message::tokens).sum::<i64>();
+        let prompt_tokens = self.thread.context_tokens() + self.said_tokens();
         let pace = answer.pace;
-        let Uttered { messages, calls, asks, end } = self.utter(answer, &step_id);
+        let Uttered { messages, calls, asks, end } = self.utter(answer, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
             usage: Usage::default(),
@@ -329,15 +363,20 @@ impl<'a> Talk<'a> {
             toolbox: &self.toolbox,
             blocks,
             form: self.thread.agent.record.response_form(),
-        }))
+            budget: &self.budget.draft(),
+        })?)
     }
 
     /// An answer as messages: one for what is said and called, another for calls that wait.
-    fn utter(&mut self, answer: Answer, step_id: &str) -> Uttered {
+    fn utter(&mut self, answer: Answer, step_id: &str) -> Result<Uttered, Overspent> {
         let answer = if self.manner.speaks_by_tool() { monologue::by_tool(answer) } else { answer };
         let mut asked = answer.calls;
         if self.manner.is_by_events() || !self.thread.calls_in_parallel() {
             asked.truncate(1);
+        }
+        self.budget.charge(answer.parts.iter().map(cost::of_part).sum())?;
+        for asked in &asked {
+            self.budget.charge(cost::of_asked(asked))?;
         }
         let (mut calls, mut waiting, mut end) = (Vec::new(), Vec::new(), None);
         for mut asked in asked {
@@ -368,7 +407,7 @@ impl<'a> Talk<'a> {
         };
         if waiting.is_empty() {
             let messages = vec![message(Role::Assistant, answer.parts, calls.clone())];
-            return Uttered { messages, calls, asks: None, end };
+            return Ok(Uttered { messages, calls, asks: None, end });
         }
         let (mut messages, mut parts) = (Vec::new(), answer.parts);
         if !calls.is_empty() {
@@ -378,7 +417,7 @@ impl<'a> Talk<'a> {
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, known)| known).collect();
         let asks = Some(Box::new(Pending { request, beside: calls, scripted }));
-        Uttered { messages, calls: Vec::new(), asks, end: None }
+        Ok(Uttered { messages, calls: Vec::new(), asks, end: None })
     }
 
     /// How the turn ends after a call; none: it goes on.
@@ -435,10 +474,39 @@ impl<'a> Talk<'a> {
         if !self.produced.tools_used.contains(&call.name) {
             self.produced.tools_used.push(call.name.clone());
         }
-        match self.scripted.remove(&call.id) {
-            Some(known) => Ok(known),
-            None => self.workbench.run(call, &self.toolbox).await,
+        let returned = match self.scripted.remove(&call.id) {
+            Some(known) => known,
+            None => self.workbench.run(call, &self.toolbox).await?,
+        };
+        self.budget.charge(cost::of_return(call, &returned))?;
+        Ok(returned)
+    }
+
+    /// How much there is.
+    fn mark(&self) -> Before {
+        let effects = &self.workbench.effects;
+        Before {
+            lines: self.lines.len(),
+            effects: [effects.edits.len(), effects.passages.len(), effects.openings.len()],
         }
+    }
+
+    /// A turn that produces more than it may fails: what its last step was about to do is not done.
+    fn overspend(&mut self, why: &ApiError) -> StopReason {
+        let Before { lines, effects: [edits, passages, openings] } = self.before;
+        self.lines.truncate(lines);
+        self.workbench.effects.edits.truncate(edits);
+        self.workbench.effects.passages.truncate(passages);
+        self.workbench.effects.openings.truncate(openings);
+        self.produced.asks = None;
+        let failure = Failure::too_large(why);
+        if let Some((step_id, clock)) = self.current.take() {
+            return self.fail(step_id, failure, clock);
+        }
+        // The question that was to be answered stays open.
+        (self.produced.asked, self.produced.added) = (0, 0);
+        self.produced.failure = Some(failure);
+        StopReason::Error
     }
 
     /// A step of which nothing is left: what it was to answer is forgotten with it. What was decided is done.
@@ -458,14 +526,18 @@ impl<'a> Talk<'a> {
         stop_reason
     }
 
-    /// What was said in this turn.
-    fn said(&self) -> &[Message] {
-        &self.lines[self.begun..]
+    /// The tokens of what was said in this turn, each line counted once.
+    fn said_tokens(&mut self) -> i64 {
+        let said = &self.lines[self.begun..];
+        let (lines, tokens) = self.counted;
+        self.counted = (said.len(), tokens + said.iter().skip(lines).map(Message::tokens).sum::<i64>());
+        self.counted.1
     }
 
     /// Tells the client a message. Some: only so much of it, as the turn has to end.
     async fn tell(&mut self, message: &Message, pace: Duration) -> Result<Option<Sent>, ApiError> {
         if let Some(outlet) = &mut self.outlet {
+            self.budget.charge(outlet.recorded(message))?;
             if !pace.is_zero() || !outlet.can_hold(message) {
                 self.presence.announce().await?;
                 outlet.release().await;
