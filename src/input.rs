@@ -53,6 +53,15 @@ impl Query {
         self.0.iter().filter(move |(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 
+    /// Refuses a parameter that is no list and is there more than once.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_once(&self, name: &str) -> Result<(), ApiError> {
+        let is_repeated = self.0.iter().filter(|(present, _)| present == name).nth(1).is_some();
+        if is_repeated { Err(repeated(name)) } else { Ok(()) }
+    }
+
     /// All parameters.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -137,6 +146,12 @@ pub fn flag(text: &str, location: &[&str]) -> Result<bool, ApiError> {
     }
 }
 
+/// The refusal of a parameter that is no list and is there more than once.
+pub(crate) fn repeated(name: &str) -> ApiError {
+    let sentence = format!("The query gives {name} more than once, and it takes one value; send it once.");
+    ApiError::new(Code::InvalidRequest, sentence)
+}
+
 /// Reads a whole body.
 ///
 /// # Errors
@@ -153,12 +168,14 @@ pub async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
 /// # Errors
 /// 415.
 pub fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if is_json && values.next().is_none() {
         Ok(())
     } else {
-        Err(ApiError::new(Code::UnsupportedMediaType, "Send the body with Content-Type: application/json."))
+        Err(ApiError::new(Code::UnsupportedMediaType, "Send the body with one Content-Type: application/json."))
     }
 }
 

@@ -1,122 +1,166 @@
 //! The field lists of the operation table: for each body and query, everything Letta knows and what a client token may
 //! put in it.
+//!
+//! `one` and `list` say whether a query may repeat a parameter, as all SDKs do to write a list. Letta bounds no text, so
+//! the bounds are ours: above what people and applications have to say, and so low that an agent with all of them full
+//! can still be looked up and read.
 
 use super::grant::{
     Field,
     Rule::{
         AtMost, ClientTools, Content, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse, SameAgent,
     },
+    list, one,
 };
 
 /// The most model steps a client token may ask for in one turn; Letta's own default.
 pub(super) const MAX_STEPS: i64 = 50;
 
+const KIB: usize = 1024;
+/// A list of tags, or of runs, each of which is looked up.
+const WORDS: usize = 4 * KIB;
+/// What is written for people: a description, a summary, a reason.
+const NOTE: usize = 16 * KIB;
+/// What an application keeps about its agent.
+const METADATA: usize = 64 * KIB;
+/// Letta takes passages of 8,192 tokens, which are half of this in English.
+const PASSAGE_TEXT: usize = 64 * KIB;
+/// As many characters as there are in 32,000 tokens, the context window that Letta assumes.
+const SYSTEM: usize = 128 * KIB;
+/// Letta's default limit of a block is 100,000 characters, of four bytes at most.
+const BLOCK: usize = 512 * KIB;
+/// What is said in a turn is kept apart from the agent and read in pages; `limits.body_bytes` bounds it.
+const BODY: usize = usize::MAX;
+
 macro_rules! fields {
-    ($($rule:expr => $($name:ident)+;)*) => { &[$($(Field { name: stringify!($name), rule: $rule },)+)*] };
+    ($($kind:expr => $($name:ident)+;)*) => { &[$($(Field { name: stringify!($name), ..$kind },)+)*] };
 }
 
-pub(super) const PAGE: &[Field] = fields! { Pass => before after limit order order_by; };
+pub(super) const PAGE: &[Field] = fields! { one(Pass) => before after limit order order_by; };
 
-pub(super) const AGENT_QUERY: &[Field] = fields! { Include => include; Pass => include_relationships; };
+pub(super) const AGENT_QUERY: &[Field] = fields! { list(Include) => include; list(Pass) => include_relationships; };
 
 pub(super) const AGENT_CHANGES: &[Field] = fields! {
-    Pass => name description metadata system timezone;
-    Refuse => tool_ids source_ids folder_ids block_ids tags tool_rules message_ids tool_exec_environment_variables secrets
-        project_id template_id base_template_id identity_ids message_buffer_autoclear model embedding model_settings
-        compaction_settings context_window_limit reasoning llm_config embedding_config parallel_tool_calls
-        response_format max_tokens enable_sleeptime last_run_completion last_run_duration_ms last_stop_reason
-        max_files_open per_file_view_window_char_limit hidden;
+    one(Pass) => name timezone;
+    one(Pass).at_most(NOTE) => description;
+    one(Pass).at_most(METADATA) => metadata;
+    one(Pass).at_most(SYSTEM) => system;
+    one(Refuse) => tool_ids source_ids folder_ids block_ids tags tool_rules message_ids tool_exec_environment_variables
+        secrets project_id template_id base_template_id identity_ids message_buffer_autoclear model embedding
+        model_settings compaction_settings context_window_limit reasoning llm_config embedding_config
+        parallel_tool_calls response_format max_tokens enable_sleeptime last_run_completion last_run_duration_ms
+        last_stop_reason max_files_open per_file_view_window_char_limit hidden;
 };
 
 pub(super) const BLOCK_CHANGES: &[Field] = fields! {
-    Pass => value description;
-    Refuse => limit project_id template_name is_template template_id base_template_id deployment_id entity_id
+    one(Pass).at_most(BLOCK) => value;
+    one(Pass).at_most(NOTE) => description;
+    one(Refuse) => limit project_id template_name is_template template_id base_template_id deployment_id entity_id
         preserve_on_migration label read_only metadata hidden tags;
 };
 
 pub(super) const MESSAGE_LIST: &[Field] = fields! {
-    Pass => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg include_err
-        include_return_message_types;
-    OwnConversation => conversation_id;
-    Refuse => group_id;
+    one(Pass) => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg include_err;
+    list(Pass) => include_return_message_types;
+    one(OwnConversation) => conversation_id;
+    one(Refuse) => group_id;
 };
 
 pub(super) const SEND: &[Field] = fields! {
-    Messages => messages;
-    Content => input;
-    AtMost(MAX_STEPS) => max_steps;
-    Pass => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg
+    one(Messages).at_most(BODY) => messages;
+    one(Content).at_most(BODY) => input;
+    one(AtMost(MAX_STEPS)) => max_steps;
+    one(Pass) => use_assistant_message assistant_message_tool_name assistant_message_tool_kwarg
         include_return_message_types enable_thinking include_compaction_messages return_logprobs top_logprobs
         return_token_ids streaming stream_tokens include_pings background;
-    ClientTools => client_tools;
-    Refuse => client_skills override_model override_system system callback_url;
+    one(ClientTools).at_most(BODY) => client_tools;
+    one(Refuse) => client_skills override_model override_system system callback_url;
 };
 
-pub(super) const CANCEL: &[Field] = fields! { OwnRuns => run_ids; };
+pub(super) const CANCEL: &[Field] = fields! { one(OwnRuns).at_most(WORDS) => run_ids; };
 
 /// Parts of one message, when it is an ordinary message of the user.
 pub(super) const MESSAGE: &[Field] = fields! {
-    Pass => type role otid name;
-    Content => content;
-    Refuse => sender_id group_id batch_item_id;
+    one(Pass) => type role otid name;
+    one(Content).at_most(BODY) => content;
+    one(Refuse) => sender_id group_id batch_item_id;
 };
 
 /// Parts of one message, when it decides on tool calls; reachable only where the deployment opens approvals.
 pub(super) const APPROVAL: &[Field] = fields! {
-    Pass => type approvals approve approval_request_id reason tool_returns otid;
-    Refuse => group_id;
+    one(Pass) => type approve approval_request_id otid;
+    one(Pass).at_most(NOTE) => reason;
+    one(Pass).at_most(BODY) => approvals tool_returns;
+    one(Refuse) => group_id;
 };
 
 /// Parts of one decision on a tool call.
 pub(super) const APPROVAL_ITEM: &[Field] = fields! {
-    Pass => type tool_call_id approve reason status stdout stderr;
-    Content => tool_return;
+    one(Pass) => type tool_call_id approve status;
+    one(Pass).at_most(NOTE) => reason;
+    one(Pass).at_most(BODY) => stdout stderr;
+    one(Content).at_most(BODY) => tool_return;
 };
 
-pub(super) const TEXT_PART: &[Field] = fields! { Pass => type text signature; };
-pub(super) const IMAGE_PART: &[Field] = fields! { Pass => type source; };
-pub(super) const INLINE_IMAGE: &[Field] = fields! { Pass => type media_type data detail; Refuse => url file_id; };
+pub(super) const TEXT_PART: &[Field] = fields! {
+    one(Pass) => type;
+    one(Pass).at_most(NOTE) => signature;
+    one(Pass).at_most(BODY) => text;
+};
+pub(super) const IMAGE_PART: &[Field] = fields! { one(Pass) => type; one(Pass).at_most(BODY) => source; };
+pub(super) const INLINE_IMAGE: &[Field] = fields! {
+    one(Pass) => type media_type detail;
+    one(Pass).at_most(BODY) => data;
+    one(Refuse) => url file_id;
+};
 
-pub(super) const RECOMPILE_QUERY: &[Field] = fields! { Pass => update_timestamp dry_run; };
-pub(super) const SUMMARIZE: &[Field] = fields! { Refuse => compaction_settings; };
+pub(super) const RECOMPILE_QUERY: &[Field] = fields! { one(Pass) => update_timestamp dry_run; };
+pub(super) const SUMMARIZE: &[Field] = fields! { one(Refuse) => compaction_settings; };
 
-pub(super) const PASSAGE_LIST: &[Field] = fields! { Pass => after before limit search ascending; };
-pub(super) const PASSAGE: &[Field] = fields! { Pass => text tags created_at; };
+pub(super) const PASSAGE_LIST: &[Field] = fields! { one(Pass) => after before limit search ascending; };
+pub(super) const PASSAGE: &[Field] = fields! {
+    one(Pass) => created_at;
+    one(Pass).at_most(WORDS) => tags;
+    one(Pass).at_most(PASSAGE_TEXT) => text;
+};
 pub(super) const PASSAGE_SEARCH: &[Field] =
-    fields! { Pass => query tags tag_match_mode top_k start_datetime end_datetime; };
+    fields! { one(Pass) => query tag_match_mode top_k start_datetime end_datetime; list(Pass) => tags; };
 
-pub(super) const FILE_LIST: &[Field] = fields! { Pass => cursor is_open; };
-pub(super) const MEMORY_FILE: &[Field] = fields! { InnerPath => file_path ref; };
-pub(super) const MEMORY_DIRECTORY: &[Field] = fields! { InnerPath => path ref; Pass => depth; };
-pub(super) const MEMORY_HISTORY: &[Field] = fields! { InnerPath => file_path; Pass => limit; };
-pub(super) const SCHEDULE_LIST: &[Field] = fields! { Pass => limit after; };
+pub(super) const FILE_LIST: &[Field] = fields! { one(Pass) => cursor is_open; };
+pub(super) const MEMORY_FILE: &[Field] = fields! { one(InnerPath) => file_path ref; };
+pub(super) const MEMORY_DIRECTORY: &[Field] = fields! { one(InnerPath) => path ref; one(Pass) => depth; };
+pub(super) const MEMORY_HISTORY: &[Field] = fields! { one(InnerPath) => file_path; one(Pass) => limit; };
+pub(super) const SCHEDULE_LIST: &[Field] = fields! { one(Pass) => limit after; };
 
-pub(super) const CONVERSATION_LIST: &[Field] = fields! { Pass => limit after summary_search order order_by; };
+pub(super) const CONVERSATION_LIST: &[Field] = fields! { one(Pass) => limit after summary_search order order_by; };
 /// What leads to an agent where the path has only `default`.
-pub(super) const NAMED_AGENT: &[Field] = fields! { SameAgent => agent_id; };
+pub(super) const NAMED_AGENT: &[Field] = fields! { one(SameAgent) => agent_id; };
 pub(super) const NEW_CONVERSATION: &[Field] =
-    fields! { Pass => summary; Refuse => isolated_block_labels model model_settings; };
+    fields! { one(Pass).at_most(NOTE) => summary; one(Refuse) => isolated_block_labels model model_settings; };
 pub(super) const CONVERSATION_CHANGES: &[Field] =
-    fields! { Pass => summary; Refuse => model model_settings last_message_at; };
+    fields! { one(Pass).at_most(NOTE) => summary; one(Refuse) => model model_settings last_message_at; };
 pub(super) const CONVERSATION_MESSAGE_LIST: &[Field] = fields! {
-    Pass => include_err include_return_message_types;
-    Refuse => group_id;
+    one(Pass) => include_err;
+    list(Pass) => include_return_message_types;
+    one(Refuse) => group_id;
 };
 /// `otid` would be resolved by the server, so nothing proves whose run it leads to.
 pub(super) const RESUME: &[Field] = fields! {
-    Pass => starting_after include_pings poll_interval batch_size;
-    OwnRuns => run_id;
-    Refuse => otid;
+    one(Pass) => starting_after include_pings poll_interval batch_size;
+    one(OwnRuns) => run_id;
+    one(Refuse) => otid;
 };
 
 pub(super) const RUN_LIST: &[Field] = fields! {
-    SameAgent => agent_ids;
-    OwnConversation => conversation_id;
-    Pass => statuses background stop_reason active ascending;
+    list(SameAgent) => agent_ids;
+    one(OwnConversation) => conversation_id;
+    one(Pass) => background stop_reason active ascending;
+    list(Pass) => statuses;
 };
-pub(super) const ACTIVE_RUN_LIST: &[Field] = fields! { Pass => background; };
+pub(super) const ACTIVE_RUN_LIST: &[Field] = fields! { one(Pass) => background; };
 pub(super) const STEP_LIST: &[Field] = fields! {
-    Pass => start_date end_date model trace_ids feedback has_feedback tags;
-    Refuse => project_id;
+    one(Pass) => start_date end_date model feedback has_feedback;
+    list(Pass) => trace_ids tags;
+    one(Refuse) => project_id;
 };
-pub(super) const FEEDBACK: &[Field] = fields! { Pass => feedback tags; };
+pub(super) const FEEDBACK: &[Field] = fields! { one(Pass) => feedback; one(Pass).at_most(WORDS) => tags; };

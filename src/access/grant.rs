@@ -3,6 +3,10 @@
 //! A field list names everything Letta knows for an operation. What it passes is granted; what it refuses is answered
 //! with 403 when it carries a value; what it does not name is unknown to Letta and dropped. So nothing reaches a handler
 //! or an upstream that this vocabulary did not let through.
+//!
+//! A list also says which query parameters may be repeated, and how large a value may be. Of a repeated scalar parameter
+//! some servers read the first value and others the last, so it is refused. A value without a bound could grow what it is
+//! written to until nothing can read it any more.
 
 use serde_json::Value;
 
@@ -103,6 +107,10 @@ pub struct Field {
     pub name: &'static str,
     /// What becomes of it.
     pub rule: Rule,
+    /// Whether Letta reads a list where a query repeats it; otherwise it may be there once.
+    pub is_list: bool,
+    /// The most bytes that its value in a body may take, written as JSON. A query is bounded as a whole.
+    pub most_bytes: usize,
 }
 
 /// Field lists that together are all that Letta knows at one place.
@@ -125,7 +133,7 @@ pub enum Rule {
     ClientTools,
     /// Ids of runs that must belong to the agent.
     OwnRuns,
-    /// A conversation that must belong to the agent.
+    /// A conversation that must belong to the agent; `default`, where an agent is named beside it.
     OwnConversation,
     /// An agent id: the one the request is about.
     SameAgent,
@@ -133,6 +141,26 @@ pub enum Rule {
     Include,
     /// A relative path that stays inside its root.
     InnerPath,
+}
+
+/// The most bytes of a value for which a list names no other bound: a name, a number, a switch, a few words.
+const SHORT: usize = 1024;
+
+/// A field with this rule that a query gives once. Its name is added where it is listed.
+pub(super) const fn one(rule: Rule) -> Field {
+    Field { name: "", rule, is_list: false, most_bytes: SHORT }
+}
+
+/// A field with this rule that a query may repeat.
+pub(super) const fn list(rule: Rule) -> Field {
+    Field { is_list: true, ..one(rule) }
+}
+
+impl Field {
+    /// The same with another bound.
+    pub(super) const fn at_most(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
+    }
 }
 
 impl Grant {
@@ -187,6 +215,12 @@ impl ClientGrant {
         let of_agent = if written(Access::WriteAgent) { &[Access::ReadAgent][..] } else { &[] };
         let of_messages = if written(Access::WriteMessages) { &[Access::ReadMessages][..] } else { &[] };
         AccessSet::of(of_agent).union(AccessSet::of(of_messages))
+    }
+
+    /// Whether the body may name the agent.
+    #[must_use]
+    pub fn names_agent_in_body(&self) -> bool {
+        self.body.iter().copied().flatten().any(|field| field.rule == Rule::SameAgent)
     }
 
     /// Whether the answer to this body is to be a stream. Where that cannot be told for certain, it is.

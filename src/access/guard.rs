@@ -15,7 +15,7 @@ use super::{
     bearer::{Bearer, Bearers},
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
-    ids,
+    ids::{self, DEFAULT_CONVERSATION},
     inspect::{At, Inspector, Named},
     json, origin,
     permit::{Caller, Permit},
@@ -231,11 +231,18 @@ impl Guard {
     }
 }
 
-/// The project in which an API key acts: its own, or the one that the project headers of either SDK generation name.
+/// The project in which an API key acts: its own, or the one that the project headers of either SDK generation name. All
+/// of them must name the same: which of two is read, the next reader may decide otherwise.
 fn project(key: &VerifiedKey, headers: &HeaderMap) -> Result<Project, ApiError> {
-    let named = ["x-project-id", "x-project"].into_iter().find_map(|name| Some((name, headers.get(name)?)));
-    let named: Option<Project> = match named {
+    let named = |name| headers.get_all(name).iter().map(move |value| (name, value));
+    let mut named = named("x-project-id").chain(named("x-project"));
+    let named: Option<Project> = match named.next() {
         Some((name, value)) => {
+            if let Some((other, _)) = named.find(|(_, other)| *other != value) {
+                let sentence =
+                    format!("The headers {name} and {other} name different projects; send one of them, once.");
+                return Err(ApiError::new(Code::InvalidRequest, sentence));
+            }
             let parsed = value.to_str().map_err(|_| "must be text").and_then(str::parse);
             Some(parsed.map_err(|rule| ApiError::new(Code::InvalidRequest, format!("The header {name} {rule}.")))?)
         }
@@ -280,9 +287,23 @@ impl ClientRequest<'_> {
         for (_, agent) in &self.named.agents {
             self.check_covered(agent)?;
         }
-        let names_none = self.named.agents.is_empty() && self.named.conversations.is_empty();
-        if self.grant.agent == AgentSource::Query && names_none {
-            return Err(Denial::AgentNotNamed.into());
+        if self.grant.agent == AgentSource::Conversation {
+            self.named.default_conversation |= self.params.find("conversation_id") == Some(DEFAULT_CONVERSATION);
+        }
+        match self.check_bound() {
+            // The body may name one yet.
+            Err(_) if self.grant.names_agent_in_body() => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// What is every agent's, such as the `default` conversation, proves nothing wherever it is named: an agent must be
+    /// named beside it, in the path, the query or the body. So it must where nothing else leads to one.
+    fn check_bound(&self) -> Result<(), Denial> {
+        let names_agent = self.agent_in_path().is_some() || !self.named.agents.is_empty();
+        let leads_nowhere = self.grant.agent == AgentSource::Query && self.named.conversations.is_empty();
+        if !names_agent && (self.named.default_conversation || leads_nowhere) {
+            return Err(Denial::AgentNotNamed);
         }
         Ok(())
     }
@@ -336,6 +357,7 @@ impl ClientRequest<'_> {
     /// Existence: finds the agent the request is about and proves that all it names belongs to it. For a client token
     /// "not found" and "not yours" are the same.
     async fn prove(&self, ownership: &impl Ownership) -> Result<String, ApiError> {
+        self.check_bound()?;
         let agent = match self.grant.agent {
             AgentSource::Path => self.params.find("agent_id").unwrap_or_default().to_owned(),
             AgentSource::Run => self.owner_of("Run", self.params.find("run_id"), Owned::Run, ownership).await?,
@@ -371,7 +393,7 @@ impl ClientRequest<'_> {
         let id = self.params.find("conversation_id").unwrap_or_default();
         if ids::is_letta_id(id, "agent") {
             Ok(id.to_owned())
-        } else if id == "default" {
+        } else if id == DEFAULT_CONVERSATION {
             let named = self.named.agents.first().map(|(_, agent)| agent.clone());
             named.ok_or_else(|| Denial::AgentNotNamed.into())
         } else {

@@ -5,6 +5,9 @@ use serde_json::json;
 use super::{Operation, Params};
 use crate::error::{ApiError, Code};
 
+/// What stands for an agent's first conversation, which has no id. Every agent has one, so it does not say whose it is.
+pub(crate) const DEFAULT_CONVERSATION: &str = "default";
+
 const UUID4: &str = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 const EXAMPLE_UUID: &str = "123e4567-e89b-42d3-8456-426614174000";
 
@@ -72,7 +75,7 @@ fn check_conversation(operation: Operation, value: &str) -> Result<(), ApiError>
         operation,
         Operation::RetrieveConversation | Operation::ModifyConversation | Operation::DeleteConversation
     );
-    let stands_for_one = !own_object && (value == "default" || is_letta_id(value, "agent"));
+    let stands_for_one = !own_object && (value == DEFAULT_CONVERSATION || is_letta_id(value, "agent"));
     if stands_for_one || is_letta_id(value, "conv") { Ok(()) } else { Err(bad_id("conversation_id", "conv", value)) }
 }
 

@@ -8,14 +8,16 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::{
+    bound::takes_more,
     denial::Denial,
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
     grant::{Field, Fields, Rule},
+    ids::DEFAULT_CONVERSATION,
 };
 use crate::{
     config::ClientTokenAllowance,
     error::ApiError,
-    input::Query,
+    input::{self, Query},
     model::{Access, AccessSet},
 };
 
@@ -38,6 +40,18 @@ pub(super) struct Named {
     pub(super) runs: Vec<String>,
     /// Conversations.
     pub(super) conversations: Vec<String>,
+    /// Whether the `default` conversation is named: every agent has one, so this says nothing about whose it is.
+    pub(super) default_conversation: bool,
+}
+
+impl Named {
+    fn conversation(&mut self, id: &str) {
+        if id == DEFAULT_CONVERSATION {
+            self.default_conversation = true;
+        } else {
+            self.conversations.push(id.into());
+        }
+    }
 }
 
 /// Where in a body something stands. It is written out only where it is refused.
@@ -63,17 +77,29 @@ impl fmt::Display for At<'_> {
 }
 
 impl Inspector<'_> {
-    /// Drops the parameters that Letta does not know and refuses those that are not granted.
-    pub(super) fn query(&mut self, fields: Fields, query: &mut Query) -> Result<(), Denial> {
-        let mut denial = None;
+    /// Drops the parameters that Letta does not know and refuses those that are not granted, or repeated without being
+    /// lists: which of the values counts, the next reader may decide otherwise than this one.
+    pub(super) fn query(&mut self, fields: Fields, query: &mut Query) -> Result<(), ApiError> {
+        let (mut present, mut repeated, mut denial) = (0_u64, None, None);
         query.retain(|(name, value)| {
-            let Some(field) = fields.iter().copied().flatten().find(|field| field.name == name) else { return false };
+            let mut known = fields.iter().copied().flatten().enumerate();
+            let Some((index, field)) = known.find(|(_, field)| field.name == name) else { return false };
+            let place = 1 << index;
+            if present & place != 0 && !field.is_list {
+                repeated.get_or_insert(field.name);
+                return false;
+            }
+            present |= place;
             self.parameter(field, value).unwrap_or_else(|refused| {
                 denial.get_or_insert(refused);
                 false
             })
         });
-        denial.map_or(Ok(()), Err)
+        match (repeated, denial) {
+            (Some(name), _) => Err(input::repeated(name)),
+            (None, Some(denial)) => Err(denial.into()),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether a query parameter passes on.
@@ -84,8 +110,7 @@ impl Inspector<'_> {
         match field.rule {
             Rule::Pass => {}
             Rule::SameAgent => self.named.agents.push((field.name.into(), value.into())),
-            Rule::OwnConversation if value == "default" => {}
-            Rule::OwnConversation => self.named.conversations.push(value.into()),
+            Rule::OwnConversation => self.named.conversation(value),
             Rule::Include if value == "agent.secrets" => return Ok(false),
             Rule::Include if value == "agent.pending_approval" => {
                 let needed = AccessSet::of(&[Access::ReadMessages]);
@@ -93,7 +118,8 @@ impl Inspector<'_> {
                     return Err(Denial::AccessNowhereGranted { needed });
                 }
             }
-            Rule::Include => {}
+            // One name each: of what a server might take for several, not all would have been looked at.
+            Rule::Include if value.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')) => {}
             Rule::InnerPath if is_inner_path(value) => {}
             _ => return Err(not_granted(field.name, "leave the parameter out")),
         }
@@ -111,7 +137,12 @@ impl Inspector<'_> {
         object.retain(|name, value| {
             let field = fields.iter().copied().flatten().find(|field| field.name == name);
             let Some(field) = field.filter(|_| refusal.is_none()) else { return false };
-            match self.field(field.rule, At::Field(&at, name), value.take()) {
+            let at = At::Field(&at, name);
+            match self.field(field.rule, at, value.take()) {
+                Ok(Some(granted)) if takes_more(&granted, field.most_bytes) => {
+                    refusal = Some(too_long(at, field.most_bytes, &granted));
+                    false
+                }
                 Ok(Some(granted)) => {
                     *value = granted;
                     true
@@ -142,19 +173,17 @@ impl Inspector<'_> {
             Rule::Content => self.content(at, value)?,
             Rule::ClientTools if self.allow.contains(&ClientTokenAllowance::ClientTools) => value,
             Rule::SameAgent => {
-                let Value::String(agent) = &value else {
-                    return Err(malformed("string_type", at, "Input should be a valid string", &value));
-                };
-                self.named.agents.push((at.to_string(), agent.clone()));
+                self.named.agents.push((at.to_string(), text(at, &value)?.into()));
+                value
+            }
+            Rule::OwnConversation => {
+                self.named.conversation(text(at, &value)?);
                 value
             }
             Rule::OwnRuns => {
                 let runs = if value.is_array() { value.clone() } else { Value::Array(vec![value.clone()]) };
                 for run in runs.as_array().into_iter().flatten() {
-                    let Value::String(run) = run else {
-                        return Err(malformed("string_type", at, "Input should be a valid string", run));
-                    };
-                    self.named.runs.push(run.clone());
+                    self.named.runs.push(text(at, run)?.into());
                 }
                 value
             }
@@ -264,6 +293,15 @@ fn malformed(kind: &str, at: At<'_>, problem: &str, input: &Value) -> ApiError {
     ApiError::validation(kind, &["body", &at.to_string()], problem, input)
 }
 
+fn text<'v>(at: At<'_>, value: &'v Value) -> Result<&'v str, ApiError> {
+    value.as_str().ok_or_else(|| malformed("string_type", at, "Input should be a valid string", value))
+}
+
+fn too_long(at: At<'_>, most: usize, input: &Value) -> ApiError {
+    let kind = if input.is_string() { "string_too_long" } else { "too_long" };
+    malformed(kind, at, &format!("a client token may write at most {most} bytes of JSON here"), input)
+}
+
 /// Null and empty values carry nothing.
 fn is_blank(value: &Value) -> bool {
     match value {
@@ -287,7 +325,10 @@ fn is_inner_path(path: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::{super::fields::SEND, *};
+    use super::{
+        super::{fields::SEND, grant::one},
+        *,
+    };
 
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
@@ -389,6 +430,23 @@ mod tests {
         ] {
             assert_eq!(inspect(&[], body.clone()).unwrap_err().code().word(), "validation_failed", "{body}");
         }
+    }
+
+    /// Every agent has one, wherever it is named: the guard asks for an agent beside it.
+    #[test]
+    fn a_default_conversation_is_named_without_an_owner() {
+        const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];
+        let inspect = |id: &str| {
+            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named: Named::default() };
+            in_query.query(&[FIELDS], &mut Query::parse(Some(&format!("conversation_id={id}")))).unwrap();
+            let mut in_body = Inspector { named: Named::default(), ..in_query };
+            let Value::Object(body) = json!({"conversation_id": id}) else { unreachable!() };
+            in_body.object(&[FIELDS], At::Top, body).unwrap();
+            [in_query.named, in_body.named].map(|named| (named.default_conversation, named.conversations))
+        };
+        assert_eq!(inspect("default"), [(true, vec![]), (true, vec![])]);
+        assert_eq!(inspect("conv-1"), [(false, vec!["conv-1".to_owned()]), (false, vec!["conv-1".to_owned()])]);
+        assert_eq!(inspect(""), [(false, vec![]), (false, vec![])]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! order; everything it uses is a file of its own, and the decisions themselves are pure.
 
 pub mod bearer;
+mod bound;
 pub mod denial;
 pub mod feed;
 mod fields;
@@ -25,7 +26,7 @@ pub use bearer::Bearers;
 pub use feed::Feed;
 pub use grant::Grant;
 pub use guard::{Guard, Passed};
-pub(crate) use ids::is_letta_id;
+pub(crate) use ids::{DEFAULT_CONVERSATION, is_letta_id};
 pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};

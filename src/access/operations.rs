@@ -400,6 +400,7 @@ mod tests {
     use std::collections::HashMap;
 
     use serde::Deserialize;
+    use serde_json::Value;
 
     use super::*;
     use crate::access::grant::Fields;
@@ -432,5 +433,48 @@ mod tests {
             }
         }
         assert_eq!(open, known.len());
+    }
+
+    #[derive(Deserialize)]
+    struct Specification {
+        operations: HashMap<String, Described>,
+    }
+
+    #[derive(Deserialize)]
+    struct Described {
+        parameters: Vec<Parameter>,
+    }
+
+    #[derive(Deserialize)]
+    struct Parameter {
+        name: String,
+        r#in: String,
+        schema: Value,
+    }
+
+    fn is_list(schema: &Value) -> bool {
+        let any = ["anyOf", "oneOf", "allOf"].iter().filter_map(|word| schema[word].as_array()).flatten();
+        schema["type"] == "array" || any.into_iter().any(is_list)
+    }
+
+    /// Letta's specification, in `tests/data/letta-schemas.json`, says of which parameters it reads a list.
+    #[test]
+    fn the_parameters_that_may_be_repeated_are_those_of_which_letta_reads_a_list() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/letta-schemas.json");
+        let known: Specification = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let mut lists = 0;
+        for operation in Operation::ALL {
+            let Grant::Client(grant) = operation.grant() else { continue };
+            let described = &known.operations[&operation.to_string()].parameters;
+            for field in grant.query.iter().copied().flatten() {
+                let mut described = described.iter().filter(|known| known.r#in == "query");
+                let expected = is_list(&described.find(|known| known.name == field.name).unwrap().schema);
+                assert_eq!(field.is_list, expected, "{operation}: {}", field.name);
+                lists += usize::from(expected);
+            }
+            let places: usize = grant.query.iter().map(|fields| fields.len()).sum();
+            assert!(places <= 64, "{operation}: the inspector has a bit for each parameter");
+        }
+        assert_eq!(lists, 9);
     }
 }

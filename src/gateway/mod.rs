@@ -6,6 +6,7 @@
 
 mod answer;
 mod connections;
+mod digest;
 mod headers;
 mod http1;
 mod memory;
@@ -100,14 +101,14 @@ impl Gateway {
     /// then has to be read whole.
     ///
     /// # Errors
-    /// 404 when no upstream serves the caller's project, or what the call names is not proven to be of it; 502 and 504
-    /// when the upstream fails.
+    /// 400 when a limited caller names something twice; 404 when no upstream serves the caller's project, or what the call
+    /// names is not proven to be of it; 502 and 504 when the upstream fails.
     pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
         let served = self.serving(call.permit.project())?;
         if !served.serves_alone
             && let Some(project) = limit_of(&call.permit)
         {
-            let is_proven = match Named::by(&call) {
+            let is_proven = match Named::by(&call)? {
                 Some(named) => project::admits(&served.look, project, named).await?,
                 None => false,
             };

@@ -28,7 +28,7 @@ const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
 const MOST: usize = 100;
 /// So many pages of an agent's files are searched for one.
 const MOST_FILE_PAGES: usize = 10;
-/// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
+/// So many passages are read to find one among those that were made at the same time.
 const MOST_PASSAGES: usize = 20;
 
 /// Looks things up.

@@ -4,7 +4,7 @@
 use super::ownership::Look;
 use crate::{
     access::{
-        Caller, Grant, Owned,
+        Caller, DEFAULT_CONVERSATION, Grant, Owned,
         grant::{Fields, Rule},
         is_letta_id,
     },
@@ -78,7 +78,10 @@ impl<'a> Named<'a> {
     /// What the path names, and what the query names where the table says so: parameters that mean nothing to the
     /// operation prove nothing, and neither does an API key's body, which passes unread. None: the path names a `default`
     /// conversation, and nothing says whose.
-    pub(super) fn by(call: &'a Call) -> Option<Self> {
+    ///
+    /// # Errors
+    /// 400 when a parameter that names one thing is there more than once: which one counts, the upstream decides.
+    pub(super) fn by(call: &'a Call) -> Result<Option<Self>, ApiError> {
         let is_key = matches!(call.permit.caller(), Caller::ApiKey { .. });
         let mut named = Self {
             agents: call.params.find("agent_id").into_iter().collect(),
@@ -91,11 +94,16 @@ impl<'a> Named<'a> {
             Grant::Client(grant) => grant.query,
             // Letta exports any conversation with an agent, and shows any in its context window.
             _ => {
-                named.conversations = call.query.all("conversation_id").filter(|id| *id != "default").collect();
+                call.query.check_once("conversation_id")?;
+                named.conversations =
+                    call.query.all("conversation_id").filter(|id| *id != DEFAULT_CONVERSATION).collect();
                 &[]
             }
         };
         for field in fields.iter().copied().flatten() {
+            if matches!(field.rule, Rule::SameAgent | Rule::OwnRuns | Rule::OwnConversation) && !field.is_list {
+                call.query.check_once(field.name)?;
+            }
             for value in call.query.all(field.name) {
                 match field.rule {
                     Rule::SameAgent => named.agents.push(value),
@@ -106,18 +114,21 @@ impl<'a> Named<'a> {
             }
         }
         match call.params.find("conversation_id") {
-            Some("default") => named.agents.push(agent_of_default(call, fields)?),
+            Some(DEFAULT_CONVERSATION) => match agent_of_default(call, fields) {
+                Some(agent) => named.agents.push(agent),
+                None => return Ok(None),
+            },
             Some(id) => named.conversation(id),
             None => {}
         }
-        Some(named)
+        Ok(Some(named))
     }
 
     /// An agent's id stands for its default conversation; `default` alone names none.
     fn conversation(&mut self, id: &'a str) {
         if is_letta_id(id, "agent") {
             self.agents.push(id);
-        } else if id != "default" {
+        } else if id != DEFAULT_CONVERSATION {
             self.things.push(Owned::Conversation(id));
         }
     }

@@ -20,6 +20,7 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use super::{
     answer,
     connections::{Connections, LONGEST_IDLE, Patience},
+    digest::Digest,
     headers,
     http1::Failure,
     options::{Options, UpstreamError},
@@ -40,13 +41,14 @@ const URL_RULE: &str =
     "must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283";
 const KEY_RULE: &str = "must be visible ASCII text";
 
-/// The largest answer to a look-up.
-const LOOK_UP_BYTES: usize = 4 * 1024 * 1024;
+/// The largest answer to a look-up, of which little is kept: a hundred agents, each as large as client tokens can make it,
+/// take a third of this.
+const LOOK_UP_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a look-up found.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// The thing itself.
+    /// The thing itself: what [`Digest`] keeps of it.
     Thing(Value),
     /// 404: there is no such thing.
     Nothing,
@@ -133,7 +135,8 @@ impl Upstream {
         Ok(response)
     }
 
-    /// Fetches JSON with the gateway's own credential.
+    /// Fetches JSON with the gateway's own credential. No user agent is named: Letta takes that for a client of the present
+    /// generation, which is shown no blocks, tools and secrets of an agent unless it asks for them.
     ///
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
@@ -146,8 +149,14 @@ impl Upstream {
                 400 | 410 | 422 => return Ok(Found::Refusal),
                 status => return Err(failed(format!("a look-up was answered with status {status}"))),
             }
-            let body = Limited::new(response.into_body(), LOOK_UP_BYTES).collect().await.map_err(failed)?.to_bytes();
-            serde_json::from_slice(&body).map(Found::Thing).map_err(failed)
+            let mut body = Limited::new(response.into_body(), LOOK_UP_BYTES);
+            let mut digest = Digest::new();
+            while let Some(frame) = body.frame().await {
+                if let Some(bytes) = frame.map_err(failed)?.data_ref() {
+                    digest.read(bytes).map_err(failed)?;
+                }
+            }
+            digest.finish().map(Found::Thing).map_err(failed)
         };
         stopwatch::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }

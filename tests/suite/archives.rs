@@ -156,8 +156,17 @@ on_both_engines! {
         attach(&owner, &agent, &shelf).await;
         let expected = [id(&batch[1]), id(&one), id(&batch[0])];
         shows_every_item_once(&owner, &memory(&agent), &expected).await;
-        let reversed: Vec<String> = expected.iter().rev().cloned().collect();
-        shows_every_item_once(&owner, &format!("{}?ascending=false", memory(&agent)), &reversed).await;
+        // Its cursors lie in time, whichever end the list begins with.
+        for (query, seen) in [
+            ("ascending=false".to_owned(), vec![&expected[2], &expected[1], &expected[0]]),
+            (format!("ascending=false&limit=1&before={}", expected[2]), vec![&expected[1]]),
+            (format!("ascending=false&before={}", expected[1]), vec![&expected[0]]),
+            (format!("ascending=false&after={}", expected[0]), vec![&expected[2], &expected[1]]),
+            (format!("ascending=false&limit=1&before={}", expected[0]), vec![]),
+        ] {
+            let listed = owner.get(&format!("{}?{query}", memory(&agent))).await.expect(200);
+            assert_eq!(ids(&listed).iter().collect::<Vec<_>>(), seen, "{query}");
+        }
         let found = owner.get(&format!("{}?search=E&ascending=0", memory(&agent))).await.expect(200);
         assert_eq!(column(&found, "text"), ["one", "three"]);
 

@@ -36,7 +36,11 @@ const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["
 pub(in crate::mock) const TOP_K: usize = 5;
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
-    let page = Page::read_ascending(&call.query, LIST)?;
+    let mut page = Page::read_ascending(&call.query, LIST)?;
+    // Unlike other lists', these cursors lie in time: `before` is what is older, in whichever order it is listed.
+    if page.newest_first {
+        std::mem::swap(&mut page.before, &mut page.after);
+    }
     let text = call.query.first("search").map(str::to_lowercase);
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{ALL, Scene, page, scene, scene_with};
-use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, raw};
+use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, head, raw};
 
 /// A refusal that a page can read and that says when to try again.
 #[track_caller]
@@ -200,7 +200,8 @@ async fn a_look_up_that_fails_lets_nobody_through() {
         ("a reset", Scripted::Reset),
         ("no JSON", raw(200, &[], "<html>")),
         ("cut", raw(200, &[], "{\"id\":")),
-        ("too large", raw(200, &[], format!("[\"{}\"]", "x".repeat(5 * 1024 * 1024)))),
+        ("too much to keep", raw(200, &[], format!("[{}0]", "\"x\",".repeat(100_000)))),
+        ("endless", Scripted::Endless(head(200, &[("transfer-encoding", "chunked")]))),
     ] {
         let run = upstream.run(&agent);
         upstream.answer("GET", &format!("/v1/runs/{run}"), answer);

@@ -180,7 +180,7 @@ async fn a_conversation_is_its_agents_however_it_is_named() {
         (&get, format!("{other}/messages"), None, "403 agent_not_in_policy"),
         (&get, format!("default/messages?agent_id={agent}"), None, "200"),
         (&get, format!("default/messages?agent_id={other}"), None, "403 agent_not_in_policy"),
-        (&get, format!("default/messages?agent_id={agent}&agent_id={other}"), None, "403 agent_not_in_policy"),
+        (&get, format!("default/messages?agent_id={agent}&agent_id={other}"), None, "400 invalid_request"),
         (&get, "default/messages".into(), None, "403 agent_not_in_policy"),
         (&get, own.clone(), None, "200"),
         (&get, foreign.clone(), None, "404 not_found"),

@@ -134,9 +134,7 @@ async fn what_means_nothing_to_an_operation_proves_nothing() {
         (&delete, format!("{block}?agent_id={own}"), Value::Null),
         (&get, format!("/v1/providers/?agent_id={own}"), Value::Null),
         (&get, format!("/v1/messages/?agent_id={own}"), Value::Null),
-        (&get, format!("/v1/runs/?agent_id={own}&agent_id={foreign}"), Value::Null),
         (&get, format!("/v1/runs/?agent_id={own}&agent_ids={foreign}"), Value::Null),
-        (&get, format!("/v1/runs/?conversation_id={of_own}&conversation_id={of_foreign}"), Value::Null),
         (&get, format!("/v1/runs/?agent_id={own}&conversation_id={of_foreign}"), Value::Null),
         (&get, format!("/v1/conversations/default/messages?conversation_id={own}"), Value::Null),
         (&get, format!("/v1/conversations/{of_foreign}/messages?agent_id={own}"), Value::Null),
@@ -152,10 +150,8 @@ async fn what_means_nothing_to_an_operation_proves_nothing() {
     for (query, expected) in [
         (format!("conversation_id={of_own}"), "200"),
         (format!("conversation_id={of_foreign}"), "404 not_found"),
-        (format!("conversation_id={of_own}&conversation_id={of_foreign}"), "404 not_found"),
-        (format!("conversation_id={of_foreign}&conversation_id={of_own}"), "404 not_found"),
         (format!("agent_id={own}&conversation_id={of_foreign}"), "404 not_found"),
-        (format!("agent_id={own}&agent_id={foreign}"), "404 not_found"),
+        (format!("agent_ids={own}&agent_ids={foreign}"), "404 not_found"),
     ] {
         upstream.forget();
         assert_eq!(page.get(&format!("/v1/runs/?{query}")).await.outcome(), expected, "{query}");
@@ -299,8 +295,6 @@ async fn a_limited_key_exports_no_conversation_of_another_project() {
             ("conversation_id=default".into(), "200"),
             (format!("conversation_id={of_own}"), "200"),
             (format!("conversation_id={of_foreign}"), "404 not_found"),
-            (format!("conversation_id={of_own}&conversation_id={of_foreign}"), "404 not_found"),
-            (format!("conversation_id=default&conversation_id={of_foreign}"), "404 not_found"),
             (format!("conversation_id=conv-{}", &NOBODY[6..]), "404 not_found"),
             (format!("conversation_id={foreign}"), "404 not_found"),
         ] {
