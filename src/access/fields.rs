@@ -3,8 +3,10 @@
 
 use super::grant::{
     Field,
+    Listed::{Block, Conversation, File, Folder, Message, Passage, Run, ScheduledMessage, Step, Tool},
     Rule::{
-        AtMost, ClientTools, Content, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse, SameAgent,
+        AtMost, ClientTools, Content, Cursor, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse,
+        SameAgent,
     },
 };
 
@@ -15,7 +17,14 @@ macro_rules! fields {
     ($($rule:expr => $($name:ident)+;)*) => { &[$($(Field { name: stringify!($name), rule: $rule },)+)*] };
 }
 
-pub(super) const PAGE: &[Field] = fields! { Pass => before after limit order order_by; };
+// Pages of lists, one for each kind of thing that a cursor may name.
+pub(super) const BLOCK_PAGE: &[Field] = fields! { Cursor(Block) => before after; Pass => limit order order_by; };
+pub(super) const FILE_PAGE: &[Field] = fields! { Cursor(File) => before after cursor; Pass => limit order order_by; };
+pub(super) const FOLDER_PAGE: &[Field] = fields! { Cursor(Folder) => before after; Pass => limit order order_by; };
+pub(super) const MESSAGE_PAGE: &[Field] = fields! { Cursor(Message) => before after; Pass => limit order order_by; };
+pub(super) const RUN_PAGE: &[Field] = fields! { Cursor(Run) => before after; Pass => limit order order_by; };
+pub(super) const STEP_PAGE: &[Field] = fields! { Cursor(Step) => before after; Pass => limit order order_by; };
+pub(super) const TOOL_PAGE: &[Field] = fields! { Cursor(Tool) => before after; Pass => limit order order_by; };
 
 pub(super) const AGENT_QUERY: &[Field] = fields! { Include => include; Pass => include_relationships; };
 
@@ -80,18 +89,19 @@ pub(super) const INLINE_IMAGE: &[Field] = fields! { Pass => type media_type data
 pub(super) const RECOMPILE_QUERY: &[Field] = fields! { Pass => update_timestamp dry_run; };
 pub(super) const SUMMARIZE: &[Field] = fields! { Refuse => compaction_settings; };
 
-pub(super) const PASSAGE_LIST: &[Field] = fields! { Pass => after before limit search ascending; };
+pub(super) const PASSAGE_LIST: &[Field] = fields! { Cursor(Passage) => after before; Pass => limit search ascending; };
 pub(super) const PASSAGE: &[Field] = fields! { Pass => text tags created_at; };
 pub(super) const PASSAGE_SEARCH: &[Field] =
     fields! { Pass => query tags tag_match_mode top_k start_datetime end_datetime; };
 
-pub(super) const FILE_LIST: &[Field] = fields! { Pass => cursor is_open; };
+pub(super) const FILE_LIST: &[Field] = fields! { Pass => is_open; };
 pub(super) const MEMORY_FILE: &[Field] = fields! { InnerPath => file_path ref; };
 pub(super) const MEMORY_DIRECTORY: &[Field] = fields! { InnerPath => path ref; Pass => depth; };
 pub(super) const MEMORY_HISTORY: &[Field] = fields! { InnerPath => file_path; Pass => limit; };
-pub(super) const SCHEDULE_LIST: &[Field] = fields! { Pass => limit after; };
+pub(super) const SCHEDULE_LIST: &[Field] = fields! { Cursor(ScheduledMessage) => after; Pass => limit; };
 
-pub(super) const CONVERSATION_LIST: &[Field] = fields! { Pass => limit after summary_search order order_by; };
+pub(super) const CONVERSATION_LIST: &[Field] =
+    fields! { Cursor(Conversation) => after; Pass => limit summary_search order order_by; };
 /// What leads to an agent where the path has only `default`.
 pub(super) const NAMED_AGENT: &[Field] = fields! { SameAgent => agent_id; };
 pub(super) const NEW_CONVERSATION: &[Field] =

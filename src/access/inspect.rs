@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     denial::Denial,
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
-    grant::{Field, Fields, Rule},
+    grant::{Field, Fields, Listed, Rule},
 };
 use crate::{
     config::ClientTokenAllowance,
@@ -38,6 +38,8 @@ pub(super) struct Named {
     pub(super) runs: Vec<String>,
     /// Conversations.
     pub(super) conversations: Vec<String>,
+    /// Where pages of the list that is asked for begin or end.
+    pub(super) cursors: Vec<(Listed, String)>,
 }
 
 /// Where in a body something stands. It is written out only where it is refused.
@@ -94,6 +96,7 @@ impl Inspector<'_> {
                 }
             }
             Rule::Include => {}
+            Rule::Cursor(listed) => self.named.cursors.push((listed, value.into())),
             Rule::InnerPath if is_inner_path(value) => {}
             _ => return Err(not_granted(field.name, "leave the parameter out")),
         }

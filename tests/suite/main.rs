@@ -35,6 +35,7 @@ mod metrics;
 mod projects;
 mod providers;
 mod races;
+mod redaction;
 mod revocation;
 mod secrets;
 mod startup;
