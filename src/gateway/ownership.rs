@@ -171,7 +171,7 @@ impl Look {
                 return Ok(true);
             }
             match page.last().and_then(id_of) {
-                Some(last) if page.len() >= MOST => target = format!("{list}?limit={MOST}&after={last}"),
+                Some(cursor) if page.len() >= MOST => target = format!("{list}?limit={MOST}&after={cursor}"),
                 _ => return Ok(false),
             }
         }

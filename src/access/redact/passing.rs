@@ -307,7 +307,9 @@ impl http_body::Body for Redacted {
             let (lower, upper) = (hint.lower() + held, hint.upper().map(|upper| upper + held));
             hint = SizeHint::new();
             hint.set_lower(lower);
-            upper.into_iter().for_each(|upper| hint.set_upper(upper));
+            if let Some(upper) = upper {
+                hint.set_upper(upper);
+            }
         }
         hint
     }
