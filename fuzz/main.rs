@@ -12,6 +12,7 @@ mod bearer;
 mod hostname;
 mod installation;
 mod json;
+mod redactor;
 mod request_target;
 mod token_request;
 
@@ -26,6 +27,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("bearer", bearer::is_accepted),
     ("hostname", hostname::is_accepted),
     ("json", json::is_accepted),
+    ("redactor", redactor::is_accepted),
     ("request_target", request_target::is_accepted),
     ("token_request", token_request::is_accepted),
 ];

@@ -7,8 +7,10 @@
 
 use super::grant::{
     Field,
+    Listed::{Block, Conversation, File, Folder, Message, Passage, Run, ScheduledMessage, Step, Tool},
     Rule::{
-        AtMost, ClientTools, Content, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse, SameAgent,
+        AtMost, ClientTools, Content, Cursor, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse,
+        SameAgent,
     },
     list, one,
 };
@@ -36,7 +38,20 @@ macro_rules! fields {
     ($($kind:expr => $($name:ident)+;)*) => { &[$($(Field { name: stringify!($name), ..$kind },)+)*] };
 }
 
-pub(super) const PAGE: &[Field] = fields! { one(Pass) => before after limit order order_by; };
+// Pages of lists, one for each kind of thing that a cursor may name.
+pub(super) const BLOCK_PAGE: &[Field] =
+    fields! { one(Cursor(Block)) => before after; one(Pass) => limit order order_by; };
+pub(super) const FILE_PAGE: &[Field] =
+    fields! { one(Cursor(File)) => before after cursor; one(Pass) => limit order order_by; };
+pub(super) const FOLDER_PAGE: &[Field] =
+    fields! { one(Cursor(Folder)) => before after; one(Pass) => limit order order_by; };
+pub(super) const MESSAGE_PAGE: &[Field] =
+    fields! { one(Cursor(Message)) => before after; one(Pass) => limit order order_by; };
+pub(super) const RUN_PAGE: &[Field] = fields! { one(Cursor(Run)) => before after; one(Pass) => limit order order_by; };
+pub(super) const STEP_PAGE: &[Field] =
+    fields! { one(Cursor(Step)) => before after; one(Pass) => limit order order_by; };
+pub(super) const TOOL_PAGE: &[Field] =
+    fields! { one(Cursor(Tool)) => before after; one(Pass) => limit order order_by; };
 
 pub(super) const AGENT_QUERY: &[Field] = fields! { list(Include) => include; list(Pass) => include_relationships; };
 
@@ -117,7 +132,8 @@ pub(super) const INLINE_IMAGE: &[Field] = fields! {
 pub(super) const RECOMPILE_QUERY: &[Field] = fields! { one(Pass) => update_timestamp dry_run; };
 pub(super) const SUMMARIZE: &[Field] = fields! { one(Refuse) => compaction_settings; };
 
-pub(super) const PASSAGE_LIST: &[Field] = fields! { one(Pass) => after before limit search ascending; };
+pub(super) const PASSAGE_LIST: &[Field] =
+    fields! { one(Cursor(Passage)) => after before; one(Pass) => limit search ascending; };
 pub(super) const PASSAGE: &[Field] = fields! {
     one(Pass) => created_at;
     one(Pass).at_most(WORDS) => tags;
@@ -126,13 +142,14 @@ pub(super) const PASSAGE: &[Field] = fields! {
 pub(super) const PASSAGE_SEARCH: &[Field] =
     fields! { one(Pass) => query tag_match_mode top_k start_datetime end_datetime; list(Pass) => tags; };
 
-pub(super) const FILE_LIST: &[Field] = fields! { one(Pass) => cursor is_open; };
+pub(super) const FILE_LIST: &[Field] = fields! { one(Pass) => is_open; };
 pub(super) const MEMORY_FILE: &[Field] = fields! { one(InnerPath) => file_path ref; };
 pub(super) const MEMORY_DIRECTORY: &[Field] = fields! { one(InnerPath) => path ref; one(Pass) => depth; };
 pub(super) const MEMORY_HISTORY: &[Field] = fields! { one(InnerPath) => file_path; one(Pass) => limit; };
-pub(super) const SCHEDULE_LIST: &[Field] = fields! { one(Pass) => limit after; };
+pub(super) const SCHEDULE_LIST: &[Field] = fields! { one(Cursor(ScheduledMessage)) => after; one(Pass) => limit; };
 
-pub(super) const CONVERSATION_LIST: &[Field] = fields! { one(Pass) => limit after summary_search order order_by; };
+pub(super) const CONVERSATION_LIST: &[Field] =
+    fields! { one(Cursor(Conversation)) => after; one(Pass) => limit summary_search order order_by; };
 /// What leads to an agent where the path has only `default`.
 pub(super) const NAMED_AGENT: &[Field] = fields! { one(SameAgent) => agent_id; };
 pub(super) const NEW_CONVERSATION: &[Field] =

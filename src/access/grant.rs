@@ -75,12 +75,16 @@ pub enum Second {
     UnsharedArchive,
 }
 
-/// What is removed from an answer before a client token sees it.
+/// What is removed from an answer before a client token sees it, and how.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Redaction {
-    /// Nothing; the answer passes as it is.
+    /// Nothing: an API key's answer. No row that is open to client tokens has this.
     None,
-    /// Secrets, environment variables, tool sources, provider keys and endpoints, embeddings, wherever they are nested.
+    /// Secrets, environment variables, tool sources, provider keys, endpoints and callbacks, embeddings, and what names
+    /// other agents or people, wherever they are nested. They are overwritten while the answer passes, piece by piece: a
+    /// list of messages may be long, and a stream has no end. What every row has unless it says otherwise.
+    InPassing,
+    /// The same, in an answer that Letta fills with secrets: it is read whole, and passes only if it is JSON.
     Secrets,
     /// As [`Redaction::Secrets`]; without the words for reading what was changed, only its id and the fields that were
     /// sent remain. Null changes nothing, so it shows nothing, and neither does a list that names what was not sent.
@@ -141,6 +145,51 @@ pub enum Rule {
     Include,
     /// A relative path that stays inside its root.
     InnerPath,
+    /// The place in a list where a page begins or ends: something that the list holds.
+    Cursor(Listed),
+}
+
+/// What a list holds, as its cursors name it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Listed {
+    /// Blocks of an agent.
+    Block,
+    /// Conversations.
+    Conversation,
+    /// An agent's attachments to files.
+    File,
+    /// Folders of an agent, under their present name or as sources.
+    Folder,
+    /// Messages, of whichever list.
+    Message,
+    /// Passages of an agent's archive.
+    Passage,
+    /// Runs.
+    Run,
+    /// Messages scheduled for an agent.
+    ScheduledMessage,
+    /// Steps.
+    Step,
+    /// Tools of an agent.
+    Tool,
+}
+
+impl Listed {
+    /// What a refusal calls it.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Block => "Block",
+            Self::Conversation => "Conversation",
+            Self::File => "File",
+            Self::Folder => "Folder",
+            Self::Message => "Message",
+            Self::Passage => "Passage",
+            Self::Run => "Run",
+            Self::ScheduledMessage => "Scheduled message",
+            Self::Step => "Step",
+            Self::Tool => "Tool",
+        }
+    }
 }
 
 /// The most bytes of a value for which a list names no other bound: a name, a number, a switch, a few words.
@@ -177,7 +226,7 @@ impl Grant {
             query: &[],
             body: &[],
             second: None,
-            redaction: Redaction::None,
+            redaction: Redaction::InPassing,
             streams: Streams::Never,
         }
     }

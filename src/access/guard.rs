@@ -105,6 +105,11 @@ impl Scrub {
         self.redaction
     }
 
+    /// Removes it from a body while it passes.
+    pub fn apply_in_passing(&self, body: Body) -> Body {
+        if self.redaction == Redaction::None { body } else { super::redact_in_passing(body) }
+    }
+
     /// Removes it. An error is not an agent's state, so all of it stays but secrets.
     pub fn apply(&self, status: StatusCode, answer: &mut Value) {
         let visible = self.visible.as_deref().filter(|_| status.is_success());
@@ -385,8 +390,24 @@ impl ClientRequest<'_> {
         for conversation in &self.named.conversations {
             self.must_own("Conversation", conversation, &agent, is_list, Owned::Conversation, ownership).await?;
         }
+        if !self.named.cursors.is_empty() {
+            self.prove_cursors(&agent, ownership).await?;
+        }
         self.prove_second(&agent, ownership).await?;
         Ok(agent)
+    }
+
+    /// A cursor must not tell a stranger's thing from one that is not there, nor where in time it lies.
+    async fn prove_cursors(&self, agent: &str, ownership: &impl Ownership) -> Result<(), ApiError> {
+        let named: Vec<&str> = self.named.agents.iter().map(|(_, agent)| agent.as_str()).collect();
+        // A list of several agents' things holds those of each.
+        let agents = if named.is_empty() { &[agent][..] } else { &named };
+        for (listed, cursor) in &self.named.cursors {
+            if !ownership.lists(&self.token.project, agents, *listed, cursor).await? {
+                return Err(not_found(listed.class(), cursor));
+            }
+        }
+        Ok(())
     }
 
     async fn conversation_agent(&self, ownership: &impl Ownership) -> Result<String, ApiError> {

@@ -11,7 +11,7 @@ use super::{
     bound::takes_more,
     denial::Denial,
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
-    grant::{Field, Fields, Rule},
+    grant::{Field, Fields, Listed, Rule},
     ids::DEFAULT_CONVERSATION,
 };
 use crate::{
@@ -42,6 +42,8 @@ pub(super) struct Named {
     pub(super) conversations: Vec<String>,
     /// Whether the `default` conversation is named: every agent has one, so this says nothing about whose it is.
     pub(super) default_conversation: bool,
+    /// Where pages of the list that is asked for begin or end.
+    pub(super) cursors: Vec<(Listed, String)>,
 }
 
 impl Named {
@@ -120,6 +122,7 @@ impl Inspector<'_> {
             }
             // One name each: of what a server might take for several, not all would have been looked at.
             Rule::Include if value.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')) => {}
+            Rule::Cursor(listed) => self.named.cursors.push((listed, value.into())),
             Rule::InnerPath if is_inner_path(value) => {}
             _ => return Err(not_granted(field.name, "leave the parameter out")),
         }

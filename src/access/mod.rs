@@ -32,5 +32,5 @@ pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
 pub(crate) use redact::{NAMES_OF_SECRETS, end_of_string, secret_places};
-pub use redact::{NotJson, Written, redact, redact_written};
+pub use redact::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
 pub use target::Params;

@@ -9,10 +9,11 @@ use std::fmt;
 use http::Method;
 
 use super::fields::{
-    ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, CANCEL, CONVERSATION_CHANGES, CONVERSATION_LIST,
-    CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, MEMORY_DIRECTORY, MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST,
-    NAMED_AGENT, NEW_CONVERSATION, PAGE, PASSAGE, PASSAGE_LIST, PASSAGE_SEARCH, RECOMPILE_QUERY, RESUME, RUN_LIST,
-    SCHEDULE_LIST, SEND, STEP_LIST, SUMMARIZE,
+    ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, BLOCK_PAGE, CANCEL, CONVERSATION_CHANGES,
+    CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, FILE_PAGE, FOLDER_PAGE, MEMORY_DIRECTORY,
+    MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT, NEW_CONVERSATION, PASSAGE, PASSAGE_LIST,
+    PASSAGE_SEARCH, RECOMPILE_QUERY, RESUME, RUN_LIST, RUN_PAGE, SCHEDULE_LIST, SEND, STEP_LIST, STEP_PAGE, SUMMARIZE,
+    TOOL_PAGE,
 };
 use super::grant::{
     AgentSource::{Conversation, Query, Run, Step},
@@ -100,7 +101,7 @@ operations! {
     SearchAgentMessages POST "/v1/agents/messages/search" Never, "reaches all agents";
     SearchDeployedAgents POST "/v1/agents/search" Never, "all agents";
     CountDeployedAgents GET "/v1/agents/search/count" Never, "all agents";
-    RetrieveAgent GET "/v1/agents/{agent_id}" Grant::agent(&[READ_AGENT]).query(&[AGENT_QUERY]).redact(Secrets).on(), "secrets, tool sources and endpoints are blanked; a pending approval needs read_messages too";
+    RetrieveAgent GET "/v1/agents/{agent_id}" Grant::agent(&[READ_AGENT]).query(&[AGENT_QUERY]).redact(Secrets).on(), "secrets, tool sources, endpoints, identities and groups are blanked; a pending approval needs read_messages too";
     ModifyAgent PATCH "/v1/agents/{agent_id}" Grant::agent(&[WRITE_AGENT]).body(&[AGENT_CHANGES]).redact(SecretsAndUnsent).on(), "name, description, metadata, system and timezone only; all else reaches beyond the agent or lifts limits";
     DeleteAgent DELETE "/v1/agents/{agent_id}" Never, "irreversible";
     ListPassages GET "/v1/agents/{agent_id}/archival-memory" Grant::agent(&[READ_AGENT]).query(&[PASSAGE_LIST]).redact(Secrets).on(), "the archive is the agent's memory; embeddings are dropped";
@@ -111,7 +112,7 @@ operations! {
     DetachArchiveFromAgent PATCH "/v1/agents/{agent_id}/archives/detach/{archive_id}" Never, "structural change";
     RetrieveAgentContextWindow GET "/v1/agents/{agent_id}/context" Never, "compiled prompt and all messages at once";
     RetrieveAgentMemory GET "/v1/agents/{agent_id}/core-memory" Grant::agent(&[READ_AGENT]).redact(Secrets).on(), "the agent's own memory";
-    ListCoreMemoryBlocks GET "/v1/agents/{agent_id}/core-memory/blocks" Grant::agent(&[READ_AGENT]).query(&[PAGE]).on(), "the agent's own memory";
+    ListCoreMemoryBlocks GET "/v1/agents/{agent_id}/core-memory/blocks" Grant::agent(&[READ_AGENT]).query(&[BLOCK_PAGE]).on(), "the agent's own memory";
     AttachCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}" Never, "would pull in another agent's block";
     DetachCoreMemoryBlock PATCH "/v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}" Never, "removes guard text";
     RetrieveCoreMemoryBlock GET "/v1/agents/{agent_id}/core-memory/blocks/{block_label}" Grant::agent(&[READ_AGENT]).on(), "the agent's own memory";
@@ -119,11 +120,11 @@ operations! {
     GetAgentVariables GET "/v1/agents/{agent_id}/core-memory/variables" Grant::agent(&[READ_AGENT]).on(), "the agent's own memory";
     ExportAgent GET "/v1/agents/{agent_id}/export" Never, "reveals messages, tool source and secret names";
     ExportAgentWithSkills POST "/v1/agents/{agent_id}/export" Never, "reveals messages, tool source and secret names";
-    ListFilesForAgent GET "/v1/agents/{agent_id}/files" Grant::agent(&[READ_AGENT]).query(&[FILE_LIST, PAGE]).on(), "what the agent itself can see";
+    ListFilesForAgent GET "/v1/agents/{agent_id}/files" Grant::agent(&[READ_AGENT]).query(&[FILE_LIST, FILE_PAGE]).on(), "what the agent itself can see";
     CloseAllFilesForAgent PATCH "/v1/agents/{agent_id}/files/close-all" Grant::agent(&[WRITE_AGENT]).redact(SecretsAndUnsent).on(), "only this agent's view of its files";
     CloseFileForAgent PATCH "/v1/agents/{agent_id}/files/{file_id}/close" Grant::agent(&[WRITE_AGENT]).second(File).on(), "the file must be one of the agent's";
     OpenFileForAgent PATCH "/v1/agents/{agent_id}/files/{file_id}/open" Grant::agent(&[WRITE_AGENT]).second(File).redact(SecretsAndUnsent).on(), "the file must be one of the agent's";
-    ListFoldersForAgent GET "/v1/agents/{agent_id}/folders" Grant::agent(&[READ_AGENT]).query(&[PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
+    ListFoldersForAgent GET "/v1/agents/{agent_id}/folders" Grant::agent(&[READ_AGENT]).query(&[FOLDER_PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
     AttachFolderToAgent PATCH "/v1/agents/{agent_id}/folders/attach/{folder_id}" Never, "would pull in any folder";
     DetachFolderFromAgent PATCH "/v1/agents/{agent_id}/folders/detach/{folder_id}" Never, "structural change";
     GenerateCompletion POST "/v1/agents/{agent_id}/generate" Never, "free use of any model";
@@ -133,7 +134,7 @@ operations! {
     ReadMemoryFile GET "/v1/agents/{agent_id}/memory-files/content" Grant::agent(&[READ_AGENT]).query(&[MEMORY_FILE]).on(), "paths must stay inside";
     ListMemoryDirectory GET "/v1/agents/{agent_id}/memory-files/directory" Grant::agent(&[READ_AGENT]).query(&[MEMORY_DIRECTORY]).on(), "paths must stay inside";
     ReadMemoryFileHistory GET "/v1/agents/{agent_id}/memory-files/history" Grant::agent(&[READ_AGENT]).query(&[MEMORY_HISTORY]).on(), "paths must stay inside";
-    ListMessages GET "/v1/agents/{agent_id}/messages" Grant::agent(&[READ_MESSAGES]).query(&[MESSAGE_LIST, PAGE]).on(), "a conversation named must be the agent's";
+    ListMessages GET "/v1/agents/{agent_id}/messages" Grant::agent(&[READ_MESSAGES]).query(&[MESSAGE_LIST, MESSAGE_PAGE]).on(), "a conversation named must be the agent's";
     SendMessage POST "/v1/agents/{agent_id}/messages" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams(IfAsked).on(), "text and inline images in role user; no overrides, no other ids, at most 50 steps";
     SendMessageAsync POST "/v1/agents/{agent_id}/messages/async" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).on(), "as sending; no callback_url";
     CancelMessages POST "/v1/agents/{agent_id}/messages/cancel" Grant::agent(&[WRITE_MESSAGES]).body(&[CANCEL]).on(), "every run named must be the agent's";
@@ -146,12 +147,12 @@ operations! {
     ScheduleAgentMessage POST "/v1/agents/{agent_id}/schedule" Never, "outlives the token";
     RetrieveScheduledMessage GET "/v1/agents/{agent_id}/schedule/{scheduled_message_id}" Grant::agent(&[READ_MESSAGES]).second(ScheduledMessage).on(), "must be scheduled for this agent";
     DeleteScheduledMessage DELETE "/v1/agents/{agent_id}/schedule/{scheduled_message_id}" Never, "may be another user's";
-    ListAgentSources GET "/v1/agents/{agent_id}/sources" Grant::agent(&[READ_AGENT]).query(&[PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
+    ListAgentSources GET "/v1/agents/{agent_id}/sources" Grant::agent(&[READ_AGENT]).query(&[FOLDER_PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
     AttachSourceToAgent PATCH "/v1/agents/{agent_id}/sources/attach/{source_id}" Never, "would pull in any folder";
     DetachSourceFromAgent PATCH "/v1/agents/{agent_id}/sources/detach/{source_id}" Never, "structural change";
     SummarizeMessages POST "/v1/agents/{agent_id}/summarize" Grant::agent(&[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE]).on(), "reveals history, so it needs both words; no settings of its own";
     RecompileAgentSystemPrompt POST "/v1/agents/{agent_id}/system-prompt/recompile" Grant::agent(&[WRITE_AGENT, READ_AGENT]).query(&[RECOMPILE_QUERY]).on(), "as recompiling";
-    ListToolsForAgent GET "/v1/agents/{agent_id}/tools" Grant::agent(&[READ_AGENT]).query(&[PAGE]).redact(Secrets).on(), "tool sources are blanked";
+    ListToolsForAgent GET "/v1/agents/{agent_id}/tools" Grant::agent(&[READ_AGENT]).query(&[TOOL_PAGE]).redact(Secrets).on(), "tool sources are blanked";
     ModifyApprovalForTool PATCH "/v1/agents/{agent_id}/tools/approval/{tool_name}" Never, "would switch off human approval";
     AttachToolToAgent PATCH "/v1/agents/{agent_id}/tools/attach/{tool_id}" Never, "would pull in any tool";
     DetachToolFromAgent PATCH "/v1/agents/{agent_id}/tools/detach/{tool_id}" Never, "can remove a guard tool";
@@ -164,25 +165,25 @@ operations! {
     CancelConversation POST "/v1/conversations/{conversation_id}/cancel" Grant::from(Conversation, &[WRITE_MESSAGES]).query(&[NAMED_AGENT]).on(), "must be a covered agent's";
     CompactConversation POST "/v1/conversations/{conversation_id}/compact" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE, NAMED_AGENT]).on(), "must be a covered agent's; needs both words";
     ForkConversation POST "/v1/conversations/{conversation_id}/fork" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).query(&[NAMED_AGENT]).on(), "must be a covered agent's; copies history, so it needs both words";
-    ListConversationMessages GET "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[READ_MESSAGES]).query(&[CONVERSATION_MESSAGE_LIST, PAGE, NAMED_AGENT]).on(), "must be a covered agent's";
+    ListConversationMessages GET "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[READ_MESSAGES]).query(&[CONVERSATION_MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT]).on(), "must be a covered agent's";
     SendConversationMessage POST "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[SEND, NAMED_AGENT]).streams(UnlessDeclined).on(), "must be a covered agent's; as sending";
     PreviewConversationModelRequest POST "/v1/conversations/{conversation_id}/messages/preview-raw-payload" Never, "reveals system prompt and tool schemas";
     RecompileConversation POST "/v1/conversations/{conversation_id}/recompile" Never, "rewrites the system message";
     StreamConversation POST "/v1/conversations/{conversation_id}/stream" Grant::from(Conversation, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams(Always).on(), "must be a covered agent's; only reads";
-    ListRuns GET "/v1/runs/" Grant::from(Query, &[READ_MESSAGES]).query(&[RUN_LIST, PAGE, NAMED_AGENT]).on(), "only of covered agents or their conversations";
+    ListRuns GET "/v1/runs/" Grant::from(Query, &[READ_MESSAGES]).query(&[RUN_LIST, RUN_PAGE, NAMED_AGENT]).on(), "only of covered agents or their conversations";
     ListActiveRuns GET "/v1/runs/active" Grant::from(Query, &[READ_MESSAGES]).query(&[ACTIVE_RUN_LIST, NAMED_AGENT]).on(), "only of a covered agent_id";
     RetrieveRun GET "/v1/runs/{run_id}" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     DeleteRun DELETE "/v1/runs/{run_id}" Never, "removes audit data";
-    ListMessagesForRun GET "/v1/runs/{run_id}/messages" Grant::from(Run, &[READ_MESSAGES]).query(&[PAGE]).on(), "must be a covered agent's run";
+    ListMessagesForRun GET "/v1/runs/{run_id}/messages" Grant::from(Run, &[READ_MESSAGES]).query(&[MESSAGE_PAGE]).on(), "must be a covered agent's run";
     RetrieveMetricsForRun GET "/v1/runs/{run_id}/metrics" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
-    ListStepsForRun GET "/v1/runs/{run_id}/steps" Grant::from(Run, &[READ_MESSAGES]).query(&[PAGE]).redact(Secrets).on(), "must be a covered agent's run; endpoints and error data are blanked";
+    ListStepsForRun GET "/v1/runs/{run_id}/steps" Grant::from(Run, &[READ_MESSAGES]).query(&[STEP_PAGE]).redact(Secrets).on(), "must be a covered agent's run; endpoints and error data are blanked";
     StreamRun POST "/v1/runs/{run_id}/stream" Grant::from(Run, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams(Always).on(), "must be a covered agent's run; only reads";
     RetrieveTraceForRun GET "/v1/runs/{run_id}/trace" Never, "raw provider traffic";
     RetrieveUsageForRun GET "/v1/runs/{run_id}/usage" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
-    ListSteps GET "/v1/steps/" Grant::from(Query, &[READ_MESSAGES]).query(&[STEP_LIST, PAGE, NAMED_AGENT]).redact(Secrets).on(), "only of a covered agent_id";
+    ListSteps GET "/v1/steps/" Grant::from(Query, &[READ_MESSAGES]).query(&[STEP_LIST, STEP_PAGE, NAMED_AGENT]).redact(Secrets).on(), "only of a covered agent_id";
     RetrieveStep GET "/v1/steps/{step_id}" Grant::from(Step, &[READ_MESSAGES]).redact(Secrets).on(), "must be a covered agent's run";
     ModifyStepFeedback PATCH "/v1/steps/{step_id}/feedback" Grant::from(Step, &[WRITE_MESSAGES]).body(&[FEEDBACK]).redact(SecretsAndUnsent).on(), "must be a covered agent's run";
-    ListMessagesForStep GET "/v1/steps/{step_id}/messages" Grant::from(Step, &[READ_MESSAGES]).query(&[PAGE]).on(), "must be a covered agent's run";
+    ListMessagesForStep GET "/v1/steps/{step_id}/messages" Grant::from(Step, &[READ_MESSAGES]).query(&[MESSAGE_PAGE]).on(), "must be a covered agent's run";
     RetrieveMetricsForStep GET "/v1/steps/{step_id}/metrics" Grant::from(Step, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     RetrieveTraceForStep GET "/v1/steps/{step_id}/trace" Never, "raw provider traffic";
     ListAllMessages GET "/v1/messages/" Never, "all agents of the organisation";
@@ -403,7 +404,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::access::grant::Fields;
+    use crate::access::grant::{Fields, Redaction};
 
     #[derive(Deserialize)]
     struct Known {
@@ -476,5 +477,15 @@ mod tests {
             assert!(places <= 64, "{operation}: the inspector has a bit for each parameter");
         }
         assert_eq!(lists, 9);
+    }
+
+    /// What names other agents may be in any answer.
+    #[test]
+    fn no_answer_to_a_client_token_passes_as_it_is() {
+        for operation in Operation::ALL {
+            if let Grant::Client(grant) = operation.grant() {
+                assert_ne!(grant.redaction, Redaction::None, "{operation}");
+            }
+        }
     }
 }

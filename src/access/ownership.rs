@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::grant::Listed;
 use crate::{
     error::ApiError,
     model::{AgentId, Project},
@@ -49,6 +50,16 @@ pub trait Ownership: Sync {
         project: &Project,
         agent: &str,
         thing: Owned<'_>,
+    ) -> impl Future<Output = Result<bool, ApiError>> + Send;
+
+    /// Whether a list of these agents' things may be paged from a thing: it is proven to be in the list, or what answers
+    /// the list takes what is not in it for what does not exist.
+    fn lists(
+        &self,
+        project: &Project,
+        agents: &[&str],
+        listed: Listed,
+        id: &str,
     ) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
     /// Every agent that shares a thing of `agent`'s, itself included; none: that cannot be told.

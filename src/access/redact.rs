@@ -1,5 +1,6 @@
 //! What a client token does not see in an answer.
 
+mod passing;
 mod text;
 mod written;
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::grant::Redaction;
 
+pub use passing::{Passing, redact_in_passing};
 pub use text::NotJson;
 pub(crate) use text::end_of_string;
 pub use written::Written;
@@ -56,6 +58,8 @@ pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[S
 pub(super) enum Blank {
     Null,
     List,
+    /// A text where Letta knows no null.
+    Empty,
 }
 
 impl Blank {
@@ -65,36 +69,78 @@ impl Blank {
         match self {
             Self::Null => b"null",
             Self::List => b"[]",
+            Self::Empty => b"\"\"",
+        }
+    }
+}
+
+/// What kind of value a member has, as its first byte tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Text,
+    List,
+    Other,
+}
+
+impl Kind {
+    fn of_text(first: Option<&u8>) -> Self {
+        match first {
+            Some(b'"') => Self::Text,
+            Some(b'[') => Self::List,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_value(value: &Value) -> Self {
+        match value {
+            Value::String(_) => Self::Text,
+            Value::Array(_) => Self::List,
+            _ => Self::Other,
         }
     }
 }
 
 /// Makes of the names of secrets the function that knows them, and a number that is another for other names.
 macro_rules! secrets {
-    ($is_list:ident: $($($name:literal)|+ if $condition:expr => $blank:ident,)+) => {
-        /// What stands for a member of this name, if it is a secret: the names under which Letta nests them, at any
-        /// depth. A field of the user's own that happens to have such a name is blanked too: better one field too many
+    ($member:ident, $kind:ident: $($name:pat if $condition:expr => $blank:ident,)+) => {
+        /// What stands for a member of this name and kind, if it is a secret: the names under which Letta nests them, at
+        /// any depth. A field of the user's own that happens to have such a name is blanked too: better one field too many
         /// than one too few.
-        fn blank_of(name: &[u8], $is_list: bool) -> Option<Blank> {
-            match name {
-                $($($name)|+ if $condition => Some(Blank::$blank),)+
+        fn blank_of($member: &[u8], $kind: Kind) -> Option<Blank> {
+            match $member {
+                $($name if $condition => Some(Blank::$blank),)+
                 _ => None,
             }
         }
 
         /// What the names of secrets are, as a number: what was marked by other names is not marked.
-        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(stringify!($($($name)|+ if $condition => $blank,)+));
+        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(stringify!($($name if $condition => $blank,)+));
     };
 }
 
 secrets! {
-    is_list:
+    name, kind:
     b"secrets" | b"tool_exec_environment_variables" if true => List,
     b"source_code" | b"model_endpoint" | b"embedding_endpoint" | b"azure_endpoint" | b"error_data" | b"api_key"
         | b"api_key_enc" | b"access_key" | b"access_key_enc" | b"auth_token" | b"auth_header" | b"custom_headers"
         | b"server_url" | b"value_enc" | b"base_url" if true => Null,
     // The handle of an embedding model is a string; a passage's vector is not.
-    b"embedding" if is_list => Null,
+    b"embedding" if kind == Kind::List => Null,
+    // Where the end of a run is told, and what became of that.
+    b"callback_url" if kind == Kind::Text => Empty,
+    _ if name.starts_with(b"callback_") => Null,
+    // Groups and identities have other agents as members. A person's own key and properties are nobody else's affair.
+    b"managed_group" | b"multi_agent_group" if true => Null,
+    b"identities" | b"identity_ids" | b"group_ids" if kind == Kind::List => List,
+    // The runs of other agents that a turn has set off; its own run is told by every message.
+    b"run_ids" if kind == Kind::List => List,
+    // Who else speaks in a group. A parameter of a tool may have such a name: its schema is an object.
+    b"sender_id" if kind == Kind::Text => Empty,
+    b"group_id" | b"identity_id" if kind == Kind::Text => Null,
+    // `agent_id` itself is the agent that was asked about. Whatever else names an agent, also under a name that Letta has
+    // yet to invent, names another.
+    _ if name.ends_with(b"_agent_id") && kind == Kind::Text => Null,
+    _ if name.ends_with(b"agent_ids") && kind == Kind::List => List,
 }
 
 /// FNV-1a.
@@ -120,9 +166,10 @@ fn blank(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(blank),
         Value::Object(map) => {
             for (name, value) in map.iter_mut() {
-                match blank_of(name.as_bytes(), value.is_array()) {
+                match blank_of(name.as_bytes(), Kind::of_value(value)) {
                     Some(Blank::List) => *value = Value::Array(Vec::new()),
                     Some(Blank::Null) => *value = Value::Null,
+                    Some(Blank::Empty) => *value = Value::from(""),
                     None => blank(value),
                 }
             }
@@ -217,7 +264,7 @@ mod tests {
             "tool_exec_environment_variables": [{"value": "canary"}],
             "llm_config": {"model": "m", "model_endpoint": "canary"},
             "tools": [{"name": "t", "source_code": "canary"}],
-            "managed_group": {"agents": [{"secrets": [{"value": "canary"}]}]},
+            "nested": {"agents": [{"secrets": [{"value": "canary"}]}]},
             "passages": [{"embedding": [0.1], "embedding_config": {"embedding_endpoint": "canary"}}],
         });
         redact(&mut answer, Redaction::Secrets, None);
@@ -225,6 +272,23 @@ mod tests {
         assert_eq!(answer["embedding"], "openai/e");
         assert_eq!(answer["passages"][0]["embedding"], Value::Null);
         assert_eq!(answer["tools"][0]["name"], "t");
+    }
+
+    #[test]
+    fn other_agents_and_people_are_not_named() {
+        let mut answer = json!({
+            "agent_id": "agent-1", "sender_id": "canary", "group_id": "canary", "identity_ids": ["canary"],
+            "identities": [{"id": "canary"}], "managed_group": {"id": "canary"}, "multi_agent_group": {"id": "canary"},
+            "usage": {"run_ids": ["canary"]}, "manager_agent_id": "canary", "agent_ids": ["canary"],
+            "forked_from_agent_id": "canary", "callback_url": "canary", "callback_status_code": 200,
+            "tools": [{"json_schema": {"parameters": {"properties": {"other_agent_id": {"type": "string"}}}}}],
+        });
+        redact(&mut answer, Redaction::InPassing, None);
+        assert!(!answer.to_string().contains("canary"), "{answer}");
+        assert_eq!((&answer["agent_id"], &answer["callback_status_code"]), (&json!("agent-1"), &Value::Null));
+        assert_eq!((&answer["callback_url"], &answer["sender_id"]), (&json!(""), &json!("")));
+        let properties = &answer["tools"][0]["json_schema"]["parameters"]["properties"];
+        assert_eq!(properties["other_agent_id"]["type"], "string", "a schema is not a value");
     }
 
     #[test]

@@ -21,7 +21,7 @@ const REDACTED_BYTES: usize = 16 * 1024 * 1024;
 /// The largest refusal that is read, to find out who is refused.
 const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Passes an answer on. One from which nothing is removed passes frame by frame.
+/// Passes an answer on. One that is not read whole passes frame by frame.
 pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_client: bool) -> Result<Reply, ApiError> {
     if answer.status().is_informational() {
         return Err(failed(format!("the upstream answered with status {}", answer.status().as_u16())));
@@ -32,8 +32,14 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     if is_client {
         answer.headers_mut().remove(header::LOCATION);
     }
-    if redaction == Redaction::None {
-        return Ok(Reply::Passed(answer));
+    match redaction {
+        Redaction::None => return Ok(Reply::Passed(answer)),
+        // No coding was asked for, and none can be looked into.
+        Redaction::InPassing if answer.headers().contains_key(header::CONTENT_ENCODING) => {
+            return Err(failed("the upstream answered with a content coding that was not asked for"));
+        }
+        Redaction::InPassing => return Ok(Reply::Passed(answer)),
+        Redaction::Secrets | Redaction::SecretsAndUnsent => {}
     }
     let (mut head, body) = answer.into_parts();
     for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {

@@ -32,7 +32,10 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    access::{Caller, Owned, Params, Permit, Shared, grant::Redaction},
+    access::{
+        Caller, Owned, Params, Permit, Shared,
+        grant::{Listed, Redaction},
+    },
     body::Body,
     call::{Call, Payload, Reply},
     config::Settings,
@@ -97,8 +100,8 @@ impl Gateway {
         join_all(checks).await
     }
 
-    /// Passes a call on and its answer back. `redaction` says whether something must be removed from the answer, which
-    /// then has to be read whole.
+    /// Passes a call on and its answer back. `redaction` says whether the answer has to be read whole, so that something can
+    /// be removed from it.
     ///
     /// # Errors
     /// 400 when a limited caller names something twice; 404 when no upstream serves the caller's project, or what the call
@@ -143,6 +146,14 @@ impl Gateway {
     /// As [`Gateway::owner`].
     pub async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
         self.serving(project)?.look.owns(agent, thing).await
+    }
+
+    /// Whether the project's upstream proves that a thing is in a list of these agents' things.
+    ///
+    /// # Errors
+    /// As [`Gateway::owner`].
+    pub async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        self.serving(project)?.look.lists(agents, listed, id).await
     }
 
     /// Every agent that shares a thing of `agent`'s; none: that cannot be told.

@@ -14,7 +14,7 @@ use super::{
     upstream::{Found, Upstream},
 };
 use crate::{
-    access::{Owned, Shared, is_letta_id},
+    access::{Owned, Shared, grant::Listed, is_letta_id},
     error::ApiError,
     model::{AgentId, Project},
 };
@@ -26,9 +26,11 @@ const OWNER_LIFETIME: Duration = Duration::from_mins(10);
 const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
 /// The length of a list. So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
 const MOST: usize = 100;
-/// So many pages of an agent's files are searched for one.
-const MOST_FILE_PAGES: usize = 10;
-/// So many passages are read to find one among those that were made at the same time.
+/// So many pages of a list are searched for one thing.
+const MOST_PAGES: usize = 10;
+/// So many messages are read on either side of one: some that are stored are not shown. Each may be large.
+const NEIGHBOURS: usize = 2;
+/// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
 const MOST_PASSAGES: usize = 20;
 
 /// Looks things up.
@@ -91,7 +93,10 @@ impl Look {
                 self.prove(&format!("{agent} passage {id}"), async || self.has_passage(agent, id).await).await
             }
             Owned::File(id) if is_plain(id) => {
-                self.prove(&format!("{agent} file {id}"), async || self.has_file(agent, id).await).await
+                self.prove(&format!("{agent} file {id}"), async || {
+                    self.has_file(agent, |file| file["file_id"] == id).await
+                })
+                .await
             }
             Owned::ScheduledMessage(id) if is_plain(id) => {
                 self.prove(&format!("{agent} scheduled {id}"), async || self.has_scheduled(agent, id).await).await
@@ -115,12 +120,70 @@ impl Look {
         Ok(passages.iter().any(|passage| passage["id"] == id))
     }
 
-    async fn has_file(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    /// Whether a thing is in a list of these agents' things, as a cursor that the list gave out is.
+    pub(super) async fn lists(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        let thing = match listed {
+            Listed::Run => Owned::Run(id),
+            Listed::Step => Owned::Step(id),
+            Listed::Conversation => Owned::Conversation(id),
+            _ => return self.lists_of(agents, listed, id).await,
+        };
+        Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner.as_str())))
+    }
+
+    /// The same of what only an agent's own lists tell; their paths name one agent.
+    async fn lists_of(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        let (&[agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
+        let what = format!("{agent} lists {listed:?} {id}");
+        let page = async |collection: &str| self.is_in(&format!("/v1/agents/{agent}/{collection}"), id).await;
+        match listed {
+            Listed::Passage => self.owns(agent, Owned::Passage(id)).await,
+            Listed::ScheduledMessage => self.owns(agent, Owned::ScheduledMessage(id)).await,
+            Listed::Message => self.prove(&what, async || self.has_message(agent, id).await).await,
+            Listed::File => self.prove(&what, async || self.has_file(agent, |file| file["id"] == id).await).await,
+            Listed::Block => self.prove(&what, async || page("core-memory/blocks").await).await,
+            Listed::Folder => self.prove(&what, async || page("folders").await).await,
+            Listed::Tool => self.prove(&what, async || page("tools").await).await,
+            Listed::Run | Listed::Step | Listed::Conversation => Ok(false),
+        }
+    }
+
+    /// Letta resolves a cursor of any agent, and its answer does not say whose it is. What comes next in the agent's
+    /// messages leads back to the message itself, if it is one of them.
+    async fn has_message(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+        let list = format!("/v1/agents/{agent}/messages?limit={NEIGHBOURS}");
+        let newer = self.list(&format!("{list}&order=asc&after={id}")).await?;
+        let before = match newer.first().map(id_of) {
+            Some(Some(next)) => format!("&before={next}"),
+            Some(None) => return Ok(false),
+            None => String::new(),
+        };
+        let older = self.list(&format!("{list}&order=desc{before}")).await?;
+        Ok(older.iter().any(|message| message["id"] == id))
+    }
+
+    /// Whether a thing is on one of the first pages of a list.
+    async fn is_in(&self, list: &str, id: &str) -> Result<bool, Nothing> {
+        let mut target = format!("{list}?limit={MOST}");
+        for _ in 0..MOST_PAGES {
+            let page = self.list(&target).await?;
+            if page.iter().any(|thing| thing["id"] == id) {
+                return Ok(true);
+            }
+            match page.last().and_then(id_of) {
+                Some(cursor) if page.len() >= MOST => target = format!("{list}?limit={MOST}&after={cursor}"),
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn has_file(&self, agent: &str, is_it: impl Fn(&Value) -> bool) -> Result<bool, Nothing> {
         let list = format!("/v1/agents/{agent}/files?limit={MOST}");
         let mut target = list.clone();
-        for _ in 0..MOST_FILE_PAGES {
+        for _ in 0..MOST_PAGES {
             let Found::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
-            if page["files"].as_array().is_some_and(|files| files.iter().any(|file| file["file_id"] == id)) {
+            if page["files"].as_array().is_some_and(|files| files.iter().any(&is_it)) {
                 return Ok(true);
             }
             match id_of(&page["next_cursor"]) {

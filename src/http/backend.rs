@@ -1,7 +1,10 @@
 //! What answers Letta's operations once the guard has let a request through: the mock, or a real server.
 
 use crate::{
-    access::{Owned, Ownership, Shared, grant::Redaction},
+    access::{
+        Owned, Ownership, Shared,
+        grant::{Listed, Redaction},
+    },
     call::{Call, Reply},
     error::{ApiError, Code},
     gateway::Gateway,
@@ -68,6 +71,14 @@ impl Ownership for Backend {
         match self {
             Self::Mock(mock) => mock.owns(agent, thing).await,
             Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
+        }
+    }
+
+    async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        match self {
+            // Its lists page from what they hold and from nothing else.
+            Self::Mock(_) => Ok(true),
+            Self::Gateway(gateway) => gateway.lists(project, agents, listed, id).await,
         }
     }
 

@@ -138,8 +138,8 @@ impl App {
                         text_response(status, scrub.apply_to_written(status, answer).map_err(ApiError::internal)?)
                     }
                     Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(body),
-                    Reply::Passed(answer) => answer,
+                    Reply::Events(body) => event_response(scrub.apply_in_passing(body)),
+                    Reply::Passed(answer) => answer.map(|body| scrub.apply_in_passing(body)),
                     Reply::Rewritten(head, mut value) => {
                         scrub.apply(head.status, &mut value);
                         let mut answer = json_response(head.status, &value)?;

@@ -69,10 +69,15 @@ impl<'a> View<'a> {
         self.find(id).await?.ok_or_else(|| not_found::<T>(id))
     }
 
-    /// The record with this id, as it is stored, or the 404 that names it.
-    pub(super) async fn get_stored<T: Record>(&self, id: &str) -> Result<Document, ApiError> {
+    /// The record with this id, as it is stored.
+    pub(super) async fn find_stored<T: Record>(&self, id: &str) -> Result<Option<Document>, ApiError> {
         let document = if is_plain(id) { self.store.document(T::KIND, id).await? } else { None };
-        self.shown(document).ok_or_else(|| not_found::<T>(id))
+        Ok(self.shown(document))
+    }
+
+    /// The same, or the 404 that names it.
+    pub(super) async fn get_stored<T: Record>(&self, id: &str) -> Result<Document, ApiError> {
+        self.find_stored::<T>(id).await?.ok_or_else(|| not_found::<T>(id))
     }
 
     /// The record with this id, as a transaction sees it.

@@ -3,7 +3,7 @@
 
 use super::{
     budget::Budget,
-    documents::{Stored, View},
+    documents::{Stored, View, parse},
     page::Page,
     records::Record,
 };
@@ -15,6 +15,8 @@ const CHUNK: usize = 200;
 /// Records of one kind.
 pub(super) struct Listing<'a, T> {
     documents: DocumentFilter<'a>,
+    /// The same, wherever the page begins.
+    whole: DocumentFilter<'a>,
     /// What exists without being stored: older than everything that is, oldest first, at places below zero.
     built_in: Vec<Stored<T>>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Listing<'a, T> {
 impl<'a, T: Record> Listing<'a, T> {
     /// The records that a filter names.
     pub(super) fn of(documents: DocumentFilter<'a>) -> Self {
-        Self { documents, built_in: Vec::new() }
+        Self { documents, whole: documents, built_in: Vec::new() }
     }
 
     /// The same and, as the oldest, what exists without being stored.
@@ -33,19 +35,31 @@ impl<'a, T: Record> Listing<'a, T> {
         Self { built_in: stored.collect(), ..self }
     }
 
-    /// A page of those that `accepts` takes. A cursor that names nothing leaves nothing, so that clients that page until a
-    /// page is empty come to an end.
+    /// A page of those that `accepts` takes. A cursor that names nothing of the list leaves nothing, so that clients that
+    /// page until a page is empty come to an end, and do not learn of what is in another list.
     pub(super) async fn page(
+        self,
+        view: View<'_>,
+        page: &Page<'_>,
+        accepts: impl Fn(&T) -> bool,
+    ) -> Result<Vec<Stored<T>>, ApiError> {
+        self.page_of(view, page, |_| true, accepts).await
+    }
+
+    /// The same of a list that is narrower than the store can tell: a cursor must name something that `belongs` takes. It
+    /// need not be shown: what has changed since it was shown is still a place in the list.
+    pub(super) async fn page_of(
         mut self,
         view: View<'_>,
         page: &Page<'_>,
+        belongs: impl Fn(&T) -> bool,
         accepts: impl Fn(&T) -> bool,
     ) -> Result<Vec<Stored<T>>, ApiError> {
         // With only `before`, the page ends where the cursor is, so it is read from there backwards.
         let backwards = page.before.is_some() && page.after.is_none();
         for (cursor, is_after) in [(page.after, true), (page.before, false)] {
             let Some(cursor) = cursor else { continue };
-            let Some(seq) = self.place(view, cursor).await? else { return Ok(Vec::new()) };
+            let Some(seq) = self.place(view, cursor, &belongs).await? else { return Ok(Vec::new()) };
             let newer_than_cursor = is_after != page.newest_first;
             self.narrow(seq, newer_than_cursor);
         }
@@ -105,11 +119,22 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(count)
     }
 
-    async fn place(&self, view: View<'_>, id: &str) -> Result<Option<i64>, ApiError> {
-        match self.built_in.iter().find(|stored| stored.record.id() == id) {
-            Some(stored) => Ok(Some(stored.seq)),
-            None => Ok(view.find::<T>(id).await?.map(|stored| stored.seq)),
+    /// Where in the list a cursor is; none: it names nothing of the list.
+    async fn place(&self, view: View<'_>, id: &str, belongs: impl Fn(&T) -> bool) -> Result<Option<i64>, ApiError> {
+        if let Some(stored) = self.built_in.iter().find(|stored| stored.record.id() == id) {
+            return Ok(Some(stored.seq));
         }
+        let Some(document) = view.find_stored::<T>(id).await? else { return Ok(None) };
+        let place = document.seq;
+        let holds = match self.whole.holds(&document) {
+            Some(holds) => holds,
+            None => {
+                let there = self.whole.after(place - 1).before(place.saturating_add(1)).limit(1);
+                !view.store().documents(&there).await?.is_empty()
+            }
+        };
+        let holds = holds && belongs(&parse::<T>(document)?.record);
+        Ok(holds.then_some(place))
     }
 
     /// Keeps only what is newer, or else older, than what is at a place.

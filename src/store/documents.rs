@@ -145,6 +145,16 @@ impl<'a> DocumentFilter<'a> {
         Self { limit, ..self }
     }
 
+    /// Whether a document of the kind is one of them, wherever they begin and end; none: that takes a look at the links.
+    #[must_use]
+    pub fn holds(&self, document: &Document) -> Option<bool> {
+        match self.within {
+            Within::Project(project) => Some(document.project == project),
+            Within::Parent(parent) => Some(document.parent.as_deref() == Some(parent)),
+            Within::LinkedFrom(..) | Within::LinkedTo(..) | Within::Grandparent(..) | Within::UnderLinked(..) => None,
+        }
+    }
+
     /// The statement that reads them, its second parameter, and the sixth if it has one. What links lead to is found by
     /// id: `seq + 0` is in no index, so that no planner takes it for a way to find them.
     fn statement(&self) -> (&'static str, &'a str, Option<&'a str>) {

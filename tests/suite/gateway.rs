@@ -6,6 +6,7 @@ mod failures;
 mod matrix;
 mod ownership;
 mod projects;
+mod redaction;
 mod refusals;
 mod requests;
 mod second_ids;

@@ -40,6 +40,7 @@ mod naming;
 mod projects;
 mod providers;
 mod races;
+mod redaction;
 mod revocation;
 mod secrets;
 mod startup;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::Blank;
+use super::{Blank, Kind};
 
 /// What should be JSON is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,7 +32,7 @@ impl Found {
 pub(super) fn without(
     text: &[u8],
     harmless: &[Range<usize>],
-    blank_of: impl Fn(&[u8], bool) -> Option<Blank>,
+    blank_of: impl Fn(&[u8], Kind) -> Option<Blank>,
 ) -> Result<Option<Vec<u8>>, NotJson> {
     let found = find(text, harmless, blank_of)?;
     if found.is_empty() {
@@ -49,12 +49,12 @@ pub(super) fn without(
     Ok(Some(out))
 }
 
-/// Finds the members of JSON for which `blank_of` gives a blank when told the member's name and whether its value is a
-/// list, unless they are blank already. Where it is `harmless`, it is not looked at; these places are in order.
+/// Finds the members of JSON for which `blank_of` gives a blank when told the member's name and the kind of its
+/// value, unless they are blank already. Where it is `harmless`, it is not looked at; these places are in order.
 pub(super) fn find(
     text: &[u8],
     mut harmless: &[Range<usize>],
-    blank_of: impl Fn(&[u8], bool) -> Option<Blank>,
+    blank_of: impl Fn(&[u8], Kind) -> Option<Blank>,
 ) -> Result<Vec<Found>, NotJson> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -75,7 +75,7 @@ pub(super) fn find(
             continue;
         }
         at = after_space(text, colon + 1);
-        let blank = with_name(&text[begin..end], |name| blank_of(name, text.get(at) == Some(&b'[')))?;
+        let blank = with_name(&text[begin..end], |name| blank_of(name, Kind::of_text(text.get(at))))?;
         let Some(blank) = blank.map(Blank::text) else { continue };
         if !text[at..].starts_with(blank) {
             let value = at..end_of_value(text, at)?;

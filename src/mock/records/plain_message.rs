@@ -12,7 +12,7 @@ use super::{
 };
 
 /// A message that is plain: every part of it is text or reasoning, nothing is called, returned or decided, and it is shown
-/// to everybody as it is.
+/// to everybody as it is. Nobody is named who sent it.
 ///
 /// Its members are JSON as they are stored, but for the id and the second.
 pub(in crate::mock) struct PlainMessage<'a> {
@@ -24,7 +24,6 @@ pub(in crate::mock) struct PlainMessage<'a> {
     second: &'a str,
     name: &'a str,
     otid: &'a str,
-    sender_id: &'a str,
     step_id: &'a str,
     run_id: &'a str,
 }
@@ -73,7 +72,7 @@ impl<'a> PlainMessage<'a> {
             scan.text_or_null()
         };
         let second = second(member(r#","created_at":"#)?)?;
-        let [name, otid, sender_id, _, _, step_id, run_id] = [
+        let [name, otid, NULL, _, _, step_id, run_id] = [
             member(r#","name":"#)?,
             member(r#","otid":"#)?,
             member(r#","sender_id":"#)?,
@@ -81,9 +80,11 @@ impl<'a> PlainMessage<'a> {
             member(r#","batch_item_id":"#)?,
             member(r#","step_id":"#)?,
             member(r#","run_id":"#)?,
-        ];
+        ] else {
+            return None;
+        };
         // Where it calls, returns or decides something, or belongs to a monologue, that comes here.
-        (scan.0 == "}").then_some(Self { id, role, parts, count, second, name, otid, sender_id, step_id, run_id })
+        (scan.0 == "}").then_some(Self { id, role, parts, count, second, name, otid, step_id, run_id })
     }
 
     /// Writes the messages that clients see, those of the types that are wanted, each after a comma.
@@ -127,9 +128,7 @@ impl<'a> PlainMessage<'a> {
             None if self.role == Role::System || index > 0 => push(NULL),
             None => push(self.otid),
         }
-        push(r#","sender_id":"#);
-        push(self.sender_id);
-        push(r#","step_id":"#);
+        push(r#","sender_id":null,"step_id":"#);
         push(self.step_id);
         push(r#","is_err":null,"seq_id":null,"run_id":"#);
         push(self.run_id);
@@ -232,7 +231,7 @@ mod tests {
         ];
         let seconds = any::<u32>();
         let monologue = prop::bool::weighted(0.2);
-        let ids = (text(), text(), text(), text(), text());
+        let ids = (text(), text(), prop::option::weighted(0.2, "(?s).{0,8}"), text(), text());
         (prop::sample::select(roles.to_vec()), parts, ids, calls, monologue, seconds).prop_map(
             |(role, content, (name, otid, sender_id, step_id, run_id), tool_calls, monologue, second)| Message {
                 created_at: Timestamp::parse("2026-11-23T16:30:56.25Z").unwrap().after_millis(i64::from(second) * 999),

@@ -68,10 +68,15 @@ impl<'a> Filter<'a> {
     }
 
     fn accepts(&self, run: &Run) -> bool {
-        (self.agents.is_empty() || self.agents.contains(&run.agent_id.as_str()))
+        self.holds(run)
             && (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.background.is_none_or(|background| run.background == background)
             && self.stop_reason.is_none_or(|reason| run.stop_reason == Some(reason))
+    }
+
+    /// Whether a run is of an agent and a conversation that are asked about, whatever has become of it.
+    fn holds(&self, run: &Run) -> bool {
+        (self.agents.is_empty() || self.agents.contains(&run.agent_id.as_str()))
             && self.conversation.is_none_or(|conversation| run.thread_id() == conversation)
     }
 
@@ -103,7 +108,8 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     }
     let filter = Filter::read(&call.query)?;
     let runs = Listing::of(filter.documents(call.permit.project().as_str()));
-    let runs = runs.page(state.view(&call.permit), &page, |run| filter.accepts(run)).await?;
+    let (holds, accepts) = (|run: &Run| filter.holds(run), |run: &Run| filter.accepts(run));
+    let runs = runs.page_of(state.view(&call.permit), &page, holds, accepts).await?;
     Ok(Reply::ok(runs.iter().map(|run| run.record.wire_in_list()).collect()))
 }
 
