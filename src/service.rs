@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    num::NonZeroU32,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
+    body::Pace,
     clock::{self, Millis},
     config::{McpToolSettings, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
@@ -258,7 +260,10 @@ impl Service {
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
-            body_timeout: limits.body_timeout,
+            body_pace: Pace {
+                longest_pause: limits.body_timeout,
+                bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
+            },
             head_limits: HeadLimits::of(limits),
             metrics,
         };

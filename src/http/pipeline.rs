@@ -1,11 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{
-    panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -25,7 +20,7 @@ use super::{
 use crate::{
     access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
     api::client_side_access_tokens::Endpoints,
-    body::Body,
+    body::{Body, Pace},
     call::{Call, Reply},
     config::StreamAtExpiry,
     error::ApiError,
@@ -53,8 +48,8 @@ pub struct App {
     pub readiness: Readiness,
     /// What becomes of a stream whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
-    /// How long a request's body may pause.
-    pub body_timeout: Duration,
+    /// How slowly a request's body may come.
+    pub body_pace: Pace,
     /// How large a request's head may be.
     pub head_limits: HeadLimits,
     /// What is counted, if someone may read it.
@@ -102,7 +97,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
 
 impl App {
     async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
-        let body = Body::received(body, &head, self.body_timeout);
+        let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers) {

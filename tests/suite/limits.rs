@@ -2,6 +2,7 @@
 
 mod quotas;
 mod sizes;
+mod slow;
 
 use serde_json::json;
 
