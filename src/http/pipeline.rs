@@ -12,7 +12,7 @@ use tracing::error;
 use super::{
     AccessLog, Backend, HeadLimits,
     access_log::Line,
-    cors, health,
+    cors, framing, health,
     health::Readiness,
     lifeline::{self, Held},
     request_id::RequestId,
@@ -99,6 +99,7 @@ impl App {
     async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
+        framing::check(&head.uri, head.version, &head.headers)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers) {
             Guard::check_path(&head)?;

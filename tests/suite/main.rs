@@ -23,6 +23,7 @@ mod documentation;
 mod enforcement;
 mod fields;
 mod folders;
+mod framing;
 mod gateway;
 mod hosted;
 mod identities;
