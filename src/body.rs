@@ -3,12 +3,14 @@
 //! What passes between a client and an upstream keeps hyper's own type: boxing every body costs a fifth of a proxy's
 //! throughput.
 
+mod paced;
 mod received;
 
 use std::{
     error::Error,
+    mem,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,9 +19,11 @@ use futures_util::{Stream, TryStreamExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
-pub use self::received::{Fault, Received};
+pub use self::{
+    paced::{Pace, Paced, TooSlow},
+    received::{Fault, Received},
+};
 
 /// Why a body broke off.
 pub type BodyError = Box<dyn Error + Send + Sync>;
@@ -36,6 +40,8 @@ pub enum Body {
     Received(Received),
     /// As it arrives on a connection, with a limit on its pauses.
     Paced(Paced<Incoming>),
+    /// One whose first bytes have arrived.
+    Begun(Bytes, Box<Body>),
     /// Anything else.
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
@@ -59,7 +65,7 @@ impl Body {
     /// What arrives on a connection, with a limit on its pauses.
     #[must_use]
     pub fn paced(body: Incoming, longest_pause: Duration) -> Self {
-        Self::Paced(Paced::new(body, longest_pause))
+        Self::Paced(Paced::new(body, Pace { longest_pause, bytes_per_second: None }))
     }
 }
 
@@ -92,12 +98,17 @@ impl http_body::Body for Body {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
+                let bytes = mem::take(bytes);
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Received(body) => Pin::new(body).poll_frame(context),
             Self::Paced(body) => Pin::new(body).poll_frame(context),
+            Self::Begun(bytes, rest) => {
+                let bytes = mem::take(bytes);
+                *self = mem::take(&mut **rest);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -108,6 +119,7 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Received(body) => body.is_end_stream(),
             Self::Paced(body) => body.is_end_stream(),
+            Self::Begun(..) => false,
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -118,69 +130,11 @@ impl http_body::Body for Body {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Received(body) => body.size_hint(),
             Self::Paced(body) => body.size_hint(),
+            Self::Begun(bytes, rest) => match rest.size_hint().exact() {
+                Some(length) => SizeHint::with_exact(bytes.len() as u64 + length),
+                None => SizeHint::default(),
+            },
             Self::Boxed(body) => body.size_hint(),
         }
-    }
-}
-
-/// A body that breaks off after too long a pause. Its trailers are dropped: they are headers that no list has seen.
-#[derive(Debug)]
-pub struct Paced<B> {
-    body: B,
-    longest_pause: Duration,
-    /// Made at the first pause: most bodies have none.
-    pause: Option<Pin<Box<Sleep>>>,
-    /// Whether it is the sender who is waited for. While nobody asks for more, it may rest.
-    is_awaited: bool,
-}
-
-/// The sender paused for too long in the middle of a body.
-#[derive(Debug, thiserror::Error)]
-#[error("the sender paused for too long in the middle of a body")]
-pub struct Paused;
-
-impl<B> Paced<B> {
-    /// Limits the pauses of a body.
-    pub fn new(body: B, longest_pause: Duration) -> Self {
-        Self { body, longest_pause, pause: None, is_awaited: false }
-    }
-}
-
-impl<B> http_body::Body for Paced<B>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BodyError>> + Unpin,
-{
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
-            Poll::Ready(frame) => {
-                this.is_awaited = false;
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => {
-                let longest_pause = this.longest_pause;
-                let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(longest_pause)));
-                if !std::mem::replace(&mut this.is_awaited, true) {
-                    pause.as_mut().reset(Instant::now() + longest_pause);
-                }
-                ready!(pause.as_mut().poll(context));
-                Poll::Ready(Some(Err(Paused.into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -83,7 +83,7 @@ codes! {
     NotFound 404 "not_found";
     /// The path exists, but not with this method; see Allow.
     MethodNotAllowed 405 "method_not_allowed";
-    /// The body stood still for too long.
+    /// The body stood still for too long, or came too slowly.
     RequestTimeout 408 "request_timeout";
     /// The request conflicts with the present state.
     Conflict 409 "conflict";

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use tracing::warn;
 use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
+    body::Pace,
     clock::{self, Clock, Millis},
     config::{McpToolSettings, MockModels, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
@@ -268,7 +270,10 @@ impl Service {
             feed,
             readiness: Readiness::default(),
             stream_at_expiry: settings.tokens.stream_at_expiry,
-            body_timeout: limits.body_timeout,
+            body_pace: Pace {
+                longest_pause: limits.body_timeout,
+                bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
+            },
             head_limits: HeadLimits::of(limits),
             // A deployed page that is tried against a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),

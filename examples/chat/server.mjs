@@ -24,10 +24,25 @@ const pages = staticFiles(new URL('public/', import.meta.url));
 // The SDK needs no bundler: browsers read its modules as they are. A real application would bundle and minify them.
 const sdk = staticFiles(new URL('.', import.meta.resolve('@letta-ai/letta-client')));
 
+/** The largest body that a route takes, in bytes. */
+const MOST_BODY_BYTES = 10_000;
+
+/** What is wrong with a request, for the one who sent it. */
+class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** Everything the back end does, by method and path. */
-const routes = {
+const routes = new Map(Object.entries({
   'POST /login': async (request, response) => {
     const { user, password } = await bodyOf(request);
+    // JSON holds more than texts, and none of it may reach code that expects one.
+    if (typeof user !== 'string' || typeof password !== 'string') {
+      throw new Refusal(400, 'Send a user and a password, each as a text.');
+    }
     if (!passwordMatches(user, password)) return answer(response, 401, { message: 'Wrong name or password.' });
     response.setHeader('set-cookie', cookieFor(user, publicOrigin));
     answer(response, 200, { user });
@@ -50,19 +65,19 @@ const routes = {
     });
     answer(response, 200, { user, agentId, token, lifetimeSeconds: TOKEN_LIFETIME_SECONDS, baseURL: LETTA_BASE_URL });
   }),
-};
+}));
 
 const server = createServer(async (request, response) => {
   try {
-    const { pathname } = new URL(request.url, publicOrigin);
+    const pathname = pathOf(request.url);
     response.setHeader('x-content-type-options', 'nosniff');
     if (request.method === 'POST' && request.headers.origin !== publicOrigin) {
       // Only our own page may log in, log out or fetch tokens (the cookie is SameSite=Strict on top of that).
       return answer(response, 403, { message: `Open this page at ${publicOrigin}.` });
     }
-    const route = routes[`${request.method} ${pathname}`];
+    const route = routes.get(`${request.method} ${pathname}`);
     if (route) return await route(request, response);
-    if (request.method !== 'GET') return answer(response, 405, { message: 'There is nothing to do that with.' });
+    if (request.method !== 'GET') throw new Refusal(405, 'There is nothing to do that with.');
     if (pathname.startsWith('/sdk/')) return await sdk(pathname.slice('/sdk'.length), response);
     // Should a reply ever smuggle in markup, it finds no script that may run and nobody to talk to but us and Letta.
     response.setHeader(
@@ -72,8 +87,9 @@ const server = createServer(async (request, response) => {
     );
     await pages(pathname, response);
   } catch (error) {
-    console.error(error);
+    if (!(error instanceof Refusal)) console.error(error);
     if (response.headersSent) response.destroy();
+    else if (error instanceof Refusal) answer(response, error.status, { message: error.message });
     else answer(response, 500, { message: 'The chat server failed; its log says why.' });
   }
 });
@@ -120,20 +136,44 @@ async function deleteTokens(agentId) {
   await Promise.all(tokens.map(({ token }) => letta.accessTokens.delete(token)));
 }
 
+/** The path of a request target, as it came: a URL parser would take `//host` for another host. */
+function pathOf(target) {
+  const [path] = target.split('?', 1);
+  if (!/^\/(?!\/)[\x21-\x7e]*$/.test(path)) throw new Refusal(400, 'Ask for a path that begins with one slash.');
+  return path;
+}
+
+/** The JSON object that a request brings. */
 async function bodyOf(request) {
-  let text = '';
-  for await (const chunk of request.setEncoding('utf8')) {
-    text += chunk;
-    if (text.length > 10_000) return {};
-  }
+  let body;
   try {
-    return Object(JSON.parse(text));
-  } catch {
-    return {};
+    body = JSON.parse(await textOf(request));
+  } catch (error) {
+    throw error instanceof Refusal ? error : new Refusal(400, 'Send JSON.');
   }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal(400, 'Send a JSON object.');
+  return body;
+}
+
+/** Reads a body. Events instead of a loop: to leave the loop would end the connection before it was answered. */
+function textOf(request) {
+  return new Promise((resolve, reject) => {
+    const chunks = [];
+    let length = 0;
+    request.on('data', (chunk) => {
+      length += chunk.length;
+      if (length <= MOST_BODY_BYTES) chunks.push(chunk);
+      else reject(new Refusal(413, `Send at most ${MOST_BODY_BYTES} bytes.`));
+    });
+    request.on('end', () => resolve(Buffer.concat(chunks).toString()));
+    request.on('close', () => reject(new Refusal(400, 'The body broke off.')));
+    request.on('error', () => reject(new Refusal(400, 'The body broke off.')));
+  });
 }
 
 function answer(response, status, body) {
+  // Whoever is refused may still be sending, without end.
+  if (status >= 400) response.setHeader('connection', 'close');
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
   response.end(JSON.stringify(body));
 }

@@ -17,14 +17,17 @@ export function staticFiles(folder) {
     const name = pathname === '/' ? '/index.html' : pathname;
     const type = TYPES[extname(name)];
     const content = type && (await read(name));
-    if (!content) return response.writeHead(404, { 'content-type': 'text/plain' }).end('Not found\n');
+    if (!content) {
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"There is nothing here."}');
+      return;
+    }
     response.writeHead(200, { 'content-type': type }).end(content);
   };
 
   async function read(name) {
     try {
       const path = fileURLToPath(new URL(`.${name}`, folder));
-      // The URL parser has resolved dot segments, and an encoded slash has thrown; this is the belt to those braces.
+      // The URL parser has resolved dot segments, and an encoded slash has thrown. What led out of the folder is not read.
       return path.startsWith(root) ? await readFile(path) : undefined;
     } catch {
       return undefined;

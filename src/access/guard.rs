@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{
     NotJson, Operation, Owned, Ownership, Params, Shared,
@@ -23,7 +24,8 @@ use super::{
     target::{self, Match},
 };
 use crate::{
-    body::Body,
+    body::{Body, Fault},
+    clock,
     config::{ClientTokenAllowance, OriginMissing},
     credentials::{ClientToken, Fingerprint, VerifiedKey},
     error::{ApiError, Code},
@@ -339,7 +341,12 @@ impl ClientRequest<'_> {
         }
         let body = body.at_most(self.guard.body_bytes)?;
         self.body_slot = self.guard.quotas.hold_body(self.token, &body.size_hint())?;
-        let bytes = input::read(body).await?;
+        // Nobody sends on behalf of a token that is no more.
+        let Ok(bytes) = timeout(self.token.time_left(clock::now_millis()), input::read(body)).await else {
+            self.guard.bearers.check_live(self.token)?;
+            return Err(Fault::TooSlow.into());
+        };
+        let bytes = bytes?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }

@@ -1,4 +1,4 @@
-//! A request's body on its way in: so large and no larger, and never still for long.
+//! A request's body on its way in: so large and no larger, and never slow for long.
 
 use std::{
     error::Error,
@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-use super::{Body, BodyError, Paced, Paused};
+use super::{Body, BodyError, Pace, Paced, TooSlow};
 use crate::error::{ApiError, Code};
 
 /// How long the rest of a body that nobody wants is read on.
@@ -39,7 +39,7 @@ pub enum Fault {
     /// It is larger than this many bytes.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// It stood still for too long.
+    /// It stood still for too long, or came too slowly.
     #[error("the body did not arrive in time")]
     TooSlow,
     /// It broke off.
@@ -48,15 +48,15 @@ pub enum Fault {
 }
 
 impl Body {
-    /// The body of a request, with a limit on its pauses.
+    /// The body of a request, whose client may be only so slow.
     #[must_use]
-    pub fn received(body: Incoming, head: &Parts, longest_pause: Duration) -> Self {
+    pub fn received(body: Incoming, head: &Parts, pace: Pace) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
         // Over HTTP/2 a stream ends without its connection. Who expects a word before sending sends nothing without it.
         let is_read_on = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        let body = Some(Paced::new(body, longest_pause));
+        let body = Some(Paced::new(body, pace));
         Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_read_on })
     }
 
@@ -99,7 +99,7 @@ impl From<&Fault> for ApiError {
                 Self::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes.")).header(close.0, close.1)
             }
             Fault::TooSlow => {
-                let sentence = "The body stood still for too long; send it without pauses.";
+                let sentence = "The body came too slowly; send it without long pauses, and faster.";
                 Self::new(Code::RequestTimeout, sentence).header(close.0, close.1)
             }
             Fault::BrokenOff(cause) => {
@@ -125,7 +125,7 @@ impl Received {
             }
             Err(error) => {
                 self.is_read_on = false;
-                Err(if error.is::<Paused>() { Fault::TooSlow } else { Fault::BrokenOff(error) })
+                Err(if error.is::<TooSlow>() { Fault::TooSlow } else { Fault::BrokenOff(error) })
             }
         }
     }

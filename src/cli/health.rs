@@ -46,6 +46,7 @@ async fn ready(url: &Uri) -> Result<StatusCode, Failure> {
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/readyz").header(header::HOST, authority.as_str()).body(Body::Empty)?;
+    let named = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let request = Request::get("/readyz").header(header::HOST, named).body(Body::Empty)?;
     Ok(sender.send_request(request).await?.status())
 }

@@ -179,6 +179,8 @@ pub struct Limits {
     /// How long a body may pause between two pieces.
     #[serde(with = "duration")]
     pub body_timeout: Duration,
+    /// The average rate that a body must keep after a grace of `body_timeout`, in bytes a second; 0: any.
+    pub body_bytes_per_second: u32,
     /// The longest request target, path and query, in bytes.
     pub target_bytes: usize,
     /// How many header fields a request may have.
@@ -364,6 +366,7 @@ impl Default for Limits {
             body_bytes: 8 * 1024 * 1024,
             upload_bytes: 100 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
+            body_bytes_per_second: 1024,
             target_bytes: 8 * 1024,
             header_count: 64,
             header_bytes: 32 * 1024,

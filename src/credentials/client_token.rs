@@ -1,6 +1,6 @@
 //! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and read as RFC 8725 asks.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,12 @@ impl ClientToken {
     #[must_use]
     pub fn has_expired(&self, now: Millis) -> bool {
         now >= self.expires_at
+    }
+
+    /// How long it lives on.
+    #[must_use]
+    pub fn time_left(&self, now: Millis) -> Duration {
+        Duration::from_millis(u64::try_from(self.expires_at.saturating_sub(now)).unwrap_or(0))
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::pin::pin;
 
-use http::{Response, header, response};
+use http::{HeaderMap, HeaderValue, Response, header, response};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
-use super::upstream::failed;
+use super::{
+    headers,
+    upstream::{broken, failed},
+};
 use crate::{
     access::grant::Redaction,
-    body::Body,
+    body::{Body, BodyError},
     call::Reply,
     error::{ApiError, Code},
     stopwatch,
@@ -17,6 +21,9 @@ use crate::{
 
 /// The largest answer that is read whole, to remove something from it.
 const REDACTED_BYTES: usize = 16 * 1024 * 1024;
+
+/// A body of known length that has no more bytes is handed on whole.
+pub(super) const SMALL_BODY: u64 = 16 * 1024;
 
 /// The largest refusal that is read, to find out who is refused.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -30,27 +37,65 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
         return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
     }
     if is_client {
-        answer.headers_mut().remove(header::LOCATION);
+        for name in headers::KEYS_ONLY {
+            answer.headers_mut().remove(name);
+        }
     }
     match redaction {
-        Redaction::None => return Ok(Reply::Passed(answer)),
+        Redaction::None => return begun(answer).await.map(Reply::Passed),
         // No coding was asked for, and none can be looked into.
         Redaction::InPassing if answer.headers().contains_key(header::CONTENT_ENCODING) => {
             return Err(failed("the upstream answered with a content coding that was not asked for"));
         }
-        Redaction::InPassing => return Ok(Reply::Passed(answer)),
+        Redaction::InPassing => return begun(answer).await.map(Reply::Passed),
         Redaction::Secrets | Redaction::SecretsAndUnsent => {}
     }
     let (mut head, body) = answer.into_parts();
-    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG] {
+    for name in [header::CONTENT_ENCODING, header::ETAG] {
         head.headers.remove(name);
     }
-    let body = stopwatch::wait(pin!(Limited::new(body, REDACTED_BYTES).collect())).await.map_err(failed)?.to_bytes();
+    let body = stopwatch::wait(pin!(Limited::new(body, REDACTED_BYTES).collect())).await.map_err(broken)?.to_bytes();
     match serde_json::from_slice(&body) {
         Ok(value) => Ok(Reply::Rewritten(head, value)),
         Err(_) if head.status.is_client_error() || head.status.is_server_error() => Err(unreadable(&head)),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Holds an answer until its body has begun: one that breaks off before is refused in words, while nothing of it was
+/// handed on. A small body of known length is waited for whole. What may be a stream is not held, because its head says
+/// something by itself.
+async fn begun(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
+    if matches!(answer.body(), Body::Empty | Body::Whole(_)) {
+        return Ok(answer);
+    }
+    let length = answer.body().size_hint().exact();
+    if length.is_none() && !is_json(answer.headers()) {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let body = stopwatch::wait(pin!(begin(body, length))).await.map_err(broken)?;
+    Ok(Response::from_parts(head, body))
+}
+
+async fn begin(mut body: Body, length: Option<u64>) -> Result<Body, BodyError> {
+    if length.is_some_and(|length| length <= SMALL_BODY) {
+        return Ok(Body::from(body.collect().await?.to_bytes()));
+    }
+    while let Some(frame) = body.frame().await {
+        match frame?.into_data() {
+            Ok(data) if !data.is_empty() => return Ok(Body::Begun(data, Box::new(body))),
+            _ => {}
+        }
+    }
+    Ok(Body::Empty)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    const JSON: &[u8] = b"application/json";
+    let media_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    let (essence, rest) = media_type.split_at(media_type.len().min(JSON.len()));
+    essence.eq_ignore_ascii_case(JSON) && matches!(rest, [] | [b';' | b' ', ..])
 }
 
 /// An error that is not JSON, as a proxy on the way makes them: nothing can be removed from it, so its status alone is
@@ -71,7 +116,7 @@ fn unreadable(head: &response::Parts) -> ApiError {
 /// model provider.
 pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
     let (head, body) = answer.into_parts();
-    let body = Limited::new(body, REFUSAL_BYTES).collect().await.map_err(failed)?.to_bytes();
+    let body = Limited::new(body, REFUSAL_BYTES).collect().await.map_err(broken)?.to_bytes();
     let is_providers = serde_json::from_slice::<Value>(&body).is_ok_and(|body| body["error"].is_object());
     if is_providers {
         return Ok(Response::from_parts(head, Body::from(body)));

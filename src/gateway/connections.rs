@@ -26,7 +26,8 @@ use tokio_util::io::poll_read_buf;
 use tower::ServiceExt;
 
 use super::{
-    http1::{Decoded, Decoder, Failure, Head, Sending},
+    answer::SMALL_BODY,
+    http1::{Decoded, Decoder, Failure, Head, Reader, Sending},
     outgoing::Outgoing,
 };
 use crate::body::{Body, BodyError};
@@ -38,9 +39,6 @@ pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(4);
 /// How much is read at once, in bytes: at first, and at most, where an answer fills what it is given.
 const LEAST_READ: usize = 8 * 1024;
 const MOST_READ: usize = 256 * 1024;
-
-/// A body of so many bytes that arrived with its head is handed on whole.
-const SMALL_BODY: u64 = 16 * 1024;
 
 /// Limits further away than this are none.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
@@ -108,8 +106,8 @@ impl Connections {
                 None => (pool.connect().await?, false),
             };
             let mut sending = Sending::new(&mut outgoing, &pool.constant, std::mem::take(&mut link.spare));
-            let mut is_sent = false;
-            match poll_fn(|context| link.poll_head(&mut sending, &mut is_sent, deadline, context)).await {
+            let (mut is_sent, mut reader) = (false, Reader::default());
+            match poll_fn(|context| link.poll_head(&mut sending, &mut is_sent, &mut reader, deadline, context)).await {
                 Ok(head) => return Ok(answer(pool, link, head, (!is_sent).then_some(sending))),
                 Err(Failure::Connection(_) | Failure::Closed) if is_used && !sending.has_begun() => {
                     sending.give_back(&mut outgoing);
@@ -228,6 +226,7 @@ impl Link {
         &mut self,
         sending: &mut Sending,
         is_sent: &mut bool,
+        reader: &mut Reader,
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<Result<Head, Failure>> {
@@ -248,7 +247,7 @@ impl Link {
             match self.poll_read(context) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(unsent.unwrap_or(Failure::Closed))),
                 Poll::Ready(Ok(_)) => {
-                    if let Some(head) = Head::read(&self.read)? {
+                    if let Some(head) = reader.read(&self.read)? {
                         self.read.advance(head.bytes);
                         return Poll::Ready(Ok(head));
                     }

@@ -1,8 +1,7 @@
 //! Headers in both directions.
 //!
-//! Upstream: an allow-list, because Letta reads headers that change who acts (`user_id`) or how (`X-Experimental-*`), and
-//! because what no list names cannot be smuggled. Back: everything but what belongs to one connection, to cookies, or to
-//! the upstream's own view of CORS.
+//! Both are allow-lists. Letta reads headers that change who acts (`user_id`) or how (`X-Experimental-*`), and browsers
+//! obey many of those that a server or a proxy before it may send: what no list names is not handed on.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -16,41 +15,30 @@ pub(super) fn is_passed(name: &str) -> bool {
 /// Which project an API key's request is about, in either SDK generation.
 pub(super) const PROJECT: &[&str] = &["x-project-id", "x-project"];
 
-/// RFC 9110, section 7.6.1, with the older names that are still met.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
-/// What is the upstream's affair, or ours to say.
-fn is_upstreams_own(name: &str) -> bool {
-    matches!(
-        name,
-        "alt-svc"
-            | "date"
-            | "server"
-            | "set-cookie"
-            | "strict-transport-security"
-            | "vary"
-            | "www-authenticate"
-            | "x-request-id"
-    ) || name.starts_with("access-control-")
-}
-
-/// Whether a field of an answer may reach the client, unless `Connection` names it.
+/// What an upstream may tell the client, unless `Connection` names it. Everything else is ours to say (`date`, `vary`,
+/// `x-request-id`, the length, CORS), for one connection only, or a command to browsers and proxies (`set-cookie`,
+/// `clear-site-data`, `refresh`, `link`, `x-accel-redirect`, ...) that is none of the upstream's affair.
 pub(super) fn is_handed_on(name: &str) -> bool {
-    !is_hop_by_hop(name) && !is_upstreams_own(name)
+    matches!(
+        name,
+        // What the content is (RFC 9110, section 8).
+        "content-disposition" | "content-encoding" | "content-language" | "content-type" | "etag" | "last-modified"
+            // Whether it may be kept, and whether a proxy before us is to hold a stream back.
+            | "cache-control" | "x-accel-buffering"
+            // How to go on after a refusal; the SDKs obey the last three.
+            | "allow" | "retry-after" | "retry-after-ms" | "x-should-retry"
+            // How many requests are left. A token's own quota is said over it.
+            | "ratelimit"
+            // Where something is; for API keys alone (`KEYS_ONLY`).
+            | "location"
+            // What Letta says beside the content of an upload and of a size.
+            | "storage-unit" | "x-upload-result"
+    ) || name.starts_with("ratelimit-")
+        || name.starts_with("x-ratelimit-")
 }
+
+/// What of this no client token is told.
+pub(super) const KEYS_ONLY: &[HeaderName] = &[header::LOCATION];
 
 /// Removes from an answer's headers what must not reach the client.
 pub(super) fn clean(headers: &mut HeaderMap) {

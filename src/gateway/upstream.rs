@@ -1,8 +1,18 @@
 //! One upstream: its connections, its credential, its time limits.
 
-use std::{fmt, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::Path,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -14,7 +24,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
@@ -27,7 +37,7 @@ use super::{
     outgoing::Outgoing,
 };
 use crate::{
-    body::{Body, BodyError, Fault},
+    body::{Body, BodyError, Fault, TooSlow},
     config::Secret,
     error::{ApiError, Code},
     stopwatch,
@@ -36,6 +46,9 @@ use crate::{
 /// How long the health check and look-ups may take: they stand before somebody's request.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the outcome of a health check counts.
+const PROBE_LIFETIME: Duration = Duration::from_secs(1);
 
 const URL_RULE: &str =
     "must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283";
@@ -66,6 +79,15 @@ struct State {
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
     patience: Patience,
+    /// The health check that was begun last.
+    probe: Mutex<Option<Probe>>,
+}
+
+/// A health check, which may be under way.
+struct Probe {
+    begun: Instant,
+    task: AbortHandle,
+    outcome: Shared<BoxFuture<'static, bool>>,
 }
 
 type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
@@ -116,7 +138,7 @@ impl Upstream {
             let connections = Connections::new(connector, &authority, credential.as_ref(), patience);
             Transport::Plain(connections.map_err(|_| options.error("url", URL_RULE))?)
         };
-        Ok(Self(Arc::new(State { transport, scheme, authority, credential, patience })))
+        Ok(Self(Arc::new(State { transport, scheme, authority, credential, patience, probe: Mutex::default() })))
     }
 
     /// Sends a request; dropping the answer's body closes it. The answer's headers are those that may be handed on.
@@ -128,11 +150,24 @@ impl Upstream {
         if !outgoing.target.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ApiError::internal("a request target was built that is none"));
         }
-        let response = self.exchange(outgoing).await?;
+        let mut response = self.exchange(outgoing).await?;
+        self.hide_address(response.headers_mut());
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return answer::check_refusal(response).await;
         }
         Ok(response)
+    }
+
+    /// Where the upstream names itself, a path is left: it leads to Gatelet again, and tells nobody where the upstream is.
+    fn hide_address(&self, headers: &mut HeaderMap) {
+        let Some(location) = headers.get_mut(header::LOCATION) else { return };
+        let target = location.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
+        if let Some(target) = target.filter(|target| target.authority() == Some(&self.0.authority))
+            && let Some(path) = target.path_and_query()
+            && let Ok(path) = HeaderValue::from_str(path.as_str())
+        {
+            *location = path;
+        }
     }
 
     /// Fetches JSON with the gateway's own credential. No user agent is named: Letta takes that for a client of the present
@@ -152,7 +187,7 @@ impl Upstream {
             let mut body = Limited::new(response.into_body(), LOOK_UP_BYTES);
             let mut digest = Digest::new();
             while let Some(frame) = body.frame().await {
-                if let Some(bytes) = frame.map_err(failed)?.data_ref() {
+                if let Some(bytes) = frame.map_err(broken)?.data_ref() {
                     digest.read(bytes).map_err(failed)?;
                 }
             }
@@ -161,7 +196,29 @@ impl Upstream {
         stopwatch::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }
 
+    /// Whether the upstream answers its health check. Whoever asks while it is asked, or shortly after, shares the answer;
+    /// and it is waited for whether or not they stay, so that nobody makes more than one request a second of many.
     pub(super) async fn is_reachable(&self) -> bool {
+        let probe = {
+            let mut latest = self.0.probe.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*latest {
+                Some(probe) if probe.begun.elapsed() < PROBE_LIFETIME || !probe.task.is_finished() => {
+                    probe.outcome.clone()
+                }
+                _ => {
+                    let upstream = self.clone();
+                    let task = tokio::spawn(async move { upstream.check_health().await });
+                    let handle = task.abort_handle();
+                    let outcome = task.map(|outcome| outcome.unwrap_or(false)).boxed().shared();
+                    *latest = Some(Probe { begun: Instant::now(), task: handle, outcome: outcome.clone() });
+                    outcome
+                }
+            }
+        };
+        probe.await
+    }
+
+    async fn check_health(&self) -> bool {
         let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(Outgoing::get("/v1/health/"))).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
     }
@@ -255,6 +312,12 @@ fn unreachable(error: BodyError) -> ApiError {
         None if is_timeout(&*error) => timed_out().because(error),
         None => failed(error),
     }
+}
+
+/// What became of an answer that broke off.
+pub(super) fn broken(error: BodyError) -> ApiError {
+    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(Failure::TimedOut));
+    if is_late { timed_out() } else { unreachable(error) }
 }
 
 /// Whether an error began as a time limit of the connector.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use crate::body::Body;
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, x-should-retry, retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
+    "x-request-id, x-should-retry, retry-after, retry-after-ms, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
 );
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const VARY_PREFLIGHT: HeaderValue =

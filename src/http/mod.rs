@@ -3,6 +3,7 @@
 mod access_log;
 mod backend;
 mod cors;
+mod framing;
 mod head;
 mod health;
 mod lifeline;
@@ -52,7 +53,8 @@ impl Surface {
     /// table cannot be written.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match request.uri().path() {
-            "/healthz" | "/readyz" => {
+            // What is ambiguous the pipeline refuses, in words and with a line in the log.
+            "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
                 let Ok(response) = self.0.own.clone().oneshot(request).await;
                 response.map(Body::new)
             }

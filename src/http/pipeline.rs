@@ -1,11 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{
-    panic::AssertUnwindSafe,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -17,7 +12,7 @@ use tracing::error;
 use super::{
     AccessLog, Backend, HeadLimits,
     access_log::Line,
-    cors, health,
+    cors, framing, health,
     health::Readiness,
     lifeline::{self, Held},
     request_id::RequestId,
@@ -25,7 +20,7 @@ use super::{
 use crate::{
     access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
     api::client_side_access_tokens::Endpoints,
-    body::Body,
+    body::{Body, Pace},
     call::{Call, Reply},
     config::StreamAtExpiry,
     error::ApiError,
@@ -53,8 +48,8 @@ pub struct App {
     pub readiness: Readiness,
     /// What becomes of a stream whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
-    /// How long a request's body may pause.
-    pub body_timeout: Duration,
+    /// How slowly a request's body may come.
+    pub body_pace: Pace,
     /// How large a request's head may be.
     pub head_limits: HeadLimits,
     /// Whether pages of the public Internet may reach this server although it is in a private network.
@@ -104,8 +99,9 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
 
 impl App {
     async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
-        let body = Body::received(body, &head, self.body_timeout);
+        let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
+        framing::check(&head.uri, head.version, &head.headers)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;

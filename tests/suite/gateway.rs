@@ -3,6 +3,7 @@
 
 mod answers;
 mod failures;
+mod headers;
 mod matrix;
 mod ownership;
 mod projects;

@@ -4,6 +4,7 @@
 mod memory;
 mod quotas;
 mod sizes;
+mod slow;
 
 use serde_json::json;
 

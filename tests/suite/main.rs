@@ -27,6 +27,7 @@ mod enforcement;
 mod fields;
 mod files;
 mod folders;
+mod framing;
 mod gateway;
 mod hosted;
 mod identities;

@@ -12,7 +12,7 @@ use std::io;
 
 pub(super) use self::{
     body::{Decoded, Decoder},
-    head::Head,
+    head::{Head, Reader},
     sending::Sending,
 };
 use crate::body::BodyError;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::{ALL, Scene, page, scene, scene_with};
-use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, head, raw};
+use super::{ALL, SOON, Scene, page, scene, scene_with};
+use crate::harness::{Answer, NOBODY, ORIGIN, Program, Scripted, UPSTREAM_KEY, USER_AGENT, eventually, head, raw};
 
 /// A refusal that a page can read and that says when to try again.
 #[track_caller]
@@ -63,12 +64,47 @@ async fn readiness_reports_the_upstream_and_does_not_depend_on_it() {
         (Scripted::Json(200, json!({"status": "ok"})), "ok"),
     ] {
         upstream.answer("GET", "/v1/health/", answer);
-        let ready = server.stranger().get("/readyz").await.expect(200);
-        assert_eq!(ready["checks"]["upstreams"], json!({"default": expected}));
-        assert_eq!(ready["status"], "ready");
+        eventually("the report is renewed", SOON, async || {
+            let ready = server.stranger().get("/readyz").await.expect(200);
+            assert_eq!(ready["status"], "ready");
+            ready["checks"]["upstreams"] == json!({"default": expected})
+        })
+        .await;
     }
     let mock = crate::harness::Gatelet::ephemeral().await;
     assert_eq!(mock.stranger().get("/readyz").await.expect(200)["checks"].get("upstreams"), None);
+}
+
+#[tokio::test]
+async fn strangers_make_one_health_check_a_second_at_most() {
+    let Scene { upstream, server, .. } = scene().await;
+    let began = Instant::now();
+    let stranger = server.stranger();
+    for round in 0..10 {
+        let all = (0..100).map(async |number| {
+            let asked = stranger.get("/readyz");
+            // Some do not wait for the answer.
+            if number % 2 == 0 {
+                asked.await.expect(200);
+            } else {
+                let _ = tokio::time::timeout(Duration::from_millis(number % 10), asked).await;
+            }
+        });
+        join_all(all).await;
+        let most = began.elapsed().as_secs() + 1;
+        let count = upstream.health_checks();
+        assert!((1..=most).contains(&(count as u64)), "{count} health checks in {most} s, after round {round}");
+    }
+    // One that takes its time is shared as well.
+    upstream.answer("GET", "/v1/health/", Scripted::Silence);
+    eventually("it is asked again", SOON, async || {
+        stranger.get("/readyz").await.expect(200)["checks"]["upstreams"]["default"] == "unreachable"
+    })
+    .await;
+    let (before, began) = (upstream.health_checks(), Instant::now());
+    join_all((0..100).map(async |_| stranger.get("/readyz").await.expect(200))).await;
+    let count = upstream.health_checks() - before;
+    assert!(count as u64 <= began.elapsed().as_secs() + 1, "{count} health checks in {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -89,6 +125,23 @@ async fn a_head_that_does_not_come_in_time_is_a_504() {
     upstream.forget();
     readable(&page.get(&format!("/v1/runs/{run}/messages")).await, 504, "upstream_timeout");
     assert!(upstream.passed().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_begin_in_time_is_a_504() {
+    let program = Program::ephemeral().env("GATELET_UPSTREAM__IDLE_TIMEOUT", "1s");
+    let Scene { upstream, server: _server, agent, page, owner } = scene_with(program).await;
+    let json = ("content-type", "application/json");
+    for path in ["messages", "tools"].map(|path| format!("/v1/agents/{agent}/{path}")) {
+        for framing in [("content-length", "9"), ("content-length", "900000"), ("transfer-encoding", "chunked")] {
+            for client in [&page, &owner] {
+                let held = upstream.hold("GET", &path);
+                held.send(head(200, &[json, framing]));
+                client.get(&path).await.refused(504, "upstream_timeout");
+                held.gone().await;
+            }
+        }
+    }
 }
 
 /// An address at which nobody accepts: its queue of connections is full, so that further ones are not answered at all.

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ALL, page};
-use crate::harness::{Client, Engine, Gatelet, NOBODY, ORIGIN, Program, Scripted, USER_AGENT, Upstream};
+use super::{ALL, SOON, page};
+use crate::harness::{Client, Engine, Gatelet, NOBODY, ORIGIN, Program, Scripted, USER_AGENT, Upstream, eventually};
 
 /// Three Letta servers: one of project red alone, one of blue and green, one of all others.
 struct Scene {
@@ -255,7 +255,8 @@ async fn each_upstream_is_reported_apart_and_fails_apart() {
     assert_eq!(ready().await, json!({"default": "ok", "red-server": "ok", "shared-server": "ok"}));
     scene.red.answer("GET", "/v1/health/", Scripted::Reset);
     scene.red.answer("GET", "/v1/agents/", Scripted::Reset);
-    assert_eq!(ready().await, json!({"default": "ok", "red-server": "unreachable", "shared-server": "ok"}));
+    let expected = json!({"default": "ok", "red-server": "unreachable", "shared-server": "ok"});
+    eventually("the report is renewed", SOON, async || ready().await == expected).await;
     for (project, expected) in [("red", "502 upstream_unreachable"), ("blue", "200"), ("violet", "200")] {
         let key = scene.any.with("x-project-id", project);
         assert_eq!(key.get("/v1/agents/").await.outcome(), expected, "{project}");

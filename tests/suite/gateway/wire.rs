@@ -57,6 +57,12 @@ fn unchunked(mut body: &str) -> Option<String> {
     }
 }
 
+/// An answer after so many informational ones.
+fn hints(count: usize) -> String {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(count);
+    format!("{hints}HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc")
+}
+
 #[tokio::test]
 async fn an_answer_has_one_meaning_or_is_none() {
     let Scene { upstream, server, .. } = scene().await;
@@ -84,7 +90,13 @@ async fn an_answer_has_one_meaning_or_is_none() {
             "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
             whole("abc"),
         ),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc", Some(Got::BrokenOff)),
+        // Nothing of a small body is handed on before all of it is there.
+        ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc", None),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 20000\r\n\r\nabc", Some(Got::BrokenOff)),
+        (&*hints(16), whole("abc")),
+        (&*hints(17), None),
+        (&*hints(10_000), None),
+        ("\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", None),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", Some(Got::BrokenOff)),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", Some(Got::BrokenOff)),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", Some(Got::BrokenOff)),

@@ -225,6 +225,11 @@ impl Upstream {
         self.state().seen.iter().filter(|seen| seen.target() != "/v1/health/").cloned().collect()
     }
 
+    /// How many health checks there were.
+    pub(crate) fn health_checks(&self) -> usize {
+        self.state().seen.iter().filter(|seen| seen.target() == "/v1/health/").count()
+    }
+
     /// The requests that were passed on.
     pub(crate) fn passed(&self) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.header("user-agent").is_some()).collect()
