@@ -7,7 +7,7 @@
 mod answer;
 mod connections;
 mod headers;
-mod http1;
+pub mod http1;
 mod memory;
 mod options;
 mod outgoing;

@@ -56,6 +56,10 @@ impl Head {
                 Err(_) => return Err(Failure::Malformed("its head cannot be read")),
             };
             start += length;
+            // However much of it comes at once.
+            if start > MOST_HEAD_BYTES {
+                return Err(Failure::Malformed("its head is too large"));
+            }
             let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
             let status = status.ok_or(Failure::Malformed("it has no status"))?;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
@@ -96,6 +100,10 @@ impl Head {
         }
         for name in hop {
             headers.remove(name);
+        }
+        // RFC 9112, section 6.1: such a server does not know what it says.
+        if framing.is_chunked && !is_1_1 {
+            return Err(Failure::Malformed("it has a transfer coding, which HTTP/1.0 has not"));
         }
         let decoder = framing.decoder()?;
         let decoder = if has_body { decoder } else { Decoder::nothing() };
@@ -187,6 +195,7 @@ mod tests {
         ] {
             assert!(read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).is_err(), "{fields}");
         }
+        assert!(read("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         for line in ["HTTP/2 200 OK", "HTTP/1.1 99 x", "HTTP/1.1 20 OK", "ICY 200 OK", "HTTP/1.1"] {
             assert!(read(&format!("{line}\r\n\r\n")).is_err(), "{line}");
         }
@@ -218,6 +227,8 @@ mod tests {
     fn a_head_without_end_is_too_large() {
         let text = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MOST_HEAD_BYTES));
         assert!(read(&text).is_err());
+        // Also where its end has come as well.
+        assert!(read(&(text + "\r\n\r\n")).is_err());
         let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MOST_FIELDS + 1));
         assert!(read(&text).is_err());
     }
