@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database cannot be reached or cannot serve at the moment; trying again may help.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The disk has no room for what is to be written; what is read is not affected.
+    #[error("the disk of the database is full: {0}")]
+    Full(#[source] sqlx::Error),
     /// A row does not hold what this program wrote; trying again will not help.
     #[error("the database holds what this version cannot read: {0}")]
     Inconsistent(String),
@@ -24,15 +27,30 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::Decode(_)
             | sqlx::Error::RowNotFound
             | sqlx::Error::TypeNotFound { .. } => Self::Inconsistent(error.to_string()),
+            _ if is_full(&error) => Self::Full(error),
             _ => Self::Unavailable(error),
         }
     }
+}
+
+/// Whether the database had no room: `SQLITE_FULL` with all that extends it, and `disk_full` of PostgreSQL.
+fn is_full(error: &sqlx::Error) -> bool {
+    const SQLITE_FULL: u32 = 13;
+    const SQLITE_IOERR_SHMSIZE: u32 = 4874;
+    const DISK_FULL: &str = "53100";
+    let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else { return false };
+    // An SQLSTATE has five characters, and no result code of SQLite.
+    if code.len() == DISK_FULL.len() {
+        return code == DISK_FULL;
+    }
+    code.parse().is_ok_and(|code: u32| code & 0xff == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE)
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::store_unavailable(error),
+            StoreError::Full(_) => Self::store_full(error),
             StoreError::Inconsistent(_) => Self::internal(error),
         }
     }
