@@ -16,6 +16,10 @@ USER_MESSAGES = "messages?limit=1000&include_return_message_types=user_message"
 PATIENCE = 60
 
 
+class Refused(Exception):
+    """The database could not serve in time; what was asked may have happened all the same."""
+
+
 class Client:
     """Somebody with agents and tokens of their own."""
 
@@ -30,7 +34,10 @@ class Client:
         connection = self.server.connect()
         try:
             while True:
-                self.act(connection)
+                try:
+                    self.act(connection)
+                except Refused:
+                    self.ledger.unknown += 1
         except Gone:
             self.ledger.unknown += 1
         except Exception as failure:  # noqa: BLE001, told by whoever joins
@@ -160,6 +167,8 @@ def check_token(connection, token, status, code):
 def ask(connection, method, path, body=None, expected=200):
     """What an answer with the expected status holds."""
     status, answer = connection.request(method, path, body)
+    if status == 503:
+        raise Refused(f"{method} {path}: {answer}")
     if status != expected:
         raise Violation(f"{method} {path}: {status} {answer}")
     return answer

@@ -14,6 +14,8 @@ from ledger import Violation
 API_KEY = "sk-let-kill-loop-0123456789"
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 PAGE = 500
+# How often a process is started that ends by itself.
+ATTEMPTS = 5
 
 
 class Gone(Exception):
@@ -46,12 +48,15 @@ class Server:
             )
 
     def start(self):
-        """Begins a process and waits until it is up."""
-        self.spawn()
-        banner = self.process.stdout.readline()
-        if not banner:
-            raise Violation(f"the server does not start: {(self.folder / 'server.log').read_text()[-2000:]}")
-        self.port = int(json.loads(banner)["url"].rsplit(":", 1)[1])
+        """Begins a process and waits until it is up. On a machine with much else to do the database may be too slow."""
+        for _ in range(ATTEMPTS):
+            self.spawn()
+            banner = self.process.stdout.readline()
+            if banner:
+                self.port = int(json.loads(banner)["url"].rsplit(":", 1)[1])
+                return
+            self.kill()
+        raise Violation(f"the server does not start: {(self.folder / 'server.log').read_text()[-2000:]}")
 
     def kill(self):
         self.process.kill()
