@@ -347,7 +347,9 @@ pub fn python_repr(value: &Value) -> String {
                     '\r' => escaped.push_str("\\r"),
                     '\t' => escaped.push_str("\\t"),
                     // Writing to a string cannot fail.
-                    _ if sign.is_control() => drop(write!(escaped, "\\x{:02x}", u32::from(sign))),
+                    _ if sign.is_control() => {
+                        let _ = write!(escaped, "\\x{:02x}", u32::from(sign));
+                    }
                     _ => escaped.push(sign),
                 }
             }

@@ -134,7 +134,7 @@ mod tests {
                     TestResult::Acceptable => panic!("none of Ed25519's cases leaves a choice"),
                 };
                 assert_eq!(key.is_signature(&case.msg, &case.sig), is_valid, "{}: {}", case.tc_id, case.comment);
-                if is_valid { valid += 1 } else { invalid += 1 }
+                *(if is_valid { &mut valid } else { &mut invalid }) += 1;
             }
         }
         assert!(valid >= 88 && invalid >= 63, "{valid} valid and {invalid} invalid cases");

@@ -26,6 +26,13 @@ const TOKENS: &str = "/v1/client-side-access-tokens";
 /// How soon the service goes on.
 const SOON: Duration = Duration::from_secs(5);
 
+/// Says why a test cannot run here. In CI every test must.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to see it")]
+fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{why}");
+    eprintln!("SKIPPED: {why}");
+}
+
 /// What one client was told, and what came of the rest.
 #[derive(Default)]
 struct Told {
@@ -159,8 +166,7 @@ impl SmallDisk {
         if mounted.as_ref().is_ok_and(|output| output.status.success()) {
             return Some(Self(folder));
         }
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a small disk: {mounted:?}");
-        eprintln!("SKIPPED: a small disk cannot be mounted here, which takes root: {mounted:?}");
+        skip(&format!("a small disk cannot be mounted here, which takes root: {mounted:?}"));
         None
     }
 
@@ -245,8 +251,7 @@ async fn a_full_disk_refuses_what_would_be_stored_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_restarts_loses_nothing_and_is_used_again_at_once() {
     let Some(mut cluster) = Cluster::private().await else {
-        assert!(std::env::var_os("CI").is_none(), "CI must have PostgreSQL's programs");
-        eprintln!("SKIPPED: PostgreSQL's programs are not installed, so none can be restarted");
+        skip("PostgreSQL's programs are not installed, so none can be restarted");
         return;
     };
     let url = cluster.create_database().await;
