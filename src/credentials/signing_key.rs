@@ -128,11 +128,8 @@ mod tests {
             let row = SigningKeyRow { public_key: group.key.pk.to_vec(), ..ours.clone() };
             let key = SigningKey::unseal(&row, &master_key).unwrap();
             for case in group.tests {
-                let is_valid = match case.result {
-                    TestResult::Valid => true,
-                    TestResult::Invalid => false,
-                    TestResult::Acceptable => panic!("none of Ed25519's cases leaves a choice"),
-                };
+                assert_ne!(case.result, TestResult::Acceptable, "none of Ed25519's cases leaves a choice");
+                let is_valid = case.result == TestResult::Valid;
                 assert_eq!(key.is_signature(&case.msg, &case.sig), is_valid, "{}: {}", case.tc_id, case.comment);
                 *(if is_valid { &mut valid } else { &mut invalid }) += 1;
             }

@@ -206,7 +206,7 @@ fn size(line: &[u8]) -> Option<(usize, u64)> {
     let (digits, rest) = line.split_at(count);
     // RFC 9112, section 7.1.1: bad white space may stand before an extension, and nothing else.
     let after = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
-    if !after.is_none_or(|byte| *byte == b';') {
+    if after.is_some_and(|byte| *byte != b';') {
         return None;
     }
     Some((count, u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?))
