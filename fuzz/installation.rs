@@ -112,7 +112,13 @@ impl Installation {
 
 async fn open() -> (Store, Arc<Keyring>, Feed) {
     let statement_timeout = Duration::from_secs(5);
-    let options = Options { url: None, max_connections: 1, statement_timeout, if_missing: IfMissing::Create };
+    let options = Options {
+        url: None,
+        max_connections: 1,
+        statement_timeout,
+        if_missing: IfMissing::Create,
+        most_read: usize::MAX,
+    };
     let store = Store::open(&options).await.expect("a store in memory");
     store.migrate().await.expect("a store in memory");
     let key = SigningKeyRow {

@@ -10,8 +10,10 @@
 
 mod bearer;
 mod hostname;
+mod http1_response;
 mod installation;
 mod json;
+mod python;
 mod redactor;
 mod request_target;
 mod token_request;
@@ -26,7 +28,9 @@ type Target = fn(&[u8]) -> bool;
 const TARGETS: &[(&str, Target)] = &[
     ("bearer", bearer::is_accepted),
     ("hostname", hostname::is_accepted),
+    ("http1_response", http1_response::is_accepted),
     ("json", json::is_accepted),
+    ("python", python::is_accepted),
     ("redactor", redactor::is_accepted),
     ("request_target", request_target::is_accepted),
     ("token_request", token_request::is_accepted),

@@ -3,7 +3,7 @@
 //! Gatelet's own refusals carry the same sentence as `message` and `detail`, because Letta's two client generations read
 //! one each. Errors that Letta defines keep Letta's body and gain `message`, `code` and `request_id` beside it.
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt, fmt::Write};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -125,6 +125,8 @@ codes! {
     UpstreamTimeout 504 "upstream_timeout";
     /// A turn failed: the model's provider did not answer in time.
     LlmTimeout 504 "llm_timeout";
+    /// The disk of the database is full, so nothing can be stored; what is stored can be read.
+    StoreFull 507 "store_full";
 }
 
 /// A refusal or failure, with its public answer and its private cause.
@@ -282,6 +284,20 @@ impl ApiError {
             .because(cause)
     }
 
+    /// The database has no room; the SDKs try again after a second.
+    #[must_use]
+    pub fn store_full(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let sentence =
+            "The disk of the database is full, so nothing was stored; try again once its operator has made room.";
+        Self::new(Code::StoreFull, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1")).because(cause)
+    }
+
+    /// Whether the database could not do now what it may do later.
+    #[must_use]
+    pub fn is_the_stores(&self) -> bool {
+        matches!(self.0.code, Code::StoreUnavailable | Code::StoreBusy | Code::StoreFull)
+    }
+
     /// The same refusal for another who waited for the same thing; the cause is logged once.
     #[must_use]
     pub fn same(&self) -> Self {
@@ -347,7 +363,20 @@ pub fn python_repr(value: &Value) -> String {
         Value::Bool(false) => "False".into(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => {
-            let escaped = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+            let mut escaped = String::with_capacity(text.len());
+            for sign in text.chars() {
+                match sign {
+                    '\\' => escaped.push_str("\\\\"),
+                    '\n' => escaped.push_str("\\n"),
+                    '\r' => escaped.push_str("\\r"),
+                    '\t' => escaped.push_str("\\t"),
+                    // Writing to a string cannot fail.
+                    _ if sign.is_control() => {
+                        let _ = write!(escaped, "\\x{:02x}", u32::from(sign));
+                    }
+                    _ => escaped.push(sign),
+                }
+            }
             if escaped.contains('\'') && !escaped.contains('"') {
                 format!("\"{escaped}\"")
             } else {

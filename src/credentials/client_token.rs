@@ -165,11 +165,13 @@ pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<Clie
     if header != key.header_segment() {
         return Err(InvalidToken::UnknownKey);
     }
+    // The form first: it costs a hundredth of the signature. The claims are not read before that has been checked.
     let decode = |segment| BASE64_URL_SAFE_NO_PAD.decode(segment).map_err(|_| InvalidToken::Forged);
-    if !key.is_signature(message.as_bytes(), &decode(signature)?) {
+    let (payload, signature) = (decode(payload)?, decode(signature)?);
+    if !key.is_signature(message.as_bytes(), &signature) {
         return Err(InvalidToken::Forged);
     }
-    let claims: Claims = serde_json::from_slice(&decode(payload)?).map_err(|_| InvalidToken::Forged)?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| InvalidToken::Forged)?;
     if claims.iss != issuer {
         return Err(InvalidToken::Forged);
     }

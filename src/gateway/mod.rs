@@ -8,7 +8,7 @@ mod answer;
 mod connections;
 mod digest;
 mod headers;
-mod http1;
+pub mod http1;
 mod memory;
 mod options;
 mod outgoing;

@@ -55,6 +55,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::fidelity::Fidelity;
 pub use self::mcp::McpTool;
 pub use self::model_handles::Models;
+#[cfg(feature = "fuzzing")]
+pub use self::python::probe as python_probe;
 pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},

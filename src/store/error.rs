@@ -16,6 +16,9 @@ pub enum StoreError {
     /// What is asked for is larger than this many bytes.
     #[error("more than {0} bytes are asked for at once")]
     TooMuch(usize),
+    /// The disk has no room for what is to be written; what is read is not affected.
+    #[error("the disk of the database is full: {0}")]
+    Full(#[source] sqlx::Error),
     /// A row does not hold what this program wrote; trying again will not help.
     #[error("the database holds what this version cannot read: {0}")]
     Inconsistent(String),
@@ -33,15 +36,30 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(ref database) if is_contention(database.code().as_deref()) => {
                 Self::Contended(error.to_string())
             }
+            _ if is_full(&error) => Self::Full(error),
             _ => Self::Unavailable(error),
         }
     }
 }
 
 /// Whether a database ended a statement because of other transactions. PostgreSQL: a serialization failure, a deadlock, or
-/// another has just stored what was not there a moment ago. SQLite: its lock was held for too long (`SQLITE_BUSY`), also while another process recovers, or what was read had changed.
+/// another has just stored what was not there a moment ago. SQLite: its lock was held for too long
+/// (`SQLITE_BUSY`), also while another process recovers, or what was read had changed.
 fn is_contention(code: Option<&str>) -> bool {
     matches!(code, Some("40001" | "40P01" | "23505" | "5" | "261" | "517"))
+}
+
+/// Whether the database had no room: `SQLITE_FULL` with all that extends it, and `disk_full` of PostgreSQL.
+fn is_full(error: &sqlx::Error) -> bool {
+    const SQLITE_FULL: u32 = 13;
+    const SQLITE_IOERR_SHMSIZE: u32 = 4874;
+    const DISK_FULL: &str = "53100";
+    let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else { return false };
+    // An SQLSTATE has five characters, and no result code of SQLite.
+    if code.len() == DISK_FULL.len() {
+        return code == DISK_FULL;
+    }
+    code.parse().is_ok_and(|code: u32| code & 0xff == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE)
 }
 
 impl From<StoreError> for ApiError {
@@ -50,6 +68,7 @@ impl From<StoreError> for ApiError {
             StoreError::Unavailable(_) => Self::store_unavailable(error),
             StoreError::Contended(_) => Self::store_busy(error),
             StoreError::TooMuch(limit) => Self::answer_too_large(limit),
+            StoreError::Full(_) => Self::store_full(error),
             StoreError::Inconsistent(_) => Self::internal(error),
         }
     }

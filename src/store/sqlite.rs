@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -75,8 +75,18 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Re
             .max_lifetime(None)
             .test_before_acquire(false)
     };
+    // Where a statement finds no room on the disk, SQLite ends the whole transaction by itself. The connection does not
+    // hear of it, and its ROLLBACK fails, as nothing is open: from then on it would refuse every BEGIN, for one is open,
+    // it says. Another is opened in its place.
+    let writers = pool(1).after_release(|connection, _| {
+        Box::pin(async move {
+            // Answered after the ROLLBACK.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    });
     // The writer first: it makes the file and switches it to WAL.
-    let writer = pool(1).connect_with(connect.clone()).await.map_err(OpenError::Connect)?;
+    let writer = writers.connect_with(connect.clone()).await.map_err(OpenError::Connect)?;
     let readers = pool(options.max_connections.max(1)).connect_lazy_with(connect);
     Ok(Engine::Sqlite { readers, writer, location: Location::File(path) })
 }

@@ -1,6 +1,7 @@
 //! The body of an answer: its pieces, as they arrive, and where it ends (RFC 9112, sections 6 and 7).
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
 use super::Failure;
@@ -8,12 +9,19 @@ use super::Failure;
 /// The longest line of a chunked body: a chunk's size with its extensions, or a trailer.
 const MOST_LINE_BYTES: usize = 8 * 1024;
 
+/// The most bytes that a chunked body may spend on extensions and trailers together, which nobody reads.
+const MOST_UNREAD_BYTES: usize = 8 * 1024;
+
 /// The most trailers.
 const MOST_TRAILERS: u8 = 100;
 
 /// Reads a body out of what arrives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::gateway) struct Decoder(State);
+pub(in crate::gateway) struct Decoder {
+    state: State,
+    /// How many bytes of extensions and trailers have come.
+    unread: usize,
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
@@ -44,39 +52,43 @@ pub(in crate::gateway) enum Decoded {
 }
 
 impl Decoder {
+    fn new(state: State) -> Self {
+        Self { state, unread: 0 }
+    }
+
     /// For an answer that has no body.
     pub(in crate::gateway) fn nothing() -> Self {
-        Self(State::Ended)
+        Self::new(State::Ended)
     }
 
     /// For a body of so many bytes.
     pub(in crate::gateway) fn of_length(length: u64) -> Self {
-        Self(if length == 0 { State::Ended } else { State::Length(length) })
+        Self::new(if length == 0 { State::Ended } else { State::Length(length) })
     }
 
     /// For a body in chunks.
     pub(in crate::gateway) fn chunked() -> Self {
-        Self(State::Size)
+        Self::new(State::Size)
     }
 
     /// For a body that ends with the connection.
     pub(in crate::gateway) fn until_close() -> Self {
-        Self(State::UntilClose)
+        Self::new(State::UntilClose)
     }
 
     /// Whether all of the body was read.
     pub(in crate::gateway) fn has_ended(self) -> bool {
-        self.0 == State::Ended
+        self.state == State::Ended
     }
 
     /// Whether the body ends by itself.
     pub(in crate::gateway) fn has_end(self) -> bool {
-        self.0 != State::UntilClose
+        self.state != State::UntilClose
     }
 
     /// How many bytes are still to come, where that is known.
     pub(in crate::gateway) fn left(self) -> Option<u64> {
-        match self.0 {
+        match self.state {
             State::Ended => Some(0),
             State::Length(left) => Some(left),
             _ => None,
@@ -88,9 +100,9 @@ impl Decoder {
     /// # Errors
     /// When something is missing.
     pub(in crate::gateway) fn close(&mut self) -> Result<(), Failure> {
-        match self.0 {
+        match self.state {
             State::Ended | State::UntilClose => {
-                self.0 = State::Ended;
+                self.state = State::Ended;
                 Ok(())
             }
             _ => Err(Failure::Closed),
@@ -103,27 +115,28 @@ impl Decoder {
     /// When the buffer does not hold what has to come next.
     pub(in crate::gateway) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Failure> {
         loop {
-            match &mut self.0 {
+            match &mut self.state {
                 State::Ended => return Ok(Decoded::End),
                 _ if buffer.is_empty() => return Ok(Decoded::Nothing),
                 State::UntilClose => return Ok(Decoded::Data(buffer.split().freeze())),
                 State::Length(left) => {
                     let data = take(left, buffer);
                     if *left == 0 {
-                        self.0 = State::Ended;
+                        self.state = State::Ended;
                     }
                     return Ok(Decoded::Data(data));
                 }
                 State::Size => {
                     let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
-                    let size = size(&buffer[..line]).ok_or(Failure::Malformed("a chunk has no size"))?;
+                    let (digits, size) = size(&buffer[..line]).ok_or(Failure::Malformed("a chunk has no size"))?;
+                    self.unread = unread(self.unread, line - digits)?;
                     buffer.advance(line + CRLF.len());
-                    self.0 = if size == 0 { State::Trailers(0) } else { State::Chunk(size) };
+                    self.state = if size == 0 { State::Trailers(0) } else { State::Chunk(size) };
                 }
                 State::Chunk(left) => {
                     let data = take(left, buffer);
                     if *left == 0 {
-                        self.0 = State::ChunkEnd;
+                        self.state = State::ChunkEnd;
                     }
                     return Ok(Decoded::Data(data));
                 }
@@ -136,18 +149,22 @@ impl Decoder {
                         return Ok(Decoded::Nothing);
                     }
                     buffer.advance(CRLF.len());
-                    self.0 = State::Size;
+                    self.state = State::Size;
                 }
                 // They are headers that no list has seen, so they are dropped.
                 State::Trailers(count) => {
                     let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
-                    buffer.advance(line + CRLF.len());
                     *count += 1;
                     if line == 0 {
-                        self.0 = State::Ended;
+                        self.state = State::Ended;
                     } else if *count > MOST_TRAILERS {
                         return Err(Failure::Malformed("it has too many trailers"));
+                    } else if !is_field(&buffer[..line]) {
+                        return Err(Failure::Malformed("a trailer is no header field"));
+                    } else {
+                        self.unread = unread(self.unread, line)?;
                     }
+                    buffer.advance(line + CRLF.len());
                 }
             }
         }
@@ -163,23 +180,43 @@ fn take(wanted: &mut u64, buffer: &mut BytesMut) -> Bytes {
     buffer.split_to(count).freeze()
 }
 
-/// The length of the line at the start of a buffer; none: it is not all there.
+/// The sum, where it is not too much.
+fn unread(before: usize, more: usize) -> Result<usize, Failure> {
+    let sum = before + more;
+    if sum > MOST_UNREAD_BYTES {
+        return Err(Failure::Malformed("its chunks come with too much that is no data"));
+    }
+    Ok(sum)
+}
+
+/// The length of the line at the start of a buffer; none: it is not all there. Only CRLF ends a line: what another reader
+/// would take for an end must not stand in the middle of ours.
 fn line(buffer: &[u8]) -> Result<Option<usize>, Failure> {
     match memchr(b'\n', &buffer[..buffer.len().min(MOST_LINE_BYTES)]) {
-        Some(end) if end > 0 && buffer[end - 1] == b'\r' => Ok(Some(end - 1)),
+        Some(end) if end > 0 && memchr(b'\r', &buffer[..end]) == Some(end - 1) => Ok(Some(end - 1)),
         Some(_) => Err(Failure::Malformed("a line of its chunks ends in an unusual way")),
         None if buffer.len() < MOST_LINE_BYTES => Ok(None),
         None => Err(Failure::Malformed("a line of its chunks is too long")),
     }
 }
 
-/// The size at the start of a chunk's first line; extensions mean nothing here.
-fn size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii_end();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+/// The size at the start of a chunk's first line, and how many digits it has; extensions mean nothing here.
+fn size(line: &[u8]) -> Option<(usize, u64)> {
+    let count = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (digits, rest) = line.split_at(count);
+    // RFC 9112, section 7.1.1: bad white space may stand before an extension, and nothing else.
+    let after = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+    if after.is_some_and(|byte| *byte != b';') {
         return None;
     }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    Some((count, u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?))
+}
+
+/// Whether a line is a header field, which trailers are.
+fn is_field(line: &[u8]) -> bool {
+    let Some(colon) = memchr(b':', line) else { return false };
+    let (name, value) = line.split_at(colon);
+    HeaderName::from_bytes(name).is_ok() && HeaderValue::from_bytes(&value[1..]).is_ok()
 }
 
 #[cfg(test)]
@@ -241,6 +278,13 @@ mod tests {
             (Decoder::chunked(), " 3\r\nabc\r\n0\r\n\r\n"),
             (Decoder::chunked(), "ffffffffffffffff1\r\nabc"),
             (Decoder::chunked(), "3 x\r\nabc\r\n0\r\n\r\n"),
+            (Decoder::chunked(), "3\x0c\r\nabc\r\n0\r\n\r\n"),
+            (Decoder::chunked(), "3\r\r\nabc\r\n0\r\n\r\n"),
+            (Decoder::chunked(), "3;x\ry\r\nabc\r\n0\r\n\r\n"),
+            (Decoder::chunked(), "3\r\nabc\r\n0\r\nx\r\n\r\n"),
+            (Decoder::chunked(), "3\r\nabc\r\n0\r\nx: a\rb\r\n\r\n"),
+            (Decoder::chunked(), "3\r\nabc\r\n0\r\nx : y\r\n\r\n"),
+            (Decoder::chunked(), "3\r\nabc\r\n0\r\n folded: y\r\n\r\n"),
         ] {
             assert!(decode(decoder, [sent.as_bytes()]).is_err(), "{sent}");
             assert!(decode(decoder, sent.as_bytes().chunks(1)).is_err(), "{sent}, byte by byte");
@@ -249,6 +293,11 @@ mod tests {
         assert!(Decoder::chunked().decode(&mut BytesMut::from(&*endless)).is_err());
         let trailers = format!("0\r\n{}", "x: y\r\n".repeat(usize::from(MOST_TRAILERS) + 1));
         assert!(Decoder::chunked().decode(&mut BytesMut::from(&*trailers)).is_err());
+        let extensions = format!("1;{}\r\na\r\n", "x".repeat(100)).repeat(MOST_UNREAD_BYTES / 100 + 1);
+        let sent = extensions + "0\r\n\r\n";
+        assert!(decode(Decoder::chunked(), [sent.as_bytes()]).is_err());
+        let trailers = format!("0\r\n{}\r\n", format!("x: {}\r\n", "y".repeat(200)).repeat(90));
+        assert!(decode(Decoder::chunked(), [trailers.as_bytes()]).is_err());
     }
 
     proptest! {

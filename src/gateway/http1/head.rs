@@ -116,15 +116,6 @@ impl Reader {
 }
 
 impl Head {
-    /// Reads the head at the start of a buffer that does not grow.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(in crate::gateway) fn read(buffer: &[u8]) -> Result<Option<Self>, Failure> {
-        Reader::default().read(buffer)
-    }
-
     fn of(status: StatusCode, is_1_1: bool, fields: &[httparse::Header<'_>], bytes: usize) -> Result<Self, Failure> {
         let mut headers = HeaderMap::with_capacity(fields.len() + OWN_FIELDS);
         let mut framing = Framing { length: None, is_chunked: false };
@@ -152,6 +143,10 @@ impl Head {
         }
         for name in hop {
             headers.remove(name);
+        }
+        // RFC 9112, section 6.1: such a server does not know what it says.
+        if framing.is_chunked && !is_1_1 {
+            return Err(Failure::Malformed("it has a transfer coding, which HTTP/1.0 has not"));
         }
         let decoder = framing.decoder()?;
         let decoder = if has_body { decoder } else { Decoder::nothing() };
@@ -200,7 +195,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, Failure> {
-        Head::read(text.as_bytes())
+        Reader::default().read(text.as_bytes())
     }
 
     #[test]
@@ -243,6 +238,7 @@ mod tests {
         ] {
             assert!(read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).is_err(), "{fields}");
         }
+        assert!(read("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         for line in ["HTTP/2 200 OK", "HTTP/1.1 99 x", "HTTP/1.1 20 OK", "ICY 200 OK", "HTTP/1.1"] {
             assert!(read(&format!("{line}\r\n\r\n")).is_err(), "{line}");
         }
@@ -325,6 +321,8 @@ mod tests {
     fn a_head_without_end_is_too_large() {
         let text = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MOST_HEAD_BYTES));
         assert!(read(&text).is_err());
+        // Also where its end has come as well.
+        assert!(read(&(text + "\r\n\r\n")).is_err());
         let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MOST_FIELDS + 1));
         assert!(read(&text).is_err());
     }

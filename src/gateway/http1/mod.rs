@@ -4,6 +4,8 @@
 //! frame through channels, and keeps what it sends and receives in maps. A proxy has a request to write and an answer to
 //! pass on, in the task that answers its own client, and nothing in between.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod against_hyper;
 mod body;
 mod head;
 mod sending;

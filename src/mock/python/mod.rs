@@ -2,6 +2,8 @@
 //! what it comes to if that can be read off it. Nothing of it is ever executed.
 
 mod docstring;
+#[cfg(feature = "fuzzing")]
+pub mod probe;
 mod run;
 mod types;
 

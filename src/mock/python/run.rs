@@ -241,8 +241,14 @@ impl<'s> Reader<'s> {
                 Some(Value::Object(map))
             }
             "unary_operator" => {
-                let operand = self.value(node.child_by_field_name("argument")?, below)?;
+                let operand = node.child_by_field_name("argument")?;
                 let sign = self.text(node.child_by_field_name("operator")?);
+                // The least integer has no positive counterpart.
+                if operand.kind() == "integer" {
+                    let digits = self.text(operand).replace('_', "");
+                    return format!("-{digits}").parse::<i64>().ok().map(Value::from).filter(|_| sign == "-");
+                }
+                let operand = self.value(operand, below)?;
                 calculate("-", &Value::from(0), &operand).filter(|_| sign == "-")
             }
             "binary_operator" => {
@@ -420,6 +426,9 @@ mod tests {
             ("return 'ab' * 1000000", None),
             ("import random\nreturn [random.randint(1, 20), random.choice(['r', 's'])]", Some(json!([10, "s"]))),
             ("return 9223372036854775807 + 1", None),
+            ("return -9223372036854775808", Some(json!(i64::MIN))),
+            ("return -9223372036854775809", None),
+            ("return str(['\\x00', '\\x7f', '\\x85'])", Some(json!("['\\x00', '\\x7f', '\\x85']"))),
             ("return unknown", None),
             ("return a.upper()", None),
             ("return f'{a:>3}'", None),

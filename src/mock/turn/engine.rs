@@ -170,7 +170,7 @@ impl Turn {
         let _place = self.place().await?;
         let mut outlet = self.recorder();
         let taken = match self.take(outlet.as_mut()).await {
-            Err(error) if !matches!(error.code(), Code::StoreUnavailable | Code::StoreBusy | Code::NotFound) => {
+            Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
                 self.store_failure(&error, outlet.as_ref()).await
             }
             taken => taken,
@@ -337,7 +337,7 @@ impl<'a> Patience<'a> {
         const ATTEMPTS: u32 = 120;
         const PAUSE: Duration = Duration::from_secs(1);
         self.attempts += 1;
-        if !matches!(error.code(), Code::StoreUnavailable | Code::StoreBusy) || self.attempts > ATTEMPTS {
+        if !error.is_the_stores() || self.attempts > ATTEMPTS {
             return false;
         }
         tokio::select! {

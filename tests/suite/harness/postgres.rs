@@ -2,10 +2,11 @@
 
 use std::{
     fs,
+    io::Write,
     net::TcpListener,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -21,8 +22,9 @@ use super::eventually;
 pub(crate) struct Cluster {
     /// Where a superuser connects, without a database.
     base_url: String,
-    /// Ends the cluster when the test process ends, however it does: its standard input closes then.
-    _keeper: Option<std::process::Child>,
+    /// Ends the cluster when the test process ends, however it does: its standard input closes then. None: somebody else
+    /// has started the cluster.
+    keeper: Option<Child>,
 }
 
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
@@ -34,11 +36,30 @@ impl Cluster {
         SHARED
             .get_or_init(|| async {
                 match std::env::var("GATELET_TEST_DATABASE_URL") {
-                    Ok(url) if !url.is_empty() => Self { base_url: without_database(&url), _keeper: None },
-                    _ => Self::start().await,
+                    Ok(url) if !url.is_empty() => Self { base_url: without_database(&url), keeper: None },
+                    _ => Self::start()
+                        .await
+                        .expect("PostgreSQL is not installed; set GATELET_TEST_DATABASE_URL or install it"),
                 }
             })
             .await
+    }
+
+    /// A cluster of one test's own, which may be restarted. None: PostgreSQL is not installed here.
+    pub(crate) async fn private() -> Option<Self> {
+        Self::start().await
+    }
+
+    /// Restarts a private cluster with a signal to stop: `INT` ends connections and closes the files, `QUIT` is a crash.
+    /// Returns as soon as it is asked to.
+    pub(crate) fn restart(&mut self, signal: &str) {
+        let keeper = self.keeper.as_mut().and_then(|keeper| keeper.stdin.as_mut()).expect("the cluster is private");
+        writeln!(keeper, "{signal}").unwrap();
+    }
+
+    /// Whether it accepts connections.
+    pub(crate) async fn is_up(&self) -> bool {
+        PgConnection::connect(&format!("{}/postgres", self.base_url)).await.is_ok()
     }
 
     /// Makes a database and returns its URL.
@@ -56,8 +77,8 @@ impl Cluster {
         connection.close().await.unwrap();
     }
 
-    async fn start() -> Self {
-        let binaries = binaries().expect("PostgreSQL is not installed; set GATELET_TEST_DATABASE_URL or install it");
+    async fn start() -> Option<Self> {
+        let binaries = binaries()?;
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         // PostgreSQL refuses to run as root.
@@ -86,8 +107,10 @@ impl Cluster {
         assert!(made.success(), "initdb failed");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let script = format!(
-            "'{}' -D '{}' -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c fsync=off \
-             -c max_connections=300 >'{}' 2>&1 & server=$!; cat >/dev/null; kill -INT $server; wait $server; rm -rf '{}'",
+            "start() {{ '{}' -D '{}' -p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{}' -c fsync=off \
+             -c max_connections=300 >>'{}' 2>&1 & server=$!; }}; start; \
+             while read -r signal; do kill -s \"$signal\" $server; wait $server; start; done; \
+             kill -INT $server; wait $server; rm -rf '{}'",
             binaries.join("postgres").display(),
             data.display(),
             folder.path().display(),
@@ -103,12 +126,9 @@ impl Cluster {
         // The keeper removes it: what is static is never dropped.
         let _ = folder.keep();
         let base_url = format!("postgres://gatelet@127.0.0.1:{port}");
-        let cluster = Self { base_url, _keeper: Some(keeper) };
-        eventually("PostgreSQL accepts connections", Duration::from_mins(1), || async {
-            PgConnection::connect(&format!("{}/postgres", cluster.base_url)).await.is_ok()
-        })
-        .await;
-        cluster
+        let cluster = Self { base_url, keeper: Some(keeper) };
+        eventually("PostgreSQL accepts connections", Duration::from_mins(1), || cluster.is_up()).await;
+        Some(cluster)
     }
 }
 
