@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    num::NonZeroUsize,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -248,6 +249,7 @@ impl Service {
                 limits.requests_per_minute(is_gateway),
                 limits.streams_per_token(is_gateway),
                 limits.large_bodies_per_token(is_gateway),
+                NonZeroUsize::new(limits.response_bytes_per_token),
             ),
         };
         let app = App {

@@ -31,7 +31,7 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    access::{Caller, Owned, Params, Permit, Shared, grant::Redaction},
+    access::{Caller, Charge, Owned, Params, Permit, Shared, grant::Redaction},
     body::Body,
     call::{Call, Payload, Reply},
     config::Settings,
@@ -97,12 +97,12 @@ impl Gateway {
     }
 
     /// Passes a call on and its answer back. `redaction` says whether something must be removed from the answer, which
-    /// then has to be read whole.
+    /// then has to be read whole, and is added to `charge`.
     ///
     /// # Errors
-    /// 404 when no upstream serves the caller's project, or what the call names is not proven to be of it; 502 and 504
-    /// when the upstream fails.
-    pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+    /// 404 when no upstream serves the caller's project, or what the call names is not proven to be of it; 429 when the
+    /// caller may hold no answer as large; 502 and 504 when the upstream fails.
+    pub async fn forward(&self, call: Call, redaction: Redaction, charge: &mut Charge<'_>) -> Result<Reply, ApiError> {
         let served = self.serving(call.permit.project())?;
         if !served.serves_alone
             && let Some(project) = limit_of(&call.permit)
@@ -125,7 +125,7 @@ impl Gateway {
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
         let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
-        answer::pass(answer, redaction, is_client).await
+        answer::pass(answer, redaction, is_client, charge).await
     }
 
     /// The agent that a thing belongs to, as the project's upstream says; none: the thing itself does not tell.

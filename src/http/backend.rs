@@ -1,7 +1,7 @@
 //! What answers Letta's operations once the guard has let a request through: the mock, or a real server.
 
 use crate::{
-    access::{Owned, Ownership, Shared, grant::Redaction},
+    access::{Charge, Owned, Ownership, Shared, grant::Redaction},
     call::{Call, Reply},
     error::{ApiError, Code},
     gateway::Gateway,
@@ -28,13 +28,18 @@ impl Backend {
         }
     }
 
-    /// Answers a call from which `redaction` will be removed.
+    /// Answers a call from which `redaction` will be removed; what is read whole for that is added to `charge`.
     ///
     /// # Errors
     /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
-    pub(super) async fn answer(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+    pub(super) async fn answer(
+        &self,
+        call: Call,
+        redaction: Redaction,
+        charge: &mut Charge<'_>,
+    ) -> Result<Reply, ApiError> {
         match self {
-            Self::Gateway(gateway) => gateway.forward(call, redaction).await,
+            Self::Gateway(gateway) => gateway.forward(call, redaction, charge).await,
             Self::Mock(mock) => {
                 // What does not exist is not found, mocked or not.
                 if let Some(agent) = call.params.find("agent_id")
