@@ -47,7 +47,7 @@ use self::{
     backlog::Backlog,
     lives::Lives,
     socket::Socket,
-    streams::{MOST_BUFFERED, Streams},
+    streams::{MOST_BUFFERED, Outbound, Streams},
 };
 use crate::http::{HeadLimits, Life, Surface};
 
@@ -112,12 +112,13 @@ pub async fn serve(limits: Limits, stream: TcpStream, surface: Surface, stopping
         let served = Arc::clone(&answering);
         async move {
             let (response, life) = served.surface.answer(request).await;
-            Ok::<_, Infallible>(if is_stream {
-                streams::show(response, life)
-            } else {
+            Ok::<_, Infallible>(response.map(|body| {
+                if is_stream {
+                    return streams::show(body, life);
+                }
                 served.begin_response(life);
-                response
-            })
+                Outbound::unwatched(body)
+            }))
         }
     });
     let io = TokioIo::new(Socket::new(stream, Arc::clone(&pulse)));

@@ -1,24 +1,27 @@
 //! The streams of an HTTP/2 connection: each is reset by itself when its client does not read, or its token ends.
 //!
 //! The HTTP library drives each stream by a task of its own, which asks a response's body for nothing while the client
-//! gives no window. So a watch stands around that task: dropping it resets the stream (CANCEL), and no other. What it
-//! watches is the body, which hands over its bytes in pieces: the library takes one as soon as the window has room for a
-//! single byte of it, and its task ends with the last. That one is a single byte, so the task lives for as long as any of
-//! the response has no window.
+//! gives no window, and ends when it has handed over the last of it, sent or not. So a watch stands around that task:
+//! dropping it resets the stream (CANCEL), and no other. The body counts what was really sent of it, and does not let the
+//! task end before: its last byte goes alone, for which the library waits until there is window for all that went before.
 
 use std::{
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
     },
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use bytes::Bytes;
-use http::Response;
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::time::{Instant as Moment, sleep_until};
@@ -30,7 +33,7 @@ use crate::{
     http::Life,
 };
 
-/// How many bytes the library may take of a response beyond what it has written: enough to keep a connection busy.
+/// How many bytes of a stream the library may have ready to be sent: enough to keep a connection busy.
 pub(super) const MOST_BUFFERED: usize = LEAST;
 
 tokio::task_local! {
@@ -55,27 +58,30 @@ where
 #[derive(Debug, Default)]
 struct Outgoing {
     life: Mutex<Option<Life>>,
-    /// How often its body was asked for a piece.
-    asked: AtomicUsize,
-    /// Whether it has given one and was not asked again.
-    is_waiting: AtomicBool,
+    /// How many bytes its body has handed over that were not sent.
+    waiting: AtomicUsize,
+    /// How many bytes were sent, in all.
+    sent: AtomicUsize,
+    /// Whether nothing had been waiting when the body handed over what waits now.
+    is_new: AtomicBool,
+    /// The task, where it waits until everything is sent.
+    end: AtomicWaker,
 }
 
 /// Lets the watch around the present task see a response.
-pub(super) fn show(response: Response<Body>, life: Option<Life>) -> Response<Body> {
-    if response.body().is_end_stream() {
-        return response;
+pub(super) fn show(body: Body, life: Option<Life>) -> Outbound {
+    let outgoing = if body.is_end_stream() { None } else { OUTGOING.try_with(Arc::clone).ok() };
+    if let Some(outgoing) = &outgoing {
+        *outgoing.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
     }
-    let Ok(outgoing) = OUTGOING.try_with(Arc::clone) else { return response };
-    *outgoing.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
-    response.map(|body| Body::new(Pieces { body, rest: Bytes::new(), outgoing }))
+    Outbound { body, last: Bytes::new(), outgoing }
 }
 
 /// Drives a stream until it ends, its client has made no progress for too long, or its token's life has ended.
 async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<Outgoing>, served: Arc<Served>) {
     let mut stream = pin!(stream);
     let mut lives = Lives::default();
-    let mut stall = Stall { asked: 0, since: served.pulse.opened };
+    let mut stall = Stall { sent: 0, since: served.pulse.opened };
     let mut alarm = pin!(sleep_until(served.pulse.opened.into()));
     let end = poll_fn(|context| {
         if stream.as_mut().poll(context).is_ready() {
@@ -105,8 +111,8 @@ async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<Outgoing>, served
 
 /// Since when the client of a stream has made no progress.
 struct Stall {
-    /// How often the body had been asked for a piece by then.
-    asked: usize,
+    /// How many bytes had been sent by then.
+    sent: usize,
     since: Instant,
 }
 
@@ -114,12 +120,12 @@ impl Stall {
     /// Until when the client has to make progress; none: nothing waits for it. While it is the connection's socket that
     /// takes nothing, no single stream is to blame, and the connection has a deadline of its own.
     fn deadline(&mut self, outgoing: &Outgoing, served: &Served) -> Option<Moment> {
-        if !outgoing.is_waiting.load(Relaxed) {
+        if outgoing.waiting.load(Relaxed) == 0 {
             return None;
         }
-        let asked = outgoing.asked.load(Relaxed);
-        if self.asked != asked {
-            *self = Self { asked, since: Instant::now() };
+        let sent = outgoing.sent.load(Relaxed);
+        if outgoing.is_new.swap(false, Relaxed) || sent.wrapping_sub(self.sent) >= LEAST {
+            *self = Self { sent, since: Instant::now() };
         }
         let since = self.since.max(served.pulse.backlog.last_blocked());
         // Beyond what the clock can count there is no deadline.
@@ -131,58 +137,119 @@ impl Outgoing {
     fn take_life(&self) -> Option<Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-}
 
-/// A body in pieces.
-struct Pieces {
-    body: Body,
-    /// What is left of its last frame.
-    rest: Bytes,
-    outgoing: Arc<Outgoing>,
-}
+    fn hand_over(self: &Arc<Self>, bytes: Bytes) -> Data {
+        if self.waiting.fetch_add(bytes.len(), Relaxed) == 0 {
+            self.is_new.store(true, Relaxed);
+        }
+        Data { bytes, outgoing: Some(Arc::clone(self)) }
+    }
 
-/// The next piece of so many bytes: the last byte goes alone.
-fn piece(bytes: usize) -> usize {
-    LEAST.min(bytes.saturating_sub(1)).max(1).min(bytes)
-}
+    fn leave(&self, bytes: usize) {
+        if self.waiting.fetch_sub(bytes, AcqRel) == bytes {
+            self.end.wake();
+        }
+    }
 
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        this.outgoing.asked.fetch_add(1, Relaxed);
-        this.outgoing.is_waiting.store(false, Relaxed);
-        if this.rest.is_empty() {
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => this.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                end => return Poll::Ready(end),
+    /// Waits until everything is sent.
+    fn poll_sent(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.waiting.load(Acquire) > 0 {
+            self.end.register(context.waker());
+            if self.waiting.load(Acquire) > 0 {
+                return Poll::Pending;
             }
         }
-        let piece = this.rest.split_to(piece(this.rest.len()));
-        this.outgoing.is_waiting.store(true, Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(())
+    }
+}
+
+/// A response's body on its way to the HTTP library.
+pub(super) struct Outbound {
+    body: Body,
+    /// The last byte of all.
+    last: Bytes,
+    /// None: it is not watched, being HTTP/1.1's, or empty.
+    outgoing: Option<Arc<Outgoing>>,
+}
+
+/// A piece of a body.
+pub(super) struct Data {
+    bytes: Bytes,
+    /// Where it is counted.
+    outgoing: Option<Arc<Outgoing>>,
+}
+
+impl Outbound {
+    /// A body that is not watched.
+    pub(super) fn unwatched(body: Body) -> Self {
+        Self { body, last: Bytes::new(), outgoing: None }
+    }
+}
+
+impl http_body::Body for Outbound {
+    type Data = Data;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, BodyError>>> {
+        let this = &mut *self;
+        let Some(outgoing) = &this.outgoing else {
+            let polled = Pin::new(&mut this.body).poll_frame(context);
+            return polled.map_ok(|frame| frame.map_data(|bytes| Data { bytes, outgoing: None }));
+        };
+        if !this.last.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(outgoing.hand_over(mem::take(&mut this.last))))));
+        }
+        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)?) else {
+            return outgoing.poll_sent(context).map(|()| None);
+        };
+        Poll::Ready(Some(Ok(frame.map_data(|mut bytes| {
+            if bytes.len() > 1 && this.body.is_end_stream() {
+                this.last = bytes.split_off(bytes.len() - 1);
+            }
+            outgoing.hand_over(bytes)
+        }))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.last.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (of_body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let (of_body, last) = (self.body.size_hint(), self.last.len() as u64);
         let mut hint = SizeHint::new();
-        hint.set_lower(of_body.lower().saturating_add(rest));
-        if let Some(upper) = of_body.upper().and_then(|upper| upper.checked_add(rest)) {
+        hint.set_lower(of_body.lower().saturating_add(last));
+        if let Some(upper) = of_body.upper().and_then(|upper| upper.checked_add(last)) {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+impl Buf for Data {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        if let Some(outgoing) = &self.outgoing {
+            outgoing.sent.fetch_add(count, Relaxed);
+            outgoing.leave(count);
+        }
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if let Some(outgoing) = &self.outgoing
+            && !self.bytes.is_empty()
+        {
+            outgoing.leave(self.bytes.len());
+        }
     }
 }
 
@@ -192,26 +259,41 @@ mod tests {
 
     use super::*;
 
-    /// The lengths of the pieces that a body of so many bytes is handed over in.
-    async fn pieces(bytes: usize) -> Vec<usize> {
-        let mut body = Pieces { body: Body::from(vec![0; bytes]), rest: Bytes::new(), outgoing: Arc::default() };
-        let (mut lengths, mut left) = (Vec::new(), bytes as u64);
-        while let Some(frame) = body.frame().await {
-            let piece = frame.unwrap().into_data().unwrap();
-            lengths.push(piece.len());
-            left -= piece.len() as u64;
-            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
-        }
-        lengths
+    fn watched(body: Body) -> (Outbound, Arc<Outgoing>) {
+        let outgoing = Arc::<Outgoing>::default();
+        (Outbound { body, last: Bytes::new(), outgoing: Some(Arc::clone(&outgoing)) }, outgoing)
+    }
+
+    async fn next(body: &mut Outbound) -> Option<Data> {
+        body.frame().await.map(|frame| frame.unwrap().into_data().ok().unwrap())
     }
 
     #[tokio::test]
     async fn the_last_byte_goes_alone() {
-        assert_eq!(pieces(0).await, [0; 0]);
-        assert_eq!(pieces(1).await, [1]);
-        assert_eq!(pieces(2).await, [1, 1]);
-        assert_eq!(pieces(LEAST).await, [LEAST - 1, 1]);
-        assert_eq!(pieces(LEAST + 1).await, [LEAST, 1]);
-        assert_eq!(pieces(2 * LEAST + 2).await, [LEAST, LEAST, 1, 1]);
+        for (bytes, expected) in [(0, vec![]), (1, vec![1]), (2, vec![1, 1]), (100_000, vec![99_999, 1])] {
+            let (mut body, _) = watched(Body::from(vec![0; bytes]));
+            let (mut lengths, mut left) = (Vec::new(), bytes as u64);
+            while let Some(piece) = next(&mut body).await {
+                lengths.push(piece.remaining());
+                left -= piece.remaining() as u64;
+                assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left), left == 0));
+            }
+            assert_eq!(lengths, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_ends_when_everything_is_sent() {
+        let chunks = ["one", "two"].map(|chunk| Ok::<_, BodyError>(Bytes::from(chunk)));
+        let (mut body, outgoing) = watched(Body::from_stream(futures_util::stream::iter(chunks)));
+        let (mut first, second) = (next(&mut body).await.unwrap(), next(&mut body).await.unwrap());
+        let mut end = std::pin::pin!(next(&mut body));
+        let mut nobody = Context::from_waker(std::task::Waker::noop());
+        assert!(end.as_mut().poll(&mut nobody).is_pending());
+        first.advance(3);
+        assert!(end.as_mut().poll(&mut nobody).is_pending());
+        tokio::spawn(async move { drop(second) });
+        assert!(end.await.is_none(), "and its task is woken");
+        assert_eq!((outgoing.waiting.load(Relaxed), outgoing.sent.load(Relaxed)), (0, 3));
     }
 }

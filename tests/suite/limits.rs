@@ -1,7 +1,9 @@
-//! How much one client may take: requests and streams of a token, the size of a request, and the time it may need.
+//! How much one client may take: requests and streams of a token, the size of a request, the time that it may need, and
+//! what is held for it.
 
 mod quotas;
 mod sizes;
+mod unread;
 
 use serde_json::json;
 
