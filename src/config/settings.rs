@@ -106,11 +106,11 @@ pub struct Tokens {
     pub retention: Duration,
     /// How many verified tokens are remembered.
     pub cache_capacity: usize,
-    /// What becomes of a stream that is under way when its token expires.
+    /// What becomes of a response that is under way when its token expires.
     pub stream_at_expiry: StreamAtExpiry,
 }
 
-/// What becomes of a stream that is under way when its token expires. A revoked token ends it in any case.
+/// What becomes of a response that is under way when its token expires. A revoked token ends it in any case.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamAtExpiry {
