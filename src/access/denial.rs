@@ -194,12 +194,10 @@ impl From<Denial> for ApiError {
             )
             .header(header::RETRY_AFTER, seconds.into()),
             Denial::TooManyStreams { limit } => too_many(format!(
-                "This token may have {limit} streams open or turns under way at once, and has; close one, or wait until one \
-                 ends."
+                "This token may have {limit} streams open or turns under way, and has; wait until one of them ends."
             )),
             Denial::TooManyResponseBytes { limit } => too_many(format!(
-                "Responses that this token has not read may take {limit} bytes, and would take more; read or close those \
-                 that are under way."
+                "Unread responses to this token may take {limit} bytes; read or close those that are under way."
             )),
             Denial::TooManyLargeBodies { limit } => too_many(format!(
                 "This token may send {limit} large bodies at a time, and does; wait until one is answered."
