@@ -1,6 +1,7 @@
 //! How much one client may take: requests and streams of a token, the size of a request, the time that it may need, and
 //! what is held for it.
 
+mod ended;
 mod quotas;
 mod sizes;
 mod unread;
