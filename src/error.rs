@@ -95,7 +95,7 @@ codes! {
     UnsupportedMediaType 415 "unsupported_media_type";
     /// An id, parameter or field is malformed, as Letta defines it.
     ValidationFailed 422 "validation_failed";
-    /// The token has sent all the requests, or opened all the streams, that it may for now.
+    /// The token has all the requests, streams, turns, large bodies or unread response bytes that it may for now.
     RateLimited 429 "rate_limited";
     /// A turn failed: the model's provider receives too many requests.
     LlmRateLimit 429 "llm_rate_limit";

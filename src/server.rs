@@ -6,10 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{
-    connection::{self, Connections},
-    http::Surface,
-};
+use crate::{connection, http::Surface};
 
 /// How a server behaves towards connections.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +26,6 @@ pub async fn serve(
     behaviour: Behaviour,
     stop: impl Future<Output = ()>,
 ) -> Duration {
-    let connections = Connections::new(behaviour.limits);
     let (stopping, open) = (CancellationToken::new(), TaskTracker::new());
     let readiness = surface.readiness().clone();
     let mut stop = std::pin::pin!(async {
@@ -51,7 +47,7 @@ pub async fn serve(
         };
         // Events are small and must not wait for each other.
         let _ = stream.set_nodelay(true);
-        open.spawn(connections.clone().serve(stream, surface.clone(), stopping.clone()));
+        open.spawn(connection::serve(behaviour.limits, stream, surface.clone(), stopping.clone()));
     }
     drop(listener);
     let stopped = tokio::time::Instant::now();

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -254,6 +254,7 @@ impl Service {
                 limits.requests_per_minute(is_gateway),
                 limits.streams_per_token(is_gateway),
                 limits.large_bodies_per_token(is_gateway),
+                NonZeroUsize::new(limits.response_bytes_per_token),
             ),
         };
         let app = App {

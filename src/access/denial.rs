@@ -2,7 +2,7 @@
 //!
 //! A stranger learns nothing beyond "no"; only the holder of a token that is ours is told more.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use http::{HeaderValue, header};
 
@@ -84,10 +84,15 @@ pub enum Denial {
         /// After how many seconds the next one passes.
         seconds: u64,
     },
-    /// The token has all the streams open that it may.
+    /// The token has all the streams and turns under way that it may.
     TooManyStreams {
         /// How many that are.
         limit: NonZeroU32,
+    },
+    /// The token's responses hold all the memory that they may.
+    TooManyResponseBytes {
+        /// How many bytes that is.
+        limit: NonZeroUsize,
     },
     /// The token is sending all the large bodies that it may.
     TooManyLargeBodies {
@@ -189,7 +194,10 @@ impl From<Denial> for ApiError {
             )
             .header(header::RETRY_AFTER, seconds.into()),
             Denial::TooManyStreams { limit } => too_many(format!(
-                "This token may have {limit} streams open at once, and has; close one, or wait until one ends."
+                "This token may have {limit} streams open or turns under way, and has; wait until one of them ends."
+            )),
+            Denial::TooManyResponseBytes { limit } => too_many(format!(
+                "Unread responses to this token may take {limit} bytes; read or close those that are under way."
             )),
             Denial::TooManyLargeBodies { limit } => too_many(format!(
                 "This token may send {limit} large bodies at a time, and does; wait until one is answered."

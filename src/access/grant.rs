@@ -8,8 +8,6 @@
 //! some servers read the first value and others the last, so it is refused. A value without a bound could grow what it is
 //! written to until nothing can read it any more.
 
-use serde_json::Value;
-
 use crate::model::{Access, AccessSet};
 
 /// Who may call an operation.
@@ -40,8 +38,9 @@ pub struct ClientGrant {
     pub second: Option<Second>,
     /// What is removed from the answer.
     pub redaction: Redaction,
-    /// Whether the answer is a stream of events.
-    pub streams: Streams,
+    /// Whether it takes one of the token's streams (`limits.streams_per_token`) until it is answered: its response is a
+    /// stream of events, or it occupies the model for a turn.
+    pub streams: bool,
 }
 
 /// Where a request names the agent it is about.
@@ -89,19 +88,6 @@ pub enum Redaction {
     /// As [`Redaction::Secrets`]; without the words for reading what was changed, only its id and the fields that were
     /// sent remain. Null changes nothing, so it shows nothing, and neither does a list that names what was not sent.
     SecretsAndUnsent,
-}
-
-/// Whether an operation answers with a stream of events.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Streams {
-    /// Never.
-    Never,
-    /// When the body's `streaming` asks for it.
-    IfAsked,
-    /// Unless the body's `streaming` declines it.
-    UnlessDeclined,
-    /// Always.
-    Always,
 }
 
 /// One field that Letta knows, and what a client token may put in it.
@@ -227,7 +213,7 @@ impl Grant {
             body: &[],
             second: None,
             redaction: Redaction::InPassing,
-            streams: Streams::Never,
+            streams: false,
         }
     }
 }
@@ -249,8 +235,8 @@ impl ClientGrant {
         Self { redaction, ..self }
     }
 
-    pub(super) const fn streams(self, streams: Streams) -> Self {
-        Self { streams, ..self }
+    pub(super) const fn streams(self) -> Self {
+        Self { streams: true, ..self }
     }
 
     pub(super) const fn on(self) -> Grant {
@@ -270,16 +256,5 @@ impl ClientGrant {
     #[must_use]
     pub fn names_agent_in_body(&self) -> bool {
         self.body.iter().copied().flatten().any(|field| field.rule == Rule::SameAgent)
-    }
-
-    /// Whether the answer to this body is to be a stream. Where that cannot be told for certain, it is.
-    #[must_use]
-    pub fn is_to_stream(&self, body: &Value) -> bool {
-        match self.streams {
-            Streams::Never => false,
-            Streams::Always => true,
-            Streams::IfAsked => !matches!(body["streaming"], Value::Null | Value::Bool(false)),
-            Streams::UnlessDeclined => body["streaming"] != false,
-        }
     }
 }

@@ -72,7 +72,7 @@ pub enum Passed {
         payload: Payload,
         /// What to remove from the answer.
         scrub: Scrub,
-        /// The right to a stream, where the answer is to be one and they are counted.
+        /// One of the token's streams, where the operation takes one and they are counted.
         slot: Option<Slot>,
         /// The right to hold the body, where it is large and they are counted.
         body_slot: Option<Slot>,
@@ -212,7 +212,7 @@ impl Guard {
                     self.origin_missing,
                 )?;
                 let sent = request.check_body(&head.headers, body).await?;
-                let slot = if grant.is_to_stream(&sent) { self.quotas.open_stream(&token)? } else { None };
+                let slot = if grant.streams { self.quotas.open_stream(&token)? } else { None };
                 let agent = request.prove(ownership).await?;
                 // A body may take its time: longer than the token lives.
                 if !grant.body.is_empty() {

@@ -20,6 +20,7 @@ mod ownership;
 mod permit;
 pub mod quota;
 mod redact;
+mod response_budget;
 pub mod target;
 
 pub use bearer::Bearers;
@@ -33,4 +34,5 @@ pub use permit::{Caller, Permit};
 pub use quota::Quotas;
 pub(crate) use redact::{NAMES_OF_SECRETS, end_of_string, secret_places};
 pub use redact::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
+pub use response_budget::Charge;
 pub use target::Params;

@@ -20,7 +20,6 @@ use super::grant::{
     Grant::{self, KeyOnly, Never, Public},
     Redaction::{Secrets, SecretsAndUnsent},
     Second::{File, Passage, ScheduledMessage, UnsharedArchive, UnsharedBlock},
-    Streams::{Always, IfAsked, UnlessDeclined},
 };
 use crate::model::Access::{
     ReadAgent as READ_AGENT, ReadMessages as READ_MESSAGES, WriteAgent as WRITE_AGENT, WriteMessages as WRITE_MESSAGES,
@@ -135,11 +134,11 @@ operations! {
     ListMemoryDirectory GET "/v1/agents/{agent_id}/memory-files/directory" Grant::agent(&[READ_AGENT]).query(&[MEMORY_DIRECTORY]).on(), "paths must stay inside";
     ReadMemoryFileHistory GET "/v1/agents/{agent_id}/memory-files/history" Grant::agent(&[READ_AGENT]).query(&[MEMORY_HISTORY]).on(), "paths must stay inside";
     ListMessages GET "/v1/agents/{agent_id}/messages" Grant::agent(&[READ_MESSAGES]).query(&[MESSAGE_LIST, MESSAGE_PAGE]).on(), "a conversation named must be the agent's";
-    SendMessage POST "/v1/agents/{agent_id}/messages" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams(IfAsked).on(), "text and inline images in role user; no overrides, no other ids, at most 50 steps";
+    SendMessage POST "/v1/agents/{agent_id}/messages" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams().on(), "text and inline images in role user; no overrides, no other ids, at most 50 steps";
     SendMessageAsync POST "/v1/agents/{agent_id}/messages/async" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).on(), "as sending; no callback_url";
     CancelMessages POST "/v1/agents/{agent_id}/messages/cancel" Grant::agent(&[WRITE_MESSAGES]).body(&[CANCEL]).on(), "every run named must be the agent's";
     PreviewModelRequest POST "/v1/agents/{agent_id}/messages/preview-raw-payload" Never, "reveals system prompt and tool schemas";
-    StreamMessage POST "/v1/agents/{agent_id}/messages/stream" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams(Always).on(), "as sending";
+    StreamMessage POST "/v1/agents/{agent_id}/messages/stream" Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams().on(), "as sending";
     ModifyMessage PATCH "/v1/agents/{agent_id}/messages/{message_id}" Never, "rewrites history";
     RecompileAgent POST "/v1/agents/{agent_id}/recompile" Grant::agent(&[WRITE_AGENT, READ_AGENT]).query(&[RECOMPILE_QUERY]).on(), "answers with the compiled prompt, so it needs both words";
     ResetMessages PATCH "/v1/agents/{agent_id}/reset-messages" Never, "loses the history of all users";
@@ -150,7 +149,7 @@ operations! {
     ListAgentSources GET "/v1/agents/{agent_id}/sources" Grant::agent(&[READ_AGENT]).query(&[FOLDER_PAGE]).redact(Secrets).on(), "metadata; endpoints are blanked";
     AttachSourceToAgent PATCH "/v1/agents/{agent_id}/sources/attach/{source_id}" Never, "would pull in any folder";
     DetachSourceFromAgent PATCH "/v1/agents/{agent_id}/sources/detach/{source_id}" Never, "structural change";
-    SummarizeMessages POST "/v1/agents/{agent_id}/summarize" Grant::agent(&[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE]).on(), "reveals history, so it needs both words; no settings of its own";
+    SummarizeMessages POST "/v1/agents/{agent_id}/summarize" Grant::agent(&[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE]).streams().on(), "reveals history, so it needs both words; no settings of its own";
     RecompileAgentSystemPrompt POST "/v1/agents/{agent_id}/system-prompt/recompile" Grant::agent(&[WRITE_AGENT, READ_AGENT]).query(&[RECOMPILE_QUERY]).on(), "as recompiling";
     ListToolsForAgent GET "/v1/agents/{agent_id}/tools" Grant::agent(&[READ_AGENT]).query(&[TOOL_PAGE]).redact(Secrets).on(), "tool sources are blanked";
     ModifyApprovalForTool PATCH "/v1/agents/{agent_id}/tools/approval/{tool_name}" Never, "would switch off human approval";
@@ -163,13 +162,13 @@ operations! {
     ModifyConversation PATCH "/v1/conversations/{conversation_id}" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[CONVERSATION_CHANGES]).redact(SecretsAndUnsent).on(), "must be a covered agent's; summary only";
     DeleteConversation DELETE "/v1/conversations/{conversation_id}" Never, "irreversible; isolated blocks go too";
     CancelConversation POST "/v1/conversations/{conversation_id}/cancel" Grant::from(Conversation, &[WRITE_MESSAGES]).query(&[NAMED_AGENT]).on(), "must be a covered agent's";
-    CompactConversation POST "/v1/conversations/{conversation_id}/compact" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE, NAMED_AGENT]).on(), "must be a covered agent's; needs both words";
+    CompactConversation POST "/v1/conversations/{conversation_id}/compact" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).body(&[SUMMARIZE, NAMED_AGENT]).streams().on(), "must be a covered agent's; needs both words";
     ForkConversation POST "/v1/conversations/{conversation_id}/fork" Grant::from(Conversation, &[WRITE_MESSAGES, READ_MESSAGES]).query(&[NAMED_AGENT]).on(), "must be a covered agent's; copies history, so it needs both words";
     ListConversationMessages GET "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[READ_MESSAGES]).query(&[CONVERSATION_MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT]).on(), "must be a covered agent's";
-    SendConversationMessage POST "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[SEND, NAMED_AGENT]).streams(UnlessDeclined).on(), "must be a covered agent's; as sending";
+    SendConversationMessage POST "/v1/conversations/{conversation_id}/messages" Grant::from(Conversation, &[WRITE_MESSAGES]).body(&[SEND, NAMED_AGENT]).streams().on(), "must be a covered agent's; as sending";
     PreviewConversationModelRequest POST "/v1/conversations/{conversation_id}/messages/preview-raw-payload" Never, "reveals system prompt and tool schemas";
     RecompileConversation POST "/v1/conversations/{conversation_id}/recompile" Never, "rewrites the system message";
-    StreamConversation POST "/v1/conversations/{conversation_id}/stream" Grant::from(Conversation, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams(Always).on(), "must be a covered agent's; only reads";
+    StreamConversation POST "/v1/conversations/{conversation_id}/stream" Grant::from(Conversation, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams().on(), "must be a covered agent's; only reads";
     ListRuns GET "/v1/runs/" Grant::from(Query, &[READ_MESSAGES]).query(&[RUN_LIST, RUN_PAGE, NAMED_AGENT]).on(), "only of covered agents or their conversations";
     ListActiveRuns GET "/v1/runs/active" Grant::from(Query, &[READ_MESSAGES]).query(&[ACTIVE_RUN_LIST, NAMED_AGENT]).on(), "only of a covered agent_id";
     RetrieveRun GET "/v1/runs/{run_id}" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
@@ -177,7 +176,7 @@ operations! {
     ListMessagesForRun GET "/v1/runs/{run_id}/messages" Grant::from(Run, &[READ_MESSAGES]).query(&[MESSAGE_PAGE]).on(), "must be a covered agent's run";
     RetrieveMetricsForRun GET "/v1/runs/{run_id}/metrics" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     ListStepsForRun GET "/v1/runs/{run_id}/steps" Grant::from(Run, &[READ_MESSAGES]).query(&[STEP_PAGE]).redact(Secrets).on(), "must be a covered agent's run; endpoints and error data are blanked";
-    StreamRun POST "/v1/runs/{run_id}/stream" Grant::from(Run, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams(Always).on(), "must be a covered agent's run; only reads";
+    StreamRun POST "/v1/runs/{run_id}/stream" Grant::from(Run, &[READ_MESSAGES]).body(&[RESUME, NAMED_AGENT]).streams().on(), "must be a covered agent's run; only reads";
     RetrieveTraceForRun GET "/v1/runs/{run_id}/trace" Never, "raw provider traffic";
     RetrieveUsageForRun GET "/v1/runs/{run_id}/usage" Grant::from(Run, &[READ_MESSAGES]).on(), "must be a covered agent's run";
     ListSteps GET "/v1/steps/" Grant::from(Query, &[READ_MESSAGES]).query(&[STEP_LIST, STEP_PAGE, NAMED_AGENT]).redact(Secrets).on(), "only of a covered agent_id";

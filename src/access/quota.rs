@@ -1,4 +1,5 @@
-//! How much a client token may ask for: so many requests a minute; so many streams and large bodies at a time.
+//! How much a client token may ask for: so many requests a minute; so many streams and turns, large bodies and bytes of
+//! responses at a time.
 //!
 //! Requests are counted by the generic cell rate algorithm, a token bucket: as many as the limit at once, and then as
 //! they are replenished, evenly over the minute. Each process counts for itself, and what counts nothing any more is
@@ -7,7 +8,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,11 +20,14 @@ use governor::{
     middleware::StateInformationMiddleware,
     state::keyed::DashMapStateStore,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use http_body::SizeHint;
 use uuid::Uuid;
 
-use super::denial::Denial;
+use super::{
+    denial::Denial,
+    response_budget::{Charge, ResponseBudget},
+};
 use crate::credentials::ClientToken;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -37,6 +41,7 @@ pub struct Quotas {
     requests: Option<Arc<Requests>>,
     streams: Option<Arc<Slots>>,
     large_bodies: Option<Arc<Slots>>,
+    responses: Option<Arc<ResponseBudget>>,
 }
 
 /// What a client token may still send.
@@ -51,7 +56,7 @@ pub struct Allowance {
     is_spent: bool,
 }
 
-/// The right to one stream, or to one large body; it ends when this is dropped. Boxed, because it passes through hands
+/// The right to one stream or turn, or to one large body; it ends when this is dropped. Boxed, because it passes through hands
 /// that seldom hold one.
 #[derive(Debug)]
 pub struct Slot(Box<Taken>);
@@ -84,10 +89,16 @@ impl Quotas {
         requests_per_minute: Option<NonZeroU32>,
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
+        response_bytes: Option<NonZeroUsize>,
     ) -> Self {
         let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit)));
         let slots = |limit| Arc::new(Slots { limit, taken: Mutex::default() });
-        Self { requests, streams: streams.map(slots), large_bodies: large_bodies.map(slots) }
+        Self {
+            requests,
+            streams: streams.map(slots),
+            large_bodies: large_bodies.map(slots),
+            responses: response_bytes.map(|limit| Arc::new(ResponseBudget::new(limit))),
+        }
     }
 
     /// Counts a request; none: requests are not counted.
@@ -115,6 +126,12 @@ impl Quotas {
             return Ok(None);
         }
         bodies.take(token.id).map(Some).ok_or(Denial::TooManyLargeBodies { limit: bodies.limit })
+    }
+
+    /// A charge for a response to the token, of nothing so far.
+    #[must_use]
+    pub fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
+        self.responses.as_ref().map_or_else(Charge::uncounted, |responses| responses.charge(token.id, version))
     }
 
     /// Forgets tokens that have sent nothing for a while.

@@ -139,6 +139,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
             head: HeadLimits::of(&settings.limits),
             header_timeout: settings.limits.header_timeout,
             idle_timeout: settings.limits.idle_timeout,
+            write_timeout: settings.limits.write_timeout,
         },
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,

@@ -106,11 +106,11 @@ pub struct Tokens {
     pub retention: Duration,
     /// How many verified tokens are remembered.
     pub cache_capacity: usize,
-    /// What becomes of a stream that is under way when its token expires.
+    /// What becomes of a response that is under way when its token expires.
     pub stream_at_expiry: StreamAtExpiry,
 }
 
-/// What becomes of a stream that is under way when its token expires. A revoked token ends it in any case.
+/// What becomes of a response that is under way when its token expires. A revoked token ends it in any case.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamAtExpiry {
@@ -165,13 +165,15 @@ pub struct Limits {
     /// How many requests a client token may send a minute; 0: as many as it likes. None: what the mode asks for.
     #[serde(deserialize_with = "optional_count")]
     pub requests_per_minute: Option<u32>,
-    /// How many streams a client token may have open; 0: as many as it likes. None: what the mode asks for.
+    /// How many streams and turns a client token may have under way; 0: as many as it likes. None: what the mode asks for.
     #[serde(deserialize_with = "optional_count")]
     pub streams_per_token: Option<u32>,
     /// How many bodies of more than 64 KiB a client token may be sending; 0: as many as it likes. None: what the mode asks
     /// for.
     #[serde(deserialize_with = "optional_count")]
     pub large_bodies_per_token: Option<u32>,
+    /// How many bytes of responses may be held in memory for a client token; 0: as many as it likes.
+    pub response_bytes_per_token: usize,
     /// The largest body, in bytes.
     pub body_bytes: usize,
     /// The largest body of an operation that uploads a file, in bytes.
@@ -181,6 +183,9 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// The average rate that a body must keep after a grace of `body_timeout`, in bytes a second; 0: any.
     pub body_bytes_per_second: u32,
+    /// How long a client may take to read the next 64 KiB of a response, or what is left of it.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// The longest request target, path and query, in bytes.
     pub target_bytes: usize,
     /// How many header fields a request may have.
@@ -363,10 +368,12 @@ impl Default for Limits {
             requests_per_minute: None,
             streams_per_token: None,
             large_bodies_per_token: None,
+            response_bytes_per_token: 64 * 1024 * 1024,
             body_bytes: 8 * 1024 * 1024,
             upload_bytes: 100 * 1024 * 1024,
             body_timeout: Duration::from_secs(30),
             body_bytes_per_second: 1024,
+            write_timeout: Duration::from_secs(30),
             target_bytes: 8 * 1024,
             header_count: 64,
             header_bytes: 32 * 1024,

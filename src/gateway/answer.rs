@@ -12,7 +12,7 @@ use super::{
     upstream::{broken, failed},
 };
 use crate::{
-    access::grant::Redaction,
+    access::{Charge, grant::Redaction},
     body::{Body, BodyError},
     call::Reply,
     error::{ApiError, Code},
@@ -28,8 +28,13 @@ pub(super) const SMALL_BODY: u64 = 16 * 1024;
 /// The largest refusal that is read, to find out who is refused.
 const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Passes an answer on. One that is not read whole passes frame by frame.
-pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_client: bool) -> Result<Reply, ApiError> {
+/// Passes an answer on. One that is not read whole passes frame by frame; any other is charged as it is read.
+pub(super) async fn pass(
+    mut answer: Response<Body>,
+    redaction: Redaction,
+    is_client: bool,
+    charge: &mut Charge<'_>,
+) -> Result<Reply, ApiError> {
     if answer.status().is_informational() {
         return Err(failed(format!("the upstream answered with status {}", answer.status().as_u16())));
     }
@@ -54,7 +59,7 @@ pub(super) async fn pass(mut answer: Response<Body>, redaction: Redaction, is_cl
     for name in [header::CONTENT_ENCODING, header::ETAG] {
         head.headers.remove(name);
     }
-    let body = stopwatch::wait(pin!(Limited::new(body, REDACTED_BYTES).collect())).await.map_err(broken)?.to_bytes();
+    let body = stopwatch::wait(pin!(read_whole(body, charge))).await?;
     match serde_json::from_slice(&body) {
         Ok(value) => Ok(Reply::Rewritten(head, value)),
         Err(_) if head.status.is_client_error() || head.status.is_server_error() => Err(unreadable(&head)),
@@ -96,6 +101,25 @@ fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
     let (essence, rest) = media_type.split_at(media_type.len().min(JSON.len()));
     essence.eq_ignore_ascii_case(JSON) && matches!(rest, [] | [b';' | b' ', ..])
+}
+
+/// Reads a body. Memory is charged before it is taken: all of it at once where the upstream says how much it is.
+async fn read_whole(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX).min(REDACTED_BYTES);
+    charge.cover(announced)?;
+    let mut whole = Vec::with_capacity(announced);
+    let mut body = pin!(Limited::new(body, REDACTED_BYTES));
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            let needed = whole.len() + data.len();
+            if needed > whole.capacity() {
+                // A vector grows to twice its size.
+                charge.cover(needed.max(2 * whole.capacity()))?;
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole)
 }
 
 /// An error that is not JSON, as a proxy on the way makes them: nothing can be removed from it, so its status alone is

@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     access::{
-        Caller, Owned, Params, Permit, Shared,
+        Caller, Charge, Owned, Params, Permit, Shared,
         grant::{Listed, Redaction},
     },
     body::Body,
@@ -101,12 +101,12 @@ impl Gateway {
     }
 
     /// Passes a call on and its answer back. `redaction` says whether the answer has to be read whole, so that something can
-    /// be removed from it.
+    /// be removed from it; it is added to `charge` then.
     ///
     /// # Errors
     /// 400 when a limited caller names something twice; 404 when no upstream serves the caller's project, or what the call
-    /// names is not proven to be of it; 502 and 504 when the upstream fails.
-    pub async fn forward(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+    /// names is not proven to be of it; 429 when the caller may hold no answer as large; 502 and 504 when the upstream fails.
+    pub async fn forward(&self, call: Call, redaction: Redaction, charge: &mut Charge<'_>) -> Result<Reply, ApiError> {
         let served = self.serving(call.permit.project())?;
         if !served.serves_alone
             && let Some(project) = limit_of(&call.permit)
@@ -129,7 +129,7 @@ impl Gateway {
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
         let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
-        answer::pass(answer, redaction, is_client).await
+        answer::pass(answer, redaction, is_client, charge).await
     }
 
     /// The agent that a thing belongs to, as the project's upstream says; none: the thing itself does not tell.

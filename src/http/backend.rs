@@ -2,7 +2,7 @@
 
 use crate::{
     access::{
-        Owned, Ownership, Shared,
+        Charge, Owned, Ownership, Shared,
         grant::{Listed, Redaction},
     },
     call::{Call, Reply},
@@ -31,13 +31,18 @@ impl Backend {
         }
     }
 
-    /// Answers a call from which `redaction` will be removed.
+    /// Answers a call from which `redaction` will be removed; what is read whole for that is added to `charge`.
     ///
     /// # Errors
     /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
-    pub(super) async fn answer(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+    pub(super) async fn answer(
+        &self,
+        call: Call,
+        redaction: Redaction,
+        charge: &mut Charge<'_>,
+    ) -> Result<Reply, ApiError> {
         match self {
-            Self::Gateway(gateway) => gateway.forward(call, redaction).await,
+            Self::Gateway(gateway) => gateway.forward(call, redaction, charge).await,
             Self::Mock(mock) => {
                 // What does not exist is not found, mocked or not.
                 if let Some(agent) = call.params.find("agent_id")

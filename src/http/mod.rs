@@ -22,6 +22,7 @@ pub use access_log::AccessLog;
 pub use backend::Backend;
 pub use head::HeadLimits;
 pub use health::Readiness;
+pub use lifeline::Life;
 pub use pipeline::App;
 
 use crate::body::Body;
@@ -49,17 +50,22 @@ impl Surface {
         Self(Arc::new(Parts { app, log, own }))
     }
 
-    /// Answers a request. Letta paths are matched by the operation table, not by a router: a route that is not in the
-    /// table cannot be written.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request; with the response comes the life that it must not outlast, if there is one. Letta paths are
+    /// matched by the operation table, not by a router: a route that is not in the table cannot be written.
+    pub async fn answer(&self, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
         match request.uri().path() {
             // What is ambiguous the pipeline refuses, in words and with a line in the log.
             "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
                 let Ok(response) = self.0.own.clone().oneshot(request).await;
-                response.map(Body::new)
+                (response.map(Body::new), None)
             }
             _ => pipeline::handle(&self.0.app, &self.0.log, request).await,
         }
+    }
+
+    /// Returns when responses of this life end at the latest.
+    pub fn end_of(&self, life: Life) -> impl Future<Output = ()> + Send + use<> {
+        life.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
     }
 
     /// Whether the process wants more requests.

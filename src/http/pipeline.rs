@@ -4,7 +4,6 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
@@ -14,11 +13,11 @@ use super::{
     access_log::Line,
     cors, framing, health,
     health::Readiness,
-    lifeline::{self, Held},
+    lifeline::{self, Held, Life},
     request_id::RequestId,
 };
 use crate::{
-    access::{Caller, Feed, Guard, Operation, Passed, guard::Trail},
+    access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::Trail},
     api::client_side_access_tokens::Endpoints,
     body::{Body, Pace},
     call::{Call, Reply},
@@ -46,7 +45,7 @@ pub struct App {
     pub feed: Feed,
     /// Whether the process wants more requests.
     pub readiness: Readiness,
-    /// What becomes of a stream whose token expires.
+    /// What becomes of a response whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
     /// How slowly a request's body may come.
     pub body_pace: Pace,
@@ -59,7 +58,7 @@ pub struct App {
 }
 
 /// Answers any request to a Letta path.
-pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
     let started = Instant::now();
     let request_id = RequestId::new();
     let (head, body) = request.into_parts();
@@ -71,13 +70,13 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         stopwatch::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
-    let (mut response, code) = match outcome {
-        Ok(response) => (response, None),
+    let ((mut response, life), code) = match outcome {
+        Ok(answered) => (answered, None),
         Err(refusal) => {
             if let Some(cause) = refusal.cause() {
                 error!(request.id = %request_id, code = refusal.code().word(), cause = %Chain(cause), "A request failed");
             }
-            (error_response(&refusal, &request_id), Some(refusal.code()))
+            ((error_response(&refusal, &request_id), None), Some(refusal.code()))
         }
     };
     let headers = response.headers_mut();
@@ -94,21 +93,26 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         metrics.count(&Answered { operation, status, code, remembered, duration, waits });
     }
     log.write(&Line { request_id: &request_id, method: &method, trail, status, code, duration });
-    response
+    (response, life)
 }
 
 impl App {
-    async fn respond(&self, head: Parts, body: Incoming, trail: &mut Trail) -> Result<Response<Body>, ApiError> {
+    async fn respond(
+        &self,
+        head: Parts,
+        body: Incoming,
+        trail: &mut Trail,
+    ) -> Result<(Response<Body>, Option<Life>), ApiError> {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
         // A preflight carries no bearer and asks about no secret; only its path must make sense.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;
-            return Ok(preflight);
+            return Ok((preflight, None));
         }
         match self.guard.admit(&head, body, &self.backend, trail).await? {
-            Passed::Public(_) => json_response(StatusCode::OK, &health::letta()),
+            Passed::Public(_) => Ok((json_response(StatusCode::OK, &health::letta())?, None)),
             // The body's slot is held until there is an answer.
             Passed::Call { operation, params, query, permit, payload, scrub, slot, body_slot: _body_slot } => {
                 let own = is_token_management(operation);
@@ -116,13 +120,23 @@ impl App {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),
                     Caller::ApiKey { .. } => None,
                 };
+                let quotas = &self.guard.quotas;
+                let mut charge = match &token {
+                    Some(token) => quotas.charge_response(token, head.version),
+                    None => Charge::uncounted(),
+                };
+                charge.check()?;
                 let reply = if own {
                     // Seldom and large: a request is moved with the room for all that may become of it.
                     Box::pin(self.tokens.answer(operation, &params, &query, &permit, payload)).await?
                 } else {
                     let headers = head.headers;
                     self.backend
-                        .answer(Call { operation, params, query, headers, permit, payload }, scrub.redaction())
+                        .answer(
+                            Call { operation, params, query, headers, permit, payload },
+                            scrub.redaction(),
+                            &mut charge,
+                        )
                         .await?
                 };
                 let mut response = match reply {
@@ -145,23 +159,26 @@ impl App {
                         answer
                     }
                 };
-                let is_stream = is_stream(&response);
-                // An upstream may call a stream something else, or nothing at all.
-                if is_stream || (token.is_some() && response.body().size_hint().exact().is_none()) {
+                // Whoever was revoked while the answer was made gets none.
+                if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
+                    return Err(Denial::TokenRevoked.into());
+                }
+                if let Body::Whole(bytes) = response.body_mut() {
+                    *bytes = charge.attach(std::mem::take(bytes))?;
+                }
+                if is_stream(&response) {
                     // An answer that was not to be a stream, and is one, needs its right to it now.
                     let slot = match (&token, slot) {
-                        (Some(token), None) if is_stream => self.guard.quotas.open_stream(token)?,
+                        (Some(token), None) => quotas.open_stream(token)?,
                         (_, slot) => slot,
                     };
-                    let open = self.metrics.as_ref().filter(|_| is_stream).map(Metrics::open_stream);
-                    let tied = Held { slot, open };
-                    let end = token.map(|token| lifeline::end(token, self.feed.clone(), self.stream_at_expiry));
-                    response = response.map(|body| lifeline::tie(body, end, tied));
+                    let open = self.metrics.as_ref().map(Metrics::open_stream);
+                    response = response.map(|body| lifeline::tie(body, Held { slot, open }));
                 }
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 }
-                Ok(response)
+                Ok((response, token.map(Life)))
             }
         }
     }
@@ -187,7 +204,14 @@ fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, Ap
 /// How many headers an answer to a client token has: so many from the beginning, instead of growing twice.
 const HEADERS: usize = 8;
 
-fn text_response(status: StatusCode, json: Vec<u8>) -> Response<Body> {
+/// How many bytes of room a response may have that it does not need.
+const MOST_SPARE: usize = 16 * 1024;
+
+fn text_response(status: StatusCode, mut json: Vec<u8>) -> Response<Body> {
+    // What waits for a slow client has no room to spare.
+    if json.capacity() - json.len() > MOST_SPARE {
+        json.shrink_to_fit();
+    }
     let mut response = Response::new(Body::from(json));
     *response.status_mut() = status;
     let headers = response.headers_mut();

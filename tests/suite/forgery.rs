@@ -14,9 +14,10 @@ use gatelet::{
         Issuer,
         issuer::{Minter, TokenRequest},
     },
+    clock::Clock,
     credentials::{Keyring, MasterKey},
     error::Code,
-    store::{Options, Store},
+    store::{IfMissing, Options, Store},
 };
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::{Value, json};
@@ -35,15 +36,22 @@ struct Installation {
 
 impl Installation {
     async fn new() -> Self {
-        let options = Options { url: None, max_connections: 1, statement_timeout: Duration::from_secs(5) };
+        let options = Options {
+            url: None,
+            max_connections: 1,
+            statement_timeout: Duration::from_secs(5),
+            if_missing: IfMissing::Create,
+            most_read: usize::MAX,
+        };
+        let clock = Clock::system();
         let store = Store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
-        let keyring = Arc::new(Keyring::load(&store, MasterKey::generate()).await.unwrap());
-        let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX).await.unwrap();
+        let keyring = Arc::new(Keyring::load(&store, MasterKey::generate(), clock.clone()).await.unwrap());
+        let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX, clock.clone()).await.unwrap();
         let lifetime = Duration::from_hours(24 * 30);
         // None is remembered for long, as a text that was never seen would not be.
-        let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed, 1);
-        Self { bearers, issuer: Issuer::new(store, Arc::clone(&keyring), lifetime), keyring }
+        let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
+        Self { bearers, issuer: Issuer::new(store, Arc::clone(&keyring), clock, lifetime), keyring }
     }
 
     /// One of many tokens, each of another shape.

@@ -1,10 +1,13 @@
-//! How much one client may take: requests and streams of a token, the size of a request, and the time it may need.
+//! How much one client may take: requests and streams of a token, the size of a request, the time that it may need, and
+//! what is held for it.
 
+mod ended;
 #[cfg(target_os = "linux")]
 mod memory;
 mod quotas;
 mod sizes;
 mod slow;
+mod unread;
 
 use serde_json::json;
 

@@ -221,6 +221,14 @@ impl Gatelet {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// How much memory it has, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let pid = self.child.id().expect("the server runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        1024 * line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();

@@ -213,7 +213,7 @@ async fn a_token_has_so_many_streams_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_may_stream_is_counted_and_what_does_not_is_given_back() {
+async fn streams_and_turns_are_counted_until_they_are_answered() {
     let [_, stage] = stages(&[(STREAMS, "1")]).await;
     let upstream = stage.upstream.as_ref().unwrap();
     let (agent, page) = (&stage.agent, stage.page().await);
@@ -223,15 +223,17 @@ async fn what_may_stream_is_counted_and_what_does_not_is_given_back() {
     let open = open(&stage, &page, 0).await.unwrap();
     upstream.forget();
     for (path, body, is_refused) in [
-        (&send, json!({"input": "x"}), false),
-        (&send, json!({"input": "x", "streaming": null}), false),
-        (&send, json!({"input": "x", "streaming": false}), false),
+        (&send, json!({"input": "x"}), true),
+        (&send, json!({"input": "x", "streaming": false}), true),
         (&send, json!({"input": "x", "streaming": true}), true),
-        (&send, json!({"input": "x", "streaming": "yes"}), true),
         (&format!("{send}/stream"), json!({"input": "x", "streaming": false}), true),
         (&format!("{send}/async"), json!({"input": "x"}), false),
         (&format!("{conversation}/messages"), json!({"input": "x"}), true),
-        (&format!("{conversation}/messages"), json!({"input": "x", "streaming": false}), false),
+        (&format!("{conversation}/messages"), json!({"input": "x", "streaming": false}), true),
+        (&format!("{conversation}/compact"), json!({}), true),
+        (&format!("/v1/agents/{agent}/summarize"), json!({}), true),
+        (&format!("{conversation}/fork"), Value::Null, false),
+        (&format!("{conversation}/cancel"), Value::Null, false),
         (&format!("{conversation}/stream"), json!({}), true),
         (&run, Value::Null, true),
     ] {
@@ -242,9 +244,9 @@ async fn what_may_stream_is_counted_and_what_does_not_is_given_back() {
         upstream.forget();
     }
     // An answer that was not to be a stream, and is one, is refused as soon as its head is there.
-    let held = upstream.hold("POST", &send);
+    let held = upstream.hold("GET", &send);
     held.begin_events();
-    page.post(&send, &json!({"input": "x"})).await.refused(429, "rate_limited");
+    page.get(&send).await.refused(429, "rate_limited");
     held.gone().await;
     drop(open);
     // What was to be a stream and is none gives its right back at once: also a failure, also a refusal.
@@ -271,6 +273,16 @@ async fn what_may_stream_is_counted_and_what_does_not_is_given_back() {
     held.send(head(204, &[]));
     held.cut();
     assert_eq!(asking.await.unwrap().unwrap().status(), 204);
+    // So does a turn that is not streamed, until it is answered.
+    let held = upstream.hold("POST", &send);
+    let asking = tokio::spawn(page.request(Method::POST, &send).json(&json!({"input": "x"})).send());
+    held.asked().await;
+    page.post(&send, &json!({"input": "x"})).await.refused(429, "rate_limited");
+    page.post(&path, &json!({})).await.refused(429, "rate_limited");
+    held.send(head(204, &[]));
+    held.cut();
+    assert_eq!(asking.await.unwrap().unwrap().status(), 204);
+    page.post(&send, &json!({"input": "x"})).await.expect(200);
 }
 
 /// Begins to send a message, and waits until its body is asked for.
