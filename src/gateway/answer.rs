@@ -49,7 +49,7 @@ pub(super) async fn pass(
     match redaction {
         Redaction::None => return begun(answer).await.map(Reply::Passed),
         // No coding was asked for, and none can be looked into.
-        Redaction::InPassing if answer.headers().contains_key(header::CONTENT_ENCODING) => {
+        Redaction::InPassing if is_coded(answer.headers()) => {
             return Err(failed("the upstream answered with a content coding that was not asked for"));
         }
         Redaction::InPassing => return begun(answer).await.map(Reply::Passed),
@@ -94,6 +94,12 @@ async fn begin(mut body: Body, length: Option<u64>) -> Result<Body, BodyError> {
         }
     }
     Ok(Body::Empty)
+}
+
+/// Whether the content must be decoded before it can be read (RFC 9110, section 8.4).
+fn is_coded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
