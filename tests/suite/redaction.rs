@@ -25,7 +25,7 @@ struct Crowd {
 /// What both agents have, and each one's own. Whatever holds a secret holds the canary.
 async fn crowd(owner: &Client) -> Crowd {
     let post = async |path: &str, body: Value| owner.post(path, &body).await.expect(200);
-    let patch = async |path: String| owner.send(Method::PATCH, &path, None).await.expect(200);
+    let attach = async |path: String| owner.send(Method::PATCH, &path, None).await.expect(200);
     let block = id(&post("/v1/blocks/", json!({"label": "shared", "value": "x"})).await);
     let tool = format!("def shared() -> str:\n    \"\"\"Shares.\"\"\"\n    return '{CANARY}'\n");
     let tool = id(&post("/v1/tools/", json!({"source_code": tool})).await);
@@ -52,14 +52,14 @@ async fn crowd(owner: &Client) -> Crowd {
         let path = format!("/v1/agents/{agent}");
         // Those that an agent begins with, its sleeptime agent has too.
         let own_block = id(&post("/v1/blocks/", json!({"label": "mine", "value": "x"})).await);
-        patch(format!("{path}/core-memory/blocks/attach/{own_block}")).await;
-        patch(format!("{path}/folders/attach/{shared_folder}")).await;
+        attach(format!("{path}/core-memory/blocks/attach/{own_block}")).await;
+        attach(format!("{path}/folders/attach/{shared_folder}")).await;
         let own_folder = id(&post("/v1/folders/", folder(name)).await);
         let file = upload(owner, &own_folder, "own.txt").await;
-        patch(format!("{path}/folders/attach/{own_folder}")).await;
+        attach(format!("{path}/folders/attach/{own_folder}")).await;
         let own_tool = format!("def {name}() -> str:\n    \"\"\"Owns.\"\"\"\n    return '{CANARY}'\n");
         let own_tool = id(&post("/v1/tools/", json!({"source_code": own_tool})).await);
-        patch(format!("{path}/tools/attach/{own_tool}")).await;
+        attach(format!("{path}/tools/attach/{own_tool}")).await;
         let conversation = id(&post(&format!("/v1/conversations/?agent_id={agent}"), json!({})).await);
         post(&format!("/v1/conversations/{conversation}/messages"), json!({"input": "x", "streaming": false})).await;
         // By hand, with whoever a message may come from; then in the background, with a callback.
@@ -253,12 +253,12 @@ impl Crowd {
             for parameter in operation.parameters().filter(|parameter| *parameter != "block_label") {
                 let with = |id: &str| {
                     let mut things = self.own.clone();
-                    *things.get_mut(parameter).unwrap() = id.to_owned();
+                    id.clone_into(things.get_mut(parameter).unwrap());
                     things
                 };
                 let (foreign, unknown) = pair(&self.foreign[parameter]);
                 let answers = [operation.ask(page, &with(&foreign)).await, operation.ask(page, &with(&unknown)).await];
-                self.are_alike(&operation.name(), &answers, &foreign, &unknown);
+                Self::are_alike(&operation.name(), &answers, &foreign, &unknown);
                 assert!(answers[0].status.is_client_error(), "{}: {}", operation.name(), answers[0].text);
             }
             let query = known[operation.name()]["query"].as_array().unwrap();
@@ -272,7 +272,7 @@ impl Crowd {
                     let path = |id: &str| format!("{}&{parameter}={id}", operation.path(&self.own));
                     let answers = [page.get(&path(&foreign)).await, page.get(&path(&unknown)).await];
                     let what = format!("{} {parameter}", operation.name());
-                    self.are_alike(&what, &answers, &foreign, &unknown);
+                    Self::are_alike(&what, &answers, &foreign, &unknown);
                 }
             }
         }
@@ -281,16 +281,16 @@ impl Crowd {
             let (foreign, unknown) = pair(&self.foreign["run_id"]);
             let [foreign_run, unknown_run] = [&foreign, &unknown].map(|run| {
                 let mut things = self.own.clone();
-                *things.get_mut("run_id").unwrap() = run.clone();
+                things.get_mut("run_id").unwrap().clone_from(run);
                 things
             });
             let answers = [operation.ask(page, &foreign_run).await, operation.ask(page, &unknown_run).await];
-            self.are_alike(&operation.name(), &answers, &foreign, &unknown);
+            Self::are_alike(&operation.name(), &answers, &foreign, &unknown);
         }
     }
 
     #[track_caller]
-    fn are_alike(&self, what: &str, answers: &[Answer; 2], foreign: &str, unknown: &str) {
+    fn are_alike(what: &str, answers: &[Answer; 2], foreign: &str, unknown: &str) {
         let seen = |answer: &Answer, id: &str| {
             let mut text = answer.text.clone();
             let mut headers = answer.headers.clone();
