@@ -25,6 +25,7 @@ mod cors;
 mod documentation;
 mod enforcement;
 mod fields;
+mod file_blocks;
 mod files;
 mod folders;
 mod gateway;
