@@ -21,6 +21,7 @@ pub(in crate::mock) struct FileBlock {
 
 /// The order of the keys is Letta's. Beside texts there are only numbers, flags, nulls, and two that are empty.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "Letta's blocks have them")]
 struct Wire<'a> {
     value: &'a str,
     limit: i64,
