@@ -109,6 +109,8 @@ pub(super) fn whole(text: &str, media_type: &str) -> String {
 
 /// The beginning of a file as it is kept: as much as any agent may see. An empty file shows nothing.
 pub(super) fn of(text: &str, media_type: &str) -> String {
+    /// What the number of the next line takes at most.
+    const NUMBER: usize = 24;
     let count = lines(text, media_type).count();
     if count == 0 {
         return String::new();
@@ -118,7 +120,7 @@ pub(super) fn of(text: &str, media_type: &str) -> String {
     for (number, line) in (1..).zip(lines(text, media_type)) {
         // Writing to a string cannot fail.
         let _ = write!(shown, "\n{number}: ");
-        let room = MOST_BYTES.saturating_sub(shown.len() + CUT.len());
+        let room = MOST_BYTES.saturating_sub(shown.len() + CUT.len() + NUMBER);
         if line.len() > room {
             let end = (0..=room).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
             shown.push_str(&line[..end]);
@@ -178,7 +180,7 @@ mod tests {
     fn what_is_shown_is_bounded_and_says_so() {
         for text in ["ä".repeat(MOST_BYTES), "line\n".repeat(MOST_BYTES)] {
             let shown = of(&text, "text/plain");
-            assert!(shown.len() <= MOST_BYTES && shown.len() > MOST_BYTES - 16, "{}", shown.len());
+            assert!(shown.len() <= MOST_BYTES && shown.len() > MOST_BYTES - 64, "{}", shown.len());
             assert!(shown.ends_with(CUT));
             let window = cut(shown, 500);
             assert!(window.starts_with("[Viewing file start (out of ") && window.ends_with(CUT), "{window}");
