@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::{
+    budget::aside,
     documents::{Prepared, Stored, claim, insert_all, parse},
-    records::{File, FileText, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
-    shelf, uploads,
+    records::{File, FileText, FileView, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
+    shelf, uploads, window,
 };
 use crate::{
     entropy,
@@ -94,8 +95,10 @@ pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File,
         let passages: Vec<Prepared> = pieces.iter().map(passage).collect::<Result<_, _>>()?;
         insert_all(tx, &folder.project, &passages).await?;
     }
+    let view = FileView { id: file.id.clone(), shown: aside(text.len(), || window::of(text, &file.media_type)) };
+    let view = Prepared::new(Some(&file.id), &view)?;
     let text = Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text: text.to_owned() })?;
-    insert_all(tx, &folder.project, &[text, Prepared::new(None, &Job::reading(file))?]).await
+    insert_all(tx, &folder.project, &[text, view, Prepared::new(None, &Job::reading(file))?]).await
 }
 
 /// Removes a file from its folder, which the caller has locked, and from the sight of all agents.

@@ -80,7 +80,7 @@ pub(super) async fn make(
         tools::add_base_rules(&mut partner, tools::default_names(PARTNER_TYPE).iter().copied());
         partner
     });
-    let agent = finish(tx, project, agent, &blocks, belongings.history, &belongings.forgotten).await?;
+    let agent = finish(tx, project, agent, (&blocks, &folders), belongings.history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
     link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
@@ -88,7 +88,7 @@ pub(super) async fn make(
         shelf::attach(tx, &agent.record, project, folder, &belongings.files).await?;
     }
     if let Some(partner) = partner {
-        let partner = finish(tx, project, partner, &blocks, Vec::new(), &HashSet::new()).await?;
+        let partner = finish(tx, project, partner, (&blocks, &[]), Vec::new(), &HashSet::new()).await?;
         let names = tools::default_names(PARTNER_TYPE).iter().filter_map(|name| tools::by_name(name));
         link(tx, links::AGENT_TOOL, &partner.record.id, names.map(|tool| tool.id)).await?;
         pair(tx, home, id, &partner.record.id).await?;
@@ -101,12 +101,12 @@ async fn finish(
     tx: &mut Tx,
     project: &str,
     mut agent: Agent,
-    blocks: &[Block],
+    (blocks, folders): (&[Block], &[Folder]),
     history: Vec<Message>,
     forgotten: &HashSet<String>,
 ) -> Result<Stored<Agent>, ApiError> {
     agent.recall = i64::try_from(history.len()).unwrap_or(i64::MAX);
-    let mut messages = vec![memory::system_message(&agent, blocks)];
+    let mut messages = vec![memory::system_message(&agent, blocks, folders)];
     messages.extend(history);
     let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
     agent.begin_with(seen);

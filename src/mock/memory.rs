@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
+    budget::Budget,
     client::Include,
+    directories::{self, Directories},
     documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
     prompt,
     records::{
         Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
-        WireTool, links, write_agent,
+        WireTool, file_window, links, write_agent,
     },
     relations, tools,
 };
@@ -64,16 +66,17 @@ pub(super) async fn delete_blocks(tx: &mut Tx, shown: &Shown, leaving: &[String]
 }
 
 /// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
-/// their dozen.
+/// their dozen, and with the folders of those that have any. `window`: how many characters of a file an agent sees.
 pub(super) async fn load(
     view: View<'_>,
     agents: &[&str],
     include: Include,
+    window: impl Fn(&str) -> Result<i64, ApiError>,
 ) -> Result<HashMap<String, Loaded>, ApiError> {
     let wanted = [
         (include.blocks, links::AGENT_BLOCK),
         (include.tools, links::AGENT_TOOL),
-        (include.sources, links::AGENT_FOLDER),
+        (include.sources || include.blocks, links::AGENT_FOLDER),
         (include.identities, links::AGENT_IDENTITY),
         (include.managed_group, links::MANAGED_GROUP),
     ];
@@ -108,6 +111,16 @@ pub(super) async fn load(
             _ => groups.extend(view.behind(document)?.map(|group| (source, group))),
         }
     }
+    let budget = Budget::of_answer(view.store().most_read());
+    for (agent, loaded) in &mut loaded {
+        if include.blocks && !loaded.folders.is_empty() {
+            let folders = &loaded.folders;
+            loaded.files = directories::files_for_answer(view.store(), agent, window(agent)?, folders, &budget).await?;
+        }
+        if !include.sources {
+            loaded.folders.clear();
+        }
+    }
     let (owners, identities): (Vec<String>, Vec<_>) = identities.into_iter().unzip();
     for (agent, identity) in owners.into_iter().zip(relations::show_identities(view, &identities).await?) {
         loaded.entry(agent).or_default().identities.push(identity);
@@ -126,7 +139,8 @@ pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) ->
 
 /// The same of an agent as it is stored.
 pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Written, ApiError> {
-    let loaded = load(view, &[id], include).await?.into_values().next().unwrap_or_default();
+    let window = |_: &str| file_window(body).map_err(|error| inconsistent(id, &error));
+    let loaded = load(view, &[id], include, window).await?.into_values().next().unwrap_or_default();
     let mut written = Written::with_capacity(body.len() + loaded.wire_length());
     write(id, body, include, &loaded, &mut written)?;
     Ok(written)
@@ -135,7 +149,11 @@ pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: I
 /// Agents as an answer shows them.
 pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Written, ApiError> {
     let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
-    let mut loaded = load(view, &ids, include).await?;
+    let window = |id: &str| {
+        let agent = agents.iter().find(|agent| agent.record.id == id);
+        Ok(agent.map_or(0, |agent| agent.record.per_file_view_window_char_limit))
+    };
+    let mut loaded = load(view, &ids, include, window).await?;
     let mut written = Written::default();
     written.push("[");
     for (number, id) in ids.into_iter().enumerate() {
@@ -153,10 +171,11 @@ fn write(id: &str, body: &str, include: Include, loaded: &Loaded, out: &mut Writ
     write_agent(body, include, loaded, out).map_err(|error| inconsistent(id, &error))
 }
 
-/// The system message of a new agent.
-pub(super) fn system_message(agent: &Agent, blocks: &[Block]) -> Message {
+/// The system message of a new agent. As in Letta it names the agent's folders; their files come after it.
+pub(super) fn system_message(agent: &Agent, blocks: &[Block], folders: &[Folder]) -> Message {
     let now = Timestamp::now();
-    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, now);
+    let shown = Directories { folders: folders.to_vec(), files: Vec::new() };
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, &shown, now);
     Message { created_at: now, ..Message::new(Role::System, vec![Part::text(prompt)]) }
 }
 
@@ -166,7 +185,9 @@ pub(super) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result<(), ApiE
     let Some(id) = agent.system_message_id() else { return Ok(()) };
     let Some(stored) = tx.message(id).await? else { return Ok(()) };
     let mut message = parse_message(&stored)?;
-    message.content = vec![Part::text(prompt::compile(agent, DEFAULT_CONVERSATION, &blocks, Timestamp::now()))];
+    let shown = directories::within(tx, agent).await?;
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, &blocks, &shown, Timestamp::now());
+    message.content = vec![Part::text(prompt)];
     update_message(tx, &message).await?;
     if let Some(entry) = agent.context.first_mut() {
         entry.tokens = message.tokens();
@@ -200,9 +221,14 @@ pub(super) async fn blocks_of_conversation(
 }
 
 /// The system prompt of a conversation.
-pub(super) fn conversation_prompt(agent: &Agent, conversation: &Conversation, blocks: &[Block]) -> String {
+pub(super) fn conversation_prompt(
+    agent: &Agent,
+    conversation: &Conversation,
+    blocks: &[Block],
+    shown: &Directories,
+) -> String {
     let seen = Agent { recall: conversation.recall, ..agent.clone() };
-    prompt::compile(&seen, &conversation.id, blocks, Timestamp::now())
+    prompt::compile(&seen, &conversation.id, blocks, shown, Timestamp::now())
 }
 
 /// Compiles a conversation's system message again, and returns it. The caller holds the lock on the conversation's document
@@ -213,7 +239,8 @@ pub(super) async fn recompile_conversation(
     conversation: &mut Conversation,
 ) -> Result<String, ApiError> {
     let blocks = blocks_of_conversation(tx, &agent.id, &conversation.isolated_block_ids).await?;
-    let prompt = conversation_prompt(agent, conversation, &blocks);
+    let shown = directories::within(tx, agent).await?;
+    let prompt = conversation_prompt(agent, conversation, &blocks, &shown);
     if let Some(entry) = conversation.context.first_mut()
         && let Some(stored) = tx.message(&entry.id).await?
     {

@@ -10,6 +10,7 @@ mod budget;
 mod catalogue;
 mod client;
 mod compaction;
+mod directories;
 mod documents;
 mod edit;
 mod failure;
@@ -46,6 +47,7 @@ mod tools;
 mod turn;
 mod uploads;
 mod vector;
+mod window;
 mod workbench;
 
 use std::{fmt, sync::Arc, time::Duration};

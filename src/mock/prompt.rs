@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use super::records::{Agent, Block, Timestamp, object};
+use super::{
+    directories::Directories,
+    records::{Agent, Block, FileBlock, Folder, Timestamp, object},
+};
 
 /// The instructions of an agent that was given none.
 pub(super) const BASE: &str = "\
@@ -37,8 +40,20 @@ pub(super) fn compaction_settings() -> Map<String, Value> {
 }
 
 /// The whole prompt as the model sees it.
-pub(super) fn compile(agent: &Agent, conversation: &str, blocks: &[Block], now: Timestamp) -> String {
-    format!("{}\n\n{}\n\n{}", agent.system, memory_blocks(blocks), memory_metadata(agent, conversation, now))
+pub(super) fn compile(
+    agent: &Agent,
+    conversation: &str,
+    blocks: &[Block],
+    shown: &Directories,
+    now: Timestamp,
+) -> String {
+    let parts = [
+        Some(agent.system.clone()),
+        Some(memory_blocks(blocks)),
+        directories(agent, shown),
+        Some(memory_metadata(agent, conversation, now)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
 }
 
 /// The part of the prompt that shows the blocks.
@@ -59,6 +74,55 @@ pub(super) fn memory_blocks(blocks: &[Block]) -> String {
     }
     part.push_str("\n</memory_blocks>");
     part
+}
+
+/// The part of the prompt that shows folders and files; none: the agent has no folder.
+pub(super) fn directories(agent: &Agent, shown: &Directories) -> Option<String> {
+    if shown.folders.is_empty() {
+        return None;
+    }
+    let names_by_tag = matches!(agent.agent_type.as_str(), "react_agent" | "workflow_agent");
+    let open = shown.files.iter().filter(|file| !file.value.is_empty()).count();
+    let mut part = format!(
+        "<directories>\n<file_limits>\n- current_files_open={open}\n- max_files_open={}\n</file_limits>\n",
+        agent.max_files_open
+    );
+    for Folder { id, name, description, instructions, .. } in &shown.folders {
+        // Writing to a string cannot fail.
+        let _ = writeln!(part, "<directory name=\"{name}\">");
+        for (tag, text) in [("description", description), ("instructions", instructions)] {
+            if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+                let _ = writeln!(part, "<{tag}>{text}</{tag}>");
+            }
+        }
+        for file in shown.files.iter().filter(|file| file.folder_id == *id) {
+            write_file(file, names_by_tag, &mut part);
+        }
+        part.push_str("</directory>\n");
+    }
+    part.push_str("</directories>");
+    Some(part)
+}
+
+/// A file as a prompt shows it. Agents that reason and act, and those that work, see its name as a tag.
+fn write_file(file: &FileBlock, names_by_tag: bool, part: &mut String) {
+    let FileBlock { label, value, limit, .. } = file;
+    let status = if value.is_empty() { "closed" } else { "open" };
+    let characters = value.chars().count();
+    let metadata =
+        format!("<metadata>\n- read_only=true\n- chars_current={characters}\n- chars_limit={limit}\n</metadata>\n");
+    // Writing to a string cannot fail.
+    let _ = if names_by_tag {
+        write!(
+            part,
+            "<file status=\"{status}\">\n<{label}>\n<description>\n\n</description>\n{metadata}\
+             <value>\n{value}\n</value>\n</{label}>\n</file>\n"
+        )
+    } else if value.is_empty() {
+        write!(part, "<file status=\"{status}\" name=\"{label}\">\n{metadata}</file>\n")
+    } else {
+        write!(part, "<file status=\"{status}\" name=\"{label}\">\n{metadata}<value>\n{value}\n</value>\n</file>\n")
+    };
 }
 
 /// The part of the prompt that says what the agent should know about its own state.

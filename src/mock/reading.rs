@@ -15,6 +15,7 @@ use super::{
     documents::parse,
     records::{Agent, File, FileText, Folder, Passage, Record, links},
     search::Terms,
+    window,
 };
 use crate::{
     error::ApiError,
@@ -243,9 +244,12 @@ impl<'a> Reading<'a> {
         Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
     }
 
+    /// What a file says, in the lines by which the agent knows it.
     async fn text(&self, file: &File) -> Result<String, ApiError> {
         let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
-        document.map_or(Ok(String::new()), |document| Ok(parse::<FileText>(document)?.record.text))
+        let Some(document) = document else { return Ok(String::new()) };
+        let text = parse::<FileText>(document)?.record.text;
+        Ok(aside(text.len(), || window::whole(&text, &file.media_type)))
     }
 }
 

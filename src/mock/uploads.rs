@@ -3,73 +3,86 @@
 use super::multipart::Upload;
 use crate::error::{ApiError, Code};
 
-/// What is read beside `text/*`.
-const MEDIA_TYPES: &[&str] = &[
-    "application/javascript",
-    "application/json",
-    "application/jsonl",
-    "application/pdf",
-    "application/rtf",
-    "application/sql",
-    "application/toml",
-    "application/typescript",
-    "application/x-javascript",
-    "application/x-ndjson",
-    "application/x-python-code",
-    "application/x-sh",
-    "application/x-typescript",
-    "application/x-yaml",
-    "application/xhtml+xml",
-    "application/xml",
-    "application/yaml",
-];
+/// What Letta also takes where a client says so: it guesses other names for the same from a file's ending.
+const ALIASES: &[&str] = &["application/jsonl", "application/xml", "text/markdown"];
 
-/// What is known by its name when the client does not say what it is.
+/// What Letta takes files with these endings for. What a client says is refused unless it stands here or above.
 const ENDINGS: &[(&str, &str)] = &[
+    ("bash", "text/x-shellscript"),
+    ("bat", "text/x-batch"),
     ("c", "text/x-c"),
+    ("cfg", "text/x-conf"),
+    ("cmd", "text/x-batch"),
+    ("conf", "text/x-conf"),
     ("cpp", "text/x-c++"),
+    ("cs", "text/x-csharp"),
     ("css", "text/css"),
     ("csv", "text/csv"),
+    ("cxx", "text/x-c++"),
+    ("dockerfile", "text/x-dockerfile"),
     ("go", "text/x-go"),
+    ("h", "text/x-c"),
     ("htm", "text/html"),
     ("html", "text/html"),
-    ("java", "text/x-java"),
+    ("ini", "text/x-ini"),
+    ("java", "text/x-java-source"),
     ("js", "text/javascript"),
     ("json", "application/json"),
-    ("jsonl", "application/jsonl"),
-    ("log", "text/plain"),
-    ("md", "text/markdown"),
+    ("jsonl", "application/x-jsonlines"),
+    ("jsx", "text/x-jsx"),
+    ("ksh", "text/plain"),
+    ("kt", "text/x-kotlin"),
+    ("less", "text/x-less"),
+    ("m", "text/x-objective-c"),
+    ("markdown", "text/markdown"),
+    ("md", "text/x-markdown"),
+    ("mjs", "text/javascript"),
     ("pdf", "application/pdf"),
     ("php", "text/x-php"),
+    ("ps1", "text/x-powershell"),
     ("py", "text/x-python"),
+    ("r", "text/x-r"),
     ("rb", "text/x-ruby"),
     ("rs", "text/x-rust"),
-    ("sh", "application/x-sh"),
-    ("sql", "application/sql"),
+    ("sass", "text/x-sass"),
+    ("scala", "text/x-scala"),
+    ("scss", "text/x-scss"),
+    ("sh", "text/x-shellscript"),
+    ("sql", "text/x-sql"),
+    ("srt", "text/plain"),
+    ("swift", "text/x-swift"),
+    ("text", "text/plain"),
     ("toml", "application/toml"),
-    ("ts", "application/typescript"),
+    ("ts", "text/x-typescript"),
+    ("tsx", "text/x-tsx"),
     ("txt", "text/plain"),
-    ("xml", "application/xml"),
-    ("yaml", "application/yaml"),
-    ("yml", "application/yaml"),
+    ("vue", "text/x-vue"),
+    ("xml", "text/xml"),
+    ("xpdl", "application/xml"),
+    ("yaml", "text/x-yaml"),
+    ("yml", "text/x-yaml"),
 ];
 
-/// What a file is: as the client says, or as its name does where the client says nothing.
+/// What a file is that is kept under a name: as the name says, or as the client does where it says nothing.
+///
+/// # Errors
+/// 415 when neither what the client says nor the ending of the uploaded file's own name is known.
 pub(super) fn media_type(upload: &Upload, name: &str) -> Result<String, ApiError> {
-    let said = upload.media_type.as_deref().filter(|said| *said != "application/octet-stream");
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
-    let known = ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, media_type)| *media_type);
-    match said.or(known) {
-        Some(media_type) if media_type.starts_with("text/") || MEDIA_TYPES.contains(&media_type) => {
-            Ok(media_type.to_owned())
-        }
-        other => {
-            let shown: String = other.or(upload.media_type.as_deref()).unwrap_or("unknown").chars().take(100).collect();
-            let name: String = name.chars().take(100).collect();
-            let detail = format!("Unsupported file type: {name} is {shown}");
-            Err(ApiError::letta(Code::UnsupportedMediaType, detail))
-        }
+    let said = upload.media_type.as_deref();
+    let is_taken =
+        said.is_some_and(|said| ALIASES.contains(&said) || ENDINGS.iter().any(|(_, media_type)| *media_type == said));
+    if !is_taken && upload.name.as_deref().and_then(by_ending).is_none() {
+        let said: String = said.unwrap_or("unknown").chars().take(100).collect();
+        let name: String = name.chars().take(100).collect();
+        let detail = format!("Unsupported file type: {name} is {said}");
+        return Err(ApiError::letta(Code::UnsupportedMediaType, detail));
     }
+    Ok(by_ending(name).or(said).unwrap_or("unknown").to_owned())
+}
+
+fn by_ending(name: &str) -> Option<&'static str> {
+    let ending = name.rsplit_once('.')?.1.to_ascii_lowercase();
+    ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, media_type)| *media_type)
 }
 
 /// What a file says. Of what is no text, the mock reads nothing, and says so in its place.
@@ -108,21 +121,26 @@ pub(super) fn numbered(name: &str, number: usize) -> String {
 mod tests {
     use super::*;
 
-    fn upload(media_type: Option<&str>) -> Upload {
-        Upload { name: None, media_type: media_type.map(str::to_owned), bytes: bytes::Bytes::new() }
-    }
-
     #[test]
-    fn a_file_is_what_the_client_says_or_its_name() {
-        for (said, name, expected) in [
-            (Some("text/plain"), "a.bin", Some("text/plain")),
-            (Some("application/octet-stream"), "a.md", Some("text/markdown")),
-            (None, "A.PDF", Some("application/pdf")),
-            (Some("image/png"), "a.txt", None),
-            (None, "a", None),
-            (None, "", None),
+    fn a_file_is_what_its_name_says_or_the_client() {
+        for (said, uploaded, name, expected) in [
+            (Some("text/plain"), "a.bin", "a.bin", Some("text/plain")),
+            (Some("text/plain"), "a.txt", "a.jsx", Some("text/x-jsx")),
+            (Some("application/octet-stream"), "a.md", "a.md", Some("text/x-markdown")),
+            (Some("application/octet-stream"), "a.md", "a", Some("application/octet-stream")),
+            (Some("image/png"), "a.txt", "a.txt", Some("text/plain")),
+            (None, "A.PDF", "A.PDF", Some("application/pdf")),
+            (Some("image/png"), "a.png", "a.txt", None),
+            (Some("text/rtf"), "a", "a", None),
+            (None, "a", "a", None),
+            (None, "", "", None),
         ] {
-            assert_eq!(media_type(&upload(said), name).ok().as_deref(), expected, "{said:?} {name}");
+            let upload = Upload {
+                name: Some(uploaded.to_owned()),
+                media_type: said.map(str::to_owned),
+                bytes: bytes::Bytes::new(),
+            };
+            assert_eq!(media_type(&upload, name).ok().as_deref(), expected, "{said:?} {uploaded} {name}");
         }
     }
 

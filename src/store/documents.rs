@@ -204,6 +204,9 @@ impl<'a> DocumentFilter<'a> {
 
 pub(super) const BY_ID: &str = "SELECT seq, id, project, parent, body FROM documents WHERE id = $1 AND kind = $2";
 
+const BY_ID_AND_SIZE: &str = "SELECT seq, id, project, parent, body FROM documents \
+    WHERE id = $1 AND kind = $2 AND octet_length(body) <= $3";
+
 const INSERT: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5)";
 
 /// The statement is the same whether it runs on a pool or in a transaction, on either engine.
@@ -227,7 +230,16 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(pool).await)?)
     }
 
-    /// The same, unless it is larger than what is read at once.
+    /// The same, unless its body has more than `most` bytes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn document_up_to(&self, kind: &str, id: &str, most: i64) -> Result<Option<Document>> {
+        Ok(reading!(self, pool => sqlx::query_as(BY_ID_AND_SIZE).bind(id).bind(kind).bind(most)
+            .fetch_optional(pool).await)?)
+    }
+
+    /// The same, or a refusal where it is larger than what is read at once.
     ///
     /// # Errors
     /// When it is; when the database fails.
@@ -364,6 +376,27 @@ impl Tx {
             WHERE parent.kind = $2 AND parent.parent = $3 ORDER BY child.id";
         Ok(within!(self, connection => sqlx::query_scalar(GRANDCHILDREN).bind(kind).bind(parent_kind)
             .bind(grandparent).fetch_all(connection).await)?)
+    }
+
+    /// The document of this kind and id, as this transaction sees it, unless its body has more than `most` bytes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn document_up_to(&mut self, kind: &str, id: &str, most: i64) -> Result<Option<Document>> {
+        Ok(within!(self, connection => sqlx::query_as(BY_ID_AND_SIZE).bind(id).bind(kind).bind(most)
+            .fetch_optional(connection).await)?)
+    }
+
+    /// The documents of a kind that belong to another document, newest first, at most so many, as this transaction sees
+    /// them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_children(&mut self, kind: &str, parent: &str, limit: i64) -> Result<Vec<Document>> {
+        const NEWEST: &str = "SELECT seq, id, project, parent, body FROM documents WHERE parent = $1 AND kind = $2 \
+            ORDER BY seq DESC LIMIT $3";
+        Ok(within!(self, connection => sqlx::query_as(NEWEST).bind(parent).bind(kind).bind(limit)
+            .fetch_all(connection).await)?)
     }
 
     /// Stores a document.

@@ -26,6 +26,7 @@ mod documentation;
 mod enforcement;
 mod faults;
 mod fields;
+mod file_blocks;
 mod files;
 mod folders;
 mod forgery;

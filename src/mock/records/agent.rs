@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Record, agent_wire,
     block::Block,
+    file_block::FileBlock,
     message::Message,
     model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
@@ -351,12 +352,12 @@ impl Agent {
     }
 
     /// The agent's memory as clients see it.
-    pub(in crate::mock) fn memory(&self, blocks: &[Block]) -> Value {
+    pub(in crate::mock) fn memory(&self, blocks: &[Block], files: &[FileBlock]) -> Value {
         json!({
             "agent_type": self.agent_type,
             "git_enabled": false,
             "blocks": blocks,
-            "file_blocks": [],
+            "file_blocks": files.iter().map(|file| json!(file.wire(&self.id))).collect::<Value>(),
             "prompt_template": "",
         })
     }

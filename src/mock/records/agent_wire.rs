@@ -3,13 +3,14 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     ACTOR,
     agent::Agent,
     agent_layout::{Marks, Members, with_layout},
+    file_block::FileBlock,
     folder::Folder,
     pending::Pending,
     scan::Scan,
@@ -29,6 +30,8 @@ pub(in crate::mock) struct Loaded {
     pub(in crate::mock) blocks: Vec<String>,
     pub(in crate::mock) tools: Vec<WireTool>,
     pub(in crate::mock) folders: Vec<Folder>,
+    /// The files of the folders.
+    pub(in crate::mock) files: Vec<FileBlock>,
     pub(in crate::mock) identities: Vec<Value>,
     pub(in crate::mock) managed_group: Option<Value>,
 }
@@ -40,7 +43,8 @@ impl Loaded {
             WireTool::BuiltIn(tool) => tool.len(),
             WireTool::Stored(tool) => tool.len(),
         });
-        1024 + 2 * self.blocks.iter().map(String::len).sum::<usize>() + tools.sum::<usize>()
+        let files = self.files.iter().map(|file| 1024 + file.value.len());
+        1024 + files.sum::<usize>() + 2 * self.blocks.iter().map(String::len).sum::<usize>() + tools.sum::<usize>()
     }
 }
 
@@ -115,6 +119,15 @@ pub(in crate::mock) fn write_agent(
     let body = serde_json::to_string(&serde_json::from_str::<Agent>(body)?)?;
     let unreadable = || serde::de::Error::custom("an agent is not as it was written");
     StoredAgent::read(&body).ok_or_else(unreadable)?.write(include, loaded, out)
+}
+
+/// How many characters of a file an agent sees that is stored so.
+pub(in crate::mock) fn file_window(body: &str) -> serde_json::Result<i64> {
+    #[derive(Deserialize)]
+    struct Limit {
+        per_file_view_window_char_limit: i64,
+    }
+    serde_json::from_str(body).map(|Limit { per_file_view_window_char_limit }| per_file_view_window_char_limit)
 }
 
 impl<'a> StoredAgent<'a> {
@@ -227,7 +240,9 @@ impl<'a> StoredAgent<'a> {
         push_open(self.settings, &mut marks, out);
         out.push_harmless(&[r#","memory":{"agent_type":"#, self.agent_type, r#","git_enabled":false,"blocks":["#]);
         push_blocks(blocks, out);
-        out.push_harmless(&[r#"],"file_blocks":[],"prompt_template":""},"blocks":["#]);
+        out.push_harmless(&[r#"],"file_blocks":["#]);
+        push_files(self.id, if include.blocks { &loaded.files } else { &[] }, out)?;
+        out.push_harmless(&[r#"],"prompt_template":""},"blocks":["#]);
         push_blocks(blocks, out);
         out.push_harmless(&[r#"],"tools":["#]);
         push_tools(if include.tools { &loaded.tools } else { &[] }, out);
@@ -278,6 +293,19 @@ fn push_open(piece: &str, marks: &mut Option<Marks<'_>>, out: &mut Written) {
             out.push(piece);
         }
     }
+}
+
+/// Writes what an agent sees of files, in which nothing has a name that secrets have.
+fn push_files(agent_id: &str, files: &[FileBlock], out: &mut Written) -> serde_json::Result<()> {
+    for (number, file) in files.iter().enumerate() {
+        if number > 0 {
+            out.push_harmless(&[","]);
+        }
+        let mut written = Ok(());
+        out.harmlessly(|text| written = serde_json::to_writer(text, &file.wire(agent_id)));
+        written?;
+    }
+    Ok(())
 }
 
 fn push_blocks(blocks: &[String], out: &mut Written) {

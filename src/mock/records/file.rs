@@ -29,6 +29,13 @@ pub(in crate::mock) struct FileText {
     pub(in crate::mock) text: String,
 }
 
+/// What an agent sees of a file at most; it has the file's id and belongs to it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(in crate::mock) struct FileView {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) shown: String,
+}
+
 /// How long a file is shown as being read, and then as being embedded, in milliseconds. Nothing happens meanwhile:
 /// clients poll, and should see what they will see of a real server.
 const PARSING_MILLIS: i64 = 100;
@@ -45,6 +52,15 @@ impl Record for File {
 
 impl Record for FileText {
     const KIND: &'static str = "file_text";
+    const NAME: &'static str = "File";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Record for FileView {
+    const KIND: &'static str = "file_view";
     const NAME: &'static str = "File";
 
     fn id(&self) -> &str {

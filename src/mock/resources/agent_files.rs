@@ -4,12 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, folder_files::texts};
+use super::{Answer, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::ApiError,
     mock::{
+        directories::{Reader, windows},
         documents::{Stored, View, not_found},
         listing::Listing,
         page::{Defaults, Page},
@@ -60,11 +61,12 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     files.truncate(page.limit);
 
     let names = folder_names(view, &agent.id).await?;
-    let ids: Vec<&str> = files.iter().filter(|file| opened(&file.record)).map(|file| file.record.id.as_str()).collect();
-    let texts = texts(view, &ids).await?;
+    let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();
+    let limit = agent.per_file_view_window_char_limit;
+    let shown = windows(&mut Reader::Store(view.store()), &open, limit).await?;
     let attachments: Vec<Value> = files
         .iter()
-        .map(|file| attachment(&agent, &file.record, &names, &touched, texts.get(&file.record.id)))
+        .map(|file| attachment(&agent, &file.record, &names, &touched, shown.get(&file.record.id)))
         .collect();
     let next_cursor = attachments.last().map(|attachment| attachment["id"].clone());
     Ok(Reply::ok(json!({"files": attachments, "next_cursor": next_cursor, "has_more": has_more})))
@@ -76,7 +78,7 @@ fn attachment(
     file: &File,
     folder_names: &HashMap<String, String>,
     touched: &OpenFiles,
-    text: Option<&String>,
+    shown: Option<&String>,
 ) -> Value {
     let folder = folder_names.get(&file.folder_id).map(String::as_str).unwrap_or_default();
     let touched = touched.of(&file.id);
@@ -88,27 +90,10 @@ fn attachment(
         "folder_name": folder,
         "is_open": touched.is_some_and(|touched| touched.is_open),
         "last_accessed_at": touched.map(|touched| touched.last_accessed_at),
-        "visible_content": text.map(|text| visible(text, agent.per_file_view_window_char_limit)),
+        "visible_content": shown,
         "start_line": null,
         "end_line": null,
     })
-}
-
-/// A file as it lies open before an agent: its lines with their numbers, as many as fit.
-fn visible(text: &str, most_characters: i64) -> String {
-    let most = usize::try_from(most_characters).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let mut shown = format!("[Viewing file start (out of {} lines)]", lines.len());
-    let mut characters = 0_usize;
-    for (number, line) in (1..).zip(lines) {
-        let line = format!("\n{number}: {line}");
-        characters = characters.saturating_add(line.chars().count());
-        if characters > most {
-            break;
-        }
-        shown.push_str(&line);
-    }
-    shown
 }
 
 /// The names of the folders of an agent.
@@ -170,21 +155,4 @@ async fn find(view: View<'_>, tx: &mut Tx, agent: &Stored<Agent>, file_id: &str)
     }
     let folder = view.get_within::<Folder>(tx, &file.folder_id).await?.record;
     Ok((file, folder))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::visible;
-
-    #[test]
-    fn an_open_file_shows_numbered_lines_as_far_as_they_fit() {
-        for (text, most, expected) in [
-            ("hello file", 5000, "[Viewing file start (out of 1 lines)]\n1: hello file"),
-            ("a\nb\n", 5000, "[Viewing file start (out of 2 lines)]\n1: a\n2: b"),
-            ("a\nb\n", 6, "[Viewing file start (out of 2 lines)]\n1: a"),
-            ("", 5000, "[Viewing file start (out of 0 lines)]"),
-        ] {
-            assert_eq!(visible(text, most), expected);
-        }
-    }
 }

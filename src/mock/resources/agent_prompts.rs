@@ -11,6 +11,7 @@ use crate::{
     error::ApiError,
     mock::{
         archival,
+        directories::{self, Directories, Reader},
         documents::{View, not_found, parse_message, update},
         memory, prompt,
         records::{Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Passage, Record, Timestamp},
@@ -36,7 +37,9 @@ async fn recompile(state: Arc<State>, call: Call) -> Answer {
     if only_asked {
         let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
         let blocks = blocks(view, &agent.id).await?;
-        return Ok(Reply::ok(prompt::compile(&agent, DEFAULT_CONVERSATION, &blocks, Timestamp::now()).into()));
+        let shown = directories(view, &agent).await?;
+        let prompt = prompt::compile(&agent, DEFAULT_CONVERSATION, &blocks, &shown, Timestamp::now());
+        return Ok(Reply::ok(prompt.into()));
     }
     let agent_id = call.param("agent_id");
     let prompt = transaction!(state.store, tx => {
@@ -83,15 +86,17 @@ async fn context(state: Arc<State>, call: Call) -> Answer {
         None => 0,
     };
     let core_memory = prompt::memory_blocks(&blocks);
+    let directories = prompt::directories(&agent, &directories(view, &agent).await?);
     // The summary as it was compiled, which is what the model sees.
     let summary = system.rfind("<memory_metadata>").and_then(|start| system.get(start..)).unwrap_or_default();
     let functions_tokens: i64 = functions.iter().map(|function| tokens::estimate(&function.to_string())).sum();
     let messages_tokens: i64 = agent.context.iter().skip(1).map(|entry| entry.tokens).sum();
     let parts = [agent.system.as_str(), core_memory.as_str(), summary].map(tokens::estimate);
     let [system_tokens, core_tokens, summary_tokens] = parts;
+    let directories_tokens = directories.as_deref().map_or(0, tokens::estimate);
     Ok(Reply::ok(json!({
         "context_window_size_max": agent.model.context_window(),
-        "context_window_size_current": parts.iter().sum::<i64>() + functions_tokens + messages_tokens,
+        "context_window_size_current": parts.iter().sum::<i64>() + directories_tokens + functions_tokens + messages_tokens,
         "num_messages": agent.context.len(),
         "num_archival_memory": archived,
         "num_recall_memory": agent.recall + 1,
@@ -105,8 +110,8 @@ async fn context(state: Arc<State>, call: Call) -> Answer {
         "memory_filesystem": null,
         "num_tokens_tool_usage_rules": 0,
         "tool_usage_rules": null,
-        "num_tokens_directories": 0,
-        "directories": null,
+        "num_tokens_directories": directories_tokens,
+        "directories": directories,
         "num_tokens_summary_memory": 0,
         "summary_memory": null,
         "num_tokens_functions_definitions": functions_tokens,
@@ -138,6 +143,10 @@ async fn messages(
 
 async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Block>, ApiError> {
     Ok(memory::blocks(view, agent_id).await?.into_iter().map(|block| block.record).collect())
+}
+
+async fn directories(view: View<'_>, agent: &Agent) -> Result<Directories, ApiError> {
+    directories::of(Reader::Store(view.store()), agent).await
 }
 
 /// Puts the blocks that a conversation has for itself in the places of its agent's.

@@ -12,6 +12,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         budget::Budget,
+        directories,
         documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
         fields::{Expect, Fields},
         listing::Listing,
@@ -121,7 +122,8 @@ async fn begin(
         copies.push(Prepared::new(Some(&conversation.id), block)?);
     }
     insert_all(tx, &agent.project, &copies).await?;
-    let prompt = conversation_prompt(&agent.record, conversation, &blocks);
+    let shown = directories::within(tx, &agent.record).await?;
+    let prompt = conversation_prompt(&agent.record, conversation, &blocks, &shown);
     let system = Message::new(Role::System, vec![Part::text(prompt)]);
     conversation.context = vec![ContextEntry { id: system.id.clone(), tokens: system.tokens() }];
     insert_messages(tx, agent, &conversation.id, &[system]).await

@@ -11,6 +11,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         client::Include,
+        directories::{self, Reader},
         documents::{Stored, View, not_found, parse, update},
         fields::Fields,
         listing::Listing,
@@ -40,7 +41,8 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
-    Ok(Reply::ok(agent.record.memory(&blocks)))
+    let shown = directories::of(Reader::Store(view.store()), &agent.record).await?;
+    Ok(Reply::ok(agent.record.memory(&blocks, &shown.files)))
 }
 
 async fn list(state: Arc<State>, call: Call) -> Answer {

@@ -170,7 +170,7 @@ async fn a_turn_produces_no_more_than_it_may() {
     let folder = id(&folder.expect(200));
     for (name, text) in [
         ("long.txt", "x".repeat(4_000_000)),
-        ("lines.txt", "\n".repeat(1_000_000)),
+        ("lines.txt", "z\n".repeat(1_000_000)),
         ("huge.txt", "y".repeat(7_500_000)),
         ("more.txt", "y".repeat(9_000_000)),
     ] {
