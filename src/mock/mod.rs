@@ -39,6 +39,7 @@ mod responder;
 mod rules;
 mod search;
 mod shelf;
+mod sleeptime;
 mod state;
 mod tokens;
 mod toolbox;
