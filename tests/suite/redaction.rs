@@ -47,12 +47,14 @@ async fn crowd(owner: &Client) -> Crowd {
         .await;
         let group = &agent["managed_group"];
         hidden.push(id(group));
-        hidden.push(group["agent_ids"][0].as_str().unwrap().to_owned());
+        let partner = group["agent_ids"][0].as_str().unwrap().to_owned();
         let agent = id(&agent);
         let path = format!("/v1/agents/{agent}");
-        // Those that an agent begins with, its sleeptime agent has too.
+        // What is attached to an agent, its sleeptime agent has too.
         let own_block = id(&post("/v1/blocks/", json!({"label": "mine", "value": "x"})).await);
         patch(format!("{path}/core-memory/blocks/attach/{own_block}")).await;
+        patch(format!("/v1/agents/{partner}/core-memory/blocks/detach/{own_block}")).await;
+        hidden.push(partner);
         patch(format!("{path}/folders/attach/{shared_folder}")).await;
         let own_folder = id(&post("/v1/folders/", folder(name)).await);
         let file = upload(owner, &own_folder, "own.txt").await;

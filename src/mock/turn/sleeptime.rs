@@ -100,7 +100,8 @@ fn next_transcript(group: &mut Group, thread: &Thread, run: &Run, produced: &Pro
                 Some(_) => (None, after, last),
             }
         }
-        "voice_sleeptime" => {
+        // Voice agents have no conversations but the default one.
+        "voice_sleeptime" if thread.conversation.is_none() => {
             let seen = thread.context().get(1..)?;
             let place = group.last_processed_message_id.as_ref();
             let place = place.and_then(|last| seen.iter().position(|entry| entry.id == *last));
