@@ -163,7 +163,8 @@ mod tests {
             let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
             let budget = &Budget::new(1_000_000);
-            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget };
+            let situation =
+                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget, heard: None };
             let answer = Literal { reasoning: false }.respond(&situation).unwrap();
             assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
