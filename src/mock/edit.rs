@@ -17,7 +17,11 @@ pub(super) enum Edit {
 
 /// The tools that change blocks.
 pub(super) const TOOLS: &[&str] =
-    &["memory_insert", "memory_replace", "memory_rethink", "core_memory_append", "core_memory_replace"];
+    &["memory_insert", "memory_replace", "memory_rethink", "core_memory_append", "core_memory_replace", VOICE_TOOL];
+
+/// The tool by which a voice agent's sleeptime agent writes anew what is known of the user, and the label of that block.
+const VOICE_TOOL: &str = "rethink_user_memory";
+const VOICE_LABEL: &str = "human";
 
 impl Edit {
     /// What a call asks for: the label of the block, and the change. Otherwise, what is wrong with its arguments.
@@ -27,7 +31,7 @@ impl Edit {
             Some(_) => Err(format!("{tool}: {name} must be a text")),
             None => Err(format!("{tool}: {name} is missing")),
         };
-        let label = text("label")?;
+        let label = if tool == VOICE_TOOL { VOICE_LABEL.to_owned() } else { text("label")? };
         let edit = match tool {
             "memory_insert" => {
                 let line = match arguments.get("insert_line") {
@@ -41,7 +45,7 @@ impl Edit {
                 Self::Insert { text: text("new_string")?, line }
             }
             "memory_replace" => Self::Replace { old: text("old_string")?, new: text("new_string")?, once: true },
-            "memory_rethink" => Self::Rethink(text("new_memory")?),
+            "memory_rethink" | VOICE_TOOL => Self::Rethink(text("new_memory")?),
             "core_memory_append" => Self::Insert { text: text("content")?, line: None },
             "core_memory_replace" => {
                 Self::Replace { old: text("old_content")?, new: text("new_content")?, once: false }

@@ -2,19 +2,17 @@
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
 use super::{
     documents::{Stored, View, insert, insert_messages},
     fields::Fields,
     home::Home,
     memory,
     records::{
-        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, MOST_FILLED_IN, Message,
-        Record, Tool, links, without_repeats,
+        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record, Tool, links,
+        without_repeats,
     },
     relations::link_only,
-    shelf, tools,
+    shelf, sleeptime, tools,
 };
 use crate::{
     error::{ApiError, Code},
@@ -38,10 +36,6 @@ pub(super) struct Belongings {
     /// The ids of those of them that the model does not see.
     pub(super) forgotten: HashSet<String>,
 }
-
-/// The labels of the blocks that a conversation partner in the background shares are those of its agent.
-const PARTNER_TYPE: &str = "sleeptime_agent";
-const PARTNER_GROUP: &str = "sleeptime";
 
 /// Makes an agent with all that comes with it, and the partner that thinks in the background if it wants one.
 pub(super) async fn make(
@@ -75,11 +69,6 @@ pub(super) async fn make(
     let folders = view.all_locked::<Folder>(&locked, project, &belongings.folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 
-    let partner = (agent.enable_sleeptime == Some(true)).then(|| {
-        let mut partner = agent.partner(PARTNER_TYPE);
-        tools::add_base_rules(&mut partner, tools::default_names(PARTNER_TYPE).iter().copied());
-        partner
-    });
     let agent = finish(tx, project, agent, (&blocks, &folders), belongings.history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
@@ -87,17 +76,14 @@ pub(super) async fn make(
     for folder in &folders {
         shelf::attach(tx, &agent.record, project, folder, &belongings.files).await?;
     }
-    if let Some(partner) = partner {
-        let partner = finish(tx, project, partner, (&blocks, &[]), Vec::new(), &HashSet::new()).await?;
-        let names = tools::default_names(PARTNER_TYPE).iter().filter_map(|name| tools::by_name(name));
-        link(tx, links::AGENT_TOOL, &partner.record.id, names.map(|tool| tool.id)).await?;
-        pair(tx, home, id, &partner.record.id).await?;
+    if agent.record.enable_sleeptime == Some(true) {
+        sleeptime::make(tx, &agent, blocks).await?;
     }
     Ok(agent)
 }
 
 /// Stores an agent with its system message and its history, and attaches its blocks.
-async fn finish(
+pub(super) async fn finish(
     tx: &mut Tx,
     project: &str,
     mut agent: Agent,
@@ -115,34 +101,6 @@ async fn finish(
     insert(tx, project, None, &agent.record).await?;
     link(tx, links::AGENT_BLOCK, &agent.record.id, blocks.iter().map(|block| block.id.as_str())).await?;
     Ok(agent)
-}
-
-/// The group of an agent and the partner that thinks for it in the background.
-async fn pair(tx: &mut Tx, home: &Home, agent_id: &str, partner_id: &str) -> Result<(), ApiError> {
-    let body = json!({
-        "agent_ids": [partner_id],
-        "description": "",
-        "manager_config": {"manager_type": PARTNER_GROUP, "manager_agent_id": agent_id},
-    });
-    let change = GroupChange::read_new(&Fields::of_body(&body)?)?;
-    let group = Group::create(&change, home.shown.clone());
-    insert(tx, home.project.as_str(), None, &group).await?;
-    tx.link(links::GROUP_AGENT, &group.id, partner_id).await?;
-    tx.link(links::MANAGED_GROUP, agent_id, &group.id).await?;
-    Ok(())
-}
-
-/// The partners that think for an agent in the background, and go with it.
-pub(super) async fn partners(tx: &mut Tx, agent_id: &str) -> Result<Vec<String>, ApiError> {
-    let mut partners = Vec::new();
-    for document in tx.linked_documents(links::MANAGED_GROUP, agent_id, Group::KIND).await? {
-        let group = super::documents::parse::<Group>(document)?.record;
-        if group.manager_type == PARTNER_GROUP {
-            let agents = tx.linked_documents(links::GROUP_AGENT, &group.id, Agent::KIND).await?;
-            partners.extend(agents.into_iter().map(|agent| agent.id));
-        }
-    }
-    Ok(partners)
 }
 
 /// An agent finds its blocks by their labels, so it cannot show two with the same one.

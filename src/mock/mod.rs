@@ -40,6 +40,7 @@ mod responder;
 mod rules;
 mod search;
 mod shelf;
+mod sleeptime;
 mod state;
 mod tokens;
 mod toolbox;

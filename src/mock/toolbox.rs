@@ -44,10 +44,15 @@ impl Toolbox {
             let rules = agent.tool_rules.iter().filter(|rule| kinds.iter().any(|kind| rule["type"] == *kind));
             rules.filter_map(|rule| rule["tool_name"].as_str().map(str::to_owned)).collect()
         };
+        let mut exits: Vec<String> = ruled(&["exit_loop"]);
+        if agent.agent_type == "voice_sleeptime_agent" {
+            // Letta gives it this rule for each turn, and does not keep it.
+            exits.push("finish_rethinking_memory".to_owned());
+        }
         Ok(Self {
             tools,
             asks: ruled(&["requires_approval"]),
-            exits: ruled(&["exit_loop"]),
+            exits,
             continues: ruled(&["continue_loop", "constrain_child_tools", "conditional"]),
         })
     }

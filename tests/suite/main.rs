@@ -47,6 +47,7 @@ mod races;
 mod redaction;
 mod revocation;
 mod secrets;
+mod sleeptime;
 mod startup;
 mod streaming;
 mod stress;

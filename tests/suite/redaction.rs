@@ -25,7 +25,7 @@ struct Crowd {
 /// What both agents have, and each one's own. Whatever holds a secret holds the canary.
 async fn crowd(owner: &Client) -> Crowd {
     let post = async |path: &str, body: Value| owner.post(path, &body).await.expect(200);
-    let attach = async |path: String| owner.send(Method::PATCH, &path, None).await.expect(200);
+    let change = async |path: String| owner.send(Method::PATCH, &path, None).await.expect(200);
     let block = id(&post("/v1/blocks/", json!({"label": "shared", "value": "x"})).await);
     let tool = format!("def shared() -> str:\n    \"\"\"Shares.\"\"\"\n    return '{CANARY}'\n");
     let tool = id(&post("/v1/tools/", json!({"source_code": tool})).await);
@@ -47,19 +47,21 @@ async fn crowd(owner: &Client) -> Crowd {
         .await;
         let group = &agent["managed_group"];
         hidden.push(id(group));
-        hidden.push(group["agent_ids"][0].as_str().unwrap().to_owned());
+        let partner = group["agent_ids"][0].as_str().unwrap().to_owned();
         let agent = id(&agent);
         let path = format!("/v1/agents/{agent}");
-        // Those that an agent begins with, its sleeptime agent has too.
+        // What is attached to an agent, its sleeptime agent has too.
         let own_block = id(&post("/v1/blocks/", json!({"label": "mine", "value": "x"})).await);
-        attach(format!("{path}/core-memory/blocks/attach/{own_block}")).await;
-        attach(format!("{path}/folders/attach/{shared_folder}")).await;
+        change(format!("{path}/core-memory/blocks/attach/{own_block}")).await;
+        change(format!("/v1/agents/{partner}/core-memory/blocks/detach/{own_block}")).await;
+        hidden.push(partner);
+        change(format!("{path}/folders/attach/{shared_folder}")).await;
         let own_folder = id(&post("/v1/folders/", folder(name)).await);
         let file = upload(owner, &own_folder, "own.txt").await;
-        attach(format!("{path}/folders/attach/{own_folder}")).await;
+        change(format!("{path}/folders/attach/{own_folder}")).await;
         let own_tool = format!("def {name}() -> str:\n    \"\"\"Owns.\"\"\"\n    return '{CANARY}'\n");
         let own_tool = id(&post("/v1/tools/", json!({"source_code": own_tool})).await);
-        attach(format!("{path}/tools/attach/{own_tool}")).await;
+        change(format!("{path}/tools/attach/{own_tool}")).await;
         let conversation = id(&post(&format!("/v1/conversations/?agent_id={agent}"), json!({})).await);
         post(&format!("/v1/conversations/{conversation}/messages"), json!({"input": "x", "streaming": false})).await;
         // By hand, with whoever a message may come from; then in the background, with a callback.

@@ -1,4 +1,5 @@
-//! Groups of agents. No request of the present API sends anything to a group, so what is kept is who belongs to it.
+//! Groups of agents. No request of the present API sends anything to a group, so what is kept is who belongs to it, and of
+//! groups of sleeptime agents what they have gone through.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,6 +23,12 @@ pub(in crate::mock) struct Group {
     pub(in crate::mock) termination_token: Option<String>,
     pub(in crate::mock) max_turns: Option<i64>,
     pub(in crate::mock) sleeptime_agent_frequency: Option<i64>,
+    /// How many turns ago its agents ran; none: that is not counted.
+    #[serde(default)]
+    pub(in crate::mock) turns_counter: Option<i64>,
+    /// The last message that its agents have gone through.
+    #[serde(default)]
+    pub(in crate::mock) last_processed_message_id: Option<String>,
     pub(in crate::mock) max_message_buffer_length: Option<i64>,
     pub(in crate::mock) min_message_buffer_length: Option<i64>,
     pub(in crate::mock) hidden: Option<bool>,
@@ -52,6 +59,10 @@ struct Manager {
 /// The kinds of managers; whoever asks for one names it, the last none can ask for any more.
 pub(in crate::mock) const MANAGER_TYPES: &[&str] =
     &["round_robin", "supervisor", "dynamic", "sleeptime", "voice_sleeptime", "swarm"];
+
+/// How many messages a voice agent keeps before its sleeptime agent goes through them, and how many it keeps then.
+pub(in crate::mock) const MOST_BUFFERED: usize = 30;
+pub(in crate::mock) const LEAST_BUFFERED: usize = 15;
 
 impl Record for Group {
     const KIND: &'static str = "group";
@@ -128,6 +139,8 @@ impl Group {
             termination_token: (kind == "dynamic").then(|| "DONE!".to_owned()),
             max_turns: None,
             sleeptime_agent_frequency: None,
+            turns_counter: None,
+            last_processed_message_id: None,
             max_message_buffer_length: None,
             min_message_buffer_length: None,
             hidden: None,
@@ -158,9 +171,37 @@ impl Group {
         self.manager_agent_id = manager.agent_id.clone().or_else(|| self.manager_agent_id.take());
         self.termination_token = manager.termination_token.clone().or_else(|| self.termination_token.take());
         self.max_turns = manager.max_turns.or(self.max_turns);
-        self.sleeptime_agent_frequency = manager.sleeptime_agent_frequency.or(self.sleeptime_agent_frequency);
+        if let Some(frequency) = manager.sleeptime_agent_frequency.filter(|frequency| *frequency != 0) {
+            self.sleeptime_agent_frequency = Some(frequency);
+            // The first turn is the first that counts.
+            self.turns_counter.get_or_insert(-1);
+        }
         self.max_message_buffer_length = manager.max_message_buffer_length.or(self.max_message_buffer_length);
         self.min_message_buffer_length = manager.min_message_buffer_length.or(self.min_message_buffer_length);
+    }
+
+    /// Counts a turn of the main agent; whether the sleeptime agents run after it. As in Letta they do after the first, and
+    /// without a frequency after each.
+    pub(in crate::mock) fn count_turn(&mut self) -> bool {
+        match self.sleeptime_agent_frequency {
+            None => true,
+            Some(frequency) if frequency > 0 => {
+                let counter = (self.turns_counter.unwrap_or(-1) + 1) % frequency;
+                self.turns_counter = Some(counter);
+                counter == 0
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Which of so many new messages is the last that no longer fits the buffer of a voice agent; none: all fit. So many
+    /// as the buffer keeps at least stay in it.
+    pub(in crate::mock) fn overflow(&self, messages: usize) -> Option<usize> {
+        let length =
+            |length: Option<i64>, default| length.map_or(default, |length| usize::try_from(length).unwrap_or(0));
+        let most = length(self.max_message_buffer_length, MOST_BUFFERED);
+        let least = length(self.min_message_buffer_length, LEAST_BUFFERED);
+        (messages > most).then(|| messages.checked_sub(least + 1)).flatten()
     }
 
     /// The group as clients see it. The order of the keys is Letta's.
@@ -179,8 +220,8 @@ impl Group {
             "termination_token": self.termination_token,
             "max_turns": self.max_turns,
             "sleeptime_agent_frequency": self.sleeptime_agent_frequency,
-            "turns_counter": null,
-            "last_processed_message_id": null,
+            "turns_counter": self.turns_counter,
+            "last_processed_message_id": self.last_processed_message_id,
             "max_message_buffer_length": self.max_message_buffer_length,
             "min_message_buffer_length": self.min_message_buffer_length,
             "hidden": self.hidden,

@@ -36,6 +36,9 @@ pub(in crate::mock) struct Run {
     /// How it is streamed, when the stream can be read again.
     #[serde(default)]
     pub(in crate::mock) delivery: Option<Delivery>,
+    /// The runs of sleeptime agents that began when it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::mock) sleeptime_runs: Vec<String>,
     /// When the process that streams it last said that it does.
     #[serde(default)]
     pub(in crate::mock) alive_at: Option<Timestamp>,
@@ -120,7 +123,12 @@ pub(in crate::mock) enum RunType {
     Async,
     /// The one of conversations.
     Conversation,
+    /// None: a sleeptime agent goes through what was said to another.
+    Sleeptime,
 }
+
+/// How Letta calls the runs of sleeptime agents.
+const SLEEPTIME: &str = "sleeptime_agent_send_message_async";
 
 impl RunType {
     fn metadata(self) -> Map<String, Value> {
@@ -129,6 +137,7 @@ impl RunType {
             Self::Streaming => object! {"run_type": "send_message_streaming"},
             Self::Async => object! {"run_type": "send_message_async", "lettuce": null},
             Self::Conversation => object! {"run_type": "send_conversation_message"},
+            Self::Sleeptime => object! {"run_type": SLEEPTIME},
         }
     }
 }
@@ -162,6 +171,7 @@ impl Run {
             steps: Vec::new(),
             tools_used: Vec::new(),
             delivery: None,
+            sleeptime_runs: Vec::new(),
             alive_at: None,
             mark: None,
             request: None,
@@ -175,7 +185,16 @@ impl Run {
 
     /// Whether its client did not wait for it.
     pub(in crate::mock) fn is_async(&self) -> bool {
-        self.metadata.get("run_type").is_some_and(|run_type| run_type == "send_message_async")
+        self.is_of_type("send_message_async") || self.is_of_sleeptime_agent()
+    }
+
+    /// Whether a sleeptime agent goes through what was said to another.
+    pub(in crate::mock) fn is_of_sleeptime_agent(&self) -> bool {
+        self.is_of_type(SLEEPTIME)
+    }
+
+    fn is_of_type(&self, word: &str) -> bool {
+        self.metadata.get("run_type").is_some_and(|run_type| run_type == word)
     }
 
     /// Whether it has ended.

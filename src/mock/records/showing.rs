@@ -45,12 +45,12 @@ impl Showing {
     }
 
     /// Whether calls of a tool are shown as what the agent says.
-    pub(super) fn speaks(&self, tool: &str) -> bool {
+    pub(in crate::mock) fn speaks(&self, tool: &str) -> bool {
         self.use_assistant_message && tool == self.assistant_message_tool_name
     }
 
     /// What such a call says; none: it has no such argument.
-    pub(super) fn said_by(&self, call: &ToolCall) -> Option<String> {
+    pub(in crate::mock) fn said_by(&self, call: &ToolCall) -> Option<String> {
         match call.parsed().remove(&*self.assistant_message_tool_kwarg)? {
             Value::String(text) => Some(text),
             other => Some(other.to_string()),

@@ -228,8 +228,9 @@ pub(in crate::mock) struct Usage {
 }
 
 impl Usage {
-    /// As answers and streams carry it; streams of tokens do not say what was cached or reasoned.
-    pub(in crate::mock) fn wire(&self, in_deltas: bool) -> serde_json::Value {
+    /// As answers and streams carry it; streams of tokens do not say what was cached or reasoned. `run_ids`: of the sleeptime
+    /// agents that began with the end of the turn.
+    pub(in crate::mock) fn wire(&self, in_deltas: bool, run_ids: &[String]) -> serde_json::Value {
         let detail = |tokens: i64| if in_deltas { None } else { Some(tokens) };
         serde_json::json!({
             "message_type": "usage_statistics",
@@ -237,7 +238,7 @@ impl Usage {
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.total_tokens,
             "step_count": self.step_count,
-            "run_ids": null,
+            "run_ids": (!run_ids.is_empty()).then_some(run_ids),
             "cached_input_tokens": detail(0),
             "cache_write_tokens": detail(0),
             "reasoning_tokens": detail(self.reasoning_tokens),

@@ -15,7 +15,7 @@ use crate::{
         documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
         fields::Fields,
         home::Home,
-        maker::{Attached, Belongings, check_labels, link, make, partners, replace_folders},
+        maker::{Attached, Belongings, check_labels, link, make, replace_folders},
         memory::{self, recompile},
         model_handles, monologue,
         records::{
@@ -24,6 +24,7 @@ use crate::{
         },
         relations::{self, link_only},
         shelf,
+        sleeptime::{is_partner, leave_mains, mains, make_missing, partners},
         state::State,
         tools,
         turn::Incoming,
@@ -114,10 +115,16 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         .and(Identity::KIND, attached.identity_ids.iter().flatten())
         .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| tools::by_id(id).is_none()))
         .and(Folder::KIND, &folder_ids);
+    let wants_partner = fields.optional("enable_sleeptime")?.unwrap_or(false);
     let agent = transaction!(state.store, tx => {
+        let shown = if wants_partner { memory::blocks_within(tx, id).await? } else { Vec::new() };
+        let locks = locks.clone().and(Block::KIND, shown.iter().map(|block| &block.id));
         let locked = tx.lock(&locks).await?;
         let mut agent = view.locked::<Agent>(&locked, id)?;
         refuse_move(&fields, &agent.project)?;
+        if wants_partner {
+            make_missing(tx, &agent, &shown).await?;
+        }
         agent.record.change(&fields)?;
         if let Some(ids) = &attached.block_ids {
             let blocks = view.all_locked::<Block>(&locked, &agent.project, ids)?;
@@ -159,7 +166,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     let (agent, gone) = transaction!(state.store, tx => {
         let agent = view.get_within::<Agent>(tx, agent_id).await?;
         let family = Family::of(tx, &agent.record.id).await?;
-        let locks = Locks::of(Agent::KIND, &family.agents);
+        let locks = Locks::of(Agent::KIND, family.agents.iter().chain(family.mains.iter().map(|(main, _)| main)));
         let shown = memory::lock_with_agents(tx, &family.blocks, locks).await?;
         // Another may have deleted it until it was locked, or added to what goes with it.
         view.locked::<Agent>(&shown.locked, &agent.record.id)?;
@@ -169,6 +176,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
         relations::leave_groups(tx, &family.agents, &family.blocks).await?;
         archival::leave(tx, &family.agents).await?;
         memory::delete_blocks(tx, &shown, &family.agents).await?;
+        leave_mains(tx, &family.mains).await?;
         for id in &family.agents {
             tx.delete_messages_but(id, "").await?;
             tx.delete_document(Agent::KIND, id).await?;
@@ -188,6 +196,8 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 struct Family {
     agents: Vec<String>,
     blocks: Vec<String>,
+    /// The agents for which it thinks in the background, which stay, each with the group by which it does.
+    mains: Vec<(String, String)>,
 }
 
 impl Family {
@@ -198,7 +208,11 @@ impl Family {
         for agent in &agents {
             blocks.extend(tx.grandchildren(Block::KIND, Conversation::KIND, agent).await?);
         }
-        Ok(Self { agents, blocks })
+        let document = tx.document(Agent::KIND, id).await?;
+        let is_partner = document.map(parse::<Agent>).transpose()?.is_some_and(|it| is_partner(&it.record.agent_type));
+        let mut mains = if is_partner { mains(tx, id).await? } else { Vec::new() };
+        mains.retain(|(main, _)| !agents.contains(main));
+        Ok(Self { agents, blocks, mains })
     }
 }
 

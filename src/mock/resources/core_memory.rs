@@ -20,6 +20,7 @@ use crate::{
         page::{Defaults, Page},
         records::{Agent, Block, Record, links},
         relations::leave_groups,
+        sleeptime::lock_with_partners,
         state::State,
     },
     store::{DocumentFilter, Locks, Tx, transaction},
@@ -96,25 +97,34 @@ pub(super) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiErro
     })
 }
 
+/// Attaches it to the agent's sleeptime agents too. Detaching it leaves it with them, as in Letta.
 async fn attach(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
     let agent = transaction!(state.store, tx => {
-        let locked = tx.lock(&Locks::of(Block::KIND, [block_id]).and(Agent::KIND, [agent_id])).await?;
+        let (partners, locked) = lock_with_partners(tx, agent_id, Locks::of(Block::KIND, [block_id])).await?;
         let agent = view.locked::<Agent>(&locked, agent_id)?;
         let block = view.locked::<Block>(&locked, block_id)?;
         if block.project != agent.project {
             return Err(not_found::<Block>(&block.record.id));
         }
-        let id = &agent.record.id;
-        let beside = blocks_within(tx, id).await?;
-        if beside.iter().any(|other| other.id != block.record.id && other.label == block.record.label) {
-            return Err(label_taken(&block.record.label));
+        for partner in partners {
+            show_block(tx, &partner.record.id, &block.record).await?;
+            store_changed(tx, partner).await?;
         }
-        tx.link(links::AGENT_BLOCK, id, &block.record.id).await?;
+        show_block(tx, &agent.record.id, &block.record).await?;
         store_changed(tx, agent).await
     })?;
     Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+}
+
+/// Attaches a block to an agent.
+async fn show_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
+    let beside = blocks_within(tx, agent_id).await?;
+    if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
+        return Err(label_taken(&block.label));
+    }
+    Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
 }
 
 async fn detach(state: Arc<State>, call: Call) -> Answer {

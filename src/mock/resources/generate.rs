@@ -41,7 +41,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let toolbox = Toolbox::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation = Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget };
+    let situation =
+        Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget, heard: None };
     let answer = state.responder.respond(&situation)?;
     tokio::time::sleep(answer.delay).await;
     if let Some(failure) = answer.failure {
@@ -56,5 +57,5 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));
     let total_tokens = prompt_tokens + completion_tokens;
     let usage = Usage { completion_tokens, prompt_tokens, total_tokens, step_count: 1, ..Usage::default() };
-    Ok(Reply::ok(json!({"content": content, "model": agent.model.handle, "usage": usage.wire(false)})))
+    Ok(Reply::ok(json!({"content": content, "model": agent.model.handle, "usage": usage.wire(false, &[])})))
 }

@@ -91,7 +91,7 @@ fn response(ended: &Ended) -> Value {
     json!({
         "messages": shown(&ended.answers, &ended.run.request_config),
         "stop_reason": ended.run.stop_reason.unwrap_or(StopReason::Error).wire(),
-        "usage": ended.run.usage.wire(false),
+        "usage": ended.run.usage.wire(false, &ended.run.sleeptime_runs),
         "logprobs": null,
         "turns": null,
     })

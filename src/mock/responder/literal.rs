@@ -143,7 +143,8 @@ mod tests {
     fn answer(said: &[Message], reasoning: bool) -> Answer {
         let toolbox = Toolbox::default();
         let budget = Budget::new(1_000_000);
-        let situation = Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, budget: &budget };
+        let situation =
+            Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, budget: &budget, heard: None };
         Literal { reasoning }.respond(&situation).unwrap()
     }
 
@@ -162,7 +163,8 @@ mod tests {
             let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
             let budget = &Budget::new(1_000_000);
-            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget };
+            let situation =
+                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget, heard: None };
             let answer = Literal { reasoning: false }.respond(&situation).unwrap();
             assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
@@ -207,8 +209,15 @@ mod tests {
             (long.clone(), form.as_object()),
         ] {
             let (said, budget) = ([user(&text)], Budget::new(2_999));
-            let situation =
-                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget: &budget };
+            let situation = Situation {
+                agent: "a",
+                said: &said,
+                toolbox: &toolbox,
+                blocks: &[],
+                form,
+                budget: &budget,
+                heard: None,
+            };
             assert!(Literal { reasoning: false }.respond(&situation).is_err(), "{} {form:?}", text.len());
         }
     }

@@ -7,6 +7,7 @@ mod arguments;
 mod directives;
 mod literal;
 mod script;
+mod sleeptime;
 mod words;
 
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(super) struct Situation<'a> {
     pub(super) form: Option<&'a Map<String, Value>>,
     /// What one answer may produce.
     pub(super) budget: &'a Budget,
+    /// What the user said in the conversation that a sleeptime agent goes through; none: it is an ordinary turn.
+    pub(super) heard: Option<&'a [String]>,
 }
 
 /// What a responder says in one step. A step without calls ends its turn.
@@ -101,7 +104,10 @@ impl Responder {
         let looked_at = situation.said.iter().map(Message::length).sum();
         aside(looked_at, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
-            scripted.unwrap_or_else(|| self.literal.respond(situation))
+            scripted.unwrap_or_else(|| match situation.heard {
+                Some(heard) => sleeptime::respond(situation, heard),
+                None => self.literal.respond(situation),
+            })
         })
     }
 

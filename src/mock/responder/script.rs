@@ -132,7 +132,11 @@ impl Script {
     pub(super) fn respond(&self, situation: &Situation<'_>) -> Result<Option<Answer>, Overspent> {
         let text = asked_text(situation.said);
         let found = self.replies.iter().find_map(|reply| {
-            let fits = reply.agent.as_deref().is_none_or(|agent| agent == situation.agent);
+            let fits = match reply.agent.as_deref() {
+                Some(agent) => agent == situation.agent,
+                // What the user asks of one agent is not asked of those that think for it.
+                None => situation.heard.is_none(),
+            };
             Some((reply, reply.user.captures(&text).filter(|_| fits)?))
         });
         let Some((reply, found)) = found else { return Ok(None) };
@@ -304,7 +308,8 @@ steps = [{ error = 429 }]
     fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
         let (toolbox, said) = (Toolbox::default(), said(text, calls));
         let budget = &Budget::new(1_000);
-        let situation = Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget };
+        let situation =
+            Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget, heard: None };
         Script::parse(SCRIPT).unwrap().respond(&situation).unwrap()
     }
 

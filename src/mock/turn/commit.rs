@@ -1,7 +1,7 @@
 //! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
 //! transaction that happens once, whoever else takes up the same run.
 
-use super::{presence::Presence, talk::Produced, tape::Recording, thread::Thread};
+use super::{presence::Presence, sleeptime::hand_over, talk::Produced, tape::Recording, thread::Thread};
 use crate::{
     error::ApiError,
     mock::{
@@ -37,7 +37,7 @@ pub(super) async fn commit(
     thread: &Thread,
     model: &str,
     produced: &Produced,
-    recording: Option<&Recording>,
+    recording: impl Fn(&Run) -> Option<Recording>,
 ) -> Result<Outcome, ApiError> {
     let (agent_id, conversation_id) = (&presence.run.agent_id, thread.conversation_id());
     let outcome = transaction!(presence.state.store, tx => {
@@ -58,7 +58,16 @@ pub(super) async fn commit(
             return Ok(Some(Outcome::Overtaken));
         }
         end(&mut thread, &mut run, produced);
+        if keeps {
+            let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
+            thread.remember(said.collect(), produced.asks.clone());
+        }
+        let begun = hand_over(tx, &thread, &run, produced).await?;
+        run.sleeptime_runs = begun.iter().map(|run| run.id.clone()).collect();
         let mut new = Vec::new();
+        for run in &begun {
+            new.push(Prepared::new(Some(&run.agent_id), run)?);
+        }
         if presence.is_announced {
             update(tx, &run).await?;
             tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
@@ -71,15 +80,14 @@ pub(super) async fn commit(
         for step in &produced.steps {
             new.push(Prepared::new(Some(agent_id), &Step::new(step, &thread.agent.record, &run, model))?);
         }
-        if let Some(recording) = recording {
-            new.push(Prepared::new(Some(&run.id), recording)?);
+        if let Some(recording) = recording(&run) {
+            new.push(Prepared::new(Some(&run.id), &recording)?);
         }
         insert_all(tx, &thread.agent.project, &new).await?;
-        insert_messages(tx, &thread.agent, thread.id(), &produced.said).await?;
-        if keeps {
-            let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-            thread.remember(said.collect(), produced.asks.clone());
+        for run in &begun {
+            tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
         }
+        insert_messages(tx, &thread.agent, thread.id(), &produced.said).await?;
         apply(tx, &produced.effects, &mut thread.agent, &mut others).await?;
         thread.update(tx).await?;
         Ok(Some(Outcome::Stored(run)))

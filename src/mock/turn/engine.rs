@@ -12,6 +12,8 @@ use super::{
     presence::Presence,
     registry::{Busy, Registration},
     request::{Delivery, TurnRequest},
+    sleeptime,
+    sweep::take_up,
     talk::{Produced, Talk},
     tape::{self, Reading, Tape},
     thread::Thread,
@@ -169,7 +171,7 @@ impl Turn {
     async fn take_in_background(&mut self) -> Result<(), ApiError> {
         let _place = self.place().await?;
         let mut outlet = self.recorder();
-        let taken = match self.take(outlet.as_mut()).await {
+        let taken = match self.listen_and_take(outlet.as_mut()).await {
             Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
                 self.store_failure(&error, outlet.as_ref()).await
             }
@@ -180,6 +182,11 @@ impl Turn {
             outlet.close(&End::of(&run, failure)).await;
         }
         Ok(())
+    }
+
+    async fn listen_and_take(&mut self, outlet: Option<&mut Outlet>) -> Result<Ended, ApiError> {
+        sleeptime::listen(&self.presence.state.store, &mut self.request).await?;
+        self.take(outlet).await
     }
 
     /// Answers in events, from now on.
@@ -202,7 +209,9 @@ impl Turn {
             let end = match taken {
                 Ok(Ended { run, failure, .. }) => End::of(&run, failure),
                 // The agent was deleted.
-                Err(error) if error.code() == Code::NotFound => End::Stopped(StopReason::Cancelled, Usage::default()),
+                Err(error) if error.code() == Code::NotFound => {
+                    End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())
+                }
                 Err(error) => {
                     warn!(%error, "A streamed turn was not stored");
                     self.mark_as_failed(&error);
@@ -268,22 +277,25 @@ impl Turn {
         {
             failure.stop_reason = StopReason::Error;
         }
-        let recording = outlet.and_then(|outlet| {
-            let end = match &produced.failure {
-                Some(failure) => End::Failed(failure.clone()),
-                None => End::Stopped(produced.stop_reason.unwrap_or(StopReason::Error), produced.usage()),
-            };
-            outlet.recording(&end)
-        });
+        let recording = |run: &Run| outlet.and_then(|outlet| outlet.recording(&End::of(run, produced.failure.clone())));
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
-        Ok(match commit(&self.presence, &self.thread, model, &produced, recording.as_ref()).await? {
+        Ok(match commit(&self.presence, &self.thread, model, &produced, recording).await? {
             Outcome::Stored(run) => {
+                self.begin_sleeptime_runs(&run);
                 let failure = produced.failure.clone();
                 Some(Ended { answers: produced.into_answers(), run, failure })
             }
             Outcome::EndedElsewhere(run) => Some(Ended { answers: Vec::new(), run, failure: None }),
             Outcome::Overtaken => None,
         })
+    }
+
+    /// Lets the sleeptime agents begin whose runs are stored with this one. Nobody waits for them.
+    fn begin_sleeptime_runs(&self, run: &Run) {
+        let state = &self.presence.state;
+        for run_id in run.sleeptime_runs.iter().cloned() {
+            state.tasks.spawn(take_up(Arc::clone(state), vec![run_id]));
+        }
     }
 
     /// Stores that the turn could not be taken.

@@ -15,8 +15,8 @@ use crate::{
 /// How a stream ends.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// As turns do. What a cancelled turn cost is not said.
-    Stopped(StopReason, Usage),
+    /// As turns do, and with its end the runs of sleeptime agents began. What a cancelled turn cost is not said.
+    Stopped(StopReason, Usage, Vec<String>),
     /// The turn failed.
     Failed(Failure),
 }
@@ -26,7 +26,10 @@ impl End {
     pub(super) fn of(run: &Run, failure: Option<Failure>) -> Self {
         match failure {
             Some(failure) => Self::Failed(failure),
-            None => Self::Stopped(run.stop_reason.unwrap_or(StopReason::Error), run.usage),
+            None => {
+                let stop_reason = run.stop_reason.unwrap_or(StopReason::Error);
+                Self::Stopped(stop_reason, run.usage, run.sleeptime_runs.clone())
+            }
         }
     }
 
@@ -34,10 +37,10 @@ impl End {
     pub(super) fn frames(&self, run_id: &str, in_pieces: bool, number: Option<u64>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         match self {
-            Self::Stopped(stop_reason, usage) => {
+            Self::Stopped(stop_reason, usage, run_ids) => {
                 frames.push(data(&stop_reason.wire()));
                 if *stop_reason != StopReason::Cancelled {
-                    frames.push(data(&usage.wire(in_pieces)));
+                    frames.push(data(&usage.wire(in_pieces, run_ids)));
                 }
             }
             Self::Failed(failure) => {

@@ -16,6 +16,7 @@ mod outlet;
 mod presence;
 mod registry;
 mod request;
+mod sleeptime;
 mod sweep;
 mod talk;
 mod tape;

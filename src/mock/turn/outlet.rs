@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn end() -> End {
-        End::Stopped(StopReason::EndTurn, Usage::default())
+        End::Stopped(StopReason::EndTurn, Usage::default(), Vec::new())
     }
 
     #[tokio::test]
@@ -329,7 +329,7 @@ mod tests {
         outlet.release().await;
         cancel.cancel();
         assert_eq!(outlet.say(&message("Echo"), Duration::ZERO).await, Err(Sent { parts: 0, bytes: 0 }));
-        outlet.close(&End::Stopped(StopReason::Cancelled, Usage::default())).await;
+        outlet.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
         assert_eq!(frames(body).await.len(), 3);
 
         let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);

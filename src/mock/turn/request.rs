@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     decision::Decision,
     input::{Incoming, MOST_MESSAGES, read_content},
+    sleeptime::Transcript,
 };
 use crate::{
     error::{ApiError, Code},
@@ -35,6 +36,9 @@ pub(in crate::mock) struct TurnRequest {
     /// How many turns were asked for at once, which share what one may produce.
     #[serde(default)]
     pub(in crate::mock) sharers: usize,
+    /// The conversation that a sleeptime agent goes through; none: it is an ordinary turn.
+    #[serde(default)]
+    pub(in crate::mock) transcript: Option<Box<Transcript>>,
 }
 
 /// How an answer is to travel.
@@ -70,7 +74,7 @@ pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) callback_url: Option<String>,
 }
 
-const DEFAULT_MAX_STEPS: i64 = 50;
+pub(super) const DEFAULT_MAX_STEPS: i64 = 50;
 
 /// Fields that a mock without models has no use for.
 const UNUSED: &[(&str, Expect)] = &[
@@ -84,6 +88,11 @@ const UNUSED: &[(&str, Expect)] = &[
 ];
 
 impl TurnRequest {
+    /// What a sleeptime agent heard the user say in the conversation that it goes through; none: it is an ordinary turn.
+    pub(super) fn heard(&self) -> Option<&[String]> {
+        self.transcript.as_ref().map(|transcript| transcript.heard.as_slice())
+    }
+
     /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
     pub(in crate::mock) fn mark(&self, conversation_id: &str) -> Option<String> {
         let chosen = self.input.iter().map(Incoming::otid).chain(self.decision.iter().map(Decision::otid));
@@ -129,7 +138,7 @@ impl SendRequest {
         let agent_id = fields.optional("agent_id")?;
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
         let (input, decision) = read_input(fields)?;
-        let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1 };
+        let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1, transcript: None };
         Ok(Self { request, showing, delivery, agent_id, callback_url })
     }
 

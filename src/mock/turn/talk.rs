@@ -356,7 +356,9 @@ impl<'a> Talk<'a> {
     }
 
     async fn ask(&mut self) -> Result<Answer, ApiError> {
-        let blocks = if Responder::wants_blocks(&self.lines) { self.workbench.shown_blocks().await? } else { &[] };
+        let heard = self.request.heard();
+        let wants_blocks = heard.is_some() || Responder::wants_blocks(&self.lines);
+        let blocks = if wants_blocks { self.workbench.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&Situation {
             agent: &self.thread.agent.record.name,
             said: &self.lines[last_of_the_user(&self.lines)..],
@@ -364,6 +366,7 @@ impl<'a> Talk<'a> {
             blocks,
             form: self.thread.agent.record.response_form(),
             budget: &self.budget.draft(),
+            heard,
         })?)
     }
 
