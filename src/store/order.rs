@@ -2,7 +2,7 @@
 //! wait for each other; here no transaction can.
 //!
 //! - A transaction names all documents that it is going to change at once, as [`Locks`], and [`Tx::lock`] locks them in the
-//!   order of [`KINDS`] and, within a kind, of their ids. It may lock more later, but only what comes later in that order.
+//!   order of `KINDS` and, within a kind, of their ids. It may lock more later, but only what comes later in that order.
 //! - What is not in `KINDS` is changed only by who has locked the document that it belongs to.
 //! - A link is made and removed only by who has locked the document that it starts from (that of a run that has not ended:
 //!   or the run). Who makes one has locked both ends, so that none leads to nothing.
@@ -43,7 +43,7 @@ const KINDS: &[&str] = &[
 /// Where links lead that are also changed by who has locked their target alone.
 const RUN: &str = "run-";
 
-/// Documents that are to be locked together: places in [`KINDS`] and ids.
+/// Documents that are to be locked together: places in `KINDS` and ids.
 #[derive(Clone, Debug, Default)]
 pub struct Locks(BTreeSet<(usize, String)>);
 

@@ -10,7 +10,7 @@ use crate::{
     error::{ApiError, Code},
 };
 
-/// A write transaction, as [`transaction!`] runs it.
+/// A write transaction, as `transaction!` runs it.
 #[derive(Debug)]
 pub struct Tx {
     pub(super) open: Open,
