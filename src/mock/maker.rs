@@ -10,8 +10,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, MOST_FILLED_IN, Message,
-        Record, Tool, links, without_repeats,
+        Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Group, GroupChange, Identity, MOST_FILLED_IN,
+        Message, Record, Tool, links, without_repeats,
     },
     relations::link_only,
     shelf, tools,
@@ -37,6 +37,11 @@ pub(super) struct Belongings {
     pub(super) history: Vec<Message>,
     /// The ids of those of them that the model does not see.
     pub(super) forgotten: HashSet<String>,
+    /// The system message as it was when the agent was written down; the model sees all of the history that is not
+    /// forgotten then. None: it is compiled.
+    pub(super) system: Option<Message>,
+    /// Whether it gets no partner, whatever it says of one.
+    pub(super) alone: bool,
 }
 
 /// The labels of the blocks that a conversation partner in the background shares are those of its agent.
@@ -75,12 +80,13 @@ pub(super) async fn make(
     let folders = view.all_locked::<Folder>(&locked, project, &belongings.folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 
-    let partner = (agent.enable_sleeptime == Some(true)).then(|| {
+    let partner = (agent.enable_sleeptime == Some(true) && !belongings.alone).then(|| {
         let mut partner = agent.partner(PARTNER_TYPE);
         tools::add_base_rules(&mut partner, tools::default_names(PARTNER_TYPE).iter().copied());
         partner
     });
-    let agent = finish(tx, project, agent, &blocks, belongings.history, &belongings.forgotten).await?;
+    let (system, history) = (belongings.system.as_ref(), belongings.history.as_slice());
+    let agent = finish(tx, project, agent, &blocks, system, history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
     link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
@@ -88,7 +94,7 @@ pub(super) async fn make(
         shelf::attach(tx, &agent.record, project, folder, &belongings.files).await?;
     }
     if let Some(partner) = partner {
-        let partner = finish(tx, project, partner, &blocks, Vec::new(), &HashSet::new()).await?;
+        let partner = finish(tx, project, partner, &blocks, None, &[], &HashSet::new()).await?;
         let names = tools::default_names(PARTNER_TYPE).iter().filter_map(|name| tools::by_name(name));
         link(tx, links::AGENT_TOOL, &partner.record.id, names.map(|tool| tool.id)).await?;
         pair(tx, home, id, &partner.record.id).await?;
@@ -102,14 +108,18 @@ async fn finish(
     project: &str,
     mut agent: Agent,
     blocks: &[Block],
-    history: Vec<Message>,
+    system: Option<&Message>,
+    history: &[Message],
     forgotten: &HashSet<String>,
 ) -> Result<Stored<Agent>, ApiError> {
     agent.recall = i64::try_from(history.len()).unwrap_or(i64::MAX);
-    let mut messages = vec![memory::system_message(&agent, blocks)];
-    messages.extend(history);
+    let mut messages = vec![system.cloned().unwrap_or_else(|| memory::system_message(&agent, blocks))];
+    messages.extend_from_slice(history);
     let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
-    agent.begin_with(seen);
+    match system {
+        Some(_) => agent.context = seen.map(ContextEntry::of).collect(),
+        None => agent.begin_with(seen),
+    }
     let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
     insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
     insert(tx, project, None, &agent.record).await?;

@@ -95,7 +95,7 @@ fn attachment(
 }
 
 /// A file as it lies open before an agent: its lines with their numbers, as many as fit.
-fn visible(text: &str, most_characters: i64) -> String {
+pub(in crate::mock) fn visible(text: &str, most_characters: i64) -> String {
     let most = usize::try_from(most_characters).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let mut shown = format!("[Viewing file start (out of {} lines)]", lines.len());

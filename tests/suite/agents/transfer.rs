@@ -184,7 +184,7 @@ async fn what_is_no_agent_file_is_refused_and_leaves_nothing() {
     ] {
         assert_eq!(owner.get(&url).await.status.as_u16(), status, "{url}");
     }
-    let skills = json!({"skills": [{"name": "s", "files": {"a.md": "b"}}]});
+    let skills = json!({"skills": [{"name": "s", "files": {"SKILL.md": "b"}}]});
     let file = owner.post(&path(&agent, "/export"), &skills).await.expect(200);
-    assert_eq!(file["skills"], json!([{"name": "s", "files": {"a.md": "b"}, "source_url": null}]));
+    assert_eq!(file["skills"], json!([{"name": "s", "files": {"SKILL.md": "b"}, "source_url": null}]));
 }
