@@ -111,8 +111,8 @@ struct Things<'a> {
     /// The tools that the file has, and those that are there already and that an agent of it calls by name.
     called: HashMap<String, Stored<Tool>>,
     blocks: HashMap<String, String>,
-    /// How long the blocks are, by the ids that they have in the file.
-    lengths: HashMap<String, usize>,
+    /// The labels of the blocks and how long they are, by the ids that they have in the file.
+    labels: HashMap<String, (String, usize)>,
     folders: HashMap<String, String>,
     /// The files of the folders, by the ids that they have in the file.
     files: HashMap<String, File>,
@@ -128,7 +128,7 @@ impl<'a> Things<'a> {
             tools: HashMap::new(),
             called: HashMap::new(),
             blocks: HashMap::new(),
-            lengths: HashMap::new(),
+            labels: HashMap::new(),
             folders: HashMap::new(),
             files: HashMap::new(),
             names: HashMap::new(),
@@ -233,7 +233,7 @@ impl<'a> Things<'a> {
             block.deployment_id.clone_from(&self.import.deployment_id);
             block.fill_in(&variables, &mut left)?;
             insert(tx, self.project(), None, &block).await?;
-            self.lengths.insert(id.clone(), block.value.len());
+            self.labels.insert(id.clone(), (block.label, block.value.len()));
             self.blocks.insert(id, block.id);
         }
         Ok(())
@@ -294,7 +294,7 @@ impl<'a> Things<'a> {
         /// What an agent takes beside its prompt.
         const AGENT: usize = 16 * 1024;
         let block_ids: Vec<&str> = written.optional("block_ids").map_err(corrupted)?.unwrap_or_default();
-        let shown: usize = block_ids.iter().filter_map(|id| self.lengths.get(*id)).sum();
+        let shown: usize = block_ids.iter().filter_map(|id| self.labels.get(*id)).map(|(_, length)| length).sum();
         let given = match &self.import.history {
             History::Given(given) => json_length(given),
             _ => 0,
@@ -304,6 +304,13 @@ impl<'a> Things<'a> {
         let fields = Fields::of_body(&body)?;
         let mut agent = Agent::create(&fields).map_err(corrupted)?;
         agent.deployment_id.clone_from(&self.import.deployment_id);
+        if let (None, Some(llm)) =
+            (&self.import.model, written.optional::<&Map<_, _>>("llm_config").map_err(corrupted)?)
+            && llm.get("max_tokens").is_none_or(Value::is_null)
+        {
+            // Left to the provider, which is not what a new agent has.
+            agent.model.llm.insert("max_tokens".into(), Value::Null);
+        }
         let tools = self.tools_of(written, &agent)?;
         let agent_type = agent.agent_type.as_str();
         let of = |messages| Said { messages, ..Said::default() };
@@ -321,7 +328,7 @@ impl<'a> Things<'a> {
         source_ids.extend(written.optional::<Vec<String>>("folder_ids").map_err(corrupted)?.unwrap_or_default());
         let belongings = Belongings {
             new_blocks: new_blocks(written).map_err(corrupted)?,
-            block_ids: found(&self.blocks, written, "block_ids")?,
+            block_ids: self.blocks_of(written)?,
             tools,
             folder_ids: source_ids
                 .iter()
@@ -337,6 +344,19 @@ impl<'a> Things<'a> {
             ..Belongings::default()
         };
         make(tx, view, self.home, agent, belongings).await
+    }
+
+    /// The blocks of an agent. Of two with the same label, the first counts.
+    fn blocks_of(&self, written: &Fields<'_>) -> Result<Vec<String>, ApiError> {
+        let mut labels = HashSet::new();
+        let mut all = Vec::new();
+        for id in written.optional::<Vec<&str>>("block_ids").map_err(corrupted)?.unwrap_or_default() {
+            let block = made_of(&self.blocks, id)?;
+            if self.labels.get(id).is_none_or(|(label, _)| labels.insert(label)) {
+                all.push(block);
+            }
+        }
+        Ok(all)
     }
 
     /// The tools of an agent, each once: those that are named by their ids in the file or by their names, and those that
@@ -382,6 +402,12 @@ impl<'a> Things<'a> {
     fn body(&self, written: &Fields<'_>, is_first: bool) -> Result<Value, ApiError> {
         let import = self.import;
         let mut body = written.map().clone();
+        if body.get("llm_config").is_some_and(Value::is_object) {
+            // It says all of this, and the fields of a request beside it count for nothing in a file.
+            for name in MODEL_FIELDS {
+                body.remove(*name);
+            }
+        }
         let name: Option<&str> = written.optional("name").map_err(corrupted)?;
         let chosen = import.name.as_deref().filter(|_| is_first);
         if let Some(name) = chosen.or(name) {
@@ -410,6 +436,18 @@ impl<'a> Things<'a> {
         Ok(Value::Object(body))
     }
 }
+
+/// What a request may say of an agent's model beside its configuration.
+const MODEL_FIELDS: &[&str] = &[
+    "model",
+    "model_settings",
+    "context_window_limit",
+    "max_tokens",
+    "max_reasoning_tokens",
+    "enable_reasoner",
+    "reasoning",
+    "parallel_tool_calls",
+];
 
 /// A tool that comes with the server, and belongs to every project.
 fn built_in(tool: &BaseTool) -> Stored<Tool> {

@@ -38,6 +38,8 @@ pub(super) fn read(name: &str, written: &Fields<'_>, project_id: Option<&str>) -
     written.one_of("tool_type", TYPES).map_err(corrupted)?.unwrap_or("custom").clone_into(&mut tool.tool_type);
     let arguments = written.optional::<&Map<String, Value>>("args_json_schema").map_err(corrupted)?;
     tool.args_json_schema = arguments.cloned();
+    let metadata = written.optional::<&Map<String, Value>>("metadata_").map_err(corrupted)?;
+    tool.metadata = metadata.cloned().unwrap_or_default();
     Ok(tool)
 }
 
