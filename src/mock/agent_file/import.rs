@@ -326,8 +326,12 @@ impl<'a> Things<'a> {
         agent.pending = said.pending();
         let mut source_ids: Vec<String> = written.optional("source_ids").map_err(corrupted)?.unwrap_or_default();
         source_ids.extend(written.optional::<Vec<String>>("folder_ids").map_err(corrupted)?.unwrap_or_default());
+        let labels: HashSet<&str> =
+            block_ids.iter().filter_map(|id| self.labels.get(*id)).map(|(label, _)| label.as_str()).collect();
+        let mut new_blocks = new_blocks(written).map_err(corrupted)?;
+        new_blocks.retain(|block| !labels.contains(block.label.as_str()));
         let belongings = Belongings {
-            new_blocks: new_blocks(written).map_err(corrupted)?,
+            new_blocks,
             block_ids: self.blocks_of(written)?,
             tools,
             folder_ids: source_ids
