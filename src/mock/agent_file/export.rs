@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
             }));
             self.attachments += 1;
             if is_new {
-                self.files.push(file_fields(&file, &file_number, &source, &name, text));
+                self.files.push(file_fields(&file, &file_number, &source, &name, text.as_deref()));
             }
         }
         written.insert("files_agents".into(), attachments.into());
@@ -413,7 +413,7 @@ fn folder_fields(folder: &Folder, number: &str) -> Value {
 }
 
 /// A file; `name` begins with its folder's. The order of the keys is Letta's.
-fn file_fields(file: &File, number: &str, source: &str, name: &str, text: Option<String>) -> Value {
+fn file_fields(file: &File, number: &str, source: &str, name: &str, text: Option<&str>) -> Value {
     json!({
         "source_id": source,
         "file_name": name,

@@ -345,7 +345,6 @@ impl<'a> Things<'a> {
             forgotten: said.forgotten,
             // Others that think for it are in the file.
             alone: true,
-            ..Belongings::default()
         };
         make(tx, view, self.home, agent, belongings).await
     }
@@ -381,8 +380,8 @@ impl<'a> Things<'a> {
             all.push(self.tools.get(id).cloned().ok_or_else(|| dangling(id))?);
         }
         for name in names {
-            let named = tools::by_name(name).map(built_in).or_else(|| self.called.get(name).cloned());
-            all.push(named.ok_or_else(|| dangling(name))?);
+            let tool = tools::by_name(name).map(built_in).or_else(|| self.called.get(name).cloned());
+            all.push(tool.ok_or_else(|| dangling(name))?);
         }
         let mut seen = HashSet::new();
         all.retain(|tool| seen.insert(tool.record.id.clone()));
