@@ -8,8 +8,8 @@ use super::{
     home::Home,
     memory,
     records::{
-        Agent, Block, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record, Tool, links,
-        without_repeats,
+        Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record,
+        Tool, links, without_repeats,
     },
     relations::link_only,
     shelf, sleeptime, tools,
@@ -35,6 +35,11 @@ pub(super) struct Belongings {
     pub(super) history: Vec<Message>,
     /// The ids of those of them that the model does not see.
     pub(super) forgotten: HashSet<String>,
+    /// The system message as it was when the agent was written down; the model sees all of the history that is not
+    /// forgotten then. None: it is compiled.
+    pub(super) system: Option<Message>,
+    /// Whether it gets no partner, whatever it says of one.
+    pub(super) alone: bool,
 }
 
 /// Makes an agent with all that comes with it, and the partner that thinks in the background if it wants one.
@@ -69,14 +74,15 @@ pub(super) async fn make(
     let folders = view.all_locked::<Folder>(&locked, project, &belongings.folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 
-    let agent = finish(tx, project, agent, (&blocks, &folders), belongings.history, &belongings.forgotten).await?;
+    let (system, history) = (belongings.system.as_ref(), belongings.history.as_slice());
+    let agent = finish(tx, project, agent, (&blocks, &folders), system, history, &belongings.forgotten).await?;
     let id = &agent.record.id;
     link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
     link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
     for folder in &folders {
         shelf::attach(tx, &agent.record, project, folder, &belongings.files).await?;
     }
-    if agent.record.enable_sleeptime == Some(true) {
+    if agent.record.enable_sleeptime == Some(true) && !belongings.alone {
         sleeptime::make(tx, &agent, blocks).await?;
     }
     Ok(agent)
@@ -88,14 +94,18 @@ pub(super) async fn finish(
     project: &str,
     mut agent: Agent,
     (blocks, folders): (&[Block], &[Folder]),
-    history: Vec<Message>,
+    system: Option<&Message>,
+    history: &[Message],
     forgotten: &HashSet<String>,
 ) -> Result<Stored<Agent>, ApiError> {
     agent.recall = i64::try_from(history.len()).unwrap_or(i64::MAX);
-    let mut messages = vec![memory::system_message(&agent, blocks, folders)];
-    messages.extend(history);
+    let mut messages = vec![system.cloned().unwrap_or_else(|| memory::system_message(&agent, blocks, folders))];
+    messages.extend_from_slice(history);
     let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
-    agent.begin_with(seen);
+    match system {
+        Some(_) => agent.context = seen.map(ContextEntry::of).collect(),
+        None => agent.begin_with(seen),
+    }
     let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
     insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
     insert(tx, project, None, &agent.record).await?;

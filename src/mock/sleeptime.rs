@@ -54,7 +54,7 @@ pub(super) async fn make(tx: &mut Tx, main: &Stored<Agent>, mut blocks: Vec<Bloc
     }
     let names = tools::default_names(kind.agent_type);
     tools::add_base_rules(&mut partner, names.iter().copied());
-    let partner = finish(tx, project, partner, (&blocks, &[]), Vec::new(), &HashSet::new()).await?.record;
+    let partner = finish(tx, project, partner, (&blocks, &[]), None, &[], &HashSet::new()).await?.record;
     let built_in = names.iter().filter_map(|name| tools::by_name(name));
     link(tx, links::AGENT_TOOL, &partner.id, built_in.map(|tool| tool.id)).await?;
 

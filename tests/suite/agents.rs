@@ -2,6 +2,7 @@
 
 mod belongings;
 mod lists;
+mod round_trip;
 mod transfer;
 
 use std::collections::BTreeSet;

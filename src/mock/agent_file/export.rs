@@ -4,19 +4,21 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::{groups, messages, tools as written_tools};
 use crate::{
     error::ApiError,
     mock::{
-        documents::{Stored, View, parse_message},
+        budget::Budget,
+        documents::{Stored, View, holder, parse_message},
         listing::Listing,
         memory,
         records::{
-            Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, FileText, Folder, OpenFiles, Record, Timestamp,
-            links, object,
+            Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, FileText, Folder, Group, McpServer, OpenFiles,
+            Record, Timestamp, Tool, claims, links, object,
         },
-        tools,
+        tools, window,
     },
-    store::{DocumentFilter, MessageFilter},
+    store::{DocumentFilter, HasSize, MessageFilter},
 };
 
 /// What of an agent is written down.
@@ -27,6 +29,8 @@ pub(in crate::mock) struct Export<'a> {
     /// What the model sees of them.
     pub(in crate::mock) context: &'a [ContextEntry],
     pub(in crate::mock) without_messages: bool,
+    /// Whether the group that the agent manages is left out, with its agents.
+    pub(in crate::mock) alone: bool,
     /// Skills, which come from the request.
     pub(in crate::mock) skills: Vec<Value>,
 }
@@ -47,57 +51,264 @@ impl Numbers {
     }
 
     fn of(&mut self, id: &str) -> String {
-        let next = format!("{}-{}", self.prefix, self.by_id.len());
-        self.by_id.entry(id.to_owned()).or_insert(next).clone()
+        self.add(id).0
+    }
+
+    /// The number of a thing, and whether it is met for the first time.
+    fn add(&mut self, id: &str) -> (String, bool) {
+        if let Some(number) = self.by_id.get(id) {
+            return (number.clone(), false);
+        }
+        let number = format!("{}-{}", self.prefix, self.by_id.len());
+        self.by_id.insert(id.to_owned(), number.clone());
+        (number, true)
     }
 }
 
-/// An agent as a file. Groups and identities, which are of more than one agent, are left out.
+/// An agent as a file, with the group that it manages and the other agents of that. Identities, which are of more agents
+/// than these, are left out.
 pub(in crate::mock) async fn export(
     view: View<'_>,
     agent: &Stored<Agent>,
     export: Export<'_>,
 ) -> Result<Value, ApiError> {
-    let record = &agent.record;
-    let blocks = memory::blocks(view, &record.id).await?;
-    let tools = tools::of_agent(view.store(), &record.id).await?;
-    let mut tool_numbers = Numbers::new("tool");
-    let mut block_numbers = Numbers::new("block");
-    let (sources, files, attachments) = shelf(view, record).await?;
-    let (messages, context) = messages(view, record, &export).await?;
+    let managed = if export.alone { None } else { groups::managed(view, &agent.record.id).await? };
+    let (group, mut others) = managed.unzip();
+    let mut file = Writer::new(view, export.without_messages);
+    let others = others.get_or_insert_default();
+    others.retain(|other| other.record.id != agent.record.id);
+    file.agent(&agent.record, export.conversation_id, export.context).await?;
+    for other in others.iter() {
+        file.agent(&other.record, DEFAULT_CONVERSATION, &other.record.context).await?;
+    }
+    if let Some(group) = group {
+        file.group(&group.record, &agent.record.id).await?;
+    }
+    file.finish(&agent.project, export.skills).await
+}
 
-    let mut written = agent_fields(record);
-    written.extend(object! {
-        "tool_ids": tools.iter().map(|tool| tool_numbers.of(&tool.record.id)).collect::<Vec<_>>(),
-        "block_ids": blocks.iter().map(|block| block_numbers.of(&block.record.id)).collect::<Vec<_>>(),
-        "source_ids": sources.iter().map(|source| source["id"].clone()).collect::<Vec<_>>(),
-        "in_context_message_ids": context,
-        "messages": messages,
-        "files_agents": attachments,
-    });
-    let tools: Vec<Value> = tools
-        .iter()
-        .map(|tool| {
-            let mut wire = tool.record.wire();
-            wire["id"] = tool_numbers.of(&tool.record.id).into();
-            wire["project_id"] = Value::Null;
-            wire
-        })
-        .collect();
-    let blocks: Vec<Value> =
-        blocks.iter().map(|block| block_fields(&block.record, &block_numbers.of(&block.record.id))).collect();
-    Ok(json!({
-        "agents": [written],
-        "groups": [],
-        "blocks": blocks,
-        "files": files,
-        "sources": sources,
-        "tools": tools,
-        "mcp_servers": [],
-        "skills": export.skills,
-        "metadata": {"revision_id": REVISION},
-        "created_at": Timestamp::now().with_offset(),
-    }))
+/// A file that is being written. What several of its agents have is written once.
+struct Writer<'a> {
+    view: View<'a>,
+    without_messages: bool,
+    /// What the messages of all agents may come to together, and the texts of their files.
+    messages_left: Budget,
+    texts_left: Budget,
+    agent_numbers: Numbers,
+    group_numbers: Numbers,
+    block_numbers: Numbers,
+    tool_numbers: Numbers,
+    source_numbers: Numbers,
+    file_numbers: Numbers,
+    message_numbers: Numbers,
+    attachments: usize,
+    agents: Vec<Value>,
+    groups: Vec<Value>,
+    blocks: Vec<Value>,
+    tools: Vec<Tool>,
+    sources: Vec<Value>,
+    files: Vec<Value>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(view: View<'a>, without_messages: bool) -> Self {
+        let budget = || Budget::of_answer(view.store().most_read());
+        Self {
+            view,
+            without_messages,
+            messages_left: budget(),
+            texts_left: budget(),
+            agent_numbers: Numbers::new("agent"),
+            group_numbers: Numbers::new("group"),
+            block_numbers: Numbers::new("block"),
+            tool_numbers: Numbers::new("tool"),
+            source_numbers: Numbers::new("source"),
+            file_numbers: Numbers::new("file"),
+            message_numbers: Numbers::new("message"),
+            attachments: 0,
+            agents: Vec::new(),
+            groups: Vec::new(),
+            blocks: Vec::new(),
+            tools: Vec::new(),
+            sources: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    async fn agent(&mut self, agent: &Agent, conversation_id: &str, context: &[ContextEntry]) -> Result<(), ApiError> {
+        let mut written = agent_fields(agent);
+        let number = self.agent_numbers.of(&agent.id);
+        written.insert("tool_ids".into(), self.tools_of(agent).await?);
+        written.insert("block_ids".into(), self.blocks_of(agent).await?);
+        self.shelf(agent, &number, &mut written).await?;
+        if !self.without_messages {
+            self.messages(agent, &number, conversation_id, context, &mut written).await?;
+        }
+        written.insert("id".into(), number.into());
+        self.agents.push(written.into());
+        Ok(())
+    }
+
+    async fn tools_of(&mut self, agent: &Agent) -> Result<Value, ApiError> {
+        let mut numbers = Vec::new();
+        for tool in tools::of_agent(self.view.store(), &agent.id).await? {
+            let (number, is_new) = self.tool_numbers.add(&tool.record.id);
+            if is_new {
+                self.tools.push(tool.record);
+            }
+            numbers.push(number);
+        }
+        Ok(json!(numbers))
+    }
+
+    async fn blocks_of(&mut self, agent: &Agent) -> Result<Value, ApiError> {
+        let mut numbers = Vec::new();
+        for block in memory::blocks(self.view, &agent.id).await? {
+            let (number, is_new) = self.block_numbers.add(&block.record.id);
+            if is_new {
+                self.blocks.push(block_fields(&block.record, &number));
+            }
+            numbers.push(number);
+        }
+        Ok(json!(numbers))
+    }
+
+    /// The messages, and the numbers of those that the model sees.
+    async fn messages(
+        &mut self,
+        agent: &Agent,
+        number: &str,
+        conversation_id: &str,
+        context: &[ContextEntry],
+        written: &mut Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let mut all = Vec::new();
+        let filter = MessageFilter::of_conversation(&agent.id, conversation_id);
+        for stored in self.view.store().messages(&filter).await? {
+            self.messages_left.charge(stored.size())?;
+            let message = parse_message(&stored)?;
+            all.push(messages::written(&message, agent, number, &self.message_numbers.of(&message.id)));
+        }
+        let seen = context.iter().filter_map(|entry| self.message_numbers.by_id.get(&entry.id));
+        written.insert("in_context_message_ids".into(), seen.cloned().collect());
+        written.insert("messages".into(), all.into());
+        Ok(())
+    }
+
+    /// The folders of an agent with their files, and how these lie before it.
+    async fn shelf(&mut self, agent: &Agent, number: &str, written: &mut Map<String, Value>) -> Result<(), ApiError> {
+        let view = self.view;
+        let mut numbers = Vec::new();
+        let mut names: HashMap<String, String> = HashMap::new();
+        for (_, folder) in view.linked::<Folder>(links::AGENT_FOLDER, &[&agent.id]).await? {
+            let folder = folder.record;
+            let (number, is_new) = self.source_numbers.add(&folder.id);
+            if is_new {
+                self.sources.push(folder_fields(&folder, &number));
+            }
+            names.insert(folder.id, folder.name);
+            numbers.push(number);
+        }
+        written.insert("source_ids".into(), json!(numbers));
+
+        let files = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
+        let files = Listing::<File>::of(files).all(view, |_| true).await?;
+        let ids: Vec<&str> = files.iter().map(|file| file.record.id.as_str()).collect();
+        view.store().check_size(FileText::KIND, &ids).await?;
+        let mut texts = HashMap::new();
+        for text in view.find_all::<FileText>(&ids).await? {
+            self.texts_left.charge(text.record.text.len())?;
+            texts.insert(text.record.id, text.record.text);
+        }
+        let touched = view.find::<OpenFiles>(&agent.id).await?.map(|files| files.record).unwrap_or_default();
+        let mut attachments = Vec::new();
+        for file in files {
+            let file = file.record;
+            let folder = names.get(&file.folder_id).map(String::as_str).unwrap_or_default();
+            let name = format!("{folder}/{}", file.name);
+            let source = self.source_numbers.of(&file.folder_id);
+            let (file_number, is_new) = self.file_numbers.add(&file.id);
+            let text = texts.remove(&file.id);
+            let known = touched.of(&file.id);
+            let is_open = known.is_some_and(|touched| touched.is_open);
+            let shown = text.as_ref().filter(|_| is_open);
+            let limit = agent.per_file_view_window_char_limit;
+            attachments.push(json!({
+                "agent_id": number,
+                "file_id": file_number,
+                "source_id": source,
+                "file_name": name,
+                "is_open": is_open,
+                "visible_content": shown.map(|text| window::cut(window::of(text, &file.media_type), limit)),
+                "last_accessed_at": known.map(|touched| touched.last_accessed_at),
+                "start_line": null,
+                "end_line": null,
+                "id": format!("file_agent-{}", self.attachments),
+            }));
+            self.attachments += 1;
+            if is_new {
+                self.files.push(file_fields(&file, &file_number, &source, &name, text.as_deref()));
+            }
+        }
+        written.insert("files_agents".into(), attachments.into());
+        Ok(())
+    }
+
+    async fn group(&mut self, group: &Group, manager_id: &str) -> Result<(), ApiError> {
+        let members = self.view.store().links_from(links::GROUP_AGENT, &[&group.id]).await?;
+        let members = members.iter().filter_map(|(_, agent)| self.agent_numbers.by_id.get(agent).cloned());
+        let members: Vec<String> = members.collect();
+        let number = self.group_numbers.of(&group.id);
+        self.groups.push(groups::written(group, &number, &members, &self.agent_numbers.of(manager_id)));
+        if let Some(manager) = self.agents.first_mut() {
+            manager["group_ids"] = json!([number]);
+        }
+        Ok(())
+    }
+
+    /// The MCP servers that tools name, by their ids or, if they came from elsewhere, by their names.
+    async fn servers(&self, project: &str) -> Result<Vec<Value>, ApiError> {
+        let mut numbers = Numbers::new("mcp_server");
+        let mut written = Vec::new();
+        for (id, name) in self.tools.iter().filter_map(written_tools::server_of) {
+            let mut server = match id {
+                Some(id) => self.view.find::<McpServer>(id).await?,
+                None => None,
+            };
+            if let (None, Some(name)) = (&server, name)
+                && let Some(id) = holder(self.view.store(), claims::MCP_SERVER, project, name).await?
+            {
+                server = self.view.find::<McpServer>(&id).await?;
+            }
+            if let Some(server) = server
+                && let (number, true) = numbers.add(&server.record.id)
+            {
+                written.push(written_tools::written_server(&server.record, &number));
+            }
+        }
+        Ok(written)
+    }
+
+    async fn finish(mut self, project: &str, skills: Vec<Value>) -> Result<Value, ApiError> {
+        let servers = self.servers(project).await?;
+        self.tools.sort_by(|one, other| one.name.cmp(&other.name));
+        self.blocks.sort_by(|one, other| one["label"].as_str().cmp(&other["label"].as_str()));
+        let numbers = &mut self.tool_numbers;
+        let tools: Vec<Value> =
+            self.tools.iter().map(|tool| written_tools::written(tool, &numbers.of(&tool.id))).collect();
+        Ok(json!({
+            "agents": self.agents,
+            "groups": self.groups,
+            "blocks": self.blocks,
+            "files": self.files,
+            "sources": self.sources,
+            "tools": tools,
+            "mcp_servers": servers,
+            "skills": skills,
+            "metadata": {"revision_id": REVISION},
+            "created_at": Timestamp::now().with_offset(),
+        }))
+    }
 }
 
 /// The agent itself. The order of the keys is Letta's; what is linked to it is filled in later.
@@ -141,7 +352,7 @@ fn agent_fields(agent: &Agent) -> Map<String, Value> {
     };
     fields.extend(object! {
         "tool_exec_environment_variables": blanked,
-        "secrets": null,
+        "secrets": if blanked.is_empty() { Value::Null } else { blanked.clone().into() },
         "memory_variables": null,
         "project_id": null,
         "template_id": null,
@@ -155,7 +366,7 @@ fn agent_fields(agent: &Agent) -> Map<String, Value> {
         "per_file_view_window_char_limit": agent.per_file_view_window_char_limit,
         "hidden": agent.hidden,
         "parallel_tool_calls": null,
-        "id": AGENT,
+        "id": null,
         "in_context_message_ids": [],
         "messages": [],
         "files_agents": [],
@@ -163,9 +374,6 @@ fn agent_fields(agent: &Agent) -> Map<String, Value> {
     });
     fields
 }
-
-/// There is one agent in a file.
-const AGENT: &str = "agent-0";
 
 /// A block, without what ties it to the place that it comes from. The order of the keys is Letta's.
 fn block_fields(block: &Block, number: &str) -> Value {
@@ -190,118 +398,36 @@ fn block_fields(block: &Block, number: &str) -> Value {
     })
 }
 
-/// The messages, and the numbers of those that the model sees.
-async fn messages(view: View<'_>, agent: &Agent, export: &Export<'_>) -> Result<(Vec<Value>, Vec<String>), ApiError> {
-    const KEYS: [&str; 19] = [
-        "type",
-        "otid",
-        "group_id",
-        "role",
-        "content",
-        "name",
-        "sender_id",
-        "batch_item_id",
-        "id",
-        "model",
-        "agent_id",
-        "tool_calls",
-        "tool_call_id",
-        "tool_returns",
-        "created_at",
-        "approve",
-        "approval_request_id",
-        "denial_reason",
-        "approvals",
-    ];
-    if export.without_messages {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let mut numbers = Numbers::new("message");
-    let mut written = Vec::new();
-    let filter = MessageFilter::of_conversation(&agent.id, export.conversation_id);
-    for stored in view.store().messages(&filter).await? {
-        let message = parse_message(&stored)?;
-        let mut wire = message.stored(&agent.id, DEFAULT_CONVERSATION);
-        wire["type"] = "message".into();
-        wire["id"] = numbers.of(&message.id).into();
-        wire["model"] = agent.model.llm.get("model").cloned().unwrap_or_default();
-        wire["agent_id"] = AGENT.into();
-        if wire["otid"].is_null() {
-            wire["otid"] = message.otid_of_part(0).into();
-        }
-        wire["created_at"] = message.created_at.with_offset().into();
-        if wire["approvals"].is_null() {
-            wire["approvals"] = json!([]);
-        }
-        let kept = KEYS.iter().map(|key| ((*key).to_owned(), wire[*key].take()));
-        written.push(Value::Object(kept.collect()));
-    }
-    let seen = export.context.iter().filter(|entry| numbers.by_id.contains_key(&entry.id)).map(|entry| &entry.id);
-    let seen: Vec<&String> = seen.collect();
-    let context = seen.into_iter().map(|id| numbers.of(id)).collect();
-    Ok((written, context))
+/// A folder. The order of the keys is Letta's.
+fn folder_fields(folder: &Folder, number: &str) -> Value {
+    json!({
+        "name": folder.name,
+        "description": folder.description,
+        "instructions": folder.instructions,
+        "metadata": folder.metadata,
+        "embedding": null,
+        "embedding_chunk_size": null,
+        "embedding_config": folder.embedding.config,
+        "id": number,
+    })
 }
 
-/// The folders of an agent with their files, and how these lie before it.
-async fn shelf(view: View<'_>, agent: &Agent) -> Result<(Vec<Value>, Vec<Value>, Vec<Value>), ApiError> {
-    let folders = view.linked::<Folder>(links::AGENT_FOLDER, &[&agent.id]).await?;
-    let files = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
-    let files = Listing::<File>::of(files).all(view, |_| true).await?;
-    let ids: Vec<&str> = files.iter().map(|file| file.record.id.as_str()).collect();
-    view.store().check_size(FileText::KIND, &ids).await?;
-    let texts = view.find_all::<FileText>(&ids).await?;
-    let texts: HashMap<&str, &str> =
-        texts.iter().map(|text| (text.record.id.as_str(), text.record.text.as_str())).collect();
-    let touched = view.find::<OpenFiles>(&agent.id).await?.map(|files| files.record).unwrap_or_default();
-
-    let (mut source_numbers, mut file_numbers) = (Numbers::new("source"), Numbers::new("file"));
-    let sources = folders.iter().map(|(_, folder)| {
-        let folder = &folder.record;
-        json!({
-            "name": folder.name,
-            "description": folder.description,
-            "instructions": folder.instructions,
-            "metadata": folder.metadata,
-            "embedding": null,
-            "embedding_chunk_size": null,
-            "embedding_config": folder.embedding.config,
-            "id": source_numbers.of(&folder.id),
-        })
-    });
-    let sources = sources.collect();
-    let (mut written, mut attachments) = (Vec::new(), Vec::new());
-    for (index, file) in files.iter().enumerate() {
-        let file = &file.record;
-        let (source, number) = (source_numbers.of(&file.folder_id), file_numbers.of(&file.id));
-        written.push(json!({
-            "source_id": source,
-            "file_name": file.name,
-            "original_file_name": file.original_name,
-            "file_path": null,
-            "file_type": file.media_type,
-            "file_size": file.size,
-            "file_creation_date": null,
-            "file_last_modified_date": null,
-            "processing_status": "completed",
-            "error_message": null,
-            "total_chunks": file.chunks,
-            "chunks_embedded": file.chunks,
-            "content": texts.get(file.id.as_str()),
-            "id": number,
-        }));
-        let known = touched.of(&file.id);
-        attachments.push(json!({
-            "agent_id": AGENT,
-            "file_id": number,
-            "source_id": source,
-            "file_name": file.name,
-            "is_open": known.is_some_and(|touched| touched.is_open),
-            "visible_content": null,
-            "last_accessed_at": known.map(|touched| touched.last_accessed_at),
-            "start_line": null,
-            "end_line": null,
-            "id": format!("file_agent-{index}"),
-        }));
-    }
-    Ok((sources, written, attachments))
+/// A file; `name` begins with its folder's. The order of the keys is Letta's.
+fn file_fields(file: &File, number: &str, source: &str, name: &str, text: Option<&str>) -> Value {
+    json!({
+        "source_id": source,
+        "file_name": name,
+        "original_file_name": file.original_name,
+        "file_path": null,
+        "file_type": file.media_type,
+        "file_size": file.size,
+        "file_creation_date": null,
+        "file_last_modified_date": null,
+        "processing_status": "completed",
+        "error_message": null,
+        "total_chunks": file.chunks,
+        "chunks_embedded": file.chunks,
+        "content": text,
+        "id": number,
+    })
 }

@@ -2,10 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::{
+    groups,
+    messages::Said,
+    numbers,
+    tools::{self as written_tools, make_servers, present_servers},
+};
 use crate::{
-    entropy,
     error::{ApiError, Code},
     mock::{
         budget::{Budget, json_length},
@@ -16,10 +21,12 @@ use crate::{
         maker::{Belongings, make, unusable},
         monologue,
         records::{
-            Agent, Approval, Block, Content, File, Folder, Identity, MOST_FILLED_IN, Message, Part, Record, Role,
-            SPEAKING_TOOL, Timestamp, Tool, ToolCall, ToolChange, ToolReturn, claims, without_repeats,
+            Agent, Block, File, Folder, Identity, MOST_FILLED_IN, McpServer, Message, Record, SPEAKING_TOOL, Tool,
+            claims,
         },
-        tools, uploads,
+        resources::agents::new_blocks,
+        tools::{self, BaseTool},
+        uploads,
     },
     store::{Locks, Tx},
 };
@@ -60,7 +67,14 @@ pub(in crate::mock) enum History {
     Given(Vec<Message>),
 }
 
-/// Makes the agents that a file describes, with all that belongs to them; returns their ids.
+/// The ids of what was made from a file.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct Made {
+    pub(in crate::mock) agent_ids: Vec<String>,
+    pub(in crate::mock) group_ids: Vec<String>,
+}
+
+/// Makes the agents and groups that a file describes, with all that belongs to them.
 pub(in crate::mock) async fn import(
     tx: &mut Tx,
     view: View<'_>,
@@ -68,21 +82,25 @@ pub(in crate::mock) async fn import(
     file: &Value,
     import: &Import,
     budget: &Budget,
-) -> Result<Vec<String>, ApiError> {
+) -> Result<Made, ApiError> {
     let fields = Fields::of_body(file).map_err(corrupted)?;
     let agents: Vec<Fields<'_>> = fields.required("agents").map_err(corrupted)?;
     if agents.is_empty() {
         return Err(unusable("The agent file has no agents"));
     }
+    numbers::check(&fields)?;
     let mut things = Things::new(home, import);
     things.tools(tx, view, &fields).await?;
     things.blocks(tx, &fields).await?;
     things.folders(tx, &fields).await?;
-    let mut made = Vec::new();
+    let (mut agent_ids, mut by_number) = (Vec::new(), HashMap::new());
     for (index, agent) in agents.iter().enumerate() {
-        made.push(things.agent(tx, view, agent, index == 0, budget).await?.record.id);
+        let made = things.agent(tx, view, agent, index == 0, budget).await?.record.id;
+        by_number.extend(agent.optional::<String>("id").map_err(corrupted)?.map(|number| (number, made.clone())));
+        agent_ids.push(made);
     }
-    Ok(made)
+    let group_ids = groups::make(tx, home, &fields, &by_number, &things.blocks).await?;
+    Ok(Made { agent_ids, group_ids })
 }
 
 /// What the file holds, by the ids it has there.
@@ -90,9 +108,11 @@ struct Things<'a> {
     home: &'a Home,
     import: &'a Import,
     tools: HashMap<String, Stored<Tool>>,
+    /// The tools that the file has, and those that are there already and that an agent of it calls by name.
+    called: HashMap<String, Stored<Tool>>,
     blocks: HashMap<String, String>,
-    /// How long the blocks are, by the ids that they have in the file.
-    lengths: HashMap<String, usize>,
+    /// The labels of the blocks and how long they are, by the ids that they have in the file.
+    labels: HashMap<String, (String, usize)>,
     folders: HashMap<String, String>,
     /// The files of the folders, by the ids that they have in the file.
     files: HashMap<String, File>,
@@ -106,8 +126,9 @@ impl<'a> Things<'a> {
             home,
             import,
             tools: HashMap::new(),
+            called: HashMap::new(),
             blocks: HashMap::new(),
-            lengths: HashMap::new(),
+            labels: HashMap::new(),
             folders: HashMap::new(),
             files: HashMap::new(),
             names: HashMap::new(),
@@ -126,18 +147,27 @@ impl<'a> Things<'a> {
             let name: String = tool.required("name").map_err(corrupted)?;
             written.push((id, name, tool));
         }
+        let mut called = Vec::new();
+        for agent in items(file, "agents")? {
+            called.extend(agent.optional::<Vec<&str>>("tools").map_err(corrupted)?.unwrap_or_default());
+        }
         let mut present: HashMap<&str, String> = HashMap::new();
-        for (_, name, _) in written.iter().filter(|(_, name, _)| tools::by_name(name).is_none()) {
+        let names = written.iter().map(|(_, name, _)| name.as_str()).chain(called.iter().copied());
+        for name in names.filter(|name| tools::by_name(name).is_none()) {
             if let Some(holder) = holder_within(tx, claims::TOOL, self.project(), name).await? {
                 present.insert(name, holder);
             }
         }
-        let locks = Locks::of(Tool::KIND, present.values()).and(Identity::KIND, &self.import.identity_ids);
+        let servers = present_servers(tx, self.project(), file).await?;
+        let locks = Locks::of(Tool::KIND, present.values())
+            .and(Identity::KIND, &self.import.identity_ids)
+            .and(McpServer::KIND, servers.values());
         let locked = tx.lock(&locks).await?;
         tx.lock_names(self.project()).await?;
+        make_servers(tx, self.project(), file, &locked).await?;
         for (id, name, tool) in &written {
             let tool = match (tools::by_name(name), present.get(name.as_str())) {
-                (Some(tool), _) => Stored { seq: 0, project: String::new(), record: tool.tool() },
+                (Some(tool), _) => built_in(tool),
                 (None, Some(holder)) => {
                     let stored = locked.get(Tool::KIND, holder).map(parse::<Tool>).transpose()?;
                     let stored = stored.filter(|stored| stored.record.name == *name);
@@ -145,7 +175,15 @@ impl<'a> Things<'a> {
                 }
                 (None, None) => self.make_tool(tx, view, name, tool).await?,
             };
+            self.called.insert(name.clone(), tool.clone());
             self.tools.insert(id.clone(), tool);
+        }
+        for name in called {
+            if let (false, Some(holder)) = (self.called.contains_key(name), present.get(name)) {
+                let stored = locked.get(Tool::KIND, holder).map(parse::<Tool>).transpose()?;
+                let stored = stored.filter(|stored| stored.record.name == name);
+                self.called.insert(name.to_owned(), stored.ok_or_else(|| changed_meanwhile(name))?);
+            }
         }
         Ok(())
     }
@@ -157,9 +195,9 @@ impl<'a> Things<'a> {
         mut present: Stored<Tool>,
         written: &Fields<'_>,
     ) -> Result<Stored<Tool>, ApiError> {
-        let change = ToolChange::read(written).map_err(corrupted)?;
+        let written = written_tools::read(&present.record.name, written, None)?;
         if self.import.overrides_tools {
-            present.record.replace(change);
+            written_tools::replace(&mut present.record, written);
             update(tx, &present.record).await?;
         }
         Ok(present)
@@ -172,9 +210,7 @@ impl<'a> Things<'a> {
         name: &str,
         written: &Fields<'_>,
     ) -> Result<Stored<Tool>, ApiError> {
-        let change = ToolChange::read(written).map_err(corrupted)?;
-        let mut tool = Tool::create(change, self.home.shown.clone());
-        name.clone_into(&mut tool.name);
+        let tool = written_tools::read(name, written, self.home.shown.as_deref())?;
         match claim(tx, claims::TOOL, self.project(), name, &tool.id).await? {
             None => insert(tx, self.project(), None, &tool).await?,
             // Another of the file has the same name.
@@ -197,7 +233,7 @@ impl<'a> Things<'a> {
             block.deployment_id.clone_from(&self.import.deployment_id);
             block.fill_in(&variables, &mut left)?;
             insert(tx, self.project(), None, &block).await?;
-            self.lengths.insert(id.clone(), block.value.len());
+            self.labels.insert(id.clone(), (block.label, block.value.len()));
             self.blocks.insert(id, block.id);
         }
         Ok(())
@@ -216,6 +252,7 @@ impl<'a> Things<'a> {
             let id: String = written.required("id").map_err(corrupted)?;
             let mut folder = Folder::of_file(&written).map_err(corrupted)?;
             let name = folder.name.clone();
+            let written_name = name.clone();
             // Names that the file itself repeats are not tried again from the first.
             let number = self.names.entry((String::new(), name.clone())).or_default();
             if *number > 0 {
@@ -233,8 +270,11 @@ impl<'a> Things<'a> {
                 if file.required::<&str>("source_id").map_err(corrupted)? == id {
                     let id: String = file.required("id").map_err(corrupted)?;
                     let name: &str = file.required("file_name").map_err(corrupted)?;
+                    // Letta puts the folder's name before it.
+                    let own = name.strip_prefix(&*written_name).and_then(|rest| rest.strip_prefix('/'));
+                    let name = own.unwrap_or(name);
                     let number = self.names.entry((folder.record.id.clone(), name.to_owned())).or_default();
-                    let file = put_file(tx, &folder, &file, *number).await?;
+                    let file = put_file(tx, &folder, &file, name, *number).await?;
                     *number += 1;
                     self.files.insert(id, file);
                 }
@@ -254,7 +294,7 @@ impl<'a> Things<'a> {
         /// What an agent takes beside its prompt.
         const AGENT: usize = 16 * 1024;
         let block_ids: Vec<&str> = written.optional("block_ids").map_err(corrupted)?.unwrap_or_default();
-        let shown: usize = block_ids.iter().filter_map(|id| self.lengths.get(*id)).sum();
+        let shown: usize = block_ids.iter().filter_map(|id| self.labels.get(*id)).map(|(_, length)| length).sum();
         let given = match &self.import.history {
             History::Given(given) => json_length(given),
             _ => 0,
@@ -264,27 +304,35 @@ impl<'a> Things<'a> {
         let fields = Fields::of_body(&body)?;
         let mut agent = Agent::create(&fields).map_err(corrupted)?;
         agent.deployment_id.clone_from(&self.import.deployment_id);
-        let tool_ids: Vec<String> = written.optional("tool_ids").map_err(corrupted)?.unwrap_or_default();
-        // Each is a copy of its tool.
-        let tool_ids = without_repeats(tool_ids);
-        let tools = tool_ids.iter().map(|id| self.tools.get(id).cloned().ok_or_else(|| dangling(id)));
-        let tools: Vec<Stored<Tool>> = tools.collect::<Result<_, _>>()?;
+        if let (None, Some(llm)) =
+            (&self.import.model, written.optional::<&Map<_, _>>("llm_config").map_err(corrupted)?)
+            && llm.get("max_tokens").is_none_or(Value::is_null)
+        {
+            // Left to the provider, which is not what a new agent has.
+            agent.model.llm.insert("max_tokens".into(), Value::Null);
+        }
+        let tools = self.tools_of(written, &agent)?;
         let agent_type = agent.agent_type.as_str();
-        let (history, forgotten) = match &self.import.history {
+        let of = |messages| Said { messages, ..Said::default() };
+        let said = match &self.import.history {
             History::Written => {
-                let (mut history, forgotten) = history(written)?;
                 let speaks_by_tool = tools.iter().any(|tool| tool.record.name == SPEAKING_TOOL);
-                monologue::recognise(agent_type, speaks_by_tool, &mut history);
-                (history, forgotten)
+                Said::read(written, &agent, speaks_by_tool)?
             }
-            History::Nothing => (Vec::new(), HashSet::new()),
-            History::Usual => (monologue::beginning_of_new(agent_type, true), HashSet::new()),
-            History::Given(given) => (monologue::given(agent_type, given.clone()), HashSet::new()),
+            History::Nothing => Said::default(),
+            History::Usual => of(monologue::beginning_of_new(agent_type, true)),
+            History::Given(given) => of(monologue::given(agent_type, given.clone())),
         };
+        agent.pending = said.pending();
         let mut source_ids: Vec<String> = written.optional("source_ids").map_err(corrupted)?.unwrap_or_default();
         source_ids.extend(written.optional::<Vec<String>>("folder_ids").map_err(corrupted)?.unwrap_or_default());
+        let labels: HashSet<&str> =
+            block_ids.iter().filter_map(|id| self.labels.get(*id)).map(|(label, _)| label.as_str()).collect();
+        let mut new_blocks = new_blocks(written).map_err(corrupted)?;
+        new_blocks.retain(|block| !labels.contains(block.label.as_str()));
         let belongings = Belongings {
-            block_ids: found(&self.blocks, written, "block_ids")?,
+            new_blocks,
+            block_ids: self.blocks_of(written)?,
             tools,
             folder_ids: source_ids
                 .iter()
@@ -292,11 +340,52 @@ impl<'a> Things<'a> {
                 .collect::<Result<_, _>>()?,
             identity_ids: self.import.identity_ids.clone(),
             files: self.open_files(written)?,
-            history,
-            forgotten,
-            ..Belongings::default()
+            system: said.system,
+            history: said.messages,
+            forgotten: said.forgotten,
+            // Others that think for it are in the file.
+            alone: true,
         };
         make(tx, view, self.home, agent, belongings).await
+    }
+
+    /// The blocks of an agent. Of two with the same label, the first counts.
+    fn blocks_of(&self, written: &Fields<'_>) -> Result<Vec<String>, ApiError> {
+        let mut labels = HashSet::new();
+        let mut all = Vec::new();
+        for id in written.optional::<Vec<&str>>("block_ids").map_err(corrupted)?.unwrap_or_default() {
+            let block = made_of(&self.blocks, id)?;
+            if self.labels.get(id).is_none_or(|(label, _)| labels.insert(label)) {
+                all.push(block);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The tools of an agent, each once: those that are named by their ids in the file or by their names, and those that
+    /// agents of its type get unless the file says not to.
+    fn tools_of(&self, written: &Fields<'_>, agent: &Agent) -> Result<Vec<Stored<Tool>>, ApiError> {
+        let flag = |name| written.optional::<bool>(name).map_err(corrupted);
+        let texts = |name| written.optional::<Vec<&str>>(name).map(Option::unwrap_or_default).map_err(corrupted);
+        let mut names = Vec::new();
+        if flag("include_base_tools")?.unwrap_or(true) {
+            names.extend_from_slice(tools::default_names(&agent.agent_type));
+        }
+        if flag("include_multi_agent_tools")?.unwrap_or(false) {
+            names.extend_from_slice(&tools::MULTI_AGENT);
+        }
+        names.extend(texts("tools")?);
+        let mut all = Vec::new();
+        for id in texts("tool_ids")? {
+            all.push(self.tools.get(id).cloned().ok_or_else(|| dangling(id))?);
+        }
+        for name in names {
+            let tool = tools::by_name(name).map(built_in).or_else(|| self.called.get(name).cloned());
+            all.push(tool.ok_or_else(|| dangling(name))?);
+        }
+        let mut seen = HashSet::new();
+        all.retain(|tool| seen.insert(tool.record.id.clone()));
+        Ok(all)
     }
 
     /// The files that lay open before the agent.
@@ -304,8 +393,9 @@ impl<'a> Things<'a> {
         let mut open = Vec::new();
         for attachment in items(written, "files_agents")? {
             let id: &str = attachment.required("file_id").map_err(corrupted)?;
+            let file = self.files.get(id).ok_or_else(|| dangling(id))?;
             if attachment.optional("is_open").map_err(corrupted)?.unwrap_or(true) {
-                open.push(self.files.get(id).cloned().ok_or_else(|| dangling(id))?);
+                open.push(file.clone());
             }
         }
         Ok(open)
@@ -315,6 +405,12 @@ impl<'a> Things<'a> {
     fn body(&self, written: &Fields<'_>, is_first: bool) -> Result<Value, ApiError> {
         let import = self.import;
         let mut body = written.map().clone();
+        if body.get("llm_config").is_some_and(Value::is_object) {
+            // It says all of this, and the fields of a request beside it count for nothing in a file.
+            for name in MODEL_FIELDS {
+                body.remove(*name);
+            }
+        }
         let name: Option<&str> = written.optional("name").map_err(corrupted)?;
         let chosen = import.name.as_deref().filter(|_| is_first);
         if let Some(name) = chosen.or(name) {
@@ -344,20 +440,47 @@ impl<'a> Things<'a> {
     }
 }
 
+/// What a request may say of an agent's model beside its configuration.
+const MODEL_FIELDS: &[&str] = &[
+    "model",
+    "model_settings",
+    "context_window_limit",
+    "max_tokens",
+    "max_reasoning_tokens",
+    "enable_reasoner",
+    "reasoning",
+    "parallel_tool_calls",
+];
+
+/// A tool that comes with the server, and belongs to every project.
+fn built_in(tool: &BaseTool) -> Stored<Tool> {
+    Stored { seq: 0, project: String::new(), record: tool.tool() }
+}
+
 /// The objects of a list in the file.
-fn items<'f>(file: &Fields<'f>, name: &str) -> Result<Vec<Fields<'f>>, ApiError> {
+pub(super) fn items<'f>(file: &Fields<'f>, name: &str) -> Result<Vec<Fields<'f>>, ApiError> {
     file.optional(name).map(Option::unwrap_or_default).map_err(corrupted)
 }
 
 /// What ids that are written have become.
-fn found(made: &HashMap<String, String>, written: &Fields<'_>, name: &str) -> Result<Vec<String>, ApiError> {
-    let ids: Vec<String> = written.optional(name).map_err(corrupted)?.unwrap_or_default();
-    ids.iter().map(|id| made.get(id).cloned().ok_or_else(|| dangling(id))).collect()
+pub(super) fn found(made: &HashMap<String, String>, written: &Fields<'_>, name: &str) -> Result<Vec<String>, ApiError> {
+    let ids: Vec<&str> = written.optional(name).map_err(corrupted)?.unwrap_or_default();
+    ids.into_iter().map(|id| made_of(made, id)).collect()
+}
+
+/// What an id that is written has become.
+pub(super) fn made_of(made: &HashMap<String, String>, id: &str) -> Result<String, ApiError> {
+    made.get(id).cloned().ok_or_else(|| dangling(id))
 }
 
 /// Puts a file into a folder; `number`: of files that had its name before.
-async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>, number: usize) -> Result<File, ApiError> {
-    let name: &str = written.required("file_name").map_err(corrupted)?;
+async fn put_file(
+    tx: &mut Tx,
+    folder: &Stored<Folder>,
+    written: &Fields<'_>,
+    name: &str,
+    number: usize,
+) -> Result<File, ApiError> {
     let media_type: &str = written.optional("file_type").map_err(corrupted)?.unwrap_or("text/plain");
     let text: String = written.optional("content").map_err(corrupted)?.unwrap_or_default();
     let size = written.at_least("file_size", 0).map_err(corrupted)?.and_then(|size| usize::try_from(size).ok());
@@ -370,96 +493,13 @@ async fn put_file(tx: &mut Tx, folder: &Stored<Folder>, written: &Fields<'_>, nu
     Ok(file)
 }
 
-/// What was said, without the system message, which is compiled again; and the ids of what the model did not see.
-fn history(agent: &Fields<'_>) -> Result<(Vec<Message>, HashSet<String>), ApiError> {
-    let context: Option<Vec<String>> = agent.optional("in_context_message_ids").map_err(corrupted)?;
-    let (mut history, mut forgotten) = (Vec::new(), HashSet::new());
-    for (index, written) in items(agent, "messages")?.iter().enumerate() {
-        let message = message(written).map_err(corrupted)?;
-        if index == 0 && message.role == Role::System {
-            continue;
-        }
-        let id = written.optional::<&str>("id").map_err(corrupted)?.unwrap_or_default();
-        if context.as_ref().is_some_and(|context| context.iter().all(|seen| seen != id)) {
-            forgotten.insert(message.id.clone());
-        }
-        history.push(message);
-    }
-    Ok((history, forgotten))
-}
-
-/// A message as it is stored, with a new id.
-fn message(written: &Fields<'_>) -> Result<Message, ApiError> {
-    let role = written.required::<&str>("role")?;
-    let role: Role = read(written, "role", &json!(role))?;
-    let content = match written.value("content") {
-        None => Vec::new(),
-        Some(Value::String(text)) => vec![Part::text(text.as_str())],
-        Some(parts) => read::<Vec<Part>>(written, "content", parts)?,
-    };
-    let calls = written.optional::<Vec<Fields<'_>>>("tool_calls")?.unwrap_or_default();
-    let returns = written.optional::<Vec<Fields<'_>>>("tool_returns")?.unwrap_or_default();
-    let approvals = written.value("approvals").map(|value| read::<Vec<Approval>>(written, "approvals", value));
-    let created_at = written.optional::<Timestamp>("created_at")?;
-    let new = Message::new(role, content);
-    Ok(Message {
-        id: entropy::letta_id("message"),
-        created_at: created_at.unwrap_or(new.created_at),
-        name: written.optional("name")?,
-        sender_id: written.optional("sender_id")?,
-        tool_calls: calls.iter().map(tool_call).collect::<Result<_, _>>()?,
-        tool_returns: returns.iter().map(tool_return).collect::<Result<_, _>>()?,
-        approvals: approvals.transpose()?.unwrap_or_default(),
-        ..new
-    })
-}
-
-fn tool_call(written: &Fields<'_>) -> Result<ToolCall, ApiError> {
-    let function: Fields<'_> = written.required("function")?;
-    Ok(ToolCall {
-        name: function.required("name")?,
-        arguments: function.required("arguments")?,
-        id: written.required("id")?,
-    })
-}
-
-fn tool_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
-    let said = written.value("func_response").map_or_else(|| "".into(), unpacked);
-    let status = written.value("status").cloned().unwrap_or_else(|| "success".into());
-    Ok(ToolReturn {
-        tool_return: read::<Content>(written, "func_response", &said)?,
-        status: read(written, "status", &status)?,
-        tool_call_id: written.optional("tool_call_id")?.unwrap_or_default(),
-        stdout: written.optional("stdout")?,
-        stderr: written.optional("stderr")?,
-    })
-}
-
-/// What a tool returned, without the wrapping in which Letta keeps it.
-fn unpacked(response: &Value) -> Value {
-    let packaged = response.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
-    match packaged.filter(|packaged| packaged.contains_key("status") && packaged.contains_key("time")) {
-        Some(mut packaged) => match packaged.remove("message") {
-            Some(Value::Null) => "None".into(),
-            Some(Value::String(text)) => text.into(),
-            Some(other) => other.to_string().into(),
-            None => response.clone(),
-        },
-        None => response.clone(),
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(fields: &Fields<'_>, name: &str, value: &Value) -> Result<T, ApiError> {
-    T::deserialize(value).map_err(|error| fields.at(name).breaks_rule(&error.to_string(), value))
-}
-
 fn dangling(id: &str) -> ApiError {
     let id: String = id.chars().take(100).collect();
     unusable(format!("The agent file names {id} and does not have it"))
 }
 
 /// What is wrong with a file is not what is wrong with a request, which Letta's validation would say.
-fn corrupted(error: ApiError) -> ApiError {
+pub(super) fn corrupted(error: ApiError) -> ApiError {
     if error.code() == Code::ValidationFailed {
         let problem = error.message().trim_start_matches("body.").to_owned();
         return unusable(format!("Invalid agent file: {problem}"));

@@ -1,7 +1,11 @@
 //! Agent files (`.af`): an agent with all that belongs to it, written down with ids of its own, and made from that again.
 
 mod export;
+mod groups;
 mod import;
+mod messages;
+mod numbers;
+mod tools;
 
 pub(super) use self::{
     export::{Export, export},

@@ -83,6 +83,13 @@ pub(in crate::mock) struct ContextEntry {
     pub(in crate::mock) tokens: i64,
 }
 
+impl ContextEntry {
+    /// A message, and what it costs.
+    pub(in crate::mock) fn of(message: &Message) -> Self {
+        Self { id: message.id.clone(), tokens: message.tokens() }
+    }
+}
+
 const TYPES: &[&str] = &[
     "memgpt_agent",
     "memgpt_v2_agent",
@@ -294,8 +301,7 @@ impl Agent {
 
     /// Adds what was said before anybody spoke to it. The model sees that, also of an agent that forgets what was said.
     pub(in crate::mock) fn begin_with<'m>(&mut self, said: impl IntoIterator<Item = &'m Message>) {
-        let entries: Vec<ContextEntry> =
-            said.into_iter().map(|message| ContextEntry { id: message.id.clone(), tokens: message.tokens() }).collect();
+        let entries: Vec<ContextEntry> = said.into_iter().map(ContextEntry::of).collect();
         remember(&mut self.context, entries, self.model.context_window(), false);
     }
 

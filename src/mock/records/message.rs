@@ -1,7 +1,7 @@
 //! Stored messages, and how one of them becomes several on the wire.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -43,6 +43,9 @@ pub(in crate::mock) struct Message {
     /// a call of a tool, which returns something that nobody is shown, and what stands for the user are events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::mock) monologue: bool,
+    /// Of a message from an agent file, the fields in which the file says more than is kept of them here.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(in crate::mock) original: Map<String, Value>,
 }
 
 /// Who said a message.
@@ -64,9 +67,26 @@ pub(in crate::mock) enum Role {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(in crate::mock) enum Part {
-    Text { text: String, signature: Option<String> },
-    Image { source: ImageSource },
-    Reasoning { is_native: bool, reasoning: String, signature: Option<String> },
+    Text {
+        text: String,
+        signature: Option<String>,
+    },
+    Image {
+        source: ImageSource,
+    },
+    Reasoning {
+        is_native: bool,
+        reasoning: String,
+        signature: Option<String>,
+    },
+    /// Reasoning that the provider of the model has encrypted.
+    RedactedReasoning {
+        data: String,
+    },
+    /// Reasoning that the provider of the model keeps to itself.
+    OmittedReasoning {
+        signature: Option<String>,
+    },
 }
 
 /// Where an image comes from. It is kept as it was given: the mock fetches nothing.
@@ -93,14 +113,18 @@ impl Part {
     pub(in crate::mock) fn tokens(&self) -> i64 {
         match self {
             Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => tokens::estimate(text),
+            Self::RedactedReasoning { data } => tokens::estimate(data),
+            Self::OmittedReasoning { .. } => 0,
             Self::Image { .. } => TOKENS_PER_IMAGE,
         }
     }
 
     fn length(&self) -> usize {
         match self {
-            Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => text.len(),
-            Self::Image { .. } => 0,
+            Self::Text { text, .. }
+            | Self::Reasoning { reasoning: text, .. }
+            | Self::RedactedReasoning { data: text } => text.len(),
+            Self::Image { .. } | Self::OmittedReasoning { .. } => 0,
         }
     }
 
@@ -114,12 +138,12 @@ impl Part {
                 reasoning: beginning(reasoning)?,
                 signature: signature.clone(),
             }),
-            Self::Image { .. } => None,
+            Self::Image { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
         }
     }
 
     /// What parts say, as one text; images are noted.
-    pub(super) fn text_of(parts: &[Self]) -> String {
+    pub(in crate::mock) fn text_of(parts: &[Self]) -> String {
         parts.iter().filter_map(Self::says).collect::<Vec<_>>().join("\n")
     }
 
@@ -127,7 +151,7 @@ impl Part {
         match self {
             Self::Text { text, .. } => Some(text),
             Self::Image { .. } => Some("[image]"),
-            Self::Reasoning { .. } => None,
+            Self::Reasoning { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
         }
     }
 }
@@ -151,6 +175,7 @@ impl Message {
             tool_returns: Vec::new(),
             approvals: Vec::new(),
             monologue: false,
+            original: Map::new(),
         }
     }
 
@@ -248,21 +273,20 @@ impl Message {
                 json!({"id": call.id, "function": function, "type": "function"})
             })
             .collect();
-        let returns: Vec<Value> = self
-            .tool_returns
+        let returns: Vec<Value> = self.tool_returns.iter().map(|returned| self.stored_return(returned)).collect();
+        let approvals: Vec<Value> = self
+            .approvals
             .iter()
-            .map(|returned| {
-                json!({
-                    "tool_call_id": returned.tool_call_id,
-                    "status": returned.status,
-                    "stdout": returned.stdout,
-                    "stderr": returned.stderr,
-                    "func_response": self.packaged(returned),
-                })
+            .map(|approval| match approval {
+                Approval::Approval { .. } => json!(approval),
+                Approval::Tool(returned) => self.stored_return(returned),
             })
             .collect();
-        let packaged = self.tool_returns.first().filter(|_| self.monologue);
-        let content = packaged.map(|returned| vec![Part::text(self.packaged(returned).text())]);
+        let packaged = self
+            .tool_returns
+            .iter()
+            .map(|returned| Part::text(self.packaged(&returned.tool_return.text(), returned.status)));
+        let content = (self.role == Role::Tool && self.content.is_empty()).then(|| packaged.collect::<Vec<_>>());
         json!({
             "created_by_id": null,
             "last_updated_by_id": null,
@@ -288,19 +312,29 @@ impl Message {
             "approval_request_id": request,
             "approve": approve,
             "denial_reason": reason,
-            "approvals": if self.approvals.is_empty() { Value::Null } else { json!(self.approvals) },
+            "approvals": if approvals.is_empty() { Value::Null } else { approvals.into() },
         })
     }
 
-    /// What a tool returned, in the wrapping in which an agent of an older type keeps it.
-    fn packaged(&self, returned: &ToolReturn) -> Content {
-        if !self.monologue {
-            return returned.tool_return.clone();
-        }
-        let status = if returned.status == ToolStatus::Success { "OK" } else { "Failed" };
-        let time = self.created_at.prompt_date();
-        let packaged = json!({"status": status, "message": returned.tool_return.text(), "time": time});
-        Content::Text(format!("{packaged:#}"))
+    /// What a tool returned, as it is stored: a text in its wrapping, without which Letta cannot read it again.
+    fn stored_return(&self, returned: &ToolReturn) -> Value {
+        let response = match &returned.tool_return {
+            Content::Text(text) => Content::Text(self.packaged(text, returned.status)),
+            parts @ Content::Parts(_) => parts.clone(),
+        };
+        json!({
+            "tool_call_id": returned.tool_call_id,
+            "status": returned.status,
+            "stdout": returned.stdout,
+            "stderr": returned.stderr,
+            "func_response": response,
+        })
+    }
+
+    /// A text that a tool returned, in the wrapping in which Letta keeps it.
+    fn packaged(&self, text: &str, status: ToolStatus) -> String {
+        let status = if status == ToolStatus::Success { "OK" } else { "Failed" };
+        format!("{:#}", json!({"status": status, "message": text, "time": self.created_at.prompt_date()}))
     }
 
     /// Keeps so many whole parts, and so many bytes of the text of the one after them. Calls come last, and one that was
@@ -385,6 +419,14 @@ impl Message {
                 self.wire(MessageType::ReasoningMessage, otid, own)
             }
             Part::Text { text, .. } => self.wire(MessageType::AssistantMessage, otid, Own::said(text.clone())),
+            Part::RedactedReasoning { data } => {
+                let own = Own::HiddenReasoning { state: "redacted", hidden_reasoning: Some(data.clone()) };
+                self.wire(MessageType::HiddenReasoningMessage, otid, own)
+            }
+            Part::OmittedReasoning { .. } => {
+                let own = Own::HiddenReasoning { state: "omitted", hidden_reasoning: None };
+                self.wire(MessageType::HiddenReasoningMessage, otid, own)
+            }
             Part::Image { .. } => {
                 let own = Own::Content { content: Content::Parts(vec![part.clone()]) };
                 self.wire(MessageType::AssistantMessage, otid, own)

@@ -84,6 +84,8 @@ pub(in crate::mock) enum Own {
     Content { content: Content },
     /// Of reasoning messages.
     Reasoning { source: &'static str, reasoning: String, signature: Option<String> },
+    /// Of reasoning that nobody sees.
+    HiddenReasoning { state: &'static str, hidden_reasoning: Option<String> },
     /// Of calls, and of questions about them; the first is repeated for older clients.
     ToolCalls { tool_call: ToolCall, tool_calls: Vec<ToolCall> },
     /// Of a piece of a call in a stream of tokens.

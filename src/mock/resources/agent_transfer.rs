@@ -10,7 +10,7 @@ use crate::{
     access::Operation,
     body::Body,
     call::{Call, Reply},
-    error::ApiError,
+    error::{ApiError, Code},
     mock::{
         agent_file::{self, Export, History, Import},
         documents::not_found,
@@ -52,8 +52,12 @@ async fn export_with_skills(state: Arc<State>, mut call: Call) -> Answer {
         for skill in fields.optional::<Vec<Fields<'_>>>("skills")?.unwrap_or_default() {
             let name: &str = skill.required("name")?;
             let source_url: Option<&str> = skill.optional("source_url")?;
-            let files = skill.optional::<Fields<'_>>("files")?.map(|files| files.map().clone());
-            skills.push(json!({"name": name, "files": files.unwrap_or_default(), "source_url": source_url}));
+            let files = skill.optional::<TextMap>("files")?.and(skill.value("files"));
+            if source_url.is_none() && files.is_none_or(|files| files.get("SKILL.md").is_none()) {
+                let rule = "a skill needs files with SKILL.md among them, or a source_url";
+                return Err(skill.location().breaks_rule(rule, &Value::Object(skill.map().clone())));
+            }
+            skills.push(json!({"name": name, "files": files, "source_url": source_url}));
         }
     }
     write(state, call, conversation_id, without_messages, skills).await
@@ -79,7 +83,7 @@ async fn write(
         Some(conversation) => (conversation.id.as_str(), &conversation.context),
         None => (DEFAULT_CONVERSATION, &agent.record.context),
     };
-    let options = Export { conversation_id: id, context, without_messages, skills };
+    let options = Export { conversation_id: id, context, without_messages, alone: false, skills };
     let file = agent_file::export(view, &agent, options).await?;
     // People read these files, so they are written over several lines.
     let text = serde_json::to_vec_pretty(&file).map_err(ApiError::internal)?;
@@ -103,8 +107,7 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
         secrets: secrets(text("secrets", "env_vars_json").as_deref())?,
         ..Import::default()
     };
-    let file: Value = tolerant_json::from_slice(&upload.bytes)
-        .map_err(|_| ApiError::letta(crate::error::Code::InvalidRequest, "Corrupted agent file format."))?;
+    let file = read_file(&upload.bytes)?;
     let project = json!({"project_id": form.text("project_id")});
     let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
     model_handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
@@ -115,7 +118,19 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
         let made = agent_file::import(tx, view, &home, &file, &import, &budget).await?;
         Ok(made)
     })?;
-    Ok(Reply::ok(json!({"agent_ids": made})))
+    Ok(Reply::ok(json!({"agent_ids": made.agent_ids})))
+}
+
+/// The JSON of a file. Some programs have written it as a text within JSON.
+fn read_file(bytes: &[u8]) -> Result<Value, ApiError> {
+    let read = |bytes| {
+        let corrupted = |_| ApiError::letta(Code::InvalidRequest, "Corrupted agent file format.");
+        tolerant_json::from_slice::<Value>(bytes).map_err(corrupted)
+    };
+    match read(bytes)? {
+        Value::String(text) => read(text.as_bytes()),
+        file => Ok(file),
+    }
 }
 
 /// Secrets, which are JSON within the form.

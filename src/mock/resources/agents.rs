@@ -259,7 +259,7 @@ async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer 
 }
 
 /// The blocks that a new agent brings. Of two with the same label, the first counts.
-fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, ApiError> {
+pub(in crate::mock) fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, ApiError> {
     let mut blocks: Vec<Block> = Vec::new();
     for block in fields.optional::<Vec<Fields<'_>>>("memory_blocks")?.unwrap_or_default() {
         let block = Block::create(&block)?;

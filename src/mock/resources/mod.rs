@@ -1,12 +1,12 @@
 //! The resources that the mock has, one file for each. A new one is a line here.
 
-mod agent_files;
+pub(super) mod agent_files;
 mod agent_folders;
 mod agent_list;
 mod agent_prompts;
 mod agent_tools;
 mod agent_transfer;
-mod agents;
+pub(super) mod agents;
 mod all_messages;
 mod archives;
 mod batches;

@@ -75,19 +75,20 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         ..Import::default()
     };
     let home = Home { shown: Some(project.to_string()), project };
-    let deployment = transaction!(state.store, tx => {
+    let (deployment, group_ids) = transaction!(state.store, tx => {
         view.get_for_update::<Template>(tx, &template.id).await?;
-        let agent_ids = agent_file::import(tx, view, &home, &file, &import, &budget).await?;
+        let made = agent_file::import(tx, view, &home, &file, &import, &budget).await?;
         let deployment = Deployment {
             id: deployment_id.clone(),
             template_id: template.id.clone(),
             version_id: version.as_ref().map(|version| version.id.clone()),
-            agent_ids,
+            agent_ids: made.agent_ids,
         };
         insert(tx, home.project.as_str(), Some(&template.id), &deployment).await?;
-        Ok(deployment)
+        Ok((deployment, made.group_ids))
     })?;
-    let answer = json!({"agent_ids": deployment.agent_ids, "group_id": null, "deployment_id": deployment.id});
+    let group_id = group_ids.first();
+    let answer = json!({"agent_ids": deployment.agent_ids, "group_id": group_id, "deployment_id": deployment.id});
     Ok(Reply::Json(StatusCode::CREATED, answer))
 }
 

@@ -141,8 +141,13 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         Some("agent") => {
             let agent = view.get::<Agent>(fields.required("agent_id")?).await?;
             let context = &agent.record.context;
-            let options =
-                Export { conversation_id: DEFAULT_CONVERSATION, context, without_messages: true, skills: Vec::new() };
+            let options = Export {
+                conversation_id: DEFAULT_CONVERSATION,
+                context,
+                without_messages: true,
+                alone: true,
+                skills: Vec::new(),
+            };
             let file = agent_file::export(view, &agent, options).await?;
             (file.to_string(), project_slug(&agent.record.name))
         }

@@ -16,8 +16,10 @@ pub(super) fn of_step(agent: &Agent, model: &str) -> usize {
 pub(super) fn of_part(part: &Part) -> usize {
     AROUND
         + match part {
-            Part::Text { text, .. } | Part::Reasoning { reasoning: text, .. } => written_length(text),
-            Part::Image { .. } => 0,
+            Part::Text { text, .. }
+            | Part::Reasoning { reasoning: text, .. }
+            | Part::RedactedReasoning { data: text } => written_length(text),
+            Part::Image { .. } | Part::OmittedReasoning { .. } => 0,
         }
 }
 

@@ -178,10 +178,11 @@ fn line(message: &Message) -> Option<String> {
             lines.extend(returned.map(|text| format!("{who}: Tool call returned {text}")));
         }
         Role::User | Role::Assistant | Role::Approval => {
-            lines.extend(message.content.iter().map(|part| match part {
-                Part::Text { text, .. } => format!("{who}: {text}"),
-                Part::Reasoning { reasoning, .. } => format!("{who}: <thinking>{reasoning}</thinking>"),
-                Part::Image { .. } => format!("{who}: [Image Here]"),
+            lines.extend(message.content.iter().filter_map(|part| match part {
+                Part::Text { text, .. } => Some(format!("{who}: {text}")),
+                Part::Reasoning { reasoning, .. } => Some(format!("{who}: <thinking>{reasoning}</thinking>")),
+                Part::Image { .. } => Some(format!("{who}: [Image Here]")),
+                Part::RedactedReasoning { .. } | Part::OmittedReasoning { .. } => None,
             }));
             lines.extend(message.tool_calls.iter().map(|call| match Showing::USUAL.said_by(call) {
                 Some(said) if Showing::USUAL.speaks(&call.name) => format!("{who}: {said}"),

@@ -21,7 +21,7 @@ const MESSAGE: &str = "type otid group_id role content name sender_id batch_item
 const BLOCK: &str = "value limit project_id template_name is_template template_id base_template_id deployment_id \
     entity_id preserve_on_migration label read_only description metadata hidden tags id";
 
-async fn import(client: &Client, file: &Value, fields: &[(&str, &str)]) -> Answer {
+pub(super) async fn import(client: &Client, file: &Value, fields: &[(&str, &str)]) -> Answer {
     let text = file.to_string();
     let mut parts = vec![("file", Some(("agent.af", "application/json")), text.as_bytes())];
     parts.extend(fields.iter().map(|(name, value)| (*name, None, value.as_bytes())));
@@ -184,7 +184,7 @@ async fn what_is_no_agent_file_is_refused_and_leaves_nothing() {
     ] {
         assert_eq!(owner.get(&url).await.status.as_u16(), status, "{url}");
     }
-    let skills = json!({"skills": [{"name": "s", "files": {"a.md": "b"}}]});
+    let skills = json!({"skills": [{"name": "s", "files": {"SKILL.md": "b"}}]});
     let file = owner.post(&path(&agent, "/export"), &skills).await.expect(200);
-    assert_eq!(file["skills"], json!([{"name": "s", "files": {"a.md": "b"}, "source_url": null}]));
+    assert_eq!(file["skills"], json!([{"name": "s", "files": {"SKILL.md": "b"}, "source_url": null}]));
 }
