@@ -21,6 +21,7 @@ mod home;
 mod listing;
 mod maker;
 mod mcp;
+mod mcp_schema;
 mod memory;
 mod model_handles;
 mod monologue;
