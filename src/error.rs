@@ -395,10 +395,10 @@ fn escaped(text: &str) -> String {
             _ if !format!("{:?}", ['a', sign].iter().collect::<String>()).contains('\\') => escaped.push(sign),
             _ => {
                 let code = u32::from(sign);
-                escaped.push_str(&match code {
-                    0..0x100 => format!("\\x{code:02x}"),
-                    0x100..0x1_0000 => format!("\\u{code:04x}"),
-                    _ => format!("\\U{code:08x}"),
+                escaped.extend(match code {
+                    0..0x100 => [format!("\\x{code:02x}")],
+                    0x100..0x1_0000 => [format!("\\u{code:04x}")],
+                    _ => [format!("\\U{code:08x}")],
                 });
             }
         }

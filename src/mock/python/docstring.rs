@@ -223,6 +223,7 @@ fn entries(section: &str) -> Option<Vec<&str>> {
 }
 
 /// A title that is underlined with as many dashes; names, and their descriptions indented below.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of several readers, of which others can fail")]
 fn numpy(text: &str) -> Option<Found> {
     const ARGUMENTS: &[&str] = &[
         "Parameters",
@@ -324,7 +325,7 @@ fn examples(text: &str) -> Option<String> {
     let start = lines.iter().position(|line| line.trim().starts_with("Examples:"))?;
     let ends = |line: &&str| !line.starts_with(' ') && !line.trim().is_empty() && line.trim().ends_with(':');
     let rest = lines.get(start + 1..).unwrap_or_default();
-    let end = rest.iter().position(|line| ends(line)).map_or(lines.len(), |end| start + 1 + end);
+    let end = rest.iter().position(ends).map_or(lines.len(), |end| start + 1 + end);
     Some(lines.get(start..end)?.join("\n").trim().to_owned())
 }
 

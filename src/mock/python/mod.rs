@@ -65,7 +65,9 @@ fn parameters<'t, 's>(function: Node<'t>, source: &'s str) -> Vec<Parameter<'t, 
             "typed_parameter" => node.named_child(0),
             "default_parameter" | "typed_default_parameter" => node.child_by_field_name("name"),
             "positional_separator" => {
-                parameters.iter_mut().for_each(|parameter| parameter.is_regular = false);
+                for parameter in &mut parameters {
+                    parameter.is_regular = false;
+                }
                 None
             }
             _ => {

@@ -30,7 +30,7 @@ impl<'s> Names<'s> {
                     names.import(imported.get(1..).unwrap_or_default(), module, source);
                 }
                 "function_definition" | "class_definition" => {
-                    names.define(statement.child_by_field_name("name"), source)
+                    names.define(statement.child_by_field_name("name"), source);
                 }
                 "decorated_definition" => {
                     let definition = statement.child_by_field_name("definition");

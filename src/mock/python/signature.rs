@@ -98,14 +98,14 @@ fn read(source: &str) -> Result<Signature, NoSignature> {
     let docstring = Docstring::of(&docstring);
     let scope = Scope::of(&outline, source);
     let (mut properties, mut required) = (Map::new(), Vec::new());
-    let (mut left, mut had_default) = (MOST_SCHEMA, false);
+    let (mut left, mut follows_default) = (MOST_SCHEMA, false);
     for parameter in parameters(function, source).into_iter().filter(|parameter| parameter.is_regular) {
         let shown = || quoted(parameter.name);
         let has_default = parameter.default.is_some_and(|default| is_constant(default, source, 0));
-        if had_default && !has_default {
+        if follows_default && !has_default {
             return Err(NoSignature::Default(shown()));
         }
-        had_default |= has_default;
+        follows_default |= has_default;
         // These two are the server's to fill.
         if ["self", "agent_state"].contains(&parameter.name) {
             continue;
@@ -340,7 +340,7 @@ def neither():
         let mut classes = "from pydantic import BaseModel, Field\nclass C0(BaseModel): pass\n".to_owned();
         for number in 0..60 {
             let member = |name: &str| format!("    {name}: C{number} = Field(..., description='d')\n");
-            classes += &format!("class C{}(BaseModel):\n{}{}", number + 1, member("a"), member("b"));
+            classes.extend([format!("class C{}(BaseModel):\n", number + 1), member("a"), member("b")]);
         }
         assert_eq!(of_type(&classes, "C60"), Err(NoSignature::TooLarge));
         let deep = format!("{}int{}", "List[".repeat(20_000), "]".repeat(20_000));

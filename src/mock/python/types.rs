@@ -90,7 +90,7 @@ impl<'s> Scope<'s> {
         let is_description = |argument: &&Node<'_>| {
             argument.child_by_field_name("name").is_some_and(|name| text(name, self.source) == "description")
         };
-        let description = arguments.iter().filter(is_keyword).filter(is_description).next_back();
+        let description = arguments.iter().filter(is_keyword).rfind(is_description);
         let description =
             description.and_then(|argument| joined_literal(argument.child_by_field_name("value")?, self.source));
         let first = arguments.iter().find(|argument| !is_keyword(argument));
@@ -168,10 +168,7 @@ impl<'s> Scope<'s> {
             "string" => builtin(literal(node, self.source)?.as_str()),
             "union_type" | "binary_operator" => {
                 let (left, right) = text(node, self.source).split_once('|')?;
-                let inner = match (left.trim(), right.trim()) {
-                    ("None", inner) | (inner, "None") => inner,
-                    _ => return None,
-                };
+                let (("None", inner) | (inner, "None")) = (left.trim(), right.trim()) else { return None };
                 let is_list = inner.strip_prefix("list[").and_then(|inner| inner.strip_suffix(']'));
                 let inner =
                     is_list.map_or_else(|| builtin(inner), |item| builtin(item.trim()).map(|_| Type::List(None)))?;

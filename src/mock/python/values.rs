@@ -12,6 +12,9 @@ const VALUE: usize = 100;
 /// How deep values may be nested.
 const MOST_NESTED: usize = 16;
 
+/// Beyond these, whole numbers are not exact as the others.
+const EXACT: u64 = 1 << 53;
+
 /// A value as `str` makes a text of it.
 pub(super) fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| python_repr(value), str::to_owned)
@@ -43,8 +46,6 @@ pub(super) fn calculate(operator: &str, left: &Value, right: &Value) -> Option<V
         }
         .map(Value::from);
     }
-    // Beyond these, whole numbers are not exact as the others.
-    const EXACT: u64 = 1 << 53;
     let is_exact = |value: &Value| value.is_f64() || value.as_i64().is_some_and(|whole| whole.unsigned_abs() <= EXACT);
     if !is_exact(left) || !is_exact(right) {
         return None;
