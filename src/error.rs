@@ -3,7 +3,7 @@
 //! Gatelet's own refusals carry the same sentence as `message` and `detail`, because Letta's two client generations read
 //! one each. Errors that Letta defines keep Letta's body and gain `message`, `code` and `request_id` beside it.
 
-use std::{borrow::Cow, error::Error, fmt, fmt::Write};
+use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -361,22 +361,12 @@ pub fn python_repr(value: &Value) -> String {
         Value::Null => "None".into(),
         Value::Bool(true) => "True".into(),
         Value::Bool(false) => "False".into(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => python_float(float),
+            None => number.to_string(),
+        },
         Value::String(text) => {
-            let mut escaped = String::with_capacity(text.len());
-            for sign in text.chars() {
-                match sign {
-                    '\\' => escaped.push_str("\\\\"),
-                    '\n' => escaped.push_str("\\n"),
-                    '\r' => escaped.push_str("\\r"),
-                    '\t' => escaped.push_str("\\t"),
-                    // Writing to a string cannot fail.
-                    _ if sign.is_control() => {
-                        let _ = write!(escaped, "\\x{:02x}", u32::from(sign));
-                    }
-                    _ => escaped.push(sign),
-                }
-            }
+            let escaped = escaped(text);
             if escaped.contains('\'') && !escaped.contains('"') {
                 format!("\"{escaped}\"")
             } else {
@@ -392,6 +382,44 @@ pub fn python_repr(value: &Value) -> String {
             format!("{{{}}}", entries.join(", "))
         }
     }
+}
+
+/// The shortest digits that mean this number, with an exponent where Python writes one.
+fn python_float(float: f64) -> String {
+    let scientific = format!("{float:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..16).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+        }
+        _ => format!("{float:?}"),
+    }
+}
+
+/// A text with the escapes of a Python literal, but for quotes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match sign {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            ' '..='~' => escaped.push(sign),
+            // Rust escapes in a text what cannot be printed, and so does Python.
+            _ if !format!("{:?}", ['a', sign].iter().collect::<String>()).contains('\\') => escaped.push(sign),
+            _ => {
+                let code = u32::from(sign);
+                escaped.extend(match code {
+                    0..0x100 => [format!("\\x{code:02x}")],
+                    0x100..0x1_0000 => [format!("\\u{code:04x}")],
+                    _ => [format!("\\U{code:08x}")],
+                });
+            }
+        }
+    }
+    escaped
 }
 
 /// Rejected input is echoed, as Letta does, but never at length.

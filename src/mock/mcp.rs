@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     documents::{Stored, View, claim, insert, parse, update},
+    mcp_schema::{self, Health},
     records::{Agent, McpServer, Record, Tool, claims, links, object},
 };
 use crate::{
@@ -42,22 +43,40 @@ impl Changes {
 }
 
 impl McpTool {
-    /// The tool in the form of the protocol.
+    /// The tool in the form of the protocol, with what Letta says about its schema.
     pub(super) fn wire(&self) -> Value {
+        let schema = mcp_schema::listed(&self.parameters);
         json!({
             "name": self.name,
             "title": null,
             "description": self.description,
-            "inputSchema": self.parameters,
+            "inputSchema": schema,
             "outputSchema": null,
             "annotations": null,
             "_meta": null,
-            "health": {"status": "VALID", "reasons": []},
+            "health": self.health(&schema).map(|Health { status, reasons }| json!({"status": status, "reasons": reasons})),
         })
     }
 
+    /// What Letta says about a schema of this tool; none: the server gives the tool none.
+    fn health(&self, schema: &Map<String, Value>) -> Option<Health> {
+        (!self.parameters.is_empty()).then(|| Health::of(schema))
+    }
+
+    /// Whether no model could call it. Such a tool is not there unless somebody adds it.
+    fn is_invalid(&self) -> bool {
+        self.health(&mcp_schema::listed(&self.parameters)).is_some_and(|health| health.status == "INVALID")
+    }
+
     fn schema(&self) -> Map<String, Value> {
-        object! {"name": self.name, "description": self.description, "parameters": self.parameters}
+        let parameters = mcp_schema::arguments(&self.parameters);
+        let health = self.health(&parameters);
+        let mut schema = object! {"name": self.name, "description": self.description, "parameters": parameters};
+        if let Some(Health { status, reasons }) = health {
+            schema.insert("mcp:SCHEMA_STATUS".into(), status.into());
+            schema.insert("mcp:SCHEMA_WARNINGS".into(), reasons.into());
+        }
+        schema
     }
 }
 
@@ -104,8 +123,8 @@ pub(super) fn has(tools: &[McpTool], server: &str, name: &str) -> bool {
     of_server(tools, server).any(|tool| tool.name == name)
 }
 
-/// Makes a server's tools what the configuration says. A name that another tool has stays with it. The caller has called
-/// [`Tx::lock_names`].
+/// Makes a server's tools what the configuration says. A name that another tool has stays with it, and a tool with an
+/// invalid schema is not made. The caller has called [`Tx::lock_names`].
 pub(super) async fn sync(
     tx: &mut Tx,
     server: &Stored<McpServer>,
@@ -141,13 +160,21 @@ async fn add(
         }
         return Ok(());
     }
-    let mut record = Tool::external(&tool.name, &server.record.server_name, &server.record.id);
-    record.describe(tool.description.clone(), tool.schema(), tool.result.clone());
-    if claim(tx, claims::TOOL, &server.project, &tool.name, &record.id).await?.is_none() {
-        insert(tx, &server.project, Some(&server.record.id), &record).await?;
+    if !tool.is_invalid() && store(tx, server, tool).await?.is_some() {
         changes.added.push(tool.name.clone());
     }
     Ok(())
+}
+
+/// Stores a tool that is not there yet; none: another has its name. The caller has called [`Tx::lock_names`].
+pub(super) async fn store(tx: &mut Tx, server: &Stored<McpServer>, tool: &McpTool) -> Result<Option<Tool>, ApiError> {
+    let mut record = Tool::external(&tool.name, &server.record.server_name, &server.record.id);
+    record.describe(tool.description.clone(), tool.schema(), tool.result.clone());
+    if claim(tx, claims::TOOL, &server.project, &tool.name, &record.id).await?.is_some() {
+        return Ok(None);
+    }
+    insert(tx, &server.project, Some(&server.record.id), &record).await?;
+    Ok(Some(record))
 }
 
 async fn remove(tx: &mut Tx, tool_id: &str, agents: &[String]) -> Result<(), ApiError> {

@@ -22,6 +22,7 @@ mod home;
 mod listing;
 mod maker;
 mod mcp;
+mod mcp_schema;
 mod memory;
 mod model_handles;
 mod monologue;

@@ -19,11 +19,29 @@ server = "weather"
 name = "history"
 "#;
 
+/// Tools whose schemas are open, refer to definitions, and are of no use to a model.
+const SCHEMAS: &str = r##"
+[[mock.mcp_tools]]
+server = "weather"
+name = "free"
+parameters = { type = "object", properties = { more = { type = "object", additionalProperties = true } } }
+
+[[mock.mcp_tools]]
+server = "weather"
+name = "plan"
+parameters = { properties = { day = { "$ref" = "#/$defs/Day" } }, required = ["day"], "$defs" = { Day = { type = "object", properties = { date = { type = "string" } }, required = ["date"] } } }
+
+[[mock.mcp_tools]]
+server = "weather"
+name = "broken"
+parameters = { type = "object", properties = { days = { type = "array" } } }
+"##;
+
 /// A server whose configuration has tools, and the program that starts it again with another one.
-async fn configured(engine: Engine) -> (Program, Client, Gatelet) {
+async fn configured(engine: Engine, config: &str) -> (Program, Client, Gatelet) {
     let program = Program::on(engine).await;
     let file = program.folder().join("gatelet.toml");
-    std::fs::write(&file, CONFIG).unwrap();
+    std::fs::write(&file, config).unwrap();
     let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
     let program = program.env("GATELET_CONFIG", file.to_str().unwrap());
     let server = program.start().await;
@@ -84,13 +102,13 @@ on_both_engines! {
     }
 
     async fn a_server_has_the_tools_that_the_configuration_gives_it(engine: Engine) {
-        let (program, owner, mut server) = configured(engine).await;
+        let (program, owner, mut server) = configured(engine, CONFIG).await;
         let mcp = id(&owner.post(SERVERS, &weather()).await.expect(200));
         let url = format!("{SERVERS}{mcp}/tools");
         let tools = owner.get(&url).await.expect(200);
         assert_eq!(column(&tools, "name"), ["forecast", "history"]);
         assert_eq!((&tools[0]["tool_type"], &tools[0]["tags"]), (&json!("external_mcp"), &json!(["mcp:weather"])));
-        assert_eq!(tools[0]["json_schema"]["parameters"]["required"], json!(["city"]));
+        assert_eq!(tools[0]["json_schema"]["parameters"]["required"], json!(["city", "request_heartbeat"]));
         let forecast = id(&tools[0]);
         assert_eq!(owner.get(&format!("{url}/{forecast}")).await.expect(200), tools[0]);
         assert_eq!(owner.get(&format!("/v1/tools/{forecast}")).await.expect(200), tools[0]);
@@ -127,8 +145,44 @@ on_both_engines! {
         assert!(!column(&shown, "name").contains(&"forecast".to_owned()));
     }
 
+    async fn schemas_of_tools_are_completed_and_judged(engine: Engine) {
+        let (_program, owner, _server) = configured(engine, SCHEMAS).await;
+        let servers = "/v1/tools/mcp/servers";
+        let local = json!({"server_name": "weather", "type": "stdio", "command": "run", "args": []});
+        let status = |tools: &Value| -> Vec<Value> {
+            tools.as_array().unwrap().iter().map(|tool| tool["health"]["status"].clone()).collect()
+        };
+        let listed = owner.post(&format!("{servers}/test"), &local).await.expect(200)["tools"].clone();
+        // As listed, the second has no type; as agents have it, it does.
+        assert_eq!(status(&listed), ["NON_STRICT_ONLY", "INVALID", "INVALID"]);
+        assert_eq!(listed[0]["inputSchema"]["additionalProperties"], false);
+        assert_eq!(listed[1]["inputSchema"]["properties"]["day"], json!({"$ref": "#/$defs/Day", "type": "object"}));
+        assert!(listed[2]["health"]["reasons"][0].as_str().unwrap().starts_with("root.properties.days: "), "{listed}");
+
+        // What no model could call is there only once somebody adds it.
+        let mcp = id(&owner.post(SERVERS, &weather()).await.expect(200));
+        let tools = format!("{SERVERS}{mcp}/tools");
+        assert_eq!(column(&owner.get(&tools).await.expect(200), "name"), ["free"]);
+        let plan = owner.post(&format!("{servers}/weather/plan"), &Value::Null).await.expect(200);
+        let schema = &plan["json_schema"];
+        assert_eq!(schema["mcp:SCHEMA_STATUS"], "STRICT_COMPLIANT");
+        assert_eq!(schema["mcp:SCHEMA_WARNINGS"], json!([]));
+        assert_eq!(
+            schema["parameters"]["properties"]["day"],
+            json!({
+                "type": "object", "properties": {"date": {"type": "string"}}, "required": ["date"],
+                "additionalProperties": false,
+            })
+        );
+        assert_eq!(schema["parameters"]["required"], json!(["day", "request_heartbeat"]));
+        assert_eq!(owner.post(&format!("{servers}/weather/plan"), &Value::Null).await.expect(200), plan);
+        let broken = owner.post(&format!("{servers}/weather/broken"), &Value::Null).await.expect(200);
+        assert_eq!(broken["json_schema"]["mcp:SCHEMA_STATUS"], "INVALID");
+        assert_eq!(column(&owner.get(&tools).await.expect(200), "name"), ["free", "plan", "broken"]);
+    }
+
     async fn older_clients_know_servers_by_their_names(engine: Engine) {
-        let (_program, owner, _server) = configured(engine).await;
+        let (_program, owner, _server) = configured(engine, CONFIG).await;
         let servers = "/v1/tools/mcp/servers";
         let local = json!({"server_name": "weather", "type": "stdio", "command": "run", "args": []});
         let added = owner.send(Method::PUT, servers, Some(&local)).await.expect(200);

@@ -85,8 +85,17 @@ on_both_engines! {
         owner.delete(&format!("{TOOLS}{other}")).await.expect(200);
         assert_ne!(make(&owner, "other").await, other);
         assert_ne!(make(&owner.with("x-project-id", "elsewhere"), "dice").await, make(&owner, "dice").await);
-        let changed = owner.patch(&path, &json!({"source_code": source("fresh", "pass")})).await.expect(200);
-        assert_eq!((&changed["name"], &changed["json_schema"]["description"]), (&json!("fresh"), &json!("Does fresh.")));
+        // A new source does not change the schema, and must define what the schema names.
+        let before = owner.get(&path).await.expect(200);
+        let undocumented = json!({"source_code": "def renamed(z):\n    return z\n"});
+        let changed = owner.patch(&path, &undocumented).await.expect(200);
+        assert_eq!((&changed["source_code"], &changed["json_schema"]), (&undocumented["source_code"], &before["json_schema"]));
+        let other = json!({"source_code": source("fresh", "pass")});
+        owner.patch(&path, &other).await.refused(400, "invalid_request");
+        let arguments = json!({"properties": {"z": {"type": "string"}}});
+        let other = json!({"source_code": source("fresh", "pass"), "args_json_schema": arguments});
+        let changed = owner.patch(&path, &other).await.expect(200);
+        assert_eq!((&changed["name"], &changed["json_schema"]["parameters"]["required"]), (&json!("fresh"), &json!([])));
     }
 
     async fn many_who_make_rename_and_delete_one_tool_never_fail(engine: Engine) {
@@ -280,7 +289,7 @@ on_both_engines! {
         owner.post(&run("says"), &json!({"args": 5})).await.refused(422, "validation_failed");
         owner.post(&run("says"), &json!({"arguments": {}})).await.refused(422, "validation_failed");
 
-        let body = json!({"source_code": source("f", "return os.getenv('A') + str(x)"), "args": {"x": 2}, "env_vars": {"A": "b"}});
+        let body = json!({"source_code": source("f", "import os\n    return os.getenv('A') + str(x)"), "args": {"x": 2}, "env_vars": {"A": "b"}});
         let answer = owner.post(&format!("{TOOLS}run"), &body).await.expect(200);
         for (key, expected) in [
             ("id", json!("null")),
@@ -305,7 +314,10 @@ async fn schemas_follow_from_sources_or_are_given() {
     let made = owner.post(TOOLS, &json!({"source_code": source("dice", "pass")})).await.expect(200);
     let parameters =
         json!({"type": "object", "properties": {"x": {"type": "integer", "description": "a number"}}, "required": []});
-    assert_eq!(made["json_schema"], json!({"name": "dice", "description": "Does dice.", "parameters": parameters}));
+    assert_eq!(
+        made["json_schema"],
+        json!({"name": "dice", "description": "Does dice.", "parameters": parameters.clone()})
+    );
     for (key, expected) in [
         ("name", json!("dice")),
         ("description", json!("Does dice.")),
@@ -325,9 +337,12 @@ async fn schemas_follow_from_sources_or_are_given() {
     let made = owner.post(TOOLS, &body).await.expect(200);
     assert_eq!(
         made["json_schema"]["parameters"],
-        json!({"type": "object", "properties": {"y": {"type": "string"}}, "required": ["y"]})
+        json!({"type": "object", "properties": {"y": {"type": "string", "description": ""}}, "required": ["y"]})
     );
     assert_eq!(made["args_json_schema"], arguments);
+    // To Letta, an empty schema is none.
+    let body = json!({"source_code": source("dice", "pass"), "json_schema": {}, "args_json_schema": {}});
+    assert_eq!(owner.post(TOOLS, &body).await.expect(200)["json_schema"]["parameters"], parameters);
     let typescript = "export function add(a: number, b: number) { return a + b }";
     let schema = json!({"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}});
     let body = json!({"source_code": typescript, "source_type": "typescript", "json_schema": schema});
@@ -347,7 +362,7 @@ async fn schemas_follow_from_sources_or_are_given() {
     for (body, named) in [
         (json!({}), "body.source_code"),
         (json!({"source_code": typescript, "source_type": "typescript"}), "body.json_schema"),
-        (json!({"source_code": "def f(): pass", "json_schema": {}}), "body.json_schema.name"),
+        (json!({"source_code": "def f(): pass", "json_schema": {"parameters": {}}}), "body.json_schema.name"),
         (json!({"source_code": "def f(): pass", "json_schema": {"name": 1}}), "body.json_schema.name"),
         (json!({"source_code": "def f(): pass", "return_char_limit": 0}), "body.return_char_limit"),
         (json!({"source_code": "def f(): pass", "return_char_limit": 1_000_001}), "body.return_char_limit"),
@@ -357,8 +372,86 @@ async fn schemas_follow_from_sources_or_are_given() {
         let sentence = owner.post(TOOLS, &body).await.refused(422, "validation_failed");
         assert!(sentence.starts_with(&format!("{named}: ")), "{body}: {sentence}");
     }
-    for source in ["", "x = 1", "class A:\n    def f(self): pass"] {
-        let sentence = owner.post(TOOLS, &json!({"source_code": source})).await.refused(400, "invalid_request");
-        assert!(sentence.contains("Failed to derive json schema"), "{sentence}");
+    let documented = "\"\"\"F.\n\n    Args:\n        x: it\n    \"\"\"";
+    for (source, why) in [
+        ("", "no function"),
+        ("x = 1", "no function"),
+        ("def f(:", "not valid Python"),
+        ("async def f():\n    \"\"\"F.\"\"\"", "no function"),
+        ("class A:\n    def f(self): pass", "'f' has no docstring"),
+        ("def f(x: int):\n    \"\"\"F.\"\"\"", "does not describe the argument 'x'"),
+        (&format!("def f(x):\n    {documented}"), "the argument 'x' has no type"),
+        (&format!("def f(x: Dict[str, int]):\n    {documented}"), "the type of the argument 'x'"),
+        (&format!("def f(x: str | None):\n    {documented}"), "the type of the argument 'x'"),
+    ] {
+        for path in [TOOLS, "/v1/tools/run"] {
+            let body =
+                if path == TOOLS { json!({"source_code": source}) } else { json!({"source_code": source, "args": {}}) };
+            let sentence = owner.post(path, &body).await.refused(400, "invalid_request");
+            assert!(sentence.contains("Failed to derive json schema") && sentence.contains(why), "{sentence}");
+        }
+    }
+    let arguments = json!({"properties": {"y": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}});
+    let body = json!({"source_code": source("dice", "pass"), "args_json_schema": arguments});
+    let sentence = owner.post(TOOLS, &body).await.refused(400, "invalid_request");
+    assert!(sentence.contains("the property 'y'"), "{sentence}");
+}
+
+#[tokio::test]
+async fn classes_and_every_style_of_docstring_give_schemas() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let job = "from pydantic import BaseModel, Field\n\nclass Job(BaseModel):\n    \
+               title: str = Field(..., description=\"What to do\")\n    often: int = Field(1, description=\"How often\")\n\n";
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "description": "What to do"},
+            "often": {"type": "integer", "description": "How often"},
+        },
+        "required": ["title"],
+    });
+    for (style, docstring) in [
+        (
+            "google",
+            "Args:\n        jobs (List[Job]): all of them\n        label: a name\n\n    Note:\n        no: nothing\n",
+        ),
+        ("numpy", "Parameters\n    ----------\n    jobs : List[Job]\n        all of them\n    label\n        a name\n"),
+        ("rest", ":param jobs: all of them\n    :param str label: a name\n    :returns: nothing\n"),
+    ] {
+        let source = format!(
+            "{job}def plan_{style}(jobs: List[Job], label: Optional[str] = None):\n    \"\"\"Plans.\n\n    {docstring}    \"\"\"\n    return 1\n"
+        );
+        let made = owner.post(TOOLS, &json!({"source_code": source})).await.expect(200);
+        let expected = json!({
+            "name": format!("plan_{style}"),
+            "description": "Plans.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "jobs": {"type": "array", "items": schema, "description": "all of them"},
+                    "label": {"type": "string", "description": "a name"},
+                },
+                "required": ["jobs"],
+            },
+        });
+        assert_eq!(made["json_schema"], expected);
+    }
+}
+
+#[tokio::test]
+async fn what_a_call_comes_to_is_right_or_not_said() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    for (body, expected) in [
+        ("return f'{x} {1e-7} \\033[1m\\101'", "5 1e-07 \u{1b}[1mA"),
+        ("return f'{x=}'", "f was called with {\"x\":5}"),
+        ("return (x, x)", "f was called with {\"x\":5}"),
+        ("return '\\N{BULLET}'", "f was called with {\"x\":5}"),
+        ("raise KeyError('k')", "Error executing function f: KeyError: 'k'"),
+        ("return x // 0", "Error executing function f: ZeroDivisionError: integer division or modulo by zero"),
+    ] {
+        let body = json!({"source_code": source("f", body), "args": {"x": 5}, "name": "f"});
+        assert_eq!(owner.post("/v1/tools/run", &body).await.expect(200)["tool_return"], expected, "{body}");
     }
 }

@@ -16,14 +16,15 @@ pub struct Called {
 /// The JSON schema of the arguments of the function that a source defines, with its name and what it says of itself.
 #[must_use]
 pub fn signature(source: &str) -> Option<(String, String, Map<String, Value>)> {
-    let signature = super::signature(source).into_iter().next()?;
+    let signature = super::signature(source).ok()?;
     Some((signature.name, signature.description, signature.parameters))
 }
 
 /// What a call of that function comes to.
 #[must_use]
 pub fn run(source: &str, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> Option<Called> {
-    let Outcome { returned, mut stdout, stderr } = super::run(source, None, arguments, environment)?;
+    let name = super::signature(source).ok()?.name;
+    let Outcome { returned, mut stdout, stderr } = super::run(source, &name, arguments, environment)?;
     stdout.extend(stderr);
     Some(Called { returned, printed: stdout })
 }

@@ -3,97 +3,106 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Number, Value};
 use tree_sitter::Node;
 
-use super::{DEPTH, last_function, literal, parameters, parse, statements, text, unescape};
+use super::{
+    DEPTH, children, docstring_of, lines_ended_once,
+    literals::{literal, unescape},
+    outcome::Outcome,
+    parameters, parse,
+    scope::Names,
+    text,
+    values::{MOST, calculate, is_coerced, shown, weigh},
+};
 use crate::error::python_repr;
 
-/// What a call came to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::mock) struct Outcome {
-    /// What was returned, or else the exception: its class and text.
-    pub(in crate::mock) returned: Result<Value, String>,
-    pub(in crate::mock) stdout: Vec<String>,
-    pub(in crate::mock) stderr: Vec<String>,
-}
-
-impl Outcome {
-    /// A call that returned and printed nothing.
-    pub(in crate::mock) fn of(returned: Value) -> Self {
-        Self { returned: Ok(returned), stdout: Vec::new(), stderr: Vec::new() }
-    }
-
-    /// As the answer to a request that calls a tool.
-    pub(in crate::mock) fn wire(&self) -> Value {
-        json!({
-            "status": self.status(),
-            "func_return": self.returned.as_ref().ok(),
-            "agent_state": null,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
-            "sandbox_config_fingerprint": null,
-        })
-    }
-
-    /// What a model is told: the returned value as a text, or else the exception.
-    ///
-    /// # Errors
-    /// The exception.
-    pub(in crate::mock) fn text(&self) -> Result<String, String> {
-        self.returned.clone().map(|value| match value {
-            Value::String(text) => text,
-            Value::Object(_) => value.to_string(),
-            _ => python_repr(&value),
-        })
-    }
-
-    /// Letta's word for how it went.
-    pub(in crate::mock) fn status(&self) -> &'static str {
-        if self.returned.is_ok() { "success" } else { "error" }
-    }
-}
-
-/// All that values may come to, in bytes, so that no source can grow them without bound.
-const MOST: usize = 1_000_000;
-/// What a value takes beside its text.
-const VALUE: usize = 100;
-/// How deep values may be nested.
-const MOST_NESTED: usize = 16;
-
-/// Reads off a source what a call of its last function, or of the one that is named, comes to; none: that is not to be
-/// seen without running it.
+/// The exceptions of Python that say what they are given.
+const EXCEPTIONS: &[&str] = &[
+    "ArithmeticError",
+    "AssertionError",
+    "AttributeError",
+    "BufferError",
+    "ConnectionError",
+    "EOFError",
+    "Exception",
+    "FileNotFoundError",
+    "FloatingPointError",
+    "ImportError",
+    "IndexError",
+    "KeyError",
+    "LookupError",
+    "MemoryError",
+    "ModuleNotFoundError",
+    "NameError",
+    "NotImplementedError",
+    "OSError",
+    "OverflowError",
+    "PermissionError",
+    "RecursionError",
+    "ReferenceError",
+    "RuntimeError",
+    "SystemError",
+    "TimeoutError",
+    "TypeError",
+    "ValueError",
+    "ZeroDivisionError",
+];
+/// Reads off a source what a call of one of its functions comes to; none: that is not to be seen without running it.
 pub(in crate::mock) fn run(
     source: &str,
-    name: Option<&str>,
+    name: &str,
     arguments: &Map<String, Value>,
     environment: &Map<String, Value>,
 ) -> Option<Outcome> {
+    let source = &*lines_ended_once(source);
     let tree = parse(source)?;
-    let function = last_function(&tree, source, name)?;
     if tree.root_node().has_error() {
         return None;
     }
-    let mut reader =
-        Reader { source, environment, names: HashMap::new(), weight: 0, outcome: Outcome::of(Value::Null) };
-    for parameter in parameters(function, source) {
+    let function = function(tree.root_node(), source, name)?;
+    let outer = Names::of(tree.root_node(), source)?;
+    let body = function.child_by_field_name("body")?;
+    let mut reader = Reader {
+        source,
+        environment,
+        outer: outer.with(Names::of(body, source)?),
+        names: HashMap::new(),
+        weight: 0,
+        outcome: Outcome::of(Value::Null),
+    };
+    let parameters = parameters(function, source);
+    let missing: Vec<&str> = parameters
+        .iter()
+        .filter(|parameter| parameter.default.is_none() && !arguments.contains_key(parameter.name))
+        .map(|parameter| parameter.name)
+        .collect();
+    match missing.as_slice() {
+        [] => {}
+        [only] if parameters.iter().all(|parameter| parameter.is_regular) => {
+            let problem = format!("TypeError: {name}() missing 1 required positional argument: '{only}'");
+            return Some(reader.raised(problem));
+        }
+        _ => return None,
+    }
+    for parameter in parameters {
         let value = match (arguments.get(parameter.name), parameter.default) {
             (Some(value), _) => {
+                if parameter.annotation.is_some_and(|annotation| is_coerced(text(annotation, source), value)) {
+                    return None;
+                }
                 reader.weight += weigh(value, 0)?;
                 if reader.weight > MOST {
                     return None;
                 }
                 value.clone()
             }
-            (None, Some(default)) => reader.value(default, 0)?,
-            (None, None) => {
-                let problem = format!("TypeError: {} is missing the argument '{}'", name?, parameter.name);
-                return Some(reader.raised(problem));
-            }
+            (None, default) => reader.value(default?, 0)?,
         };
         reader.names.insert(parameter.name, value);
     }
-    for statement in statements(function, source) {
+    let skipped = usize::from(docstring_of(function).is_some());
+    for statement in children(body).into_iter().skip(skipped) {
         match reader.follow(statement) {
             Some(Flow::GoesOn) => {}
             Some(Flow::Ends) => break,
@@ -105,6 +114,19 @@ pub(in crate::mock) fn run(
     Some(reader.outcome)
 }
 
+/// The last function of a name at the top level, unless something is made of it.
+fn function<'t>(root: Node<'t>, source: &str, name: &str) -> Option<Node<'t>> {
+    let is_named = |node: &Node<'_>| node.child_by_field_name("name").is_some_and(|node| text(node, source) == name);
+    let definition = |node: Node<'t>| match node.kind() {
+        "function_definition" => Some((node, false)),
+        "decorated_definition" => node.child_by_field_name("definition").map(|definition| (definition, true)),
+        _ => None,
+    };
+    let (function, is_decorated) =
+        children(root).into_iter().filter_map(definition).rfind(|(node, _)| is_named(node))?;
+    (function.kind() == "function_definition" && !is_decorated).then_some(function)
+}
+
 enum Flow {
     GoesOn,
     Ends,
@@ -113,6 +135,8 @@ enum Flow {
 struct Reader<'s> {
     source: &'s str,
     environment: &'s Map<String, Value>,
+    /// What the source defines and imports.
+    outer: Names<'s>,
     names: HashMap<&'s str, Value>,
     weight: usize,
     outcome: Outcome,
@@ -171,14 +195,14 @@ impl<'s> Reader<'s> {
 
     /// `print(...)`, to standard error if it says so.
     fn print(&mut self, call: Node<'_>) -> Option<()> {
-        if self.text(call.child_by_field_name("function")?) != "print" {
+        if self.text(call.child_by_field_name("function")?) != "print" || !self.is_builtin("print") {
             return None;
         }
         let (mut words, mut to_stderr) = (Vec::new(), false);
         for argument in children(call.child_by_field_name("arguments")?) {
             if argument.kind() != "keyword_argument" {
                 words.push(shown(&self.value(argument, 0)?));
-            } else if self.text(argument).replace(' ', "") == "file=sys.stderr" {
+            } else if self.text(argument).replace(' ', "") == "file=sys.stderr" && self.is_imported("sys") {
                 to_stderr = true;
             } else {
                 return None;
@@ -192,18 +216,35 @@ impl<'s> Reader<'s> {
         Some(()).filter(|()| self.weight <= MOST)
     }
 
+    /// Whether a name means what Python itself means by it.
+    fn is_builtin(&self, name: &str) -> bool {
+        !self.names.contains_key(name) && !self.outer.defines(name)
+    }
+
+    /// Whether a module, or `module.name`, goes by its own name.
+    fn is_imported(&self, path: &str) -> bool {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        !self.names.contains_key(name) && self.outer.imports(path)
+    }
+
     /// `ValueError("text")`, as Python prints it.
     fn exception(&mut self, raised: Node<'_>) -> Option<String> {
-        if raised.kind() != "call" {
-            return Some(self.text(raised).to_owned()).filter(|_| raised.kind() == "identifier");
-        }
-        let class = raised.child_by_field_name("function").filter(|class| class.kind() == "identifier")?;
+        let (class, arguments) = match raised.kind() {
+            "identifier" => (raised, Vec::new()),
+            "call" => (raised.child_by_field_name("function")?, children(raised.child_by_field_name("arguments")?)),
+            _ => return None,
+        };
         let class = self.text(class);
-        match children(raised.child_by_field_name("arguments")?).as_slice() {
-            [] => Some(class.to_owned()),
-            [only] => Some(format!("{class}: {}", shown(&self.value(*only, 0)?))),
-            _ => None,
+        if !EXCEPTIONS.contains(&class) || !self.is_builtin(class) {
+            return None;
         }
+        let said = match arguments.as_slice() {
+            [] => String::new(),
+            [only] if class == "KeyError" => python_repr(&self.value(*only, 0)?),
+            [only] => shown(&self.value(*only, 0)?),
+            _ => return None,
+        };
+        Some(format!("{class}: {said}"))
     }
 
     /// The value of an expression, within bounds.
@@ -222,8 +263,11 @@ impl<'s> Reader<'s> {
             "none" => Some(Value::Null),
             "true" => Some(Value::Bool(true)),
             "false" => Some(Value::Bool(false)),
-            "integer" => self.text(node).replace('_', "").parse::<i64>().ok().map(Value::from),
-            "float" => self.text(node).parse().ok().and_then(Number::from_f64).map(Value::Number),
+            "integer" => {
+                let digits = Some(self.text(node)).filter(|digits| *digits == "0" || !digits.starts_with('0'))?;
+                digits.replace('_', "").parse::<i64>().ok().map(Value::from)
+            }
+            "float" => self.text(node).replace('_', "").parse().ok().and_then(Number::from_f64).map(Value::Number),
             "string" => self.string(node, below).map(Value::String),
             "concatenated_string" => {
                 let parts: Option<String> = children(node).into_iter().map(|part| self.string(part, below)).collect();
@@ -231,7 +275,8 @@ impl<'s> Reader<'s> {
             }
             "identifier" => self.names.get(self.text(node)).cloned(),
             "parenthesized_expression" => self.value(node.named_child(0)?, below),
-            "list" | "tuple" => children(node).into_iter().map(|item| self.value(item, below)).collect(),
+            // JSON has no tuples, and Python shows them in another way than lists.
+            "list" => children(node).into_iter().map(|item| self.value(item, below)).collect(),
             "dictionary" => {
                 let mut map = Map::new();
                 for pair in children(node) {
@@ -242,21 +287,35 @@ impl<'s> Reader<'s> {
             }
             "unary_operator" => {
                 let operand = node.child_by_field_name("argument")?;
-                let sign = self.text(node.child_by_field_name("operator")?);
+                if self.text(node.child_by_field_name("operator")?) != "-" {
+                    return None;
+                }
                 // The least integer has no positive counterpart.
                 if operand.kind() == "integer" {
                     let digits = self.text(operand).replace('_', "");
-                    return format!("-{digits}").parse::<i64>().ok().map(Value::from).filter(|_| sign == "-");
+                    return format!("-{digits}").parse::<i64>().ok().map(Value::from);
                 }
-                let operand = self.value(operand, below)?;
-                calculate("-", &Value::from(0), &operand).filter(|_| sign == "-")
+                let Value::Number(number) = self.value(operand, below)? else { return None };
+                match number.as_i64() {
+                    Some(whole) => whole.checked_neg().map(Value::from),
+                    None => Some(Value::Number(Number::from_f64(-number.as_f64().filter(|_| number.is_f64())?)?)),
+                }
             }
             "binary_operator" => {
                 let left = self.value(node.child_by_field_name("left")?, below)?;
                 let right = self.value(node.child_by_field_name("right")?, below)?;
                 let operator = self.text(node.child_by_field_name("operator")?);
                 if matches!(operator, "/" | "//" | "%") && left.is_number() && right.as_f64() == Some(0.0) {
-                    self.raise("ZeroDivisionError: division by zero".to_owned());
+                    let is_whole = !left.is_f64() && !right.is_f64();
+                    let problem = match operator {
+                        "/" if is_whole => "division by zero",
+                        "/" => "float division by zero",
+                        "//" if is_whole => "integer division or modulo by zero",
+                        "//" => "float floor division by zero",
+                        _ if is_whole => "integer modulo by zero",
+                        _ => return None,
+                    };
+                    self.raise(format!("ZeroDivisionError: {problem}"));
                     return None;
                 }
                 calculate(operator, &left, &right)
@@ -268,7 +327,8 @@ impl<'s> Reader<'s> {
                 of.as_object()?.get(self.text(node.child_by_field_name("attribute")?)).cloned()
             }
             "subscript" => {
-                let is_environment = self.text(node.child_by_field_name("value")?) == "os.environ";
+                let is_environment =
+                    self.text(node.child_by_field_name("value")?) == "os.environ" && self.is_imported("os");
                 let key = self.value(node.child_by_field_name("subscript").filter(|_| is_environment)?, below)?;
                 self.environment.get(key.as_str()?).cloned()
             }
@@ -279,7 +339,12 @@ impl<'s> Reader<'s> {
     /// `str(x)`, chance, which decides for the middle, and what is asked of the environment.
     fn call(&mut self, call: Node<'_>, depth: usize) -> Option<Value> {
         let function = self.text(call.child_by_field_name("function")?);
-        let arguments = children(call.child_by_field_name("arguments")?);
+        let is_known = match function.split_once('.') {
+            Some((module, _)) => self.is_imported(module),
+            None if function == "str" || function == "len" => self.is_builtin(function),
+            None => self.is_imported(&format!("random.{function}")),
+        };
+        let arguments = children(call.child_by_field_name("arguments").filter(|_| is_known)?);
         let arguments: Vec<Value> =
             arguments.into_iter().map(|argument| self.value(argument, depth)).collect::<Option<_>>()?;
         match (function, arguments.as_slice()) {
@@ -314,78 +379,17 @@ impl<'s> Reader<'s> {
         let mut value = String::new();
         for part in children(string) {
             match part.kind() {
-                "string_start" if self.text(part).contains(['b', 'B', 'r', 'R']) => return None,
+                "string_start" if self.text(part).contains(['b', 'B', 'r', 'R', 't', 'T']) => return None,
                 "string_start" | "string_end" => {}
-                "string_content" => value.push_str(&unescape(&self.text(part).replace("{{", "{").replace("}}", "}"))),
-                "interpolation" if part.named_child_count() == 1 => {
+                "string_content" => value.push_str(&unescape(&self.text(part).replace("{{", "{").replace("}}", "}"))?),
+                // The braces and the expression; another part says how to show it.
+                "interpolation" if part.child_count() == 3 => {
                     value.push_str(&shown(&self.value(part.child_by_field_name("expression")?, depth)?));
                 }
                 _ => return None,
             }
         }
         Some(value)
-    }
-}
-
-fn children(node: Node<'_>) -> Vec<Node<'_>> {
-    let mut cursor = node.walk();
-    node.named_children(&mut cursor).filter(|child| child.kind() != "comment").collect()
-}
-
-/// A value as `str` makes a text of it.
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| python_repr(value), str::to_owned)
-}
-
-fn calculate(operator: &str, left: &Value, right: &Value) -> Option<Value> {
-    if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
-        return (operator == "+").then(|| Value::String(format!("{left}{right}")));
-    }
-    if let (Some(text), Some(times), "*") = (left.as_str(), right.as_u64(), operator) {
-        let times = usize::try_from(times).ok()?;
-        return text.len().checked_mul(times).filter(|length| *length <= MOST).map(|_| text.repeat(times).into());
-    }
-    if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64())
-        && operator != "/"
-    {
-        return match operator {
-            "+" => left.checked_add(right),
-            "-" => left.checked_sub(right),
-            "*" => left.checked_mul(right),
-            // Python rounds down, towards the sign of the divisor.
-            "//" => left.checked_rem(right).and_then(|rest| {
-                left.checked_div(right).map(|whole| whole - i64::from(rest != 0 && (rest < 0) != (right < 0)))
-            }),
-            "%" => left
-                .checked_rem(right)
-                .map(|rest| if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }),
-            _ => None,
-        }
-        .map(Value::from);
-    }
-    let (left, right) = (left.as_f64()?, right.as_f64()?);
-    let result = match operator {
-        "+" => left + right,
-        "-" => left - right,
-        "*" => left * right,
-        "/" => left / right,
-        _ => return None,
-    };
-    Number::from_f64(result).map(Value::Number)
-}
-
-/// What a value adds to the bound; none: it is nested too deeply.
-fn weigh(value: &Value, depth: usize) -> Option<usize> {
-    if depth > MOST_NESTED {
-        return None;
-    }
-    match value {
-        Value::String(text) => Some(text.len() + VALUE),
-        Value::Array(items) => items.iter().try_fold(VALUE, |sum, item| Some(sum + weigh(item, depth + 1)?)),
-        Value::Object(map) => {
-            map.iter().try_fold(VALUE, |sum, (key, value)| Some(sum + VALUE + key.len() + weigh(value, depth + 1)?))
-        }
-        _ => Some(VALUE),
     }
 }
 
@@ -397,9 +401,11 @@ mod tests {
 
     fn call(body: &str, arguments: &Value) -> Option<Outcome> {
         let lines: String = body.lines().flat_map(|line| ["    ", line, "\n"]).collect();
-        let source = format!("import os, sys\n\ndef f(a=None, b: int = 2):\n    \"\"\"Doc.\"\"\"\n{lines}");
+        let source = format!(
+            "import os, sys, random\nfrom random import choice\n\ndef f(a=None, b: int = 2):\n    \"\"\"Doc.\"\"\"\n{lines}"
+        );
         let environment = json!({"SECRET": "s"});
-        run(&source, None, arguments.as_object().unwrap(), environment.as_object().unwrap())
+        run(&source, "f", arguments.as_object().unwrap(), environment.as_object().unwrap())
     }
 
     #[test]
@@ -412,7 +418,7 @@ mod tests {
             ("pass", Some(json!(null))),
             ("return f\"{a} is {b + 1}{{}}\\n\"", Some(json!("x is 3{}\n"))),
             ("return 'a' 'b' + str(-1.5)", Some(json!("ab-1.5"))),
-            ("return {'k': [1, True, None, (a,)]}", Some(json!({"k": [1, true, null, ["x"]]}))),
+            ("return {'k': [1, True, None, [a]]}", Some(json!({"k": [1, true, null, ["x"]]}))),
             ("c = b * 3 # three\nreturn c - 1", Some(json!(5))),
             ("return os.getenv('SECRET') + os.environ['SECRET'] + os.environ.get('NONE', 'd')", Some(json!("ssd"))),
             ("return os.getenv('NONE')", Some(json!(null))),
@@ -424,7 +430,31 @@ mod tests {
             ("return 'ab' * b", Some(json!("abab"))),
             ("d = {'k': {'l': [1, 2]}}\nreturn f'{d.k.l} {len(d.k.l)} {len(a)}'", Some(json!("[1, 2] 2 1"))),
             ("return 'ab' * 1000000", None),
-            ("import random\nreturn [random.randint(1, 20), random.choice(['r', 's'])]", Some(json!([10, "s"]))),
+            ("import random\nreturn [random.randint(1, 20), choice(['r', 's'])]", Some(json!([10, "s"]))),
+            ("return '\\033[1m\\0\\x41\\101'", Some(json!("\u{1b}[1m\0AA"))),
+            (
+                "return f'{1e-7} {1e22} {1e16} {0.0001} {-0.0} {1_0.5e2} {100.0}'",
+                Some(json!("1e-07 1e+22 1e+16 0.0001 -0.0 1050.0 100.0")),
+            ),
+            ("return str(['\\x1b\\xa0', \"'\"])", Some(json!("['\\x1b\\xa0', \"'\"]"))),
+            ("return f'{a=}'", None),
+            ("return f'{a!r}'", None),
+            ("return (a, b)", None),
+            ("return (a,)", None),
+            ("return a, b", None),
+            ("return str((a,))", None),
+            ("return '\\N{BULLET}'", None),
+            ("return '\\ud83d'", None),
+            ("return 0x10", None),
+            ("return 18446744073709551615 + 1", None),
+            ("return 9007199254740993 / 1", None),
+            ("return randint(1, 2)", None),
+            ("return json.dumps(a)", None),
+            ("str = 5\nreturn str(1)", None),
+            ("from elsewhere import len\nreturn len(a)", None),
+            ("import mine as os\nreturn os.getenv('SECRET')", None),
+            ("raise Custom('x')", None),
+            ("raise OSError(1, 'x')", None),
             ("return 9223372036854775807 + 1", None),
             ("return -9223372036854775808", Some(json!(i64::MIN))),
             ("return -9223372036854775809", None),
@@ -452,8 +482,46 @@ mod tests {
         let divided = call("print('before')\nc = 5 / 0\nprint('after')", &json!({})).unwrap();
         assert_eq!(divided.returned, Err("ZeroDivisionError: division by zero".to_owned()));
         assert_eq!(divided.stdout, ["before"]);
-        let missing = run("def g(x): return x", Some("g"), &Map::new(), &Map::new()).unwrap();
-        assert!(missing.returned.is_err(), "{missing:?}");
+        for (body, problem) in [
+            ("raise KeyError('k')", "KeyError: 'k'"),
+            ("raise RuntimeError", "RuntimeError: "),
+            ("raise ValueError([1, 'a'])", "ValueError: [1, 'a']"),
+            ("return 1 // 0", "ZeroDivisionError: integer division or modulo by zero"),
+            ("return 1 % 0", "ZeroDivisionError: integer modulo by zero"),
+            ("return 1.0 / 0", "ZeroDivisionError: float division by zero"),
+        ] {
+            assert_eq!(call(body, &json!({})).unwrap().returned, Err(problem.to_owned()), "{body}");
+        }
+        let missing = run("def g(x): return x", "g", &Map::new(), &Map::new()).unwrap();
+        assert_eq!(missing.returned, Err("TypeError: g() missing 1 required positional argument: 'x'".to_owned()));
+        for source in
+            ["@twice\ndef g(x): return x", "def g(x, y): return x", "def g(x, /): return x\n", "def h(): pass"]
+        {
+            assert_eq!(run(source, "g", &Map::new(), &Map::new()), None, "{source}");
+        }
+        for (annotation, value, is_kept) in [
+            ("int", json!(1), true),
+            ("int", json!("1"), false),
+            ("int", json!(1.5), false),
+            ("float", json!(1), false),
+            ("str", json!("42"), true),
+            ("str", json!("a b"), true),
+            ("str", json!("Not (this)"), true),
+            ("str", json!("true"), false),
+            ("str", json!("[1,2]"), false),
+            ("str", json!("'a'"), false),
+            ("str", json!(" {'a': 1}"), false),
+            ("str", json!(1), false),
+            ("List[int]", json!([1]), true),
+            ("List[int]", json!("[1]"), false),
+            ("Optional[int]", json!("1"), true),
+            ("str | None", json!("true"), true),
+            ("Job", json!({"a": 1}), true),
+        ] {
+            let arguments = Map::from_iter([("x".to_owned(), value.clone())]);
+            let outcome = run(&format!("def g(x: {annotation}): return x"), "g", &arguments, &Map::new());
+            assert_eq!(outcome.map(|outcome| outcome.returned), is_kept.then_some(Ok(value)), "{annotation}");
+        }
     }
 
     #[test]

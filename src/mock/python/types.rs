@@ -1,8 +1,18 @@
-//! Type annotations as JSON schemas.
+//! Type annotations as JSON schemas, as Letta makes them: it knows few types, and refuses the others.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
-use super::DEPTH;
+use serde_json::{Map, Value};
+use tree_sitter::Node;
+
+use super::{
+    DEPTH, children,
+    literals::{is_constant, joined_literal, literal},
+    models::{Member, Models, Type, Unfit},
+    outline::Outline,
+    text,
+};
+use crate::error::python_repr;
 
 /// An annotation, read.
 #[derive(Clone, Debug)]
@@ -12,169 +22,186 @@ pub(super) struct Annotation {
     pub(super) is_optional: bool,
 }
 
-impl Annotation {
-    /// Reads an annotation. What is not understood is an object.
+/// The names that annotations may use.
+pub(super) struct Scope<'s> {
+    source: &'s str,
+    /// The classes that derive from `BaseModel`, in the order in which they can refer to each other.
+    models: Models,
+    numbers: HashMap<&'s str, usize>,
+}
+
+impl<'s> Scope<'s> {
+    pub(super) fn of(outline: &Outline<'_>, source: &'s str) -> Self {
+        let mut scope = Self { source, models: Models::default(), numbers: HashMap::new() };
+        if !outline.has_base_model {
+            return scope;
+        }
+        let is_model = |class: &&Node<'_>| {
+            let bases = class.child_by_field_name("superclasses").map(children).unwrap_or_default();
+            bases.iter().any(|base| base.kind() == "identifier" && text(*base, source) == "BaseModel")
+        };
+        let classes: Vec<Node<'_>> = outline.classes.iter().filter(is_model).copied().collect();
+        for (number, class) in classes.iter().enumerate() {
+            if let Some(name) = class.child_by_field_name("name") {
+                scope.numbers.insert(text(name, source), number);
+            }
+        }
+        for (number, class) in classes.into_iter().enumerate() {
+            let members = scope.members(class, number, outline.has_field);
+            scope.models.0.push(members);
+        }
+        scope
+    }
+
+    /// What a class says about its members: of a value, only `Field(...)` with a constant before all names is a default.
+    fn members(&self, class: Node<'_>, number: usize, has_field: bool) -> Vec<Member> {
+        let (mut members, mut places) = (Vec::<Member>::new(), HashMap::new());
+        for statement in class.child_by_field_name("body").map(children).unwrap_or_default() {
+            let Some(assignment) = statement.named_child(0).filter(|first| first.kind() == "assignment") else {
+                continue;
+            };
+            let name = assignment.child_by_field_name("left").filter(|name| name.kind() == "identifier");
+            let (Some(name), Some(annotation)) = (name, assignment.child_by_field_name("type")) else { continue };
+            let name = text(name, self.source);
+            // Letta makes an empty class of one that it fails to build.
+            let generic = text(annotation, self.source).split_once('[').map_or("", |(generic, _)| generic);
+            if name.starts_with('_') || generic == "dict" || generic.contains('.') {
+                return Vec::new();
+            }
+            let call = assignment.child_by_field_name("right").filter(|value| value.kind() == "call" && has_field);
+            let (description, has_default) = call.map(|call| self.field(call)).unwrap_or_default();
+            let kind = self.read(annotation, Some(number), 0);
+            let member = Member { name: name.to_owned(), kind, description, has_default };
+            let place = *places.entry(name).or_insert(members.len());
+            match members.get_mut(place) {
+                Some(present) => *present = member,
+                None => members.push(member),
+            }
+        }
+        members
+    }
+
+    /// The description that `Field(...)` gives, and whether it gives a default.
+    fn field(&self, call: Node<'_>) -> (Option<String>, bool) {
+        let function = call.child_by_field_name("function").map(|function| text(function, self.source));
+        let arguments = call.child_by_field_name("arguments").filter(|_| function == Some("Field"));
+        let arguments = arguments.map(children).unwrap_or_default();
+        let is_keyword = |argument: &&Node<'_>| argument.kind() == "keyword_argument";
+        let is_description = |argument: &&Node<'_>| {
+            argument.child_by_field_name("name").is_some_and(|name| text(name, self.source) == "description")
+        };
+        let description = arguments.iter().filter(is_keyword).rfind(is_description);
+        let description =
+            description.and_then(|argument| joined_literal(argument.child_by_field_name("value")?, self.source));
+        let first = arguments.iter().find(|argument| !is_keyword(argument));
+        let has_default = first.is_some_and(|first| first.kind() != "ellipsis" && is_constant(*first, self.source, 0));
+        (description, has_default)
+    }
+
+    /// Reads the annotation of an argument.
     ///
-    /// What its schema takes is subtracted from `left`, in bytes. When nothing is left, the schema is not whole.
-    pub(super) fn read(text: &str, left: &mut usize) -> Self {
-        let text = text.trim().trim_matches(['"', '\'']);
-        let (schema, is_optional) = union(text, 0, left);
-        let schema = if let Value::Object(schema) = schema { schema } else { Map::new() };
-        Self { schema, is_optional }
+    /// What its schema takes is subtracted from `left`, in bytes.
+    pub(super) fn argument(&self, node: Node<'_>, left: &mut usize) -> Result<Annotation, Unfit> {
+        let node = unwrapped(node);
+        // Letta makes a list of texts of `list`, and fails at `List`.
+        if text(node, self.source) == "List" && !self.numbers.contains_key("List") {
+            return Err(Unfit::Unsupported);
+        }
+        let read = self.read(node, None, 0).ok_or(Unfit::Unsupported)?;
+        Ok(Annotation { schema: self.models.schema(&read, left)?, is_optional: matches!(read, Type::Optional(_)) })
     }
-}
 
-/// Alternatives between `|`; the second value tells whether `None` is one of them.
-fn union(text: &str, depth: usize, left: &mut usize) -> (Value, bool) {
-    alternatives(&split(text, '|'), depth, left)
-}
+    /// `within`: the class whose member it is.
+    fn read(&self, node: Node<'_>, within: Option<usize>, depth: usize) -> Option<Type> {
+        if depth > DEPTH {
+            return None;
+        }
+        let node = unwrapped(node);
+        let (name, arguments) = match node.kind() {
+            "identifier" => (text(node, self.source), None),
+            "generic_type" => {
+                let parts = children(node);
+                let [name, arguments] = parts.as_slice() else { return None };
+                (text(*name, self.source), Some(children(*arguments)))
+            }
+            "subscript" => {
+                let name = node.child_by_field_name("value").filter(|name| name.kind() == "identifier")?;
+                let mut cursor = node.walk();
+                (text(name, self.source), Some(node.children_by_field_name("subscript", &mut cursor).collect()))
+            }
+            _ => return self.evaluated(node, within),
+        };
+        if let Some(number) = self.numbers.get(name) {
+            // A member knows the classes before its own only.
+            let is_known = within.is_none_or(|within| *number < within) && arguments.is_none();
+            return is_known.then_some(Type::Model(*number));
+        }
+        match (name, arguments.as_deref()) {
+            ("str", None) => Some(Type::Plain("string")),
+            ("int", None) => Some(Type::Plain("integer")),
+            ("float", None) => Some(Type::Plain("number")),
+            ("bool", None) => Some(Type::Plain("boolean")),
+            ("bytes", None) if within.is_some() => Some(Type::Plain("string")),
+            ("dict" | "Dict", None) => Some(Type::Plain("object")),
+            ("list" | "List", None) => Some(Type::List(None)),
+            ("list" | "List", Some([item])) => self.read(*item, within, depth + 1).map(Type::list_of),
+            ("Optional", Some([inner])) => self.read(*inner, within, depth + 1).map(Type::or_none),
+            ("Literal", Some(values)) => self.choice(values),
+            _ => None,
+        }
+    }
 
-fn alternatives(parts: &[&str], depth: usize, left: &mut usize) -> (Value, bool) {
-    let mut is_optional = false;
-    let mut schemas = Vec::new();
-    for part in parts.iter().map(|part| part.trim()) {
-        if part == "None" {
-            is_optional = true;
-            continue;
+    /// What is evaluated in members of classes only, with Python's own names: a quoted type, and one that may be `None`.
+    fn evaluated(&self, node: Node<'_>, within: Option<usize>) -> Option<Type> {
+        within?;
+        let builtin = |name: &str| match name {
+            "str" | "bytes" => Some(Type::Plain("string")),
+            "int" => Some(Type::Plain("integer")),
+            "float" => Some(Type::Plain("number")),
+            "bool" => Some(Type::Plain("boolean")),
+            "dict" => Some(Type::Plain("object")),
+            "list" => Some(Type::List(None)),
+            _ => None,
+        };
+        match node.kind() {
+            "none" => Some(Type::Plain("null")),
+            "string" => builtin(literal(node, self.source)?.as_str()),
+            "union_type" | "binary_operator" => {
+                let (left, right) = text(node, self.source).split_once('|')?;
+                let (("None", inner) | (inner, "None")) = (left.trim(), right.trim()) else { return None };
+                let is_list = inner.strip_prefix("list[").and_then(|inner| inner.strip_suffix(']'));
+                let inner =
+                    is_list.map_or_else(|| builtin(inner), |item| builtin(item.trim()).map(|_| Type::List(None)))?;
+                Some(inner.or_none())
+            }
+            _ => None,
         }
-        let (schema, optional) = single(part, depth, left);
-        is_optional |= optional;
-        schemas.push(schema);
     }
-    match (schemas.pop(), schemas.is_empty()) {
-        (None, _) => (json!({"type": "null"}), is_optional),
-        (Some(only), true) => (only, is_optional),
-        (Some(last), false) => {
-            schemas.push(last);
-            (json!({"anyOf": schemas}), is_optional)
-        }
-    }
-}
 
-fn single(text: &str, depth: usize, left: &mut usize) -> (Value, bool) {
-    /// What a schema takes beside its texts.
-    const SCHEMA: usize = 400;
-    *left = left.saturating_sub(SCHEMA);
-    if depth > DEPTH || *left == 0 {
-        return (json!({"type": "object"}), false);
-    }
-    if split(text, '|').len() > 1 {
-        return union(text, depth + 1, left);
-    }
-    let text = text.trim().trim_matches(['"', '\'']);
-    let (name, arguments) = match text.split_once('[') {
-        Some((name, arguments)) => (name, Some(arguments.trim_end().strip_suffix(']').unwrap_or(arguments))),
-        None => (text, None),
-    };
-    let name = name.trim().rsplit('.').next().unwrap_or_default();
-    let inner = arguments.map(|arguments| split(arguments, ','));
-    let mut of = |part: &str| union(part, depth + 1, left).0;
-    let schema = match (name, inner.as_deref()) {
-        ("Optional", Some(parts)) => return (alternatives(parts, depth + 1, left).0, true),
-        ("Union", Some(parts)) => return alternatives(parts, depth + 1, left),
-        ("Annotated", Some([first, ..])) => return union(first, depth + 1, left),
-        ("Literal", Some(words)) => literals(words, left),
-        ("List" | "list" | "Sequence" | "Iterable" | "Set" | "set" | "FrozenSet", Some([item])) => {
-            json!({"type": "array", "items": of(item)})
-        }
-        ("List" | "list" | "Sequence" | "Iterable" | "Set" | "set" | "tuple" | "Tuple", None) => {
-            json!({"type": "array", "items": {"type": "string"}})
-        }
-        ("Tuple" | "tuple", Some(parts)) => {
-            let items: Vec<Value> = parts.iter().filter(|part| part.trim() != "...").map(|part| of(part)).collect();
-            match items.as_slice() {
-                [only] => json!({"type": "array", "items": only}),
-                _ => json!({"type": "array", "items": {"anyOf": items}}),
+    fn choice(&self, values: &[Node<'_>]) -> Option<Type> {
+        let written = |node: &Node<'_>| {
+            let node = unwrapped(*node);
+            match node.kind() {
+                "string" | "concatenated_string" => Some(python_repr(&joined_literal(node, self.source)?.into())),
+                "integer" | "true" | "false" | "none" => Some(text(node, self.source).to_owned()),
+                _ => None,
+            }
+        };
+        match values {
+            [only] if unwrapped(*only).kind() == "identifier" => {
+                let name = text(unwrapped(*only), self.source);
+                let is_type = ["str", "int", "float", "bool", "list", "dict", "List", "Dict", "Optional", "Literal"];
+                (!is_type.contains(&name) && !self.numbers.contains_key(name)).then(|| Type::Choice(name.to_owned()))
+            }
+            [only] => written(only).map(Type::Choice),
+            _ => {
+                let values: Vec<String> = values.iter().map(written).collect::<Option<_>>()?;
+                Some(Type::Choice(format!("({})", values.join(", "))))
             }
         }
-        ("Dict" | "dict" | "Mapping", Some([_, value])) => {
-            json!({"type": "object", "additionalProperties": of(value)})
-        }
-        ("int", _) => json!({"type": "integer"}),
-        ("float", _) => json!({"type": "number"}),
-        ("bool", _) => json!({"type": "boolean"}),
-        ("str" | "Any" | "datetime" | "date" | "UUID", _) => json!({"type": "string"}),
-        _ => json!({"type": "object"}),
-    };
-    (schema, false)
+    }
 }
 
-fn literals(words: &[&str], left: &mut usize) -> Value {
-    /// What a value takes beside its text.
-    const VALUE: usize = 100;
-    *left = left.saturating_sub(words.len().saturating_mul(VALUE));
-    let read = |word: &&str| {
-        let word = word.trim();
-        match word.parse::<i64>() {
-            Ok(number) => Value::from(number),
-            Err(_) => Value::from(word.trim_matches(['"', '\''])),
-        }
-    };
-    let values: Vec<Value> = words.iter().map(read).collect();
-    let kind = if values.iter().all(Value::is_number) { "integer" } else { "string" };
-    json!({"type": kind, "enum": values})
-}
-
-/// Splits a text at a sign that is not within brackets.
-fn split(text: &str, at: char) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut start, mut open) = (0, 0_usize);
-    for (index, sign) in text.char_indices() {
-        match sign {
-            '[' => open += 1,
-            ']' => open = open.saturating_sub(1),
-            _ if sign == at && open == 0 => {
-                parts.push(text.get(start..index).unwrap_or_default());
-                start = index + at.len_utf8();
-            }
-            _ => {}
-        }
-    }
-    let last = text.get(start..).unwrap_or_default();
-    if !last.trim().is_empty() || parts.is_empty() {
-        parts.push(last);
-    }
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn annotations_become_schemas() {
-        for (annotation, schema, is_optional) in [
-            ("int", json!({"type": "integer"}), false),
-            ("'float'", json!({"type": "number"}), false),
-            ("Optional[bool]", json!({"type": "boolean"}), true),
-            ("str | None", json!({"type": "string"}), true),
-            ("Union[int, str]", json!({"anyOf": [{"type": "integer"}, {"type": "string"}]}), false),
-            ("typing.List[str]", json!({"type": "array", "items": {"type": "string"}}), false),
-            ("list", json!({"type": "array", "items": {"type": "string"}}), false),
-            ("List[Optional[int]]", json!({"type": "array", "items": {"type": "integer"}}), false),
-            (
-                "Dict[str, List[int]]",
-                json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}}),
-                false,
-            ),
-            ("dict", json!({"type": "object"}), false),
-            ("Literal['a', \"b\"]", json!({"type": "string", "enum": ["a", "b"]}), false),
-            ("Literal[1, 2]", json!({"type": "integer", "enum": [1, 2]}), false),
-            ("tuple[int, ...]", json!({"type": "array", "items": {"type": "integer"}}), false),
-            ("Annotated[int, 'a|b']", json!({"type": "integer"}), false),
-            ("MyModel", json!({"type": "object"}), false),
-            ("None", json!({"type": "null"}), true),
-            ("", json!({"type": "object"}), false),
-            ("]]|[[", json!({"anyOf": [{"type": "object"}, {"type": "object"}]}), false),
-        ] {
-            let read = Annotation::read(annotation, &mut 100_000);
-            assert_eq!((Value::Object(read.schema), read.is_optional), (schema, is_optional), "{annotation}");
-        }
-    }
-
-    #[test]
-    fn nesting_is_bounded() {
-        let deep = format!("{}int{}", "List[".repeat(100_000), "]".repeat(100_000));
-        assert!(Annotation::read(&deep, &mut 100_000).schema.contains_key("items"));
-    }
+fn unwrapped(node: Node<'_>) -> Node<'_> {
+    if node.kind() == "type" { node.named_child(0).unwrap_or(node) } else { node }
 }

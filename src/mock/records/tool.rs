@@ -1,9 +1,11 @@
 //! Tools: what a request may say about one, and how one looks on the wire.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ACTOR, Record, definitions, object};
+use super::{ACTOR, Record, object};
 use crate::{
     credentials::sha256,
     entropy,
@@ -93,27 +95,33 @@ impl ToolChange {
         Self::read(fields)
     }
 
-    /// What a change of a tool that is there says.
-    ///
-    /// # Errors
-    /// 400 when it brings the source of one function and the schema of another.
+    /// What a change of a tool that is there says. Its schema stays what it is, also if the source is of another.
     pub(in crate::mock) fn read_change(fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let change = Self::read(fields)?;
-        if fields.value("json_schema").is_some() {
-            change.check_names()?;
+        let mut change = Self::read_given(fields)?;
+        if change.schema.is_none() && change.gives_arguments() {
+            change.schema = change.derive(&fields.at("json_schema"))?;
         }
         Ok(change)
     }
 
     /// What is said about a tool, wherever it stands.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let mut change = Self::read_given(fields)?;
+        if change.schema.is_none() {
+            change.schema = change.derive(&fields.at("json_schema"))?;
+        }
+        Ok(change)
+    }
+
+    fn read_given(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let map = |name| fields.optional::<&Map<String, Value>>(name).map(Option::<&_>::cloned);
-        let mut change = Self {
+        let change = Self {
             description: fields.optional("description")?,
             tags: fields.optional("tags")?,
             source_code: fields.optional("source_code")?,
             source_type: fields.optional("source_type")?,
-            schema: map("json_schema")?,
+            // An empty one is none, to Letta.
+            schema: map("json_schema")?.filter(|schema| !schema.is_empty()),
             args_json_schema: map("args_json_schema")?,
             return_char_limit: fields.between("return_char_limit", 1, MOST_RETURNED)?,
             pip_requirements: requirements(fields, "pip_requirements")?,
@@ -122,11 +130,14 @@ impl ToolChange {
             enable_parallel_execution: fields.optional("enable_parallel_execution")?,
             metadata: map("metadata_")?,
         };
-        match &change.schema {
-            Some(schema) => check_schema(schema, &fields.at("json_schema"))?,
-            None => change.schema = change.derive(&fields.at("json_schema"))?,
+        if let Some(schema) = &change.schema {
+            check_schema(schema, &fields.at("json_schema"))?;
         }
         Ok(change)
+    }
+
+    fn gives_arguments(&self) -> bool {
+        self.args_json_schema.as_ref().is_some_and(|given| !given.is_empty())
     }
 
     /// The schema that follows from the source.
@@ -136,44 +147,45 @@ impl ToolChange {
             let rule = "TypeScript tools need an explicit json_schema";
             return Err(location.breaks_rule(rule, &Value::Null));
         }
-        let signature = python::signature(source).map_err(|why| {
-            let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
-            ApiError::letta(Code::InvalidRequest, problem)
-        })?;
-        let Signature { name, description, parameters } = signature;
-        let parameters = match &self.args_json_schema {
-            Some(given) if given.contains_key("properties") => object! {
-                "type": "object",
-                "properties": given.get("properties").map(|properties| definitions::resolved(properties, given)),
-                "required": given.get("required").cloned().unwrap_or_else(|| json!([])),
-            },
-            _ => parameters,
-        };
-        let description = Some(description).filter(|text| !text.is_empty()).or_else(|| self.description.clone());
-        Ok(Some(object! {"name": name, "description": description.unwrap_or_default(), "parameters": parameters}))
+        if let Some(given) = self.args_json_schema.as_ref().filter(|_| self.gives_arguments()) {
+            let (name, docstring) = python::name_and_docstring(source).map_err(underivable)?;
+            let parameters = python::arguments(given).map_err(underivable)?;
+            let description = docstring.filter(|docstring| !docstring.is_empty());
+            let description = description.unwrap_or_else(|| format!("The {name} tool"));
+            return Ok(Some(object! {"name": name, "description": description, "parameters": parameters}));
+        }
+        let Signature { name, description, parameters } = python::signature(source).map_err(underivable)?;
+        Ok(Some(object! {"name": name, "description": description, "parameters": parameters}))
     }
 
-    /// A schema must not be of another function than the source that comes with it.
-    fn check_names(&self) -> Result<(), ApiError> {
-        let is_python = self.source_type.as_deref().is_none_or(|kind| kind == "python");
-        let Some(source) = self.source_code.as_ref().filter(|_| is_python) else { return Ok(()) };
-        match (python::signature(source), self.name()) {
-            (Ok(signature), Some(name)) if signature.name != name => Err(ApiError::letta(
-                Code::InvalidRequest,
-                format!(
-                    "INVALID_ARGUMENT: json_schema names the tool '{}', but the source defines '{}'",
-                    shortened(name),
-                    shortened(&signature.name)
-                ),
-            )),
-            _ => Ok(()),
+    /// Refuses a source that does not define what the tool is called.
+    ///
+    /// # Errors
+    /// 400.
+    pub(in crate::mock) fn check_source(&self, tool: &Tool) -> Result<(), ApiError> {
+        let Some(source) = &self.source_code else { return Ok(()) };
+        let word = if tool.source_type == "typescript" { "function" } else { "def" };
+        if source.contains(&format!("{word} {}", tool.name)) {
+            return Ok(());
         }
+        let name = shortened(&tool.name);
+        let problem = format!(
+            "INVALID_ARGUMENT: the tool is called '{name}', but the source does not define it; change its name with \
+             json_schema"
+        );
+        Err(ApiError::letta(Code::InvalidRequest, problem))
     }
 
     /// The name that the tool is to have; none: it keeps its name.
     pub(in crate::mock) fn name(&self) -> Option<&str> {
         self.schema.as_ref().and_then(|schema| schema.get("name")).and_then(Value::as_str)
     }
+}
+
+/// A source that no schema follows from.
+pub(in crate::mock) fn underivable(why: impl Display) -> ApiError {
+    let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
+    ApiError::letta(Code::InvalidRequest, problem)
 }
 
 fn check_schema(schema: &Map<String, Value>, location: &Location) -> Result<(), ApiError> {
@@ -300,7 +312,7 @@ impl Tool {
             return Outcome::of(result.clone());
         }
         let source = self.source_code.as_ref().filter(|_| self.source_type != "typescript");
-        let outcome = source.and_then(|source| python::run(source, Some(&self.name), arguments, environment));
+        let outcome = source.and_then(|source| python::run(source, &self.name, arguments, environment));
         outcome.unwrap_or_else(|| echo(&self.name, arguments))
     }
 

@@ -120,11 +120,23 @@ async fn tools(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(mcp::of_server(&state.mcp_tools, &server.server_name).map(mcp::McpTool::wire).collect()))
 }
 
-/// The tool, which is there already: a server comes with its tools.
+/// The tool, which is there already unless its schema is invalid: a server comes with the others.
 async fn add_tool(state: Arc<State>, call: Call) -> Answer {
     let (server, name) = (call.param("mcp_server_name"), call.param("mcp_tool_name"));
-    let tool = find_tool(state.view(&call.permit), call.permit.project().as_str(), server, name).await?;
-    Ok(Reply::ok(tool.wire()))
+    let (view, project) = (state.view(&call.permit), call.permit.project().as_str());
+    let found = find_tool(view, project, server, name).await;
+    let configured = mcp::of_server(&state.mcp_tools, server).find(|tool| tool.name == name);
+    let Some(configured) = configured.filter(|_| found.as_ref().is_err_and(|error| error.code() == Code::NotFound))
+    else {
+        return Ok(Reply::ok(found?.wire()));
+    };
+    let server_id = find(view, project, server).await?.record.id;
+    let stored = transaction!(state.store, tx => {
+        let server = view.get_for_update::<McpServer>(tx, &server_id).await?;
+        tx.lock_names(&server.project).await?;
+        mcp::store(tx, &server, configured).await
+    })?;
+    Ok(Reply::ok(stored.map_or(found, Ok)?.wire()))
 }
 
 async fn find_tool(view: View<'_>, project: &str, server: &str, name: &str) -> Result<Tool, ApiError> {

@@ -18,7 +18,7 @@ use crate::{
         page::{Defaults, Page},
         python::{self, Outcome},
         queries,
-        records::{Agent, Record, Timestamp, Tool, ToolChange, claims, echo, links},
+        records::{Agent, Record, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         search::{Terms, tagged},
         state::State,
         tools,
@@ -181,6 +181,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
         let mut tool = view.get_for_update::<Tool>(tx, id).await?;
         let former_name = tool.record.name.clone();
         tool.record.change(change.clone());
+        change.check_source(&tool.record)?;
         if tool.record.name != former_name {
             rename(tx, &tool, &former_name).await?;
         }
@@ -278,16 +279,20 @@ async fn run(_: Arc<State>, mut call: Call) -> Answer {
     let source_type: Option<&str> = fields.optional("source_type")?;
     fields.check(&[("args_json_schema", Expect::Object), ("json_schema", Expect::Object)])?;
     let environment = environment.into_iter().map(|(name, value)| (name, value.into())).collect();
+    let schema: Option<&Map<String, Value>> = fields.optional("json_schema")?;
     let outcome = if source_type == Some("typescript") {
         echo(name.unwrap_or("the tool"), arguments)
     } else {
-        let defined = python::signature(source).map_err(|why| {
-            let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
-            ApiError::letta(Code::InvalidRequest, problem)
-        })?;
-        let name = name.unwrap_or(&defined.name);
-        let outcome = aside(source.len(), || python::run(source, Some(name), arguments, &environment));
-        outcome.unwrap_or_else(|| echo(name, arguments))
+        let given = name.or_else(|| schema?.get("name")?.as_str()).map(str::to_owned);
+        let name = match given {
+            Some(name) => name,
+            None if fields.value("args_json_schema").is_some() => {
+                python::name_and_docstring(source).map_err(underivable)?.0
+            }
+            None => python::signature(source).map_err(underivable)?.name,
+        };
+        let outcome = aside(source.len(), || python::run(source, &name, arguments, &environment));
+        outcome.unwrap_or_else(|| echo(&name, arguments))
     };
     Ok(Reply::ok(returned(name, &outcome)))
 }

@@ -200,7 +200,7 @@ fn text(schema: &Value, name: &str, walk: &Walk) -> Value {
         (_, Some("uri")) | ("server_url" | "url" | "callback_url", _) => json!("https://other.example/"),
         ("model", _) => json!("openai/gpt-4o-mini"),
         ("embedding", _) => json!("openai/text-embedding-3-small"),
-        ("source_code", _) => json!("def f():\n    return 1\n"),
+        ("source_code", _) => json!("def f():\n    \"\"\"Counts.\"\"\"\n    return 1\n"),
         _ => walk.value(name.trim_end_matches('s')).unwrap_or_else(|| json!("x")),
     }
 }

@@ -108,7 +108,7 @@ on_both_engines! {
             assert_eq!((&run["status"], &run["stop_reason"]), (&json!("completed"), &json!(stop)));
         }
         // A model sees of a return as much as the tool's limit says.
-        let source = "def big():\n    return 'x' * 2000";
+        let source = "def big():\n    \"\"\"Says much.\"\"\"\n    return 'x' * 2000";
         let tool = owner.post("/v1/tools/", &json!({"source_code": source, "return_char_limit": 1000})).await.expect(200);
         owner.patch(&format!("/v1/agents/{agent}/tools/attach/{}", tool["id"].as_str().unwrap()), &json!({})).await;
         let answer = say(&owner, &agent, &call("big", &json!({}))).await;
