@@ -14,7 +14,7 @@ use crate::{
     access::{Bearers, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
-    config::{McpToolSettings, MockModels, MockSettings, Secret, Settings},
+    config::{McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
@@ -306,6 +306,11 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     let models = match models {
         MockModels::Open => mock::Models::Open,
         MockModels::Closed => mock::Models::Closed,
+    };
+    let reasoning = match reasoning {
+        MockReasoning::Auto => mock::Reasoning::Auto,
+        MockReasoning::Always => mock::Reasoning::Always,
+        MockReasoning::Never => mock::Reasoning::Never,
     };
     let options = mock::Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))

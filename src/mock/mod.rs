@@ -32,6 +32,7 @@ mod prompt;
 mod python;
 mod queries;
 mod reading;
+mod reasoning;
 mod records;
 mod relations;
 mod resources;
@@ -55,12 +56,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::fidelity::Fidelity;
 pub use self::mcp::McpTool;
 pub use self::model_handles::Models;
+pub use self::reasoning::Reasoning;
 pub use self::responder::{Script, ScriptError};
 use self::{
     documents::{is_plain, parse},
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
-    responder::{Literal, Responder},
+    responder::Responder,
     state::State,
     turn::{Locks, Registry},
 };
@@ -75,8 +77,8 @@ use crate::{
 /// How the mock behaves.
 #[derive(Debug)]
 pub struct Options {
-    /// Whether its agents think aloud before they answer.
-    pub reasoning: bool,
+    /// Whether its agents reason before they answer.
+    pub reasoning: Reasoning,
     /// Which models agents may have.
     pub models: Models,
     /// After how long without an event the client of a stream gets a sign of life.
@@ -109,7 +111,8 @@ impl Mock {
         let Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
-            responder: Responder::new(script, Literal { reasoning }),
+            responder: Responder::new(script),
+            reasoning,
             models,
             ping_interval,
             turn_bytes,

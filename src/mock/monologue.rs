@@ -50,7 +50,7 @@ impl Manner {
 }
 
 /// Whether agents of a type take their turns in the older way. Those that think in the background for others no longer do.
-fn is_older(agent_type: &str) -> bool {
+pub(super) fn is_older(agent_type: &str) -> bool {
     !matches!(agent_type, "letta_v1_agent" | "sleeptime_agent")
 }
 

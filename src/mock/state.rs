@@ -9,6 +9,7 @@ use super::{
     documents::View,
     mcp::McpTool,
     model_handles::Models,
+    reasoning::Reasoning,
     responder::Responder,
     turn::{Locks, Registry},
 };
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub(super) store: Store,
     /// What stands in for the model.
     pub(super) responder: Responder,
+    /// Whether agents reason before they answer.
+    pub(super) reasoning: Reasoning,
     /// Which models agents may have.
     pub(super) models: Models,
     /// After this long without an event the client of a stream gets a sign of life.

@@ -36,12 +36,21 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
     if let Some(handle) = fields.optional::<&str>("override_model")? {
         check_override(&state, &call.permit, Some(handle)).await?;
-        agent.model.change(&Fields::of_body(&json!({"model": handle}))?)?;
+        agent.model.change(&Fields::of_body(&json!({"model": handle}))?, false)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let toolbox = Toolbox::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation = Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget };
+    let situation = Situation {
+        agent: &agent.name,
+        said: &said,
+        toolbox: &toolbox,
+        blocks: &[],
+        form: None,
+        // Only the text of the answer is shown.
+        reasons: false,
+        budget,
+    };
     let answer = state.responder.respond(&situation)?;
     tokio::time::sleep(answer.delay).await;
     if let Some(failure) = answer.failure {

@@ -12,10 +12,7 @@ use crate::mock::{
 
 /// The default responder.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mock) struct Literal {
-    /// Whether it says first what it is going to do.
-    pub(in crate::mock) reasoning: bool,
-}
+pub(super) struct Literal;
 
 impl Literal {
     /// The next step of a turn.
@@ -32,7 +29,7 @@ impl Literal {
             answer.failure = Some(Failure::of_provider(status));
             return Ok(answer);
         }
-        if self.reasoning || asked.thought.is_some() {
+        if situation.reasons || asked.thought.is_some() {
             let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
             let reasoning = match &asked.thought {
                 Some(thought) if first => thought.clone(),
@@ -140,11 +137,12 @@ mod tests {
     use super::*;
     use crate::mock::toolbox::Toolbox;
 
-    fn answer(said: &[Message], reasoning: bool) -> Answer {
+    fn answer(said: &[Message], reasons: bool) -> Answer {
         let toolbox = Toolbox::default();
         let budget = Budget::new(1_000_000);
-        let situation = Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, budget: &budget };
-        Literal { reasoning }.respond(&situation).unwrap()
+        let situation =
+            Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, reasons, budget: &budget };
+        Literal.respond(&situation).unwrap()
     }
 
     #[test]
@@ -162,8 +160,9 @@ mod tests {
             let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
             let budget = &Budget::new(1_000_000);
-            let situation = Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget };
-            let answer = Literal { reasoning: false }.respond(&situation).unwrap();
+            let situation =
+                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, reasons: false, budget };
+            let answer = Literal.respond(&situation).unwrap();
             assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
     }
@@ -207,9 +206,16 @@ mod tests {
             (long.clone(), form.as_object()),
         ] {
             let (said, budget) = ([user(&text)], Budget::new(2_999));
-            let situation =
-                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget: &budget };
-            assert!(Literal { reasoning: false }.respond(&situation).is_err(), "{} {form:?}", text.len());
+            let situation = Situation {
+                agent: "a",
+                said: &said,
+                toolbox: &toolbox,
+                blocks: &[],
+                form,
+                reasons: false,
+                budget: &budget,
+            };
+            assert!(Literal.respond(&situation).is_err(), "{} {form:?}", text.len());
         }
     }
 

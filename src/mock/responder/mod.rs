@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub(super) use self::literal::Literal;
+use self::literal::Literal;
 pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
@@ -44,6 +44,8 @@ pub(super) struct Situation<'a> {
     pub(super) blocks: &'a [Block],
     /// The form that answers must have, as `response_format` says; none: text.
     pub(super) form: Option<&'a Map<String, Value>>,
+    /// Whether the model reasons before it answers.
+    pub(super) reasons: bool,
     /// What one answer may produce.
     pub(super) budget: &'a Budget,
 }
@@ -85,12 +87,11 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Responder {
     script: Option<Script>,
-    literal: Literal,
 }
 
 impl Responder {
-    pub(super) fn new(script: Option<Script>, literal: Literal) -> Self {
-        Self { script, literal }
+    pub(super) fn new(script: Option<Script>) -> Self {
+        Self { script }
     }
 
     /// The next step of a turn.
@@ -101,7 +102,7 @@ impl Responder {
         let looked_at = situation.said.iter().map(Message::length).sum();
         aside(looked_at, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
-            scripted.unwrap_or_else(|| self.literal.respond(situation))
+            scripted.unwrap_or_else(|| Literal.respond(situation))
         })
     }
 

@@ -99,6 +99,8 @@ pub(super) struct Talk<'a> {
     outlet: Option<&'a mut Outlet>,
     toolbox: Toolbox,
     manner: Manner,
+    /// Whether the model that answers reasons.
+    reasons: bool,
     workbench: Workbench<'a>,
     /// What was said since the user spoke last, and in this turn from `begun` on.
     lines: Vec<Message>,
@@ -148,6 +150,7 @@ impl<'a> Talk<'a> {
             presence,
             outlet,
             manner: Manner::of(&agent.agent_type, &toolbox),
+            reasons: state.reasoning.applies(|| thread.reasons(request.model.as_deref())),
             toolbox,
             lines: Vec::new(),
             begun: 0,
@@ -363,6 +366,7 @@ impl<'a> Talk<'a> {
             toolbox: &self.toolbox,
             blocks,
             form: self.thread.agent.record.response_form(),
+            reasons: self.reasons,
             budget: &self.budget.draft(),
         })?)
     }
