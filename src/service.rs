@@ -300,7 +300,17 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, models, ping_interval, script, turn_bytes, mcp_tools, .. } = settings.mock.clone();
+    let MockSettings {
+        reasoning,
+        models,
+        first_token,
+        token_interval,
+        ping_interval,
+        script,
+        turn_bytes,
+        mcp_tools,
+        ..
+    } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
     let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
     let models = match models {
@@ -312,7 +322,8 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
         MockReasoning::Always => mock::Reasoning::Always,
         MockReasoning::Never => mock::Reasoning::Never,
     };
-    let options = mock::Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools };
+    let tempo = mock::Tempo { first_token, token_interval };
+    let options = mock::Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

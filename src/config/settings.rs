@@ -258,6 +258,12 @@ pub struct MockSettings {
     pub reasoning: MockReasoning,
     /// Which models of Letta's providers agents may have.
     pub models: MockModels,
+    /// How long a model takes for the first token of a step.
+    #[serde(with = "duration")]
+    pub first_token: Duration,
+    /// How long it takes from one token to the next.
+    #[serde(with = "duration")]
+    pub token_interval: Duration,
     /// A file with answers that were written down, in TOML.
     pub script: Option<PathBuf>,
     /// After how long without an event the client of a stream gets a sign of life.
@@ -424,6 +430,8 @@ impl Default for MockSettings {
         Self {
             reasoning: MockReasoning::Auto,
             models: MockModels::Open,
+            first_token: Duration::ZERO,
+            token_interval: Duration::ZERO,
             script: None,
             ping_interval: Duration::from_secs(20),
             turn_bytes: 4 * 1024 * 1024,

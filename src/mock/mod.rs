@@ -58,6 +58,7 @@ pub use self::mcp::McpTool;
 pub use self::model_handles::Models;
 pub use self::reasoning::Reasoning;
 pub use self::responder::{Script, ScriptError};
+pub use self::turn::Tempo;
 use self::{
     documents::{is_plain, parse},
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
@@ -81,6 +82,8 @@ pub struct Options {
     pub reasoning: Reasoning,
     /// Which models agents may have.
     pub models: Models,
+    /// How long models take.
+    pub tempo: Tempo,
     /// After how long without an event the client of a stream gets a sign of life.
     pub ping_interval: Duration,
     /// Answers that were written down.
@@ -108,12 +111,13 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools } = options;
+        let Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script),
             reasoning,
             models,
+            tempo,
             ping_interval,
             turn_bytes,
             mcp_tools,

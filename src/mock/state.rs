@@ -11,7 +11,7 @@ use super::{
     model_handles::Models,
     reasoning::Reasoning,
     responder::Responder,
-    turn::{Locks, Registry},
+    turn::{Locks, Registry, Tempo},
 };
 use crate::{access::Permit, store::Store};
 
@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) reasoning: Reasoning,
     /// Which models agents may have.
     pub(super) models: Models,
+    /// How long models take.
+    pub(super) tempo: Tempo,
     /// After this long without an event the client of a stream gets a sign of life.
     pub(super) ping_interval: Duration,
     /// How many bytes a turn may produce.

@@ -4,6 +4,7 @@ mod cost;
 mod failures;
 mod memory;
 mod older;
+mod pace;
 mod reasoning;
 mod runs;
 mod scripts;

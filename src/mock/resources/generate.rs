@@ -52,7 +52,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         budget,
     };
     let answer = state.responder.respond(&situation)?;
-    tokio::time::sleep(answer.delay).await;
+    tokio::time::sleep(answer.delay.saturating_add(state.tempo.first_token)).await;
     if let Some(failure) = answer.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
@@ -60,6 +60,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         Some(schema) => Value::Object(responder::filled_in(prompt, schema, &budget.draft())?).to_string(),
         None => Message::new(Role::Assistant, answer.parts).text(),
     };
+    let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
+    tokio::time::sleep(state.tempo.time_to_write(&written)).await;
     let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();
     let (prompt_tokens, completion_tokens) =
         (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));
