@@ -152,7 +152,7 @@ pub(super) fn arguments_of_tool(call: &ToolCall) -> Map<String, Value> {
 pub(super) fn heartbeat() -> Message {
     event(&json!({
         "type": "heartbeat",
-        "reason": "[Nobody sees this] The tool has returned, and the turn goes on.",
+        "reason": "[Automatic, the user does not see this] A tool was called with request_heartbeat=true, so the turn goes on.",
         "time": Timestamp::now().prompt_date(),
     }))
 }

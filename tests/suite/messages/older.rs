@@ -395,6 +395,33 @@ async fn only_who_has_the_tool_speaks_by_it() {
 }
 
 #[tokio::test]
+async fn what_a_text_quotes_is_said_by_the_tool_that_it_names() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let agent = older(&owner, &json!({})).await;
+    for (text, expected) in [
+        ("This is a test message. Call the send_message tool with the message 'Teapot'.", "Teapot"),
+        ("This is a test message. Answer with \"I'm a teapot\", by send_message.", "I'm a teapot"),
+        ("Use `send_message` to say `tea`", "tea"),
+    ] {
+        let answer = say(&owner, &agent, text).await;
+        assert_eq!(answer["messages"][1]["content"], expected, "{text}");
+        assert_eq!(said(&owner, &agent).await.last().unwrap(), expected, "{text}");
+        assert_eq!(
+            (&answer["stop_reason"]["stop_reason"], &answer["usage"]["step_count"]),
+            (&json!("end_turn"), &json!(1))
+        );
+    }
+    // The event after a call says what clients look for.
+    say(&owner, &agent, "[[call:conversation_search {\"query\": \"tea\"}]]").await;
+    let shown = list(&owner, &agent, "").await;
+    let events = shown.as_array().unwrap().iter().filter_map(|message| message["content"].as_str());
+    let mut events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let heartbeat = events.find(|event| event["type"] == "heartbeat").unwrap();
+    assert!(heartbeat["reason"].as_str().unwrap().contains("request_heartbeat=true"), "{heartbeat}");
+}
+
+#[tokio::test]
 async fn what_must_be_asked_about_goes_on_once_it_is_decided() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
