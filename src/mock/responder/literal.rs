@@ -10,43 +10,37 @@ use crate::mock::{
     records::{Message, Part, Role},
 };
 
-/// The default responder.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Literal;
-
-impl Literal {
-    /// The next step of a turn.
-    pub(super) fn respond(self, situation: &Situation<'_>) -> Result<Answer, Overspent> {
-        let text = asked_text(situation.said);
-        let mut asked = Directives::of(&text);
-        let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
-        let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
-        let next: Vec<Asked> = calls.into_iter().skip(made).collect();
-        let mut answer = Answer { pace: asked.pace, ..Answer::default() };
-        if next.is_empty()
-            && let Some(status) = asked.failure
-        {
-            answer.failure = Some(Failure::of_provider(status));
-            return Ok(answer);
-        }
-        if situation.reasons || asked.thought.is_some() {
-            let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
-            let reasoning = match &asked.thought {
-                Some(thought) if first => thought.clone(),
-                _ => thought(&text, &next, situation.said),
-            };
-            answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
-        }
-        if next.is_empty() {
-            let text = reply(&asked, situation.said, situation.budget)?;
-            answer.parts.push(Part::text(match situation.form {
-                Some(form) => formed(text, &asked.rest, form, situation.budget)?,
-                None => text,
-            }));
-        }
-        answer.calls = next;
-        Ok(answer)
+/// The next step of a turn.
+pub(super) fn respond(situation: &Situation<'_>) -> Result<Answer, Overspent> {
+    let text = asked_text(situation.said);
+    let mut asked = Directives::of(&text);
+    let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
+    let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
+    let next: Vec<Asked> = calls.into_iter().skip(made).collect();
+    let mut answer = Answer { pace: asked.pace, ..Answer::default() };
+    if next.is_empty()
+        && let Some(status) = asked.failure
+    {
+        answer.failure = Some(Failure::of_provider(status));
+        return Ok(answer);
     }
+    if situation.reasons || asked.thought.is_some() {
+        let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
+        let reasoning = match &asked.thought {
+            Some(thought) if first => thought.clone(),
+            _ => thought(&text, &next, situation.said),
+        };
+        answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
+    }
+    if next.is_empty() {
+        let text = reply(&asked, situation.said, situation.budget)?;
+        answer.parts.push(Part::text(match situation.form {
+            Some(form) => formed(text, &asked.rest, form, situation.budget)?,
+            None => text,
+        }));
+    }
+    answer.calls = next;
+    Ok(answer)
 }
 
 /// The calls that a message asks for without directives.
@@ -142,7 +136,7 @@ mod tests {
         let budget = Budget::new(1_000_000);
         let situation =
             Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, reasons, budget: &budget };
-        Literal.respond(&situation).unwrap()
+        respond(&situation).unwrap()
     }
 
     #[test]
@@ -162,7 +156,7 @@ mod tests {
             let budget = &Budget::new(1_000_000);
             let situation =
                 Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, reasons: false, budget };
-            let answer = Literal.respond(&situation).unwrap();
+            let answer = respond(&situation).unwrap();
             assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
     }
@@ -215,7 +209,7 @@ mod tests {
                 reasons: false,
                 budget: &budget,
             };
-            assert!(Literal.respond(&situation).is_err(), "{} {form:?}", text.len());
+            assert!(respond(&situation).is_err(), "{} {form:?}", text.len());
         }
     }
 

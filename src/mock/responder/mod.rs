@@ -1,6 +1,6 @@
 //! What stands in for the model: something that answers what was said, the same way every time.
 //!
-//! A script of the operator's answers what it knows; everything else is answered by [`Literal`], which does what the text
+//! A script of the operator's answers what it knows; everything else is answered by [`literal`], which does what the text
 //! says to the letter.
 
 mod arguments;
@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use self::literal::Literal;
 pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
@@ -102,7 +101,7 @@ impl Responder {
         let looked_at = situation.said.iter().map(Message::length).sum();
         aside(looked_at, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
-            scripted.unwrap_or_else(|| Literal.respond(situation))
+            scripted.unwrap_or_else(|| literal::respond(situation))
         })
     }
 
