@@ -16,7 +16,7 @@ use crate::{
     api::{Issuer, client_side_access_tokens::Endpoints},
     body::Pace,
     clock::{self, Clock, Millis},
-    config::{McpToolSettings, MockModels, MockSettings, Secret, Settings},
+    config::{McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
@@ -306,14 +306,30 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
     }
-    let MockSettings { reasoning, models, ping_interval, script, turn_bytes, mcp_tools, .. } = settings.mock.clone();
+    let MockSettings {
+        reasoning,
+        models,
+        first_token,
+        token_interval,
+        ping_interval,
+        script,
+        turn_bytes,
+        mcp_tools,
+        ..
+    } = settings.mock.clone();
     let script = script.as_deref().map(Script::load).transpose()?;
     let mcp_tools = mcp_tools.into_iter().map(mcp_tool).collect();
     let models = match models {
         MockModels::Open => mock::Models::Open,
         MockModels::Closed => mock::Models::Closed,
     };
-    let options = mock::Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools };
+    let reasoning = match reasoning {
+        MockReasoning::Auto => mock::Reasoning::Auto,
+        MockReasoning::Always => mock::Reasoning::Always,
+        MockReasoning::Never => mock::Reasoning::Never,
+    };
+    let tempo = mock::Tempo { first_token, token_interval };
+    let options = mock::Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

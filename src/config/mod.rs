@@ -7,6 +7,6 @@ mod settings;
 pub use layers::{ConfigError, Layers, load};
 pub use secret::Secret;
 pub use settings::{
-    ApiKeys, ClientTokenAllowance, ClientTokens, Limits, LogFormat, McpToolSettings, MockModels, MockSettings,
-    NamedUpstream, OriginMissing, Settings, StreamAtExpiry,
+    ApiKeys, ClientTokenAllowance, ClientTokens, Limits, LogFormat, McpToolSettings, MockModels, MockReasoning,
+    MockSettings, NamedUpstream, OriginMissing, Settings, StreamAtExpiry,
 };

@@ -261,11 +261,16 @@ pub struct UpstreamSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MockSettings {
-    /// Whether the default responder sends a reasoning message before its answer.
-    #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
-    pub reasoning: bool,
+    /// Whether agents send a reasoning message before their answers.
+    pub reasoning: MockReasoning,
     /// Which models of Letta's providers agents may have.
     pub models: MockModels,
+    /// How long a model takes for the first token of a step.
+    #[serde(with = "duration")]
+    pub first_token: Duration,
+    /// How long it takes from one token to the next.
+    #[serde(with = "duration")]
+    pub token_interval: Duration,
     /// A file with answers that were written down, in TOML.
     pub script: Option<PathBuf>,
     /// After how long without an event the client of a stream gets a sign of life.
@@ -277,6 +282,42 @@ pub struct MockSettings {
     pub answer_bytes: usize,
     /// The tools that MCP servers have. Nobody is connected to.
     pub mcp_tools: Vec<McpToolSettings>,
+}
+
+/// Whether agents reason before they answer. `true` stands for `always`, `false` for `never`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MockReasoning {
+    /// Those whose models reason.
+    Auto,
+    /// All of them.
+    Always,
+    /// None of them.
+    Never,
+}
+
+impl<'de> Deserialize<'de> for MockReasoning {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Flag(bool),
+            Number(u8),
+            Text(String),
+        }
+        let written = match Written::deserialize(deserializer) {
+            Ok(Written::Flag(flag)) => flag.to_string(),
+            Ok(Written::Number(number)) => number.to_string(),
+            Ok(Written::Text(text)) => text.to_ascii_lowercase(),
+            Err(_) => String::new(),
+        };
+        match written.as_str() {
+            "auto" => Ok(Self::Auto),
+            "always" | "true" | "yes" | "on" | "1" => Ok(Self::Always),
+            "never" | "false" | "no" | "off" | "0" => Ok(Self::Never),
+            _ => Err(D::Error::custom("write it as auto, always or never")),
+        }
+    }
 }
 
 /// Which models of Letta's providers agents, archives and folders may have.
@@ -397,8 +438,10 @@ impl Default for UpstreamSettings {
 impl Default for MockSettings {
     fn default() -> Self {
         Self {
-            reasoning: true,
+            reasoning: MockReasoning::Auto,
             models: MockModels::Open,
+            first_token: Duration::ZERO,
+            token_interval: Duration::ZERO,
             script: None,
             ping_interval: Duration::from_secs(20),
             turn_bytes: 4 * 1024 * 1024,

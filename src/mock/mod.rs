@@ -34,6 +34,7 @@ mod prompt;
 mod python;
 mod queries;
 mod reading;
+mod reasoning;
 mod records;
 mod relations;
 mod resources;
@@ -61,12 +62,14 @@ pub use self::mcp::McpTool;
 pub use self::model_handles::Models;
 #[cfg(feature = "fuzzing")]
 pub use self::python::probe as python_probe;
+pub use self::reasoning::Reasoning;
 pub use self::responder::{Script, ScriptError};
+pub use self::turn::Tempo;
 use self::{
     documents::{is_plain, parse},
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
-    responder::{Literal, Responder},
+    responder::Responder,
     state::State,
     turn::{Locks, Registry},
 };
@@ -81,10 +84,12 @@ use crate::{
 /// How the mock behaves.
 #[derive(Debug)]
 pub struct Options {
-    /// Whether its agents think aloud before they answer.
-    pub reasoning: bool,
+    /// Whether its agents reason before they answer.
+    pub reasoning: Reasoning,
     /// Which models agents may have.
     pub models: Models,
+    /// How long models take.
+    pub tempo: Tempo,
     /// After how long without an event the client of a stream gets a sign of life.
     pub ping_interval: Duration,
     /// Answers that were written down.
@@ -112,11 +117,13 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, models, ping_interval, script, turn_bytes, mcp_tools } = options;
+        let Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
-            responder: Responder::new(script, Literal { reasoning }),
+            responder: Responder::new(script),
+            reasoning,
             models,
+            tempo,
             ping_interval,
             turn_bytes,
             mcp_tools,

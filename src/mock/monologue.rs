@@ -50,7 +50,7 @@ impl Manner {
 }
 
 /// Whether agents of a type take their turns in the older way. Those that think in the background for others no longer do.
-fn is_older(agent_type: &str) -> bool {
+pub(super) fn is_older(agent_type: &str) -> bool {
     !matches!(agent_type, "letta_v1_agent" | "sleeptime_agent")
 }
 
@@ -152,7 +152,7 @@ pub(super) fn arguments_of_tool(call: &ToolCall) -> Map<String, Value> {
 pub(super) fn heartbeat() -> Message {
     event(&json!({
         "type": "heartbeat",
-        "reason": "[Nobody sees this] The tool has returned, and the turn goes on.",
+        "reason": "[Automatic, the user does not see this] A tool was called with request_heartbeat=true, so the turn goes on.",
         "time": Timestamp::now().prompt_date(),
     }))
 }

@@ -9,6 +9,7 @@ use super::{
     fields::Fields,
     maker::{finish, link},
     memory::blocks_within,
+    monologue::is_older,
     records::{Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, links},
     tools,
 };
@@ -50,7 +51,7 @@ pub(super) async fn make(tx: &mut Tx, main: &Stored<Agent>, mut blocks: Vec<Bloc
     }
     let mut partner = agent.partner(kind.agent_type);
     if let Some(model) = kind.model {
-        partner.model = ModelConfig::create(&Fields::of_body(&json!({"model": model}))?)?;
+        partner.model = ModelConfig::create(&Fields::of_body(&json!({"model": model}))?, is_older(kind.agent_type))?;
     }
     let names = tools::default_names(kind.agent_type);
     tools::add_base_rules(&mut partner, names.iter().copied());

@@ -9,8 +9,9 @@ use super::{
     documents::View,
     mcp::McpTool,
     model_handles::Models,
+    reasoning::Reasoning,
     responder::Responder,
-    turn::{Locks, Registry},
+    turn::{Locks, Registry, Tempo},
 };
 use crate::{access::Permit, store::Store};
 
@@ -25,8 +26,12 @@ pub(super) struct State {
     pub(super) store: Store,
     /// What stands in for the model.
     pub(super) responder: Responder,
+    /// Whether agents reason before they answer.
+    pub(super) reasoning: Reasoning,
     /// Which models agents may have.
     pub(super) models: Models,
+    /// How long models take.
+    pub(super) tempo: Tempo,
     /// After this long without an event the client of a stream gets a sign of life.
     pub(super) ping_interval: Duration,
     /// How many bytes a turn may produce.

@@ -258,7 +258,7 @@ on_both_engines! {
         assert_eq!(shown["in_context_message_ids"].as_array().unwrap().len() as u64, after);
         let everything = said(&owner, &id).await;
         assert_eq!((everything.len(), everything.last()), (11, compacted["summary"].as_str().map(str::to_owned).as_ref()));
-        assert_eq!(say(&owner, &id, "on").await["messages"][1]["content"], "Echo: on");
+        assert_eq!(say(&owner, &id, "on").await["messages"][0]["content"], "Echo: on");
         let all = owner.post(&of(&id, "/compact"), &json!({"compaction_settings": {"mode": "all"}})).await.expect(200);
         assert_eq!(all["num_messages_after"], 2);
         assert_eq!(owner.get(&of(&other, "")).await.expect(200)["in_context_message_ids"].as_array().unwrap().len(), 1);

@@ -11,6 +11,8 @@ use crate::harness::{Answer, Client, Gatelet, NOBODY, ORIGIN, Program, eventuall
 
 const COMMON: &str = "id date name message_type otid sender_id step_id is_err seq_id run_id";
 const DONE: &str = "[DONE]";
+/// A model that reasons before it answers, so that a turn has events of both kinds.
+const REASONING: &str = "openai/o3";
 const SOON: Duration = Duration::from_secs(30);
 /// So much text that the network cannot hold its echo: who does not read keeps the turn from ending.
 const HELD: usize = 7 * 1024 * 1024;
@@ -133,7 +135,7 @@ async fn run(client: &Client, id: &str) -> Value {
 async fn a_stream_has_its_events_in_lettas_order_and_nothing_else() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
-    let agent = owner.create_agent(&json!({})).await;
+    let agent = owner.create_agent(&json!({"model": REASONING})).await;
     let page = server.stranger().page(&owner.create_token(&agent, &["write_messages", "read_messages"]).await);
     let stream = format!("/v1/agents/{agent}/messages/stream");
     let messages = format!("/v1/agents/{agent}/messages");
@@ -198,7 +200,7 @@ on_both_engines! {
     async fn the_pieces_joined_are_what_is_stored(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let agent = owner.create_agent(&json!({})).await;
+        let agent = owner.create_agent(&json!({"model": REASONING})).await;
         for text in [
             "Stream by tokens, please",
             "",
@@ -226,7 +228,7 @@ on_both_engines! {
     async fn a_client_that_leaves_ends_its_turn(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let agent = owner.create_agent(&json!({})).await;
+        let agent = owner.create_agent(&json!({"model": REASONING})).await;
         let (mut stream, id) = Stream::hold(&owner, &agent, &json!({})).await;
         let begun = joined(&[stream.next().await.unwrap()]);
         drop(stream);
@@ -255,7 +257,7 @@ on_both_engines! {
         let owner = server.owner();
         // The last one speaks by calling a tool, whose return is a message more in the store.
         for (agent_type, by_id, limit) in [("letta_v1_agent", true, 3), ("letta_v1_agent", false, 3), ("memgpt_agent", true, 4)] {
-            let agent = owner.create_agent(&json!({"agent_type": agent_type})).await;
+            let agent = owner.create_agent(&json!({"agent_type": agent_type, "model": REASONING})).await;
             let cancel = format!("/v1/agents/{agent}/messages/cancel");
             let (mut stream, id) = Stream::hold(&owner, &agent, &json!({})).await;
             let mut events = Vec::new();
@@ -310,7 +312,7 @@ on_both_engines! {
 async fn an_open_stream_has_its_conversation_to_itself_and_nothing_more() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
-    let (agent, other) = (owner.create_agent(&json!({})).await, owner.create_agent(&json!({})).await);
+    let (agent, other) = (owner.create_agent(&json!({"model": REASONING})).await, owner.create_agent(&json!({})).await);
     let messages = format!("/v1/agents/{agent}/messages");
     let (stream, id) = Stream::hold(&owner, &agent, &json!({})).await;
     // The run is there while the stream is open.
@@ -347,7 +349,7 @@ async fn a_turn_in_the_background_does_not_need_its_client() {
     let (stream, id) = Stream::hold(&owner, &agent, &json!({"background": true})).await;
     drop(stream);
     eventually("the run completes", SOON, async || run(&owner, &id).await["status"] == "completed").await;
-    assert_eq!(last_said(&owner, &agent).await[1]["content"].as_str().unwrap().len(), "Echo: ".len() + HELD);
+    assert_eq!(last_said(&owner, &agent).await[0]["content"].as_str().unwrap().len(), "Echo: ".len() + HELD);
 }
 
 #[tokio::test]
@@ -361,7 +363,7 @@ async fn deleting_an_agent_ends_what_it_is_saying() {
     assert_eq!(types(&events)[events.len() - 2..], ["stop_reason", DONE]);
     assert_eq!(events[events.len() - 2]["stop_reason"], "cancelled");
     let said = joined(&events);
-    assert!(said.get(1).is_none_or(|said| said["content"].as_str().unwrap().len() < HELD), "it was said to its end");
+    assert!(said.first().is_none_or(|said| said["content"].as_str().unwrap().len() < HELD), "it was said to its end");
     owner.get(&format!("/v1/runs/{id}")).await.refused(404, "not_found");
 }
 

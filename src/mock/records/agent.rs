@@ -20,6 +20,7 @@ use crate::{
     error::ApiError,
     mock::{
         fields::{Expect, Fields, TextMap, one_of},
+        monologue::is_older,
         names, prompt, rules,
     },
 };
@@ -145,7 +146,7 @@ impl Agent {
         if let Some(agent_type) = fields.one_of("agent_type", TYPES)? {
             agent_type.clone_into(&mut agent.agent_type);
         }
-        agent.model = ModelConfig::create(fields)?;
+        agent.model = ModelConfig::create(fields, is_older(&agent.agent_type))?;
         EmbeddingConfig::change(&mut agent.embedding, fields)?;
         (agent.max_files_open, agent.per_file_view_window_char_limit) = file_limits(agent.model.context_window());
         agent.apply(fields)?;
@@ -206,12 +207,27 @@ impl Agent {
     /// Applies the fields of a change. What it does not name stays; lists and secrets are replaced as a whole.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::check(fields)?;
-        self.model.change(fields)?;
+        self.model.change(fields, is_older(&self.agent_type))?;
         EmbeddingConfig::change(&mut self.embedding, fields)?;
         self.apply_last_run(fields)?;
         self.apply(fields)?;
         self.updated_at = Timestamp::now();
         Ok(())
+    }
+
+    /// Whether a model reasons when it answers for this agent. `settings`: what is set beside the agent's own settings.
+    pub(in crate::mock) fn reasons(&self, model: &str, settings: Option<&Map<String, Value>>) -> bool {
+        let thinks_in_writing = is_older(&self.agent_type);
+        match (model == self.model.handle, settings) {
+            (true, None) => self.model.reasons(thinks_in_writing),
+            (is_own, settings) => {
+                let other = if is_own { Some(self.model.clone()) } else { ModelConfig::named(model) };
+                other.is_some_and(|mut config| {
+                    config.note_settings(settings);
+                    config.reasons(thinks_in_writing)
+                })
+            }
+        }
     }
 
     fn apply_last_run(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {

@@ -9,6 +9,7 @@ use crate::{
     mock::{
         catalogue::{Handle, PROVIDER_TYPES},
         fields::{Expect, Fields},
+        reasoning::{self, Switch, family},
     },
 };
 
@@ -103,8 +104,9 @@ macro_rules! object {
 pub(in crate::mock) use object;
 
 impl ModelConfig {
-    /// The configuration that a request asks for; one of `model` and `llm_config` is required.
-    pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
+    /// The configuration that a request asks for; one of `model` and `llm_config` is required. `thinks_in_writing`: whether
+    /// the agent is of an older type, which writes down what it thinks where its model does not reason.
+    pub(in crate::mock) fn create(fields: &Fields<'_>, thinks_in_writing: bool) -> Result<Self, ApiError> {
         let mut config = match (fields.optional::<&str>("model")?, fields.optional::<Fields<'_>>("llm_config")?) {
             (Some(handle), _) => Self::of(Handle::parse(handle)?),
             (None, Some(llm)) => Self::of_llm_config(&llm)?,
@@ -115,7 +117,9 @@ impl ModelConfig {
                 ));
             }
         };
-        config.change(fields)?;
+        config.change(fields, thinks_in_writing)?;
+        config.settle_reasoning(thinks_in_writing);
+        config.tell_reasoning_in_settings();
         Ok(config)
     }
 
@@ -129,15 +133,22 @@ impl ModelConfig {
     }
 
     /// Applies what a request says about models. What it does not name stays.
-    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
+    pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>, thinks_in_writing: bool) -> Result<(), ApiError> {
         Self::check(fields)?;
+        let before = self.handle.clone();
         if let Some(llm) = fields.optional::<Fields<'_>>("llm_config")? {
             self.merge_llm(&llm);
         }
         if let Some(handle) = fields.optional::<&str>("model")? {
-            self.switch_to(Handle::parse(handle)?);
+            self.switch_to(Handle::parse(handle)?, thinks_in_writing);
         }
-        self.change_settings(fields)
+        self.change_settings(fields)?;
+        let switches = ["enable_reasoner", "reasoning"].iter().any(|name| fields.value(name).is_some());
+        if switches || self.handle != before {
+            self.settle_reasoning(thinks_in_writing);
+        }
+        self.tell_reasoning_in_settings();
+        Ok(())
     }
 
     fn change_settings(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
@@ -154,9 +165,15 @@ impl ModelConfig {
         if let Some(most) = fields.optional::<i64>("max_reasoning_tokens")? {
             self.llm.insert("max_reasoning_tokens".into(), most.into());
         }
-        for name in ["enable_reasoner", "reasoning"] {
+        // Beside the deprecated form, which says the same, Letta does not look at the first; its agent files have both.
+        let switches = ["enable_reasoner", "reasoning"].iter().skip(fields.value("llm_config").iter().count());
+        for name in switches.copied() {
             if let Some(reasons) = fields.optional::<bool>(name)? {
                 self.llm.insert("enable_reasoner".into(), reasons.into());
+                self.llm.insert("put_inner_thoughts_in_kwargs".into(), false.into());
+                if !reasons && Handle::parse(&self.handle).is_ok_and(reasoning::can_be_none) {
+                    self.llm.insert("reasoning_effort".into(), "none".into());
+                }
             }
         }
         if let Some(parallel) = fields.optional::<bool>("parallel_tool_calls")? {
@@ -187,8 +204,8 @@ impl ModelConfig {
             "handle": handle.text(),
             "temperature": 1.0,
             "max_tokens": max_tokens,
-            "enable_reasoner": false,
-            "reasoning_effort": null,
+            "enable_reasoner": true,
+            "reasoning_effort": effort(handle),
             "max_reasoning_tokens": 0,
             "effort": null,
             "frequency_penalty": null,
@@ -219,7 +236,7 @@ impl ModelConfig {
     }
 
     /// Another model, all else as it was; a window that the new model lacks shrinks.
-    fn switch_to(&mut self, handle: Handle<'_>) {
+    fn switch_to(&mut self, handle: Handle<'_>, thinks_in_writing: bool) {
         if handle.text() == self.handle {
             return;
         }
@@ -231,8 +248,13 @@ impl ModelConfig {
             ("provider_name", handle.provider.into()),
             ("handle", handle.text().into()),
             ("context_window", window.into()),
+            ("reasoning_effort", effort(handle).into()),
+            ("max_reasoning_tokens", 0.into()),
         ] {
             self.llm.insert(name.into(), value);
+        }
+        if !thinks_in_writing {
+            self.llm.insert("enable_reasoner".into(), true.into());
         }
         self.settings = self.settings_for(handle);
         self.handle = handle.text();
@@ -279,12 +301,102 @@ impl ModelConfig {
                 self.llm.insert(here.to_owned(), value.clone());
             }
         }
+        self.note_settings(Some(settings.map()));
     }
 
     fn set_max_tokens(&mut self, most: i64) {
         self.llm.insert("max_tokens".into(), most.into());
         self.settings.insert("max_output_tokens".into(), most.into());
     }
+}
+
+/// What is said about reasoning, in both forms.
+impl ModelConfig {
+    /// A model that is named by its handle, as it is configured where nothing else is said.
+    pub(super) fn named(handle: &str) -> Option<Self> {
+        Handle::parse(handle).ok().map(Self::of)
+    }
+
+    /// Whether the model reasons before it answers.
+    pub(super) fn reasons(&self, thinks_in_writing: bool) -> bool {
+        if thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs") {
+            return true;
+        }
+        let family = Handle::parse(&self.handle).ok().and_then(family);
+        family.is_some_and(|family| match family.switch {
+            Switch::Fixed => true,
+            Switch::Effort => self.llm.get("reasoning_effort").is_none_or(|effort| effort != "none"),
+            Switch::Toggle => self.flag("enable_reasoner"),
+        })
+    }
+
+    /// Takes over what settings say about reasoning.
+    pub(super) fn note_settings(&mut self, settings: Option<&Map<String, Value>>) {
+        let Some(settings) = settings else { return };
+        let said = |object: &str, name: &str| settings.get(object).and_then(|object| object.get(name)).cloned();
+        let is_enabled = |kind: Value| Value::from(kind == "enabled");
+        for (name, value) in [
+            ("enable_reasoner", said("thinking", "type").map(is_enabled)),
+            ("enable_reasoner", said("thinking_config", "include_thoughts").filter(Value::is_boolean)),
+            ("max_reasoning_tokens", said("thinking", "budget_tokens").filter(Value::is_i64)),
+            ("max_reasoning_tokens", said("thinking_config", "thinking_budget").filter(Value::is_i64)),
+            ("reasoning_effort", said("reasoning", "reasoning_effort").filter(Value::is_string)),
+        ] {
+            if let Some(value) = value {
+                self.llm.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    /// Whether it is to reason is asked for by whoever makes an agent; whether it does, the model decides.
+    fn settle_reasoning(&mut self, thinks_in_writing: bool) {
+        let asked = self.flag("enable_reasoner") || thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs");
+        let family = Handle::parse(&self.handle).ok().and_then(family);
+        let enabled = match family.map(|family| family.switch) {
+            None => asked && thinks_in_writing,
+            Some(Switch::Toggle) => asked,
+            Some(Switch::Fixed | Switch::Effort) => true,
+        };
+        self.llm.insert("enable_reasoner".into(), enabled.into());
+        self.llm.insert("put_inner_thoughts_in_kwargs".into(), (enabled && family.is_none()).into());
+        let budget = self.llm.get("max_reasoning_tokens").and_then(Value::as_i64).unwrap_or_default();
+        match family {
+            Some(family) if enabled && budget == 0 => {
+                self.llm.insert("max_reasoning_tokens".into(), family.budget.into());
+            }
+            None if !thinks_in_writing => {
+                self.llm.insert("max_reasoning_tokens".into(), 0.into());
+            }
+            _ => {}
+        }
+    }
+
+    /// Says in the settings what the deprecated form says about reasoning.
+    fn tell_reasoning_in_settings(&mut self) {
+        let enabled = self.flag("enable_reasoner");
+        let kind = if enabled { "enabled" } else { "disabled" };
+        let effort = self.llm.get("reasoning_effort").filter(|effort| effort.is_string()).cloned();
+        for (object, name, value) in [
+            ("thinking", "type", Some(kind.into())),
+            ("thinking_config", "include_thoughts", Some(enabled.into())),
+            ("reasoning", "reasoning_effort", effort),
+        ] {
+            if let (Some(Value::Object(object)), Some(value)) = (self.settings.get_mut(object), value) {
+                object.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.llm.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+}
+
+/// The effort that a model is configured with where nothing is said.
+fn effort(handle: Handle<'_>) -> Option<&'static str> {
+    let reasons =
+        handle.endpoint_type() == "openai" && family(handle).is_some_and(|family| family.switch == Switch::Effort);
+    reasons.then(|| reasoning::default_effort(handle))
 }
 
 /// Settings on their own, which name their provider; what they leave out is as it is for most of its models.
@@ -334,7 +446,7 @@ fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
     let own = match provider_type {
         "openai" => object! {"reasoning": {"reasoning_effort": "minimal"}, "response_format": null, "strict": false},
         "anthropic" => object! {
-            "thinking": {"type": "disabled"}, "response_format": null, "verbosity": null, "effort": null, "strict": false,
+            "thinking": {"type": "enabled", "budget_tokens": 1024}, "response_format": null, "verbosity": null, "effort": null, "strict": false,
         },
         "sglang" => object! {
             "reasoning": {"reasoning_effort": "minimal"}, "response_format": null, "strict": false, "tool_call_parser": null,
@@ -433,7 +545,7 @@ mod tests {
     use super::*;
 
     fn create(body: &Value) -> Result<ModelConfig, ApiError> {
-        ModelConfig::create(&Fields::of_body(body).unwrap())
+        ModelConfig::create(&Fields::of_body(body).unwrap(), false)
     }
 
     #[test]
@@ -451,7 +563,7 @@ mod tests {
     #[test]
     fn another_model_keeps_unrelated_settings() {
         let mut config = create(&json!({"model": "openai/gpt-4.1", "max_tokens": 99})).unwrap();
-        config.change(&Fields::of_body(&json!({"model": "openai/gpt-4o"})).unwrap()).unwrap();
+        config.change(&Fields::of_body(&json!({"model": "openai/gpt-4o"})).unwrap(), false).unwrap();
         assert_eq!(config.handle, "openai/gpt-4o");
         assert_eq!(config.llm["handle"], json!("openai/gpt-4o"));
         assert_eq!(config.llm["max_tokens"], json!(99));
@@ -465,7 +577,7 @@ mod tests {
             "model_settings": {"temperature": 0.5, "max_output_tokens": 99, "reasoning": {"reasoning_effort": "low"}},
         }))
         .unwrap();
-        config.change(&Fields::of_body(&json!({"model": "anthropic/claude-sonnet-4-5"})).unwrap()).unwrap();
+        config.change(&Fields::of_body(&json!({"model": "anthropic/claude-sonnet-4-5"})).unwrap(), false).unwrap();
         let new = create(&json!({"model": "anthropic/claude-sonnet-4-5"})).unwrap();
         assert!(config.settings.keys().eq(new.settings.keys()), "{:?}", config.settings);
         assert_eq!(

@@ -36,15 +36,24 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
     if let Some(handle) = fields.optional::<&str>("override_model")? {
         check_override(&state, &call.permit, Some(handle)).await?;
-        agent.model.change(&Fields::of_body(&json!({"model": handle}))?)?;
+        agent.model.change(&Fields::of_body(&json!({"model": handle}))?, false)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let toolbox = Toolbox::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation =
-        Situation { agent: &agent.name, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget, heard: None };
+    let situation = Situation {
+        agent: &agent.name,
+        said: &said,
+        toolbox: &toolbox,
+        blocks: &[],
+        form: None,
+        // Only the text of the answer is shown.
+        reasons: false,
+        budget,
+        heard: None,
+    };
     let answer = state.responder.respond(&situation)?;
-    tokio::time::sleep(answer.delay).await;
+    tokio::time::sleep(answer.delay.saturating_add(state.tempo.first_token)).await;
     if let Some(failure) = answer.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
@@ -52,6 +61,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         Some(schema) => Value::Object(responder::filled_in(prompt, schema, &budget.draft())?).to_string(),
         None => Message::new(Role::Assistant, answer.parts).text(),
     };
+    let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
+    tokio::time::sleep(state.tempo.time_to_write(&written)).await;
     let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();
     let (prompt_tokens, completion_tokens) =
         (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Asked;
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
+    records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
     toolbox::Tool,
 };
 
@@ -112,7 +113,9 @@ fn read_members(
 ) -> Result<Map<String, Value>, Overspent> {
     let mut arguments = Map::new();
     for (name, schema) in tool.properties() {
-        if let Some(value) = given_by_name(text, name, schema) {
+        let is_spoken = tool.name == SPEAKING_TOOL && name == SPOKEN_ARGUMENT;
+        let quoted = if is_spoken { quoted_answer(text, end) } else { None };
+        if let Some(value) = quoted.map(Value::from).or_else(|| given_by_name(text, name, schema)) {
             keep(&mut arguments, name, value, budget)?;
         }
     }
@@ -191,17 +194,40 @@ fn object_in(text: &str) -> Option<Map<String, Value>> {
     }
 }
 
+/// What a text quotes that is to be said by a tool; `end`: where it names the tool. It is what stands behind the word for
+/// it, else the first quote behind the tool's name, else the last before.
+fn quoted_answer(text: &str, end: usize) -> Option<String> {
+    let by_name = name_and_value(SPOKEN_ARGUMENT)?;
+    let named = by_name.captures_iter(text).filter_map(|found| Some(found.get(1)?.as_str()));
+    let mut named = named.filter(|value| value.starts_with(['"', '\'', '`'])).map(unquoted);
+    if let Some(named) = named.find(|value| !value.is_empty() && *value != SPEAKING_TOOL) {
+        return Some(named.to_owned());
+    }
+    let quotes = QUOTES.as_ref()?.captures_iter(text);
+    let quotes = quotes.filter_map(|found| found.iter().skip(1).flatten().next());
+    let quotes: Vec<_> = quotes.filter(|quote| quote.as_str() != SPEAKING_TOOL).collect();
+    let found = quotes.iter().find(|quote| quote.start() >= end).or(quotes.last());
+    found.map(|quote| quote.as_str().to_owned())
+}
+
 /// `name = value`, `name: value`, `name value`, where the name may be written with spaces and the value in quotes.
 fn given_by_name(text: &str, name: &str, schema: &Value) -> Option<Value> {
-    let value = name_and_value(name)?.captures(text)?.get(1)?.as_str();
-    convert(unquoted(value), schema)
+    given(&name_and_value(name)?, text, schema).next()
+}
+
+/// What a pattern for a name finds. A name that ends its sentence gives nothing.
+fn given<'t>(pattern: &'t Regex, text: &'t str, schema: &'t Value) -> impl Iterator<Item = Value> + 't {
+    let values = pattern.captures_iter(text).filter_map(|found| Some(found.get(1)?.as_str()));
+    let said = values
+        .map(|value| (unquoted(value), value))
+        .filter(|(inner, value)| !inner.is_empty() || value.starts_with(['"', '\'', '`']));
+    said.filter_map(|(inner, _)| convert(inner, schema))
 }
 
 /// The same wherever a text says so.
 fn all_given_by_name(text: &str, name: &str, schema: &Value) -> Vec<Value> {
     let Some(pattern) = name_and_value(name) else { return Vec::new() };
-    let given = pattern.captures_iter(text).filter_map(|found| convert(unquoted(found.get(1)?.as_str()), schema));
-    given.collect()
+    given(&pattern, text, schema).collect()
 }
 
 fn name_and_value(name: &str) -> Option<Regex> {
@@ -397,6 +423,24 @@ mod tests {
             let calls: Vec<(&str, Value)> =
                 calls.iter().map(|asked| (asked.name.as_str(), json!(asked.arguments))).collect();
             assert_eq!(calls, [(name, expected)], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_said_is_what_is_quoted() {
+        let speaking = [tool("send_message", &json!({"message": {"type": "string"}}), &json!(["message"]))];
+        for (text, expected) in [
+            ("This is an automated test message. Call the send_message tool with the message 'Teapot'", "Teapot"),
+            ("This is a test message. Respond to the message with 'Teapot' by using send_message.", "Teapot"),
+            ("Answer \"I'm a teapot.\" with the `send_message` tool and say no more", "I'm a teapot."),
+            ("Call `send_message` and say `Tea`, please", "Tea"),
+            ("The user said 'Hi'. Use send_message to answer 'Ho' and nothing else", "Ho"),
+            ("Use send_message exactly once, message: \"Tea\"", "Tea"),
+            (r#"send_message {"message": "JSON"} and not 'this'"#, "JSON"),
+        ] {
+            let calls = named_calls(text, &speaking, &Budget::new(1_000_000)).unwrap();
+            let said: Vec<_> = calls.iter().map(|asked| asked.arguments.get("message")).collect();
+            assert_eq!(said, [Some(&json!(expected))], "{text}");
         }
     }
 

@@ -10,46 +10,37 @@ use crate::mock::{
     records::{Message, Part, Role},
 };
 
-/// The default responder.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::mock) struct Literal {
-    /// Whether it says first what it is going to do.
-    pub(in crate::mock) reasoning: bool,
-}
-
-impl Literal {
-    /// The next step of a turn.
-    pub(super) fn respond(self, situation: &Situation<'_>) -> Result<Answer, Overspent> {
-        let text = asked_text(situation.said);
-        let mut asked = Directives::of(&text);
-        let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
-        let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
-        let next: Vec<Asked> = calls.into_iter().skip(made).collect();
-        let mut answer = Answer { pace: asked.pace, ..Answer::default() };
-        if next.is_empty()
-            && let Some(status) = asked.failure
-        {
-            answer.failure = Some(Failure::of_provider(status));
-            return Ok(answer);
-        }
-        if self.reasoning || asked.thought.is_some() {
-            let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
-            let reasoning = match &asked.thought {
-                Some(thought) if first => thought.clone(),
-                _ => thought(&text, &next, situation.said),
-            };
-            answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
-        }
-        if next.is_empty() {
-            let text = reply(&asked, situation.said, situation.budget)?;
-            answer.parts.push(Part::text(match situation.form {
-                Some(form) => formed(text, &asked.rest, form, situation.budget)?,
-                None => text,
-            }));
-        }
-        answer.calls = next;
-        Ok(answer)
+/// The next step of a turn.
+pub(super) fn respond(situation: &Situation<'_>) -> Result<Answer, Overspent> {
+    let text = asked_text(situation.said);
+    let mut asked = Directives::of(&text);
+    let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
+    let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
+    let next: Vec<Asked> = calls.into_iter().skip(made).collect();
+    let mut answer = Answer { pace: asked.pace, ..Answer::default() };
+    if next.is_empty()
+        && let Some(status) = asked.failure
+    {
+        answer.failure = Some(Failure::of_provider(status));
+        return Ok(answer);
     }
+    if situation.reasons || asked.thought.is_some() {
+        let first = made == 0 && situation.said.iter().all(|message| message.tool_returns.is_empty());
+        let reasoning = match &asked.thought {
+            Some(thought) if first => thought.clone(),
+            _ => thought(&text, &next, situation.said),
+        };
+        answer.parts.push(Part::Reasoning { is_native: true, reasoning, signature: None });
+    }
+    if next.is_empty() {
+        let text = reply(&asked, situation.said, situation.budget)?;
+        answer.parts.push(Part::text(match situation.form {
+            Some(form) => formed(text, &asked.rest, form, situation.budget)?,
+            None => text,
+        }));
+    }
+    answer.calls = next;
+    Ok(answer)
 }
 
 /// The calls that a message asks for without directives.
@@ -140,12 +131,20 @@ mod tests {
     use super::*;
     use crate::mock::toolbox::Toolbox;
 
-    fn answer(said: &[Message], reasoning: bool) -> Answer {
+    fn answer(said: &[Message], reasons: bool) -> Answer {
         let toolbox = Toolbox::default();
         let budget = Budget::new(1_000_000);
-        let situation =
-            Situation { agent: "a", said, toolbox: &toolbox, blocks: &[], form: None, budget: &budget, heard: None };
-        Literal { reasoning }.respond(&situation).unwrap()
+        let situation = Situation {
+            agent: "a",
+            said,
+            toolbox: &toolbox,
+            blocks: &[],
+            form: None,
+            reasons,
+            budget: &budget,
+            heard: None,
+        };
+        respond(&situation).unwrap()
     }
 
     #[test]
@@ -163,9 +162,17 @@ mod tests {
             let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
             let budget = &Budget::new(1_000_000);
-            let situation =
-                Situation { agent: "a", said: &said, toolbox: &toolbox, blocks: &[], form, budget, heard: None };
-            let answer = Literal { reasoning: false }.respond(&situation).unwrap();
+            let situation = Situation {
+                agent: "a",
+                said: &said,
+                toolbox: &toolbox,
+                blocks: &[],
+                form,
+                reasons: false,
+                budget,
+                heard: None,
+            };
+            let answer = respond(&situation).unwrap();
             assert_eq!(answer.parts, [Part::text(expected)], "{form:?}");
         }
     }
@@ -215,10 +222,11 @@ mod tests {
                 toolbox: &toolbox,
                 blocks: &[],
                 form,
+                reasons: false,
                 budget: &budget,
                 heard: None,
             };
-            assert!(Literal { reasoning: false }.respond(&situation).is_err(), "{} {form:?}", text.len());
+            assert!(respond(&situation).is_err(), "{} {form:?}", text.len());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What stands in for the model: something that answers what was said, the same way every time.
 //!
-//! A script of the operator's answers what it knows; everything else is answered by [`Literal`], which does what the text
+//! A script of the operator's answers what it knows; everything else is answered by [`literal`], which does what the text
 //! says to the letter.
 
 mod arguments;
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub(super) use self::literal::Literal;
 pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
@@ -45,6 +44,8 @@ pub(super) struct Situation<'a> {
     pub(super) blocks: &'a [Block],
     /// The form that answers must have, as `response_format` says; none: text.
     pub(super) form: Option<&'a Map<String, Value>>,
+    /// Whether the model reasons before it answers.
+    pub(super) reasons: bool,
     /// What one answer may produce.
     pub(super) budget: &'a Budget,
     /// What the user said in the conversation that a sleeptime agent goes through; none: it is an ordinary turn.
@@ -88,12 +89,11 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Responder {
     script: Option<Script>,
-    literal: Literal,
 }
 
 impl Responder {
-    pub(super) fn new(script: Option<Script>, literal: Literal) -> Self {
-        Self { script, literal }
+    pub(super) fn new(script: Option<Script>) -> Self {
+        Self { script }
     }
 
     /// The next step of a turn.
@@ -106,7 +106,7 @@ impl Responder {
             let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
             scripted.unwrap_or_else(|| match situation.heard {
                 Some(heard) => sleeptime::respond(situation, heard),
-                None => self.literal.respond(situation),
+                None => literal::respond(situation),
             })
         })
     }

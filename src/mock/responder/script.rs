@@ -308,8 +308,16 @@ steps = [{ error = 429 }]
     fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
         let (toolbox, said) = (Toolbox::default(), said(text, calls));
         let budget = &Budget::new(1_000);
-        let situation =
-            Situation { agent, said: &said, toolbox: &toolbox, blocks: &[], form: None, budget, heard: None };
+        let situation = Situation {
+            agent,
+            said: &said,
+            toolbox: &toolbox,
+            blocks: &[],
+            form: None,
+            reasons: false,
+            budget,
+            heard: None,
+        };
         Script::parse(SCRIPT).unwrap().respond(&situation).unwrap()
     }
 

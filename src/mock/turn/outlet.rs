@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     frames::{End, data, ping},
+    pace::Pace,
     request::Delivery,
     tape::{Recording, Tape},
 };
@@ -146,15 +147,16 @@ impl Outlet {
         }
     }
 
-    /// Sends a message, whole or in pieces, with a pause before each.
-    pub(super) async fn say(&mut self, message: &Message, pace: Duration) -> Result<(), Sent> {
+    /// Sends a message, whole or in pieces, each after its time.
+    pub(super) async fn say(&mut self, message: &Message, pace: &mut Pace) -> Result<(), Sent> {
         for (parts, mut wire) in message.shown(&self.showing).into_iter().enumerate() {
+            let sent = Sent { parts, bytes: 0 };
             if !self.showing.wants(wire.message_type) {
+                self.pause(pace.unseen(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 continue;
             }
             if !self.delivery.tokens {
-                let sent = Sent { parts, bytes: 0 };
-                self.pause(pace).await.map_err(|Interrupted| sent)?;
+                self.pause(pace.before(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 wire.seq_id = self.count();
                 self.send(data(&wire)).await.map_err(|Interrupted| sent)?;
                 continue;
@@ -162,7 +164,7 @@ impl Outlet {
             let mut bytes = 0;
             for mut piece in wire.pieces() {
                 let sent = Sent { parts, bytes };
-                self.pause(pace).await.map_err(|Interrupted| sent)?;
+                self.pause(pace.before(|| 1)).await.map_err(|Interrupted| sent)?;
                 piece.seq_id = self.count();
                 self.send(data(&piece)).await.map_err(|Interrupted| sent)?;
                 bytes += piece.text().map_or(0, str::len);
@@ -276,6 +278,7 @@ mod tests {
 
     use super::*;
     use crate::mock::records::{Part, Role, RunType, StopReason, Usage};
+    use crate::mock::turn::Tempo;
 
     const DELIVERY: Delivery = Delivery { streaming: true, tokens: true, pings: true, background: false };
     const NEVER: Duration = Duration::from_secs(20);
@@ -304,7 +307,7 @@ mod tests {
     async fn every_event_is_a_frame_and_the_pieces_are_the_text() {
         let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            outlet.say(&message("Echo: Stream by tokens"), Duration::ZERO).await.unwrap();
+            outlet.say(&message("Echo: Stream by tokens"), &mut Pace::default()).await.unwrap();
             outlet.close(&end()).await;
         });
         let frames = frames(body).await;
@@ -328,21 +331,24 @@ mod tests {
         let (mut outlet, body) = Outlet::open(&run(), DELIVERY, cancel.clone(), NEVER);
         outlet.release().await;
         cancel.cancel();
-        assert_eq!(outlet.say(&message("Echo"), Duration::ZERO).await, Err(Sent { parts: 0, bytes: 0 }));
+        assert_eq!(outlet.say(&message("Echo"), &mut Pace::default()).await, Err(Sent { parts: 0, bytes: 0 }));
         outlet.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
         assert_eq!(frames(body).await.len(), 3);
 
         let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         outlet.release().await;
         drop(body);
-        assert!(outlet.say(&message("Echo"), Duration::ZERO).await.is_err());
-        assert!(outlet.say(&message("Echo"), NEVER).await.is_err(), "nobody is waited for who has gone");
+        assert!(outlet.say(&message("Echo"), &mut Pace::default()).await.is_err());
+        assert!(
+            outlet.say(&message("Echo"), &mut Pace::new(NEVER, Tempo::default())).await.is_err(),
+            "nobody is waited for who has gone"
+        );
     }
 
     #[tokio::test]
     async fn nothing_is_told_before_it_may_be() {
         let (mut outlet, mut body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        outlet.say(&message("Echo"), Duration::ZERO).await.unwrap();
+        outlet.say(&message("Echo"), &mut Pace::default()).await.unwrap();
         assert!(timeout(Duration::from_millis(20), body.frame()).await.is_err());
         assert!(outlet.can_hold(&message("short")) && !outlet.can_hold(&message(&"long".repeat(20_000))));
         outlet.release().await;
@@ -355,7 +361,7 @@ mod tests {
         let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
             outlet.release().await;
-            outlet.say(&message(&"x".repeat(8 * 2 * CAPACITY)), Duration::ZERO).await
+            outlet.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pace::default()).await
         });
         tokio::task::yield_now().await;
         assert!(!turn.is_finished());
@@ -370,7 +376,7 @@ mod tests {
             let (mut outlet, body) = Outlet::open(&run(), delivery, CancellationToken::new(), NEVER);
             let turn = tokio::spawn(async move {
                 outlet.release().await;
-                outlet.say(&message("Echo"), Duration::from_secs(59)).await.unwrap();
+                outlet.say(&message("Echo"), &mut Pace::new(Duration::from_secs(59), Tempo::default())).await.unwrap();
             });
             let frames = frames(body).await;
             turn.await.unwrap();

@@ -12,6 +12,7 @@ use super::{
     decision::{Decision, denied, not_pending, still_pending},
     input::Incoming,
     outlet::{Outlet, Sent},
+    pace::Pace,
     presence::Presence,
     request::TurnRequest,
     thread::Thread,
@@ -99,6 +100,8 @@ pub(super) struct Talk<'a> {
     outlet: Option<&'a mut Outlet>,
     toolbox: Toolbox,
     manner: Manner,
+    /// Whether the model that answers reasons.
+    reasons: bool,
     workbench: Workbench<'a>,
     /// What was said since the user spoke last, and in this turn from `begun` on.
     lines: Vec<Message>,
@@ -148,6 +151,7 @@ impl<'a> Talk<'a> {
             presence,
             outlet,
             manner: Manner::of(&agent.agent_type, &toolbox),
+            reasons: state.reasoning.applies(|| thread.reasons(request.model.as_deref())),
             toolbox,
             lines: Vec::new(),
             begun: 0,
@@ -264,7 +268,7 @@ impl<'a> Talk<'a> {
         };
         // In pieces Letta tells only what it ran itself.
         let is_told = !ran.is_empty() || !self.outlet.as_ref().is_some_and(|outlet| outlet.in_pieces());
-        let interrupted = is_told && self.tell(&returned, Duration::ZERO).await?.is_some();
+        let interrupted = is_told && self.tell(&returned, &mut Pace::default()).await?.is_some();
         self.lines.push(returned);
         let input = self.input();
         self.produced.added = input.len();
@@ -298,14 +302,14 @@ impl<'a> Talk<'a> {
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
         self.budget.charge(cost::of_step(&self.thread.agent.record, model))?;
         let answer = self.ask().await?;
-        if !self.wait(answer.delay).await? {
+        if !self.wait(answer.delay.saturating_add(self.state.tempo.first_token)).await? {
             return Ok(Some(StopReason::Cancelled));
         }
         if let Some(failure) = answer.failure {
             return Ok(Some(self.fail(step_id, failure, clock)));
         }
         let prompt_tokens = self.thread.context_tokens() + self.said_tokens();
-        let pace = answer.pace;
+        let mut pace = Pace::new(answer.pace, self.state.tempo);
         let Uttered { messages, calls, asks, end } = self.utter(answer, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
@@ -316,7 +320,8 @@ impl<'a> Talk<'a> {
         };
         let mut interrupted = false;
         for mut message in messages {
-            let sent = if interrupted { Some(Sent { parts: 0, bytes: 0 }) } else { self.tell(&message, pace).await? };
+            let sent =
+                if interrupted { Some(Sent { parts: 0, bytes: 0 }) } else { self.tell(&message, &mut pace).await? };
             if let Some(sent) = sent {
                 interrupted = true;
                 message.cut(sent.parts, sent.bytes);
@@ -365,6 +370,7 @@ impl<'a> Talk<'a> {
             toolbox: &self.toolbox,
             blocks,
             form: self.thread.agent.record.response_form(),
+            reasons: self.reasons,
             budget: &self.budget.draft(),
             heard,
         })?)
@@ -468,7 +474,7 @@ impl<'a> Talk<'a> {
             monologue: self.manner.speaks_by_tool(),
             ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, Some(step_id))
         };
-        let interrupted = self.tell(&returned, Duration::ZERO).await?.is_some();
+        let interrupted = self.tell(&returned, &mut Pace::default()).await?.is_some();
         self.lines.push(returned);
         Ok(interrupted)
     }
@@ -538,18 +544,18 @@ impl<'a> Talk<'a> {
     }
 
     /// Tells the client a message. Some: only so much of it, as the turn has to end.
-    async fn tell(&mut self, message: &Message, pace: Duration) -> Result<Option<Sent>, ApiError> {
+    async fn tell(&mut self, message: &Message, pace: &mut Pace) -> Result<Option<Sent>, ApiError> {
         if let Some(outlet) = &mut self.outlet {
             self.budget.charge(outlet.recorded(message))?;
-            if !pace.is_zero() || !outlet.can_hold(message) {
+            if pace.takes_time() || !outlet.can_hold(message) {
                 self.presence.announce().await?;
                 outlet.release().await;
             }
             return Ok(outlet.say(message, pace).await.err());
         }
-        if !pace.is_zero() {
-            for parts in 0..message.shown(&self.presence.run.request_config).len() {
-                if !self.wait(pace).await? {
+        if pace.takes_time() {
+            for (parts, wire) in message.shown(&self.presence.run.request_config).iter().enumerate() {
+                if !self.wait(pace.before(|| wire.pieces().len())).await? {
                     return Ok(Some(Sent { parts, bytes: 0 }));
                 }
             }

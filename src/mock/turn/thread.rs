@@ -137,6 +137,12 @@ impl Thread {
         own.unwrap_or(&self.agent.record.model.handle)
     }
 
+    /// Whether the model that answers reasons. `model`: the one that answers in place of the thread's.
+    pub(super) fn reasons(&self, model: Option<&str>) -> bool {
+        let own = self.conversation.as_ref().and_then(|conversation| conversation.record.model_settings.as_ref());
+        self.agent.record.reasons(model.unwrap_or_else(|| self.model()), own.filter(|_| model.is_none()))
+    }
+
     /// Whether a step may make several calls at once.
     pub(super) fn calls_in_parallel(&self) -> bool {
         self.agent.record.model.llm.get("parallel_tool_calls").and_then(serde_json::Value::as_bool).unwrap_or(false)

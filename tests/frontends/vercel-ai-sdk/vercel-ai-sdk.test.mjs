@@ -10,7 +10,8 @@ import { generateText, streamText } from 'ai';
 import { startGatelet } from '../../support/gatelet.mjs';
 
 const PAGE = 'https://app.example';
-const MODELS = { model: 'openai/gpt-4o-mini', embedding: 'openai/text-embedding-3-small' };
+// Its agents reason.
+const MODELS = { model: 'openai/o3', embedding: 'openai/text-embedding-3-small' };
 const THOUGHT = 'The message is 5 characters long and begins with "Hello". I will repeat it as it is.';
 const SEARCH = { prompt: 'Use web_search with query "tea"', input: { query: 'tea' } };
 const FOUND = 'web_search was called with {"query":"tea"}';

@@ -229,7 +229,7 @@ async fn a_turn_produces_no_more_than_it_may() {
     let now = owner.get(&format!("/v1/agents/{agent}/messages?limit=1000")).await;
     assert!(now.text.len() > before.to_string().len());
     let said = owner.post(&path, &json!({"input": "[[long:50000]] word"})).await.expect(200);
-    assert_eq!(said["messages"][1]["content"].as_str().unwrap().len(), 50_000 * 5 - 1);
+    assert_eq!(said["messages"][0]["content"].as_str().unwrap().len(), 50_000 * 5 - 1);
     let run = &owner.get(&format!("/v1/runs/?agent_id={agent}&limit=100&order=asc")).await.expect(200)[0];
     assert_eq!((&run["status"], &run["stop_reason"]), (&json!("failed"), &json!("error")));
     assert!(run["metadata"]["error"].as_str().unwrap().contains("mock.turn_bytes"), "{run}");

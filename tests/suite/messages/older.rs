@@ -369,30 +369,56 @@ async fn calls_are_followed_by_events_as_rules_and_the_calls_themselves_say() {
 async fn only_who_has_the_tool_speaks_by_it() {
     let server = Gatelet::ephemeral().await;
     let owner = server.owner();
-    for (agent_type, tools, by_tool) in [
-        ("memgpt_agent", json!({}), true),
-        ("memgpt_v2_agent", json!({}), true),
-        ("split_thread_agent", json!({}), true),
-        ("voice_convo_agent", json!({}), true),
-        ("react_agent", json!({}), false),
-        ("workflow_agent", json!({}), false),
-        ("voice_sleeptime_agent", json!({}), false),
-        ("react_agent", json!({"tools": ["send_message"]}), true),
-        ("memgpt_agent", json!({"include_base_tools": false}), false),
-        // These take their turns in today's way, whatever tools they have.
-        ("sleeptime_agent", json!({"tools": ["send_message"]}), false),
-        ("letta_v1_agent", json!({"tools": ["send_message"]}), false),
+    for (agent_type, tools, expected) in [
+        ("memgpt_agent", json!({}), &AS_CALLS[..]),
+        ("memgpt_v2_agent", json!({}), &AS_CALLS),
+        ("split_thread_agent", json!({}), &AS_CALLS),
+        ("voice_convo_agent", json!({}), &AS_CALLS),
+        ("react_agent", json!({}), &AS_SAID),
+        ("workflow_agent", json!({}), &AS_SAID),
+        ("voice_sleeptime_agent", json!({}), &AS_SAID),
+        ("react_agent", json!({"tools": ["send_message"]}), &AS_CALLS),
+        ("memgpt_agent", json!({"include_base_tools": false}), &AS_SAID),
+        // These take their turns in today's way, whatever tools they have, and their model does not reason.
+        ("sleeptime_agent", json!({"tools": ["send_message"]}), &AS_SAID[1..]),
+        ("letta_v1_agent", json!({"tools": ["send_message"]}), &AS_SAID[1..]),
     ] {
         let mut body = json!({"agent_type": agent_type});
         body.as_object_mut().unwrap().extend(tools.as_object().unwrap().clone());
         let agent = owner.create_agent(&body).await;
         let body = json!({"input": "Hello", "use_assistant_message": false});
         let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
-        let expected = if by_tool { &AS_CALLS[..] } else { &AS_SAID[..] };
         assert_eq!(types(&answer["messages"]), expected, "{agent_type} {tools}");
         assert_eq!(answer["stop_reason"]["stop_reason"], "end_turn");
         assert_eq!(said(&owner, &agent).await.last().unwrap(), "Echo: Hello", "{agent_type} {tools}");
     }
+}
+
+#[tokio::test]
+async fn what_a_text_quotes_is_said_by_the_tool_that_it_names() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let agent = older(&owner, &json!({})).await;
+    for (text, expected) in [
+        ("This is a test message. Call the send_message tool with the message 'Teapot'.", "Teapot"),
+        ("This is a test message. Answer with \"I'm a teapot\", by send_message.", "I'm a teapot"),
+        ("Use `send_message` to say `tea`", "tea"),
+    ] {
+        let answer = say(&owner, &agent, text).await;
+        assert_eq!(answer["messages"][1]["content"], expected, "{text}");
+        assert_eq!(said(&owner, &agent).await.last().unwrap(), expected, "{text}");
+        assert_eq!(
+            (&answer["stop_reason"]["stop_reason"], &answer["usage"]["step_count"]),
+            (&json!("end_turn"), &json!(1))
+        );
+    }
+    // The event after a call says what clients look for.
+    say(&owner, &agent, "[[call:conversation_search {\"query\": \"tea\"}]]").await;
+    let shown = list(&owner, &agent, "").await;
+    let events = shown.as_array().unwrap().iter().filter_map(|message| message["content"].as_str());
+    let mut events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let heartbeat = events.find(|event| event["type"] == "heartbeat").unwrap();
+    assert!(heartbeat["reason"].as_str().unwrap().contains("request_heartbeat=true"), "{heartbeat}");
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ on_both_engines! {
     async fn messages_are_found_across_agents(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let (one, two) = (owner.create_agent(&json!({})).await, owner.create_agent(&json!({})).await);
+        let thinking = json!({"model": "openai/o3"});
+        let (one, two) = (owner.create_agent(&thinking).await, owner.create_agent(&thinking).await);
         say(&owner, &one, "The train leaves at noon").await;
         say(&owner, &two, "The Train arrives at ten").await;
         say(&owner, &one, "Nothing else").await;

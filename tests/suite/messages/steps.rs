@@ -68,9 +68,9 @@ on_both_engines! {
         assert!(list[1]["total_duration_ns"].is_i64(), "{list}");
         let messages = format!("/v1/runs/{}/messages", runs[0]);
         let all = owner.get(&messages).await.expect(200);
-        assert_eq!(column(&all, "message_type"), ["user_message", "reasoning_message", "assistant_message"]);
+        assert_eq!(column(&all, "message_type"), ["user_message", "assistant_message"]);
         let backwards = owner.get(&format!("{messages}?order=desc&limit=1")).await.expect(200);
-        assert_eq!(column(&backwards, "message_type"), ["assistant_message", "reasoning_message"]);
+        assert_eq!(column(&backwards, "message_type"), ["assistant_message"]);
         owner.get(&format!("{messages}?after={}", NOBODY.replace("agent", "message"))).await.refused(404, "not_found");
         owner.get(&format!("/v1/runs/{}/trace", runs[0])).await.refused(501, "not_mocked");
 
@@ -137,7 +137,7 @@ on_both_engines! {
         }
         assert_eq!(ids(&owner, "/v1/steps/").await.len(), 3);
         let messages = owner.get(&format!("/v1/steps/{last}/messages?order=desc")).await.expect(200);
-        assert_eq!(column(&messages, "message_type"), ["assistant_message", "reasoning_message"]);
+        assert_eq!(column(&messages, "message_type"), ["assistant_message"]);
 
         let page = server.stranger().page(&owner.create_token(&agent, &["read_messages", "write_messages"]).await);
         let foreign = ids(&owner, &format!("/v1/steps/?agent_id={other}")).await.remove(0);

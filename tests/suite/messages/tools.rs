@@ -325,7 +325,7 @@ async fn a_page_decides_and_brings_tools_only_where_the_deployment_lets_it() {
     for (allow, status) in [("[]", 403), (r#"["approvals", "client_tools"]"#, 200)] {
         let server = Program::ephemeral().env("GATELET_CLIENT_TOKENS__ALLOW", allow).start_alone().await;
         let owner = server.owner();
-        let agent = agent(&owner, &json!({})).await;
+        let agent = agent(&owner, &json!({"model": "openai/o3"})).await;
         let page = server.stranger().page(&owner.create_token(&agent, &["write_messages"]).await);
         let body = json!({"input": "[[call:locate]]", "client_tools": [{"name": "locate"}]});
         assert_eq!(page.post(&path(&agent, ""), &body).await.status, status, "{allow}");
@@ -337,7 +337,7 @@ async fn a_page_decides_and_brings_tools_only_where_the_deployment_lets_it() {
     }
 }
 
-/// The same as [`ask`] of an agent that thinks aloud.
+/// The same as [`ask`] of an agent whose model reasons.
 async fn ask_thinking(owner: &Client, agent: &str) -> (Value, String) {
     let answer = say(owner, agent, &call("fetch_webpage", &json!({"url": "https://x.example"}))).await;
     assert_eq!(types(&answer), ["reasoning_message", "approval_request_message"]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DONE, SOON, Stream, joined, last_said, outline, run, types};
+use super::{DONE, REASONING, SOON, Stream, joined, last_said, outline, run, types};
 use crate::harness::{Client, Gatelet, NOBODY, Program, eventually, on_both_engines};
 
 fn again(id: &str) -> String {
@@ -19,7 +19,7 @@ on_both_engines! {
         let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
         let server = program.start().await;
         let owner = server.stranger().bearer(&key);
-        let agent = owner.create_agent(&json!({"tools": ["web_search"]})).await;
+        let agent = owner.create_agent(&json!({"tools": ["web_search"], "model": REASONING})).await;
         for tokens in [true, false] {
             let body = json!({"input": "[[call:web_search {}]] over there", "background": true, "stream_tokens": tokens});
             let events = Stream::open(&owner, &agent, &body).await.rest().await;
@@ -49,7 +49,7 @@ on_both_engines! {
         let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
         let mut server = program.start().await;
         let owner = server.stranger().bearer(&key);
-        let agent = owner.create_agent(&json!({})).await;
+        let agent = owner.create_agent(&json!({"model": REASONING})).await;
         let body = json!({"input": "[[slow:40]] one two three four", "background": true, "stream_tokens": true});
         let mut first = Stream::open(&owner, &agent, &body).await;
         let ping = first.next().await.unwrap();
@@ -90,7 +90,7 @@ on_both_engines! {
     async fn a_background_stream_can_be_cancelled(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let owner = server.owner();
-        let agent = owner.create_agent(&json!({})).await;
+        let agent = owner.create_agent(&json!({"model": REASONING})).await;
         let body = json!({"input": "[[slow:200]] [[long:100]] word", "background": true, "stream_tokens": true});
         let mut stream = Stream::open(&owner, &agent, &body).await;
         let id = stream.next().await.unwrap()["run_id"].as_str().unwrap().to_owned();
