@@ -159,7 +159,7 @@ fn whole_file() -> Value {
         "files_agents": [{
             "id": "file_agent-19282c18-b9d7-4ceb-b5d1-2f387b532f81", "agent_id": "agent-0", "file_id": "file-0",
             "source_id": "source-0", "file_name": "shelf/a.md", "is_open": true,
-            "visible_content": "[Viewing file start (out of 1 lines)]\n1: text",
+            "visible_content": "[Viewing file start (out of 1 sentences)]\n1: text",
         }],
     });
     let second = json!({
