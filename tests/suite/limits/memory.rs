@@ -313,17 +313,18 @@ async fn what_a_key_sends_does_not_grow() {
     let agent = owner.create_agent(&json!({"tool_ids": [tool]})).await;
     watch.say("a call of many arguments", &agent, &format!("call many_fields 20 times {}", "x".repeat(18_000))).await;
 
-    let agents = vec![json!({"model": "openai/gpt-4o-mini", "block_ids": ["b"]}); 600];
+    let agent_of_file = |number: usize| json!({"id": format!("agent-{number}"), "model": "openai/gpt-4o-mini", "block_ids": ["block-0"]});
+    let agents: Vec<Value> = (0..500).map(agent_of_file).collect();
     let file = json!({
         "agents": agents,
-        "blocks": [{"id": "b", "label": "b", "value": "x".repeat(20_000)}],
-        "tools": [{"id": "t", "name": "t", "source_code": "def t():\n    \"\"\"T.\"\"\"\n", "description": "x".repeat(5_000)}],
+        "blocks": [{"id": "block-0", "label": "b", "value": "x".repeat(20_000)}],
+        "tools": [{"id": "tool-0", "name": "t", "source_code": "def t():\n    \"\"\"T.\"\"\"\n", "description": "x".repeat(5_000)}],
     });
     let body = form(&[("file", Some(("a.af", "application/json")), file.to_string().as_bytes())]);
     assert!(body.len() < SMALL, "{}", body.len());
     watch.watch("a file of many agents", owner.send_form("/v1/agents/import", body)).await;
-    let agents = json!([{"model": "openai/gpt-4o-mini", "tool_ids": vec!["t"; 8_000]}]);
-    let file = json!({"agents": agents, "tools": [{"id": "t", "name": "t2", "source_code": "def t2():\n    \"\"\"T.\"\"\"\n", "description": "x".repeat(20_000)}]});
+    let agents = json!([{"id": "agent-0", "model": "openai/gpt-4o-mini", "tool_ids": vec!["tool-0"; 3_000]}]);
+    let file = json!({"agents": agents, "tools": [{"id": "tool-0", "name": "t2", "source_code": "def t2():\n    \"\"\"T.\"\"\"\n", "description": "x".repeat(20_000)}]});
     let body = form(&[("file", Some(("a.af", "application/json")), file.to_string().as_bytes())]);
     watch.watch("a tool that an agent has often", owner.send_form("/v1/agents/import", body)).await;
 
