@@ -114,11 +114,8 @@ macro_rules! secrets {
             }
         }
 
-        /// The names of secrets, as they stand below.
-        const SECRETS: &str = stringify!($($name if $condition => $blank,)+);
-
-        /// What they are, as a number: what was marked by other names is not marked.
-        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(SECRETS);
+        /// What the names of secrets are, as a number: what was marked by other names is not marked.
+        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(stringify!($($name if $condition => $blank,)+));
     };
 }
 

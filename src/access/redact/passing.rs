@@ -53,9 +53,10 @@ enum State {
 impl Passing {
     /// What passes of the next piece. `is_whole`: nothing comes after it.
     pub fn push(&mut self, piece: Bytes, is_whole: bool) -> Bytes {
-        let is_between = matches!(self.state, State::Between) && self.held.is_empty();
-        // No text of JSON goes on after the end of a line.
-        if is_between && (is_whole || piece.ends_with(b"\n")) && is_clean(&piece) {
+        let begins_between = matches!(self.state, State::Between) && self.held.is_empty();
+        // No text of JSON goes on after the end of a line, and no name ends in a bracket.
+        let ends_between = || piece.ends_with(b"\n") && piece.trim_ascii_end().ends_with(b"}");
+        if begins_between && (is_whole || ends_between()) && is_clean(&piece) {
             return piece;
         }
         let piece = if self.held.is_empty() {

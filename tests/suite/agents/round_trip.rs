@@ -216,7 +216,9 @@ fn by_name(list: &Value, name: &str, without: &[&str]) -> Map<String, Value> {
 /// Offline thread ids are made anew by every export, also by Letta's.
 fn without_otids(messages: &Value) -> Vec<Value> {
     let mut messages = messages.as_array().unwrap().clone();
-    messages.iter_mut().for_each(|message| message["otid"] = Value::Null);
+    for message in &mut messages {
+        message["otid"] = Value::Null;
+    }
     messages
 }
 

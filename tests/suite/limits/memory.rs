@@ -236,6 +236,38 @@ async fn a_turn_produces_no_more_than_it_may() {
     watch.check(OF_A_TURN);
 }
 
+/// Sources that document their arguments, of which tools are made.
+fn documented_sources() -> [(&'static str, String); 5] {
+    let described = |count: usize| (0..count).map(|n| format!("        a{n}: b")).collect::<Vec<_>>().join("\n");
+    let documented = |arguments: &str, count: usize| {
+        format!("def f({arguments}):\n    \"\"\"F.\n\n    Args:\n{}\n    \"\"\"\n", described(count))
+    };
+    let arguments = (0..1_500).map(|n| format!("a{n}: int")).collect::<Vec<_>>().join(", ");
+    let doubling: Vec<String> = (1..200)
+        .map(|n| {
+            let member = |name: &str| format!("    {name}: C{} = Field(..., description='d')\n", n - 1);
+            format!("class C{n}(BaseModel):\n{}{}", member("a"), member("b"))
+        })
+        .collect();
+    let doubling = doubling.concat();
+    [
+        ("many arguments with descriptions", documented(&arguments, 1_500)),
+        ("many descriptions", documented("a0: int", 3_000)),
+        (
+            "classes that double",
+            format!(
+                "from pydantic import BaseModel, Field\nclass C0(BaseModel): pass\n{doubling}{}",
+                documented("a0: C199", 1)
+            ),
+        ),
+        ("much that is nested in an annotation", documented(&format!("a0: {}int", "List[".repeat(6_000)), 1)),
+        (
+            "functions in functions",
+            (0..300).map(|n| format!("{}def f():\n", " ".repeat(n))).chain([" ".repeat(300) + "'''F.'''"]).collect(),
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_sends_does_not_grow() {
     let mut watch = Watch::new().await;
@@ -261,33 +293,7 @@ async fn what_a_key_sends_does_not_grow() {
     ] {
         watch.post(name, "/v1/tools/run", &run(&source)).await;
     }
-    let described = |count: usize| (0..count).map(|n| format!("        a{n}: b\n")).collect::<String>();
-    let documented = |arguments: &str, count: usize| {
-        format!("def f({arguments}):\n    \"\"\"F.\n\n    Args:\n{}    \"\"\"\n", described(count))
-    };
-    let arguments = (0..1_500).map(|n| format!("a{n}: int")).collect::<Vec<_>>().join(", ");
-    let doubling: String = (1..200)
-        .map(|n| {
-            let member = |name: &str| format!("    {name}: C{} = Field(..., description='d')\n", n - 1);
-            format!("class C{n}(BaseModel):\n{}{}", member("a"), member("b"))
-        })
-        .collect();
-    for (name, source) in [
-        ("many arguments with descriptions", documented(&arguments, 1_500)),
-        ("many descriptions", documented("a0: int", 3_000)),
-        (
-            "classes that double",
-            format!(
-                "from pydantic import BaseModel, Field\nclass C0(BaseModel): pass\n{doubling}{}",
-                documented("a0: C199", 1)
-            ),
-        ),
-        ("much that is nested in an annotation", documented(&format!("a0: {}int", "List[".repeat(6_000)), 1)),
-        (
-            "functions in functions",
-            (0..300).map(|n| format!("{}def f():\n", " ".repeat(n))).chain([" ".repeat(300) + "'''F.'''"]).collect(),
-        ),
-    ] {
+    for (name, source) in documented_sources() {
         watch.post(name, "/v1/tools/", &json!({"source_code": source})).await;
     }
     let reference = json!({"$ref": "#/$defs/a"});
