@@ -114,8 +114,11 @@ macro_rules! secrets {
             }
         }
 
-        /// What the names of secrets are, as a number: what was marked by other names is not marked.
-        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(stringify!($($name if $condition => $blank,)+));
+        /// The names of secrets, as they stand below.
+        const SECRETS: &str = stringify!($($name if $condition => $blank,)+);
+
+        /// What they are, as a number: what was marked by other names is not marked.
+        pub(crate) const NAMES_OF_SECRETS: u32 = checksum(SECRETS);
     };
 }
 

@@ -1,7 +1,7 @@
 //! Whether JSON surely holds nothing to be removed, found out from its colons: each has the name of a member before it. Most
 //! texts are clean, and need not be taken apart.
 
-use memchr::{memchr_iter, memrchr};
+use memchr::memchr_iter;
 
 use super::{Kind, blank_of};
 
@@ -15,11 +15,69 @@ pub(super) fn is_clean(text: &[u8]) -> bool {
         if before.ends_with(b"\\") {
             return is_escaped(before);
         }
-        let Some(begin) = memrchr(b'"', before) else { return false };
+        let Some(begin) = before.iter().rposition(|byte| matches!(byte, b'"' | b'\\')) else { return false };
         let name = &before[begin + 1..];
-        let is_plain = !before[..begin].ends_with(b"\\") && !name.contains(&b'\\');
-        is_plain && !value.is_empty() && (is_nothing(value) || blank_of(name, Kind::of_text(value.first())).is_none())
+        let is_plain = before[begin] == b'"' && !before[..begin].ends_with(b"\\") && !value.is_empty();
+        is_plain
+            && (!may_be_secret(name) || is_nothing(value) || blank_of(name, Kind::of_text(value.first())).is_none())
     })
+}
+
+/// Names of members that may have to be removed; of families of names, what they begin or end with.
+const NAMES: &[&str] = &[
+    "secrets",
+    "tool_exec_environment_variables",
+    "source_code",
+    "model_endpoint",
+    "embedding_endpoint",
+    "azure_endpoint",
+    "error_data",
+    "api_key",
+    "api_key_enc",
+    "access_key",
+    "access_key_enc",
+    "auth_token",
+    "auth_header",
+    "custom_headers",
+    "server_url",
+    "value_enc",
+    "base_url",
+    "embedding",
+    "callback_url",
+    "managed_group",
+    "multi_agent_group",
+    "identities",
+    "identity_ids",
+    "group_ids",
+    "run_ids",
+    "sender_id",
+    "group_id",
+    "identity_id",
+];
+const FAMILIES: [&[u8]; 3] = [b"callback_", b"_agent_id", b"agent_ids"];
+
+/// For each first letter the lengths that a name may have, a bit for each.
+static LENGTHS: [u64; 32] = {
+    let (mut lengths, mut at) = ([0; 32], 0);
+    while at < NAMES.len() {
+        lengths[place(NAMES[at].as_bytes()[0])] |= 1 << NAMES[at].len();
+        at += 1;
+    }
+    lengths
+};
+
+const fn place(first: u8) -> usize {
+    (first & 31) as usize
+}
+
+/// Whether a name is worth a look, which most are not.
+fn may_be_secret(name: &[u8]) -> bool {
+    let Some(first) = name.first() else { return false };
+    let [beginning, end, ends] = FAMILIES;
+    (name.len() < 64 && (LENGTHS[place(*first)] >> name.len()) & 1 == 1)
+        || name.starts_with(beginning)
+        || name.ends_with(end)
+        || name.ends_with(ends)
 }
 
 fn is_nothing(value: &[u8]) -> bool {
@@ -33,7 +91,18 @@ fn is_escaped(before: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::SECRETS, *};
+
+    /// What is added to the names of secrets must be looked for as well.
+    #[test]
+    fn every_name_of_a_secret_is_worth_a_look() {
+        let literals: Vec<&str> = SECRETS.split("b\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(literals.len() > 25, "{literals:?}");
+        for literal in literals {
+            let is_known = NAMES.contains(&literal) || FAMILIES.contains(&literal.as_bytes());
+            assert!(is_known && may_be_secret(literal.as_bytes()), "{literal}");
+        }
+    }
 
     #[test]
     fn what_is_empty_or_no_member_is_clean() {
