@@ -23,7 +23,7 @@ pub fn signature(source: &str) -> Option<(String, String, Map<String, Value>)> {
 /// What a call of that function comes to.
 #[must_use]
 pub fn run(source: &str, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> Option<Called> {
-    let name = super::signature(source).ok()?.name;
+    let (name, _) = super::name_and_docstring(source).ok()?;
     let Outcome { returned, mut stdout, stderr } = super::run(source, &name, arguments, environment)?;
     stdout.extend(stderr);
     Some(Called { returned, printed: stdout })
