@@ -52,8 +52,7 @@ pub(crate) fn is_accepted(bytes: &[u8]) -> bool {
 /// What passes of a text in pieces of this size.
 fn pass(text: &[u8], size: usize) -> Vec<u8> {
     let mut passing = Passing::default();
-    let mut passed: Vec<u8> =
-        text.chunks(size).flat_map(|piece| passing.push(Bytes::copy_from_slice(piece), false)).collect();
+    let mut passed: Vec<u8> = text.chunks(size).flat_map(|piece| passing.push(Bytes::copy_from_slice(piece))).collect();
     passed.extend(passing.end());
     passed
 }

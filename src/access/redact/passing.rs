@@ -51,12 +51,12 @@ enum State {
 }
 
 impl Passing {
-    /// What passes of the next piece. `is_whole`: nothing comes after it.
-    pub fn push(&mut self, piece: Bytes, is_whole: bool) -> Bytes {
+    /// What passes of the next piece.
+    pub fn push(&mut self, piece: Bytes) -> Bytes {
         let begins_between = matches!(self.state, State::Between) && self.held.is_empty();
         // No text of JSON goes on after the end of a line, and no name ends in a bracket.
         let ends_between = || piece.ends_with(b"\n") && piece.trim_ascii_end().ends_with(b"}");
-        if begins_between && (is_whole || ends_between()) && is_clean(&piece) {
+        if begins_between && ends_between() && is_clean(&piece) {
             return piece;
         }
         let piece = if self.held.is_empty() {
@@ -260,9 +260,10 @@ fn after_space(text: &[u8], at: usize) -> usize {
 pub fn redact_in_passing(body: Body) -> Body {
     match body {
         Body::Empty => Body::Empty,
+        Body::Whole(text) if is_clean(&text) => Body::Whole(text),
         Body::Whole(text) => {
             let mut passing = Passing::default();
-            let passed = passing.push(text, true);
+            let passed = passing.push(text);
             let rest = passing.end();
             if rest.is_empty() { Body::Whole(passed) } else { [passed, rest].concat().into() }
         }
@@ -288,7 +289,7 @@ impl http_body::Body for Redacted {
         while !this.has_ended {
             let piece = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => this.passing.push(piece, false),
+                    Ok(piece) => this.passing.push(piece),
                     Err(other) => return Poll::Ready(Some(Ok(other))),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -330,8 +331,7 @@ mod tests {
 
     fn pass(pieces: &[&[u8]]) -> Vec<u8> {
         let mut passing = Passing::default();
-        let mut passed: Vec<u8> =
-            pieces.iter().flat_map(|piece| passing.push(Bytes::copy_from_slice(piece), false)).collect();
+        let mut passed: Vec<u8> = pieces.iter().flat_map(|piece| passing.push(Bytes::copy_from_slice(piece))).collect();
         passed.extend(passing.end());
         passed
     }

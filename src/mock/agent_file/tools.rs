@@ -10,32 +10,17 @@ use crate::{
     mock::{
         documents::{Stored, claim, holder_within, insert, parse, update},
         fields::Fields,
-        records::{McpServer, Record, Tool, ToolChange, claims},
+        records::{McpServer, Record, TOOL_TYPES, Tool, ToolChange, claims},
     },
     store::{Locked, Tx},
 };
-
-/// The types that tools of a file may have.
-const TYPES: &[&str] = &[
-    "custom",
-    "letta_core",
-    "letta_memory_core",
-    "letta_multi_agent_core",
-    "letta_sleeptime_core",
-    "letta_voice_sleeptime_core",
-    "letta_builtin",
-    "letta_files_core",
-    "external_langchain",
-    "external_composio",
-    "external_mcp",
-];
 
 /// A tool as a file has it, with an id of its own.
 pub(super) fn read(name: &str, written: &Fields<'_>, project_id: Option<&str>) -> Result<Tool, ApiError> {
     let change = ToolChange::read(written).map_err(corrupted)?;
     let mut tool = Tool::create(change, project_id.map(str::to_owned));
     name.clone_into(&mut tool.name);
-    written.one_of("tool_type", TYPES).map_err(corrupted)?.unwrap_or("custom").clone_into(&mut tool.tool_type);
+    written.one_of("tool_type", TOOL_TYPES).map_err(corrupted)?.unwrap_or("custom").clone_into(&mut tool.tool_type);
     let arguments = written.optional::<&Map<String, Value>>("args_json_schema").map_err(corrupted)?;
     tool.args_json_schema = arguments.cloned();
     let metadata = written.optional::<&Map<String, Value>>("metadata_").map_err(corrupted)?;

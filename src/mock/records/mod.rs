@@ -62,7 +62,7 @@ pub(super) use showing::{SPEAKING_TOOL, SPOKEN_ARGUMENT, Showing};
 pub(super) use step::{EndedStep, Step, StepFilter, Timing};
 pub(super) use template::{Deployment, Template, TemplateVersion};
 pub(super) use timestamp::Timestamp;
-pub(super) use tool::{RETURN_CHAR_LIMIT, Tool, ToolChange, echo, underivable};
+pub(super) use tool::{RETURN_CHAR_LIMIT, TOOL_TYPES, Tool, ToolChange, echo, underivable};
 pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
 pub(super) use wire::{MOST_PIECES, MessageType, Usage, WireMessage};
 

@@ -16,6 +16,21 @@ use crate::{
     },
 };
 
+/// The types of tools.
+pub(in crate::mock) const TOOL_TYPES: &[&str] = &[
+    "custom",
+    "letta_core",
+    "letta_memory_core",
+    "letta_multi_agent_core",
+    "letta_sleeptime_core",
+    "letta_voice_sleeptime_core",
+    "letta_builtin",
+    "letta_files_core",
+    "external_langchain",
+    "external_composio",
+    "external_mcp",
+];
+
 /// A tool as it is stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it tool_type")]

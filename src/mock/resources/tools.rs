@@ -18,7 +18,7 @@ use crate::{
         page::{Defaults, Page},
         python::{self, Outcome},
         queries,
-        records::{Agent, Record, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
+        records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         search::{Terms, tagged},
         state::State,
         tools,
@@ -41,20 +41,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
-
-const TYPES: &[&str] = &[
-    "custom",
-    "letta_core",
-    "letta_memory_core",
-    "letta_multi_agent_core",
-    "letta_sleeptime_core",
-    "letta_voice_sleeptime_core",
-    "letta_builtin",
-    "letta_files_core",
-    "external_langchain",
-    "external_composio",
-    "external_mcp",
-];
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
     let page = Page::read(&call.query, LIST)?;
@@ -116,11 +102,11 @@ impl<'a> Filter<'a> {
 }
 
 fn types(named: Vec<&str>) -> Result<Vec<&str>, ApiError> {
-    match named.iter().find(|word| !TYPES.contains(word)) {
+    match named.iter().find(|word| !TOOL_TYPES.contains(word)) {
         None => Ok(named),
         Some(word) => {
             let word: String = word.chars().take(100).collect();
-            let problem = format!("INVALID_ARGUMENT: '{word}' is not a tool type; those are {}", TYPES.join(", "));
+            let problem = format!("INVALID_ARGUMENT: '{word}' is not a tool type; those are {}", TOOL_TYPES.join(", "));
             Err(ApiError::letta(Code::InvalidRequest, problem))
         }
     }
