@@ -1,7 +1,7 @@
 //! `Authorization` headers, one a line, and the tokens in them.
 
 use gatelet::{
-    access::bearer::Bearer,
+    access::authenticator::Bearer,
     credentials::{Fingerprint, InvalidToken, PlainApiKey, api_key, client_token},
     error::Code,
 };

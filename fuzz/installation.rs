@@ -10,7 +10,7 @@ use std::{
 };
 
 use gatelet::{
-    access::{Bearers, Feed, bearer::Bearer, guard::Trail},
+    access::{Bearers, Feed, authenticator::Bearer, guard::Trail},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use gatelet::{access::json::parse, error::Code, tolerant_json};
+use gatelet::{access::json::parse, error::Code, request::json};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
 
@@ -18,7 +18,7 @@ pub(crate) fn is_accepted(bytes: &[u8]) -> bool {
             true
         }
         (Ok(value), Err(_)) => {
-            let tolerant = tolerant_json::from_slice::<Value>(bytes);
+            let tolerant = json::from_slice::<Value>(bytes);
             assert_eq!(tolerant.expect("what was accepted is JSON for Letta"), value);
             let written = serde_json::to_vec(&value).expect("a value can be written");
             assert_eq!(parse(&written).expect("what was written can be read"), value);

@@ -8,7 +8,7 @@ use gatelet::{
         target::{Match, find, segments},
     },
     gateway::target::build,
-    input::Query,
+    request::input::Query,
 };
 use http::{Method, Uri, Version};
 use url::Url;

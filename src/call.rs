@@ -4,13 +4,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::Value;
 
-pub use crate::input::{Payload, Query, flag};
+pub use crate::request::input::{Payload, Query, flag};
 use crate::{
     access::{Operation, Params, Permit, Written},
-    body::Body,
     error::ApiError,
-    input::{bad_json, check_media_type, read},
-    tolerant_json,
+    request::{
+        body::Body,
+        input::{bad_json, check_media_type, read},
+        json,
+    },
 };
 
 /// A request whose caller may make it.
@@ -94,7 +96,7 @@ impl Call {
                     return Ok(Value::Null);
                 }
                 check_media_type(&self.headers)?;
-                tolerant_json::from_slice(&bytes).map_err(|error| bad_json(&error))
+                json::from_slice(&bytes).map_err(|error| bad_json(&error))
             }
         }
     }

@@ -7,27 +7,21 @@
 
 pub mod access;
 pub mod api;
-pub mod body;
 pub mod call;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod connection;
 pub mod credentials;
 pub mod entropy;
 pub mod error;
 pub mod gateway;
 pub mod http;
-pub mod input;
-pub mod log_sink;
-pub mod metrics;
 pub mod mock;
 pub mod model;
-pub mod private;
+pub mod private_files;
+pub mod request;
 pub mod server;
 pub mod service;
-pub mod stopwatch;
 pub mod store;
-pub mod tolerant_json;
-pub mod upkeep;
+pub mod telemetry;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     NotJson, Operation, Owned, Ownership, Params, Shared,
-    bearer::{Bearer, Bearers},
+    authenticator::{Bearer, Bearers},
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
     ids::{self, DEFAULT_CONVERSATION},
@@ -24,13 +24,15 @@ use super::{
     target::{self, Match},
 };
 use crate::{
-    body::{Body, Fault},
     clock,
     config::{ClientTokenAllowance, OriginMissing},
     credentials::{ClientToken, Fingerprint, VerifiedKey},
     error::{ApiError, Code},
-    input::{self, Payload, Query},
     model::{AccessSet, Project},
+    request::{
+        body::{Body, Fault},
+        input::{self, Payload, Query},
+    },
 };
 
 /// Decides about requests.

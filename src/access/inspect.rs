@@ -17,8 +17,8 @@ use super::{
 use crate::{
     config::ClientTokenAllowance,
     error::ApiError,
-    input::{self, Query},
     model::{Access, AccessSet},
+    request::input::{self, Query},
 };
 
 /// Inspects one request.

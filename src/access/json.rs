@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     error::{ApiError, Code},
-    input, tolerant_json,
+    request::{input, json},
 };
 
 const DUPLICATE: &str = "duplicate key ";
@@ -28,7 +28,7 @@ const RESERVED: &str = "reserved key";
 /// # Errors
 /// 400 naming a key that stands twice or is reserved; 413 when it holds too many values; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    tolerant_json::read(bytes, read).map_err(|error| {
+    json::read(bytes, read).map_err(|error| {
         let text = error.to_string();
         if let Some(key) = text.strip_prefix(DUPLICATE) {
             let sentence = format!("The body names the key {key} more than once; send each key once.");

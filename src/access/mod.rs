@@ -4,7 +4,7 @@
 //! says of it; the origin is checked before a body is read; what exists is looked up last. [`guard::Guard`] is that
 //! order; everything it uses is a file of its own, and the decisions themselves are pure.
 
-pub mod bearer;
+pub mod authenticator;
 mod bound;
 pub mod denial;
 pub mod feed;
@@ -19,11 +19,11 @@ mod origin;
 mod ownership;
 mod permit;
 pub mod quota;
-mod redact;
+mod redactor;
 mod response_budget;
 pub mod target;
 
-pub use bearer::Bearers;
+pub use authenticator::Bearers;
 pub use feed::Feed;
 pub use grant::Grant;
 pub use guard::{Guard, Passed};
@@ -32,7 +32,7 @@ pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
-pub(crate) use redact::{NAMES_OF_SECRETS, end_of_string, secret_places};
-pub use redact::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
+pub(crate) use redactor::{NAMES_OF_SECRETS, end_of_string, secret_places};
+pub use redactor::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
 pub use response_budget::Charge;
 pub use target::Params;

@@ -8,18 +8,20 @@ use std::fmt;
 
 use http::Method;
 
-use super::fields::{
-    ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, BLOCK_PAGE, CANCEL, CONVERSATION_CHANGES,
-    CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, FILE_PAGE, FOLDER_PAGE, MEMORY_DIRECTORY,
-    MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT, NEW_CONVERSATION, PASSAGE, PASSAGE_LIST,
-    PASSAGE_SEARCH, RECOMPILE_QUERY, RESUME, RUN_LIST, RUN_PAGE, SCHEDULE_LIST, SEND, STEP_LIST, STEP_PAGE, SUMMARIZE,
-    TOOL_PAGE,
-};
-use super::grant::{
-    AgentSource::{Conversation, Query, Run, Step},
-    Grant::{self, KeyOnly, Never, Public},
-    Redaction::{Secrets, SecretsAndUnsent},
-    Second::{File, Passage, ScheduledMessage, UnsharedArchive, UnsharedBlock},
+use super::{
+    fields::{
+        ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, BLOCK_PAGE, CANCEL, CONVERSATION_CHANGES,
+        CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, FILE_PAGE, FOLDER_PAGE, MEMORY_DIRECTORY,
+        MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT, NEW_CONVERSATION, PASSAGE, PASSAGE_LIST,
+        PASSAGE_SEARCH, RECOMPILE_QUERY, RESUME, RUN_LIST, RUN_PAGE, SCHEDULE_LIST, SEND, STEP_LIST, STEP_PAGE,
+        SUMMARIZE, TOOL_PAGE,
+    },
+    grant::{
+        AgentSource::{Conversation, Query, Run, Step},
+        Grant::{self, KeyOnly, Never, Public},
+        Redaction::{Secrets, SecretsAndUnsent},
+        Second::{File, Passage, ScheduledMessage, UnsharedArchive, UnsharedBlock},
+    },
 };
 use crate::model::Access::{
     ReadAgent as READ_AGENT, ReadMessages as READ_MESSAGES, WriteAgent as WRITE_AGENT, WriteMessages as WRITE_MESSAGES,

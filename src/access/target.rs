@@ -10,7 +10,7 @@ use http::{Method, Uri, Version};
 use percent_encoding::percent_decode_str;
 
 use super::operations::Operation;
-use crate::input::pieces;
+use crate::request::input::pieces;
 
 /// The path is not in canonical form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,10 +10,12 @@ use crate::{
     clock::{self, Clock},
     credentials::{ClientToken, InvalidToken, Keyring, client_token, keyring::KeyringError},
     error::{ApiError, Code},
-    input::{self, Payload, Query},
     model::AgentId,
+    request::{
+        input::{self, Payload, Query},
+        json,
+    },
     store::{ClientTokenRow, Store, TokenFilter},
-    tolerant_json,
 };
 
 /// What the endpoints work with.
@@ -62,7 +64,7 @@ impl Endpoints {
             Payload::Unread(body) => input::read(body).await?,
             Payload::Checked(_) => bytes::Bytes::new(),
         };
-        let body: Value = tolerant_json::from_slice(&bytes)
+        let body: Value = json::from_slice(&bytes)
             .map_err(|error| ApiError::new(Code::InvalidRequest, format!("The body must be JSON: {error}.")))?;
         let request = TokenRequest::parse(&body)?;
         let minter = Minter { key_id: &key.id, project, key_expires_at: key.expires_at };

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Failure, Output, logging};
-use crate::service;
+use super::{Common, Failure, Output};
+use crate::{service, telemetry::logging};
 
 const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::{Common, Failure, Output, banner};
-use crate::body::Body;
+use crate::request::body::Body;
 
 /// How long a healthy server may take to say so.
 const TIMEOUT: Duration = Duration::from_secs(3);

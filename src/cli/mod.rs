@@ -4,7 +4,6 @@ mod banner;
 mod config;
 mod health;
 mod keys;
-mod logging;
 mod operations;
 mod serve;
 mod signing_keys;

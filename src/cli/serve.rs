@@ -11,16 +11,18 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Common, Failure, banner, logging};
+use super::{Common, Failure, banner};
 use crate::{
     clock::Clock,
     config::{LogFormat, OriginMissing},
-    connection,
     http::{HeadLimits, Surface},
-    metrics::{self, Exposition},
-    server::{self, Behaviour},
+    server::{self, Behaviour, connection},
     service::{self, Service},
     store::IfMissing,
+    telemetry::{
+        logging,
+        metrics::{self, Exposition},
+    },
 };
 
 #[derive(Args, Debug)]

@@ -26,11 +26,11 @@ use tokio_util::io::poll_read_buf;
 use tower::ServiceExt;
 
 use super::{
-    answer::SMALL_BODY,
     http1::{Decoded, Decoder, Failure, Head, Reader, Sending},
-    outgoing::Outgoing,
+    response::SMALL_BODY,
+    upstream_request::Outgoing,
 };
-use crate::body::{Body, BodyError};
+use crate::request::body::{Body, BodyError};
 
 /// How long an unused connection is kept: shorter than uvicorn and Node keep theirs, or requests would meet connections
 /// that are just being closed.

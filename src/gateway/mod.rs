@@ -4,18 +4,18 @@
 //! with the checked values, the headers are an allow-list with the gateway's own credential, and a client token's body is
 //! the checked value written anew. Answers pass frame by frame, unless the table says that something is to be removed.
 
-mod answer;
 mod connections;
 mod digest;
 mod headers;
 pub mod http1;
-mod memory;
+mod lookup_cache;
 mod options;
-mod outgoing;
-mod ownership;
+mod ownership_lookup;
 mod project;
+mod response;
 pub mod target;
 mod upstream;
+mod upstream_request;
 
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
@@ -26,22 +26,21 @@ use serde_json::Value;
 pub use self::options::UpstreamError;
 use self::{
     options::{DEFAULT, Options},
-    outgoing::{Fields, Outgoing},
-    ownership::Look,
+    ownership_lookup::Look,
     project::Named,
     upstream::Upstream,
+    upstream_request::{Fields, Outgoing},
 };
 use crate::{
     access::{
         Caller, Charge, Owned, Params, Permit, Shared,
         grant::{Listed, Redaction},
     },
-    body::Body,
     call::{Call, Payload, Reply},
     config::Settings,
     error::{ApiError, Code},
     model::{AgentId, Project},
-    stopwatch,
+    request::{body::Body, waits},
 };
 
 /// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
@@ -128,8 +127,8 @@ impl Gateway {
         }
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
-        let answer = stopwatch::wait_for_answer(pin!(answer)).await?;
-        answer::pass(answer, redaction, is_client, charge).await
+        let answer = waits::wait_for_answer(pin!(answer)).await?;
+        response::pass(answer, redaction, is_client, charge).await
     }
 
     /// The agent that a thing belongs to, as the project's upstream says; none: the thing itself does not tell.

@@ -1,7 +1,7 @@
 //! What a caller that is limited to a project reaches on an upstream that keeps several: what is proven to be of its
 //! project, and nothing else.
 
-use super::ownership::Look;
+use super::ownership_lookup::Look;
 use crate::{
     access::{
         Caller, DEFAULT_CONVERSATION, Grant, Owned,

@@ -28,19 +28,21 @@ use tokio::{net::TcpStream, task::AbortHandle};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
-    answer,
     connections::{Connections, LONGEST_IDLE, Patience},
     digest::Digest,
     headers,
     http1::Failure,
     options::{Options, UpstreamError},
-    outgoing::Outgoing,
+    response,
+    upstream_request::Outgoing,
 };
 use crate::{
-    body::{Body, BodyError, Fault, TooSlow},
     config::Secret,
     error::{ApiError, Code},
-    stopwatch,
+    request::{
+        body::{Body, BodyError, Fault, TooSlow},
+        waits,
+    },
 };
 
 /// How long the health check and look-ups may take: they stand before somebody's request.
@@ -153,7 +155,7 @@ impl Upstream {
         let mut response = self.exchange(outgoing).await?;
         self.hide_address(response.headers_mut());
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return answer::check_refusal(response).await;
+            return response::check_refusal(response).await;
         }
         Ok(response)
     }
@@ -193,7 +195,7 @@ impl Upstream {
             }
             digest.finish().map(Found::Thing).map_err(failed)
         };
-        stopwatch::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
+        waits::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }
 
     /// Whether the upstream answers its health check. Whoever asks while it is asked, or shortly after, shares the answer;

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::body::Body;
+use crate::request::body::Body;
 
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, x-should-retry, retry-after, retry-after-ms, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",

@@ -16,11 +16,11 @@ use http_body::{Frame, SizeHint};
 
 use crate::{
     access::{Feed, quota::Slot},
-    body::{Body, BodyError},
     clock,
     config::StreamAtExpiry,
     credentials::ClientToken,
-    metrics::OpenStream,
+    request::body::{Body, BodyError},
+    telemetry::metrics::OpenStream,
 };
 
 /// The life of the client token to which a response belongs.

@@ -1,6 +1,5 @@
 //! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
 
-mod access_log;
 mod backend;
 mod cors;
 mod framing;
@@ -8,7 +7,6 @@ mod head;
 mod health;
 mod lifeline;
 mod pipeline;
-mod request_id;
 
 use std::sync::Arc;
 
@@ -18,14 +16,13 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use access_log::AccessLog;
 pub use backend::Backend;
 pub use head::HeadLimits;
 pub use health::Readiness;
 pub use lifeline::Life;
 pub use pipeline::App;
 
-use crate::body::Body;
+use crate::{request::body::Body, telemetry::access_log::AccessLog};
 
 /// The whole service. Cheap to clone.
 #[derive(Clone)]

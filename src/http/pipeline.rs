@@ -9,23 +9,26 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, Backend, HeadLimits,
-    access_log::Line,
-    cors, framing, health,
-    health::Readiness,
+    AccessLog, Backend, HeadLimits, cors, framing,
+    health::{self, Readiness},
     lifeline::{self, Held, Life},
-    request_id::RequestId,
 };
 use crate::{
     access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::Trail},
     api::client_side_access_tokens::Endpoints,
-    body::{Body, Pace},
     call::{Call, Reply},
     config::StreamAtExpiry,
     error::ApiError,
-    metrics::{Answered, Metrics},
-    stopwatch,
+    request::{
+        body::{Body, Pace},
+        waits,
+    },
     store::Store,
+    telemetry::{
+        access_log::Line,
+        metrics::{Answered, Metrics},
+        request_id::RequestId,
+    },
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,7 +70,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     let mut trail = Trail::default();
     let (outcome, waits) = {
         let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut trail)).catch_unwind());
-        stopwatch::measure(respond, app.metrics.is_some()).await
+        waits::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     let ((mut response, life), code) = match outcome {

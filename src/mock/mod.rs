@@ -3,75 +3,44 @@
 //! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
 //! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
 
-mod agent_file;
-mod archival;
-mod base_tools;
+mod agents;
 mod budget;
-mod catalogue;
-mod client;
-mod compaction;
-mod directories;
-mod documents;
-mod edit;
-mod failure;
 mod fidelity;
-mod fields;
-mod filing;
-mod history;
-mod home;
-mod listing;
-mod maker;
-mod mcp;
-mod mcp_schema;
-mod memory;
-mod model_handles;
-mod monologue;
-mod multipart;
-mod names;
-mod page;
-mod payload;
-mod prompt;
+mod files;
+mod models;
+mod pagination;
 mod python;
-mod queries;
-mod reading;
-mod reasoning;
 mod records;
-mod relations;
 mod resources;
 mod responder;
-mod rules;
+mod running;
 mod search;
-mod shelf;
-mod sleeptime;
 mod state;
-mod tokens;
-mod toolbox;
+mod storage;
+mod text;
 mod tools;
 mod turn;
-mod uploads;
-mod vector;
-mod window;
-mod workbench;
+mod validation;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::fidelity::Fidelity;
-pub use self::mcp::McpTool;
-pub use self::model_handles::Models;
+pub use self::models::catalogue::Models;
+pub use self::models::reasoning::Reasoning;
 #[cfg(feature = "fuzzing")]
 pub use self::python::probe as python_probe;
-pub use self::reasoning::Reasoning;
 pub use self::responder::{Script, ScriptError};
-pub use self::turn::Tempo;
+pub use self::running::Tempo;
+pub use self::tools::mcp::McpTool;
 use self::{
-    documents::{is_plain, parse},
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
     responder::Responder,
+    running::{Locks, Registry},
     state::State,
-    turn::{Locks, Registry},
+    storage::documents::{is_plain, parse},
 };
 use crate::{
     access::{Operation, Owned, Permit, Shared},
@@ -189,7 +158,7 @@ impl Mock {
                     None => Vec::new(),
                 }
             }
-            Shared::Archive => match archival::archive_of(store, agent.as_str()).await? {
+            Shared::Archive => match search::archival::archive_of(store, agent.as_str()).await? {
                 Some(archive) => store.linked_from(links::AGENT_ARCHIVE, &archive.record.id).await?,
                 None => Vec::new(),
             },

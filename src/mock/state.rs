@@ -6,12 +6,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     budget::Budget,
-    documents::View,
-    mcp::McpTool,
-    model_handles::Models,
-    reasoning::Reasoning,
+    models::catalogue::Models,
+    models::reasoning::Reasoning,
     responder::Responder,
-    turn::{Locks, Registry, Tempo},
+    running::{Locks, Registry, Tempo},
+    storage::documents::View,
+    tools::mcp::McpTool,
 };
 use crate::{access::Permit, store::Store};
 

@@ -13,7 +13,7 @@ use sqlx::{
 };
 
 use super::{Engine, IfMissing, Location, OpenError, Options};
-use crate::private;
+use crate::private_files;
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
@@ -60,12 +60,12 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Re
         if options.if_missing == IfMissing::Refuse {
             return Err(OpenError::Missing(path));
         }
-        private::create_empty(&path).map_err(|error| OpenError::File { path: path.clone(), error })?;
+        private_files::create_empty(&path).map_err(|error| OpenError::File { path: path.clone(), error })?;
     }
     // SQLite gives the files beside it the mode of the database itself, whatever the umask; those that are there already
     // may be of another time.
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        private::tighten(&beside(&path, suffix));
+        private_files::tighten(&beside(&path, suffix));
     }
     let pool = |size: u32| {
         SqlitePoolOptions::new()

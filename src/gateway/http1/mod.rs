@@ -17,7 +17,7 @@ pub(super) use self::{
     head::{Head, Reader},
     sending::Sending,
 };
-use crate::body::BodyError;
+use crate::request::body::BodyError;
 
 /// Why no answer came, or why it broke off.
 #[derive(Debug, thiserror::Error)]

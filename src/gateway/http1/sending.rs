@@ -13,8 +13,8 @@ use tokio::{io::AsyncWrite, net::TcpStream};
 
 use super::Failure;
 use crate::{
-    body::{Body, BodyError},
-    gateway::outgoing::Outgoing,
+    gateway::upstream_request::Outgoing,
+    request::body::{Body, BodyError},
 };
 
 /// A request's bytes, as far as they are not sent, and the body from which more may come.

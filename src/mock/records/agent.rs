@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Record, agent_wire,
+    Record, agent_names, agent_wire,
     block::Block,
     file_block::FileBlock,
     message::Message,
@@ -14,14 +14,14 @@ use super::{
     secret::{self, Secret},
     stored_context,
     timestamp::Timestamp,
+    tool_rules,
 };
 use crate::{
     entropy,
     error::ApiError,
     mock::{
-        fields::{Expect, Fields, TextMap, one_of},
-        monologue::is_older,
-        names, prompt, rules,
+        agents::{legacy::is_older, prompt},
+        validation::body::{Expect, Fields, TextMap, one_of},
     },
 };
 
@@ -159,7 +159,7 @@ impl Agent {
         let now = Timestamp::now();
         Self {
             id: entropy::letta_id(Self::KIND),
-            name: names::random(),
+            name: agent_names::random(),
             description: None,
             metadata: None,
             agent_type: DEFAULT_TYPE.to_owned(),
@@ -269,7 +269,7 @@ impl Agent {
         if let Some(tags) = fields.optional::<Vec<String>>("tags")? {
             self.tags = without_repeats(tags);
         }
-        if let Some(rules) = rules::read(fields)? {
+        if let Some(rules) = tool_rules::read(fields)? {
             self.tool_rules = rules;
         }
         self.apply_response_format(fields)?;

@@ -12,16 +12,14 @@ use super::{
     agent_layout::{Marks, Members, with_layout},
     file_block::FileBlock,
     folder::Folder,
+    include::Include,
+    message_view::Showing,
     pending::Pending,
     scan::Scan,
     secret::{Secret, WireSecret},
-    showing::Showing,
     wire::WireMessage,
 };
-use crate::{
-    access::{Written, secret_places},
-    mock::client::Include,
-};
+use crate::access::{Written, secret_places};
 
 /// What is linked to an agent, read for an answer.
 #[derive(Clone, Debug, Default)]
@@ -400,7 +398,7 @@ mod tests {
     };
     use crate::{
         access::{NAMES_OF_SECRETS, grant::Redaction, redact_written},
-        mock::fields::Fields,
+        mock::validation::body::Fields,
     };
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ACTOR, ORGANIZATION, Record, agent::Agent, model::EmbeddingConfig, timestamp::Timestamp};
-use crate::{entropy, error::ApiError, mock::fields::Fields};
+use crate::{entropy, error::ApiError, mock::validation::body::Fields};
 
 /// An archive as it is stored. Its passages are documents of their own, agents are linked to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -7,7 +7,7 @@ use super::Record;
 use crate::{
     entropy,
     error::{ApiError, Code},
-    mock::fields::{Expect, Fields},
+    mock::validation::body::{Expect, Fields},
 };
 
 /// A memory block. The order of the fields is Letta's.

@@ -7,7 +7,7 @@ use super::{ACTOR, Record, agent::ContextEntry, model::whole_settings, pending::
 use crate::{
     entropy,
     error::ApiError,
-    mock::{catalogue::Handle, fields::Fields},
+    mock::{models::catalogue::Handle, validation::body::Fields},
 };
 
 /// A conversation as it is stored. Its messages are kept apart.

@@ -8,7 +8,7 @@ use super::Record;
 use crate::{
     entropy,
     error::{ApiError, Code},
-    mock::fields::{Expect, Fields, one_of},
+    mock::validation::body::{Expect, Fields, one_of},
 };
 
 /// A group as it is stored. Its agents and blocks are linked to it.

@@ -7,7 +7,7 @@ use super::{ORGANIZATION, Record};
 use crate::{
     entropy,
     error::ApiError,
-    mock::fields::{Fields, Location, Read},
+    mock::validation::body::{Fields, Location, Read},
 };
 
 /// An identity as it is stored. Agents and blocks are linked to it.

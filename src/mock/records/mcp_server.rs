@@ -7,7 +7,7 @@ use super::Record;
 use crate::{
     entropy,
     error::ApiError,
-    mock::fields::{Expect, Fields, TextMap},
+    mock::validation::body::{Expect, Fields, TextMap},
 };
 
 /// An MCP server.

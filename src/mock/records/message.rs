@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use super::{
     DEFAULT_CONVERSATION,
+    message_view::{SPOKEN_ARGUMENT, Showing},
     model::object,
-    showing::{SPOKEN_ARGUMENT, Showing},
     timestamp::Timestamp,
     tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
     wire::{MessageType, Own, WireMessage},
 };
-use crate::{entropy, mock::tokens};
+use crate::{entropy, mock::text::tokens};
 
 /// A stored message.
 #[derive(Clone, Debug, Deserialize, Serialize)]

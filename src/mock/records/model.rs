@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 use crate::{
     error::{ApiError, Code},
     mock::{
-        catalogue::{Handle, PROVIDER_TYPES},
-        fields::{Expect, Fields},
-        reasoning::{self, Switch, family},
+        models::{
+            catalogue::{Handle, PROVIDER_TYPES},
+            reasoning::{self, Switch, family},
+        },
+        validation::body::{Expect, Fields},
     },
 };
 

@@ -8,7 +8,7 @@ use crate::{
     access::Written,
     entropy,
     error::ApiError,
-    mock::{budget::Budget, fields::Fields, vector},
+    mock::{budget::Budget, text::embedding, validation::body::Fields},
 };
 
 /// A passage as it is stored. Its vector follows from its text.
@@ -85,7 +85,7 @@ impl NewPassage {
 impl Passage {
     /// The passage as clients see it.
     pub(in crate::mock) fn wire(&self) -> WirePassage<'_> {
-        let vector = self.embedding.as_ref().map(|embedding| vector::of(&self.text, embedding.dimensions()));
+        let vector = self.embedding.as_ref().map(|embedding| embedding::of(&self.text, embedding.dimensions()));
         WirePassage {
             created_by_id: ACTOR,
             last_updated_by_id: ACTOR,

@@ -197,14 +197,12 @@ fn second(instant: &str) -> Option<&str> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        super::{
-            message::{ImageSource, Message, Part},
-            showing::Showing,
-            timestamp::Timestamp,
-            tool_call::ToolCall,
-        },
-        *,
+    use super::*;
+    use crate::mock::records::{
+        message::{ImageSource, Message, Part},
+        message_view::Showing,
+        timestamp::Timestamp,
+        tool_call::ToolCall,
     };
 
     fn any_part() -> impl Strategy<Value = Part> {

@@ -8,8 +8,8 @@ use crate::{
     entropy,
     error::ApiError,
     mock::{
-        catalogue::PROVIDER_TYPES,
-        fields::{Expect, Fields, one_of},
+        models::catalogue::PROVIDER_TYPES,
+        validation::body::{Expect, Fields, one_of},
     },
 };
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{DEFAULT_CONVERSATION, ORGANIZATION, Record, object, showing::Showing, timestamp::Timestamp, wire::Usage};
+use super::{
+    DEFAULT_CONVERSATION, ORGANIZATION, Record, message_view::Showing, object, timestamp::Timestamp, wire::Usage,
+};
 use crate::{
     entropy,
     mock::turn::{Delivery, TurnRequest},

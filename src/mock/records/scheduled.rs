@@ -11,7 +11,7 @@ use super::{Record, timestamp::Timestamp};
 use crate::{
     clock, entropy,
     error::{ApiError, Code},
-    mock::fields::{Expect, Fields, Location, one_of},
+    mock::validation::body::{Expect, Fields, Location, one_of},
 };
 
 /// A scheduled message.
@@ -151,7 +151,7 @@ fn check_content(content: &Value, location: &Location) -> Result<(), ApiError> {
     if content.is_string() {
         return Ok(());
     }
-    for part in <Vec<Fields<'_>> as crate::mock::fields::Read<'_>>::read(content, location)? {
+    for part in <Vec<Fields<'_>> as crate::mock::validation::body::Read<'_>>::read(content, location)? {
         if part.one_of("type", &["text", "image"])? == Some("image") {
             let source: Fields<'_> = part.required("source")?;
             source.one_of("type", &["base64"])?;

@@ -6,7 +6,7 @@ use super::{ACTOR, ORGANIZATION, timestamp::Timestamp};
 use crate::{
     entropy,
     error::ApiError,
-    mock::fields::{Fields, TextMap},
+    mock::validation::body::{Fields, TextMap},
 };
 
 /// A secret.

@@ -9,9 +9,10 @@ use super::{
     model::ModelConfig,
     run::{Run, RunStatus, StopReason},
     timestamp::Timestamp,
+    turn_error::Failure,
     wire::Usage,
 };
-use crate::mock::{catalogue::Handle, failure::Failure};
+use crate::mock::models::catalogue::Handle;
 
 /// A step. What is stored is what goes over the wire, in Letta's order, and then what its metrics tell.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -8,7 +8,7 @@ use crate::{
     call::Query,
     clock,
     error::ApiError,
-    mock::fields::{Location, Read},
+    mock::validation::body::{Location, Read},
 };
 
 /// An instant that is written with microseconds and `Z`.

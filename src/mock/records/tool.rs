@@ -11,8 +11,8 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
-        fields::{Fields, Location},
         python::{self, Outcome, Signature},
+        validation::body::{Fields, Location},
     },
 };
 

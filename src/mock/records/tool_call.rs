@@ -9,7 +9,7 @@ use serde_json::{
 };
 
 use super::message::Part;
-use crate::mock::tokens;
+use crate::mock::text::tokens;
 
 /// A call of a tool. The order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -5,23 +5,28 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Routes};
+use super::{Answer, Routes, models::handles};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        archival,
+        agents::memory,
         budget::Budget,
-        client::Include,
-        documents::{View, insert, not_found, update},
-        fields::Fields,
-        listing::Listing,
-        memory, model_handles,
-        page::{Defaults, Page},
-        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links, write_passages},
-        relations::lock_with_sources,
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
+        records::{
+            Agent, Archive, ArchiveChange, NewPassage, Passage, Record, include::Include, links, write_passages,
+        },
+        search::archival,
         state::State,
+        storage::{
+            documents::{View, insert, not_found, update},
+            relations::lock_with_sources,
+        },
+        validation::body::Fields,
     },
     store::{DocumentFilter, Locks, transaction},
 };
@@ -60,7 +65,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    model_handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
+    handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let archive = Archive::create(&fields)?;
     transaction!(state.store, tx => {
         insert(tx, call.permit.project().as_str(), None, &archive).await?;

@@ -6,21 +6,23 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Routes,
-    message_list::{NEWEST, unknown},
+    messages::list::{NEWEST, unknown},
+    models::handles::check_override,
 };
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
-        fields::Fields,
-        listing::Listing,
-        model_handles::check_override,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Batch, Record, Run, RunStatus, RunType, links},
         state::State,
+        storage::documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
         turn::{SendRequest, TurnRequest, take_up},
+        validation::body::Fields,
     },
     store::{DocumentFilter, MessageFilter, transaction},
 };
@@ -135,7 +137,7 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
     let runs = runs_of(view, &batch).await?;
     let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
     if !unfinished.is_empty() {
-        super::messages::cancel_all(&state, unfinished).await?;
+        super::messages::agent::cancel_all(&state, unfinished).await?;
         transaction!(state.store, tx => {
             let mut batch = view.get_for_update::<Batch>(tx, batch.id()).await?.record;
             batch.is_cancelled = true;

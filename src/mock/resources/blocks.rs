@@ -7,24 +7,26 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, core_memory};
+use super::{Answer, Routes, agents::core_memory};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        client::Include,
-        documents::{View, insert},
-        fields::Fields,
-        home::Home,
-        listing::Listing,
-        memory,
-        page::{Defaults, Page},
-        queries,
-        records::{Agent, Block, Record, links},
-        relations::of_identities,
-        search::tagged,
+        agents::memory,
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
+        records::{Agent, Block, Record, include::Include, links},
         state::State,
+        storage::{
+            documents::{View, insert},
+            project_scope::Home,
+            relations::of_identities,
+        },
+        text::search::tagged,
+        validation::{body::Fields, query},
     },
     model::Project,
     store::{DocumentFilter, transaction},
@@ -87,15 +89,15 @@ impl<'a> Filter<'a> {
         let project = query.first("project_id").unwrap_or(project.as_str());
         Ok(Self {
             project,
-            label: queries::word(query, "label", 50, '/')?,
+            label: query::word(query, "label", 50, '/')?,
             templates_only: query.boolean("templates_only")?.unwrap_or(false),
-            template_name: queries::word(query, "name", 100, ' ')?,
+            template_name: query::word(query, "name", 100, ' ')?,
             tags: query.all("tags").collect(),
             match_all_tags: query.boolean("match_all_tags")?.unwrap_or(false),
             searches: [
-                lower(queries::word(query, "label_search", 50, '/')?),
-                lower(queries::text(query, "description_search", 200)?),
-                lower(queries::text(query, "value_search", 200)?),
+                lower(query::word(query, "label_search", 50, '/')?),
+                lower(query::text(query, "description_search", 200)?),
+                lower(query::text(query, "value_search", 200)?),
             ],
             of_identities: of_identities(view, project, query, links::BLOCK_IDENTITY).await?,
             agents: AgentCounts::read(view, query).await?,
@@ -128,7 +130,7 @@ impl AgentCounts {
     async fn read(view: View<'_>, query: &Query) -> Result<Option<Self>, ApiError> {
         let more_than = query.integer("connected_to_agents_count_gt")?;
         let less_than = query.integer("connected_to_agents_count_lt")?;
-        let one_of = queries::integers(query, "connected_to_agents_count_eq")?;
+        let one_of = query::integers(query, "connected_to_agents_count_eq")?;
         if more_than.is_none() && less_than.is_none() && one_of.is_empty() {
             return Ok(None);
         }

@@ -5,24 +5,29 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Answer, Routes};
+use super::{Answer, Routes, models::handles};
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
+        agents::thread::Thread,
+        agents::{
+            directories,
+            memory::{blocks_of_conversation, conversation_prompt, delete_blocks, lock_with_agents},
+        },
         budget::Budget,
-        directories,
-        documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
-        fields::{Expect, Fields},
-        listing::Listing,
-        memory::{blocks_of_conversation, conversation_prompt, delete_blocks, lock_with_agents},
-        model_handles,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
-        relations::leave_groups,
         state::State,
-        turn::Thread,
+        storage::{
+            documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
+            relations::leave_groups,
+        },
+        validation::body::{Expect, Fields},
     },
     store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
 };
@@ -73,7 +78,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         None => Vec::new(),
     };
     let model = fields.as_ref().map(|fields| fields.optional("model")).transpose()?.flatten();
-    model_handles::check_model(&state, &call.permit, model).await?;
+    handles::check_model(&state, &call.permit, model).await?;
     let Some(agent_id) = call.query.first("agent_id") else {
         return Err(ApiError::validation("missing", &["query", "agent_id"], "Field required", &Value::Null));
     };
@@ -164,7 +169,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let fields = Fields::of_body(&body)?;
     // Its types are looked at before anything is looked up.
     Conversation::new("").change(&fields)?;
-    model_handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
+    handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?;
     let conversation = transaction!(state.store, tx => {

@@ -9,7 +9,7 @@ use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
-    mock::{fields::Fields, page::Window, state::State},
+    mock::{pagination::cursor::Window, state::State, validation::body::Fields},
 };
 
 const NO_DEVICES: &str = "No device ever connects, so the list is empty and every id is unknown.";

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Routes};
+use super::{Answer, Routes, models::handles::check_override};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        fields::{Expect, Fields},
-        model_handles::check_override,
         records::{Agent, Message, Part, Role, Usage},
         responder::{self, Situation},
         state::State,
-        tokens,
-        toolbox::Toolbox,
+        text::tokens,
+        tools::set::Toolbox,
+        validation::body::{Expect, Fields},
     },
 };
 

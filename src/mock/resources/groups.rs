@@ -4,20 +4,27 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, message_list, messages};
+use super::{
+    Answer, Routes,
+    messages::{agent, list},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        documents::{Stored, View, insert, not_found, update},
-        fields::Fields,
-        home::Home,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Block, Group, GroupChange, MANAGER_TYPES, Record, links},
-        relations::{link_only, link_only_from, lock_with_sources, show_groups},
         state::State,
+        storage::{
+            documents::{Stored, View, insert, not_found, update},
+            project_scope::Home,
+            relations::{link_only, link_only_from, lock_with_sources, show_groups},
+        },
+        validation::body::Fields,
     },
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
@@ -34,7 +41,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::AttachBlockToGroup, |state, call| set_block(state, call, true))
         .on(Operation::DetachBlockFromGroup, |state, call| set_block(state, call, false))
         .on(Operation::ListGroupMessages, list_messages)
-        .on(Operation::ModifyGroupMessage, messages::modify)
+        .on(Operation::ModifyGroupMessage, agent::modify)
         .on(Operation::ResetGroupMessages, reset_messages)
 }
 
@@ -180,7 +187,7 @@ async fn set_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
 async fn list_messages(state: Arc<State>, call: Call) -> Answer {
     Page::read(&call.query, MESSAGES)?;
     call.query.boolean("use_assistant_message")?;
-    message_list::message_types(&call.query)?;
+    list::message_types(&call.query)?;
     state.view(&call.permit).get::<Group>(call.param("group_id")).await?;
     Ok(Reply::ok(json!([])))
 }

@@ -10,18 +10,23 @@ use crate::{
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        client::Include,
-        documents::{
-            Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found, release, update,
+        agents::memory,
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
         },
-        fields::{Fields, Location, Read},
-        home::Home,
-        listing::Listing,
-        memory,
-        page::{Defaults, Page},
-        records::{Agent, Block, IDENTITY_TYPES, Identity, IdentityChange, Property, Record, claims, links},
-        relations::{link_only_from, show_identities},
+        records::{
+            Agent, Block, IDENTITY_TYPES, Identity, IdentityChange, Property, Record, claims, include::Include, links,
+        },
         state::State,
+        storage::{
+            documents::{
+                Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found, release, update,
+            },
+            project_scope::Home,
+            relations::{link_only_from, show_identities},
+        },
+        validation::body::{Fields, Location, Read},
     },
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };

@@ -7,11 +7,13 @@ use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        documents::update,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Job, Record},
         state::State,
+        storage::documents::update,
     },
     store::{DocumentFilter, transaction},
 };

@@ -9,9 +9,9 @@ use crate::{
     access::{Operation, Permit},
     call::{Call, Reply},
     mock::{
-        fields::Fields,
         records::{ACTOR, ORGANIZATION},
         state::State,
+        validation::body::Fields,
     },
 };
 

@@ -1,31 +1,17 @@
 //! The resources that the mock has, one file for each. A new one is a line here.
 
-pub(super) mod agent_files;
-mod agent_folders;
-mod agent_list;
-mod agent_prompts;
-mod agent_tools;
-mod agent_transfer;
-pub(super) mod agents;
-mod all_messages;
+mod agents;
 mod archives;
 mod batches;
 mod blocks;
-mod chat_completions;
-mod conversation_messages;
 mod conversations;
-mod core_memory;
-mod deployed_agents;
 mod environments;
-mod folder_files;
 mod folders;
 mod generate;
 mod groups;
 mod identities;
 mod jobs;
-mod legacy_mcp;
-mod mcp_servers;
-mod message_list;
+mod mcp;
 mod messages;
 mod metadata;
 mod models;
@@ -34,10 +20,8 @@ mod projects;
 mod providers;
 mod runs;
 mod schedules;
-mod sending;
 mod steps;
 mod tags;
-mod template_agents;
 mod templates;
 mod tools;
 mod unmocked;
@@ -70,32 +54,32 @@ struct Route {
 /// All resources.
 pub(super) fn routes() -> Routes {
     let mounts = [
-        agent_files::mount,
-        agent_folders::mount,
-        agent_list::mount,
-        agent_prompts::mount,
-        agent_tools::mount,
-        agent_transfer::mount,
         agents::mount,
-        all_messages::mount,
+        agents::core_memory::mount,
+        agents::deployed::mount,
+        agents::files::mount,
+        agents::folders::mount,
+        agents::list::mount,
+        agents::prompts::mount,
+        agents::tools::mount,
+        agents::transfer::mount,
         archives::mount,
         batches::mount,
         blocks::mount,
-        chat_completions::mount,
-        conversation_messages::mount,
         conversations::mount,
-        core_memory::mount,
-        deployed_agents::mount,
         environments::mount,
-        folder_files::mount,
         folders::mount,
+        folders::files::mount,
         generate::mount,
         jobs::mount,
         groups::mount,
         identities::mount,
-        legacy_mcp::mount,
-        mcp_servers::mount,
-        messages::mount,
+        mcp::legacy::mount,
+        mcp::servers::mount,
+        messages::agent::mount,
+        messages::all::mount,
+        messages::completions::mount,
+        messages::conversation::mount,
         metadata::mount,
         models::mount,
         passages::mount,
@@ -104,7 +88,7 @@ pub(super) fn routes() -> Routes {
         schedules::mount,
         runs::mount,
         steps::mount,
-        template_agents::mount,
+        templates::agents::mount,
         templates::mount,
         unmocked::mount,
         tags::mount,

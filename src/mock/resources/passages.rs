@@ -11,13 +11,15 @@ use crate::{
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        archival::{self, Found, Search, Shelf},
-        documents::not_found,
-        fields::Fields,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, WirePassage, write_passage, write_passages},
+        search::archival::{self, Found, Search, Shelf},
         state::State,
+        storage::documents::not_found,
+        validation::body::Fields,
     },
     store::{DocumentFilter, transaction},
 };

@@ -10,13 +10,15 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        catalogue::PROVIDER_TYPES,
-        documents::{claim, insert, update},
-        fields::Fields,
-        listing::Listing,
-        page::{Defaults, Page},
+        models::catalogue::PROVIDER_TYPES,
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Provider, Record, Timestamp, claims},
         state::State,
+        storage::documents::{claim, insert, update},
+        validation::body::Fields,
     },
     store::{DocumentFilter, transaction},
 };

@@ -6,20 +6,22 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Routes,
-    message_list::{self, OLDEST, written, written_backwards},
+    messages::list::{self, OLDEST, written, written_backwards},
 };
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
     error::{ApiError, Code},
     mock::{
-        documents::{Stored, parse},
-        fields::Fields,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Record, Run, RunStatus, Step, StopReason},
         state::State,
-        turn::{Reading, read_stream},
+        storage::documents::{Stored, parse},
+        turn::{Reading, replay},
+        validation::body::Fields,
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
@@ -154,8 +156,7 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     let of_run = MessageFilter::of_run(&run.id);
-    let messages =
-        message_list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
+    let messages = list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
     let showing = &run.request_config;
     if page.newest_first { written_backwards(&messages, showing) } else { written(&messages, showing) }
 }
@@ -186,7 +187,9 @@ async fn steps(state: Arc<State>, call: Call) -> Answer {
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     for cursor in [page.after, page.before].into_iter().flatten() {
         if !run.steps.iter().any(|step| step == cursor) {
-            return Err(crate::mock::documents::not_found::<Step>(&cursor.chars().take(100).collect::<String>()));
+            return Err(crate::mock::storage::documents::not_found::<Step>(
+                &cursor.chars().take(100).collect::<String>(),
+            ));
         }
     }
     let ids: Vec<&str> = run.steps.iter().map(String::as_str).collect();
@@ -242,5 +245,5 @@ pub(super) fn again(state: &Arc<State>, run: &Run, reading: Reading) -> Answer {
             "INVALID_ARGUMENT: Run was not created in background mode, so it cannot be retrieved.",
         ));
     }
-    Ok(Reply::Events(read_stream(state, run.id.clone(), None, reading)))
+    Ok(Reply::Events(replay(state, run.id.clone(), None, reading)))
 }

@@ -11,12 +11,14 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        documents::{insert, not_found},
-        fields::Fields,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Record, ScheduledMessage},
         state::State,
+        storage::documents::{insert, not_found},
+        validation::body::Fields,
     },
     store::{DocumentFilter, transaction},
 };

@@ -6,20 +6,22 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Routes,
-    message_list::{OLDEST, shown, shown_backwards, unknown},
+    messages::list::{OLDEST, shown, shown_backwards, unknown},
 };
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        documents::{View, parse_message, update},
-        fields::Fields,
-        listing::Listing,
-        page::{Defaults, Page},
-        payload,
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Message, Record, Showing, Step, StepFilter, Timestamp},
+        responder::provider_request,
         state::State,
+        storage::documents::{View, parse_message, update},
+        validation::body::Fields,
     },
     store::{DocumentFilter, MessageFilter, transaction},
 };
@@ -76,7 +78,7 @@ async fn trace(state: Arc<State>, call: Call) -> Answer {
     let step = step.record;
     let Some(agent) = view.find::<Agent>(&step.agent_id).await? else { return Ok(Reply::ok(Value::Null)) };
     let of_run = of_run(view, &step).await?;
-    Ok(Reply::ok(payload::trace(&step, &agent.record, &of_run)))
+    Ok(Reply::ok(provider_request::trace(&step, &agent.record, &of_run)))
 }
 
 async fn messages(state: Arc<State>, call: Call) -> Answer {

@@ -9,8 +9,10 @@ use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         records::{Agent, Block, Record},
         state::State,
     },

@@ -11,17 +11,23 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         budget::aside,
-        documents::{Stored, claim, insert, lock_holder, release, update},
-        fields::{Expect, Fields, TextMap},
-        home::Home,
-        listing::Listing,
-        page::{Defaults, Page},
+        pagination::{
+            cursor::{Defaults, Page},
+            list::Listing,
+        },
         python::{self, Outcome},
-        queries,
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
-        search::{Terms, tagged},
         state::State,
-        tools,
+        storage::{
+            documents::{Stored, claim, insert, lock_holder, release, update},
+            project_scope::Home,
+        },
+        text::search::{Terms, tagged},
+        tools::builtin,
+        validation::{
+            body::{Expect, Fields, TextMap},
+            query,
+        },
     },
     store::{DocumentFilter, Locks, Tx, transaction},
 };
@@ -58,7 +64,7 @@ async fn count(state: Arc<State>, call: Call) -> Answer {
 
 /// All tools of a project.
 fn present(call: &Call) -> Listing<'_, Tool> {
-    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(tools::all())
+    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(builtin::all())
 }
 
 /// What a request wants tools to be.
@@ -77,11 +83,11 @@ impl<'a> Filter<'a> {
     fn read(query: &'a Query) -> Result<Self, ApiError> {
         Ok(Self {
             name: query.first("name"),
-            names: queries::items(query, "names"),
-            ids: queries::items(query, "tool_ids"),
+            names: query::items(query, "names"),
+            ids: query::items(query, "tool_ids"),
             search: query.first("search").map(str::to_lowercase),
-            types: types(queries::items(query, "tool_types"))?,
-            excluded_types: types(queries::items(query, "exclude_tool_types"))?,
+            types: types(query::items(query, "tool_types"))?,
+            excluded_types: types(query::items(query, "exclude_tool_types"))?,
             only_lettas: query.boolean("return_only_letta_tools")?.unwrap_or(false),
             without_lettas: query.boolean("exclude_letta_tools")?.unwrap_or(false),
         })
@@ -143,12 +149,12 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
 
 /// They are always there.
 async fn add_base_tools(_: Arc<State>, _: Call) -> Answer {
-    Ok(Reply::ok(tools::all().map(|tool| tool.wire()).collect()))
+    Ok(Reply::ok(builtin::all().map(|tool| tool.wire()).collect()))
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("tool_id");
-    if let Some(tool) = tools::by_id(id) {
+    if let Some(tool) = builtin::by_id(id) {
         return Ok(Reply::ok(tool.tool().wire()));
     }
     Ok(Reply::ok(state.view(&call.permit).get::<Tool>(id).await?.record.wire()))
@@ -158,7 +164,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     let body = call.json().await?;
     let change = ToolChange::read_change(&Fields::of_body(&body)?)?;
     let id = call.param("tool_id");
-    if tools::by_id(id).is_some() {
+    if builtin::by_id(id).is_some() {
         let problem = "INVALID_ARGUMENT: A tool that comes with the server cannot be changed";
         return Err(ApiError::letta(Code::InvalidRequest, problem));
     }
@@ -187,7 +193,7 @@ async fn rename(tx: &mut Tx, tool: &Stored<Tool>, former_name: &str) -> Result<(
 }
 
 fn refuse_built_in(name: &str) -> Result<(), ApiError> {
-    if tools::by_name(name).is_some() { Err(name_taken(name)) } else { Ok(()) }
+    if builtin::by_name(name).is_some() { Err(name_taken(name)) } else { Ok(()) }
 }
 
 fn name_taken(name: &str) -> ApiError {
@@ -198,7 +204,7 @@ fn name_taken(name: &str) -> ApiError {
 /// Agents lose it. What comes with the server is there again at once.
 async fn delete(state: Arc<State>, call: Call) -> Answer {
     let id = call.param("tool_id");
-    if tools::by_id(id).is_none() {
+    if builtin::by_id(id).is_none() {
         let view = state.view(&call.permit);
         transaction!(state.store, tx => {
             // Letta's word for this is not 404.

@@ -9,7 +9,7 @@ use super::Asked;
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
-    toolbox::Tool,
+    tools::set::Tool,
 };
 
 /// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each

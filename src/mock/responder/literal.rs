@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 use super::{Answer, Asked, Situation, arguments, asked_part, asked_text, directives::Directives, words};
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
-    failure::Failure,
-    records::{Message, Part, Role},
+    records::{Message, Part, Role, turn_error::Failure},
 };
 
 /// The next step of a turn.
@@ -129,7 +128,7 @@ fn thought(text: &str, next: &[Asked], said: &[Message]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock::toolbox::Toolbox;
+    use crate::mock::tools::set::Toolbox;
 
     fn answer(said: &[Message], reasons: bool) -> Answer {
         let toolbox = Toolbox::default();

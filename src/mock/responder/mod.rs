@@ -6,6 +6,7 @@
 mod arguments;
 mod directives;
 mod literal;
+pub(super) mod provider_request;
 mod script;
 mod sleeptime;
 mod words;
@@ -17,9 +18,8 @@ use serde_json::{Map, Value};
 pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
-    failure::Failure,
-    records::{Block, Message, Part, ToolStatus},
-    toolbox::{Tool, Toolbox},
+    records::{Block, Message, Part, ToolStatus, turn_error::Failure},
+    tools::set::{Tool, Toolbox},
 };
 
 /// An object of this schema, filled in from what a text says.

@@ -25,8 +25,7 @@ use toml::Spanned;
 use super::{Answer, Asked, Situation, asked_text};
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
-    failure::Failure,
-    records::{Part, Role, ToolStatus},
+    records::{Part, Role, ToolStatus, turn_error::Failure},
 };
 
 /// The replies of a script.
@@ -277,7 +276,7 @@ mod tests {
     use super::*;
     use crate::mock::{
         records::{Message, ToolCall},
-        toolbox::Toolbox,
+        tools::set::Toolbox,
     };
 
     const SCRIPT: &str = r#"

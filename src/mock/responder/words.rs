@@ -7,7 +7,7 @@ use regex::{Captures, Regex};
 use super::{Asked, understood};
 use crate::mock::{
     records::{Block, object},
-    toolbox::Toolbox,
+    tools::set::Toolbox,
 };
 
 macro_rules! pattern {

@@ -1,17 +1,21 @@
 //! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
 //! transaction that happens once, whoever else takes up the same run.
 
-use super::{presence::Presence, sleeptime::hand_over, talk::Produced, tape::Recording, thread::Thread};
+use super::{agent_loop::Produced, lease::Presence, sleeptime::hand_over};
 use crate::{
     error::ApiError,
     mock::{
-        archival,
+        agents::{
+            memory::{Shown, lock_with_agents, recompile},
+            thread::Thread,
+        },
         budget::Budget,
-        documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
-        memory::{Shown, lock_with_agents, recompile},
+        files::attachments,
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
-        shelf,
-        workbench::{BlockEdit, Effects},
+        running::Recording,
+        search::archival,
+        storage::documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
+        tools::execute::{BlockEdit, Effects},
     },
     store::{Locked, Locks, Store, Tx, transaction},
 };
@@ -234,7 +238,7 @@ async fn apply(
         archival::remember(tx, agent, effects.passages.clone()).await?;
     }
     if !effects.openings.is_empty() {
-        shelf::open_all(tx, agent, &effects.openings).await?;
+        attachments::open_all(tx, agent, &effects.openings).await?;
     }
     if !effects.edits.is_empty() {
         edit_blocks(tx, &effects.edits).await?;
@@ -276,7 +280,7 @@ pub(in crate::mock) async fn give_up_question(
         let Some(mut thread) = Thread::lock(tx, agent_id, conversation_id).await? else { return Ok(None) };
         let Some(pending) = thread.pending().cloned() else { return Ok(None) };
         let run_id = pending.request.run_id.clone().unwrap_or_default();
-        let said: [Message; 2] = super::decision::refusal(&pending, &run_id, WHY);
+        let said: [Message; 2] = super::approval::refusal(&pending, &run_id, WHY);
         insert_messages(tx, &thread.agent, thread.id(), &said).await?;
         let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
         thread.remember(entries.collect(), None);

@@ -6,28 +6,27 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{
+    agent_loop::{Produced, Talk},
     commit::{Outcome, commit, fail, forget},
-    frames::End,
-    outlet::Outlet,
-    presence::Presence,
-    registry::{Busy, Registration},
+    event_sink::Outlet,
+    lease::Presence,
+    recovery::take_up,
+    replay::{Reading, replay},
     request::{Delivery, TurnRequest},
     sleeptime,
-    sweep::take_up,
-    talk::{Produced, Talk},
-    tape::{self, Reading, Tape},
-    thread::Thread,
+    sse::End,
 };
 use crate::{
-    body::Body,
     error::{ApiError, Code},
     mock::{
+        agents::thread::Thread,
         budget::json_length,
-        documents::{not_found, parse},
-        failure::Failure,
-        records::{Agent, Message, Record, Run, StopReason, Usage},
+        records::{Agent, Message, Record, Run, StopReason, Usage, turn_error::Failure},
+        running::{Busy, Registration, Tape},
         state::State,
+        storage::documents::{not_found, parse},
     },
+    request::body::Body,
 };
 
 /// A turn that has begun and can be found to be cancelled.
@@ -196,7 +195,7 @@ impl Turn {
         let (mut outlet, body) = match self.recorder() {
             Some(outlet) => {
                 let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
-                (outlet, tape::read(&state, self.presence.run.id.clone(), self.tape.clone(), reading))
+                (outlet, replay(&state, self.presence.run.id.clone(), self.tape.clone(), reading))
             }
             None => Outlet::open(&self.presence.run, delivery, cancel, state.ping_interval),
         };

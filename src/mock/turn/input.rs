@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     error::ApiError,
     mock::{
-        fields::{Fields, Location, Read},
         records::{Content, ImageSource, Message, Part, Role},
+        validation::body::{Fields, Location, Read},
     },
 };
 

@@ -5,31 +5,23 @@
 //! can be found; then neither a lock nor a connection is held until its end, so a client that reads slowly or not at all
 //! keeps nothing but its own stream waiting.
 
+mod agent_loop;
+mod approval;
 mod commit;
 mod cost;
-mod decision;
 mod engine;
-mod frames;
+mod event_sink;
 mod input;
-mod locks;
-mod outlet;
-mod pace;
-mod presence;
-mod registry;
+mod lease;
+mod recovery;
+mod replay;
 mod request;
 mod sleeptime;
-mod sweep;
-mod talk;
-mod tape;
-mod thread;
+mod sse;
 
 pub(super) use commit::{cancel_elsewhere, give_up_question, store_effects};
 pub(super) use engine::{Ended, Turn};
 pub(super) use input::Incoming;
-pub(super) use locks::Locks;
-pub use pace::Tempo;
-pub(super) use registry::Registry;
+pub(super) use recovery::{resume, take_up};
+pub(super) use replay::{Reading, replay};
 pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest, mark};
-pub(super) use sweep::{resume, take_up};
-pub(super) use tape::{Reading, read as read_stream};
-pub(super) use thread::Thread;

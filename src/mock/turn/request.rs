@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    decision::Decision,
+    approval::Decision,
     input::{Incoming, MOST_MESSAGES, read_content},
     sleeptime::Transcript,
 };
 use crate::{
     error::{ApiError, Code},
     mock::{
-        documents::is_plain,
-        fields::{Expect, Fields, Read},
         records::{MessageType, Showing},
+        storage::documents::is_plain,
+        validation::body::{Expect, Fields, Read},
     },
 };
 

@@ -5,16 +5,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    agent_loop::Produced,
     input::Incoming,
     request::{DEFAULT_MAX_STEPS, TurnRequest},
-    talk::Produced,
-    thread::Thread,
 };
 use crate::{
     error::ApiError,
     mock::{
-        documents::{parse, parse_message, update},
+        agents::thread::Thread,
         records::{Agent, Group, Message, Part, Record, Role, Run, RunStatus, RunType, Showing, links},
+        storage::documents::{parse, parse_message, update},
     },
     store::{Locks, MessageFilter, Store, StoredMessage, Tx},
 };

@@ -1,0 +1,63 @@
+//! A request to an upstream, rebuilt from what was decided.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::headers::{is_passed, named_by_connection};
+use crate::request::body::Body;
+
+/// A request without what is the same for all: host and credential.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    /// The request target in origin-form (RFC 9112, section 3.2.1).
+    pub(super) target: String,
+    pub(super) headers: Fields,
+    pub(super) body: Body,
+}
+
+/// The header fields of a request: those that the client may say, picked from what it sent when they are written out, and
+/// those that are for us to say.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    received: HeaderMap,
+    /// Which of them `Connection` makes hop-by-hop.
+    hop_by_hop: Vec<HeaderName>,
+    own: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Outgoing {
+    /// A question without a body.
+    pub(super) fn get(target: impl Into<String>) -> Self {
+        Self { target: target.into(), ..Self::default() }
+    }
+}
+
+impl Fields {
+    /// What the client may say of all that it sent.
+    pub(super) fn of(received: HeaderMap) -> Self {
+        Self { hop_by_hop: named_by_connection(&received), received, own: Vec::new() }
+    }
+
+    /// All that the client sent.
+    pub(super) fn received(&self) -> &HeaderMap {
+        &self.received
+    }
+
+    /// What the client sent, unless it was for this connection only.
+    pub(super) fn end_to_end(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.received.get(name).filter(|_| !self.hop_by_hop.contains(name))
+    }
+
+    /// Adds a field that is for us to say, and which none of the client's is passed for.
+    pub(super) fn say(&mut self, name: HeaderName, value: HeaderValue) {
+        debug_assert!(!is_passed(name.as_str()), "{name} would be said twice");
+        self.own.push((name, value));
+    }
+
+    /// All fields that are sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let passed = |name: &HeaderName| is_passed(name.as_str()) && !self.hop_by_hop.contains(name);
+        let received = self.received.iter().filter(move |(name, _)| passed(name));
+        received.chain(self.own.iter().map(|(name, value)| (name, value)))
+    }
+}

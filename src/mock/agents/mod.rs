@@ -1,0 +1,11 @@
+//! Agents: how they are made, what they remember, and what they are told about themselves.
+
+pub(in crate::mock) mod compaction;
+pub(in crate::mock) mod create;
+pub(in crate::mock) mod directories;
+pub(in crate::mock) mod file;
+pub(in crate::mock) mod legacy;
+pub(in crate::mock) mod memory;
+pub(in crate::mock) mod prompt;
+pub(in crate::mock) mod sleeptime;
+pub(in crate::mock) mod thread;

@@ -1,0 +1,122 @@
+//! The folders that are attached to an agent, and which of their files lie open before it.
+
+use crate::{
+    error::ApiError,
+    mock::{
+        records::{Agent, File, Folder, OpenFiles, Record, links},
+        storage::documents::{Stored, View, parse, upsert},
+        tools::{builtin, file_search::Opening},
+    },
+    store::{DocumentFilter, Locks, Tx},
+};
+
+/// The tools by which an agent reads its files; it has them as long as a folder is attached.
+const FILE_TOOLS: [&str; 3] = ["open_files", "grep_files", "semantic_search_files"];
+
+/// The files of a folder that come to lie open when it is attached: the newest, as many as an agent opens at most.
+pub(in crate::mock) async fn newest_files(view: View<'_>, folder_id: &str, most: i64) -> Result<Vec<File>, ApiError> {
+    let files = DocumentFilter::of_parent(File::KIND, folder_id).newest_first(true).limit(most);
+    Ok(view.list::<File>(&files).await?.into_iter().map(|file| file.record).collect())
+}
+
+/// The same for several folders.
+pub(in crate::mock) async fn newest_files_of(
+    view: View<'_>,
+    folder_ids: &[String],
+    most: i64,
+) -> Result<Vec<File>, ApiError> {
+    let mut files = Vec::new();
+    for folder_id in folder_ids {
+        files.extend(newest_files(view, folder_id, most).await?);
+    }
+    Ok(files)
+}
+
+/// Attaches a folder and opens these files of it. The caller has locked both.
+pub(in crate::mock) async fn attach(
+    tx: &mut Tx,
+    agent: &Agent,
+    project: &str,
+    folder: &Folder,
+    newest: &[File],
+) -> Result<(), ApiError> {
+    tx.link(links::AGENT_FOLDER, &agent.id, &folder.id).await?;
+    for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+        tx.link(links::AGENT_TOOL, &agent.id, tool.id).await?;
+    }
+    let mut files = open_files(tx, &agent.id).await?;
+    for file in newest.iter().rev().filter(|file| file.folder_id == folder.id) {
+        if files.of(&file.id).is_none() {
+            files.open(file, &folder.name, agent.max_files_open);
+        }
+    }
+    keep(tx, project, &files).await
+}
+
+/// Detaches a folder. The caller holds the lock on the agent's document.
+pub(in crate::mock) async fn detach(
+    tx: &mut Tx,
+    agent_id: &str,
+    project: &str,
+    folder_id: &str,
+) -> Result<(), ApiError> {
+    tx.unlink(links::AGENT_FOLDER, agent_id, folder_id).await?;
+    if tx.linked_documents(links::AGENT_FOLDER, agent_id, Folder::KIND).await?.is_empty() {
+        for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+            tx.unlink(links::AGENT_TOOL, agent_id, tool.id).await?;
+        }
+    }
+    let mut files = open_files(tx, agent_id).await?;
+    files.touched.retain(|touched| touched.folder_id != folder_id);
+    keep(tx, project, &files).await
+}
+
+/// Lets every agent that has a folder see a change of its files. The caller has locked the folder, so that it is not being
+/// attached to others.
+pub(in crate::mock) async fn tell_agents(
+    tx: &mut Tx,
+    folder_id: &str,
+    change: impl Fn(&Agent, &mut OpenFiles),
+) -> Result<(), ApiError> {
+    let agents = tx.linked_from(links::AGENT_FOLDER, folder_id).await?;
+    for document in tx.lock(&Locks::of(Agent::KIND, &agents)).await?.of(Agent::KIND) {
+        let agent = parse::<Agent>(document)?;
+        let mut files = open_files(tx, &agent.record.id).await?;
+        change(&agent.record, &mut files);
+        keep(tx, &agent.project, &files).await?;
+    }
+    Ok(())
+}
+
+/// What an agent has touched, as a transaction sees it. Who changes it holds the lock on the agent's document.
+pub(in crate::mock) async fn open_files(tx: &mut Tx, agent_id: &str) -> Result<OpenFiles, ApiError> {
+    match tx.document(OpenFiles::KIND, agent_id).await? {
+        Some(document) => Ok(parse::<OpenFiles>(document)?.record),
+        None => Ok(OpenFiles { id: agent_id.to_owned(), touched: Vec::new() }),
+    }
+}
+
+/// Opens files as a turn has left them, if they are still there. The caller holds the lock on the agent's document.
+pub(in crate::mock) async fn open_all(
+    tx: &mut Tx,
+    agent: &Stored<Agent>,
+    openings: &[Opening],
+) -> Result<(), ApiError> {
+    let mut files = open_files(tx, &agent.record.id).await?;
+    for Opening { file, folder_name, alone } in openings {
+        if *alone {
+            files.close_all();
+        }
+        if tx.document(File::KIND, &file.id).await?.is_some()
+            && tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await?
+        {
+            files.open(file, folder_name, agent.record.max_files_open);
+        }
+    }
+    keep(tx, &agent.project, &files).await
+}
+
+/// Keeps what an agent has touched.
+pub(in crate::mock) async fn keep(tx: &mut Tx, project: &str, files: &OpenFiles) -> Result<(), ApiError> {
+    upsert(tx, project, Some(&files.id), files).await
+}

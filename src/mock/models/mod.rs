@@ -1,0 +1,4 @@
+//! Models: which there are, and which of them reason.
+
+pub(in crate::mock) mod catalogue;
+pub(in crate::mock) mod reasoning;

@@ -1,0 +1,145 @@
+//! Failures of the model's provider, as Letta reports them: an answer of their own, an event of a stream, a word about
+//! the run.
+
+use serde_json::{Value, json};
+
+use super::StopReason;
+use crate::error::{ApiError, Code};
+
+/// Why a turn failed.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct Failure {
+    code: Code,
+    /// Letta's word for what kind of failure it is.
+    pub(in crate::mock) error_type: &'static str,
+    /// A sentence about the kind.
+    pub(in crate::mock) message: String,
+    /// What exactly went wrong.
+    pub(in crate::mock) detail: Option<String>,
+    pub(in crate::mock) stop_reason: StopReason,
+}
+
+impl Failure {
+    /// The provider of the model answered with this HTTP status.
+    pub(in crate::mock) fn of_provider(status: u16) -> Self {
+        let (code, error_type, message, class) = match status {
+            400 => (
+                Code::LlmBadRequest,
+                "llm_bad_request",
+                "The model's provider refused the request.",
+                "INVALID_ARGUMENT",
+            ),
+            401 => (
+                Code::LlmAuthentication,
+                "llm_authentication",
+                "The model's provider does not accept the server's credential.",
+                "UNAUTHENTICATED",
+            ),
+            402 => (
+                Code::LlmInsufficientCredits,
+                "llm_insufficient_credits",
+                "The account with the model's provider has no credit left.",
+                "INSUFFICIENT_CREDITS",
+            ),
+            429 => (
+                Code::LlmRateLimit,
+                "llm_rate_limit",
+                "The model's provider receives too many requests; try again later.",
+                "RATE_LIMIT_EXCEEDED",
+            ),
+            408 | 504 => {
+                (Code::LlmTimeout, "llm_timeout", "The model's provider did not answer in time.", "DEADLINE_EXCEEDED")
+            }
+            _ => (
+                Code::LlmError,
+                "llm_error",
+                "The model's provider failed.",
+                match status {
+                    403 => "PERMISSION_DENIED",
+                    404 => "NOT_FOUND",
+                    _ => "INTERNAL_SERVER_ERROR",
+                },
+            ),
+        };
+        Self {
+            code,
+            error_type,
+            message: message.to_owned(),
+            detail: Some(format!("{class}: The provider answered with status {status}")),
+            stop_reason: StopReason::LlmApiError,
+        }
+    }
+
+    /// The server itself could not do what was asked.
+    pub(in crate::mock) fn internal(message: impl Into<String>) -> Self {
+        Self {
+            code: Code::Internal,
+            error_type: "internal_error",
+            message: message.into(),
+            detail: None,
+            stop_reason: StopReason::Error,
+        }
+    }
+
+    /// The turn would have produced, or read, more than it may.
+    pub(in crate::mock) fn too_large(why: &ApiError) -> Self {
+        Self {
+            code: why.code(),
+            error_type: why.code().word(),
+            message: why.message().to_owned(),
+            detail: None,
+            stop_reason: StopReason::Error,
+        }
+    }
+
+    /// What the run's metadata say about it.
+    pub(in crate::mock) fn text(&self) -> &str {
+        self.detail.as_deref().unwrap_or(&self.message)
+    }
+
+    /// As the answer to a request that waits. Trying again would not help, whatever the status says.
+    pub(in crate::mock) fn answer(&self) -> ApiError {
+        let error = json!({"type": self.error_type, "message": self.message, "detail": self.detail});
+        ApiError::provider(self.code, self.message.clone(), error).final_answer()
+    }
+
+    /// As an event of a stream.
+    pub(in crate::mock) fn event(&self, run_id: &str, number: Option<u64>) -> Value {
+        json!({
+            "message_type": "error_message",
+            "run_id": run_id,
+            "error_type": self.error_type,
+            "message": self.message,
+            "detail": self.detail,
+            "seq_id": number,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_the_provider_become_those_that_letta_answers_with() {
+        for (status, expected, kind) in [
+            (400, 400, "llm_bad_request"),
+            (401, 401, "llm_authentication"),
+            (402, 402, "llm_insufficient_credits"),
+            (403, 500, "llm_error"),
+            (404, 500, "llm_error"),
+            (408, 504, "llm_timeout"),
+            (429, 429, "llm_rate_limit"),
+            (500, 500, "llm_error"),
+            (503, 500, "llm_error"),
+            (504, 504, "llm_timeout"),
+        ] {
+            let failure = Failure::of_provider(status);
+            let answer = failure.answer();
+            assert_eq!((answer.code().status().as_u16(), failure.error_type), (expected, kind), "{status}");
+            let body = answer.to_body("req-1");
+            assert_eq!(body["error"]["type"], kind);
+            assert!(body["error"]["detail"].as_str().unwrap().contains(&status.to_string()));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The tools of an agent: which it may use, which of them ask first, and calls of one from outside.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    error::{ApiError, Code},
+    mock::{
+        agents::memory,
+        pagination::cursor::{Defaults, Page},
+        python::Outcome,
+        records::{
+            Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus,
+            include::{Include, is_current_client},
+            links,
+        },
+        resources::{Answer, Routes},
+        state::State,
+        storage::documents::{Stored, View, not_found, update},
+        tools::{builtin, execute::Workbench, set::Toolbox},
+        turn::store_effects,
+        validation::body::{Fields, Location},
+    },
+    store::{Locks, Tx, transaction},
+};
+
+pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+    routes
+        .on(Operation::ListToolsForAgent, list)
+        .on(Operation::AttachToolToAgent, attach)
+        .on(Operation::DetachToolFromAgent, detach)
+        .on(Operation::ModifyApprovalForTool, set_approval)
+        .on(Operation::RunToolForAgent, run)
+}
+
+const LIST: Defaults = Defaults { limit: 10, newest_first: true, order_by: &["created_at"] };
+
+async fn list(state: Arc<State>, call: Call) -> Answer {
+    let page = Page::read(&call.query, LIST)?;
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let mut tools = builtin::of_agent(view.store(), &agent.id).await?;
+    if page.newest_first {
+        tools.reverse();
+    }
+    let tools = page.cut(tools, |tool| &tool.record.id);
+    Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
+}
+
+async fn attach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let id = call.param("tool_id");
+    // Looked up before the transaction, which keeps one connection for itself.
+    let tools: Vec<Stored<Tool>> = builtin::find(view, id).await?.into_iter().collect();
+    let stored = builtin::by_id(id).is_none().then_some(id);
+    let agent_id = call.param("agent_id");
+    let agent = transaction!(state.store, tx => {
+        let locked = tx.lock(&Locks::of(Tool::KIND, stored).and(Agent::KIND, [agent_id])).await?;
+        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
+        let is_gone = tools.is_empty() || stored.is_some_and(|id| !locked.holds(Tool::KIND, id));
+        if is_gone || builtin::check_project(&tools, &agent.project).is_err() {
+            return Err(not_found::<Tool>(id));
+        }
+        tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
+        builtin::ask_by_default(&mut agent.record, &tools);
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
+}
+
+async fn detach(state: Arc<State>, call: Call) -> Answer {
+    let view = state.view(&call.permit);
+    let agent_id = call.param("agent_id");
+    let tool_id = call.param("tool_id");
+    let agent = transaction!(state.store, tx => {
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        tx.unlink(links::AGENT_TOOL, &agent.record.id, tool_id).await?;
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
+}
+
+/// Any name will do: the rule may be there before the tool.
+async fn set_approval(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let in_query = call.query.boolean("requires_approval")?;
+    let required = match Fields::of_optional_body(&body)? {
+        Some(fields) => {
+            fields.only(&["requires_approval"])?;
+            Some(fields.required("requires_approval")?)
+        }
+        None => in_query,
+    };
+    let Some(required) = required else { return Err(Location::body().at("requires_approval").missing(&body)) };
+    let view = state.view(&call.permit);
+    let agent_id = call.param("agent_id");
+    let tool_name = call.param("tool_name");
+    let agent = transaction!(state.store, tx => {
+        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        agent.record.require_approval(tool_name, required);
+        store_changed(tx, agent).await
+    })?;
+    show(&call.headers, view, agent).await
+}
+
+/// Stores a changed agent.
+async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
+    agent.record.touch();
+    update(tx, &agent.record).await?;
+    Ok(agent)
+}
+
+/// Shows a changed agent to clients that expect to see it.
+async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> Answer {
+    if is_current_client(headers) {
+        return Ok(Reply::ok(Value::Null));
+    }
+    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+}
+
+/// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
+async fn run(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_optional_body(&body)?;
+    let arguments = match &fields {
+        Some(fields) => {
+            fields.only(&["args"])?;
+            fields.optional::<&Map<String, Value>>("args")?.cloned().unwrap_or_default()
+        }
+        None => Map::new(),
+    };
+    let view = state.view(&call.permit);
+    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let name = call.param("tool_name");
+    let tools = builtin::of_agent(view.store(), &agent.id).await?;
+    let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
+        let name: String = name.chars().take(100).collect();
+        ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
+    })?;
+    let outcome = if builtin::by_name(name).is_some() {
+        run_built_in(&state, &agent, name, &arguments).await?
+    } else {
+        tool.record.call(&arguments, &agent.environment())
+    };
+    Ok(Reply::ok(outcome.wire()))
+}
+
+/// What comes with the server works on the agent's own memory and archive.
+async fn run_built_in(
+    state: &State,
+    agent: &Agent,
+    name: &str,
+    arguments: &Map<String, Value>,
+) -> Result<Outcome, ApiError> {
+    let toolbox = Toolbox::of(&state.store, agent, &[]).await?;
+    let call = ToolCall { name: name.to_owned(), arguments: json!(arguments).to_string(), id: String::new() };
+    let budget = state.budget(call.arguments.len(), 1);
+    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[], &budget);
+    let returned = workbench.run(&call, &toolbox).await?;
+    store_effects(&state.store, &agent.id, &workbench.effects).await?;
+    let text = returned.tool_return.text();
+    Ok(match returned.status {
+        ToolStatus::Success => Outcome::of(text.into()),
+        ToolStatus::Error => Outcome { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+    })
+}

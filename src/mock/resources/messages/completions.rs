@@ -1,0 +1,168 @@
+//! Agents as models of the `OpenAI` API: `model` is an agent's id, and the answer comes in chunks of a chat completion.
+
+use std::{fmt::Write, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::BodyDataStream;
+use serde_json::{Value, json};
+
+use super::send::send;
+use crate::{
+    access::Operation,
+    call::{Call, Reply},
+    clock,
+    error::{ApiError, Code},
+    mock::{
+        agents::thread::Thread,
+        records::{Agent, RunType},
+        resources::{Answer, Routes},
+        state::State,
+        turn::SendRequest,
+        validation::body::{Expect, Fields},
+    },
+    request::body::Body,
+};
+
+/// Fields that a mock without models has no use for.
+const UNUSED: &[(&str, Expect)] = &[
+    ("temperature", Expect::Number),
+    ("top_p", Expect::Number),
+    ("n", Expect::Integer),
+    ("max_tokens", Expect::Integer),
+    ("presence_penalty", Expect::Number),
+    ("frequency_penalty", Expect::Number),
+    ("user", Expect::Text),
+];
+
+pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+    routes.on(Operation::CreateChatCompletion, complete)
+}
+
+async fn complete(state: Arc<State>, mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let fields = Fields::of_body(&body)?;
+    fields.check(UNUSED)?;
+    let agent_id: &str = fields.required("model")?;
+    let mut request = SendRequest::read(&said(&fields)?, true)?;
+    // The first event tells the run.
+    (request.delivery.tokens, request.delivery.pings) = (true, true);
+    if !fields.optional("stream")?.unwrap_or(false) {
+        return Err(ApiError::letta(Code::InvalidRequest, "Chat completions only stream: send stream=true."));
+    }
+    if !agent_id.starts_with("agent-") {
+        return Err(ApiError::letta(Code::InvalidRequest, "model takes the id of an agent: agent-..."));
+    }
+    let agent = state.view(&call.permit).get::<Agent>(agent_id).await?;
+    let model = agent.record.model.llm.get("model").cloned().unwrap_or_default();
+    match send(&state, Thread::default_of(agent), request, RunType::Streaming).await? {
+        Reply::Events(events) => Ok(Reply::Events(translated(events, Chunks::new(model)))),
+        reply => Ok(reply),
+    }
+}
+
+/// What is new in a conversation that clients send whole, as a request to the agent: it remembers the rest itself.
+fn said(fields: &Fields<'_>) -> Result<Value, ApiError> {
+    let mut new = Vec::new();
+    for message in fields.required::<Vec<Fields<'_>>>("messages")? {
+        let roles = ["user", "system", "developer", "assistant", "tool", "function"];
+        match message.one_of("role", &roles)? {
+            Some("assistant" | "tool" | "function") => new.clear(),
+            Some(role) => {
+                let role = if role == "developer" { "system" } else { role };
+                new.push(json!({"role": role, "content": message.value("content").map(content)}));
+            }
+            None => return Err(message.at("role").missing(&Value::Object(message.map().clone()))),
+        }
+    }
+    Ok(json!({"messages": new}))
+}
+
+/// Texts are the same in both APIs, images are not.
+fn content(content: &Value) -> Value {
+    let part = |part: &Value| match part["image_url"]["url"].as_str() {
+        Some(url) => json!({"type": "image", "source": {"type": "url", "url": url}}),
+        None => part.clone(),
+    };
+    content.as_array().map_or_else(|| content.clone(), |parts| parts.iter().map(part).collect())
+}
+
+/// The events of a turn, translated as they come.
+fn translated(events: Body, mut chunks: Chunks) -> Body {
+    let says_something = |events: &Result<Bytes, _>| !matches!(events, Ok(bytes) if bytes.is_empty());
+    let translated = BodyDataStream::new(events).map(move |events| events.map(|events| chunks.of(&events)));
+    Body::from_stream(translated.filter(move |events| std::future::ready(says_something(events))))
+}
+
+/// Writes the chunks of one completion.
+struct Chunks {
+    model: Value,
+    created: i64,
+    run_id: String,
+    has_begun: bool,
+}
+
+impl Chunks {
+    fn new(model: Value) -> Self {
+        Self { model, created: clock::now_millis() / 1000, run_id: String::new(), has_begun: false }
+    }
+
+    /// The chunks for some events, which are whole.
+    fn of(&mut self, events: &[u8]) -> Bytes {
+        let mut written = String::new();
+        for line in String::from_utf8_lossy(events).lines() {
+            match line.strip_prefix("data: ") {
+                Some("[DONE]") => written.push_str("data: [DONE]\n\n"),
+                Some(data) => {
+                    let event: Value = serde_json::from_str(data).unwrap_or_default();
+                    if let Some(chunk) = self.chunk(&event) {
+                        let _ = write!(written, "data: {chunk}\n\n");
+                    }
+                }
+                None => {}
+            }
+        }
+        written.into()
+    }
+
+    fn chunk(&mut self, event: &Value) -> Option<Value> {
+        if let Some(run_id) = event["run_id"].as_str() {
+            run_id.clone_into(&mut self.run_id);
+        }
+        match event["message_type"].as_str()? {
+            "assistant_message" => Some(self.piece(&event["content"], None)),
+            "stop_reason" if event["stop_reason"] == "max_steps" => Some(self.piece(&Value::Null, Some("length"))),
+            "stop_reason" => Some(self.piece(&Value::Null, Some("stop"))),
+            "error_message" => {
+                Some(json!({"error": {"message": event["message"], "type": event["error_type"], "code": null}}))
+            }
+            _ => None,
+        }
+    }
+
+    fn piece(&mut self, content: &Value, finish_reason: Option<&str>) -> Value {
+        let role = if self.has_begun || content.is_null() { Value::Null } else { "assistant".into() };
+        self.has_begun |= !content.is_null();
+        json!({
+            "id": format!("chatcmpl-{}", self.run_id),
+            "choices": [{
+                "delta": {
+                    "content": content,
+                    "function_call": null,
+                    "refusal": null,
+                    "role": role,
+                    "tool_calls": null,
+                },
+                "finish_reason": finish_reason,
+                "index": 0,
+                "logprobs": null,
+            }],
+            "created": self.created,
+            "model": self.model,
+            "object": "chat.completion.chunk",
+            "service_tier": null,
+            "system_fingerprint": null,
+            "usage": null,
+        })
+    }
+}

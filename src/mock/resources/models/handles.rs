@@ -1,0 +1,109 @@
+//! Which model handles a request may name: those of Letta's provider types and of the providers that were added through
+//! the API. What stands in for a request's model must be listed, as in Letta; an agent may have any model of a provider,
+//! so that tests need no list, unless the mock is told otherwise.
+
+use std::fmt;
+
+use crate::{
+    access::Permit,
+    error::{ApiError, Code},
+    mock::{
+        models::catalogue::{self, Handle, Models, PROVIDER_TYPES},
+        pagination::list::Listing,
+        records::{Provider, Record},
+        state::State,
+        storage::documents::View,
+        validation::body::Fields,
+    },
+    store::DocumentFilter,
+};
+
+/// The providers that users bring to a project.
+pub(in crate::mock) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
+    let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
+    Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
+}
+
+/// Checks what a body says in `model` and `embedding`.
+///
+/// # Errors
+/// 404 for an unknown model, 400 for an unknown embedding model or what is no handle.
+pub(in crate::mock) async fn check(state: &State, permit: &Permit, fields: &Fields<'_>) -> Result<(), ApiError> {
+    check_model(state, permit, fields.optional("model")?).await?;
+    check_embedding(state, permit, fields.optional("embedding")?).await
+}
+
+/// Checks the handle of a model that answers.
+///
+/// # Errors
+/// 404 when it is unknown, 400 when it is no handle.
+pub(in crate::mock) async fn check_model(state: &State, permit: &Permit, handle: Option<&str>) -> Result<(), ApiError> {
+    let Some(handle) = handle.map(Handle::parse).transpose()? else { return Ok(()) };
+    let is_listed = |provider: &Provider| lists(catalogue::models_of(&provider.provider_type, &provider.name), handle);
+    let is_known = is_known(state, permit, handle, lists(catalogue::models(), handle), is_listed).await?;
+    if is_known { Ok(()) } else { Err(not_found(&handle)) }
+}
+
+/// Checks the handle of a model that embeds.
+///
+/// # Errors
+/// 400 when it is unknown or no handle.
+pub(in crate::mock) async fn check_embedding(
+    state: &State,
+    permit: &Permit,
+    handle: Option<&str>,
+) -> Result<(), ApiError> {
+    let Some(handle) = handle.map(Handle::parse).transpose()? else { return Ok(()) };
+    let is_listed =
+        |provider: &Provider| lists(catalogue::embeddings_of(&provider.provider_type, &provider.name), handle);
+    if is_known(state, permit, handle, lists(catalogue::embeddings(), handle), is_listed).await? {
+        return Ok(());
+    }
+    let detail = format!("INVALID_ARGUMENT: Embedding model {handle} not found; GET /v1/models/embedding lists them");
+    Err(ApiError::letta(Code::InvalidRequest, detail))
+}
+
+/// Checks the handle of a model that answers one request in place of the agent's own.
+///
+/// # Errors
+/// 404 when it is not listed.
+pub(in crate::mock) async fn check_override(
+    state: &State,
+    permit: &Permit,
+    handle: Option<&str>,
+) -> Result<(), ApiError> {
+    let Some(text) = handle else { return Ok(()) };
+    let Ok(handle) = Handle::parse(text) else { return Err(not_found(&text)) };
+    if lists(catalogue::models(), handle) {
+        return Ok(());
+    }
+    let providers = providers(state.view(permit), permit.project().as_str()).await?;
+    let is_listed = |provider: &Provider| lists(catalogue::models_of(&provider.provider_type, &provider.name), handle);
+    if providers.iter().any(is_listed) { Ok(()) } else { Err(not_found(&handle)) }
+}
+
+async fn is_known(
+    state: &State,
+    permit: &Permit,
+    handle: Handle<'_>,
+    is_built_in: bool,
+    is_listed: impl Fn(&Provider) -> bool,
+) -> Result<bool, ApiError> {
+    let is_open = state.models == Models::Open;
+    if is_built_in || is_open && PROVIDER_TYPES.contains(&handle.provider) {
+        return Ok(true);
+    }
+    let providers = providers(state.view(permit), permit.project().as_str()).await?;
+    Ok(providers.iter().any(|provider| is_open && provider.name == handle.provider || is_listed(provider)))
+}
+
+fn lists(mut models: impl Iterator<Item = serde_json::Value>, handle: Handle<'_>) -> bool {
+    let text = handle.to_string();
+    models.any(|model| model["handle"] == text)
+}
+
+fn not_found(handle: &impl fmt::Display) -> ApiError {
+    let handle: String = handle.to_string().chars().take(100).collect();
+    let detail = format!("NOT_FOUND: Handle {handle} not found; GET /v1/models/ lists the models");
+    ApiError::letta(Code::NotFound, detail)
+}

@@ -1,0 +1,112 @@
+//! What a provider would have been sent: nobody asks one, but clients look at it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    entropy,
+    mock::{
+        records::{ACTOR, Agent, Content, Message, ORGANIZATION, Record, Role, Step, Timestamp, ToolCall},
+        tools::set::Toolbox,
+    },
+};
+
+/// A request to the model of an agent, in the shape that most providers take.
+pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message], toolbox: Option<&Toolbox>) -> Value {
+    let mut request = json!({
+        "model": model.split_once('/').map_or(model, |(_, name)| name),
+        "messages": messages.iter().flat_map(chat).collect::<Vec<_>>(),
+        "max_completion_tokens": agent.model.llm.get("max_tokens"),
+        "temperature": agent.model.llm.get("temperature"),
+        "user": ACTOR,
+        "parallel_tool_calls": agent.model.llm.get("parallel_tool_calls"),
+    });
+    if let Some(toolbox) = toolbox.filter(|toolbox| !toolbox.tools().is_empty()) {
+        let function = |tool: &crate::mock::tools::set::Tool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
+        request["tools"] = toolbox.tools().iter().map(function).collect();
+        request["tool_choice"] = "auto".into();
+    }
+    request
+}
+
+/// A stored message as a provider sees it: a tool message for each return.
+fn chat(message: &Message) -> Vec<Value> {
+    match message.role {
+        Role::Tool => {
+            let returned = message.tool_returns.iter();
+            returned
+                .map(|returned| {
+                    json!({
+                        "role": "tool", "tool_call_id": returned.tool_call_id, "content": returned.tool_return.text(),
+                    })
+                })
+                .collect()
+        }
+        Role::Approval if message.tool_calls.is_empty() => Vec::new(),
+        Role::Assistant | Role::Approval => {
+            let mut said = json!({"role": "assistant", "content": message.text()});
+            if !message.tool_calls.is_empty() {
+                said["tool_calls"] = message.tool_calls.iter().map(function_call).collect();
+            }
+            vec![said]
+        }
+        Role::System => vec![json!({"role": "system", "content": message.text()})],
+        Role::User | Role::Summary => vec![json!({"role": "user", "content": message.text()})],
+    }
+}
+
+fn function_call(call: &ToolCall) -> Value {
+    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+}
+
+/// What a step's question and answer would have looked like; `of_run`: what was said in its run.
+pub(in crate::mock) fn trace(step: &Step, agent: &Agent, of_run: &[Message]) -> Value {
+    let is_answer = |message: &&Message| {
+        message.step_id.as_deref() == Some(step.id()) && matches!(message.role, Role::Assistant | Role::Approval)
+    };
+    let place = of_run.iter().position(|message| is_answer(&message)).unwrap_or(of_run.len());
+    let mut asked = vec![Message::new(Role::System, vec![crate::mock::records::Part::text(agent.system.as_str())])];
+    asked.extend(of_run.iter().take(place).cloned());
+    let answer = of_run.iter().find(is_answer);
+    let calls: Vec<Value> =
+        answer.map(|answer| answer.tool_calls.iter().map(function_call).collect()).unwrap_or_default();
+    let (prompt_tokens, completion_tokens) = step.tokens();
+    let created_at: Timestamp = step.created_at;
+    json!({
+        "created_by_id": ACTOR,
+        "last_updated_by_id": ACTOR,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "id": entropy::letta_id("provider_trace"),
+        "request_json": request(agent, step.model_handle(), &asked, None),
+        "response_json": {
+            "id": format!("chatcmpl-{}", step.id()),
+            "object": "chat.completion",
+            "model": step.model_handle(),
+            "choices": [{
+                "index": 0,
+                "finish_reason": if calls.is_empty() { "stop" } else { "tool_calls" },
+                "message": {
+                    "role": "assistant",
+                    "content": answer.map(|answer| Content::Text(answer.text())),
+                    "tool_calls": if calls.is_empty() { Value::Null } else { calls.into() },
+                },
+            }],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+            },
+        },
+        "step_id": step.id(),
+        "agent_id": agent.id,
+        "agent_tags": agent.tags,
+        "call_type": "agent_step",
+        "run_id": step.run_id(),
+        "source": null,
+        "org_id": ORGANIZATION,
+        "user_id": ACTOR,
+        "compaction_settings": null,
+        "llm_config": agent.model.llm,
+        "billing_context": null,
+    })
+}

@@ -1,0 +1,171 @@
+//! Archival memory: the archive of an agent, what is put into it, and what is found there.
+
+use crate::{
+    error::ApiError,
+    mock::{
+        budget::{Budget, aside},
+        records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
+        storage::documents::{Stored, insert, parse, update},
+        text::search::{Terms, tagged},
+    },
+    store::{DocumentFilter, Locks, Store, Tx},
+};
+
+/// How many passages are read at once.
+const CHUNK: i64 = 500;
+
+/// The archive of an agent; none: nothing was ever put into it.
+pub(in crate::mock) async fn archive_of(store: &Store, agent_id: &str) -> Result<Option<Stored<Archive>>, ApiError> {
+    let archives = DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent_id).limit(1);
+    store.documents(&archives).await?.into_iter().next().map(parse).transpose()
+}
+
+/// Puts passages into the archive of an agent, and makes that archive if there is none. The caller holds the lock on the
+/// agent's document, so that no second archive is made at the same time.
+pub(in crate::mock) async fn remember(
+    tx: &mut Tx,
+    agent: &Stored<Agent>,
+    new: Vec<NewPassage>,
+) -> Result<Vec<Passage>, ApiError> {
+    let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
+    let archive = match present.into_iter().next() {
+        Some(document) => parse(document)?,
+        None => {
+            let record = Archive::of_agent(&agent.record);
+            insert(tx, &agent.project, None, &record).await?;
+            tx.link(links::AGENT_ARCHIVE, &agent.record.id, &record.id).await?;
+            Stored { seq: 0, project: agent.project.clone(), record }
+        }
+    };
+    put(tx, archive, new).await
+}
+
+/// Puts passages into an archive.
+pub(in crate::mock) async fn put(
+    tx: &mut Tx,
+    mut archive: Stored<Archive>,
+    new: Vec<NewPassage>,
+) -> Result<Vec<Passage>, ApiError> {
+    if !archive.record.backdated && new.iter().any(|passage| passage.created_at.is_some()) {
+        // Read again under a lock: meanwhile it may have been changed.
+        if let Some(document) = tx.document_for_update(Archive::KIND, &archive.record.id).await? {
+            archive = parse(document)?;
+            archive.record.backdated = true;
+            update(tx, &archive.record).await?;
+        }
+    }
+    let mut passages = Vec::with_capacity(new.len());
+    for passage in new {
+        let mut passage = passage.into_passage(archive.record.embedding.clone());
+        passage.archive_id = Some(archive.record.id.clone());
+        insert(tx, &archive.project, Some(&archive.record.id), &passage).await?;
+        passages.push(passage);
+    }
+    Ok(passages)
+}
+
+/// What becomes of the archives of agents that go: an archive goes too if it was made for one of them and no other agent
+/// shares it. To be called before the agents' links are removed, by who has locked them.
+pub(in crate::mock) async fn leave(tx: &mut Tx, agents: &[String]) -> Result<(), ApiError> {
+    let mut ids = Vec::new();
+    for agent in agents {
+        let archives = tx.linked_documents(links::AGENT_ARCHIVE, agent, Archive::KIND).await?;
+        ids.extend(archives.into_iter().map(|archive| archive.id));
+    }
+    for document in tx.lock(&Locks::of(Archive::KIND, &ids)).await?.of(Archive::KIND) {
+        let archive = parse::<Archive>(document)?.record;
+        let is_own = archive.owner.as_ref().is_some_and(|owner| agents.contains(owner));
+        let sharing = tx.linked_from(links::AGENT_ARCHIVE, &archive.id).await?;
+        if is_own && sharing.iter().all(|agent| agents.contains(agent)) {
+            tx.delete_document(Archive::KIND, &archive.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Where passages are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mock) enum Shelf<'a> {
+    /// In one archive.
+    Archive(&'a str),
+    /// In all archives of a project.
+    Project(&'a str),
+}
+
+/// Which passages are looked for.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct Search<'a> {
+    /// Words; none: whatever the text.
+    pub(in crate::mock) query: Option<&'a str>,
+    /// Tags, of which `all_tags` asks for all.
+    pub(in crate::mock) tags: Vec<String>,
+    pub(in crate::mock) all_tags: bool,
+    /// Not created before this.
+    pub(in crate::mock) from: Option<Timestamp>,
+    /// Not created after this.
+    pub(in crate::mock) to: Option<Timestamp>,
+    /// At most this many.
+    pub(in crate::mock) limit: usize,
+}
+
+/// A passage that was found, and how well it fits: above 0, at most 1.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct Found {
+    pub(in crate::mock) passage: Passage,
+    pub(in crate::mock) score: f64,
+}
+
+/// The passages that fit best; of those that fit equally well, the newest. Every passage of the shelf is looked at.
+///
+/// # Errors
+/// When what is found is larger than the budget; when the database fails.
+pub(in crate::mock) async fn search(
+    store: &Store,
+    shelf: Shelf<'_>,
+    search: &Search<'_>,
+    budget: &Budget,
+) -> Result<Vec<Found>, ApiError> {
+    let mut documents = match shelf {
+        Shelf::Archive(id) => DocumentFilter::of_parent(Passage::KIND, id),
+        Shelf::Project(project) => DocumentFilter::of_project(Passage::KIND, project),
+    }
+    .newest_first(true)
+    .limit(CHUNK);
+    let terms = search.query.map(Terms::of);
+    let mut found = Vec::new();
+    loop {
+        let chunk = store.documents_chunk(&documents).await?;
+        let Some(last) = chunk.last() else { break };
+        documents = documents.before(last.seq);
+        for document in chunk {
+            let length = document.body.len();
+            let passage = parse::<Passage>(document)?.record;
+            if let Some(score) = aside(length, || search.fit(&passage, terms.as_ref())) {
+                found.push(Found { passage, score });
+            }
+        }
+        keep_best(&mut found, search.limit);
+        budget.draft().charge(found.iter().map(|found| found.passage.text.len()).sum())?;
+    }
+    Ok(found)
+}
+
+/// Stable, so what was found first, the newer, stays before what fits equally well.
+fn keep_best(found: &mut Vec<Found>, limit: usize) {
+    found.sort_by(|left, right| {
+        right.score.total_cmp(&left.score).then(right.passage.created_at.cmp(&left.passage.created_at))
+    });
+    found.truncate(limit);
+}
+
+impl Search<'_> {
+    fn fit(&self, passage: &Passage, terms: Option<&Terms>) -> Option<f64> {
+        let in_archive = passage.archive_id.is_some();
+        let in_time = self.from.is_none_or(|from| passage.created_at >= from)
+            && self.to.is_none_or(|to| passage.created_at <= to);
+        if !in_archive || !in_time || !tagged(&passage.tags, &self.tags, self.all_tags) {
+            return None;
+        }
+        terms.map_or(Some(1.0), |terms| Some(terms.score(&passage.text)).filter(|score| *score > 0.0))
+    }
+}

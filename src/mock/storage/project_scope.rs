@@ -1,0 +1,39 @@
+//! The project in which something is made.
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::{
+    access::Permit,
+    error::{ApiError, Code},
+    mock::validation::body::Fields,
+    model::Project,
+};
+
+/// The project in which something is made.
+pub(in crate::mock) struct Home {
+    pub(in crate::mock) project: Project,
+    /// As it is shown: not at all when it is the default that nobody named.
+    pub(in crate::mock) shown: Option<String>,
+}
+
+impl Home {
+    /// The project that the body names, or the one that the request acts in.
+    pub(in crate::mock) fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
+        let named: Option<&str> = fields.optional("project_id")?;
+        let project = match named {
+            None => permit.project().clone(),
+            Some(text) => {
+                let rule = |rule: &str| fields.at("project_id").breaks_rule(rule, &Value::from(text));
+                let project: Project = text.parse().map_err(rule)?;
+                if !permit.reaches(project.as_str()) {
+                    return Err(ApiError::letta(Code::NotFound, format!("Project with ID {project} not found")));
+                }
+                project
+            }
+        };
+        let by_header = headers.contains_key("x-project-id") || headers.contains_key("x-project");
+        let is_shown = named.is_some() || by_header || project.as_str() != Project::DEFAULT;
+        Ok(Self { shown: is_shown.then(|| project.to_string()), project })
+    }
+}

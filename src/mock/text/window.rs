@@ -1,0 +1,193 @@
+//! What of a file lies before an agent: its beginning, in numbered lines, as far as it fits.
+
+use std::{borrow::Cow, fmt::Write, iter};
+
+/// How many bytes are shown of one file at most, whatever the agent's limit. All of Letta's own limits fit.
+const MOST_BYTES: usize = 160_000;
+
+/// Ends what is not shown whole.
+const CUT: &str = "...[TRUNCATED]\n# The file goes on; grep_files and semantic_search_files find the rest.";
+
+/// What a file is cut into before it is numbered, by its media type, as Letta does it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Unit {
+    /// Lines as they are, but for empty ones.
+    Code,
+    /// Lines without the space around them.
+    Line,
+    Sentence,
+}
+
+impl Unit {
+    fn of(media_type: &str) -> Self {
+        const CODE: &[&str] = &[
+            "text/html",
+            "text/javascript",
+            "text/x-batch",
+            "text/x-c",
+            "text/x-c++",
+            "text/x-csharp",
+            "text/x-dockerfile",
+            "text/x-go",
+            "text/x-java-source",
+            "text/x-jsx",
+            "text/x-kotlin",
+            "text/x-objective-c",
+            "text/x-php",
+            "text/x-powershell",
+            "text/x-python",
+            "text/x-r",
+            "text/x-ruby",
+            "text/x-rust",
+            "text/x-scala",
+            "text/x-shellscript",
+            "text/x-sql",
+            "text/x-swift",
+            "text/x-tsx",
+            "text/x-typescript",
+            "text/x-vue",
+        ];
+        match media_type {
+            "text/markdown" => Self::Sentence,
+            code if CODE.contains(&code) => Self::Code,
+            _ => Self::Line,
+        }
+    }
+}
+
+/// A file's lines, or its sentences where it is prose.
+fn lines<'t>(text: &'t str, media_type: &str) -> Box<dyn Iterator<Item = Cow<'t, str>> + 't> {
+    let broken = text.split(|character: char| {
+        matches!(character, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    });
+    let lines = |trim: fn(&str) -> &str| broken.map(trim).filter(|line| !line.is_empty()).map(Cow::Borrowed);
+    match Unit::of(media_type) {
+        Unit::Code => Box::new(lines(str::trim_end)),
+        Unit::Line => Box::new(lines(str::trim)),
+        Unit::Sentence => {
+            let words = |sentence: &str| sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+            Box::new(sentences(text).map(words).filter(|one| !one.is_empty()).map(Cow::Owned))
+        }
+    }
+}
+
+/// A text cut where a sentence ends and the next begins with a capital letter.
+fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest?;
+        let (mut gap, mut before) = (None, ' ');
+        for (place, character) in text.char_indices() {
+            if character.is_whitespace() {
+                if matches!(before, '.' | '!' | '?') {
+                    gap = Some(place);
+                }
+            } else {
+                if let (true, Some(end)) = (character.is_ascii_uppercase(), gap) {
+                    rest = Some(&text[place..]);
+                    return Some(&text[..end]);
+                }
+                gap = None;
+            }
+            before = character;
+        }
+        rest.take()
+    })
+}
+
+/// A file in the lines by which agents know it.
+pub(in crate::mock) fn whole(text: &str, media_type: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    for (number, line) in lines(text, media_type).enumerate() {
+        if number > 0 {
+            whole.push('\n');
+        }
+        whole.push_str(&line);
+    }
+    whole
+}
+
+/// The beginning of a file as it is kept: as much as any agent may see. An empty file shows nothing.
+pub(in crate::mock) fn of(text: &str, media_type: &str) -> String {
+    /// What the number of the next line takes at most.
+    const NUMBER: usize = 24;
+    let count = lines(text, media_type).count();
+    if count == 0 {
+        return String::new();
+    }
+    let unit = if Unit::of(media_type) == Unit::Sentence { "sentences" } else { "lines" };
+    let mut shown = format!("[Viewing file start (out of {count} {unit})]");
+    for (number, line) in (1..).zip(lines(text, media_type)) {
+        // Writing to a string cannot fail.
+        let _ = write!(shown, "\n{number}: ");
+        let room = MOST_BYTES.saturating_sub(shown.len() + CUT.len() + NUMBER);
+        if line.len() > room {
+            let end = (0..=room).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
+            shown.push_str(&line[..end]);
+            shown.push_str(CUT);
+            break;
+        }
+        shown.push_str(&line);
+    }
+    shown
+}
+
+/// As much of it as an agent sees that sees so many characters of a file.
+pub(in crate::mock) fn cut(shown: String, most_characters: i64) -> String {
+    let most = usize::try_from(most_characters).unwrap_or_default();
+    if shown.chars().nth(most).is_none() {
+        return shown;
+    }
+    let beginning = |most: usize| shown.chars().take(most).collect::<String>();
+    match most.checked_sub(CUT.chars().count()) {
+        Some(room) => beginning(room) + CUT,
+        None => beginning(most),
+    }
+}
+
+/// What stands for a file of which nothing can be shown.
+pub(in crate::mock) fn unseen() -> String {
+    CUT.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_file_shows_its_beginning_in_numbered_lines() {
+        for (text, media_type, expected) in [
+            ("hello file", "text/plain", "[Viewing file start (out of 1 lines)]\n1: hello file"),
+            (" a \r\n\r\n b\u{2028}c", "text/plain", "[Viewing file start (out of 3 lines)]\n1: a\n2: b\n3: c"),
+            (
+                "def f():\n\n    return 1 \n",
+                "text/x-python",
+                "[Viewing file start (out of 2 lines)]\n1: def f():\n2:     return 1",
+            ),
+            (
+                "One  is\n1. Two? three. Four",
+                "text/markdown",
+                "[Viewing file start (out of 3 sentences)]\n1: One is 1.\n2: Two? three.\n3: Four",
+            ),
+            ("", "text/plain", ""),
+            (" \n ", "text/markdown", ""),
+        ] {
+            assert_eq!(of(text, media_type), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_and_says_so() {
+        for text in ["ä".repeat(MOST_BYTES), "line\n".repeat(MOST_BYTES)] {
+            let shown = of(&text, "text/plain");
+            assert!(shown.len() <= MOST_BYTES && shown.len() > MOST_BYTES - 64, "{}", shown.len());
+            assert!(shown.ends_with(CUT));
+            let window = cut(shown, 500);
+            assert!(window.starts_with("[Viewing file start (out of ") && window.ends_with(CUT), "{window}");
+            assert_eq!(window.chars().count(), 500);
+        }
+        assert_eq!(cut("äöü".into(), 3), "äöü");
+        assert_eq!(cut("äöü".into(), 2), "äö");
+        assert_eq!(cut("äöü".into(), -1), "");
+    }
+}

@@ -1,0 +1,273 @@
+//! The tools that come with Letta, as the mock describes them. They exist without being stored, always and for everyone,
+//! so their ids are constants.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
+
+use serde_json::{Map, json};
+
+use super::base::BASE_TOOLS;
+use crate::{
+    error::{ApiError, Code},
+    mock::{
+        records::{Agent, RETURN_CHAR_LIMIT, Record, Tool, claims, links, object},
+        storage::documents::{Stored, View, holder, not_found, parse},
+    },
+    store::{Locked, Store},
+};
+
+/// A tool that comes with the server.
+#[derive(Debug)]
+pub(in crate::mock) struct BaseTool {
+    pub(in crate::mock) id: &'static str,
+    pub(in crate::mock) name: &'static str,
+    pub(in crate::mock) tool_type: &'static str,
+    /// Whether the model may call it several times at once.
+    pub(in crate::mock) parallel: bool,
+    pub(in crate::mock) description: &'static str,
+    pub(in crate::mock) parameters: &'static [Parameter],
+}
+
+/// Name, JSON type (or `roles`, which is an array of them), description, whether it is required.
+pub(in crate::mock) type Parameter = (&'static str, &'static str, &'static str, bool);
+
+/// The names of the tools that an agent of a type gets unless it asks not to.
+pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str] {
+    match agent_type {
+        "memgpt_agent" | "split_thread_agent" => &[
+            "send_message",
+            "conversation_search",
+            "core_memory_append",
+            "core_memory_replace",
+            "memory",
+            "memory_apply_patch",
+        ],
+        "memgpt_v2_agent" => &["send_message", "conversation_search", "memory_insert", "memory_replace"],
+        "sleeptime_agent" => &["memory_insert", "memory_replace", "memory_rethink", "memory_finish_edits"],
+        "voice_convo_agent" => &["send_message", "search_memory"],
+        "voice_sleeptime_agent" => &["store_memories", "rethink_user_memory", "finish_rethinking_memory"],
+        "react_agent" | "workflow_agent" => &[],
+        _ => &["conversation_search", "memory_insert", "memory_replace"],
+    }
+}
+
+/// The tools by which agents talk to each other.
+pub(in crate::mock) const MULTI_AGENT: [&str; 3] =
+    ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
+
+/// The rules that agents of the older types get with tools of these names: some end a turn, after those for memory and
+/// history it goes on, and of all others nothing is said.
+pub(in crate::mock) fn add_base_rules<'n>(agent: &mut Agent, names: impl IntoIterator<Item = &'n str>) {
+    for name in names {
+        match name {
+            "send_message" | "send_message_to_agent_async" | "memory_finish_edits" => agent.add_rule(name, "exit_loop"),
+            "conversation_search"
+            | "archival_memory_insert"
+            | "archival_memory_search"
+            | "core_memory_append"
+            | "core_memory_replace"
+            | "memory"
+            | "memory_apply_patch"
+            | "memory_insert"
+            | "memory_replace"
+            | "memory_rethink" => agent.add_rule(name, "continue_loop"),
+            _ => {}
+        }
+    }
+}
+
+/// The tool of this name.
+pub(in crate::mock) fn by_name(name: &str) -> Option<&'static BaseTool> {
+    BASE_TOOLS.iter().find(|tool| tool.name == name)
+}
+
+/// The tool with this id.
+pub(in crate::mock) fn by_id(id: &str) -> Option<&'static BaseTool> {
+    BASE_TOOLS.iter().find(|tool| tool.id == id)
+}
+
+impl BaseTool {
+    /// The tool as it would be stored.
+    pub(in crate::mock) fn tool(&self) -> Tool {
+        let property = |kind: &str, description: &str| {
+            let items = match kind {
+                "array" => json!({"type": "string"}),
+                "roles" => json!({"type": "string", "enum": ["assistant", "user", "tool"]}),
+                _ => return json!({"type": kind, "description": description}),
+            };
+            json!({"type": "array", "items": items, "description": description})
+        };
+        let properties: Map<_, _> = self
+            .parameters
+            .iter()
+            .map(|(name, kind, description, _)| ((*name).to_owned(), property(kind, description)))
+            .collect();
+        let required: Vec<&str> =
+            self.parameters.iter().filter(|(_, _, _, required)| *required).map(|(name, ..)| *name).collect();
+        Tool {
+            id: self.id.to_owned(),
+            tool_type: self.tool_type.to_owned(),
+            description: Some(self.description.to_owned()),
+            source_type: "python".to_owned(),
+            name: self.name.to_owned(),
+            tags: vec![self.tool_type.to_owned()],
+            source_code: None,
+            json_schema: object! {
+                "name": self.name,
+                "description": self.description,
+                "parameters": {"type": "object", "properties": properties, "required": required},
+            },
+            args_json_schema: None,
+            return_char_limit: RETURN_CHAR_LIMIT,
+            pip_requirements: None,
+            npm_requirements: None,
+            default_requires_approval: None,
+            enable_parallel_execution: self.parallel,
+            metadata: Map::new(),
+            project_id: None,
+            scripted: None,
+        }
+    }
+
+    /// The tool as clients see it, which is never anything else.
+    pub(in crate::mock) fn written(&self) -> Option<&'static str> {
+        static WRITTEN: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+            let written = BASE_TOOLS.iter().filter_map(|tool| {
+                let written = serde_json::to_string(&tool.tool().wire()).ok()?;
+                Some((tool.id, written))
+            });
+            written.collect()
+        });
+        WRITTEN.get(self.id).map(String::as_str)
+    }
+}
+
+/// All of them.
+pub(in crate::mock) fn all() -> impl Iterator<Item = Tool> {
+    BASE_TOOLS.iter().map(BaseTool::tool)
+}
+
+/// The tools that a request names for an agent, besides those that it gets by default; each once. Names are looked up in
+/// `project`; that the tools are the project's is for [`check_project`] to say.
+pub(in crate::mock) async fn named(
+    view: View<'_>,
+    project: &str,
+    defaults: &[&str],
+    called: &[String],
+    ids: &[String],
+) -> Result<Vec<Stored<Tool>>, ApiError> {
+    let mut tools: Vec<Stored<Tool>> =
+        defaults.iter().filter_map(|name| by_name(name)).map(|tool| built_in(0, tool)).collect();
+    for name in called {
+        let tool = match by_name(name) {
+            Some(tool) => Some(built_in(0, tool)),
+            None => match holder(view.store(), claims::TOOL, project, name).await? {
+                Some(id) => view.find::<Tool>(&id).await?,
+                None => None,
+            },
+        };
+        tools.push(tool.ok_or_else(|| unknown("name", name))?);
+    }
+    for id in ids {
+        tools.push(find(view, id).await?.ok_or_else(|| unknown("id", id))?);
+    }
+    let mut seen = HashSet::new();
+    tools.retain(|tool| seen.insert(tool.record.id.clone()));
+    Ok(tools)
+}
+
+/// Refuses tools of other projects; those that come with the server belong to all.
+pub(in crate::mock) fn check_project(tools: &[Stored<Tool>], project: &str) -> Result<(), ApiError> {
+    let is_foreign = |tool: &&Stored<Tool>| !tool.project.is_empty() && tool.project != project;
+    match tools.iter().find(is_foreign) {
+        Some(tool) => Err(unknown("id", &tool.record.id)),
+        None => Ok(()),
+    }
+}
+
+/// Checks that tools are still there. What comes with the server always is.
+pub(in crate::mock) fn check_locked(tools: &[Stored<Tool>], locked: &Locked) -> Result<(), ApiError> {
+    let is_gone = |tool: &&Stored<Tool>| by_id(&tool.record.id).is_none() && !locked.holds(Tool::KIND, &tool.record.id);
+    match tools.iter().find(is_gone) {
+        Some(tool) => Err(not_found::<Tool>(&tool.record.id)),
+        None => Ok(()),
+    }
+}
+
+/// The tool with this id.
+pub(in crate::mock) async fn find(view: View<'_>, id: &str) -> Result<Option<Stored<Tool>>, ApiError> {
+    match by_id(id) {
+        Some(tool) => Ok(Some(built_in(0, tool))),
+        None => view.find::<Tool>(id).await,
+    }
+}
+
+fn built_in(seq: i64, tool: &BaseTool) -> Stored<Tool> {
+    Stored { seq, project: String::new(), record: tool.tool() }
+}
+
+/// The tools of an agent, oldest first; what comes with the server is older than everything that is stored.
+pub(in crate::mock) async fn of_agent(store: &Store, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
+    let mut tools = Vec::new();
+    for link in store.links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
+        match BASE_TOOLS.iter().rev().zip(1_i64..).find(|(tool, _)| tool.id == link.target) {
+            Some((tool, place)) => tools.push(built_in(-place, tool)),
+            None => tools.extend(link.document.map(parse).transpose()?),
+        }
+    }
+    tools.sort_by_key(|tool| tool.seq);
+    Ok(tools)
+}
+
+/// Tools that need approval by default make every agent ask that gets them.
+pub(in crate::mock) fn ask_by_default(agent: &mut Agent, tools: &[Stored<Tool>]) {
+    for tool in tools.iter().filter(|tool| tool.record.default_requires_approval == Some(true)) {
+        agent.require_approval(&tool.record.name, true);
+    }
+}
+
+fn unknown(by: &str, what: &str) -> ApiError {
+    let what: String = what.chars().take(100).collect();
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::access::{grant::Redaction, is_letta_id, redact};
+
+    #[test]
+    fn base_tools_have_ids_and_names_of_their_own() {
+        assert!(BASE_TOOLS.iter().all(|tool| is_letta_id(tool.id, "tool")));
+        assert_eq!(BASE_TOOLS.iter().map(|tool| tool.id).collect::<HashSet<_>>().len(), BASE_TOOLS.len());
+        assert_eq!(BASE_TOOLS.iter().map(|tool| tool.name).collect::<HashSet<_>>().len(), BASE_TOOLS.len());
+    }
+
+    #[test]
+    fn default_tools_exist() {
+        for agent_type in [
+            "letta_v1_agent",
+            "memgpt_agent",
+            "memgpt_v2_agent",
+            "sleeptime_agent",
+            "voice_convo_agent",
+            "voice_sleeptime_agent",
+        ] {
+            assert!(default_names(agent_type).iter().all(|name| by_name(name).is_some()));
+        }
+    }
+
+    #[test]
+    fn what_comes_with_letta_has_no_secrets() {
+        for tool in BASE_TOOLS {
+            let written: Value = serde_json::from_str(tool.written().unwrap()).unwrap();
+            let mut redacted = written.clone();
+            redact(&mut redacted, Redaction::Secrets, None);
+            assert_eq!(redacted, written);
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The tools by which an agent reads its files in a turn: opening some, finding lines by a regular expression, finding
+//! passages by words.
+
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use regex::{Regex, RegexBuilder};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::ApiError,
+    mock::{
+        budget::{Budget, Overspent, aside, written_length},
+        records::{Agent, File, FileText, Folder, Passage, Record, links},
+        storage::documents::parse,
+        text::{search::Terms, window},
+    },
+    store::{DocumentFilter, Store},
+};
+
+/// How large a regular expression may become, in bytes; how long one search may take; and how much of a line it looks at.
+/// The time for a line is their product.
+const MOST_REGEX_BYTES: usize = 256 * 1024;
+const LONGEST_SEARCH: Duration = Duration::from_secs(1);
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// How many matches are shown at once.
+const MATCHES: usize = 20;
+
+/// The most lines that are shown before and after a match.
+const MOST_CONTEXT: usize = 100;
+
+/// How many passages are found unless a call asks for another number, and the most.
+const PASSAGES: usize = 5;
+const MOST_PASSAGES: usize = 100;
+
+/// How many passages are read at once.
+const CHUNK: i64 = 500;
+
+/// A file that lies open after a turn.
+#[derive(Clone, Debug)]
+pub(in crate::mock) struct Opening {
+    pub(in crate::mock) file: File,
+    pub(in crate::mock) folder_name: String,
+    /// Whether all others are closed first.
+    pub(in crate::mock) alone: bool,
+}
+
+/// The files of an agent's folders.
+#[derive(Debug)]
+pub(in crate::mock) struct Reading<'a> {
+    store: &'a Store,
+    files: Vec<Seen>,
+    /// How many files the agent opens at once.
+    most_opened: usize,
+}
+
+/// A file as the agent sees it: by the name of its folder and its own.
+#[derive(Debug)]
+struct Seen {
+    name: String,
+    folder_name: String,
+    file: File,
+}
+
+/// What a tool comes to: a text, or an error in words for the model.
+type Outcome<T = String> = Result<T, String>;
+
+impl<'a> Reading<'a> {
+    /// The files of an agent, oldest first.
+    pub(in crate::mock) async fn of(store: &'a Store, agent: &Agent) -> Result<Self, ApiError> {
+        let mut folders = HashMap::new();
+        for (_, document) in store.linked_documents(links::AGENT_FOLDER, &[&agent.id], Folder::KIND).await? {
+            let folder = parse::<Folder>(document)?.record;
+            folders.insert(folder.id, folder.name);
+        }
+        let documents = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
+        let mut files = Vec::new();
+        for document in store.documents(&documents).await? {
+            let file = parse::<File>(document)?.record;
+            let folder_name = folders.get(&file.folder_id).cloned().unwrap_or_default();
+            files.push(Seen { name: format!("{folder_name}/{}", file.name), folder_name, file });
+        }
+        Ok(Self { store, files, most_opened: usize::try_from(agent.max_files_open).unwrap_or_default() })
+    }
+
+    /// Opens files: what the model is told, and what lies open then.
+    pub(in crate::mock) async fn open(
+        &self,
+        arguments: &Map<String, Value>,
+        budget: &Budget,
+    ) -> Result<Outcome<(String, Vec<Opening>)>, ApiError> {
+        let asked = match self.asked_for(arguments) {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let (mut told, mut openings) = (String::new(), Vec::new());
+        let draft = budget.draft();
+        let alone = arguments.get("close_all_others").and_then(Value::as_bool).unwrap_or_default();
+        for (number, (seen, offset, length)) in asked.into_iter().enumerate() {
+            let text = self.text(&seen.file).await?;
+            let lines = text.lines().count();
+            if offset > lines {
+                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {offset} on", seen.name)));
+            }
+            let gap = if told.is_empty() { "" } else { "\n\n" };
+            // Writing to a string cannot fail.
+            let _ = writeln!(told, "{gap}{} is open. It has {lines} lines:", seen.name);
+            aside(text.len(), || number_lines(&text, offset, length, &mut told, &draft))?;
+            let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
+            openings.push(Opening { file, folder_name, alone: alone && number == 0 });
+        }
+        Ok(Ok((told, openings)))
+    }
+
+    /// The files that a call names, each with the first of its lines that is asked for, and how many are.
+    fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<(&Seen, usize, usize)>> {
+        let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
+        let requests = requests.ok_or("file_requests must be a list of at least one file")?;
+        if requests.len() > self.most_opened {
+            return Err(format!("at most {} files can be opened at once, not {}", self.most_opened, requests.len()));
+        }
+        requests
+            .iter()
+            .map(|request| {
+                let name = request["file_name"].as_str().ok_or("each of file_requests needs a file_name")?;
+                let number = |name: &str| match &request[name] {
+                    Value::Null => Ok(None),
+                    value => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
+                        Some(number) => Ok(Some(number)),
+                        None => Err(format!("{name} must be a count of lines")),
+                    },
+                };
+                Ok((self.find(name)?, number("offset")?.unwrap_or(0), number("length")?.unwrap_or(usize::MAX)))
+            })
+            .collect()
+    }
+
+    /// A file by its name, also without its folder's where no other has the same.
+    fn find(&self, name: &str) -> Outcome<&Seen> {
+        let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
+        match (found.next(), found.next()) {
+            (Some(seen), None) => Ok(seen),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which: folder/{name}")),
+            (None, _) => {
+                let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(format!("there is no file '{name}'; the files are: {names}"))
+            }
+        }
+    }
+
+    /// Finds lines by a regular expression.
+    pub(in crate::mock) async fn grep(
+        &self,
+        arguments: &Map<String, Value>,
+        budget: &Budget,
+    ) -> Result<Outcome, ApiError> {
+        let asked = || -> Outcome<(Regex, Option<Regex>, usize, usize)> {
+            let pattern = arguments.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
+            let pattern = regex("pattern", pattern.ok_or("pattern is missing")?)?;
+            let include = match arguments.get("include") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(include)) => Some(regex("include", include)?),
+                Some(_) => return Err("include must be a text".to_owned()),
+            };
+            Ok((pattern, include, number(arguments, "context_lines", 1)?, number(arguments, "offset", 0)?))
+        };
+        let (pattern, include, context, offset) = match asked() {
+            Ok(asked) => asked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let context = context.min(MOST_CONTEXT);
+        let (mut found, mut shown, mut count) = (0_usize, String::new(), 0_usize);
+        let (draft, begun) = (budget.draft(), Instant::now());
+        for seen in self.files.iter().filter(|seen| include.as_ref().is_none_or(|include| include.is_match(&seen.name)))
+        {
+            let text = self.text(&seen.file).await?;
+            let looked_at = aside(text.len(), || {
+                for (number, line) in text.lines().enumerate() {
+                    if begun.elapsed() > LONGEST_SEARCH {
+                        return Ok(false);
+                    }
+                    if !pattern.is_match(beginning(line, LONGEST_LINE)) {
+                        continue;
+                    }
+                    if (offset..offset.saturating_add(MATCHES)).contains(&found) {
+                        let first = number.saturating_sub(context);
+                        // Writing to a string cannot fail.
+                        let _ = writeln!(shown, "\n\n{}, line {}:", seen.name, number + 1);
+                        number_lines(&text, first, number - first + context + 1, &mut shown, &draft)?;
+                        count += 1;
+                    }
+                    found += 1;
+                }
+                Ok::<_, Overspent>(true)
+            })?;
+            if !looked_at {
+                return Ok(Err("the search takes too long; use a simpler pattern, or include fewer files".to_owned()));
+            }
+        }
+        if count == 0 {
+            return Ok(Ok(format!("No more lines match: {found} in all.")));
+        }
+        let last = offset.saturating_add(count);
+        let more = if last < found { format!("; the next are found with offset {last}") } else { String::new() };
+        let head = format!("Matches {} to {last} of {found}{more}.", offset.saturating_add(1));
+        shown.insert_str(0, &head);
+        Ok(Ok(shown))
+    }
+
+    /// Finds passages by words.
+    pub(in crate::mock) async fn search(
+        &self,
+        arguments: &Map<String, Value>,
+        budget: &Budget,
+    ) -> Result<Outcome, ApiError> {
+        let asked = || -> Outcome<(Terms, usize)> {
+            let query = arguments.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
+            Ok((Terms::of(query.ok_or("query is missing")?), number(arguments, "limit", PASSAGES)?))
+        };
+        let (terms, limit) = match asked() {
+            Ok((terms, limit)) => (terms, limit.min(MOST_PASSAGES)),
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let mut found: Vec<(f64, String)> = Vec::new();
+        for seen in &self.files {
+            let mut passages = DocumentFilter::of_parent(Passage::KIND, &seen.file.id).limit(CHUNK);
+            loop {
+                let chunk = self.store.documents_chunk(&passages).await?;
+                let Some(last) = chunk.last() else { break };
+                passages = passages.after(last.seq);
+                for document in chunk {
+                    let text = parse::<Passage>(document)?.record.text;
+                    let score = aside(text.len(), || terms.score(&text));
+                    if score > 0.0 {
+                        found.push((score, format!("{}:\n{text}", seen.name)));
+                    }
+                }
+                // Stable: of what fits equally well, the first in the first file comes first.
+                found.sort_by(|left, right| right.0.total_cmp(&left.0));
+                found.truncate(limit);
+                budget.draft().charge(found.iter().map(|(_, shown)| shown.len()).sum())?;
+            }
+        }
+        if found.is_empty() {
+            return Ok(Ok("No passage fits.".to_owned()));
+        }
+        Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
+    }
+
+    /// What a file says, in the lines by which the agent knows it.
+    async fn text(&self, file: &File) -> Result<String, ApiError> {
+        let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
+        let Some(document) = document else { return Ok(String::new()) };
+        let text = parse::<FileText>(document)?.record.text;
+        Ok(aside(text.len(), || window::whole(&text, &file.media_type)))
+    }
+}
+
+/// Writes so many lines of a text from one on, with their numbers.
+fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budget: &Budget) -> Result<(), Overspent> {
+    /// What a line takes beside its text.
+    const NUMBER: usize = 10;
+    for (number, line) in text.lines().enumerate().skip(first).take(count) {
+        budget.charge(NUMBER + written_length(line))?;
+        let gap = if number == first { "" } else { "\n" };
+        // Writing to a string cannot fail.
+        let _ = write!(shown, "{gap}{}: {line}", number + 1);
+    }
+    Ok(())
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
+fn regex(name: &str, pattern: &str) -> Outcome<Regex> {
+    let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
+    regex.map_err(|error| format!("{name} is no regular expression: {error}"))
+}
+
+fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> Outcome<usize> {
+    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
+    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| format!("{name} must be a count"))
+}

@@ -1,0 +1,10 @@
+//! Tools: those that come with Letta, those of a turn, and how they are run.
+
+pub(in crate::mock) mod base;
+pub(in crate::mock) mod builtin;
+pub(in crate::mock) mod execute;
+pub(in crate::mock) mod file_search;
+pub(in crate::mock) mod mcp;
+pub(in crate::mock) mod mcp_schema;
+pub(in crate::mock) mod memory_edit;
+pub(in crate::mock) mod set;

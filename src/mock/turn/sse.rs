@@ -1,0 +1,81 @@
+//! The events of a stream, each in a frame of its own.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    entropy,
+    mock::records::{Run, StopReason, Timestamp, Usage, turn_error::Failure},
+};
+
+/// How a stream ends.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// As turns do, and with its end the runs of sleeptime agents began. What a cancelled turn cost is not said.
+    Stopped(StopReason, Usage, Vec<String>),
+    /// The turn failed.
+    Failed(Failure),
+}
+
+impl End {
+    /// How the stream of a run ends that has ended so.
+    pub(super) fn of(run: &Run, failure: Option<Failure>) -> Self {
+        match failure {
+            Some(failure) => Self::Failed(failure),
+            None => {
+                let stop_reason = run.stop_reason.unwrap_or(StopReason::Error);
+                Self::Stopped(stop_reason, run.usage, run.sleeptime_runs.clone())
+            }
+        }
+    }
+
+    /// The last events of a stream. `number`: of the event before them, where events are numbered.
+    pub(super) fn frames(&self, run_id: &str, in_pieces: bool, number: Option<u64>) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        match self {
+            Self::Stopped(stop_reason, usage, run_ids) => {
+                frames.push(data(&stop_reason.wire()));
+                if *stop_reason != StopReason::Cancelled {
+                    frames.push(data(&usage.wire(in_pieces, run_ids)));
+                }
+            }
+            Self::Failed(failure) => {
+                frames.push(data(&failure.stop_reason.wire()));
+                let error = failure.event(run_id, number.map(|number| number + 2));
+                frames.push(Bytes::from(format!("event: error\ndata: {error}\n\n")));
+            }
+        }
+        frames.push(Bytes::from_static(b"data: [DONE]\n\n"));
+        frames
+    }
+}
+
+/// One event.
+pub(super) fn data(event: &impl Serialize) -> Bytes {
+    // Nothing that is sent has keys other than texts, which is all that could fail.
+    let event = serde_json::to_string(event).unwrap_or_default();
+    Bytes::from(format!("data: {event}\n\n"))
+}
+
+/// A sign of life.
+pub(super) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
+    let ping: Value = json!({
+        "id": entropy::letta_id("ping"),
+        "date": Timestamp::now().message_date(),
+        "name": null,
+        "message_type": "ping",
+        "otid": null,
+        "sender_id": null,
+        "step_id": null,
+        "is_err": null,
+        "seq_id": number,
+        "run_id": run_id,
+    });
+    data(&ping)
+}
+
+/// Whether a frame is a sign of life.
+pub(super) fn is_ping(frame: &str) -> bool {
+    frame.starts_with("data: {\"id\":\"ping-")
+}

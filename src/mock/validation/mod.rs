@@ -1,0 +1,5 @@
+//! How requests are read and refused: bodies, queries, and uploaded forms.
+
+pub(in crate::mock) mod body;
+pub(in crate::mock) mod form;
+pub(in crate::mock) mod query;

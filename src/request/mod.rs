@@ -1,0 +1,6 @@
+//! What a request brings: its body, its query, and how long it waits for others.
+
+pub mod body;
+pub mod input;
+pub mod json;
+pub mod waits;

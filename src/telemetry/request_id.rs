@@ -1,0 +1,41 @@
+//! Ids by which a request is found in the log.
+
+use std::fmt;
+
+use http::HeaderValue;
+
+use crate::entropy;
+
+/// `req-` and 128 random bits in hexadecimal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestId([u8; LENGTH]);
+
+const PREFIX: &[u8; 4] = b"req-";
+const LENGTH: usize = PREFIX.len() + 32;
+
+impl RequestId {
+    pub(crate) fn new() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; LENGTH];
+        text[..PREFIX.len()].copy_from_slice(PREFIX);
+        for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(entropy::unguessable_number().to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(&self.0).ok()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
