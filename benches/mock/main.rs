@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use clap::{Args, Parser, ValueEnum};
-use gatelet::store::{IfMissing, MessageFilter, Options, Store};
+use gatelet::store::{IfMissing, MessageFilter, Store, StoreOptions};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(cli: Cli) -> Result<(), Failure> {
-    let options = Options {
+    let options = StoreOptions {
         url: Some(cli.database),
         // Gatelet's defaults.
         max_connections: 10,

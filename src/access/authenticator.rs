@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
-use super::{denial::Denial, feed::Feed, guard::Trail};
+use super::{denial::Denial, feed::Feed, guard::RequestContext};
 use crate::{
     clock::{Clock, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
@@ -28,10 +28,10 @@ const KEY_CACHE: usize = 1_000;
 
 /// Reads bearers. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Bearers(Arc<State>);
+pub struct Authenticator(Arc<AuthenticatorState>);
 
 #[derive(Debug)]
-struct State {
+struct AuthenticatorState {
     store: Store,
     keyring: Arc<Keyring>,
     feed: Feed,
@@ -51,11 +51,11 @@ pub enum Bearer {
     ClientToken(Arc<ClientToken>),
 }
 
-impl Bearers {
+impl Authenticator {
     /// A reader that remembers at most `capacity` client tokens.
     #[must_use]
     pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
-        Self(Arc::new(State {
+        Self(Arc::new(AuthenticatorState {
             store,
             keyring,
             feed,
@@ -66,18 +66,18 @@ impl Bearers {
         }))
     }
 
-    /// Finds out who is calling; `trail` is told as soon as there is a bearer.
+    /// Finds out who is calling; `context` is told as soon as there is a bearer.
     ///
     /// # Errors
     /// 401 when the bearer is missing or not valid; 503 when that cannot be known.
-    pub async fn identify(&self, headers: &HeaderMap, trail: &mut Trail) -> Result<Bearer, ApiError> {
+    pub async fn identify(&self, headers: &HeaderMap, context: &mut RequestContext) -> Result<Bearer, ApiError> {
         let bearer = bearer(headers)?;
         if bearer.starts_with(client_token::PREFIX) {
-            let token = self.client_token(bearer, trail).await?;
+            let token = self.client_token(bearer, context).await?;
             return Ok(Bearer::ClientToken(token));
         }
         let hash = sha256(bearer.as_bytes());
-        trail.fingerprint = Some(Fingerprint::of_hash(&hash));
+        context.fingerprint = Some(Fingerprint::of_hash(&hash));
         if !api_key::is_well_formed(bearer) {
             return Err(Denial::BearerInvalid { mistyped_key: false }.into());
         }
@@ -87,9 +87,9 @@ impl Bearers {
         }
     }
 
-    async fn client_token(&self, text: &str, trail: &mut Trail) -> Result<Arc<ClientToken>, ApiError> {
+    async fn client_token(&self, text: &str, context: &mut RequestContext) -> Result<Arc<ClientToken>, ApiError> {
         let remembered = self.0.tokens.get(text);
-        trail.remembered = Some(remembered.is_some());
+        context.remembered = Some(remembered.is_some());
         let token = match remembered {
             Some(token) => token,
             None => {
@@ -104,7 +104,7 @@ impl Bearers {
                 let token = match verified {
                     Ok(token) => token,
                     Err(problem) => {
-                        trail.fingerprint = Some(Fingerprint::of(text));
+                        context.fingerprint = Some(Fingerprint::of(text));
                         let may_be_new = problem == InvalidToken::UnknownKey && !self.0.feed.is_fresh();
                         let invalid = || Denial::BearerInvalid { mistyped_key: false }.into();
                         return Err(if may_be_new { stale() } else { invalid() });
@@ -115,7 +115,7 @@ impl Bearers {
                 token
             }
         };
-        trail.fingerprint = Some(token.fingerprint);
+        context.fingerprint = Some(token.fingerprint);
         self.check_live(&token)?;
         Ok(token)
     }

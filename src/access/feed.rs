@@ -42,10 +42,10 @@ const BATCH: i64 = 10_000;
 
 /// The feed of one process. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Feed(Arc<State>);
+pub struct Feed(Arc<FeedState>);
 
 #[derive(Debug)]
-struct State {
+struct FeedState {
     store: Store,
     keyring: Arc<Keyring>,
     clock: Clock,
@@ -74,7 +74,7 @@ impl Feed {
         clock: Clock,
     ) -> Result<Self, KeyringError> {
         let max_staleness = (!store.is_ephemeral()).then_some(max_staleness);
-        let feed = Self(Arc::new(State {
+        let feed = Self(Arc::new(FeedState {
             store,
             keyring,
             clock,

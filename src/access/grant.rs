@@ -31,9 +31,9 @@ pub struct ClientGrant {
     /// Where the request names the agent.
     pub agent: AgentSource,
     /// The query parameters Letta knows.
-    pub query: Fields,
+    pub query: FieldList,
     /// The body fields Letta knows; none: a body is neither read nor passed on.
-    pub body: Fields,
+    pub body: FieldList,
     /// A second object that the path names.
     pub second: Option<Second>,
     /// What is removed from the answer.
@@ -104,7 +104,7 @@ pub struct Field {
 }
 
 /// Field lists that together are all that Letta knows at one place.
-pub type Fields = &'static [&'static [Field]];
+pub type FieldList = &'static [&'static [Field]];
 
 /// What becomes of a field that a client token sends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -219,11 +219,11 @@ impl Grant {
 }
 
 impl ClientGrant {
-    pub(super) const fn query(self, query: Fields) -> Self {
+    pub(super) const fn query(self, query: FieldList) -> Self {
         Self { query, ..self }
     }
 
-    pub(super) const fn body(self, body: Fields) -> Self {
+    pub(super) const fn body(self, body: FieldList) -> Self {
         Self { body, ..self }
     }
 

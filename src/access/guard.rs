@@ -13,14 +13,14 @@ use tokio::time::timeout;
 
 use super::{
     NotJson, Operation, Owned, Ownership, Params, Shared,
-    authenticator::{Bearer, Bearers},
+    authenticator::{Authenticator, Bearer},
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant, Redaction, Second},
     ids::{self, DEFAULT_CONVERSATION},
-    inspect::{At, Inspector, Named},
+    inspect::{At, Inspector, NamedIds},
     json, origin,
     permit::{Caller, Permit},
-    quota::{Allowance, Quotas, Slot},
+    quota::{Allowance, ConcurrencyPermit, Quotas},
     target::{self, Match},
 };
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// Who is calling.
-    pub bearers: Bearers,
+    pub bearers: Authenticator,
     /// What to do when a client token comes without an origin.
     pub origin_missing: OriginMissing,
     /// What the deployment opens to client tokens beyond the table.
@@ -73,23 +73,23 @@ pub enum Passed {
         /// The body, checked for a client token.
         payload: Payload,
         /// What to remove from the answer.
-        scrub: Scrub,
+        redactor: Redactor,
         /// One of the token's streams, where the operation takes one and they are counted.
-        slot: Option<Slot>,
+        slot: Option<ConcurrencyPermit>,
         /// The right to hold the body, where it is large and they are counted.
-        body_slot: Option<Slot>,
+        body_slot: Option<ConcurrencyPermit>,
     },
 }
 
 /// What is to be removed from an answer.
 #[derive(Debug)]
-pub struct Scrub {
+pub struct Redactor {
     redaction: Redaction,
     /// The fields that a caller who may not read what it changed sees again; none: it may see them all.
     visible: Option<Vec<String>>,
 }
 
-impl Scrub {
+impl Redactor {
     const NOTHING: Self = Self { redaction: Redaction::None, visible: None };
 
     fn of(grant: &ClientGrant, sent: &Value, token: &ClientToken, agent: &str) -> Self {
@@ -132,7 +132,7 @@ impl Scrub {
 
 /// What was learnt about a request by the time it was answered, for the log.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Trail {
+pub struct RequestContext {
     /// The operation.
     pub operation: Option<Operation>,
     /// The bearer.
@@ -153,20 +153,20 @@ impl Guard {
         head: &Parts,
         body: Body,
         ownership: &impl Ownership,
-        trail: &mut Trail,
+        context: &mut RequestContext,
     ) -> Result<Passed, ApiError> {
         let segments = Self::check_path(head)?;
         let found = target::find(&head.method, &segments);
         if let Match::Operation(operation, _) = found {
-            trail.operation = Some(operation);
+            context.operation = Some(operation);
             if matches!(operation.grant(), Grant::Public) {
                 return Ok(Passed::Public(operation));
             }
         }
-        let bearer = self.bearers.identify(&head.headers, trail).await?;
+        let bearer = self.bearers.identify(&head.headers, context).await?;
         if let Bearer::ClientToken(token) = &bearer {
-            trail.allowance = self.quotas.count(token);
-            trail.allowance.map_or(Ok(()), |allowance| allowance.check())?;
+            context.allowance = self.quotas.count(token);
+            context.allowance.map_or(Ok(()), |allowance| allowance.check())?;
         }
         let (operation, params) = match found {
             Match::Operation(operation, params) => (operation, params),
@@ -187,8 +187,8 @@ impl Guard {
                 let permit = Permit::new(Caller::ApiKey { key, project });
                 let limit = if operation.row().uploads { self.upload_bytes } else { self.body_bytes };
                 let payload = Payload::Unread(body.at_most(limit)?);
-                let scrub = Scrub::NOTHING;
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub, slot: None, body_slot: None })
+                let redactor = Redactor::NOTHING;
+                Ok(Passed::Call { operation, params, query, permit, payload, redactor, slot: None, body_slot: None })
             }
             Bearer::ClientToken(token) => {
                 let grant = match operation.grant() {
@@ -202,7 +202,7 @@ impl Guard {
                     grant,
                     params: &params,
                     query,
-                    named: Named::default(),
+                    named: NamedIds::default(),
                     body_slot: None,
                 };
                 request.check_policy()?;
@@ -221,10 +221,10 @@ impl Guard {
                     self.bearers.check_live(&token)?;
                 }
                 let ClientRequest { query, body_slot, .. } = request;
-                let scrub = Scrub::of(grant, &sent, &token, &agent);
+                let redactor = Redactor::of(grant, &sent, &token, &agent);
                 let permit = Permit::new(Caller::ClientToken(token));
                 let payload = Payload::Checked(sent);
-                Ok(Passed::Call { operation, params, query, permit, payload, scrub, slot, body_slot })
+                Ok(Passed::Call { operation, params, query, permit, payload, redactor, slot, body_slot })
             }
         }
     }
@@ -274,8 +274,8 @@ struct ClientRequest<'a> {
     grant: &'a ClientGrant,
     params: &'a Params,
     query: Query,
-    named: Named,
-    body_slot: Option<Slot>,
+    named: NamedIds,
+    body_slot: Option<ConcurrencyPermit>,
 }
 
 impl ClientRequest<'_> {
@@ -290,7 +290,7 @@ impl ClientRequest<'_> {
             None => {}
         }
         let held = agent.and_then(|agent| self.token.grants(agent)).unwrap_or_default();
-        let mut inspector = Inspector { allow: &self.guard.allow, held, named: Named::default() };
+        let mut inspector = Inspector { allow: &self.guard.allow, held, named: NamedIds::default() };
         inspector.query(self.grant.query, &mut self.query)?;
         self.named = inspector.named;
         for (_, agent) in &self.named.agents {

@@ -11,7 +11,7 @@ use super::{
     bound::takes_more,
     denial::Denial,
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
-    grant::{Field, Fields, Listed, Rule},
+    grant::{Field, FieldList, Listed, Rule},
     ids::DEFAULT_CONVERSATION,
 };
 use crate::{
@@ -28,12 +28,12 @@ pub(super) struct Inspector<'a> {
     /// What the policy grants on the agent in the path; empty where the path names none.
     pub(super) held: AccessSet,
     /// The ids that the request names, yet to be proven.
-    pub(super) named: Named,
+    pub(super) named: NamedIds,
 }
 
 /// Ids that a request names beside its path.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct NamedIds {
     /// Agents, each with the field that names it.
     pub(super) agents: Vec<(String, String)>,
     /// Runs.
@@ -46,7 +46,7 @@ pub(super) struct Named {
     pub(super) cursors: Vec<(Listed, String)>,
 }
 
-impl Named {
+impl NamedIds {
     fn conversation(&mut self, id: &str) {
         if id == DEFAULT_CONVERSATION {
             self.default_conversation = true;
@@ -81,7 +81,7 @@ impl fmt::Display for At<'_> {
 impl Inspector<'_> {
     /// Drops the parameters that Letta does not know and refuses those that are not granted, or repeated without being
     /// lists: which of the values counts, the next reader may decide otherwise than this one.
-    pub(super) fn query(&mut self, fields: Fields, query: &mut Query) -> Result<(), ApiError> {
+    pub(super) fn query(&mut self, fields: FieldList, query: &mut Query) -> Result<(), ApiError> {
         let (mut present, mut repeated, mut denial) = (0_u64, None, None);
         query.retain(|(name, value)| {
             let mut known = fields.iter().copied().flatten().enumerate();
@@ -132,7 +132,7 @@ impl Inspector<'_> {
     /// Rebuilds an object from what `fields` grants of it.
     pub(super) fn object(
         &mut self,
-        fields: Fields,
+        fields: FieldList,
         at: At<'_>,
         mut object: Map<String, Value>,
     ) -> Result<Map<String, Value>, ApiError> {
@@ -335,7 +335,7 @@ mod tests {
 
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
-        let mut inspector = Inspector { allow, held: AccessSet::default(), named: Named::default() };
+        let mut inspector = Inspector { allow, held: AccessSet::default(), named: NamedIds::default() };
         inspector.object(&[SEND], At::Top, body).map(Value::Object)
     }
 
@@ -440,9 +440,9 @@ mod tests {
     fn a_default_conversation_is_named_without_an_owner() {
         const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];
         let inspect = |id: &str| {
-            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named: Named::default() };
+            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named: NamedIds::default() };
             in_query.query(&[FIELDS], &mut Query::parse(Some(&format!("conversation_id={id}")))).unwrap();
-            let mut in_body = Inspector { named: Named::default(), ..in_query };
+            let mut in_body = Inspector { named: NamedIds::default(), ..in_query };
             let Value::Object(body) = json!({"conversation_id": id}) else { unreachable!() };
             in_body.object(&[FIELDS], At::Top, body).unwrap();
             [in_query.named, in_body.named].map(|named| (named.default_conversation, named.conversations))

@@ -23,7 +23,7 @@ mod redactor;
 mod response_budget;
 pub mod target;
 
-pub use authenticator::Bearers;
+pub use authenticator::Authenticator;
 pub use feed::Feed;
 pub use grant::Grant;
 pub use guard::{Guard, Passed};

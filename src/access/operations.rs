@@ -405,7 +405,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::access::grant::{Fields, Redaction};
+    use crate::access::grant::{FieldList, Redaction};
 
     #[derive(Deserialize)]
     struct Known {
@@ -425,7 +425,7 @@ mod tests {
             open += 1;
             let known = &known[&operation.to_string()];
             let decided =
-                |fields: Fields, name: &String| fields.iter().copied().flatten().any(|field| field.name == name);
+                |fields: FieldList, name: &String| fields.iter().copied().flatten().any(|field| field.name == name);
             for name in &known.query {
                 assert!(decided(grant.query, name), "{operation}: query parameter {name}");
             }

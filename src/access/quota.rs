@@ -59,7 +59,7 @@ pub struct Allowance {
 /// The right to one stream or turn, or to one large body; it ends when this is dropped. Boxed, because it passes through hands
 /// that seldom hold one.
 #[derive(Debug)]
-pub struct Slot(Box<Taken>);
+pub struct ConcurrencyPermit(Box<Taken>);
 
 #[derive(Debug)]
 struct Taken {
@@ -111,7 +111,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When they are all open.
-    pub fn open_stream(&self, token: &ClientToken) -> Result<Option<Slot>, Denial> {
+    pub fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
@@ -120,7 +120,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When they are all being held.
-    pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<Slot>, Denial> {
+    pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
             return Ok(None);
@@ -199,18 +199,18 @@ impl Allowance {
 }
 
 impl Slots {
-    fn take(self: &Arc<Self>, token: Uuid) -> Option<Slot> {
+    fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
         let mut counts = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(token).or_default();
         if *count >= self.limit.get() {
             return None;
         }
         *count += 1;
-        Some(Slot(Box::new(Taken { slots: Arc::clone(self), token })))
+        Some(ConcurrencyPermit(Box::new(Taken { slots: Arc::clone(self), token })))
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
         let Taken { slots, token } = &*self.0;
         let mut counts = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::Failure;
+use super::CliError;
 use crate::{config::LogFormat, credentials::PlainApiKey, http::App};
 
 /// Where the server listens.
@@ -26,7 +26,7 @@ pub(super) fn print(
     app: &App,
     new_key: Option<&PlainApiKey>,
     has_keys: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let metrics = addresses.metrics.map(|address| format!("{}/metrics", url(address)));
     let (url, mode, store) = (url(addresses.service), app.backend.mode(), &app.store);
     let mut stdout = std::io::stdout().lock();

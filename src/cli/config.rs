@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Failure, Output};
+use super::{CliError, Common, Output};
 use crate::{service, telemetry::logging};
 
 const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
@@ -18,7 +18,7 @@ pub(super) enum Command {
     Example,
 }
 
-pub(super) fn run(common: &Common, command: &Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(common: &Common, command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Check => {
             let (settings, warnings) = common.settings(&[])?;

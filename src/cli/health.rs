@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::{Common, Failure, Output, banner};
+use super::{CliError, Common, Output, banner};
 use crate::request::body::Body;
 
 /// How long a healthy server may take to say so.
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     url: Option<Uri>,
 }
 
-pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) -> Result<ExitCode, CliError> {
     let url = match arguments.url {
         Some(url) => url,
         None => banner::url(common.settings(&[])?.0.listen).parse()?,
@@ -37,7 +37,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
     }
 }
 
-async fn ready(url: &Uri) -> Result<StatusCode, Failure> {
+async fn ready(url: &Uri) -> Result<StatusCode, CliError> {
     if url.scheme_str() != Some("http") {
         return Err("only http:// URLs can be checked".into());
     }

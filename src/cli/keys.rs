@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Common, Failure, Output, already, expiry, table};
+use super::{CliError, Common, Output, already, expiry, table};
 use crate::{
     clock::{self, Millis},
     credentials::api_key,
@@ -37,7 +37,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Create { name, project, expires_in } => {
             let (_, store) = common.store().await?;
@@ -79,7 +79,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
     }
 }
 
-async fn revoke(common: &Common, id: &str, output: &Output) -> Result<ExitCode, Failure> {
+async fn revoke(common: &Common, id: &str, output: &Output) -> Result<ExitCode, CliError> {
     let (_, store) = common.present_store().await?;
     match store.revoke_api_key(id, clock::now_millis()).await? {
         Revocation::Done(tokens) => {

@@ -73,7 +73,7 @@ enum Command {
 }
 
 /// A failure, in one sentence.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type CliError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where results go.
 struct Output {
@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn fail(error: &Failure) -> ExitCode {
+fn fail(error: &CliError) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "gatelet: {}", error.to_string().replace('\n', " "));
     ExitCode::FAILURE
 }
@@ -113,7 +113,7 @@ fn misused(mistake: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let output = Output { json: cli.common.json };
     match cli.command {
         Command::Serve(arguments) => serve::run(&cli.common, arguments).await,
@@ -150,7 +150,7 @@ impl Common {
     }
 
     /// The store for a command that may be the first to use it. It is brought up to date.
-    async fn store(&self) -> Result<(Settings, Store), Failure> {
+    async fn store(&self) -> Result<(Settings, Store), CliError> {
         let (settings, store) = self.open(IfMissing::Create).await?;
         store.migrate().await?;
         Ok((settings, store))
@@ -158,7 +158,7 @@ impl Common {
 
     /// The store for a command that looks for something in it, or takes something back: in a database that was named by
     /// mistake there is nothing to be found, and nothing must be made. It is brought up to date.
-    async fn present_store(&self) -> Result<(Settings, Store), Failure> {
+    async fn present_store(&self) -> Result<(Settings, Store), CliError> {
         let (settings, store) = self.open(IfMissing::Refuse).await?;
         if !store.is_installed().await? {
             return Err(format!("{store} is no database of Gatelet; name the right one with --database-url").into());
@@ -168,7 +168,7 @@ impl Common {
     }
 
     /// The store and the signing keys that are in it.
-    async fn present_keyring(&self) -> Result<(Settings, Store, Arc<Keyring>), Failure> {
+    async fn present_keyring(&self) -> Result<(Settings, Store, Arc<Keyring>), CliError> {
         let (settings, store) = self.present_store().await?;
         if store.issuer().await?.is_none() {
             return Err(format!("{store} has no signing key yet, and so no client tokens").into());
@@ -177,7 +177,7 @@ impl Common {
         Ok((settings, store, keyring))
     }
 
-    async fn open(&self, if_missing: IfMissing) -> Result<(Settings, Store), Failure> {
+    async fn open(&self, if_missing: IfMissing) -> Result<(Settings, Store), CliError> {
         let (settings, _) = self.settings(&[])?;
         if settings.ephemeral {
             return Err("an ephemeral store lives in its server alone; use the server's API".into());
@@ -189,7 +189,7 @@ impl Common {
 
 impl Output {
     /// Prints a result: text for people and pipes, or one line of JSON.
-    fn print(&self, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<ExitCode, Failure> {
+    fn print(&self, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<ExitCode, CliError> {
         let mut stdout = std::io::stdout().lock();
         if self.json {
             writeln!(stdout, "{}", json())?;
@@ -207,7 +207,7 @@ fn already(at: crate::clock::Millis) -> String {
 }
 
 /// An instant from now, as `--expires-in` gives it.
-fn expiry(expires_in: Option<std::time::Duration>) -> Result<Option<crate::clock::Millis>, Failure> {
+fn expiry(expires_in: Option<std::time::Duration>) -> Result<Option<crate::clock::Millis>, CliError> {
     let Some(expires_in) = expires_in else { return Ok(None) };
     let millis = crate::clock::Millis::try_from(expires_in.as_millis()).ok().filter(|millis| *millis > 0);
     let instant = millis.and_then(|millis| crate::clock::now_millis().checked_add(millis));

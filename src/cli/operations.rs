@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Output, table};
+use super::{CliError, Output, table};
 use crate::{
     access::{Grant, Operation},
     mock::Fidelity,
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     fidelity: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {
     if arguments.fidelity {
         return fidelity(arguments, output);
     }
@@ -64,7 +64,7 @@ fn markdown() -> String {
     lines.join("\n")
 }
 
-fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {
     let rows = Fidelity::table();
     if arguments.markdown {
         return output.print(&fidelity_page(&rows), || json!({"markdown": fidelity_page(&rows)}));

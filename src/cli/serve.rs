@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Common, Failure, banner};
+use super::{CliError, Common, banner};
 use crate::{
     clock::Clock,
     config::{LogFormat, OriginMissing},
@@ -94,7 +94,7 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, Failure> {
+pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, CliError> {
     let (settings, warnings) = common.settings(&arguments.flags())?;
     let logging = logging::start(&settings)?;
     for warning in warnings {
@@ -169,7 +169,7 @@ struct Stop {
 }
 
 impl Stop {
-    fn new() -> Result<Self, Failure> {
+    fn new() -> Result<Self, CliError> {
         let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { count: tokio::sync::watch::Sender::new(0), terminate: Some(signals) })
     }

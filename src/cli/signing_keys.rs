@@ -5,7 +5,7 @@ use std::{collections::HashMap, process::ExitCode};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Failure, Output, table};
+use super::{CliError, Common, Output, table};
 use crate::{clock, store::SigningKeyRow};
 
 #[derive(Debug, Subcommand)]
@@ -16,7 +16,7 @@ pub(super) enum Command {
     Rotate,
 }
 
-pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, CliError> {
     let (_, store, keyring) = common.present_keyring().await?;
     match command {
         Command::List => {

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Common, Failure, Output, already, expiry, table};
+use super::{CliError, Common, Output, already, expiry, table};
 use crate::{
     access::Feed,
     api::{Issuer, TokenRequest, issuer::Minter},
@@ -61,7 +61,7 @@ fn parse_access(word: &str) -> Result<Access, String> {
     Access::parse(word).ok_or_else(|| "use read_messages, write_messages, read_agent or write_agent".into())
 }
 
-pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Create { agent, access, hostname, expires_in, project } => {
             let (settings, store) = common.store().await?;
@@ -138,7 +138,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
     }
 }
 
-async fn revoke(common: &Common, token: &str, output: &Output) -> Result<ExitCode, Failure> {
+async fn revoke(common: &Common, token: &str, output: &Output) -> Result<ExitCode, CliError> {
     let (_, store, keyring) = common.present_keyring().await?;
     let (id, expires_at) = match token.parse::<Uuid>() {
         Ok(id) => match store.client_token(id).await? {

@@ -26,9 +26,9 @@ use tokio_util::io::poll_read_buf;
 use tower::ServiceExt;
 
 use super::{
-    http1::{Decoded, Decoder, Failure, Head, Reader, Sending},
+    http1::{Decoded, Decoder, Head, Reader, ResponseError, Sending},
     response::SMALL_BODY,
-    upstream_request::Outgoing,
+    upstream_request::UpstreamRequest,
 };
 use crate::request::body::{Body, BodyError};
 
@@ -45,7 +45,7 @@ const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// How long an upstream may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// For the head of an answer.
     pub(super) first_byte: Duration,
     /// Between two pieces of its body.
@@ -61,7 +61,7 @@ struct Pool {
     base: Uri,
     /// The header fields that are the same for all requests: host and credential.
     constant: Vec<u8>,
-    patience: Patience,
+    patience: Timeouts,
     /// Unused connections, the one used last at the end.
     idle: Mutex<VecDeque<Idle>>,
 }
@@ -73,7 +73,7 @@ impl fmt::Debug for Pool {
 }
 
 struct Idle {
-    link: Box<Link>,
+    link: Box<PooledConnection>,
     since: Instant,
 }
 
@@ -83,7 +83,7 @@ impl Connections {
         connector: HttpConnector,
         authority: &Authority,
         credential: Option<&HeaderValue>,
-        patience: Patience,
+        patience: Timeouts,
     ) -> Result<Self, http::Error> {
         let base = Uri::builder().scheme("http").authority(authority.clone()).path_and_query("/").build()?;
         let mut constant = format!("host: {authority}\r\n").into_bytes();
@@ -97,7 +97,7 @@ impl Connections {
 
     /// Sends a request and waits for the head of its answer. One that was not sent, because an unused connection had been
     /// closed, is sent on another; so is a question whose connection was closed without a word (RFC 9110, section 9.2.2).
-    pub(super) async fn send(&self, mut outgoing: Outgoing) -> Result<Response<Body>, Failure> {
+    pub(super) async fn send(&self, mut outgoing: UpstreamRequest) -> Result<Response<Body>, ResponseError> {
         let pool = &self.0;
         let deadline = after(Instant::now(), pool.patience.first_byte);
         loop {
@@ -109,10 +109,10 @@ impl Connections {
             let (mut is_sent, mut reader) = (false, Reader::default());
             match poll_fn(|context| link.poll_head(&mut sending, &mut is_sent, &mut reader, deadline, context)).await {
                 Ok(head) => return Ok(answer(pool, link, head, (!is_sent).then_some(sending))),
-                Err(Failure::Connection(_) | Failure::Closed) if is_used && !sending.has_begun() => {
+                Err(ResponseError::Connection(_) | ResponseError::Closed) if is_used && !sending.has_begun() => {
                     sending.give_back(&mut outgoing);
                 }
-                Err(Failure::Connection(_) | Failure::Closed)
+                Err(ResponseError::Connection(_) | ResponseError::Closed)
                     if is_used
                         && link.read.is_empty()
                         && outgoing.method == Method::GET
@@ -124,7 +124,7 @@ impl Connections {
 }
 
 /// An answer whose head is there.
-fn answer(pool: &Arc<Pool>, mut link: Box<Link>, head: Head, sending: Option<Sending>) -> Response<Body> {
+fn answer(pool: &Arc<Pool>, mut link: Box<PooledConnection>, head: Head, sending: Option<Sending>) -> Response<Body> {
     let Head { status, headers, mut decoder, stays_open, .. } = head;
     let is_small = decoder.left().is_some_and(|left| left <= SMALL_BODY && left <= link.read.len() as u64);
     let body = if is_small && sending.is_none() {
@@ -144,7 +144,7 @@ fn answer(pool: &Arc<Pool>, mut link: Box<Link>, head: Head, sending: Option<Sen
         body
     } else {
         let pool = Arc::clone(pool);
-        Body::new(Driven { decoder, sending, link: Some(link), stays_open, waiting_since: None, pool })
+        Body::new(ResponseBody { decoder, sending, link: Some(link), stays_open, waiting_since: None, pool })
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -153,20 +153,20 @@ fn answer(pool: &Arc<Pool>, mut link: Box<Link>, head: Head, sending: Option<Sen
 }
 
 impl Pool {
-    async fn connect(&self) -> Result<Box<Link>, Failure> {
+    async fn connect(&self) -> Result<Box<PooledConnection>, ResponseError> {
         let stream = self.connector.clone().oneshot(self.base.clone()).await;
-        let stream = stream.map_err(|error| Failure::Connect(error.into()))?.into_inner();
-        Ok(Box::new(Link {
+        let stream = stream.map_err(|error| ResponseError::Connect(error.into()))?.into_inner();
+        Ok(Box::new(PooledConnection {
             stream,
             read: BytesMut::new(),
-            appetite: LEAST_READ,
+            read_size: LEAST_READ,
             spare: Vec::new(),
             alarm: Box::pin(sleep_until(Instant::now() + FOR_EVER)),
         }))
     }
 
     /// The unused connection that was used last, if it is still open.
-    fn take(&self) -> Option<Box<Link>> {
+    fn take(&self) -> Option<Box<PooledConnection>> {
         loop {
             let Idle { link, since } = self.idle().pop_back()?;
             if since.elapsed() < LONGEST_IDLE && link.is_open() {
@@ -176,7 +176,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has ended. One on which more has come was not what it seemed.
-    fn put(&self, link: Box<Link>) {
+    fn put(&self, link: Box<PooledConnection>) {
         if link.read.is_empty() {
             self.idle().push_back(Idle { link, since: Instant::now() });
         }
@@ -201,19 +201,19 @@ async fn close_idle(pool: Weak<Pool>) {
 }
 
 /// One connection. What it has sent holds the credential, so it is not shown.
-struct Link {
+struct PooledConnection {
     stream: TcpStream,
     /// What has arrived and was not used yet.
     read: BytesMut,
     /// How much to read at once.
-    appetite: usize,
+    read_size: usize,
     /// A buffer for the next request.
     spare: Vec<u8>,
     /// Set to some moment before the next deadline, and only moved when it rings: most requests need not touch it.
     alarm: Pin<Box<Sleep>>,
 }
 
-impl Link {
+impl PooledConnection {
     /// Whether the other end has neither closed an unused connection nor said anything. This asks the kernel only where
     /// something has happened, and is not counted against the task: after so many connections that were closed at once
     /// it would be told that nothing has happened.
@@ -229,7 +229,7 @@ impl Link {
         reader: &mut Reader,
         deadline: Instant,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Head, Failure>> {
+    ) -> Poll<Result<Head, ResponseError>> {
         let mut unsent = None;
         if !*is_sent {
             match sending.poll(&mut self.stream, context) {
@@ -238,27 +238,27 @@ impl Link {
                     self.spare = sending.take_buffer();
                 }
                 // Who takes no more may have said why.
-                Poll::Ready(Err(failure @ Failure::Connection(_))) => unsent = Some(failure),
+                Poll::Ready(Err(failure @ ResponseError::Connection(_))) => unsent = Some(failure),
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                 Poll::Pending => {}
             }
         }
         loop {
             match self.poll_read(context) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(unsent.unwrap_or(Failure::Closed))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(unsent.unwrap_or(ResponseError::Closed))),
                 Poll::Ready(Ok(_)) => {
                     if let Some(head) = reader.read(&self.read)? {
                         self.read.advance(head.bytes);
                         return Poll::Ready(Ok(head));
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(unsent.unwrap_or(Failure::Connection(error)))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(unsent.unwrap_or(ResponseError::Connection(error)))),
                 Poll::Pending => break,
             }
         }
         match unsent {
             Some(failure) => Poll::Ready(Err(failure)),
-            None if self.is_late(deadline, context) => Poll::Ready(Err(Failure::TimedOut)),
+            None if self.is_late(deadline, context) => Poll::Ready(Err(ResponseError::TimedOut)),
             None => Poll::Pending,
         }
     }
@@ -266,12 +266,12 @@ impl Link {
     /// Reads what there is; 0: nothing more will come.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.read.capacity() - self.read.len() < LEAST_READ / 2 {
-            self.read.reserve(self.appetite);
+            self.read.reserve(self.read_size);
         }
         let room = self.read.capacity() - self.read.len();
         let count = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read))?;
         if count == room {
-            self.appetite = (self.appetite * 2).min(MOST_READ);
+            self.read_size = (self.read_size * 2).min(MOST_READ);
         }
         Poll::Ready(Ok(count))
     }
@@ -298,18 +298,18 @@ fn after(moment: Instant, duration: Duration) -> Instant {
 
 /// An answer's body, which drives its connection. The connection can be used again when the body has been read to its
 /// end; dropped before, it is closed.
-struct Driven {
+struct ResponseBody {
     decoder: Decoder,
     /// The rest of the request, where the answer began before it was all sent.
     sending: Option<Sending>,
     /// None: nothing more will come.
-    link: Option<Box<Link>>,
+    link: Option<Box<PooledConnection>>,
     stays_open: bool,
     waiting_since: Option<Instant>,
     pool: Arc<Pool>,
 }
 
-impl Driven {
+impl ResponseBody {
     /// The body has been read to its end.
     fn finish(&mut self) {
         if let Some(link) = self.link.take().filter(|_| self.stays_open && self.sending.is_none()) {
@@ -317,7 +317,7 @@ impl Driven {
         }
     }
 
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ResponseError>> {
         let Some(link) = &mut self.link else { return Poll::Ready(Ok(None)) };
         if let Some(sending) = &mut self.sending
             && let Poll::Ready(sent) = sending.poll(&mut link.stream, context)
@@ -326,7 +326,7 @@ impl Driven {
             match sent {
                 Ok(()) => {}
                 // Who takes no more may still have something to say.
-                Err(Failure::Connection(_)) => self.stays_open = false,
+                Err(ResponseError::Connection(_)) => self.stays_open = false,
                 Err(failure) => return Poll::Ready(Err(failure)),
             }
         }
@@ -349,18 +349,18 @@ impl Driven {
             match link.poll_read(context) {
                 Poll::Ready(Ok(0)) => self.decoder.close()?,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Connection(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ResponseError::Connection(error))),
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert_with(Instant::now);
                     let is_late = link.is_late(after(since, self.pool.patience.idle), context);
-                    return if is_late { Poll::Ready(Err(Failure::TimedOut)) } else { Poll::Pending };
+                    return if is_late { Poll::Ready(Err(ResponseError::TimedOut)) } else { Poll::Pending };
                 }
             }
         }
     }
 }
 
-impl http_body::Body for Driven {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 
 /// Things by their names, each for so long. `E` is why a look-up gave nothing.
 #[derive(Debug)]
-pub(super) struct Memory<T, E> {
+pub(super) struct LookupCache<T, E> {
     known: Cache<String, Known<T, Arc<E>>>,
     lifetime: Duration,
 }
@@ -30,7 +30,7 @@ impl<T, F> Known<T, F> {
     }
 }
 
-impl<T: Clone, E> Memory<T, E> {
+impl<T: Clone, E> LookupCache<T, E> {
     /// Room for `capacity` things.
     pub(super) fn new(capacity: usize, lifetime: Duration) -> Self {
         Self { known: Cache::new(capacity), lifetime }
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_ask_at_once_share_one_look_up_and_only_what_was_found_is_remembered() {
-        let memory = Memory::new(10, LIFETIME);
+        let memory = LookupCache::new(10, LIFETIME);
         for (name, found) in [("there", Ok(1)), ("not there", Err("nothing"))] {
             let looked_up = Cell::new(0);
             let answered = Notify::new();
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_old_is_looked_up_again() {
-        let memory = Memory::new(10, Duration::ZERO);
+        let memory = LookupCache::new(10, Duration::ZERO);
         for round in 0..3 {
             assert_eq!(memory.get_or_find("thing", async || Ok::<_, ()>(round)).await, Ok(round));
         }
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn somebody_who_waits_goes_on_for_who_has_left() {
-        let memory = Memory::new(10, LIFETIME);
+        let memory = LookupCache::new(10, LIFETIME);
         let mut leaves =
             Box::pin(memory.get_or_find("thing", async || std::future::pending::<Result<i32, ()>>().await));
         assert!(poll!(leaves.as_mut()).is_pending());

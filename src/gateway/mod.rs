@@ -25,11 +25,11 @@ use serde_json::Value;
 
 pub use self::options::UpstreamError;
 use self::{
-    options::{DEFAULT, Options},
-    ownership_lookup::Look,
-    project::Named,
+    options::{DEFAULT, UpstreamOptions},
+    ownership_lookup::OwnershipLookup,
+    project::NamedResources,
     upstream::Upstream,
-    upstream_request::{Fields, Outgoing},
+    upstream_request::{UpstreamHeaders, UpstreamRequest},
 };
 use crate::{
     access::{
@@ -45,11 +45,11 @@ use crate::{
 
 /// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Gateway(Arc<State>);
+pub struct Gateway(Arc<GatewayState>);
 
 #[derive(Debug)]
-struct State {
-    upstreams: Vec<Served>,
+struct GatewayState {
+    upstreams: Vec<ServedUpstream>,
     /// Whose upstream is which, as an index.
     by_project: HashMap<Project, usize>,
     /// The upstream of all other projects.
@@ -58,10 +58,10 @@ struct State {
 
 /// An upstream, with its own pool of connections and its own memory of what was looked up there.
 #[derive(Debug)]
-struct Served {
+struct ServedUpstream {
     name: String,
     upstream: Upstream,
-    look: Look,
+    look: OwnershipLookup,
     /// Whether it keeps nothing of any other project: then all that is there is of the caller's.
     serves_alone: bool,
 }
@@ -72,15 +72,15 @@ impl Gateway {
     /// # Errors
     /// When an upstream cannot be used as it is described; the sentence names the setting.
     pub fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
-        let all = Options::all(settings)?;
+        let all = UpstreamOptions::all(settings)?;
         if all.is_empty() {
             return Ok(None);
         }
-        let mut state = State { upstreams: Vec::new(), by_project: HashMap::new(), of_others: None };
+        let mut state = GatewayState { upstreams: Vec::new(), by_project: HashMap::new(), of_others: None };
         for (index, options) in all.into_iter().enumerate() {
             let upstream = Upstream::new(&options)?;
-            state.upstreams.push(Served {
-                look: Look::new(upstream.clone()),
+            state.upstreams.push(ServedUpstream {
+                look: OwnershipLookup::new(upstream.clone()),
                 upstream,
                 serves_alone: options.serves_alone,
                 name: options.name.unwrap_or_else(|| DEFAULT.to_owned()),
@@ -110,7 +110,7 @@ impl Gateway {
         if !served.serves_alone
             && let Some(project) = limit_of(&call.permit)
         {
-            let is_proven = match Named::by(&call)? {
+            let is_proven = match NamedResources::by(&call)? {
                 Some(named) => project::admits(&served.look, project, named).await?,
                 None => false,
             };
@@ -121,12 +121,12 @@ impl Gateway {
         let row = call.operation.row();
         let target = target::build(row.template, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
-        let mut headers = Fields::of(call.headers);
+        let mut headers = UpstreamHeaders::of(call.headers);
         if !is_client {
             say_project(call.permit.project(), &mut headers);
         }
         let body = body(call.payload, &mut headers)?;
-        let answer = served.upstream.send(Outgoing { method: row.method.clone(), target, headers, body });
+        let answer = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
         let answer = waits::wait_for_answer(pin!(answer)).await?;
         response::pass(answer, redaction, is_client, charge).await
     }
@@ -169,7 +169,7 @@ impl Gateway {
     }
 
     /// The upstream that keeps a project.
-    fn serving(&self, project: &Project) -> Result<&Served, ApiError> {
+    fn serving(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
         let index = self.0.by_project.get(project).copied().or(self.0.of_others);
         index.and_then(|index| self.0.upstreams.get(index)).ok_or_else(|| {
             ApiError::new(Code::NotFound, format!("There is no Letta server for project {project} behind Gatelet."))
@@ -195,7 +195,7 @@ fn not_found(params: &Params) -> ApiError {
 
 /// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
 /// may say.
-fn say_project(project: &Project, headers: &mut Fields) {
+fn say_project(project: &Project, headers: &mut UpstreamHeaders) {
     let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
     for name in headers::PROJECT {
         if headers.received().contains_key(*name) {
@@ -205,7 +205,7 @@ fn say_project(project: &Project, headers: &mut Fields) {
 }
 
 /// An API key's body as it comes, a client token's as it was checked; with what must be said about it.
-fn body(payload: Payload, headers: &mut Fields) -> Result<Body, ApiError> {
+fn body(payload: Payload, headers: &mut UpstreamHeaders) -> Result<Body, ApiError> {
     match payload {
         Payload::Unread(body) => {
             for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {

@@ -19,7 +19,7 @@ pub struct UpstreamError(pub(super) String);
 
 /// How the gateway reaches one of its upstreams.
 #[derive(Clone, Debug)]
-pub(super) struct Options {
+pub(super) struct UpstreamOptions {
     /// Its name in the configuration file; none: it is the one of `upstream_url`.
     pub(super) name: Option<String>,
     /// The projects it serves; none: all that no other serves.
@@ -40,7 +40,7 @@ pub(super) struct Options {
     pub(super) idle_timeout: Duration,
 }
 
-impl Options {
+impl UpstreamOptions {
     /// Every upstream that the settings name. Reads the files of credentials.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{
-    lookup_cache::Memory,
-    upstream::{Found, Upstream},
+    lookup_cache::LookupCache,
+    upstream::{LookupResult, Upstream},
 };
 use crate::{
     access::{Owned, Shared, grant::Listed, is_letta_id},
@@ -35,12 +35,12 @@ const MOST_PASSAGES: usize = 20;
 
 /// Looks things up.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct OwnershipLookup {
     upstream: Upstream,
-    owners: Memory<AgentId, Nothing>,
-    projects: Memory<Arc<str>, Nothing>,
+    owners: LookupCache<AgentId, Nothing>,
+    projects: LookupCache<Arc<str>, Nothing>,
     /// What was proven to be an agent's, or a project's.
-    proven: Memory<(), Nothing>,
+    proven: LookupCache<(), Nothing>,
 }
 
 /// Why a look-up gave nothing; it is not remembered.
@@ -56,13 +56,13 @@ impl From<ApiError> for Nothing {
     }
 }
 
-impl Look {
+impl OwnershipLookup {
     pub(super) fn new(upstream: Upstream) -> Self {
         Self {
             upstream,
-            owners: Memory::new(CAPACITY, OWNER_LIFETIME),
-            projects: Memory::new(CAPACITY, CHANGEABLE_LIFETIME),
-            proven: Memory::new(CAPACITY, CHANGEABLE_LIFETIME),
+            owners: LookupCache::new(CAPACITY, OWNER_LIFETIME),
+            projects: LookupCache::new(CAPACITY, CHANGEABLE_LIFETIME),
+            proven: LookupCache::new(CAPACITY, CHANGEABLE_LIFETIME),
         }
     }
 
@@ -182,7 +182,7 @@ impl Look {
         let list = format!("/v1/agents/{agent}/files?limit={MOST}");
         let mut target = list.clone();
         for _ in 0..MOST_PAGES {
-            let Found::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
+            let LookupResult::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
             if page["files"].as_array().is_some_and(|files| files.iter().any(&is_it)) {
                 return Ok(true);
             }
@@ -252,9 +252,9 @@ impl Look {
                 let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
                 match self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await? {
                     // A block that is not there is shared by nobody; the upstream will say that it is not there.
-                    Found::Nothing => return Ok(Some(sharers)),
-                    Found::Refusal => return Ok(None),
-                    Found::Thing(block) => match id_of(&block) {
+                    LookupResult::Nothing => return Ok(Some(sharers)),
+                    LookupResult::Refusal => return Ok(None),
+                    LookupResult::Thing(block) => match id_of(&block) {
                         Some(id) => vec![format!("/v1/blocks/{id}/agents")],
                         None => return Ok(None),
                     },
@@ -277,7 +277,7 @@ impl Look {
 
     async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
         let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={MOST}")).await?;
-        let Found::Thing(Value::Array(archives)) = archives else { return Ok(None) };
+        let LookupResult::Thing(Value::Array(archives)) = archives else { return Ok(None) };
         if archives.len() >= MOST {
             return Ok(None);
         }
@@ -287,7 +287,7 @@ impl Look {
     /// All agents of a list; none when it is no list of agents, or too long to be all of them.
     async fn agents_at(&self, collection: &str) -> Result<Option<Vec<AgentId>>, ApiError> {
         let listed = self.upstream.look_up(&format!("{collection}?limit={MOST}")).await?;
-        let Found::Thing(Value::Array(agents)) = listed else { return Ok(None) };
+        let LookupResult::Thing(Value::Array(agents)) = listed else { return Ok(None) };
         Ok(if agents.len() < MOST { agents.iter().map(id_of).collect() } else { None })
     }
 
@@ -300,14 +300,14 @@ impl Look {
     /// The thing at a target, which must be the one with this id.
     async fn fetch(&self, target: &str, id: &str) -> Result<Value, Nothing> {
         match self.upstream.look_up(target).await? {
-            Found::Thing(thing) if thing["id"] == id => Ok(thing),
+            LookupResult::Thing(thing) if thing["id"] == id => Ok(thing),
             _ => Err(Nothing::NotThere),
         }
     }
 
     async fn list(&self, target: &str) -> Result<Vec<Value>, Nothing> {
         match self.upstream.look_up(target).await? {
-            Found::Thing(Value::Array(things)) => Ok(things),
+            LookupResult::Thing(Value::Array(things)) => Ok(things),
             _ => Err(Nothing::NotThere),
         }
     }

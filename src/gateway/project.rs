@@ -1,11 +1,11 @@
 //! What a caller that is limited to a project reaches on an upstream that keeps several: what is proven to be of its
 //! project, and nothing else.
 
-use super::ownership_lookup::Look;
+use super::ownership_lookup::OwnershipLookup;
 use crate::{
     access::{
         Caller, DEFAULT_CONVERSATION, Grant, Owned,
-        grant::{Fields, Rule},
+        grant::{FieldList, Rule},
         is_letta_id,
     },
     call::{Call, Payload},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a call names that must be of the caller's project.
-pub(super) struct Named<'a> {
+pub(super) struct NamedResources<'a> {
     agents: Vec<&'a str>,
     /// What leads to further agents.
     things: Vec<Owned<'a>>,
@@ -29,7 +29,11 @@ pub(super) struct Named<'a> {
 ///
 /// # Errors
 /// 502 and 504 when the upstream fails.
-pub(super) async fn admits(look: &Look, project: &Project, named: Named<'_>) -> Result<bool, ApiError> {
+pub(super) async fn admits(
+    look: &OwnershipLookup,
+    project: &Project,
+    named: NamedResources<'_>,
+) -> Result<bool, ApiError> {
     let mut agents: Vec<String> = named.agents.into_iter().map(str::to_owned).collect();
     for thing in named.things {
         match look.owner(thing).await? {
@@ -58,7 +62,13 @@ pub(super) async fn admits(look: &Look, project: &Project, named: Named<'_>) -> 
 }
 
 /// Whether what a path parameter names is the agent's, or the project's.
-async fn is_second_of(look: &Look, project: &Project, agent: &str, name: &str, id: &str) -> Result<bool, ApiError> {
+async fn is_second_of(
+    look: &OwnershipLookup,
+    project: &Project,
+    agent: &str,
+    name: &str,
+    id: &str,
+) -> Result<bool, ApiError> {
     match name {
         // The agent, what leads to it, and names among what it has.
         "agent_id" | "run_id" | "step_id" | "conversation_id" | "block_label" | "tool_name" => Ok(true),
@@ -74,7 +84,7 @@ async fn is_second_of(look: &Look, project: &Project, agent: &str, name: &str, i
     }
 }
 
-impl<'a> Named<'a> {
+impl<'a> NamedResources<'a> {
     /// What the path names, and what the query names where the table says so: parameters that mean nothing to the
     /// operation prove nothing, and neither does an API key's body, which passes unread. None: the path names a `default`
     /// conversation, and nothing says whose.
@@ -90,7 +100,7 @@ impl<'a> Named<'a> {
             seconds: call.params.iter().filter(|_| is_key).collect(),
         };
         named.things.extend(call.params.find("step_id").map(Owned::Step));
-        let fields: Fields = match call.operation.grant() {
+        let fields: FieldList = match call.operation.grant() {
             Grant::Client(grant) => grant.query,
             // Letta exports any conversation with an agent, and shows any in its context window.
             _ => {
@@ -135,7 +145,7 @@ impl<'a> Named<'a> {
 }
 
 /// The agent of a `default` conversation: `agent_id` in the query or in the body, whichever the operation reads.
-fn agent_of_default(call: &Call, fields: Fields) -> Option<&str> {
+fn agent_of_default(call: &Call, fields: FieldList) -> Option<&str> {
     if fields.iter().copied().flatten().any(|field| field.name == "agent_id") {
         return call.query.first("agent_id");
     }

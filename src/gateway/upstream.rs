@@ -28,13 +28,13 @@ use tokio::{net::TcpStream, task::AbortHandle};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
-    connections::{Connections, LONGEST_IDLE, Patience},
+    connections::{Connections, LONGEST_IDLE, Timeouts},
     digest::Digest,
     headers,
-    http1::Failure,
-    options::{Options, UpstreamError},
+    http1::ResponseError,
+    options::{UpstreamError, UpstreamOptions},
     response,
-    upstream_request::Outgoing,
+    upstream_request::UpstreamRequest,
 };
 use crate::{
     config::Secret,
@@ -62,7 +62,7 @@ const LOOK_UP_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a look-up found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum LookupResult {
     /// The thing itself: what [`Digest`] keeps of it.
     Thing(Value),
     /// 404: there is no such thing.
@@ -73,14 +73,14 @@ pub(super) enum Found {
 
 /// One Letta server. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Upstream(Arc<State>);
+pub(super) struct Upstream(Arc<UpstreamState>);
 
-struct State {
+struct UpstreamState {
     transport: Transport,
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
-    patience: Patience,
+    patience: Timeouts,
     /// The health check that was begun last.
     probe: Mutex<Option<Probe>>,
 }
@@ -109,11 +109,11 @@ impl fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(options: &Options) -> Result<Self, UpstreamError> {
+    pub(super) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
         let (scheme, authority) = parse(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
         let bearer = |key: &Secret| bearer(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
         let credential = options.api_key.as_ref().map(bearer).transpose()?;
-        let patience = Patience { first_byte: options.first_byte_timeout, idle: options.idle_timeout };
+        let patience = Timeouts { first_byte: options.first_byte_timeout, idle: options.idle_timeout };
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -140,14 +140,21 @@ impl Upstream {
             let connections = Connections::new(connector, &authority, credential.as_ref(), patience);
             Transport::Plain(connections.map_err(|_| options.error("url", URL_RULE))?)
         };
-        Ok(Self(Arc::new(State { transport, scheme, authority, credential, patience, probe: Mutex::default() })))
+        Ok(Self(Arc::new(UpstreamState {
+            transport,
+            scheme,
+            authority,
+            credential,
+            patience,
+            probe: Mutex::default(),
+        })))
     }
 
     /// Sends a request; dropping the answer's body closes it. The answer's headers are those that may be handed on.
     ///
     /// # Errors
     /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, ApiError> {
+    pub(super) async fn send(&self, outgoing: UpstreamRequest) -> Result<Response<Body>, ApiError> {
         // Whatever went before: what is written out is one line.
         if !outgoing.target.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ApiError::internal("a request target was built that is none"));
@@ -177,13 +184,13 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`], and 502 when the answer makes no sense.
-    pub(super) async fn look_up(&self, target: &str) -> Result<Found, ApiError> {
+    pub(super) async fn look_up(&self, target: &str) -> Result<LookupResult, ApiError> {
         let answer = async {
-            let response = self.send(Outgoing::get(target)).await?;
+            let response = self.send(UpstreamRequest::get(target)).await?;
             match response.status().as_u16() {
                 200 => {}
-                404 => return Ok(Found::Nothing),
-                400 | 410 | 422 => return Ok(Found::Refusal),
+                404 => return Ok(LookupResult::Nothing),
+                400 | 410 | 422 => return Ok(LookupResult::Refusal),
                 status => return Err(failed(format!("a look-up was answered with status {status}"))),
             }
             let mut body = Limited::new(response.into_body(), LOOK_UP_BYTES);
@@ -193,7 +200,7 @@ impl Upstream {
                     digest.read(bytes).map_err(failed)?;
                 }
             }
-            digest.finish().map(Found::Thing).map_err(failed)
+            digest.finish().map(LookupResult::Thing).map_err(failed)
         };
         waits::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
     }
@@ -221,19 +228,19 @@ impl Upstream {
     }
 
     async fn check_health(&self) -> bool {
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(Outgoing::get("/v1/health/"))).await;
+        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(UpstreamRequest::get("/v1/health/"))).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn exchange(&self, outgoing: Outgoing) -> Result<Response<Body>, ApiError> {
+    async fn exchange(&self, outgoing: UpstreamRequest) -> Result<Response<Body>, ApiError> {
         match &self.0.transport {
             Transport::Plain(connections) => connections.send(outgoing).await.map_err(|failure| match failure {
-                Failure::TimedOut => timed_out(),
+                ResponseError::TimedOut => timed_out(),
                 failure => unreachable(failure.into()),
             }),
             Transport::Tls(client) => {
-                let Patience { first_byte, idle } = self.0.patience;
+                let Timeouts { first_byte, idle } = self.0.patience;
                 let answer = tokio::time::timeout(first_byte, client.request(self.request(outgoing)?)).await;
                 let mut response = answer.map_err(|_| timed_out())?.map_err(|error| unreachable(error.into()))?;
                 headers::clean(response.headers_mut());
@@ -243,7 +250,7 @@ impl Upstream {
     }
 
     /// A request for the library's client: the credential comes last, over whatever there was.
-    fn request(&self, outgoing: Outgoing) -> Result<Request<Body>, ApiError> {
+    fn request(&self, outgoing: UpstreamRequest) -> Result<Request<Body>, ApiError> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(self.0.scheme.clone());
         uri.authority = Some(self.0.authority.clone());
@@ -318,7 +325,7 @@ fn unreachable(error: BodyError) -> ApiError {
 
 /// What became of an answer that broke off.
 pub(super) fn broken(error: BodyError) -> ApiError {
-    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(Failure::TimedOut));
+    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(ResponseError::TimedOut));
     if is_late { timed_out() } else { unreachable(error) }
 }
 

@@ -7,32 +7,32 @@ use crate::request::body::Body;
 
 /// A request without what is the same for all: host and credential.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(super) struct UpstreamRequest {
     pub(super) method: Method,
     /// The request target in origin-form (RFC 9112, section 3.2.1).
     pub(super) target: String,
-    pub(super) headers: Fields,
+    pub(super) headers: UpstreamHeaders,
     pub(super) body: Body,
 }
 
 /// The header fields of a request: those that the client may say, picked from what it sent when they are written out, and
 /// those that are for us to say.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct UpstreamHeaders {
     received: HeaderMap,
     /// Which of them `Connection` makes hop-by-hop.
     hop_by_hop: Vec<HeaderName>,
     own: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Outgoing {
+impl UpstreamRequest {
     /// A question without a body.
     pub(super) fn get(target: impl Into<String>) -> Self {
         Self { target: target.into(), ..Self::default() }
     }
 }
 
-impl Fields {
+impl UpstreamHeaders {
     /// What the client may say of all that it sent.
     pub(super) fn of(received: HeaderMap) -> Self {
         Self { hop_by_hop: named_by_connection(&received), received, own: Vec::new() }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    access::{Feed, quota::Slot},
+    access::{Feed, quota::ConcurrencyPermit},
     clock,
     config::StreamAtExpiry,
     credentials::ClientToken,
@@ -47,7 +47,7 @@ async fn expiry(token: &ClientToken) {
 #[derive(Debug)]
 pub(super) struct Held {
     /// The client token's right to it.
-    pub(super) slot: Option<Slot>,
+    pub(super) slot: Option<ConcurrencyPermit>,
     /// Its place among those that are counted.
     pub(super) open: Option<OpenStream>,
 }

@@ -14,7 +14,7 @@ use super::{
     lifeline::{self, Held, Life},
 };
 use crate::{
-    access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::Trail},
+    access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::RequestContext},
     api::client_side_access_tokens::Endpoints,
     call::{Call, Reply},
     config::StreamAtExpiry,
@@ -67,9 +67,9 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
-    let mut trail = Trail::default();
+    let mut context = RequestContext::default();
     let (outcome, waits) = {
-        let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut trail)).catch_unwind());
+        let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut context)).catch_unwind());
         waits::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
@@ -83,7 +83,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         }
     };
     let headers = response.headers_mut();
-    if let Some(allowance) = trail.allowance {
+    if let Some(allowance) = context.allowance {
         allowance.tell(headers);
     }
     cors::expose(origin, headers);
@@ -92,10 +92,10 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     }
     let (status, duration) = (response.status(), started.elapsed());
     if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
-        let Trail { operation, remembered, .. } = trail;
+        let RequestContext { operation, remembered, .. } = context;
         metrics.count(&Answered { operation, status, code, remembered, duration, waits });
     }
-    log.write(&Line { request_id: &request_id, method: &method, trail, status, code, duration });
+    log.write(&Line { request_id: &request_id, method: &method, context, status, code, duration });
     (response, life)
 }
 
@@ -104,7 +104,7 @@ impl App {
         &self,
         head: Parts,
         body: Incoming,
-        trail: &mut Trail,
+        context: &mut RequestContext,
     ) -> Result<(Response<Body>, Option<Life>), ApiError> {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
@@ -114,10 +114,10 @@ impl App {
             Guard::check_path(&head)?;
             return Ok((preflight, None));
         }
-        match self.guard.admit(&head, body, &self.backend, trail).await? {
+        match self.guard.admit(&head, body, &self.backend, context).await? {
             Passed::Public(_) => Ok((json_response(StatusCode::OK, &health::letta())?, None)),
             // The body's slot is held until there is an answer.
-            Passed::Call { operation, params, query, permit, payload, scrub, slot, body_slot: _body_slot } => {
+            Passed::Call { operation, params, query, permit, payload, redactor, slot, body_slot: _body_slot } => {
                 let own = is_token_management(operation);
                 let token = match permit.caller() {
                     Caller::ClientToken(token) => Some(Arc::clone(token)),
@@ -137,24 +137,24 @@ impl App {
                     self.backend
                         .answer(
                             Call { operation, params, query, headers, permit, payload },
-                            scrub.redaction(),
+                            redactor.redaction(),
                             &mut charge,
                         )
                         .await?
                 };
                 let mut response = match reply {
                     Reply::Json(status, mut value) => {
-                        scrub.apply(status, &mut value);
+                        redactor.apply(status, &mut value);
                         json_response(status, &value)?
                     }
                     Reply::Written(status, answer) => {
-                        text_response(status, scrub.apply_to_written(status, answer).map_err(ApiError::internal)?)
+                        text_response(status, redactor.apply_to_written(status, answer).map_err(ApiError::internal)?)
                     }
                     Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(scrub.apply_in_passing(body)),
-                    Reply::Passed(answer) => answer.map(|body| scrub.apply_in_passing(body)),
+                    Reply::Events(body) => event_response(redactor.apply_in_passing(body)),
+                    Reply::Passed(answer) => answer.map(|body| redactor.apply_in_passing(body)),
                     Reply::Rewritten(head, mut value) => {
-                        scrub.apply(head.status, &mut value);
+                        redactor.apply(head.status, &mut value);
                         let mut answer = json_response(head.status, &value)?;
                         for (name, value) in &head.headers {
                             answer.headers_mut().entry(name).or_insert_with(|| value.clone());

@@ -52,7 +52,7 @@ use crate::{
 
 /// How the mock behaves.
 #[derive(Debug)]
-pub struct Options {
+pub struct MockOptions {
     /// Whether its agents reason before they answer.
     pub reasoning: Reasoning,
     /// Which models agents may have.
@@ -85,8 +85,8 @@ impl fmt::Debug for Mock {
 impl Mock {
     /// A mock on a migrated store.
     #[must_use]
-    pub fn new(store: Store, options: Options) -> Self {
-        let Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools } = options;
+    pub fn new(store: Store, options: MockOptions) -> Self {
+        let MockOptions { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script),

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Bearers, Feed, Guard, Quotas},
+    access::{Authenticator, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
     config::{McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
@@ -26,7 +26,7 @@ use crate::{
     mock::{self, Mock, Script, ScriptError},
     private_files,
     request::body::Pace,
-    store::{IfMissing, Location, NewApiKey, OpenError, Options, Store, StoreError},
+    store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
 };
 
@@ -64,12 +64,12 @@ pub enum StartError {
 /// # Errors
 /// When the URL is not understood, or the database does not answer or is missing where it must be there.
 pub async fn open_store(settings: &Settings, if_missing: IfMissing) -> Result<Store, OpenError> {
-    Store::open(&Options { if_missing, ..store_options(settings) }).await
+    Store::open(&StoreOptions { if_missing, ..store_options(settings) }).await
 }
 
-fn store_options(settings: &Settings) -> Options {
+fn store_options(settings: &Settings) -> StoreOptions {
     let url = settings.database_url.as_ref().map_or(DEFAULT_DATABASE, Secret::reveal).to_owned();
-    Options {
+    StoreOptions {
         url: (!settings.ephemeral).then_some(url),
         max_connections: settings.store.max_connections,
         statement_timeout: settings.store.statement_timeout,
@@ -241,7 +241,7 @@ impl Service {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
         let bearers =
-            Bearers::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
+            Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
         let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
@@ -331,7 +331,7 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
         MockReasoning::Never => mock::Reasoning::Never,
     };
     let tempo = mock::Tempo { first_token, token_interval };
-    let options = mock::Options { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools };
+    let options = mock::MockOptions { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
 use crate::{
-    access::{Bearers, Feed, Quotas},
+    access::{Authenticator, Feed, Quotas},
     clock::{Clock, Millis, Noticed},
     credentials::Keyring,
     entropy,
@@ -28,7 +28,7 @@ pub struct Upkeep {
     store: Store,
     feed: Feed,
     keyring: Arc<Keyring>,
-    bearers: Bearers,
+    bearers: Authenticator,
     quotas: Quotas,
     clock: Clock,
     retention: Millis,

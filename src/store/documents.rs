@@ -495,11 +495,11 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Options, transaction};
+    use crate::store::{StoreOptions, transaction};
 
     /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
     async fn filled() -> Store {
-        let options = Options {
+        let options = StoreOptions {
             url: None,
             max_connections: 1,
             statement_timeout: std::time::Duration::from_secs(10),

@@ -36,7 +36,7 @@ pub use messages::{MessageFilter, NewMessage, StoredMessage};
 pub use order::{Locked, Locks};
 pub use signing_keys::SigningKeyRow;
 pub(crate) use transaction::transaction;
-pub use transaction::{Attempts, Failure, Tx};
+pub use transaction::{Attempts, TransactionFailure, Tx};
 
 /// What came of revoking something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,7 +84,7 @@ pub enum Location {
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct StoreOptions {
     /// `sqlite://FILE`, `postgres://...`, or none for an in-memory store.
     pub url: Option<String>,
     /// The largest number of connections.
@@ -113,7 +113,7 @@ enum Address {
     Postgres(PgConnectOptions),
 }
 
-impl Options {
+impl StoreOptions {
     /// Reads the URL without opening anything.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Options {
 }
 
 impl Address {
-    fn read(options: &Options) -> std::result::Result<Self, OpenError> {
+    fn read(options: &StoreOptions) -> std::result::Result<Self, OpenError> {
         match options.url.as_deref() {
             None => Ok(Self::Memory),
             Some(url) if url.starts_with("sqlite:") => sqlite::read(url, options).map(Self::Sqlite),
@@ -213,7 +213,7 @@ impl Store {
     ///
     /// # Errors
     /// When the URL is not understood or the database does not answer.
-    pub async fn open(options: &Options) -> std::result::Result<Self, OpenError> {
+    pub async fn open(options: &StoreOptions) -> std::result::Result<Self, OpenError> {
         let engine = match Address::read(options)? {
             Address::Memory => sqlite::open_in_memory().await?,
             Address::Sqlite(connect) => sqlite::open(connect, options).await?,

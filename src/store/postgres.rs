@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Engine, OpenError, Options};
+use super::{Engine, OpenError, StoreOptions};
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/postgres") };
 
@@ -16,7 +16,7 @@ pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::
 const MIGRATION_LOCK: i64 = 0x0067_6174_656c_6574;
 
 /// Reads a URL. The server is not asked.
-pub(super) fn read(url: &str, options: &Options) -> Result<PgConnectOptions, OpenError> {
+pub(super) fn read(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, OpenError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
         .application_name("gatelet")
@@ -29,7 +29,7 @@ pub(super) fn read(url: &str, options: &Options) -> Result<PgConnectOptions, Ope
         ]))
 }
 
-pub(super) async fn open(connect: PgConnectOptions, options: &Options) -> Result<Engine, OpenError> {
+pub(super) async fn open(connect: PgConnectOptions, options: &StoreOptions) -> Result<Engine, OpenError> {
     let pool = PgPoolOptions::new()
         // One of them listens.
         .max_connections(options.max_connections.max(2))

@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Engine, IfMissing, Location, OpenError, Options};
+use super::{Engine, IfMissing, Location, OpenError, StoreOptions};
 use crate::private_files;
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
@@ -36,7 +36,7 @@ pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
 }
 
 /// Reads a URL. The file is not looked at.
-pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions, OpenError> {
+pub(super) fn read(url: &str, options: &StoreOptions) -> Result<SqliteConnectOptions, OpenError> {
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
         // [`open`] makes the file, for its owner alone.
@@ -54,7 +54,7 @@ pub(super) fn read(url: &str, options: &Options) -> Result<SqliteConnectOptions,
     Ok(connect)
 }
 
-pub(super) async fn open(connect: SqliteConnectOptions, options: &Options) -> Result<Engine, OpenError> {
+pub(super) async fn open(connect: SqliteConnectOptions, options: &StoreOptions) -> Result<Engine, OpenError> {
     let path = connect.get_filename().to_path_buf();
     if !path.exists() {
         if options.if_missing == IfMissing::Refuse {

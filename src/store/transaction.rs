@@ -62,18 +62,18 @@ macro_rules! transaction {
 pub(crate) use transaction;
 
 /// A failure of a transaction's body.
-pub trait Failure: From<StoreError> {
+pub trait TransactionFailure: From<StoreError> {
     /// Whether others were in the way, so that the same may succeed in a moment.
     fn is_contended(&self) -> bool;
 }
 
-impl Failure for StoreError {
+impl TransactionFailure for StoreError {
     fn is_contended(&self) -> bool {
         matches!(self, Self::Contended(_))
     }
 }
 
-impl Failure for ApiError {
+impl TransactionFailure for ApiError {
     fn is_contended(&self) -> bool {
         self.code() == Code::StoreBusy
     }
@@ -115,7 +115,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Ends an attempt: commits or rolls back. None: the transaction is to be run again.
-    pub async fn end<T, E: Failure>(
+    pub async fn end<T, E: TransactionFailure>(
         &mut self,
         tx: Tx,
         outcome: std::result::Result<T, E>,
@@ -191,10 +191,10 @@ impl Tx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{IfMissing, NewDocument, Options};
+    use crate::store::{IfMissing, NewDocument, StoreOptions};
 
     async fn memory() -> Store {
-        let options = Options {
+        let options = StoreOptions {
             url: None,
             if_missing: IfMissing::Create,
             most_read: usize::MAX,

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use tracing::{Level, event_enabled, info};
 
 use super::{log_sink::LogSink, request_id::RequestId};
-use crate::{access::guard::Trail, clock, error::Code};
+use crate::{access::guard::RequestContext, clock, error::Code};
 
 /// How access lines are written. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub enum AccessLog {
 pub(crate) struct Line<'a> {
     pub(crate) request_id: &'a RequestId,
     pub(crate) method: &'a Method,
-    pub(crate) trail: Trail,
+    pub(crate) context: RequestContext,
     pub(crate) status: StatusCode,
     pub(crate) code: Option<Code>,
     pub(crate) duration: Duration,
@@ -47,7 +47,7 @@ impl Line<'_> {
             operation,
             status = self.status.as_u16(),
             code = self.code.map(Code::word),
-            token = self.trail.fingerprint.map(|fingerprint| fingerprint.to_string()),
+            token = self.context.fingerprint.map(|fingerprint| fingerprint.to_string()),
             duration_us = self.duration_us(),
             "{operation} -> {}", self.status.as_u16()
         );
@@ -67,7 +67,7 @@ impl Line<'_> {
         if let Some(code) = self.code {
             let _ = write!(line, ",\"code\":\"{}\"", code.word());
         }
-        if let Some(fingerprint) = self.trail.fingerprint {
+        if let Some(fingerprint) = self.context.fingerprint {
             let _ = write!(line, ",\"token\":\"{fingerprint}\"");
         }
         let _ = writeln!(line, ",\"duration_us\":{},\"target\":\"{}\"}}", self.duration_us(), module_path!());
@@ -75,7 +75,7 @@ impl Line<'_> {
     }
 
     fn operation(&self, text: &mut String) {
-        match self.trail.operation {
+        match self.context.operation {
             Some(operation) => {
                 let row = operation.row();
                 text.push_str(row.method.as_str());
@@ -115,10 +115,10 @@ mod tests {
         let mut line = Line {
             request_id: &request_id,
             method: &Method::GET,
-            trail: Trail {
+            context: RequestContext {
                 operation: Some(Operation::RetrieveAgent),
                 fingerprint: Some(Fingerprint::of("x")),
-                ..Trail::default()
+                ..RequestContext::default()
             },
             status: StatusCode::OK,
             code: None,
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(value["request.id"], request_id.to_string());
         assert_eq!((&value["status"], &value["duration_us"]), (&json!(200), &json!(12)));
         assert_eq!(value["token"], Fingerprint::of("x").to_string());
-        line.trail = Trail::default();
+        line.context = RequestContext::default();
         line.code = Some(Code::NotFound);
         let odd = Method::from_bytes(b"A-B").unwrap();
         line.method = &odd;

@@ -9,7 +9,7 @@ use base64::{
 };
 use chrono::{TimeDelta, Utc};
 use gatelet::{
-    access::{Bearers, Feed, guard::Trail},
+    access::{Authenticator, Feed, guard::RequestContext},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},
@@ -17,7 +17,7 @@ use gatelet::{
     clock::Clock,
     credentials::{Keyring, MasterKey},
     error::Code,
-    store::{IfMissing, Options, Store},
+    store::{IfMissing, Store, StoreOptions},
 };
 use http::{HeaderMap, header::AUTHORIZATION};
 use serde_json::{Value, json};
@@ -30,13 +30,13 @@ const TOKENS: usize = 200;
 /// What a server knows callers by, in this process.
 struct Installation {
     keyring: Arc<Keyring>,
-    bearers: Bearers,
+    bearers: Authenticator,
     issuer: Issuer,
 }
 
 impl Installation {
     async fn new() -> Self {
-        let options = Options {
+        let options = StoreOptions {
             url: None,
             max_connections: 1,
             statement_timeout: Duration::from_secs(5),
@@ -50,7 +50,7 @@ impl Installation {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX, clock.clone()).await.unwrap();
         let lifetime = Duration::from_hours(24 * 30);
         // None is remembered for long, as a text that was never seen would not be.
-        let bearers = Bearers::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
+        let bearers = Authenticator::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
         Self { bearers, issuer: Issuer::new(store, Arc::clone(&keyring), clock, lifetime), keyring }
     }
 
@@ -167,7 +167,7 @@ async fn no_other_spelling_of_the_same_bytes_is_a_token() {
     for number in 0..20 {
         for spelling in spellings(&installation.token(number).await) {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {spelling}").parse().unwrap())]);
-            let refused = installation.bearers.identify(&headers, &mut Trail::default()).await;
+            let refused = installation.bearers.identify(&headers, &mut RequestContext::default()).await;
             assert_eq!(refused.expect_err("another spelling was accepted").code(), Code::BearerInvalid, "{spelling}");
             tried += 1;
         }

@@ -162,7 +162,7 @@ const fn checksum(text: &str) -> u32 {
 /// # Errors
 /// When it is not JSON.
 pub(crate) fn secret_places(json: &str) -> Result<Vec<Range<usize>>, NotJson> {
-    Ok(text::find(json.as_bytes(), &[], blank_of)?.iter().map(text::Found::place).collect())
+    Ok(text::find(json.as_bytes(), &[], blank_of)?.iter().map(text::SecretMember::place).collect())
 }
 
 fn blank(value: &mut Value) {

@@ -24,7 +24,7 @@ const MOST_NAME_BYTES: usize = 6 * 48;
 /// Overwrites secrets in what passes.
 #[derive(Debug, Default)]
 pub struct Passing {
-    state: State,
+    state: PassingState,
     /// Of the text that was read last, what may be the name of a member.
     name: Vec<u8>,
     /// The beginning of a value, to be looked at again with what comes next.
@@ -33,7 +33,7 @@ pub struct Passing {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum PassingState {
     /// Anything.
     #[default]
     Between,
@@ -53,7 +53,7 @@ enum State {
 impl Passing {
     /// What passes of the next piece.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
-        let begins_between = matches!(self.state, State::Between) && self.held.is_empty();
+        let begins_between = matches!(self.state, PassingState::Between) && self.held.is_empty();
         // No text of JSON goes on after the end of a line, and no name ends in a bracket.
         let ends_between = || piece.ends_with(b"\n") && piece.trim_ascii_end().ends_with(b"}");
         if begins_between && ends_between() && is_clean(&piece) {
@@ -90,35 +90,35 @@ impl Passing {
         let mut at = 0;
         while at < text.len() {
             match self.state {
-                State::Between => match memchr(b'"', &text[at..]) {
+                PassingState::Between => match memchr(b'"', &text[at..]) {
                     Some(distance) => {
                         at += distance + 1;
                         self.name.clear();
-                        self.state = State::Text { is_escaped: false };
+                        self.state = PassingState::Text { is_escaped: false };
                     }
                     None => return text.len(),
                 },
-                State::Text { is_escaped } => at = self.read_text(text, at, is_escaped),
-                State::AfterText => {
+                PassingState::Text { is_escaped } => at = self.read_text(text, at, is_escaped),
+                PassingState::AfterText => {
                     at = after_space(text, at);
                     match text.get(at) {
                         Some(b':') => {
                             at += 1;
-                            self.state = State::Value;
+                            self.state = PassingState::Value;
                         }
-                        Some(_) => self.state = State::Between,
+                        Some(_) => self.state = PassingState::Between,
                         None => {}
                     }
                 }
-                State::Value => {
+                PassingState::Value => {
                     at = after_space(text, at);
                     let Some(first) = text.get(at) else { return at };
                     let Some(blank) = self.blank(*first) else {
-                        self.state = State::Between;
+                        self.state = PassingState::Between;
                         continue;
                     };
                     if [&b"null"[..], b"[]", b"\"\""].iter().any(|nothing| text[at..].starts_with(nothing)) {
-                        self.state = State::Between;
+                        self.state = PassingState::Between;
                         continue;
                     }
                     let mut secret = Secret::default();
@@ -130,14 +130,14 @@ impl Passing {
                     at = place.end;
                     let blank = fitting(blank, *first, place.len());
                     secrets.push((place, blank));
-                    self.state = if end.is_some() { State::Between } else { State::Secret(secret) };
+                    self.state = if end.is_some() { PassingState::Between } else { PassingState::Secret(secret) };
                 }
-                State::Secret(mut secret) => {
+                PassingState::Secret(mut secret) => {
                     let end = secret.end(text, at);
                     let place = at..end.unwrap_or(text.len());
                     at = place.end;
                     secrets.push((place, b""));
-                    self.state = if end.is_some() { State::Between } else { State::Secret(secret) };
+                    self.state = if end.is_some() { PassingState::Between } else { PassingState::Secret(secret) };
                 }
             }
         }
@@ -152,13 +152,13 @@ impl Passing {
             let rest = &text[begin..end.unwrap_or(text.len())];
             let next_is_escaped = ends_in_escape(rest, is_escaped);
             let (state, after) = match end {
-                None => (State::Text { is_escaped: next_is_escaped }, text.len()),
-                Some(end) if text[end] == b'\n' => (State::Between, end + 1),
+                None => (PassingState::Text { is_escaped: next_is_escaped }, text.len()),
+                Some(end) if text[end] == b'\n' => (PassingState::Between, end + 1),
                 Some(end) if next_is_escaped => {
                     from = end + 1;
                     continue;
                 }
-                Some(end) => (State::AfterText, end + 1),
+                Some(end) => (PassingState::AfterText, end + 1),
             };
             let room = (MOST_NAME_BYTES + 1).saturating_sub(self.name.len());
             self.name.extend_from_slice(&rest[..rest.len().min(room)]);

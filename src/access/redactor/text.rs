@@ -12,7 +12,7 @@ use super::{Blank, Kind};
 pub struct NotJson;
 
 /// A member that must not be seen.
-pub(crate) struct Found {
+pub(crate) struct SecretMember {
     /// Where it begins.
     begin: usize,
     /// Where its value is.
@@ -21,7 +21,7 @@ pub(crate) struct Found {
     blank: &'static [u8],
 }
 
-impl Found {
+impl SecretMember {
     /// Where it is.
     pub(crate) fn place(&self) -> Range<usize> {
         self.begin..self.value.end
@@ -40,7 +40,7 @@ pub(crate) fn without(
     }
     let mut out = Vec::with_capacity(text.len() + found.len() * Blank::MOST_BYTES);
     let mut copied = 0;
-    for Found { value, blank, .. } in found {
+    for SecretMember { value, blank, .. } in found {
         out.extend_from_slice(&text[copied..value.start]);
         out.extend_from_slice(blank);
         copied = value.end;
@@ -55,7 +55,7 @@ pub(crate) fn find(
     text: &[u8],
     mut harmless: &[Range<usize>],
     blank_of: impl Fn(&[u8], Kind) -> Option<Blank>,
-) -> Result<Vec<Found>, NotJson> {
+) -> Result<Vec<SecretMember>, NotJson> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(distance) = memchr(b'"', &text[at..]) {
@@ -80,7 +80,7 @@ pub(crate) fn find(
         if !text[at..].starts_with(blank) {
             let value = at..end_of_value(text, at)?;
             at = value.end;
-            found.push(Found { begin, value, blank });
+            found.push(SecretMember { begin, value, blank });
         }
     }
     Ok(found)

@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
-use super::Failure;
+use super::ResponseError;
 
 /// The longest line of a chunked body: a chunk's size with its extensions, or a trailer.
 const MOST_LINE_BYTES: usize = 8 * 1024;
@@ -18,13 +18,13 @@ const MOST_TRAILERS: u8 = 100;
 /// Reads a body out of what arrives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) struct Decoder {
-    state: State,
+    state: DecoderState,
     /// How many bytes of extensions and trailers have come.
     unread: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum DecoderState {
     Ended,
     /// So many bytes are still to come.
     Length(u64),
@@ -52,45 +52,45 @@ pub(in crate::gateway) enum Decoded {
 }
 
 impl Decoder {
-    fn new(state: State) -> Self {
+    fn new(state: DecoderState) -> Self {
         Self { state, unread: 0 }
     }
 
     /// For an answer that has no body.
     pub(in crate::gateway) fn nothing() -> Self {
-        Self::new(State::Ended)
+        Self::new(DecoderState::Ended)
     }
 
     /// For a body of so many bytes.
     pub(in crate::gateway) fn of_length(length: u64) -> Self {
-        Self::new(if length == 0 { State::Ended } else { State::Length(length) })
+        Self::new(if length == 0 { DecoderState::Ended } else { DecoderState::Length(length) })
     }
 
     /// For a body in chunks.
     pub(in crate::gateway) fn chunked() -> Self {
-        Self::new(State::Size)
+        Self::new(DecoderState::Size)
     }
 
     /// For a body that ends with the connection.
     pub(in crate::gateway) fn until_close() -> Self {
-        Self::new(State::UntilClose)
+        Self::new(DecoderState::UntilClose)
     }
 
     /// Whether all of the body was read.
     pub(in crate::gateway) fn has_ended(self) -> bool {
-        self.state == State::Ended
+        self.state == DecoderState::Ended
     }
 
     /// Whether the body ends by itself.
     pub(in crate::gateway) fn has_end(self) -> bool {
-        self.state != State::UntilClose
+        self.state != DecoderState::UntilClose
     }
 
     /// How many bytes are still to come, where that is known.
     pub(in crate::gateway) fn left(self) -> Option<u64> {
         match self.state {
-            State::Ended => Some(0),
-            State::Length(left) => Some(left),
+            DecoderState::Ended => Some(0),
+            DecoderState::Length(left) => Some(left),
             _ => None,
         }
     }
@@ -99,13 +99,13 @@ impl Decoder {
     ///
     /// # Errors
     /// When something is missing.
-    pub(in crate::gateway) fn close(&mut self) -> Result<(), Failure> {
+    pub(in crate::gateway) fn close(&mut self) -> Result<(), ResponseError> {
         match self.state {
-            State::Ended | State::UntilClose => {
-                self.state = State::Ended;
+            DecoderState::Ended | DecoderState::UntilClose => {
+                self.state = DecoderState::Ended;
                 Ok(())
             }
-            _ => Err(Failure::Closed),
+            _ => Err(ResponseError::Closed),
         }
     }
 
@@ -113,54 +113,55 @@ impl Decoder {
     ///
     /// # Errors
     /// When the buffer does not hold what has to come next.
-    pub(in crate::gateway) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, Failure> {
+    pub(in crate::gateway) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, ResponseError> {
         loop {
             match &mut self.state {
-                State::Ended => return Ok(Decoded::End),
+                DecoderState::Ended => return Ok(Decoded::End),
                 _ if buffer.is_empty() => return Ok(Decoded::Nothing),
-                State::UntilClose => return Ok(Decoded::Data(buffer.split().freeze())),
-                State::Length(left) => {
+                DecoderState::UntilClose => return Ok(Decoded::Data(buffer.split().freeze())),
+                DecoderState::Length(left) => {
                     let data = take(left, buffer);
                     if *left == 0 {
-                        self.state = State::Ended;
+                        self.state = DecoderState::Ended;
                     }
                     return Ok(Decoded::Data(data));
                 }
-                State::Size => {
+                DecoderState::Size => {
                     let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
-                    let (digits, size) = size(&buffer[..line]).ok_or(Failure::Malformed("a chunk has no size"))?;
+                    let (digits, size) =
+                        size(&buffer[..line]).ok_or(ResponseError::Malformed("a chunk has no size"))?;
                     self.unread = unread(self.unread, line - digits)?;
                     buffer.advance(line + CRLF.len());
-                    self.state = if size == 0 { State::Trailers(0) } else { State::Chunk(size) };
+                    self.state = if size == 0 { DecoderState::Trailers(0) } else { DecoderState::Chunk(size) };
                 }
-                State::Chunk(left) => {
+                DecoderState::Chunk(left) => {
                     let data = take(left, buffer);
                     if *left == 0 {
-                        self.state = State::ChunkEnd;
+                        self.state = DecoderState::ChunkEnd;
                     }
                     return Ok(Decoded::Data(data));
                 }
-                State::ChunkEnd => {
+                DecoderState::ChunkEnd => {
                     let known = buffer.len().min(CRLF.len());
                     if buffer[..known] != CRLF[..known] {
-                        return Err(Failure::Malformed("a chunk is longer than it says"));
+                        return Err(ResponseError::Malformed("a chunk is longer than it says"));
                     }
                     if known < CRLF.len() {
                         return Ok(Decoded::Nothing);
                     }
                     buffer.advance(CRLF.len());
-                    self.state = State::Size;
+                    self.state = DecoderState::Size;
                 }
                 // They are headers that no list has seen, so they are dropped.
-                State::Trailers(count) => {
+                DecoderState::Trailers(count) => {
                     let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
                     *count += 1;
                     if line == 0 {
-                        self.state = State::Ended;
+                        self.state = DecoderState::Ended;
                     } else if *count > MOST_TRAILERS {
-                        return Err(Failure::Malformed("it has too many trailers"));
+                        return Err(ResponseError::Malformed("it has too many trailers"));
                     } else if !is_field(&buffer[..line]) {
-                        return Err(Failure::Malformed("a trailer is no header field"));
+                        return Err(ResponseError::Malformed("a trailer is no header field"));
                     } else {
                         self.unread = unread(self.unread, line)?;
                     }
@@ -181,22 +182,22 @@ fn take(wanted: &mut u64, buffer: &mut BytesMut) -> Bytes {
 }
 
 /// The sum, where it is not too much.
-fn unread(before: usize, more: usize) -> Result<usize, Failure> {
+fn unread(before: usize, more: usize) -> Result<usize, ResponseError> {
     let sum = before + more;
     if sum > MOST_UNREAD_BYTES {
-        return Err(Failure::Malformed("its chunks come with too much that is no data"));
+        return Err(ResponseError::Malformed("its chunks come with too much that is no data"));
     }
     Ok(sum)
 }
 
 /// The length of the line at the start of a buffer; none: it is not all there. Only CRLF ends a line: what another reader
 /// would take for an end must not stand in the middle of ours.
-fn line(buffer: &[u8]) -> Result<Option<usize>, Failure> {
+fn line(buffer: &[u8]) -> Result<Option<usize>, ResponseError> {
     match memchr(b'\n', &buffer[..buffer.len().min(MOST_LINE_BYTES)]) {
         Some(end) if end > 0 && memchr(b'\r', &buffer[..end]) == Some(end - 1) => Ok(Some(end - 1)),
-        Some(_) => Err(Failure::Malformed("a line of its chunks ends in an unusual way")),
+        Some(_) => Err(ResponseError::Malformed("a line of its chunks ends in an unusual way")),
         None if buffer.len() < MOST_LINE_BYTES => Ok(None),
-        None => Err(Failure::Malformed("a line of its chunks is too long")),
+        None => Err(ResponseError::Malformed("a line of its chunks is too long")),
     }
 }
 
@@ -229,7 +230,7 @@ mod tests {
     fn decode<'a>(
         mut decoder: Decoder,
         pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    ) -> Result<(Vec<u8>, Vec<u8>), ResponseError> {
         let (mut buffer, mut body) = (BytesMut::new(), Vec::new());
         for piece in pieces {
             buffer.extend_from_slice(piece);

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use memchr::memchr_iter;
 
-use super::{Decoder, Failure};
+use super::{Decoder, ResponseError};
 use crate::gateway::headers;
 
 /// The largest head of an answer, in bytes, with those of informational answers before it.
@@ -55,11 +55,11 @@ impl Reader {
     ///
     /// # Errors
     /// When it is malformed, too large, or says in two ways where its body ends.
-    pub(in crate::gateway) fn read(&mut self, buffer: &[u8]) -> Result<Option<Head>, Failure> {
+    pub(in crate::gateway) fn read(&mut self, buffer: &[u8]) -> Result<Option<Head>, ResponseError> {
         while self.is_worth_parsing(buffer) {
             // The parser passes over empty lines, but no server sends any before its answer.
             if matches!(buffer[self.start], b'\r' | b'\n') {
-                return Err(Failure::Malformed("it begins with an empty line"));
+                return Err(ResponseError::Malformed("it begins with an empty line"));
             }
             let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
             let mut response = httparse::Response::new(&mut []);
@@ -75,26 +75,26 @@ impl Reader {
                     break;
                 }
                 Err(httparse::Error::TooManyHeaders) => {
-                    return Err(Failure::Malformed("it has too many header fields"));
+                    return Err(ResponseError::Malformed("it has too many header fields"));
                 }
-                Err(_) => return Err(Failure::Malformed("its head cannot be read")),
+                Err(_) => return Err(ResponseError::Malformed("its head cannot be read")),
             };
             let end = self.start + length;
             if end > MOST_HEAD_BYTES {
                 break;
             }
             let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-            let status = status.ok_or(Failure::Malformed("it has no status"))?;
+            let status = status.ok_or(ResponseError::Malformed("it has no status"))?;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Head::of(status, response.version == Some(1), response.headers, end).map(Some);
             }
             self.informational += 1;
             if self.informational > MOST_INFORMATIONAL {
-                return Err(Failure::Malformed("it has too many informational answers before it"));
+                return Err(ResponseError::Malformed("it has too many informational answers before it"));
             }
             *self = Self { start: end, informational: self.informational, searched: end, parsed: end };
         }
-        if buffer.len() >= MOST_HEAD_BYTES { Err(Failure::Malformed("its head is too large")) } else { Ok(None) }
+        if buffer.len() >= MOST_HEAD_BYTES { Err(ResponseError::Malformed("its head is too large")) } else { Ok(None) }
     }
 
     /// Whether to parse says more than it did the last time: when the end of the head has come, or at least as much again
@@ -116,7 +116,12 @@ impl Reader {
 }
 
 impl Head {
-    fn of(status: StatusCode, is_1_1: bool, fields: &[httparse::Header<'_>], bytes: usize) -> Result<Self, Failure> {
+    fn of(
+        status: StatusCode,
+        is_1_1: bool,
+        fields: &[httparse::Header<'_>],
+        bytes: usize,
+    ) -> Result<Self, ResponseError> {
         let mut headers = HeaderMap::with_capacity(fields.len() + OWN_FIELDS);
         let mut framing = Framing { length: None, is_chunked: false };
         let mut hop = Vec::new();
@@ -124,7 +129,7 @@ impl Head {
         let has_body = !matches!(status.as_u16(), 100..=199 | 204 | 304);
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes());
-            let name = name.map_err(|_| Failure::Malformed("a header field has no name"))?;
+            let name = name.map_err(|_| ResponseError::Malformed("a header field has no name"))?;
             match name.as_str() {
                 "content-length" => framing.note_length(field.value)?,
                 "transfer-encoding" => framing.note_encoding(field.value)?,
@@ -138,7 +143,7 @@ impl Head {
             }
             if headers::is_handed_on(name.as_str()) {
                 let value = HeaderValue::from_bytes(field.value);
-                headers.append(name, value.map_err(|_| Failure::Malformed("a header field has no value"))?);
+                headers.append(name, value.map_err(|_| ResponseError::Malformed("a header field has no value"))?);
             }
         }
         for name in hop {
@@ -146,7 +151,7 @@ impl Head {
         }
         // RFC 9112, section 6.1: such a server does not know what it says.
         if framing.is_chunked && !is_1_1 {
-            return Err(Failure::Malformed("it has a transfer coding, which HTTP/1.0 has not"));
+            return Err(ResponseError::Malformed("it has a transfer coding, which HTTP/1.0 has not"));
         }
         let decoder = framing.decoder()?;
         let decoder = if has_body { decoder } else { Decoder::nothing() };
@@ -162,27 +167,27 @@ struct Framing {
 }
 
 impl Framing {
-    fn note_length(&mut self, value: &[u8]) -> Result<(), Failure> {
+    fn note_length(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let length =
-            digits.and_then(|digits| digits.parse().ok()).ok_or(Failure::Malformed("its length is no number"))?;
+            digits.and_then(|digits| digits.parse().ok()).ok_or(ResponseError::Malformed("its length is no number"))?;
         match self.length.replace(length) {
-            Some(other) if other != length => Err(Failure::Malformed("it has two lengths")),
+            Some(other) if other != length => Err(ResponseError::Malformed("it has two lengths")),
             _ => Ok(()),
         }
     }
 
-    fn note_encoding(&mut self, value: &[u8]) -> Result<(), Failure> {
+    fn note_encoding(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         if !value.eq_ignore_ascii_case(b"chunked") || self.is_chunked {
-            return Err(Failure::Malformed("it has a transfer coding that was not asked for"));
+            return Err(ResponseError::Malformed("it has a transfer coding that was not asked for"));
         }
         self.is_chunked = true;
         Ok(())
     }
 
-    fn decoder(&self) -> Result<Decoder, Failure> {
+    fn decoder(&self) -> Result<Decoder, ResponseError> {
         match (self.is_chunked, self.length) {
-            (true, Some(_)) => Err(Failure::Malformed("it has a length and a transfer coding")),
+            (true, Some(_)) => Err(ResponseError::Malformed("it has a length and a transfer coding")),
             (true, None) => Ok(Decoder::chunked()),
             (false, Some(length)) => Ok(Decoder::of_length(length)),
             (false, None) => Ok(Decoder::until_close()),
@@ -194,7 +199,7 @@ impl Framing {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Option<Head>, Failure> {
+    fn read(text: &str) -> Result<Option<Head>, ResponseError> {
         Reader::default().read(text.as_bytes())
     }
 
@@ -267,7 +272,7 @@ mod tests {
     }
 
     /// What comes of a head that arrives in pieces of one length, and how many of them were parsed.
-    fn read_in_pieces(text: &str, length: usize) -> (Result<Option<Head>, Failure>, usize) {
+    fn read_in_pieces(text: &str, length: usize) -> (Result<Option<Head>, ResponseError>, usize) {
         let (mut reader, mut parsed, mut arrived) = (Reader::default(), 0, 0);
         while arrived < text.len() {
             arrived = (arrived + length).min(text.len());

@@ -21,7 +21,7 @@ use crate::request::body::BodyError;
 
 /// Why no answer came, or why it broke off.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum ResponseError {
     /// Connecting failed.
     #[error("cannot connect")]
     Connect(#[source] BodyError),

@@ -11,9 +11,9 @@ use http::{Method, header};
 use http_body::Body as _;
 use tokio::{io::AsyncWrite, net::TcpStream};
 
-use super::Failure;
+use super::ResponseError;
 use crate::{
-    gateway::upstream_request::Outgoing,
+    gateway::upstream_request::UpstreamRequest,
     request::body::{Body, BodyError},
 };
 
@@ -41,7 +41,7 @@ struct Rest {
 
 impl Sending {
     /// A request with the header fields of `constant` beside its own. `buffer` is to hold its head.
-    pub(in crate::gateway) fn new(outgoing: &mut Outgoing, constant: &[u8], mut buffer: Vec<u8>) -> Self {
+    pub(in crate::gateway) fn new(outgoing: &mut UpstreamRequest, constant: &[u8], mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         for part in [outgoing.method.as_str().as_bytes(), b" ", outgoing.target.as_bytes(), b" HTTP/1.1\r\n", constant]
         {
@@ -75,7 +75,7 @@ impl Sending {
     }
 
     /// Gives back a body of which nothing was sent.
-    pub(in crate::gateway) fn give_back(self, outgoing: &mut Outgoing) {
+    pub(in crate::gateway) fn give_back(self, outgoing: &mut UpstreamRequest) {
         if let Some(Rest { body, .. }) = self.rest {
             outgoing.body = body;
         }
@@ -94,7 +94,7 @@ impl Sending {
         &mut self,
         stream: &mut TcpStream,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
+    ) -> Poll<Result<(), ResponseError>> {
         loop {
             while self.sent < self.head.len() || self.data.has_remaining() || !self.tail.is_empty() {
                 let head = self.head.get(self.sent..).unwrap_or_default();
@@ -105,15 +105,15 @@ impl Sending {
                     let slices = [IoSlice::new(head), IoSlice::new(&self.data), IoSlice::new(self.tail)];
                     stream.poll_write_vectored(context, &slices)
                 });
-                match written.map_err(Failure::Connection)? {
-                    0 => return Poll::Ready(Err(Failure::Connection(io::ErrorKind::WriteZero.into()))),
+                match written.map_err(ResponseError::Connection)? {
+                    0 => return Poll::Ready(Err(ResponseError::Connection(io::ErrorKind::WriteZero.into()))),
                     count => self.advance(count),
                 }
             }
             let Some(rest) = &mut self.rest else { return Poll::Ready(Ok(())) };
             let frame = ready!(Pin::new(&mut rest.body).poll_frame(context));
             // Trailers are headers that no list has seen.
-            match frame.transpose().map_err(Failure::Body)?.map(http_body::Frame::into_data) {
+            match frame.transpose().map_err(ResponseError::Body)?.map(http_body::Frame::into_data) {
                 Some(Err(_)) => {}
                 Some(Ok(data)) => match &mut rest.left {
                     Some(left) => match left.checked_sub(data.len() as u64) {
@@ -121,7 +121,7 @@ impl Sending {
                             *left = less;
                             self.data = data;
                         }
-                        None => return Poll::Ready(Err(Failure::Body(wrong_length()))),
+                        None => return Poll::Ready(Err(ResponseError::Body(wrong_length()))),
                     },
                     None if data.is_empty() => {}
                     None => {
@@ -135,7 +135,7 @@ impl Sending {
                     self.rest = None;
                     match left {
                         Some(0) => {}
-                        Some(_) => return Poll::Ready(Err(Failure::Body(wrong_length()))),
+                        Some(_) => return Poll::Ready(Err(ResponseError::Body(wrong_length()))),
                         None => {
                             self.begin_chunk(0);
                             self.tail = b"\r\n";

@@ -13,7 +13,7 @@ use crate::{
         },
         storage::{
             documents::{Stored, View, insert, insert_messages},
-            project_scope::Home,
+            project_scope::ProjectScope,
             relations::link_only,
         },
         tools::builtin,
@@ -24,7 +24,7 @@ use crate::{
 
 /// What comes with an agent.
 #[derive(Clone, Debug, Default)]
-pub(in crate::mock) struct Belongings {
+pub(in crate::mock) struct Attachments {
     /// Blocks that are made with it.
     pub(in crate::mock) new_blocks: Vec<Block>,
     /// Blocks that are there already.
@@ -61,43 +61,43 @@ pub(in crate::mock) fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, Api
 pub(in crate::mock) async fn make(
     tx: &mut Tx,
     view: View<'_>,
-    home: &Home,
+    scope: &ProjectScope,
     mut agent: Agent,
-    belongings: Belongings,
+    attachments: Attachments,
 ) -> Result<Stored<Agent>, ApiError> {
-    let project = home.project.as_str();
-    agent.project_id.clone_from(&home.shown);
-    let identities = without_repeats(belongings.identity_ids);
-    let stored_tools = belongings.tools.iter().map(|tool| &tool.record.id).filter(|id| builtin::by_id(id).is_none());
-    let locks = Locks::of(Block::KIND, &belongings.block_ids)
+    let project = scope.project.as_str();
+    agent.project_id.clone_from(&scope.shown);
+    let identities = without_repeats(attachments.identity_ids);
+    let stored_tools = attachments.tools.iter().map(|tool| &tool.record.id).filter(|id| builtin::by_id(id).is_none());
+    let locks = Locks::of(Block::KIND, &attachments.block_ids)
         .and(Identity::KIND, &identities)
-        .and(Folder::KIND, &belongings.folder_ids)
+        .and(Folder::KIND, &attachments.folder_ids)
         .and(Tool::KIND, stored_tools);
     let locked = tx.lock(&locks).await?;
-    let mut blocks = belongings.new_blocks;
+    let mut blocks = attachments.new_blocks;
     let mut left = MOST_FILLED_IN;
     for block in &mut blocks {
-        block.project_id.clone_from(&home.shown);
+        block.project_id.clone_from(&scope.shown);
         block.fill_in(&agent.variables, &mut left)?;
         insert(tx, project, None, block).await?;
     }
-    blocks.extend(view.all_locked::<Block>(&locked, project, &belongings.block_ids)?);
+    blocks.extend(view.all_locked::<Block>(&locked, project, &attachments.block_ids)?);
     check_labels(&blocks)?;
-    builtin::check_project(&belongings.tools, project)?;
-    builtin::check_locked(&belongings.tools, &locked)?;
-    builtin::ask_by_default(&mut agent, &belongings.tools);
-    let folders = view.all_locked::<Folder>(&locked, project, &belongings.folder_ids)?;
+    builtin::check_project(&attachments.tools, project)?;
+    builtin::check_locked(&attachments.tools, &locked)?;
+    builtin::ask_by_default(&mut agent, &attachments.tools);
+    let folders = view.all_locked::<Folder>(&locked, project, &attachments.folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 
-    let (system, history) = (belongings.system.as_ref(), belongings.history.as_slice());
-    let agent = finish(tx, project, agent, (&blocks, &folders), system, history, &belongings.forgotten).await?;
+    let (system, history) = (attachments.system.as_ref(), attachments.history.as_slice());
+    let agent = finish(tx, project, agent, (&blocks, &folders), system, history, &attachments.forgotten).await?;
     let id = &agent.record.id;
-    link(tx, links::AGENT_TOOL, id, belongings.tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    link(tx, links::AGENT_TOOL, id, attachments.tools.iter().map(|tool| tool.record.id.as_str())).await?;
     link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
     for folder in &folders {
-        attachments::attach(tx, &agent.record, project, folder, &belongings.files).await?;
+        attachments::attach(tx, &agent.record, project, folder, &attachments.files).await?;
     }
-    if agent.record.enable_sleeptime == Some(true) && !belongings.alone {
+    if agent.record.enable_sleeptime == Some(true) && !attachments.alone {
         sleeptime::make(tx, &agent, blocks).await?;
     }
     Ok(agent)

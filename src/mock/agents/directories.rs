@@ -37,12 +37,12 @@ pub(in crate::mock) struct Directories {
 }
 
 /// Whoever reads: a request, or a transaction, which must not wait for another connection.
-pub(in crate::mock) enum Reader<'a> {
+pub(in crate::mock) enum Source<'a> {
     Store(&'a Store),
     Tx(&'a mut Tx),
 }
 
-impl Reader<'_> {
+impl Source<'_> {
     /// The newest of the files of a folder, oldest first.
     async fn files(&mut self, folder_id: &str) -> Result<Vec<File>, ApiError> {
         let mut documents = match self {
@@ -118,7 +118,7 @@ impl Reader<'_> {
 /// What an agent sees of files that lie open before it, by their ids. Where they are more than it sees together, the
 /// last of them show nothing.
 pub(in crate::mock) async fn windows(
-    reader: &mut Reader<'_>,
+    reader: &mut Source<'_>,
     open: &[&File],
     limit: i64,
 ) -> Result<HashMap<String, String>, ApiError> {
@@ -140,7 +140,7 @@ pub(in crate::mock) async fn windows(
 
 /// The files of an agent's folders, folder by folder and oldest first.
 pub(in crate::mock) async fn files(
-    reader: &mut Reader<'_>,
+    reader: &mut Source<'_>,
     agent_id: &str,
     limit: i64,
     folders: &[Folder],
@@ -178,13 +178,13 @@ pub(in crate::mock) async fn files_for_answer(
     folders: &[Folder],
     budget: &Budget,
 ) -> Result<Vec<FileBlock>, ApiError> {
-    let files = files(&mut Reader::Store(store), agent_id, limit, folders).await?;
+    let files = files(&mut Source::Store(store), agent_id, limit, folders).await?;
     budget.charge(files.iter().map(FileBlock::size).sum())?;
     Ok(files)
 }
 
 /// An agent's folders with their files.
-pub(in crate::mock) async fn of(mut reader: Reader<'_>, agent: &Agent) -> Result<Directories, ApiError> {
+pub(in crate::mock) async fn of(mut reader: Source<'_>, agent: &Agent) -> Result<Directories, ApiError> {
     let folders = reader.folders(&agent.id).await?;
     let files = files(&mut reader, &agent.id, agent.per_file_view_window_char_limit, &folders).await?;
     Ok(Directories { folders, files })
@@ -192,5 +192,5 @@ pub(in crate::mock) async fn of(mut reader: Reader<'_>, agent: &Agent) -> Result
 
 /// The same as a transaction sees them.
 pub(in crate::mock) async fn within(tx: &mut Tx, agent: &Agent) -> Result<Directories, ApiError> {
-    of(Reader::Tx(tx), agent).await
+    of(Source::Tx(tx), agent).await
 }

@@ -11,8 +11,8 @@ use crate::{
             Content, Message, Part, Role, SPEAKING_TOOL, SPOKEN_ARGUMENT, Timestamp, ToolCall, ToolReturn, ToolStatus,
             object,
         },
-        responder::{Answer, Asked},
-        tools::set::{Tool, Toolbox},
+        responder::{CallRequest, ModelResponse},
+        tools::set::{Tool, ToolSet},
     },
 };
 
@@ -35,8 +35,8 @@ pub(in crate::mock) enum Manner {
 
 impl Manner {
     /// The manner of an agent of this type with these tools.
-    pub(in crate::mock) fn of(agent_type: &str, toolbox: &Toolbox) -> Self {
-        let speaks_by_tool = toolbox.find(SPEAKING_TOOL).is_some_and(|tool: &Tool| !tool.is_clients());
+    pub(in crate::mock) fn of(agent_type: &str, tool_set: &ToolSet) -> Self {
+        let speaks_by_tool = tool_set.find(SPEAKING_TOOL).is_some_and(|tool: &Tool| !tool.is_clients());
         if is_older(agent_type) { Self::ByEvents { speaks_by_tool } } else { Self::Direct }
     }
 
@@ -114,7 +114,7 @@ fn said(message: Message, text: &str) -> [Message; 2] {
 
 /// An answer as it is said by calling a tool: thoughts are texts, and texts are spoken. Beside another call they are
 /// thoughts as well, for an agent of this kind calls one tool at a time.
-pub(in crate::mock) fn by_tool(mut answer: Answer) -> Answer {
+pub(in crate::mock) fn by_tool(mut answer: ModelResponse) -> ModelResponse {
     let speaks = answer.calls.is_empty();
     let mut spoken = Vec::new();
     let think = |part| match part {
@@ -127,7 +127,7 @@ pub(in crate::mock) fn by_tool(mut answer: Answer) -> Answer {
     };
     answer.parts = answer.parts.into_iter().filter_map(think).collect();
     if !spoken.is_empty() {
-        answer.calls.push(Asked::new(SPEAKING_TOOL, object! {SPOKEN_ARGUMENT: spoken.join("\n")}));
+        answer.calls.push(CallRequest::new(SPEAKING_TOOL, object! {SPOKEN_ARGUMENT: spoken.join("\n")}));
     }
     answer
 }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn texts_are_spoken_and_all_else_is_thought() {
         let thought = Part::Reasoning { is_native: true, reasoning: "Hm.".into(), signature: None };
-        let call = || Asked::new("search", Map::new());
+        let call = || CallRequest::new("search", Map::new());
         for (parts, calls, thoughts, last) in [
             (
                 vec![thought.clone(), Part::text("a"), Part::text("b")],
@@ -228,7 +228,7 @@ mod tests {
             (vec![Part::text("a")], vec![call()], vec!["a"], Some("{}")),
             (vec![thought], vec![], vec!["Hm."], None),
         ] {
-            let answer = by_tool(Answer { parts, calls, ..Answer::default() });
+            let answer = by_tool(ModelResponse { parts, calls, ..ModelResponse::default() });
             assert_eq!(answer.parts, thoughts.into_iter().map(Part::text).collect::<Vec<_>>());
             let arguments = answer.calls.last().map(|call| Value::Object(call.arguments.clone()).to_string());
             assert_eq!(arguments.as_deref(), last);

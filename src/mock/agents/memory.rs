@@ -37,7 +37,7 @@ pub(in crate::mock) async fn blocks_within(tx: &mut Tx, agent_id: &str) -> Resul
 }
 
 /// Blocks that are locked, with the agents that show any of them. Meanwhile they are not attached to others.
-pub(in crate::mock) struct Shown {
+pub(in crate::mock) struct LockedBlocks {
     pub(in crate::mock) blocks: Locked,
     pub(in crate::mock) agents: Vec<String>,
     /// The agents, and what was to be locked beside them.
@@ -45,16 +45,24 @@ pub(in crate::mock) struct Shown {
 }
 
 /// Locks blocks, and then the agents that show any of them, with whatever else comes no earlier than agents.
-pub(in crate::mock) async fn lock_with_agents(tx: &mut Tx, blocks: &[String], more: Locks) -> Result<Shown, ApiError> {
+pub(in crate::mock) async fn lock_with_agents(
+    tx: &mut Tx,
+    blocks: &[String],
+    more: Locks,
+) -> Result<LockedBlocks, ApiError> {
     let locked = tx.lock(&Locks::of(Block::KIND, blocks)).await?;
     let agents = tx.linked_from_any(links::AGENT_BLOCK, blocks).await?;
     let more = tx.lock(&more.and(Agent::KIND, &agents)).await?;
-    Ok(Shown { blocks: locked, agents, locked: more })
+    Ok(LockedBlocks { blocks: locked, agents, locked: more })
 }
 
 /// Deletes blocks, also where they are attached; no group shares them any more. `leaving`: agents that go as well, and are
 /// not shown the change.
-pub(in crate::mock) async fn delete_blocks(tx: &mut Tx, shown: &Shown, leaving: &[String]) -> Result<(), ApiError> {
+pub(in crate::mock) async fn delete_blocks(
+    tx: &mut Tx,
+    shown: &LockedBlocks,
+    leaving: &[String],
+) -> Result<(), ApiError> {
     for block in shown.blocks.of(Block::KIND) {
         tx.delete_document(Block::KIND, &block.id).await?;
         tx.unlink_all(&block.id).await?;

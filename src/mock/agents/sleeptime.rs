@@ -21,16 +21,16 @@ use crate::{
 };
 
 /// The kind of partner that agents of a type have.
-struct Kind {
+struct PartnerKind {
     agent_type: &'static str,
     group: &'static str,
     /// None: that of the agent.
     model: Option<&'static str>,
 }
 
-const USUAL: Kind = Kind { agent_type: "sleeptime_agent", group: "sleeptime", model: None };
-const VOICE: Kind =
-    Kind { agent_type: "voice_sleeptime_agent", group: "voice_sleeptime", model: Some("openai/gpt-4.1") };
+const USUAL: PartnerKind = PartnerKind { agent_type: "sleeptime_agent", group: "sleeptime", model: None };
+const VOICE: PartnerKind =
+    PartnerKind { agent_type: "voice_sleeptime_agent", group: "voice_sleeptime", model: Some("openai/gpt-4.1") };
 /// After how many turns a partner runs again.
 const FREQUENCY: i64 = 5;
 /// The block by which a partner knows what it is for.

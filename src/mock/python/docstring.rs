@@ -17,7 +17,7 @@ pub(super) struct Docstring {
 
 /// What one style finds in a docstring.
 #[derive(Default)]
-struct Found {
+struct ParsedStyle {
     description: String,
     arguments: Vec<(String, String)>,
     /// How much it finds: arguments, returns, errors and the like.
@@ -28,7 +28,7 @@ impl Docstring {
     /// Reads a docstring.
     pub(super) fn of(text: &str) -> Self {
         let cleaned = clean(text);
-        let mut best: Option<Found> = None;
+        let mut best: Option<ParsedStyle> = None;
         for read in [rest, google, numpy, epytext] {
             let found = read(&cleaned);
             // Of two that find equally much, the earlier counts.
@@ -38,7 +38,7 @@ impl Docstring {
                 best = Some(found);
             }
         }
-        let Found { mut description, arguments, .. } = best.unwrap_or_default();
+        let ParsedStyle { mut description, arguments, .. } = best.unwrap_or_default();
         if description.is_empty() {
             "No description available".clone_into(&mut description);
         }
@@ -120,10 +120,10 @@ fn parts(text: &str, sign: char) -> (&str, Vec<&str>) {
 }
 
 /// `:param int name: description`. None: it is not in this style.
-fn rest(text: &str) -> Option<Found> {
+fn rest(text: &str) -> Option<ParsedStyle> {
     const ARGUMENTS: &[&str] = &["param", "parameter", "arg", "argument", "attribute", "key", "keyword"];
     let (before, fields) = parts(text, ':');
-    let mut found = Found { description: describe(before), ..Found::default() };
+    let mut found = ParsedStyle { description: describe(before), ..ParsedStyle::default() };
     let (mut has_returns, mut result_types) = (false, HashSet::new());
     for field in fields {
         let (words, description) = field.trim_start_matches(':').split_once(':')?;
@@ -158,7 +158,7 @@ fn rest(text: &str) -> Option<Found> {
 }
 
 /// Whether a section of Google's style has an entry for each argument, or is one text.
-fn google(text: &str) -> Option<Found> {
+fn google(text: &str) -> Option<ParsedStyle> {
     static TITLES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let titles =
             "Arguments|Args|Parameters|Params|Raises|Exceptions|Except|Attributes|Example|Examples|Returns|Yields";
@@ -168,7 +168,7 @@ fn google(text: &str) -> Option<Found> {
     let titles: Vec<_> =
         TITLES.as_ref()?.captures_iter(text).filter_map(|title| title.get(0).zip(title.get(1))).collect();
     let before = text.get(..titles.first().map_or(text.len(), |(line, _)| line.start())).unwrap_or_default();
-    let mut found = Found { description: describe(before), ..Found::default() };
+    let mut found = ParsedStyle { description: describe(before), ..ParsedStyle::default() };
     // A section that is there twice says what its last occurrence says, where its first one stands.
     let mut sections: Vec<(&str, &str)> = Vec::new();
     for (index, (line, title)) in titles.iter().enumerate() {
@@ -224,7 +224,7 @@ fn entries(section: &str) -> Option<Vec<&str>> {
 
 /// A title that is underlined with as many dashes; names, and their descriptions indented below.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several readers, of which others can fail")]
-fn numpy(text: &str) -> Option<Found> {
+fn numpy(text: &str) -> Option<ParsedStyle> {
     const ARGUMENTS: &[&str] = &[
         "Parameters",
         "Params",
@@ -268,7 +268,7 @@ fn numpy(text: &str) -> Option<Found> {
     };
     let titles: Vec<usize> = (0..lines.len()).filter(|index| is_title(*index)).collect();
     let before = lines.get(..titles.first().copied().unwrap_or(lines.len())).unwrap_or_default().join("\n");
-    let mut found = Found { description: describe(&before), ..Found::default() };
+    let mut found = ParsedStyle { description: describe(&before), ..ParsedStyle::default() };
     for (number, start) in titles.iter().enumerate() {
         let end = titles.get(number + 1).copied().unwrap_or(lines.len());
         let title = lines.get(*start).map(|line| line.trim_end()).unwrap_or_default();
@@ -291,9 +291,9 @@ fn numpy(text: &str) -> Option<Found> {
 }
 
 /// `@param name: description`. None: it is not in this style.
-fn epytext(text: &str) -> Option<Found> {
+fn epytext(text: &str) -> Option<ParsedStyle> {
     let (before, fields) = parts(text, '@');
-    let mut found = Found { description: describe(before), ..Found::default() };
+    let mut found = ParsedStyle { description: describe(before), ..ParsedStyle::default() };
     let mut places = HashMap::new();
     for field in fields {
         let (words, description) = field.trim_start_matches('@').split_once(':')?;

@@ -21,7 +21,7 @@ use tree_sitter::{Node, Parser, Tree};
 
 pub(in crate::mock) use self::{
     arguments::arguments,
-    outcome::Outcome,
+    outcome::CallResult,
     run::run,
     signature::{Signature, name_and_docstring, signature},
 };

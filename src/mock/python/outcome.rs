@@ -6,14 +6,14 @@ use crate::error::python_repr;
 
 /// What a call came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::mock) struct Outcome {
+pub(in crate::mock) struct CallResult {
     /// What was returned, or else the exception: its class and text.
     pub(in crate::mock) returned: Result<Value, String>,
     pub(in crate::mock) stdout: Vec<String>,
     pub(in crate::mock) stderr: Vec<String>,
 }
 
-impl Outcome {
+impl CallResult {
     /// A call that returned and printed nothing.
     pub(in crate::mock) fn of(returned: Value) -> Self {
         Self { returned: Ok(returned), stdout: Vec::new(), stderr: Vec::new() }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Outcome;
+use super::CallResult;
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub fn signature(source: &str) -> Option<(String, String, Map<String, Value>)> {
 #[must_use]
 pub fn run(source: &str, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> Option<Called> {
     let (name, _) = super::name_and_docstring(source).ok()?;
-    let Outcome { returned, mut stdout, stderr } = super::run(source, &name, arguments, environment)?;
+    let CallResult { returned, mut stdout, stderr } = super::run(source, &name, arguments, environment)?;
     stdout.extend(stderr);
     Some(Called { returned, printed: stdout })
 }

@@ -9,7 +9,7 @@ use tree_sitter::Node;
 use super::{
     DEPTH, children, docstring_of, lines_ended_once,
     literals::{literal, unescape},
-    outcome::Outcome,
+    outcome::CallResult,
     parameters, parse,
     scope::Names,
     text,
@@ -54,7 +54,7 @@ pub(in crate::mock) fn run(
     name: &str,
     arguments: &Map<String, Value>,
     environment: &Map<String, Value>,
-) -> Option<Outcome> {
+) -> Option<CallResult> {
     let source = &*lines_ended_once(source);
     let tree = parse(source)?;
     if tree.root_node().has_error() {
@@ -69,7 +69,7 @@ pub(in crate::mock) fn run(
         outer: outer.with(Names::of(body, source)?),
         names: HashMap::new(),
         weight: 0,
-        outcome: Outcome::of(Value::Null),
+        outcome: CallResult::of(Value::Null),
     };
     let parameters = parameters(function, source);
     let missing: Vec<&str> = parameters
@@ -139,7 +139,7 @@ struct Reader<'s> {
     outer: Names<'s>,
     names: HashMap<&'s str, Value>,
     weight: usize,
-    outcome: Outcome,
+    outcome: CallResult,
 }
 
 impl<'s> Reader<'s> {
@@ -147,7 +147,7 @@ impl<'s> Reader<'s> {
         text(node, self.source)
     }
 
-    fn raised(mut self, problem: String) -> Outcome {
+    fn raised(mut self, problem: String) -> CallResult {
         self.raise(problem);
         self.outcome
     }
@@ -399,7 +399,7 @@ mod tests {
 
     use super::*;
 
-    fn call(body: &str, arguments: &Value) -> Option<Outcome> {
+    fn call(body: &str, arguments: &Value) -> Option<CallResult> {
         let lines: String = body.lines().flat_map(|line| ["    ", line, "\n"]).collect();
         let source = format!(
             "import os, sys, random\nfrom random import choice\n\ndef f(a=None, b: int = 2):\n    \"\"\"Doc.\"\"\"\n{lines}"

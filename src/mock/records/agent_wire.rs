@@ -13,7 +13,7 @@ use super::{
     file_block::FileBlock,
     folder::Folder,
     include::Include,
-    message_view::Showing,
+    message_view::MessageView,
     pending::Pending,
     scan::Scan,
     secret::{Secret, WireSecret},
@@ -272,7 +272,7 @@ impl<'a> StoredAgent<'a> {
             return Ok(None);
         }
         let pending: Pending = serde_json::from_str(self.pending)?;
-        let mut question = pending.request.expand(&Showing::USUAL).pop();
+        let mut question = pending.request.expand(&MessageView::USUAL).pop();
         if let Some(question) = &mut question {
             // Here, and only here, Letta gives it the message's id.
             question.otid = Some(question.id.clone());

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     DEFAULT_CONVERSATION,
-    message_view::{SPOKEN_ARGUMENT, Showing},
+    message_view::{MessageView, SPOKEN_ARGUMENT},
     model::object,
     timestamp::Timestamp,
     tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
@@ -194,8 +194,8 @@ impl Message {
         if !self.thinks_in_texts() {
             return self.text();
         }
-        let calls = self.tool_calls.iter().filter(|call| Showing::USUAL.speaks(&call.name));
-        calls.filter_map(|call| Showing::USUAL.said_by(call)).collect::<Vec<_>>().join("\n")
+        let calls = self.tool_calls.iter().filter(|call| MessageView::USUAL.speaks(&call.name));
+        calls.filter_map(|call| MessageView::USUAL.said_by(call)).collect::<Vec<_>>().join("\n")
     }
 
     /// Whether the user said it, and not an event that stands for the user.
@@ -355,13 +355,13 @@ impl Message {
 
     /// The messages that clients see among others. What is shown as said leaves out that the tool by which it was said has
     /// returned.
-    pub(in crate::mock) fn shown(&self, showing: &Showing) -> Vec<WireMessage> {
-        let is_of_speech = || self.name.as_deref().is_some_and(|tool| showing.speaks(tool));
-        if self.role == Role::Tool && self.monologue && is_of_speech() { Vec::new() } else { self.expand(showing) }
+    pub(in crate::mock) fn shown(&self, message_view: &MessageView) -> Vec<WireMessage> {
+        let is_of_speech = || self.name.as_deref().is_some_and(|tool| message_view.speaks(tool));
+        if self.role == Role::Tool && self.monologue && is_of_speech() { Vec::new() } else { self.expand(message_view) }
     }
 
     /// All that it is on the wire, whatever the types.
-    pub(in crate::mock) fn expand(&self, showing: &Showing) -> Vec<WireMessage> {
+    pub(in crate::mock) fn expand(&self, message_view: &MessageView) -> Vec<WireMessage> {
         match self.role {
             Role::System => vec![self.wire(MessageType::SystemMessage, None, Own::said(self.text()))],
             Role::User | Role::Summary => {
@@ -373,21 +373,22 @@ impl Message {
             }
             Role::Tool => vec![self.expand_returns()],
             Role::Approval if !self.approvals.is_empty() => vec![self.expand_approvals()],
-            Role::Assistant | Role::Approval => self.expand_step(showing),
+            Role::Assistant | Role::Approval => self.expand_step(message_view),
         }
     }
 
     /// What the model said and called in one step: a message for each part, and one for all calls, or for those between
     /// what it says by calling.
-    fn expand_step(&self, showing: &Showing) -> Vec<WireMessage> {
+    fn expand_step(&self, message_view: &MessageView) -> Vec<WireMessage> {
         let mut wire: Vec<WireMessage> =
             (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part)).collect();
-        let speaks = |call: &ToolCall| self.monologue && self.role == Role::Assistant && showing.speaks(&call.name);
+        let speaks =
+            |call: &ToolCall| self.monologue && self.role == Role::Assistant && message_view.speaks(&call.name);
         for calls in self.tool_calls.chunk_by(|call, next| !speaks(call) && !speaks(next)) {
             let Some(first) = calls.first() else { continue };
             let otid = otid(&self.id, wire.len() as u128);
             wire.extend(if speaks(first) {
-                let said = showing.said_by(first);
+                let said = message_view.said_by(first);
                 said.map(|text| self.wire(MessageType::AssistantMessage, otid, Own::said(text)))
             } else {
                 let own = Own::ToolCalls { tool_call: first.clone(), tool_calls: calls.to_vec() };
@@ -521,7 +522,7 @@ mod tests {
     #[test]
     fn an_assistant_message_is_one_message_for_each_part() {
         let reasoning = Part::Reasoning { is_native: true, reasoning: "Hm.".into(), signature: None };
-        let wire = message(Role::Assistant, vec![reasoning, Part::text("Echo: Hello")]).expand(&Showing::USUAL);
+        let wire = message(Role::Assistant, vec![reasoning, Part::text("Echo: Hello")]).expand(&MessageView::USUAL);
         assert_eq!(
             serde_json::to_string(&wire).unwrap(),
             concat!(
@@ -538,7 +539,7 @@ mod tests {
 
     #[test]
     fn a_single_text_is_a_string_and_all_else_a_list() {
-        let content = |parts| json!(message(Role::User, parts).expand(&Showing::USUAL))[0]["content"].clone();
+        let content = |parts| json!(message(Role::User, parts).expand(&MessageView::USUAL))[0]["content"].clone();
         assert_eq!(content(vec![Part::text("a")]), json!("a"));
         assert_eq!(content(vec![Part::text("a"), Part::text("b")])[1]["text"], json!("b"));
         let image = Part::Image { source: ImageSource::Url { url: "https://x.example/a.png".into() } };
@@ -576,32 +577,32 @@ mod tests {
         for (parts, bytes, expected) in [(0, 2, vec!["Hm"]), (1, 0, vec!["Hm."]), (1, 2, vec!["Hm.", "He"])] {
             let mut cut = monologue(r#"{"message": "Hello", "request_heartbeat": false}"#);
             cut.cut(parts, bytes);
-            let texts = cut.expand(&Showing::USUAL);
+            let texts = cut.expand(&MessageView::USUAL);
             assert_eq!(texts.iter().filter_map(WireMessage::text).collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
     fn a_monologue_is_shown_as_it_is_asked_for() {
-        let outline = |showing: &Showing, arguments: &str| {
-            let wire = monologue(arguments).expand(showing);
+        let outline = |message_view: &MessageView, arguments: &str| {
+            let wire = monologue(arguments).expand(message_view);
             wire.iter().map(|wire| (wire.message_type, wire.text().map(str::to_owned))).collect::<Vec<_>>()
         };
         let thought = (MessageType::ReasoningMessage, Some("Hm.".to_owned()));
         let said = |text: &str| (MessageType::AssistantMessage, Some(text.to_owned()));
-        let calls = Showing { use_assistant_message: false, ..Showing::USUAL };
-        let renamed = Showing { assistant_message_tool_name: "other".into(), ..Showing::USUAL };
-        let aside = Showing { assistant_message_tool_kwarg: "aside".into(), ..Showing::USUAL };
-        for (showing, arguments, expected) in [
-            (&Showing::USUAL, r#"{"message": "Hello"}"#, Some(said("Hello"))),
-            (&Showing::USUAL, r#"{"message": {"a": 1}}"#, Some(said(r#"{"a":1}"#))),
-            (&Showing::USUAL, "{}", None),
+        let calls = MessageView { use_assistant_message: false, ..MessageView::USUAL };
+        let renamed = MessageView { assistant_message_tool_name: "other".into(), ..MessageView::USUAL };
+        let aside = MessageView { assistant_message_tool_kwarg: "aside".into(), ..MessageView::USUAL };
+        for (message_view, arguments, expected) in [
+            (&MessageView::USUAL, r#"{"message": "Hello"}"#, Some(said("Hello"))),
+            (&MessageView::USUAL, r#"{"message": {"a": 1}}"#, Some(said(r#"{"a":1}"#))),
+            (&MessageView::USUAL, "{}", None),
             (&aside, r#"{"message": "Hello", "aside": "Psst"}"#, Some(said("Psst"))),
             (&calls, r#"{"message": "Hello"}"#, Some((MessageType::ToolCallMessage, None))),
             (&renamed, r#"{"message": "Hello"}"#, Some((MessageType::ToolCallMessage, None))),
         ] {
             let all: Vec<_> = [thought.clone()].into_iter().chain(expected).collect();
-            assert_eq!(outline(showing, arguments), all, "{arguments}");
+            assert_eq!(outline(message_view, arguments), all, "{arguments}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::{tool_call::ToolCall, wire::MessageType};
 
 /// How messages are to be shown. Runs keep how theirs were asked for, in this order of the fields, which is Letta's.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Showing {
+pub(in crate::mock) struct MessageView {
     /// Whether what an agent says by calling a tool is shown as an assistant's message, and not as a call with its return.
     pub(in crate::mock) use_assistant_message: bool,
     /// The tool by which agents speak.
@@ -25,7 +25,7 @@ pub(in crate::mock) const SPEAKING_TOOL: &str = "send_message";
 /// Its argument that holds what they say.
 pub(in crate::mock) const SPOKEN_ARGUMENT: &str = "message";
 
-impl Showing {
+impl MessageView {
     /// What everybody is shown who does not ask for something else.
     pub(in crate::mock) const USUAL: Self = Self {
         use_assistant_message: true,

@@ -53,7 +53,7 @@ pub(super) use identity::{Identity, IdentityChange, Property, TYPES as IDENTITY_
 pub(super) use job::Job;
 pub(super) use mcp_server::McpServer;
 pub(super) use message::{ImageSource, Message, Part, Role};
-pub(super) use message_view::{SPEAKING_TOOL, SPOKEN_ARGUMENT, Showing};
+pub(super) use message_view::{MessageView, SPEAKING_TOOL, SPOKEN_ARGUMENT};
 pub(super) use model::{ModelConfig, object};
 pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage, WirePassage, write_passage, write_passages};

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::mock::records::{
         message::{ImageSource, Message, Part},
-        message_view::Showing,
+        message_view::MessageView,
         timestamp::Timestamp,
         tool_call::ToolCall,
     };
@@ -252,7 +252,7 @@ mod tests {
             let wants = |one| one != MessageType::UserMessage || message.name.is_none();
             let Some(plain) = PlainMessage::read(&body) else { return Ok(()) };
             let (mut written, mut expected) = (Vec::new(), Vec::new());
-            let mut wire = message.shown(&Showing::USUAL);
+            let mut wire = message.shown(&MessageView::USUAL);
             if is_backwards {
                 plain.write_backwards(wants, &mut written);
                 wire.reverse();

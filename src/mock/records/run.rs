@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEFAULT_CONVERSATION, ORGANIZATION, Record, message_view::Showing, object, timestamp::Timestamp, wire::Usage,
+    DEFAULT_CONVERSATION, ORGANIZATION, Record, message_view::MessageView, object, timestamp::Timestamp, wire::Usage,
 };
 use crate::{
     entropy,
@@ -24,7 +24,7 @@ pub(in crate::mock) struct Run {
     pub(in crate::mock) background: bool,
     pub(in crate::mock) metadata: Map<String, Value>,
     /// How its messages are to be shown.
-    pub(in crate::mock) request_config: Showing,
+    pub(in crate::mock) request_config: MessageView,
     pub(in crate::mock) stop_reason: Option<StopReason>,
     pub(in crate::mock) callback_url: Option<String>,
     pub(in crate::mock) total_duration_ns: Option<i64>,
@@ -44,9 +44,9 @@ pub(in crate::mock) struct Run {
     /// When the process that streams it last said that it does.
     #[serde(default)]
     pub(in crate::mock) alive_at: Option<Timestamp>,
-    /// The kind of link by which its request is known again.
-    #[serde(default)]
-    pub(in crate::mock) mark: Option<String>,
+    /// The kind of link by which a repeated request is recognized.
+    #[serde(default, rename = "mark")]
+    pub(in crate::mock) idempotency_key: Option<String>,
     /// What is still to be done, when it must survive this process.
     pub(in crate::mock) request: Option<TurnRequest>,
 }
@@ -155,7 +155,12 @@ impl Record for Run {
 
 impl Run {
     /// A run that begins now.
-    pub(in crate::mock) fn begin(agent_id: &str, run_type: RunType, background: bool, showing: Showing) -> Self {
+    pub(in crate::mock) fn begin(
+        agent_id: &str,
+        run_type: RunType,
+        background: bool,
+        message_view: MessageView,
+    ) -> Self {
         Self {
             id: entropy::letta_id(Self::KIND),
             status: RunStatus::Running,
@@ -165,7 +170,7 @@ impl Run {
             conversation_id: None,
             background,
             metadata: run_type.metadata(),
-            request_config: showing,
+            request_config: message_view,
             stop_reason: None,
             callback_url: None,
             total_duration_ns: None,
@@ -175,7 +180,7 @@ impl Run {
             delivery: None,
             sleeptime_runs: Vec::new(),
             alive_at: None,
-            mark: None,
+            idempotency_key: None,
             request: None,
         }
     }

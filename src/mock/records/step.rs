@@ -9,7 +9,7 @@ use super::{
     model::ModelConfig,
     run::{Run, RunStatus, StopReason},
     timestamp::Timestamp,
-    turn_error::Failure,
+    turn_error::TurnError,
     wire::Usage,
 };
 use crate::mock::models::catalogue::Handle;
@@ -70,7 +70,7 @@ pub(in crate::mock) struct EndedStep {
     pub(in crate::mock) usage: Usage,
     pub(in crate::mock) stop_reason: StopReason,
     pub(in crate::mock) timing: Timing,
-    pub(in crate::mock) failure: Option<Failure>,
+    pub(in crate::mock) failure: Option<TurnError>,
 }
 
 impl Record for Step {

@@ -11,7 +11,7 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
-        python::{self, Outcome, Signature},
+        python::{self, CallResult, Signature},
         validation::body::{Fields, Location},
     },
 };
@@ -322,9 +322,9 @@ impl Tool {
 
     /// What a call comes to: what can be read off the source, or else a text that says how it was called. Nothing is
     /// executed.
-    pub(in crate::mock) fn call(&self, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> Outcome {
+    pub(in crate::mock) fn call(&self, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> CallResult {
         if let Some(result) = &self.scripted {
-            return Outcome::of(result.clone());
+            return CallResult::of(result.clone());
         }
         let source = self.source_code.as_ref().filter(|_| self.source_type != "typescript");
         let outcome = source.and_then(|source| python::run(source, &self.name, arguments, environment));
@@ -357,6 +357,6 @@ impl Tool {
 }
 
 /// What a call comes to that cannot be followed.
-pub(in crate::mock) fn echo(name: &str, arguments: &Map<String, Value>) -> Outcome {
-    Outcome::of(format!("{name} was called with {}", json!(arguments)).into())
+pub(in crate::mock) fn echo(name: &str, arguments: &Map<String, Value>) -> CallResult {
+    CallResult::of(format!("{name} was called with {}", json!(arguments)).into())
 }

@@ -8,7 +8,7 @@ use crate::error::{ApiError, Code};
 
 /// Why a turn failed.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Failure {
+pub(in crate::mock) struct TurnError {
     code: Code,
     /// Letta's word for what kind of failure it is.
     pub(in crate::mock) error_type: &'static str,
@@ -19,7 +19,7 @@ pub(in crate::mock) struct Failure {
     pub(in crate::mock) stop_reason: StopReason,
 }
 
-impl Failure {
+impl TurnError {
     /// The provider of the model answered with this HTTP status.
     pub(in crate::mock) fn of_provider(status: u16) -> Self {
         let (code, error_type, message, class) = match status {
@@ -134,7 +134,7 @@ mod tests {
             (503, 500, "llm_error"),
             (504, 504, "llm_timeout"),
         ] {
-            let failure = Failure::of_provider(status);
+            let failure = TurnError::of_provider(status);
             let answer = failure.answer();
             assert_eq!((answer.code().status().as_u16(), failure.error_type), (expected, kind), "{status}");
             let body = answer.to_body("req-1");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, models::handles};
+use super::{HandlerResult, Routes, models::handles};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -50,7 +50,7 @@ const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["cr
 /// Bounds the transaction that stores passages, and the answer that shows them.
 const MOST_PASSAGES: usize = 1_000;
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
     let documents = match call.query.first("agent_id") {
@@ -62,7 +62,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(archives.iter().map(|archive| archive.record.wire()).collect()))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
@@ -74,12 +74,12 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(archive.wire()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let archive = state.view(&call.permit).get::<Archive>(call.param("archive_id")).await?;
     Ok(Reply::ok(archive.record.wire()))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = ArchiveChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
@@ -94,7 +94,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// Takes its passages along.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let archive_id = call.param("archive_id");
     transaction!(state.store, tx => {
@@ -107,7 +107,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-async fn agents(state: Arc<State>, call: Call) -> Answer {
+async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);
@@ -117,14 +117,14 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
-async fn create_passage(state: Arc<State>, mut call: Call) -> Answer {
+async fn create_passage(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let passage = NewPassage::read(&Fields::of_body(&body)?)?;
     let stored = put(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
     Ok(Reply::ok(json!(stored.first().map(Passage::wire))))
 }
 
-async fn create_passages(state: Arc<State>, mut call: Call) -> Answer {
+async fn create_passages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let passages: Vec<Fields<'_>> = fields.required("passages")?;
@@ -144,7 +144,7 @@ async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Res
     })
 }
 
-async fn delete_passage(state: Arc<State>, call: Call) -> Answer {
+async fn delete_passage(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
     let passage_id = call.param("passage_id");
@@ -161,7 +161,7 @@ async fn delete_passage(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// An agent has one archive at most.
-async fn attach(state: Arc<State>, call: Call) -> Answer {
+async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let archive_id = call.param("archive_id");
@@ -184,7 +184,7 @@ async fn attach(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn detach(state: Arc<State>, call: Call) -> Answer {
+async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let archive_id = call.param("archive_id");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Routes,
+    HandlerResult, Routes,
     messages::list::{NEWEST, unknown},
     models::handles::check_override,
 };
@@ -41,7 +41,7 @@ const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["c
 const MOST_REQUESTS: usize = 1_000;
 
 /// The batch is durable before this answers, with all that is needed to take it up again.
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let items = fields.required::<Vec<Fields<'_>>>("requests")?;
@@ -65,10 +65,10 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let agents = agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
     let (mut new, mut runs) = (Vec::new(), Vec::new());
     let sharers = requests.len();
-    for (agent_id, SendRequest { request, showing, .. }) in requests {
+    for (agent_id, SendRequest { request, message_view, .. }) in requests {
         let find = |agent: &&Stored<Agent>| agent.record.id == agent_id;
         let agent = agents.iter().find(find).ok_or_else(|| not_found::<Agent>(&agent_id))?;
-        let mut run = Run::begin(&agent_id, RunType::Async, true, showing);
+        let mut run = Run::begin(&agent_id, RunType::Async, true, message_view);
         run.status = RunStatus::Created;
         run.request = Some(TurnRequest { sharers, ..request });
         batch.runs.push(run.id.clone());
@@ -108,7 +108,7 @@ async fn runs_of(view: View<'_>, batch: &Batch) -> Result<Vec<Run>, ApiError> {
     Ok(linked.into_iter().map(|(_, run)| run.record).collect())
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let listing = Listing::<Batch>::of(DocumentFilter::of_project(Batch::KIND, call.permit.project().as_str()));
@@ -125,13 +125,13 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(wire.into()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
     Ok(Reply::ok(batch.wire(&runs_of(view, &batch).await?)))
 }
 
-async fn cancel(state: Arc<State>, call: Call) -> Answer {
+async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
     let runs = runs_of(view, &batch).await?;
@@ -149,7 +149,7 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// What was said in the runs of a batch, as it is stored.
-async fn messages(state: Arc<State>, call: Call) -> Answer {
+async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, NEWEST)?;
     let view = state.view(&call.permit);
     let batch = view.get::<Batch>(call.param("batch_id")).await?.record;

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, agents::core_memory};
+use super::{HandlerResult, Routes, agents::core_memory};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -22,7 +22,7 @@ use crate::{
         state::State,
         storage::{
             documents::{View, insert},
-            project_scope::Home,
+            project_scope::ProjectScope,
             relations::of_identities,
         },
         text::search::tagged,
@@ -46,22 +46,22 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
 const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
-    let filter = Filter::read(view, &call.query, call.permit.project()).await?;
+    let filter = BlockFilter::read(view, &call.query, call.permit.project()).await?;
     let blocks = filter.listing().page(view, &page, |block| filter.accepts(block)).await?;
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let filter = Filter::read(view, &call.query, call.permit.project()).await?;
+    let filter = BlockFilter::read(view, &call.query, call.permit.project()).await?;
     Ok(Reply::ok(filter.listing().count(view, |block| filter.accepts(block)).await?.into()))
 }
 
 /// What a request wants blocks to be.
-struct Filter<'a> {
+struct BlockFilter<'a> {
     project: &'a str,
     label: Option<&'a str>,
     templates_only: bool,
@@ -83,7 +83,7 @@ struct AgentCounts {
     counts: HashMap<String, i64>,
 }
 
-impl<'a> Filter<'a> {
+impl<'a> BlockFilter<'a> {
     async fn read(view: View<'_>, query: &'a Query, project: &'a Project) -> Result<Self, ApiError> {
         let lower = |text: Option<&str>| text.map(str::to_lowercase);
         let project = query.first("project_id").unwrap_or(project.as_str());
@@ -146,25 +146,25 @@ impl AgentCounts {
     }
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let mut block = Block::create(&fields)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
-    block.project_id = home.shown;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    block.project_id = scope.shown;
     transaction!(state.store, tx => {
-        insert(tx, home.project.as_str(), None, &block).await?;
+        insert(tx, scope.project.as_str(), None, &block).await?;
         Ok(())
     })?;
     Ok(Reply::ok(json!(block)))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let block = state.view(&call.permit).get::<Block>(call.param("block_id")).await?;
     Ok(Reply::ok(json!(block.record)))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     // Its types are looked at before anything is looked up.
@@ -173,13 +173,13 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(json!(block)))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     core_memory::delete(state.view(&call.permit), call.param("block_id")).await?;
     Ok(Reply::ok(Value::Null))
 }
 
 /// The agents to which a block is attached.
-async fn agents(state: Arc<State>, call: Call) -> Answer {
+async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, AGENTS)?;
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);

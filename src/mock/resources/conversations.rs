@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Answer, Routes, models::handles};
+use super::{HandlerResult, Routes, models::handles};
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
@@ -67,7 +67,7 @@ pub(super) async fn named(view: View<'_>, id: &str, agent_id: Option<&str>) -> R
 const LIST: Defaults =
     Defaults { limit: 50, newest_first: true, order_by: &["created_at", "last_run_completion", "last_message_at"] };
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
     let labels: Vec<String> = match &fields {
@@ -135,7 +135,7 @@ async fn begin(
 }
 
 /// Those without a time come last in the order of their last use.
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page { before: None, ..Page::read(query, LIST)? };
     let search = query.first("summary_search");
@@ -159,12 +159,12 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(conversations.iter().map(|conversation| conversation.record.wire(false)).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let conversation = state.view(&call.permit).get::<Conversation>(call.param("conversation_id")).await?;
     Ok(Reply::ok(conversation.record.wire(true)))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     // Its types are looked at before anything is looked up.
@@ -184,7 +184,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// Takes along what was said in it, and the blocks that it had for itself.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?.record;
     transaction!(state.store, tx => {
@@ -205,7 +205,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 
 /// A new conversation that has heard the same, with a system message of its own. What is said later in one of them, the
 /// other does not hear.
-async fn fork(state: Arc<State>, call: Call) -> Answer {
+async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -22,23 +22,23 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .fixed_shape(Operation::DeleteEnvironment, delete, NO_DEVICES)
 }
 
-async fn list(_: Arc<State>, call: Call) -> Answer {
+async fn list(_: Arc<State>, call: Call) -> HandlerResult {
     Window::read(&call.query, 0)?;
     call.query.boolean("onlineOnly")?;
     Ok(Reply::ok(json!({"connections": [], "hasNextPage": false})))
 }
 
-async fn retrieve(_: Arc<State>, call: Call) -> Answer {
+async fn retrieve(_: Arc<State>, call: Call) -> HandlerResult {
     Err(unknown(call.param("deviceId")))
 }
 
-async fn send(_: Arc<State>, mut call: Call) -> Answer {
+async fn send(_: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     Fields::of_body(&body)?.required::<Vec<Fields<'_>>>("messages")?;
     Err(unknown(call.param("connectionId")))
 }
 
-async fn delete(_: Arc<State>, call: Call) -> Answer {
+async fn delete(_: Arc<State>, call: Call) -> HandlerResult {
     Err(unknown(call.param("id")))
 }
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Routes, models::handles::check_override};
+use super::{HandlerResult, Routes, models::handles::check_override};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
         records::{Agent, Message, Part, Role, Usage},
-        responder::{self, Situation},
+        responder::{self, ModelRequest},
         state::State,
         text::tokens,
-        tools::set::Toolbox,
+        tools::set::ToolSet,
         validation::body::{Expect, Fields},
     },
 };
@@ -23,7 +23,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::GenerateCompletion, generate)
 }
 
-async fn generate(state: Arc<State>, mut call: Call) -> Answer {
+async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.check(&[("system_prompt", Expect::Text)])?;
@@ -38,12 +38,12 @@ async fn generate(state: Arc<State>, mut call: Call) -> Answer {
         agent.model.change(&Fields::of_body(&json!({"model": handle}))?, false)?;
     }
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
-    let toolbox = Toolbox::default();
+    let tool_set = ToolSet::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation = Situation {
+    let situation = ModelRequest {
         agent: &agent.name,
         said: &said,
-        toolbox: &toolbox,
+        tool_set: &tool_set,
         blocks: &[],
         form: None,
         // Only the text of the answer is shown.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Routes,
+    HandlerResult, Routes,
     messages::{agent, list},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         state::State,
         storage::{
             documents::{Stored, View, insert, not_found, update},
-            project_scope::Home,
+            project_scope::ProjectScope,
             relations::{link_only, link_only_from, lock_with_sources, show_groups},
         },
         validation::body::Fields,
@@ -49,14 +49,14 @@ const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["c
 const OF_AGENT: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 const MESSAGES: Defaults = Defaults { limit: 10, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let project = call.query.first("project_id").unwrap_or(call.permit.project().as_str());
     let manager_type = call.query.one_of("manager_type", MANAGER_TYPES)?;
     show_page(state.view(&call.permit), DocumentFilter::of_project(Group::KIND, project), &page, manager_type).await
 }
 
-async fn of_agent(state: Arc<State>, call: Call) -> Answer {
+async fn of_agent(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OF_AGENT)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
@@ -64,27 +64,32 @@ async fn of_agent(state: Arc<State>, call: Call) -> Answer {
     show_page(view, groups, &page, call.query.first("manager_type")).await
 }
 
-async fn show_page(view: View<'_>, groups: DocumentFilter<'_>, page: &Page<'_>, manager_type: Option<&str>) -> Answer {
+async fn show_page(
+    view: View<'_>,
+    groups: DocumentFilter<'_>,
+    page: &Page<'_>,
+    manager_type: Option<&str>,
+) -> HandlerResult {
     let accepts =
         |group: &Group| group.hidden != Some(true) && manager_type.is_none_or(|wanted| group.manager_type == wanted);
     let groups = Listing::of(groups).page(view, page, accepts).await?;
     Ok(Reply::ok(show_groups(view, &groups).await?.into()))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let groups = DocumentFilter::of_project(Group::KIND, call.permit.project().as_str());
     let accepts = |group: &Group| group.hidden != Some(true);
     Ok(Reply::ok(Listing::of(groups).count(state.view(&call.permit), accepts).await?.into()))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = GroupChange::read_new(&fields)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
-    let record = Group::create(&change, home.shown);
-    let group = Stored { seq: 0, project: home.project.to_string(), record };
+    let record = Group::create(&change, scope.shown);
+    let group = Stored { seq: 0, project: scope.project.to_string(), record };
     transaction!(state.store, tx => {
         let locked = tx.lock(&related(&change)).await?;
         insert(tx, &group.project, None, &group.record).await?;
@@ -93,12 +98,12 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     show(view, group).await
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     show(view, view.get::<Group>(call.param("group_id")).await?).await
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = GroupChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
@@ -148,7 +153,7 @@ async fn relate(
 }
 
 /// Agents and blocks survive.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let group_id = call.param("group_id");
     let group = transaction!(state.store, tx => {
@@ -163,7 +168,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"message": format!("Group id={} successfully deleted", group.id)})))
 }
 
-async fn set_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
+async fn set_block(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
     let view = state.view(&call.permit);
     let block_id = call.param("block_id");
     let group_id = call.param("group_id");
@@ -184,7 +189,7 @@ async fn set_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn list_messages(state: Arc<State>, call: Call) -> Answer {
+async fn list_messages(state: Arc<State>, call: Call) -> HandlerResult {
     Page::read(&call.query, MESSAGES)?;
     call.query.boolean("use_assistant_message")?;
     list::message_types(&call.query)?;
@@ -192,12 +197,12 @@ async fn list_messages(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!([])))
 }
 
-async fn reset_messages(state: Arc<State>, call: Call) -> Answer {
+async fn reset_messages(state: Arc<State>, call: Call) -> HandlerResult {
     state.view(&call.permit).get::<Group>(call.param("group_id")).await?;
     Ok(Reply::ok(Value::Null))
 }
 
-async fn show(view: View<'_>, group: Stored<Group>) -> Answer {
+async fn show(view: View<'_>, group: Stored<Group>) -> HandlerResult {
     let shown = show_groups(view, &[group]).await?;
     Ok(Reply::ok(shown.into_iter().next().unwrap_or_default()))
 }

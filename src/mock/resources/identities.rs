@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -23,7 +23,7 @@ use crate::{
             documents::{
                 Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found, release, update,
             },
-            project_scope::Home,
+            project_scope::ProjectScope,
             relations::{link_only_from, show_identities},
         },
         validation::body::{Fields, Location, Read},
@@ -51,9 +51,9 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
-    let filter = Filter::read(&call.query)?;
+    let filter = IdentityFilter::read(&call.query)?;
     let view = state.view(&call.permit);
     let project = call.query.first("project_id").unwrap_or(call.permit.project().as_str());
     let identities = Listing::of(DocumentFilter::of_project(Identity::KIND, project));
@@ -62,13 +62,13 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// What a request wants identities to be.
-struct Filter<'a> {
+struct IdentityFilter<'a> {
     name: Option<String>,
     identifier_key: Option<&'a str>,
     identity_type: Option<&'a str>,
 }
 
-impl<'a> Filter<'a> {
+impl<'a> IdentityFilter<'a> {
     fn read(query: &'a Query) -> Result<Self, ApiError> {
         Ok(Self {
             name: query.first("name").map(str::to_lowercase),
@@ -84,34 +84,34 @@ impl<'a> Filter<'a> {
     }
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let identities = DocumentFilter::of_project(Identity::KIND, call.permit.project().as_str());
     let count = Listing::<Identity>::of(identities).count(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(count.into()))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
-        make(view, tx, &change, &home).await?.ok_or_else(|| key_taken(&change))
+        make(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
     })?;
     show(view, identity).await
 }
 
 /// Changes the identity that has the key, properties and all, or else makes it.
-async fn upsert(state: Arc<State>, mut call: Call) -> Answer {
+async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
         let key = change.identifier_key.clone().unwrap_or_default();
-        match holder_within(tx, claims::IDENTIFIER_KEY, home.project.as_str(), &key).await? {
+        match holder_within(tx, claims::IDENTIFIER_KEY, scope.project.as_str(), &key).await? {
             Some(id) => {
                 let has_key = |present: &Identity| present.identifier_key == key;
                 let mut identity = lock_holder(view, tx, &id, has_key).await?;
@@ -121,7 +121,7 @@ async fn upsert(state: Arc<State>, mut call: Call) -> Answer {
                 apply(view, tx, &mut identity, &change).await?;
                 Ok(identity)
             }
-            None => make(view, tx, &change, &home).await?.ok_or_else(|| changed_meanwhile(&key)),
+            None => make(view, tx, &change, &scope).await?.ok_or_else(|| changed_meanwhile(&key)),
         }
     })?;
     show(view, identity).await
@@ -132,10 +132,10 @@ async fn make(
     view: View<'_>,
     tx: &mut Tx,
     change: &IdentityChange,
-    home: &Home,
+    scope: &ProjectScope,
 ) -> Result<Option<Stored<Identity>>, ApiError> {
-    let identity = Identity::create(change, home.shown.clone());
-    let project = home.project.as_str();
+    let identity = Identity::create(change, scope.shown.clone());
+    let project = scope.project.as_str();
     let identity = Stored { seq: 0, project: project.to_owned(), record: identity };
     let related = Related::lock(tx, None, change).await?;
     let Identity { id, identifier_key, .. } = &identity.record;
@@ -147,12 +147,12 @@ async fn make(
     Ok(Some(identity))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     show(view, view.get::<Identity>(call.param("identity_id")).await?).await
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = IdentityChange::read(&Fields::of_body(&body)?)?;
     let view = state.view(&call.permit);
@@ -239,7 +239,7 @@ fn key_taken(change: &IdentityChange) -> ApiError {
 }
 
 /// Agents and blocks survive.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let identity_id = call.param("identity_id");
     transaction!(state.store, tx => {
@@ -256,7 +256,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// Replaces all properties; the body is a list.
-async fn set_properties(state: Arc<State>, mut call: Call) -> Answer {
+async fn set_properties(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let properties = Vec::<Property>::read(&body, &Location::body())?;
     let view = state.view(&call.permit);
@@ -270,7 +270,7 @@ async fn set_properties(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn agents(state: Arc<State>, call: Call) -> Answer {
+async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);
@@ -280,7 +280,7 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
-async fn blocks(state: Arc<State>, call: Call) -> Answer {
+async fn blocks(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let identity = view.get::<Identity>(call.param("identity_id")).await?.record;
@@ -289,7 +289,7 @@ async fn blocks(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
-async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> Answer {
+async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let identity_id = call.param("identity_id");
@@ -305,7 +305,7 @@ async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn change_block(state: Arc<State>, call: Call, attach: bool) -> Answer {
+async fn change_block(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
     let view = state.view(&call.permit);
     let block_id = call.param("block_id");
     let identity_id = call.param("identity_id");
@@ -338,7 +338,7 @@ async fn set_link<T: Record>(
     Ok(())
 }
 
-async fn show(view: View<'_>, identity: Stored<Identity>) -> Answer {
+async fn show(view: View<'_>, identity: Stored<Identity>) -> HandlerResult {
     let shown = show_identities(view, &[identity]).await?;
     Ok(Reply::ok(shown.into_iter().next().unwrap_or_default()))
 }

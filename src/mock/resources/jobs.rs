@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -30,16 +30,16 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 const ACTIVE: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let active = call.query.boolean("active")?.unwrap_or(false);
     page(state, call, LIST, active).await
 }
 
-async fn list_active(state: Arc<State>, call: Call) -> Answer {
+async fn list_active(state: Arc<State>, call: Call) -> HandlerResult {
     page(state, call, ACTIVE, true).await
 }
 
-async fn page(state: Arc<State>, call: Call, defaults: Defaults, active: bool) -> Answer {
+async fn page(state: Arc<State>, call: Call, defaults: Defaults, active: bool) -> HandlerResult {
     let page = Page::read_ascending(&call.query, defaults)?;
     let folder = call.query.first("source_id");
     let accepts =
@@ -49,13 +49,13 @@ async fn page(state: Arc<State>, call: Call, defaults: Defaults, active: bool) -
     Ok(Reply::ok(jobs.iter().map(|job| job.record.wire()).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let job = state.view(&call.permit).get::<Job>(call.param("job_id")).await?;
     Ok(Reply::ok(job.record.wire()))
 }
 
 /// A job that has ended stays as it is.
-async fn cancel(state: Arc<State>, call: Call) -> Answer {
+async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let job_id = call.param("job_id");
     let job = transaction!(state.store, tx => {
@@ -67,7 +67,7 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(job.wire()))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let job_id = call.param("job_id");
     let job = transaction!(state.store, tx => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Permit},
     call::{Call, Reply},
@@ -30,7 +30,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .fixed_shape(Operation::SendTelemetry, telemetry, UNHEARD)
 }
 
-async fn user(_: Arc<State>, call: Call) -> Answer {
+async fn user(_: Arc<State>, call: Call) -> HandlerResult {
     let project = project(&call.permit);
     Ok(Reply::ok(json!({
         "id": ACTOR,
@@ -45,11 +45,11 @@ async fn user(_: Arc<State>, call: Call) -> Answer {
     })))
 }
 
-async fn status(_: Arc<State>, call: Call) -> Answer {
+async fn status(_: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"current_project_id": project(&call.permit)})))
 }
 
-async fn balance(_: Arc<State>, _: Call) -> Answer {
+async fn balance(_: Arc<State>, _: Call) -> HandlerResult {
     Ok(Reply::ok(json!({
         "total_balance": CREDITS,
         "monthly_credit_balance": CREDITS,
@@ -58,7 +58,7 @@ async fn balance(_: Arc<State>, _: Call) -> Answer {
     })))
 }
 
-async fn feedback(_: Arc<State>, mut call: Call) -> Answer {
+async fn feedback(_: Arc<State>, mut call: Call) -> HandlerResult {
     const LONGEST: usize = 10_000;
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -71,7 +71,7 @@ async fn feedback(_: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn telemetry(_: Arc<State>, mut call: Call) -> Answer {
+async fn telemetry(_: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.required::<&str>("service")?;

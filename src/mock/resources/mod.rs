@@ -36,8 +36,8 @@ use crate::{
 };
 
 /// What a handler comes to.
-type Answer = Result<Reply, ApiError>;
-type Handler = Box<dyn Fn(Arc<State>, Call) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+type HandlerResult = Result<Reply, ApiError>;
+type Handler = Box<dyn Fn(Arc<State>, Call) -> Pin<Box<dyn Future<Output = HandlerResult> + Send>> + Send + Sync>;
 
 /// Which handler answers which operation, and how true it is to Letta.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Routes {
     fn on<F, Fut>(self, operation: Operation, handler: F) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         self.mount(Fidelity::Full, operation, handler)
     }
@@ -111,7 +111,7 @@ impl Routes {
     fn state_only<F, Fut>(self, operation: Operation, handler: F, reason: &'static str) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         self.mount(Fidelity::StateOnly(reason), operation, handler)
     }
@@ -120,7 +120,7 @@ impl Routes {
     fn fixed_shape<F, Fut>(self, operation: Operation, handler: F, reason: &'static str) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         self.mount(Fidelity::FixedShape(reason), operation, handler)
     }
@@ -136,7 +136,7 @@ impl Routes {
     fn mount<F, Fut>(mut self, fidelity: Fidelity, operation: Operation, handler: F) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
     {
         let handler: Handler = Box::new(move |state, call| Box::pin(handler(state, call)));
         self.insert(operation, Route { fidelity, handler: Some(handler) });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Written},
     call::{Call, Query, Reply},
@@ -16,7 +16,7 @@ use crate::{
             list::Listing,
         },
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, WirePassage, write_passage, write_passages},
-        search::archival::{self, Found, Search, Shelf},
+        search::archival::{self, ArchivalSearch, Hit, SearchScope},
         state::State,
         storage::documents::not_found,
         validation::body::Fields,
@@ -37,7 +37,7 @@ const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["
 /// How many passages an agent is told of unless more are asked for.
 pub(in crate::mock) const TOP_K: usize = 5;
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let mut page = Page::read_ascending(&call.query, LIST)?;
     // Unlike other lists', these cursors lie in time: `before` is what is older, in whichever order it is listed.
     if page.newest_first {
@@ -60,7 +60,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let new = NewPassage::read(&Fields::of_body(&body)?)?;
     let agent_id = call.param("agent_id");
@@ -72,12 +72,12 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::written(write_passages(&passages, &state.answer_budget())?))
 }
 
-async fn search_memory(state: Arc<State>, call: Call) -> Answer {
+async fn search_memory(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let text = query
         .first("query")
         .ok_or_else(|| ApiError::validation("missing", &["query", "query"], "Field required", &Value::Null))?;
-    let search = Search {
+    let search = ArchivalSearch {
         query: Some(text),
         tags: query.all("tags").map(str::to_owned).collect(),
         all_tags: query.one_of("tag_match_mode", &["any", "all"])? == Some("all"),
@@ -89,11 +89,12 @@ async fn search_memory(state: Arc<State>, call: Call) -> Answer {
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let found = match archival::archive_of(view.store(), &agent.id).await? {
         Some(archive) => {
-            archival::search(view.store(), Shelf::Archive(&archive.record.id), &search, &state.answer_budget()).await?
+            archival::search(view.store(), SearchScope::Archive(&archive.record.id), &search, &state.answer_budget())
+                .await?
         }
         None => Vec::new(),
     };
-    let results: Vec<Value> = found.iter().map(|Found { passage, .. }| told(passage)).collect();
+    let results: Vec<Value> = found.iter().map(|Hit { passage, .. }| told(passage)).collect();
     Ok(Reply::ok(json!({"results": results, "count": results.len()})))
 }
 
@@ -116,7 +117,7 @@ fn top_k(query: &Query) -> Result<usize, ApiError> {
 }
 
 /// Letta itself would delete a passage of any agent here; this asks whose it is.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("memory_id");
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
@@ -132,10 +133,10 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"message": format!("Memory id={id} successfully deleted")})))
 }
 
-async fn search(state: Arc<State>, mut call: Call) -> Answer {
+async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let search = Search {
+    let search = ArchivalSearch {
         query: fields.optional("query")?,
         tags: fields.optional("tags")?.unwrap_or_default(),
         all_tags: fields.one_of("tag_match_mode", &["any", "all"])? == Some("all"),
@@ -159,17 +160,17 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
         }
     };
     let shelf = match &archive {
-        Some(archive) => Shelf::Archive(archive),
-        None => Shelf::Project(call.permit.project().as_str()),
+        Some(archive) => SearchScope::Archive(archive),
+        None => SearchScope::Project(call.permit.project().as_str()),
     };
     let found = archival::search(view.store(), shelf, &search, &state.answer_budget()).await?;
     let (mut written, budget) = (Written::default(), state.answer_budget());
     written.push("[");
-    for (number, Found { passage, score }) in found.iter().enumerate() {
+    for (number, Hit { passage, score }) in found.iter().enumerate() {
         if number > 0 {
             written.push(",");
         }
-        let shown = Shown { passage: passage.wire(), score: *score, metadata: Map::new() };
+        let shown = PassageHit { passage: passage.wire(), score: *score, metadata: Map::new() };
         write_passage(&shown, &mut written, &budget)?;
     }
     written.push("]");
@@ -178,7 +179,7 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
 
 /// A passage that was found.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct PassageHit<'a> {
     passage: WirePassage<'a>,
     score: f64,
     metadata: Map<String, Value>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -34,7 +34,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
     )
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let window = Window::read(&call.query, DEFAULT_LIMIT)?;
     let name = call.query.first("name").map(str::to_lowercase);
     let mut entries = entries(state.view(&call.permit)).await?;
@@ -48,7 +48,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"projects": projects, "hasNextPage": has_next_page})))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let name: &str = fields.required("name")?;
@@ -75,7 +75,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::Json(StatusCode::CREATED, json!(entry)))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("projectId");
     let view = state.view(&call.permit);
     transaction!(state.store, tx => {

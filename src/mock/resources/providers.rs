@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -39,7 +39,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
     let provider_type = call.query.one_of("provider_type", PROVIDER_TYPES)?;
@@ -52,7 +52,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(providers.iter().map(|provider| provider.record.wire()).collect()))
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let provider = Provider::create(&Fields::of_body(&body)?)?;
     let project = call.permit.project().as_str();
@@ -67,12 +67,12 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(provider.wire()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let provider = state.view(&call.permit).get::<Provider>(call.param("provider_id")).await?;
     Ok(Reply::ok(provider.record.wire()))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     Provider::check_change(&fields)?;
@@ -87,7 +87,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(provider.wire()))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let provider_id = call.param("provider_id");
     let provider = transaction!(state.store, tx => {
@@ -98,7 +98,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"message": format!("Provider id={} successfully deleted", provider.id)})))
 }
 
-async fn refresh(state: Arc<State>, call: Call) -> Answer {
+async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let provider_id = call.param("provider_id");
     let provider = transaction!(state.store, tx => {
@@ -110,13 +110,13 @@ async fn refresh(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(provider.wire()))
 }
 
-async fn check(_: Arc<State>, mut call: Call) -> Answer {
+async fn check(_: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let provider_type = Provider::check_candidate(&Fields::of_body(&body)?)?;
     Ok(Reply::ok(valid(provider_type)))
 }
 
-async fn check_existing(state: Arc<State>, call: Call) -> Answer {
+async fn check_existing(state: Arc<State>, call: Call) -> HandlerResult {
     let provider = state.view(&call.permit).get::<Provider>(call.param("provider_id")).await?;
     Ok(Reply::ok(valid(&provider.record.provider_type)))
 }

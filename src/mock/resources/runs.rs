@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Routes,
+    HandlerResult, Routes,
     messages::list::{self, OLDEST, written, written_backwards},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         records::{Agent, Record, Run, RunStatus, Step, StopReason},
         state::State,
         storage::documents::{Stored, parse},
-        turn::{Reading, replay},
+        turn::{ReplayOptions, replay},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
@@ -45,7 +45,7 @@ const MOST: usize = 1_000;
 
 /// Which runs a list shows. Empty or none: all.
 #[derive(Default)]
-struct Filter<'a> {
+struct RunFilter<'a> {
     agents: Vec<&'a str>,
     statuses: Vec<RunStatus>,
     background: Option<bool>,
@@ -53,7 +53,7 @@ struct Filter<'a> {
     conversation: Option<&'a str>,
 }
 
-impl<'a> Filter<'a> {
+impl<'a> RunFilter<'a> {
     fn read(query: &'a Query) -> Result<Self, ApiError> {
         let mut statuses = query.all("statuses").map(status).collect::<Result<Vec<_>, _>>()?;
         if query.boolean("active")? == Some(true) {
@@ -98,7 +98,7 @@ fn status(word: &str) -> Result<RunStatus, ApiError> {
     })
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read_ascending(&call.query, LIST)?;
     if page.limit < 1 || page.limit > MOST {
         let (kind, problem) = if page.limit < 1 {
@@ -108,28 +108,28 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         };
         return Err(ApiError::validation(kind, &["query", "limit"], &problem, &page.limit.to_string().into()));
     }
-    let filter = Filter::read(&call.query)?;
+    let filter = RunFilter::read(&call.query)?;
     let runs = Listing::of(filter.documents(call.permit.project().as_str()));
     let (holds, accepts) = (|run: &Run| filter.holds(run), |run: &Run| filter.accepts(run));
     let runs = runs.page_of(state.view(&call.permit), &page, holds, accepts).await?;
     Ok(Reply::ok(runs.iter().map(|run| run.record.wire_in_list()).collect()))
 }
 
-async fn list_active(state: Arc<State>, call: Call) -> Answer {
-    let filter = Filter { statuses: vec![RunStatus::Created, RunStatus::Running], ..Filter::read(&call.query)? };
+async fn list_active(state: Arc<State>, call: Call) -> HandlerResult {
+    let filter = RunFilter { statuses: vec![RunStatus::Created, RunStatus::Running], ..RunFilter::read(&call.query)? };
     let runs = Listing::of(filter.documents(call.permit.project().as_str()));
     let mut runs = runs.all(state.view(&call.permit), |run| filter.accepts(run)).await?;
     runs.reverse();
     Ok(Reply::ok(runs.iter().map(|run| run.record.wire_in_list()).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let run = state.view(&call.permit).get::<Run>(call.param("run_id")).await?;
     Ok(Reply::ok(run.record.wire()))
 }
 
 /// Takes its steps along; what was said stays said.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     state.turns.cancel(&run.id).await;
@@ -142,8 +142,8 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
         }
         tx.delete_document(Run::KIND, &run.id).await?;
         tx.unlink(crate::mock::records::links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
-        if let Some(mark) = &run.mark {
-            tx.unlink(mark, &run.agent_id, &run.id).await?;
+        if let Some(idempotency_key) = &run.idempotency_key {
+            tx.unlink(idempotency_key, &run.agent_id, &run.id).await?;
         }
         Ok(())
     })?;
@@ -151,17 +151,17 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// As the request that began the run wanted to see them.
-async fn messages(state: Arc<State>, call: Call) -> Answer {
+async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OLDEST)?;
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     let of_run = MessageFilter::of_run(&run.id);
     let messages = list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
-    let showing = &run.request_config;
-    if page.newest_first { written_backwards(&messages, showing) } else { written(&messages, showing) }
+    let message_view = &run.request_config;
+    if page.newest_first { written_backwards(&messages, message_view) } else { written(&messages, message_view) }
 }
 
-async fn usage(state: Arc<State>, call: Call) -> Answer {
+async fn usage(state: Arc<State>, call: Call) -> HandlerResult {
     let run = state.view(&call.permit).get::<Run>(call.param("run_id")).await?.record;
     Ok(Reply::ok(json!({
         "completion_tokens": run.usage.completion_tokens,
@@ -172,7 +172,7 @@ async fn usage(state: Arc<State>, call: Call) -> Answer {
     })))
 }
 
-async fn metrics(state: Arc<State>, call: Call) -> Answer {
+async fn metrics(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     let agent = view.find::<Agent>(&run.agent_id).await?;
@@ -181,7 +181,7 @@ async fn metrics(state: Arc<State>, call: Call) -> Answer {
 
 const STEPS: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
-async fn steps(state: Arc<State>, call: Call) -> Answer {
+async fn steps(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, STEPS)?;
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
@@ -203,7 +203,7 @@ async fn steps(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// As a Letta server without a trace store answers.
-async fn trace(state: Arc<State>, call: Call) -> Answer {
+async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     let limit = call.query.integer("limit")?;
     if limit.is_some_and(|limit| !(1..=5_000).contains(&limit)) {
         let problem = "Input should be between 1 and 5000";
@@ -213,7 +213,7 @@ async fn trace(state: Arc<State>, call: Call) -> Answer {
     Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock has none of.").final_answer())
 }
 
-async fn stream(state: Arc<State>, mut call: Call) -> Answer {
+async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let reading = read_reading(Fields::of_optional_body(&body)?.as_ref())?;
     let run = state.view(&call.permit).get::<Run>(call.param("run_id")).await?.record;
@@ -221,16 +221,16 @@ async fn stream(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// What a request to read a stream again asks for.
-pub(super) fn read_reading(fields: Option<&Fields<'_>>) -> Result<Reading, ApiError> {
-    let Some(fields) = fields else { return Ok(Reading::WHOLE) };
+pub(super) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
+    let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
     fields.at_least("batch_size", 1)?;
     let poll = match fields.optional::<f64>("poll_interval")? {
         Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
             fields.at("poll_interval").breaks_rule("an interval is a number of seconds", &json!(seconds))
         })?,
-        None => Reading::WHOLE.poll,
+        None => ReplayOptions::WHOLE.poll,
     };
-    Ok(Reading {
+    Ok(ReplayOptions {
         after: fields.at_least("starting_after", 0)?.and_then(|number| usize::try_from(number).ok()).unwrap_or(0),
         pings: fields.optional("include_pings")?.unwrap_or(true),
         poll: poll.clamp(Duration::from_millis(10), Duration::from_secs(10)),
@@ -238,7 +238,7 @@ pub(super) fn read_reading(fields: Option<&Fields<'_>>) -> Result<Reading, ApiEr
 }
 
 /// The events of a run that is or was streamed in the background.
-pub(super) fn again(state: &Arc<State>, run: &Run, reading: Reading) -> Answer {
+pub(super) fn again(state: &Arc<State>, run: &Run, reading: ReplayOptions) -> HandlerResult {
     if run.delivery.is_none() {
         return Err(ApiError::letta(
             Code::InvalidRequest,

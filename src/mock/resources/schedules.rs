@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -35,7 +35,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["created_at"] };
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let message = ScheduledMessage::read(call.param("agent_id"), &Fields::of_body(&body)?)?;
     let agent_id = call.param("agent_id");
@@ -48,7 +48,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::Json(StatusCode::CREATED, body))
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let mut page = Page::read(&call.query, LIST)?;
     let limit = page.limit;
     // One more than is shown tells whether there is more.
@@ -61,7 +61,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"scheduled_messages": shown, "has_next_page": messages.len() > limit})))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     view.get::<Agent>(call.param("agent_id")).await?;
     let message = view.get::<ScheduledMessage>(call.param("scheduled_message_id")).await?.record;
@@ -69,7 +69,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(message.wire()))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let scheduled_message_id = call.param("scheduled_message_id");

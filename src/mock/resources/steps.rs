@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Routes,
+    HandlerResult, Routes,
     messages::list::{OLDEST, shown, shown_backwards, unknown},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Message, Record, Showing, Step, StepFilter, Timestamp},
+        records::{Agent, Message, MessageView, Record, Step, StepFilter, Timestamp},
         responder::provider_request,
         state::State,
         storage::documents::{View, parse_message, update},
@@ -40,7 +40,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 const FEEDBACK: &[&str] = &["positive", "negative"];
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, LIST)?;
     let filter = StepFilter {
@@ -63,16 +63,16 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(steps.iter().map(|step| step.record.wire()).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(state.view(&call.permit).get::<Step>(call.param("step_id")).await?.record.wire()))
 }
 
-async fn metrics(state: Arc<State>, call: Call) -> Answer {
+async fn metrics(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(state.view(&call.permit).get::<Step>(call.param("step_id")).await?.record.metrics()))
 }
 
 /// What a provider would have been asked, and what it would have answered; null when there is no such step.
-async fn trace(state: Arc<State>, call: Call) -> Answer {
+async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let Some(step) = view.find::<Step>(call.param("step_id")).await? else { return Ok(Reply::ok(Value::Null)) };
     let step = step.record;
@@ -81,7 +81,7 @@ async fn trace(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(provider_request::trace(&step, &agent.record, &of_run)))
 }
 
-async fn messages(state: Arc<State>, call: Call) -> Answer {
+async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OLDEST)?;
     let view = state.view(&call.permit);
     let step = view.get::<Step>(call.param("step_id")).await?.record;
@@ -96,8 +96,9 @@ async fn messages(state: Arc<State>, call: Call) -> Answer {
         messages.reverse();
     }
     let messages = page.cut(messages, |message| &message.id);
-    let showing = &Showing::USUAL;
-    let shown = if page.newest_first { shown_backwards(&messages, showing) } else { shown(&messages, showing) };
+    let message_view = &MessageView::USUAL;
+    let shown =
+        if page.newest_first { shown_backwards(&messages, message_view) } else { shown(&messages, message_view) };
     Ok(Reply::ok(json!(shown)))
 }
 
@@ -108,7 +109,7 @@ async fn of_run(view: View<'_>, step: &Step) -> Result<Vec<Message>, ApiError> {
     stored.iter().map(parse_message).collect()
 }
 
-async fn judge(state: Arc<State>, mut call: Call) -> Answer {
+async fn judge(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let feedback = fields.one_of("feedback", FEEDBACK)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -26,7 +26,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["name"] };
 
 /// Alphabetical. Cursors are tags, and need not exist.
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, LIST)?;
     let wanted: Vec<String> =

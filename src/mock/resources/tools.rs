@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -15,12 +15,12 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        python::{self, Outcome},
+        python::{self, CallResult},
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         state::State,
         storage::{
             documents::{Stored, claim, insert, lock_holder, release, update},
-            project_scope::Home,
+            project_scope::ProjectScope,
         },
         text::search::{Terms, tagged},
         tools::builtin,
@@ -48,16 +48,16 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
-    let filter = Filter::read(&call.query)?;
+    let filter = ToolFilter::read(&call.query)?;
     let view = state.view(&call.permit);
     let tools = present(&call).page(view, &page, |tool| filter.accepts(tool)).await?;
     Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
-    let filter = Filter::read(&call.query)?;
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
+    let filter = ToolFilter::read(&call.query)?;
     let count = present(&call).count(state.view(&call.permit), |tool| filter.accepts(tool)).await?;
     Ok(Reply::ok(count.into()))
 }
@@ -68,7 +68,7 @@ fn present(call: &Call) -> Listing<'_, Tool> {
 }
 
 /// What a request wants tools to be.
-struct Filter<'a> {
+struct ToolFilter<'a> {
     name: Option<&'a str>,
     names: Vec<&'a str>,
     ids: Vec<&'a str>,
@@ -79,7 +79,7 @@ struct Filter<'a> {
     without_lettas: bool,
 }
 
-impl<'a> Filter<'a> {
+impl<'a> ToolFilter<'a> {
     fn read(query: &'a Query) -> Result<Self, ApiError> {
         Ok(Self {
             name: query.first("name"),
@@ -119,13 +119,13 @@ fn types(named: Vec<&str>) -> Result<Vec<&str>, ApiError> {
 }
 
 /// Makes a tool, or changes the one that has its name.
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = ToolChange::read_new(&fields)?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
-    let project = home.project.as_str();
-    let tool = Tool::create(change.clone(), home.shown.clone());
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let project = scope.project.as_str();
+    let tool = Tool::create(change.clone(), scope.shown.clone());
     refuse_built_in(&tool.name)?;
     let view = state.view(&call.permit);
     let tool = transaction!(state.store, tx => {
@@ -148,11 +148,11 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// They are always there.
-async fn add_base_tools(_: Arc<State>, _: Call) -> Answer {
+async fn add_base_tools(_: Arc<State>, _: Call) -> HandlerResult {
     Ok(Reply::ok(builtin::all().map(|tool| tool.wire()).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("tool_id");
     if let Some(tool) = builtin::by_id(id) {
         return Ok(Reply::ok(tool.tool().wire()));
@@ -160,7 +160,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(state.view(&call.permit).get::<Tool>(id).await?.record.wire()))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = ToolChange::read_change(&Fields::of_body(&body)?)?;
     let id = call.param("tool_id");
@@ -202,7 +202,7 @@ fn name_taken(name: &str) -> ApiError {
 }
 
 /// Agents lose it. What comes with the server is there again at once.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("tool_id");
     if builtin::by_id(id).is_none() {
         let view = state.view(&call.permit);
@@ -222,7 +222,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(Value::Null))
 }
 
-async fn search(state: Arc<State>, mut call: Call) -> Answer {
+async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let terms = fields.optional::<&str>("query")?.map(Terms::of);
@@ -261,7 +261,7 @@ fn embedded(tool: &Tool) -> String {
 }
 
 /// Says what a call of a source comes to, without keeping or executing it.
-async fn run(_: Arc<State>, mut call: Call) -> Answer {
+async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let source: &str = fields.required("source_code")?;
@@ -290,7 +290,7 @@ async fn run(_: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// The outcome as a message that stands in no conversation.
-fn returned(name: Option<&str>, outcome: &Outcome) -> Value {
+fn returned(name: Option<&str>, outcome: &CallResult) -> Value {
     let status = outcome.status();
     let text = outcome.text().unwrap_or_else(|problem| match name {
         Some(name) => format!("Error executing function {name}: {problem}"),

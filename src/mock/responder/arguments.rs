@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::Asked;
+use super::CallRequest;
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
@@ -14,7 +14,7 @@ use crate::mock::{
 
 /// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each
 /// once, or as often as it says.
-pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result<Vec<Asked>, Overspent> {
+pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result<Vec<CallRequest>, Overspent> {
     let named = tools.iter().filter_map(|tool| Some((find_name(text, &tool.name)?, tool)));
     let mut named: Vec<(usize, &Tool)> = named.collect();
     named.sort_by_key(|(place, _)| *place);
@@ -29,11 +29,11 @@ pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result
         let end = named.get(index + 1).map_or(text.len(), |(next, _)| *next);
         let said = &text[begin..end];
         match (named.len(), times(said)) {
-            (1, None) => calls.push(Asked::new(&tool.name, read(text, begin, tool, budget)?)),
-            (_, None) => calls.push(Asked::new(&tool.name, read(said, 0, tool, budget)?)),
+            (1, None) => calls.push(CallRequest::new(&tool.name, read(text, begin, tool, budget)?)),
+            (_, None) => calls.push(CallRequest::new(&tool.name, read(said, 0, tool, budget)?)),
             (_, Some((count, rest))) => {
                 let several = read_several(&rest, count, tool, budget)?;
-                calls.extend(several.into_iter().map(|given| Asked::new(&tool.name, given)));
+                calls.extend(several.into_iter().map(|given| CallRequest::new(&tool.name, given)));
             }
         }
     }

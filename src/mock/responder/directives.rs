@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use serde_json::{Deserializer, Map, Value};
 
-use super::{Asked, understood};
+use super::{CallRequest, understood};
 
 /// What a text asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Directives {
-    pub(super) calls: Vec<Asked>,
+    pub(super) calls: Vec<CallRequest>,
     /// A status of the provider.
     pub(super) failure: Option<u16>,
     pub(super) thought: Option<String>,
@@ -87,7 +87,7 @@ impl Directives {
 }
 
 /// `NAME {json}]]`, where the arguments may be left out and may hold brackets themselves.
-fn read_call(text: &str) -> Option<(Asked, &str)> {
+fn read_call(text: &str) -> Option<(CallRequest, &str)> {
     let end = text.find(|character: char| !(character.is_alphanumeric() || "_-.:/".contains(character)))?;
     let (name, rest) = text.split_at(end);
     if name.is_empty() {
@@ -95,12 +95,12 @@ fn read_call(text: &str) -> Option<(Asked, &str)> {
     }
     let rest = rest.trim_start();
     if let Some(after) = rest.strip_prefix("]]") {
-        return Some((Asked::new(name, Map::new()), after));
+        return Some((CallRequest::new(name, Map::new()), after));
     }
     let mut values = Deserializer::from_str(rest).into_iter::<Value>();
     let Some(Ok(Value::Object(arguments))) = values.next() else { return None };
     let after = rest[values.byte_offset()..].trim_start().strip_prefix("]]")?;
-    Some((Asked::new(name, arguments), after))
+    Some((CallRequest::new(name, arguments), after))
 }
 
 #[cfg(test)]
@@ -109,8 +109,8 @@ mod tests {
 
     use super::*;
 
-    fn call(name: &str, arguments: &Value) -> Asked {
-        Asked::new(name, arguments.as_object().unwrap().clone())
+    fn call(name: &str, arguments: &Value) -> CallRequest {
+        CallRequest::new(name, arguments.as_object().unwrap().clone())
     }
 
     #[test]

@@ -3,24 +3,26 @@
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Asked, Situation, arguments, asked_part, asked_text, directives::Directives, words};
+use super::{
+    CallRequest, ModelRequest, ModelResponse, arguments, asked_part, asked_text, directives::Directives, words,
+};
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
-    records::{Message, Part, Role, turn_error::Failure},
+    records::{Message, Part, Role, turn_error::TurnError},
 };
 
 /// The next step of a turn.
-pub(super) fn respond(situation: &Situation<'_>) -> Result<Answer, Overspent> {
+pub(super) fn respond(situation: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
     let text = asked_text(situation.said);
     let mut asked = Directives::of(&text);
     let calls = if asked.calls.is_empty() { understand(situation)? } else { std::mem::take(&mut asked.calls) };
     let made = situation.said.iter().map(|message| message.tool_calls.len()).sum();
-    let next: Vec<Asked> = calls.into_iter().skip(made).collect();
-    let mut answer = Answer { pace: asked.pace, ..Answer::default() };
+    let next: Vec<CallRequest> = calls.into_iter().skip(made).collect();
+    let mut answer = ModelResponse { pace: asked.pace, ..ModelResponse::default() };
     if next.is_empty()
         && let Some(status) = asked.failure
     {
-        answer.failure = Some(Failure::of_provider(status));
+        answer.failure = Some(TurnError::of_provider(status));
         return Ok(answer);
     }
     if situation.reasons || asked.thought.is_some() {
@@ -43,14 +45,14 @@ pub(super) fn respond(situation: &Situation<'_>) -> Result<Answer, Overspent> {
 }
 
 /// The calls that a message asks for without directives.
-fn understand(situation: &Situation<'_>) -> Result<Vec<Asked>, Overspent> {
+fn understand(situation: &ModelRequest<'_>) -> Result<Vec<CallRequest>, Overspent> {
     let part = Directives::of(asked_part(situation.said)).rest;
     let text = super::understood(&part);
-    let named = arguments::named_calls(text, situation.toolbox.tools(), situation.budget)?;
+    let named = arguments::named_calls(text, situation.tool_set.tools(), situation.budget)?;
     if !named.is_empty() {
         return Ok(named);
     }
-    Ok(words::memory_call(text, situation.toolbox, situation.blocks).into_iter().collect())
+    Ok(words::memory_call(text, situation.tool_set, situation.blocks).into_iter().collect())
 }
 
 fn reply(asked: &Directives, said: &[Message], budget: &Budget) -> Result<String, Overspent> {
@@ -108,7 +110,7 @@ fn long(text: &str, length: usize, budget: &Budget) -> Result<String, Overspent>
 }
 
 /// What the default responder thinks before a step.
-fn thought(text: &str, next: &[Asked], said: &[Message]) -> String {
+fn thought(text: &str, next: &[CallRequest], said: &[Message]) -> String {
     const QUOTED: usize = 60;
     if let Some(call) = next.first() {
         return format!("I am asked to use {}, so I call it with what I was told.", call.name);
@@ -128,15 +130,15 @@ fn thought(text: &str, next: &[Asked], said: &[Message]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mock::tools::set::Toolbox;
+    use crate::mock::tools::set::ToolSet;
 
-    fn answer(said: &[Message], reasons: bool) -> Answer {
-        let toolbox = Toolbox::default();
+    fn answer(said: &[Message], reasons: bool) -> ModelResponse {
+        let tool_set = ToolSet::default();
         let budget = Budget::new(1_000_000);
-        let situation = Situation {
+        let situation = ModelRequest {
             agent: "a",
             said,
-            toolbox: &toolbox,
+            tool_set: &tool_set,
             blocks: &[],
             form: None,
             reasons,
@@ -158,13 +160,13 @@ mod tests {
             ),
             (serde_json::json!({"type": "json_schema", "json_schema": schema}), r#"{"city":"Rome","days":3}"#),
         ] {
-            let (toolbox, said) = (Toolbox::default(), [user("3 days in \"Rome\"")]);
+            let (tool_set, said) = (ToolSet::default(), [user("3 days in \"Rome\"")]);
             let form = form.as_object();
             let budget = &Budget::new(1_000_000);
-            let situation = Situation {
+            let situation = ModelRequest {
                 agent: "a",
                 said: &said,
-                toolbox: &toolbox,
+                tool_set: &tool_set,
                 blocks: &[],
                 form,
                 reasons: false,
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_no_larger_than_it_may_be() {
-        let (toolbox, long) = (Toolbox::default(), "w".repeat(1_000));
+        let (tool_set, long) = (ToolSet::default(), "w".repeat(1_000));
         let schema = serde_json::json!({"required": ["a", "b", "c"],
             "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}}});
         let form = serde_json::json!({"type": "json_schema", "json_schema": schema});
@@ -215,10 +217,10 @@ mod tests {
             (long.clone(), form.as_object()),
         ] {
             let (said, budget) = ([user(&text)], Budget::new(2_999));
-            let situation = Situation {
+            let situation = ModelRequest {
                 agent: "a",
                 said: &said,
-                toolbox: &toolbox,
+                tool_set: &tool_set,
                 blocks: &[],
                 form,
                 reasons: false,

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
-    records::{Block, Message, Part, ToolStatus, turn_error::Failure},
-    tools::set::{Tool, Toolbox},
+    records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
+    tools::set::{Tool, ToolSet},
 };
 
 /// An object of this schema, filled in from what a text says.
@@ -33,13 +33,13 @@ pub(super) fn filled_in(
 
 /// What a responder sees.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Situation<'a> {
+pub(super) struct ModelRequest<'a> {
     /// The agent's name.
     pub(super) agent: &'a str,
     /// What was said since the user spoke last, oldest first.
     pub(super) said: &'a [Message],
     /// The tools that may be called.
-    pub(super) toolbox: &'a Toolbox,
+    pub(super) tool_set: &'a ToolSet,
     /// The memory blocks, where [`Responder::wants_blocks`] said so.
     pub(super) blocks: &'a [Block],
     /// The form that answers must have, as `response_format` says; none: text.
@@ -54,7 +54,7 @@ pub(super) struct Situation<'a> {
 
 /// What a responder says in one step. A step without calls ends its turn.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct ModelResponse {
     /// How long it thinks before.
     pub(super) delay: Duration,
     /// How long it pauses before each piece of it.
@@ -62,14 +62,14 @@ pub(super) struct Answer {
     /// What is said, in order: text and reasoning.
     pub(super) parts: Vec<Part>,
     /// The tools that are called after that.
-    pub(super) calls: Vec<Asked>,
+    pub(super) calls: Vec<CallRequest>,
     /// In place of all that: the model's provider failed.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<TurnError>,
 }
 
 /// A call of a tool that a responder asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct CallRequest {
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
     /// Whether it waits for a decision whatever the agent's rules say.
@@ -78,7 +78,7 @@ pub(super) struct Asked {
     pub(super) returns: Option<(String, ToolStatus)>,
 }
 
-impl Asked {
+impl CallRequest {
     /// A call as the tool and its agent's rules have it.
     pub(super) fn new(name: &str, arguments: Map<String, Value>) -> Self {
         Self { name: name.to_owned(), arguments, asks: false, returns: None }
@@ -100,7 +100,7 @@ impl Responder {
     ///
     /// # Errors
     /// When the answer would be larger than the budget.
-    pub(super) fn respond(&self, situation: &Situation<'_>) -> Result<Answer, Overspent> {
+    pub(super) fn respond(&self, situation: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
         let looked_at = situation.said.iter().map(Message::length).sum();
         aside(looked_at, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());

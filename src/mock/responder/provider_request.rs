@@ -6,12 +6,12 @@ use crate::{
     entropy,
     mock::{
         records::{ACTOR, Agent, Content, Message, ORGANIZATION, Record, Role, Step, Timestamp, ToolCall},
-        tools::set::Toolbox,
+        tools::set::ToolSet,
     },
 };
 
 /// A request to the model of an agent, in the shape that most providers take.
-pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message], toolbox: Option<&Toolbox>) -> Value {
+pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message], tool_set: Option<&ToolSet>) -> Value {
     let mut request = json!({
         "model": model.split_once('/').map_or(model, |(_, name)| name),
         "messages": messages.iter().flat_map(chat).collect::<Vec<_>>(),
@@ -20,9 +20,9 @@ pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message],
         "user": ACTOR,
         "parallel_tool_calls": agent.model.llm.get("parallel_tool_calls"),
     });
-    if let Some(toolbox) = toolbox.filter(|toolbox| !toolbox.tools().is_empty()) {
+    if let Some(tool_set) = tool_set.filter(|tool_set| !tool_set.tools().is_empty()) {
         let function = |tool: &crate::mock::tools::set::Tool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
-        request["tools"] = toolbox.tools().iter().map(function).collect();
+        request["tools"] = tool_set.tools().iter().map(function).collect();
         request["tool_choice"] = "auto".into();
     }
     request

@@ -22,16 +22,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::{Answer, Asked, Situation, asked_text};
+use super::{CallRequest, ModelRequest, ModelResponse, asked_text};
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
-    records::{Part, Role, ToolStatus, turn_error::Failure},
+    records::{Part, Role, ToolStatus, turn_error::TurnError},
 };
 
 /// The replies of a script.
 #[derive(Debug)]
 pub struct Script {
-    replies: Vec<Reply>,
+    replies: Vec<ScriptedReply>,
 }
 
 /// What is wrong with a script, in a sentence that names the line.
@@ -40,7 +40,7 @@ pub struct Script {
 pub struct ScriptError(String);
 
 #[derive(Debug)]
-struct Reply {
+struct ScriptedReply {
     user: Regex,
     agent: Option<String>,
     steps: Vec<Step>,
@@ -122,13 +122,13 @@ impl Script {
                 let place = step.span().start;
                 step.into_inner().read().map_err(|problem| at(place, &problem))
             });
-            replies.push(Reply { user, agent: table.agent, steps: steps.collect::<Result<_, _>>()? });
+            replies.push(ScriptedReply { user, agent: table.agent, steps: steps.collect::<Result<_, _>>()? });
         }
         Ok(Self { replies })
     }
 
     /// The next step of a turn, if the script has one.
-    pub(super) fn respond(&self, situation: &Situation<'_>) -> Result<Option<Answer>, Overspent> {
+    pub(super) fn respond(&self, situation: &ModelRequest<'_>) -> Result<Option<ModelResponse>, Overspent> {
         let text = asked_text(situation.said);
         let found = self.replies.iter().find_map(|reply| {
             let fits = match reply.agent.as_deref() {
@@ -150,10 +150,10 @@ impl Script {
 /// Makes a text of a template.
 type Fill<'a> = dyn Fn(&str) -> Result<String, Overspent> + 'a;
 
-impl Reply {
+impl ScriptedReply {
     /// What the model says after so many calls, until its next; none: nothing is left.
-    fn step_after(&self, calls: usize, fill: &Fill<'_>) -> Result<Option<Answer>, Overspent> {
-        let mut answer = Answer::default();
+    fn step_after(&self, calls: usize, fill: &Fill<'_>) -> Result<Option<ModelResponse>, Overspent> {
+        let mut answer = ModelResponse::default();
         let mut made = 0;
         let mut says_something = false;
         for step in &self.steps {
@@ -169,7 +169,7 @@ impl Reply {
                 }
                 Step::Assistant(text) => answer.parts.push(Part::text(fill(text)?)),
                 Step::Error(status) => {
-                    answer.failure = Some(Failure::of_provider(*status));
+                    answer.failure = Some(TurnError::of_provider(*status));
                     break;
                 }
                 Step::Call { name, arguments, asks, returns } => {
@@ -178,7 +178,7 @@ impl Reply {
                         None => None,
                     };
                     let arguments = filled(arguments, fill)?;
-                    answer.calls.push(Asked { name: name.clone(), arguments, asks: *asks, returns });
+                    answer.calls.push(CallRequest { name: name.clone(), arguments, asks: *asks, returns });
                     break;
                 }
             }
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::mock::{
         records::{Message, ToolCall},
-        tools::set::Toolbox,
+        tools::set::ToolSet,
     };
 
     const SCRIPT: &str = r#"
@@ -304,13 +304,13 @@ steps = [{ error = 429 }]
         said
     }
 
-    fn answer(text: &str, agent: &str, calls: usize) -> Option<Answer> {
-        let (toolbox, said) = (Toolbox::default(), said(text, calls));
+    fn answer(text: &str, agent: &str, calls: usize) -> Option<ModelResponse> {
+        let (tool_set, said) = (ToolSet::default(), said(text, calls));
         let budget = &Budget::new(1_000);
-        let situation = Situation {
+        let situation = ModelRequest {
             agent,
             said: &said,
-            toolbox: &toolbox,
+            tool_set: &tool_set,
             blocks: &[],
             form: None,
             reasons: false,

@@ -3,7 +3,7 @@
 
 use serde_json::Map;
 
-use super::{Answer, Asked, Situation, directives::Directives};
+use super::{CallRequest, ModelRequest, ModelResponse, directives::Directives};
 use crate::mock::{
     budget::{Overspent, written_length},
     records::{Block, Part, object},
@@ -18,22 +18,25 @@ const FINISHING: [&str; 2] = ["memory_finish_edits", "finish_rethinking_memory"]
 const NOTED: usize = 500;
 
 /// The next step.
-pub(super) fn respond(situation: &Situation<'_>, heard: &[String]) -> Result<Answer, Overspent> {
+pub(super) fn respond(situation: &ModelRequest<'_>, heard: &[String]) -> Result<ModelResponse, Overspent> {
     let calls: Vec<&str> =
         situation.said.iter().flat_map(|message| &message.tool_calls).map(|call| call.name.as_str()).collect();
     let noting = if calls.is_empty() { note(situation, heard)? } else { None };
     let finishing = || {
-        let name = FINISHING.iter().find(|name| situation.toolbox.find(name).is_some())?;
-        (!calls.contains(name)).then(|| Asked::new(name, Map::new()))
+        let name = FINISHING.iter().find(|name| situation.tool_set.find(name).is_some())?;
+        (!calls.contains(name)).then(|| CallRequest::new(name, Map::new()))
     };
     Ok(match noting.or_else(finishing) {
-        Some(call) => Answer { calls: vec![call], ..Answer::default() },
-        None => Answer { parts: vec![Part::text("I have gone through the conversation.")], ..Answer::default() },
+        Some(call) => ModelResponse { calls: vec![call], ..ModelResponse::default() },
+        None => ModelResponse {
+            parts: vec![Part::text("I have gone through the conversation.")],
+            ..ModelResponse::default()
+        },
     })
 }
 
 /// The call that notes what the block does not say yet, if there is something, and room for it.
-fn note(situation: &Situation<'_>, heard: &[String]) -> Result<Option<Asked>, Overspent> {
+fn note(situation: &ModelRequest<'_>, heard: &[String]) -> Result<Option<CallRequest>, Overspent> {
     let writable = |block: &&Block| !block.read_only && block.label != INSTRUCTIONS;
     let mut blocks = situation.blocks.iter().filter(writable);
     let Some(block) = blocks.clone().find(|block| block.label == USER).or_else(|| blocks.next()) else {
@@ -55,17 +58,17 @@ fn note(situation: &Situation<'_>, heard: &[String]) -> Result<Option<Asked>, Ov
         return Ok(None);
     }
     let (label, notes) = (&block.label, notes.join("\n"));
-    let has = |name: &str| situation.toolbox.find(name).is_some_and(|tool| !tool.is_clients());
+    let has = |name: &str| situation.tool_set.find(name).is_some_and(|tool| !tool.is_clients());
     let whole = || if block.value.is_empty() { notes.clone() } else { format!("{}\n{notes}", block.value) };
     situation.budget.charge(written_length(&block.value))?;
     Ok(if has("memory_insert") {
-        Some(Asked::new("memory_insert", object! {"label": label, "new_string": notes}))
+        Some(CallRequest::new("memory_insert", object! {"label": label, "new_string": notes}))
     } else if has("core_memory_append") {
-        Some(Asked::new("core_memory_append", object! {"label": label, "content": notes}))
+        Some(CallRequest::new("core_memory_append", object! {"label": label, "content": notes}))
     } else if has("memory_rethink") {
-        Some(Asked::new("memory_rethink", object! {"label": label, "new_memory": whole()}))
+        Some(CallRequest::new("memory_rethink", object! {"label": label, "new_memory": whole()}))
     } else if has("rethink_user_memory") && label == USER {
-        Some(Asked::new("rethink_user_memory", object! {"new_memory": whole()}))
+        Some(CallRequest::new("rethink_user_memory", object! {"new_memory": whole()}))
     } else {
         None
     })

@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::{Asked, understood};
+use super::{CallRequest, understood};
 use crate::mock::{
     records::{Block, object},
-    tools::set::Toolbox,
+    tools::set::ToolSet,
 };
 
 macro_rules! pattern {
@@ -92,12 +92,12 @@ pub(super) fn speaks_of_memory(text: &str) -> bool {
 }
 
 /// The call of a memory tool that a text asks for, if the agent has such a tool.
-pub(super) fn memory_call(text: &str, toolbox: &Toolbox, blocks: &[Block]) -> Option<Asked> {
+pub(super) fn memory_call(text: &str, tool_set: &ToolSet, blocks: &[Block]) -> Option<CallRequest> {
     let text = text.trim();
     let lower = text.to_lowercase();
     // What somebody knows is in the archive, if there is one; what was said is in the conversation.
     let archive = lower.contains("archiv") || lower.contains("know about");
-    let memory = Memory { text, toolbox, blocks, archive };
+    let memory = WordsContext { text, tool_set, blocks, archive };
     if let Some([query]) = find(&LOOK_UP, text).or_else(|| find(&ASKED_ABOUT, text)) {
         return memory.search(unquoted(query));
     }
@@ -129,23 +129,23 @@ pub(super) fn memory_call(text: &str, toolbox: &Toolbox, blocks: &[Block]) -> Op
 }
 
 /// What a text is about, and what its agent has to do it with.
-struct Memory<'a> {
+struct WordsContext<'a> {
     text: &'a str,
-    toolbox: &'a Toolbox,
+    tool_set: &'a ToolSet,
     blocks: &'a [Block],
     /// Whether it speaks of what is in the archive.
     archive: bool,
 }
 
-impl<'a> Memory<'a> {
+impl<'a> WordsContext<'a> {
     fn has(&self, name: &'static str) -> Option<&'static str> {
-        self.toolbox.find(name).filter(|tool| !tool.is_clients()).map(|_| name)
+        self.tool_set.find(name).filter(|tool| !tool.is_clients()).map(|_| name)
     }
 
-    fn search(&self, query: &str) -> Option<Asked> {
+    fn search(&self, query: &str) -> Option<CallRequest> {
         let archive = self.has("archival_memory_search");
         let name = archive.filter(|_| self.archive).or(self.has("conversation_search")).or(archive)?;
-        Some(Asked::new(name, object! {"query": query}))
+        Some(CallRequest::new(name, object! {"query": query}))
     }
 
     /// The block that says something, if the agent may change it.
@@ -153,39 +153,43 @@ impl<'a> Memory<'a> {
         self.blocks.iter().find(|block| !block.read_only && block.value.contains(text))
     }
 
-    fn replace(&self, old: &str, new: &str) -> Option<Asked> {
+    fn replace(&self, old: &str, new: &str) -> Option<CallRequest> {
         let block = self.holder(old).or_else(|| self.named()).or_else(|| self.usual())?;
         let label = block.label.as_str();
         match (self.has("memory_replace"), self.has("core_memory_replace")) {
-            (Some(name), _) => Some(Asked::new(name, object! {"label": label, "old_string": old, "new_string": new})),
+            (Some(name), _) => {
+                Some(CallRequest::new(name, object! {"label": label, "old_string": old, "new_string": new}))
+            }
             (None, Some(name)) => {
-                Some(Asked::new(name, object! {"label": label, "old_content": old, "new_content": new}))
+                Some(CallRequest::new(name, object! {"label": label, "old_content": old, "new_content": new}))
             }
             (None, None) => None,
         }
     }
 
-    fn rewrite(&self, block: &Block, value: &str) -> Option<Asked> {
+    fn rewrite(&self, block: &Block, value: &str) -> Option<CallRequest> {
         match self.has("memory_rethink") {
-            Some(name) => Some(Asked::new(name, object! {"label": block.label, "new_memory": value})),
+            Some(name) => Some(CallRequest::new(name, object! {"label": block.label, "new_memory": value})),
             None => self.replace(&block.value, value),
         }
     }
 
-    fn keep(&self, fact: &str) -> Option<Asked> {
+    fn keep(&self, fact: &str) -> Option<CallRequest> {
         let label = self.named().or_else(|| self.usual()).map(|block| block.label.as_str());
         let archive = self.has("archival_memory_insert");
         match (label, self.has("memory_insert"), self.has("core_memory_append"), archive) {
-            (_, _, _, Some(name)) if self.archive => Some(Asked::new(name, object! {"content": fact})),
-            (Some(label), Some(name), ..) => Some(Asked::new(name, object! {"label": label, "new_string": fact})),
-            (Some(label), None, Some(name), _) => Some(Asked::new(name, object! {"label": label, "content": fact})),
-            (.., Some(name)) => Some(Asked::new(name, object! {"content": fact})),
+            (_, _, _, Some(name)) if self.archive => Some(CallRequest::new(name, object! {"content": fact})),
+            (Some(label), Some(name), ..) => Some(CallRequest::new(name, object! {"label": label, "new_string": fact})),
+            (Some(label), None, Some(name), _) => {
+                Some(CallRequest::new(name, object! {"label": label, "content": fact}))
+            }
+            (.., Some(name)) => Some(CallRequest::new(name, object! {"content": fact})),
             _ => None,
         }
     }
 
     /// What "My name is actually Bob" changes: the line that says "Name: Alice", or else it is one more thing to keep.
-    fn change(&self) -> Option<Asked> {
+    fn change(&self) -> Option<CallRequest> {
         let found = CHANGED.as_ref()?.captures(self.text)?;
         let what = found.get(1)?.as_str();
         let value = found.get(2).or(found.get(3))?.as_str().trim();

@@ -14,26 +14,26 @@ use crate::mock::records::Record;
 
 /// The events of a turn that runs.
 #[derive(Debug)]
-pub(in crate::mock) struct Tape {
+pub(in crate::mock) struct EventLog {
     frames: Mutex<Vec<Bytes>>,
     /// How many of them may be read, and whether more will come.
-    shown: watch::Sender<Shown>,
+    shown: watch::Sender<Visible>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Shown {
+struct Visible {
     count: usize,
     ended: bool,
 }
 
 /// The events of a turn that has ended, as they are stored.
 #[derive(Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Recording {
+pub(in crate::mock) struct StoredEvents {
     pub(in crate::mock) run_id: String,
     pub(in crate::mock) frames: Vec<String>,
 }
 
-impl Record for Recording {
+impl Record for StoredEvents {
     const KIND: &'static str = "recording";
     const NAME: &'static str = "Stream";
 
@@ -42,9 +42,9 @@ impl Record for Recording {
     }
 }
 
-impl Tape {
+impl EventLog {
     pub(in crate::mock) fn new() -> Arc<Self> {
-        Arc::new(Self { frames: Mutex::default(), shown: watch::Sender::new(Shown::default()) })
+        Arc::new(Self { frames: Mutex::default(), shown: watch::Sender::new(Visible::default()) })
     }
 
     pub(in crate::mock) fn record(&self, frame: Bytes) {
@@ -60,19 +60,19 @@ impl Tape {
     /// Forgets everything, for a turn that begins anew.
     pub(in crate::mock) fn rewind(&self) {
         self.lock().clear();
-        self.shown.send_replace(Shown::default());
+        self.shown.send_replace(Visible::default());
     }
 
     /// Lets readers see that nothing more will come.
     pub(in crate::mock) fn end(&self) {
         let count = self.lock().len();
-        self.shown.send_replace(Shown { count, ended: true });
+        self.shown.send_replace(Visible { count, ended: true });
     }
 
-    pub(in crate::mock) fn recording(&self, run_id: &str, end: &[Bytes]) -> Recording {
+    pub(in crate::mock) fn recording(&self, run_id: &str, end: &[Bytes]) -> StoredEvents {
         let text = |frame: &Bytes| String::from_utf8_lossy(frame).into_owned();
         let frames = self.lock().iter().chain(end).map(text).collect();
-        Recording { run_id: run_id.to_owned(), frames }
+        StoredEvents { run_id: run_id.to_owned(), frames }
     }
 
     /// What is on it from a place on, as soon as there is something; none: nothing more will come. Where nothing comes for

@@ -5,7 +5,7 @@ mod locks;
 mod pace;
 mod registry;
 
-pub(super) use event_log::{Recording, Tape};
+pub(super) use event_log::{EventLog, StoredEvents};
 pub(super) use locks::Locks;
 pub(super) use pace::Pace;
 pub use pace::Tempo;

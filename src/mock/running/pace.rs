@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mock::records::{Message, Showing};
+use crate::mock::records::{Message, MessageView};
 
 /// How long every model step takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,7 +17,7 @@ impl Tempo {
     /// How long a message takes from its first token to its last.
     pub(in crate::mock) fn time_to_write(self, message: &Message) -> Duration {
         let mut pace = Pace::new(Duration::ZERO, self);
-        message.shown(&Showing::USUAL).iter().map(|wire| pace.before(|| wire.pieces().len())).sum()
+        message.shown(&MessageView::USUAL).iter().map(|wire| pace.before(|| wire.pieces().len())).sum()
     }
 }
 

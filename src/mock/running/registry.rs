@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::event_log::Tape;
+use super::event_log::EventLog;
 
 /// The turns that run in this process.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,9 @@ struct Running {
     agent_id: String,
     conversation_id: String,
     /// By what its request is known again.
-    mark: Option<String>,
+    idempotency_key: Option<String>,
     /// Its events, where they can be read again.
-    tape: Option<Arc<Tape>>,
+    event_log: Option<Arc<EventLog>>,
     cancel: CancellationToken,
     ended: CancellationToken,
 }
@@ -55,7 +55,7 @@ pub(in crate::mock) struct Busy {
 }
 
 impl Registry {
-    /// Enters a turn. One that streams has its conversation to itself. `mark`: by what its request is known again; `tape`:
+    /// Enters a turn. One that streams has its conversation to itself. `idempotency_key`: by what its request is known again; `event_log`:
     /// where its events are recorded.
     pub(in crate::mock) fn enter(
         &self,
@@ -63,8 +63,8 @@ impl Registry {
         agent_id: &str,
         conversation_id: &str,
         streams: bool,
-        mark: Option<&str>,
-        tape: Option<Arc<Tape>>,
+        idempotency_key: Option<&str>,
+        event_log: Option<Arc<EventLog>>,
     ) -> Result<Registration, Busy> {
         let mut turns = self.lock();
         let conversation = streams.then(|| (agent_id.to_owned(), conversation_id.to_owned()));
@@ -77,8 +77,8 @@ impl Registry {
         let running = Running {
             agent_id: agent_id.to_owned(),
             conversation_id: conversation_id.to_owned(),
-            mark: mark.map(str::to_owned),
-            tape,
+            idempotency_key: idempotency_key.map(str::to_owned),
+            event_log,
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
@@ -107,15 +107,17 @@ impl Registry {
     }
 
     /// The run that answers a request of this mark to an agent.
-    pub(in crate::mock) fn marked(&self, agent_id: &str, mark: &str) -> Option<String> {
+    pub(in crate::mock) fn with_idempotency_key(&self, agent_id: &str, idempotency_key: &str) -> Option<String> {
         let turns = self.lock();
-        let is_it = |running: &Running| running.agent_id == agent_id && running.mark.as_deref() == Some(mark);
+        let is_it = |running: &Running| {
+            running.agent_id == agent_id && running.idempotency_key.as_deref() == Some(idempotency_key)
+        };
         turns.by_run.iter().find(|(_, running)| is_it(running)).map(|(run_id, _)| run_id.clone())
     }
 
     /// Where the events of a turn are recorded.
-    pub(in crate::mock) fn tape(&self, run_id: &str) -> Option<Arc<Tape>> {
-        self.lock().by_run.get(run_id).and_then(|running| running.tape.clone())
+    pub(in crate::mock) fn event_log(&self, run_id: &str) -> Option<Arc<EventLog>> {
+        self.lock().by_run.get(run_id).and_then(|running| running.event_log.clone())
     }
 
     /// Asks a turn to end and waits until it has; false when it is not one of this process's.

@@ -85,7 +85,7 @@ pub(in crate::mock) async fn leave(tx: &mut Tx, agents: &[String]) -> Result<(),
 
 /// Where passages are looked for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mock) enum Shelf<'a> {
+pub(in crate::mock) enum SearchScope<'a> {
     /// In one archive.
     Archive(&'a str),
     /// In all archives of a project.
@@ -94,7 +94,7 @@ pub(in crate::mock) enum Shelf<'a> {
 
 /// Which passages are looked for.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Search<'a> {
+pub(in crate::mock) struct ArchivalSearch<'a> {
     /// Words; none: whatever the text.
     pub(in crate::mock) query: Option<&'a str>,
     /// Tags, of which `all_tags` asks for all.
@@ -110,7 +110,7 @@ pub(in crate::mock) struct Search<'a> {
 
 /// A passage that was found, and how well it fits: above 0, at most 1.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Found {
+pub(in crate::mock) struct Hit {
     pub(in crate::mock) passage: Passage,
     pub(in crate::mock) score: f64,
 }
@@ -121,13 +121,13 @@ pub(in crate::mock) struct Found {
 /// When what is found is larger than the budget; when the database fails.
 pub(in crate::mock) async fn search(
     store: &Store,
-    shelf: Shelf<'_>,
-    search: &Search<'_>,
+    shelf: SearchScope<'_>,
+    search: &ArchivalSearch<'_>,
     budget: &Budget,
-) -> Result<Vec<Found>, ApiError> {
+) -> Result<Vec<Hit>, ApiError> {
     let mut documents = match shelf {
-        Shelf::Archive(id) => DocumentFilter::of_parent(Passage::KIND, id),
-        Shelf::Project(project) => DocumentFilter::of_project(Passage::KIND, project),
+        SearchScope::Archive(id) => DocumentFilter::of_parent(Passage::KIND, id),
+        SearchScope::Project(project) => DocumentFilter::of_project(Passage::KIND, project),
     }
     .newest_first(true)
     .limit(CHUNK);
@@ -141,7 +141,7 @@ pub(in crate::mock) async fn search(
             let length = document.body.len();
             let passage = parse::<Passage>(document)?.record;
             if let Some(score) = aside(length, || search.fit(&passage, terms.as_ref())) {
-                found.push(Found { passage, score });
+                found.push(Hit { passage, score });
             }
         }
         keep_best(&mut found, search.limit);
@@ -151,14 +151,14 @@ pub(in crate::mock) async fn search(
 }
 
 /// Stable, so what was found first, the newer, stays before what fits equally well.
-fn keep_best(found: &mut Vec<Found>, limit: usize) {
+fn keep_best(found: &mut Vec<Hit>, limit: usize) {
     found.sort_by(|left, right| {
         right.score.total_cmp(&left.score).then(right.passage.created_at.cmp(&left.passage.created_at))
     });
     found.truncate(limit);
 }
 
-impl Search<'_> {
+impl ArchivalSearch<'_> {
     fn fit(&self, passage: &Passage, terms: Option<&Terms>) -> Option<f64> {
         let in_archive = passage.archive_id.is_some();
         let in_time = self.from.is_none_or(|from| passage.created_at >= from)

@@ -13,7 +13,7 @@ use crate::{
 
 /// Which messages are looked for.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Wanted {
+pub(in crate::mock) struct MessageQuery {
     /// Words that they contain, whatever their case; none: any.
     pub(in crate::mock) query: Option<String>,
     /// Who said them; empty: anyone.
@@ -34,7 +34,7 @@ const CHUNK: i64 = 500;
 pub(in crate::mock) async fn search(
     store: &Store,
     filter: MessageFilter<'_>,
-    wanted: &Wanted,
+    wanted: &MessageQuery,
     budget: &Budget,
 ) -> Result<Vec<(StoredMessage, Message)>, ApiError> {
     let terms: Vec<String> = wanted.query.as_deref().map(terms).unwrap_or_default();
@@ -57,7 +57,7 @@ pub(in crate::mock) async fn search(
     }
 }
 
-impl Wanted {
+impl MessageQuery {
     fn fits(&self, message: &Message, terms: &[String]) -> bool {
         let has_all = || {
             let text = message.searchable().to_lowercase();

@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// The project in which something is made.
-pub(in crate::mock) struct Home {
+pub(in crate::mock) struct ProjectScope {
     pub(in crate::mock) project: Project,
     /// As it is shown: not at all when it is the default that nobody named.
     pub(in crate::mock) shown: Option<String>,
 }
 
-impl Home {
+impl ProjectScope {
     /// The project that the body names, or the one that the request acts in.
     pub(in crate::mock) fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
         let named: Option<&str> = fields.optional("project_id")?;

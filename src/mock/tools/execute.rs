@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::{
-    file_search::{Opening, Reading},
+    file_search::{FileSearch, Opening},
     memory_edit::{self, Edit},
-    set::{Tool, Toolbox},
+    set::{Tool, ToolSet},
 };
 use crate::{
     error::ApiError,
@@ -22,8 +22,8 @@ use crate::{
             ToolStatus, links, without_repeats,
         },
         search::{
-            archival::{self, Search, Shelf},
-            messages::{self, Wanted},
+            archival::{self, ArchivalSearch, SearchScope},
+            messages::{self, MessageQuery},
         },
         storage::documents::parse,
         text::search::{Terms, tagged},
@@ -60,7 +60,7 @@ pub(in crate::mock) struct BlockEdit {
 
 /// Where tool calls run.
 #[derive(Debug)]
-pub(in crate::mock) struct Workbench<'a> {
+pub(in crate::mock) struct ToolExecutor<'a> {
     store: &'a Store,
     agent: &'a Agent,
     conversation: &'a str,
@@ -81,9 +81,9 @@ const SEARCHING: [&str; 5] =
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
 /// What a tool comes to: a text, or an error in words for the model.
-type Outcome = Result<String, String>;
+type ToolResult = Result<String, String>;
 
-impl<'a> Workbench<'a> {
+impl<'a> ToolExecutor<'a> {
     pub(in crate::mock) fn new(
         store: &'a Store,
         agent: &'a Agent,
@@ -108,9 +108,9 @@ impl<'a> Workbench<'a> {
     /// # Errors
     /// When the turn produces more than it may; when the database fails. What is wrong with the call is said in its
     /// return.
-    pub(in crate::mock) async fn run(&mut self, call: &ToolCall, toolbox: &Toolbox) -> Result<ToolReturn, ApiError> {
+    pub(in crate::mock) async fn run(&mut self, call: &ToolCall, tool_set: &ToolSet) -> Result<ToolReturn, ApiError> {
         let arguments = legacy::arguments_of_tool(call);
-        let tool = toolbox.find(&call.name);
+        let tool = tool_set.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
         let outcome = if tool.is_none() {
@@ -170,7 +170,7 @@ impl<'a> Workbench<'a> {
         })
     }
 
-    async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+    async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
         let (label, edit) = match Edit::of_call(tool, arguments) {
             Ok(asked) => asked,
             Err(problem) => return Ok(Err(problem)),
@@ -196,7 +196,7 @@ impl<'a> Workbench<'a> {
         Ok(Ok(answer))
     }
 
-    fn archive(&mut self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+    fn archive(&mut self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
         /// What a passage takes beside its text.
         const PASSAGE: usize = 2_000;
         let asked = || -> Result<(String, Vec<String>), String> {
@@ -214,9 +214,9 @@ impl<'a> Workbench<'a> {
         Ok(Ok(answer))
     }
 
-    async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
-        let asked = || -> Result<Search<'_>, String> {
-            Ok(Search {
+    async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
+        let asked = || -> Result<ArchivalSearch<'_>, String> {
+            Ok(ArchivalSearch {
                 query: Some(text(arguments, "query")?.ok_or("query is missing")?),
                 tags: texts(arguments, "tags")?,
                 all_tags: false,
@@ -236,7 +236,8 @@ impl<'a> Workbench<'a> {
         let mut found: Vec<Passage> = fresh.map(|new| new.clone().into_passage(None)).collect();
         if let Some(archive) = archival::archive_of(self.store, &self.agent.id).await? {
             let stored =
-                archival::search(self.store, Shelf::Archive(&archive.record.id), &search, &self.budget.draft()).await?;
+                archival::search(self.store, SearchScope::Archive(&archive.record.id), &search, &self.budget.draft())
+                    .await?;
             found.extend(stored.into_iter().map(|found| found.passage));
         }
         found.truncate(search.limit);
@@ -248,7 +249,7 @@ impl<'a> Workbench<'a> {
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
     }
 
-    async fn search_conversation(&self, arguments: &Map<String, Value>) -> Result<Outcome, ApiError> {
+    async fn search_conversation(&self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
         let wanted = match wanted(arguments) {
             Ok(wanted) => wanted,
             Err(problem) => return Ok(Err(problem)),
@@ -265,8 +266,8 @@ impl<'a> Workbench<'a> {
         Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
     }
 
-    async fn reading(&self) -> Result<Reading<'a>, ApiError> {
-        Reading::of(self.store, self.agent).await
+    async fn reading(&self) -> Result<FileSearch<'a>, ApiError> {
+        FileSearch::of(self.store, self.agent).await
     }
 
     /// The blocks that the conversation shows: its own, and those of its agent that they do not hide.
@@ -305,7 +306,7 @@ fn shortened(mut text: String, limit: i64) -> String {
     )
 }
 
-fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
+fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
     let day = |name: &str| match text(arguments, name)? {
         None => Ok(None),
         Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is no date")),
@@ -317,7 +318,7 @@ fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
         "tool" => Ok(Role::Tool),
         other => Err(format!("there is no role '{other}'")),
     };
-    Ok(Wanted {
+    Ok(MessageQuery {
         query: text(arguments, "query")?.map(str::to_owned),
         roles: if roles.is_empty() {
             vec![Role::User, Role::Assistant]

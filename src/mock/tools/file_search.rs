@@ -51,7 +51,7 @@ pub(in crate::mock) struct Opening {
 
 /// The files of an agent's folders.
 #[derive(Debug)]
-pub(in crate::mock) struct Reading<'a> {
+pub(in crate::mock) struct FileSearch<'a> {
     store: &'a Store,
     files: Vec<Seen>,
     /// How many files the agent opens at once.
@@ -67,9 +67,9 @@ struct Seen {
 }
 
 /// What a tool comes to: a text, or an error in words for the model.
-type Outcome<T = String> = Result<T, String>;
+type ToolResult<T = String> = Result<T, String>;
 
-impl<'a> Reading<'a> {
+impl<'a> FileSearch<'a> {
     /// The files of an agent, oldest first.
     pub(in crate::mock) async fn of(store: &'a Store, agent: &Agent) -> Result<Self, ApiError> {
         let mut folders = HashMap::new();
@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
         &self,
         arguments: &Map<String, Value>,
         budget: &Budget,
-    ) -> Result<Outcome<(String, Vec<Opening>)>, ApiError> {
+    ) -> Result<ToolResult<(String, Vec<Opening>)>, ApiError> {
         let asked = match self.asked_for(arguments) {
             Ok(asked) => asked,
             Err(problem) => return Ok(Err(problem)),
@@ -117,7 +117,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The files that a call names, each with the first of its lines that is asked for, and how many are.
-    fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<(&Seen, usize, usize)>> {
+    fn asked_for(&self, arguments: &Map<String, Value>) -> ToolResult<Vec<(&Seen, usize, usize)>> {
         let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
         let requests = requests.ok_or("file_requests must be a list of at least one file")?;
         if requests.len() > self.most_opened {
@@ -140,7 +140,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A file by its name, also without its folder's where no other has the same.
-    fn find(&self, name: &str) -> Outcome<&Seen> {
+    fn find(&self, name: &str) -> ToolResult<&Seen> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
             (Some(seen), None) => Ok(seen),
@@ -157,8 +157,8 @@ impl<'a> Reading<'a> {
         &self,
         arguments: &Map<String, Value>,
         budget: &Budget,
-    ) -> Result<Outcome, ApiError> {
-        let asked = || -> Outcome<(Regex, Option<Regex>, usize, usize)> {
+    ) -> Result<ToolResult, ApiError> {
+        let asked = || -> ToolResult<(Regex, Option<Regex>, usize, usize)> {
             let pattern = arguments.get("pattern").and_then(Value::as_str).filter(|pattern| !pattern.is_empty());
             let pattern = regex("pattern", pattern.ok_or("pattern is missing")?)?;
             let include = match arguments.get("include") {
@@ -216,8 +216,8 @@ impl<'a> Reading<'a> {
         &self,
         arguments: &Map<String, Value>,
         budget: &Budget,
-    ) -> Result<Outcome, ApiError> {
-        let asked = || -> Outcome<(Terms, usize)> {
+    ) -> Result<ToolResult, ApiError> {
+        let asked = || -> ToolResult<(Terms, usize)> {
             let query = arguments.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
             Ok((Terms::of(query.ok_or("query is missing")?), number(arguments, "limit", PASSAGES)?))
         };
@@ -279,12 +279,12 @@ fn beginning(text: &str, most: usize) -> &str {
     &text[..end.unwrap_or_default()]
 }
 
-fn regex(name: &str, pattern: &str) -> Outcome<Regex> {
+fn regex(name: &str, pattern: &str) -> ToolResult<Regex> {
     let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
     regex.map_err(|error| format!("{name} is no regular expression: {error}"))
 }
 
-fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> Outcome<usize> {
+fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> ToolResult<usize> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
     number.ok_or_else(|| format!("{name} must be a count"))

@@ -24,7 +24,7 @@ pub(in crate::mock) struct Tool {
 
 /// The tools of a turn.
 #[derive(Clone, Debug, Default)]
-pub(in crate::mock) struct Toolbox {
+pub(in crate::mock) struct ToolSet {
     tools: Vec<Tool>,
     /// Names of tools of the server that must be asked about.
     asks: Vec<String>,
@@ -34,7 +34,7 @@ pub(in crate::mock) struct Toolbox {
     continues: Vec<String>,
 }
 
-impl Toolbox {
+impl ToolSet {
     /// The tools of an agent and of a client, whose tools hide the agent's of the same name.
     pub(in crate::mock) async fn of(store: &Store, agent: &Agent, brought: &[ClientTool]) -> Result<Self, ApiError> {
         let mut tools: Vec<Tool> = brought.iter().map(Tool::of_client).collect();

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 use super::{
     approval::{Decision, denied, not_pending, still_pending},
     cost,
-    event_sink::{Outlet, Sent},
+    event_sink::{EventSink, Sent},
     input::Incoming,
-    lease::Presence,
+    lease::RunLease,
     request::TurnRequest,
 };
 use crate::{
@@ -26,15 +26,15 @@ use crate::{
         budget::{Budget, Overspent},
         records::{
             Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
-            ToolReturn, Usage, turn_error::Failure,
+            ToolReturn, Usage, turn_error::TurnError,
         },
-        responder::{Answer, Responder, Situation},
+        responder::{ModelRequest, ModelResponse, Responder},
         running::Pace,
         state::State,
         storage::documents::parse_message,
         tools::{
-            execute::{Effects, Workbench},
-            set::Toolbox,
+            execute::{Effects, ToolExecutor},
+            set::ToolSet,
         },
     },
     store::MessageFilter,
@@ -52,7 +52,7 @@ pub(super) struct Produced {
     pub(super) steps: Vec<EndedStep>,
     pub(super) stop_reason: Option<StopReason>,
     /// Why it failed, if it did.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<TurnError>,
     /// The message that asked the question which this turn answers, or which was open when it began.
     pub(super) answers: Option<String>,
     /// The question that it ends with.
@@ -64,7 +64,7 @@ pub(super) struct Produced {
 
 impl Produced {
     /// A turn that could not be taken.
-    pub(super) fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: TurnError) -> Self {
         Self { stop_reason: Some(failure.stop_reason), failure: Some(failure), ..Self::default() }
     }
 
@@ -95,17 +95,17 @@ impl Produced {
 }
 
 /// A turn that is under way.
-pub(super) struct Talk<'a> {
+pub(super) struct AgentLoop<'a> {
     state: &'a State,
     thread: &'a Thread,
     request: &'a TurnRequest,
-    presence: &'a mut Presence,
-    outlet: Option<&'a mut Outlet>,
-    toolbox: Toolbox,
+    lease: &'a mut RunLease,
+    event_sink: Option<&'a mut EventSink>,
+    tool_set: ToolSet,
     manner: Manner,
     /// Whether the model that answers reasons.
     reasons: bool,
-    workbench: Workbench<'a>,
+    executor: ToolExecutor<'a>,
     /// What was said since the user spoke last, and in this turn from `begun` on.
     lines: Vec<Message>,
     begun: usize,
@@ -118,19 +118,19 @@ pub(super) struct Talk<'a> {
     /// The step that is being taken, and when it began.
     current: Option<(String, Instant)>,
     /// How much was there when it began.
-    before: Before,
+    before: Savepoint,
     /// How many of the lines of this turn are counted, and their tokens.
     counted: (usize, i64),
 }
 
 /// How much a turn had produced before a step.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
+struct Savepoint {
     lines: usize,
     effects: [usize; 3],
 }
 
-impl<'a> Talk<'a> {
+impl<'a> AgentLoop<'a> {
     /// Begins.
     ///
     /// # Errors
@@ -139,23 +139,23 @@ impl<'a> Talk<'a> {
         state: &'a State,
         thread: &'a Thread,
         request: &'a TurnRequest,
-        presence: &'a mut Presence,
-        outlet: Option<&'a mut Outlet>,
+        lease: &'a mut RunLease,
+        event_sink: Option<&'a mut EventSink>,
         budget: &'a Budget,
     ) -> Result<Self, ApiError> {
         let agent = &thread.agent.record;
-        let toolbox = Toolbox::of(&state.store, agent, &request.client_tools).await?;
+        let tool_set = ToolSet::of(&state.store, agent, &request.client_tools).await?;
         let isolated = thread.conversation.as_ref().map_or(&[][..], |own| own.record.isolated_block_ids.as_slice());
         Ok(Self {
-            workbench: Workbench::new(&state.store, agent, thread.id(), isolated, budget),
+            executor: ToolExecutor::new(&state.store, agent, thread.id(), isolated, budget),
             state,
             thread,
             request,
-            presence,
-            outlet,
-            manner: Manner::of(&agent.agent_type, &toolbox),
+            lease,
+            event_sink,
+            manner: Manner::of(&agent.agent_type, &tool_set),
             reasons: state.reasoning.applies(|| thread.reasons(request.model.as_deref())),
-            toolbox,
+            tool_set,
             lines: Vec::new(),
             begun: 0,
             step_id: entropy::letta_id("step"),
@@ -163,7 +163,7 @@ impl<'a> Talk<'a> {
             produced: Produced { answers: thread.pending_id().map(str::to_owned), ..Produced::default() },
             budget,
             current: None,
-            before: Before::default(),
+            before: Savepoint::default(),
             counted: (0, 0),
         })
     }
@@ -188,7 +188,7 @@ impl<'a> Talk<'a> {
         produced.said = self.lines.split_off(self.begun);
         produced.asked = produced.asked.min(produced.said.len());
         produced.stop_reason = Some(stop);
-        produced.effects = self.workbench.effects;
+        produced.effects = self.executor.effects;
         Ok(produced)
     }
 
@@ -221,14 +221,14 @@ impl<'a> Talk<'a> {
 
     /// The messages that the request brings.
     fn input(&self) -> Vec<Message> {
-        let (run_id, step_id) = (&self.presence.run.id, &self.step_id);
+        let (run_id, step_id) = (&self.lease.run.id, &self.step_id);
         self.request.input.iter().cloned().map(|incoming| incoming.into_message(run_id, step_id)).collect()
     }
 
     /// What the agent hears in place of a decision that it knows.
     fn keep_alive(&self) -> Message {
         let said = vec![Part::text("This is an automated keep-alive ping.")];
-        Incoming::of_user(said).into_message(&self.presence.run.id, &self.step_id)
+        Incoming::of_user(said).into_message(&self.lease.run.id, &self.step_id)
     }
 
     /// The newest messages of the conversation, oldest first.
@@ -245,8 +245,8 @@ impl<'a> Talk<'a> {
         let about = decision.about(pending)?;
         self.lines = since_the_user_spoke(self.latest().await?);
         self.begun = self.lines.len();
-        self.before = self.mark();
-        self.lines.push(decision.clone().into_message(&self.presence.run.id));
+        self.before = self.savepoint();
+        self.lines.push(decision.clone().into_message(&self.lease.run.id));
         self.produced.asked = 1;
         self.scripted = pending.scripted.iter().map(|known| (known.tool_call_id.clone(), known.clone())).collect();
         let decided = pending.beside.iter().map(|call| (call, None));
@@ -267,10 +267,10 @@ impl<'a> Talk<'a> {
         let returned = Message {
             name,
             tool_returns: returns,
-            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, step_id)
+            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.lease.run.id, step_id)
         };
         // In pieces Letta tells only what it ran itself.
-        let is_told = !ran.is_empty() || !self.outlet.as_ref().is_some_and(|outlet| outlet.in_pieces());
+        let is_told = !ran.is_empty() || !self.event_sink.as_ref().is_some_and(|event_sink| event_sink.in_pieces());
         let interrupted = is_told && self.tell(&returned, &mut Pace::default()).await?.is_some();
         self.lines.push(returned);
         let input = self.input();
@@ -288,7 +288,7 @@ impl<'a> Talk<'a> {
 
     /// Asks the responder once. Some: the turn ends with this.
     async fn step(&mut self) -> Result<Option<StopReason>, ApiError> {
-        if self.presence.is_cancelled() {
+        if self.lease.is_cancelled() {
             return Ok(Some(StopReason::Cancelled));
         }
         if i64::try_from(self.produced.steps.len()).unwrap_or(i64::MAX) >= self.request.max_steps {
@@ -301,7 +301,7 @@ impl<'a> Talk<'a> {
         let clock = Instant::now();
         let step_id = std::mem::replace(&mut self.step_id, entropy::letta_id("step"));
         self.current = Some((step_id.clone(), clock));
-        self.before = self.mark();
+        self.before = self.savepoint();
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
         self.budget.charge(cost::of_step(&self.thread.agent.record, model))?;
         let answer = self.ask().await?;
@@ -313,7 +313,7 @@ impl<'a> Talk<'a> {
         }
         let prompt_tokens = self.thread.context_tokens() + self.said_tokens();
         let mut pace = Pace::new(answer.pace, self.state.tempo);
-        let Uttered { messages, calls, asks, end } = self.utter(answer, &step_id)?;
+        let PreparedStep { messages, calls, asks, end } = self.utter(answer, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
             usage: Usage::default(),
@@ -363,14 +363,14 @@ impl<'a> Talk<'a> {
         Ok(end)
     }
 
-    async fn ask(&mut self) -> Result<Answer, ApiError> {
+    async fn ask(&mut self) -> Result<ModelResponse, ApiError> {
         let heard = self.request.heard();
         let wants_blocks = heard.is_some() || Responder::wants_blocks(&self.lines);
-        let blocks = if wants_blocks { self.workbench.shown_blocks().await? } else { &[] };
-        Ok(self.state.responder.respond(&Situation {
+        let blocks = if wants_blocks { self.executor.shown_blocks().await? } else { &[] };
+        Ok(self.state.responder.respond(&ModelRequest {
             agent: &self.thread.agent.record.name,
             said: &self.lines[last_of_the_user(&self.lines)..],
-            toolbox: &self.toolbox,
+            tool_set: &self.tool_set,
             blocks,
             form: self.thread.agent.record.response_form(),
             reasons: self.reasons,
@@ -380,7 +380,7 @@ impl<'a> Talk<'a> {
     }
 
     /// An answer as messages: one for what is said and called, another for calls that wait.
-    fn utter(&mut self, answer: Answer, step_id: &str) -> Result<Uttered, Overspent> {
+    fn utter(&mut self, answer: ModelResponse, step_id: &str) -> Result<PreparedStep, Overspent> {
         let answer = if self.manner.speaks_by_tool() { legacy::by_tool(answer) } else { answer };
         let mut asked = answer.calls;
         if self.manner.is_by_events() || !self.thread.calls_in_parallel() {
@@ -399,7 +399,7 @@ impl<'a> Talk<'a> {
                 let known = ToolReturn { tool_return, status, tool_call_id: id.clone(), stdout, stderr };
                 self.scripted.insert(id.clone(), known);
             }
-            let waits = asked.asks || self.toolbox.asks(&asked.name);
+            let waits = asked.asks || self.tool_set.asks(&asked.name);
             let ends = self.end_after(&asked.name, &asked.arguments);
             if self.manner.is_by_events() {
                 let asks = legacy::asks_to_go_on(&asked.arguments).filter(|_| waits);
@@ -415,11 +415,11 @@ impl<'a> Talk<'a> {
         let message = |role: Role, parts: Vec<Part>, tool_calls: Vec<ToolCall>| Message {
             tool_calls,
             monologue,
-            ..Message::new(role, parts).of_turn(&self.presence.run.id, Some(step_id))
+            ..Message::new(role, parts).of_turn(&self.lease.run.id, Some(step_id))
         };
         if waiting.is_empty() {
             let messages = vec![message(Role::Assistant, answer.parts, calls.clone())];
-            return Ok(Uttered { messages, calls, asks: None, end });
+            return Ok(PreparedStep { messages, calls, asks: None, end });
         }
         let (mut messages, mut parts) = (Vec::new(), answer.parts);
         if !calls.is_empty() {
@@ -429,12 +429,12 @@ impl<'a> Talk<'a> {
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, known)| known).collect();
         let asks = Some(Box::new(Pending { request, beside: calls, scripted }));
-        Ok(Uttered { messages, calls: Vec::new(), asks, end: None })
+        Ok(PreparedStep { messages, calls: Vec::new(), asks, end: None })
     }
 
     /// How the turn ends after a call; none: it goes on.
     fn end_after(&self, tool: &str, arguments: &Map<String, Value>) -> Option<StopReason> {
-        let ends = self.toolbox.ends_turn(tool);
+        let ends = self.tool_set.ends_turn(tool);
         if !self.manner.is_by_events() {
             return ends.then_some(StopReason::ToolRule);
         }
@@ -444,7 +444,7 @@ impl<'a> Talk<'a> {
         let goes_on = match legacy::asks_to_go_on(arguments) {
             // As in Letta, a rule is the reason only where the turn would have gone on without it.
             Some(true) if ends => return Some(StopReason::ToolRule),
-            Some(asks) => asks || self.toolbox.continues_turn(tool),
+            Some(asks) => asks || self.tool_set.continues_turn(tool),
             None => tool != SPEAKING_TOOL,
         };
         (ends || !goes_on).then_some(StopReason::EndTurn)
@@ -454,13 +454,13 @@ impl<'a> Talk<'a> {
     /// that is the reason also for turns that would have ended anyway.
     fn is_last_step(&self) -> bool {
         let left = self.request.max_steps - i64::try_from(self.produced.steps.len()).unwrap_or(i64::MAX);
-        self.outlet.is_none() && left <= 1
+        self.event_sink.is_none() && left <= 1
     }
 
     /// Tells an agent that goes on by events to do so.
     fn tell_to_go_on(&mut self, step_id: Option<&str>) {
         if self.manner.is_by_events() {
-            self.lines.push(legacy::heartbeat().of_turn(&self.presence.run.id, step_id));
+            self.lines.push(legacy::heartbeat().of_turn(&self.lease.run.id, step_id));
         }
     }
 
@@ -475,7 +475,7 @@ impl<'a> Talk<'a> {
             name,
             tool_returns: returns,
             monologue: self.manner.speaks_by_tool(),
-            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.presence.run.id, Some(step_id))
+            ..Message::new(Role::Tool, Vec::new()).of_turn(&self.lease.run.id, Some(step_id))
         };
         let interrupted = self.tell(&returned, &mut Pace::default()).await?.is_some();
         self.lines.push(returned);
@@ -488,16 +488,16 @@ impl<'a> Talk<'a> {
         }
         let returned = match self.scripted.remove(&call.id) {
             Some(known) => known,
-            None => self.workbench.run(call, &self.toolbox).await?,
+            None => self.executor.run(call, &self.tool_set).await?,
         };
         self.budget.charge(cost::of_return(call, &returned))?;
         Ok(returned)
     }
 
     /// How much there is.
-    fn mark(&self) -> Before {
-        let effects = &self.workbench.effects;
-        Before {
+    fn savepoint(&self) -> Savepoint {
+        let effects = &self.executor.effects;
+        Savepoint {
             lines: self.lines.len(),
             effects: [effects.edits.len(), effects.passages.len(), effects.openings.len()],
         }
@@ -505,13 +505,13 @@ impl<'a> Talk<'a> {
 
     /// A turn that produces more than it may fails: what its last step was about to do is not done.
     fn overspend(&mut self, why: &ApiError) -> StopReason {
-        let Before { lines, effects: [edits, passages, openings] } = self.before;
+        let Savepoint { lines, effects: [edits, passages, openings] } = self.before;
         self.lines.truncate(lines);
-        self.workbench.effects.edits.truncate(edits);
-        self.workbench.effects.passages.truncate(passages);
-        self.workbench.effects.openings.truncate(openings);
+        self.executor.effects.edits.truncate(edits);
+        self.executor.effects.passages.truncate(passages);
+        self.executor.effects.openings.truncate(openings);
         self.produced.asks = None;
-        let failure = Failure::too_large(why);
+        let failure = TurnError::too_large(why);
         if let Some((step_id, clock)) = self.current.take() {
             return self.fail(step_id, failure, clock);
         }
@@ -522,7 +522,7 @@ impl<'a> Talk<'a> {
     }
 
     /// A step of which nothing is left: what it was to answer is forgotten with it. What was decided is done.
-    fn fail(&mut self, step_id: String, failure: Failure, clock: Instant) -> StopReason {
+    fn fail(&mut self, step_id: String, failure: TurnError, clock: Instant) -> StopReason {
         if self.produced.steps.is_empty() && self.request.decision.is_none() {
             self.lines.truncate(self.begun);
         }
@@ -548,16 +548,16 @@ impl<'a> Talk<'a> {
 
     /// Tells the client a message. Some: only so much of it, as the turn has to end.
     async fn tell(&mut self, message: &Message, pace: &mut Pace) -> Result<Option<Sent>, ApiError> {
-        if let Some(outlet) = &mut self.outlet {
-            self.budget.charge(outlet.recorded(message))?;
-            if pace.takes_time() || !outlet.can_hold(message) {
-                self.presence.announce().await?;
-                outlet.release().await;
+        if let Some(event_sink) = &mut self.event_sink {
+            self.budget.charge(event_sink.recorded(message))?;
+            if pace.takes_time() || !event_sink.can_hold(message) {
+                self.lease.announce().await?;
+                event_sink.release().await;
             }
-            return Ok(outlet.say(message, pace).await.err());
+            return Ok(event_sink.say(message, pace).await.err());
         }
         if pace.takes_time() {
-            for (parts, wire) in message.shown(&self.presence.run.request_config).iter().enumerate() {
+            for (parts, wire) in message.shown(&self.lease.run.request_config).iter().enumerate() {
                 if !self.wait(pace.before(|| wire.pieces().len())).await? {
                     return Ok(Some(Sent { parts, bytes: 0 }));
                 }
@@ -571,17 +571,17 @@ impl<'a> Talk<'a> {
         if time.is_zero() {
             return Ok(true);
         }
-        self.presence.announce().await?;
-        if let Some(outlet) = &mut self.outlet {
-            outlet.release().await;
-            return Ok(outlet.pause(time).await.is_ok());
+        self.lease.announce().await?;
+        if let Some(event_sink) = &mut self.event_sink {
+            event_sink.release().await;
+            return Ok(event_sink.pause(time).await.is_ok());
         }
-        Ok(self.presence.wait(time).await)
+        Ok(self.lease.wait(time).await)
     }
 }
 
 /// What a responder says, ready to be told.
-struct Uttered {
+struct PreparedStep {
     messages: Vec<Message>,
     /// Calls that run at once.
     calls: Vec<ToolCall>,

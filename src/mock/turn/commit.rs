@@ -1,18 +1,18 @@
 //! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
 //! transaction that happens once, whoever else takes up the same run.
 
-use super::{agent_loop::Produced, lease::Presence, sleeptime::hand_over};
+use super::{agent_loop::Produced, lease::RunLease, sleeptime::hand_over};
 use crate::{
     error::ApiError,
     mock::{
         agents::{
-            memory::{Shown, lock_with_agents, recompile},
+            memory::{LockedBlocks, lock_with_agents, recompile},
             thread::Thread,
         },
         budget::Budget,
         files::attachments,
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
-        running::Recording,
+        running::StoredEvents,
         search::archival,
         storage::documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         tools::execute::{BlockEdit, Effects},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What became of a turn.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum CommitResult {
     /// It is stored.
     Stored(Run),
     /// Its run had ended before: another process took it up or cancelled it. Nothing of this turn is stored.
@@ -37,29 +37,29 @@ pub(super) enum Outcome {
 /// # Errors
 /// 404 when its agent or conversation is gone, and then its run as well; when the database fails.
 pub(super) async fn commit(
-    presence: &Presence,
+    lease: &RunLease,
     thread: &Thread,
     model: &str,
     produced: &Produced,
-    recording: impl Fn(&Run) -> Option<Recording>,
-) -> Result<Outcome, ApiError> {
-    let (agent_id, conversation_id) = (&presence.run.agent_id, thread.conversation_id());
-    let outcome = transaction!(presence.state.store, tx => {
+    recording: impl Fn(&Run) -> Option<StoredEvents>,
+) -> Result<CommitResult, ApiError> {
+    let (agent_id, conversation_id) = (&lease.run.agent_id, thread.conversation_id());
+    let outcome = transaction!(lease.state.store, tx => {
         let locks = Thread::locks(agent_id, conversation_id)
-            .and(Run::KIND, presence.is_announced.then_some(&presence.run.id));
+            .and(Run::KIND, lease.is_announced.then_some(&lease.run.id));
         let (mut locked, mut others) = lock_edited(tx, agent_id, &produced.effects.edits, locks).await?;
         let Some(mut thread) = Thread::locked(&mut locked, agent_id, conversation_id)? else { return Ok(None) };
-        let mut run = presence.run.clone();
-        if presence.is_announced {
+        let mut run = lease.run.clone();
+        if lease.is_announced {
             let stored = locked.take(Run::KIND, &run.id).ok_or_else(|| not_found::<Run>(&run.id))?;
             run = parse::<Run>(stored)?.record;
             if run.has_ended() {
-                return Ok(Some(Outcome::EndedElsewhere(run)));
+                return Ok(Some(CommitResult::EndedElsewhere(run)));
             }
         }
         let keeps = produced.failure.is_none() || !produced.said.is_empty();
         if keeps && thread.pending_id() != produced.answers.as_deref() {
-            return Ok(Some(Outcome::Overtaken));
+            return Ok(Some(CommitResult::Overtaken));
         }
         end(&mut thread, &mut run, produced);
         if keeps {
@@ -72,13 +72,13 @@ pub(super) async fn commit(
         for run in &begun {
             new.push(Prepared::new(Some(&run.agent_id), run)?);
         }
-        if presence.is_announced {
+        if lease.is_announced {
             update(tx, &run).await?;
             tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
         } else {
             new.push(Prepared::new(Some(agent_id), &run)?);
-            if let Some(mark) = &run.mark {
-                tx.link(mark, agent_id, &run.id).await?;
+            if let Some(idempotency_key) = &run.idempotency_key {
+                tx.link(idempotency_key, agent_id, &run.id).await?;
             }
         }
         for step in &produced.steps {
@@ -94,12 +94,12 @@ pub(super) async fn commit(
         insert_messages(tx, &thread.agent, thread.id(), &produced.said).await?;
         apply(tx, &produced.effects, &mut thread.agent, &mut others).await?;
         thread.update(tx).await?;
-        Ok(Some(Outcome::Stored(run)))
+        Ok(Some(CommitResult::Stored(run)))
     })?;
     match outcome {
         Some(outcome) => Ok(outcome),
         None => {
-            forget(&presence.state.store, agent_id, &presence.run.id).await?;
+            forget(&lease.state.store, agent_id, &lease.run.id).await?;
             Err(not_found::<Agent>(agent_id))
         }
     }
@@ -202,7 +202,7 @@ async fn lock_edited(
     locks: Locks,
 ) -> Result<(Locked, Vec<Stored<Agent>>), ApiError> {
     let blocks: Vec<String> = edits.iter().map(|edit| edit.block_id.clone()).collect();
-    let Shown { agents, mut locked, .. } = lock_with_agents(tx, &blocks, locks).await?;
+    let LockedBlocks { agents, mut locked, .. } = lock_with_agents(tx, &blocks, locks).await?;
     let others = agents.iter().filter(|id| *id != agent_id);
     let others = others.filter_map(|id| locked.take(Agent::KIND, id)).map(parse).collect::<Result<_, _>>()?;
     Ok((locked, others))

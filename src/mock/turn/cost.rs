@@ -4,7 +4,7 @@
 use crate::mock::{
     budget::{json_length, written_length},
     records::{Agent, Content, Part, ToolCall, ToolReturn},
-    responder::Asked,
+    responder::CallRequest,
 };
 
 /// A step takes its record, and a message for what is said in it and one for what its tools return.
@@ -24,7 +24,7 @@ pub(super) fn of_part(part: &Part) -> usize {
 }
 
 /// A call before its arguments are written, with the spaces that models put between them.
-pub(super) fn of_asked(asked: &Asked) -> usize {
+pub(super) fn of_asked(asked: &CallRequest) -> usize {
     AROUND + written_length(&asked.name) + 3 * json_length(&asked.arguments)
 }
 

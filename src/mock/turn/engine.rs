@@ -6,12 +6,12 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{
-    agent_loop::{Produced, Talk},
-    commit::{Outcome, commit, fail, forget},
-    event_sink::Outlet,
-    lease::Presence,
+    agent_loop::{AgentLoop, Produced},
+    commit::{CommitResult, commit, fail, forget},
+    event_sink::EventSink,
+    lease::RunLease,
     recovery::take_up,
-    replay::{Reading, replay},
+    replay::{ReplayOptions, replay},
     request::{Delivery, TurnRequest},
     sleeptime,
     sse::End,
@@ -21,8 +21,8 @@ use crate::{
     mock::{
         agents::thread::Thread,
         budget::json_length,
-        records::{Agent, Message, Record, Run, StopReason, Usage, turn_error::Failure},
-        running::{Busy, Registration, Tape},
+        records::{Agent, Message, Record, Run, StopReason, Usage, turn_error::TurnError},
+        running::{Busy, EventLog, Registration},
         state::State,
         storage::documents::{not_found, parse},
     },
@@ -33,9 +33,9 @@ use crate::{
 pub(in crate::mock) struct Turn {
     thread: Thread,
     request: TurnRequest,
-    presence: Presence,
+    lease: RunLease,
     /// Where its events are recorded, when they can be read again.
-    tape: Option<Arc<Tape>>,
+    event_log: Option<Arc<EventLog>>,
 }
 
 /// A turn that has ended.
@@ -46,7 +46,7 @@ pub(in crate::mock) struct Ended {
     /// The run as it is stored.
     pub(in crate::mock) run: Run,
     /// Why it failed, if it did.
-    pub(in crate::mock) failure: Option<Failure>,
+    pub(in crate::mock) failure: Option<TurnError>,
 }
 
 /// How often a turn is taken anew because another one was quicker.
@@ -65,19 +65,26 @@ impl Turn {
         streams: bool,
     ) -> Result<Self, ApiError> {
         run.conversation_id = thread.conversation_id().map(str::to_owned);
-        let tape = run.delivery.map(|_| Tape::new());
-        let registration = register(state, &run, thread.id(), streams, tape.as_ref()).await?;
-        Ok(Self::registered(state, thread, run, request, registration, tape, false))
+        let event_log = run.delivery.map(|_| EventLog::new());
+        let registration = register(state, &run, thread.id(), streams, event_log.as_ref()).await?;
+        Ok(Self::registered(state, thread, run, request, registration, event_log, false))
     }
 
     /// Takes up a turn whose run is stored. None: it is to be streamed, and its conversation streams another.
     pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
-        let tape = run.delivery.map(|_| Tape::new());
+        let event_log = run.delivery.map(|_| EventLog::new());
         let registration = state
             .turns
-            .enter(&run.id, &run.agent_id, thread.id(), tape.is_some(), run.mark.as_deref(), tape.clone())
+            .enter(
+                &run.id,
+                &run.agent_id,
+                thread.id(),
+                event_log.is_some(),
+                run.idempotency_key.as_deref(),
+                event_log.clone(),
+            )
             .ok()?;
-        Some(Self::registered(state, thread, run, request, registration, tape, true))
+        Some(Self::registered(state, thread, run, request, registration, event_log, true))
     }
 
     fn registered(
@@ -86,29 +93,29 @@ impl Turn {
         run: Run,
         request: TurnRequest,
         registration: Registration,
-        tape: Option<Arc<Tape>>,
+        event_log: Option<Arc<EventLog>>,
         is_announced: bool,
     ) -> Self {
         let project = thread.agent.project.clone();
-        let mut presence = Presence { state: Arc::clone(state), project, run, registration, is_announced, signs: None };
+        let mut lease = RunLease { state: Arc::clone(state), project, run, registration, is_announced, signs: None };
         if is_announced {
-            presence.show_signs_of_life();
+            lease.show_signs_of_life();
         }
-        if presence.run.background {
-            presence.outlives_process(&request);
+        if lease.run.background {
+            lease.outlives_process(&request);
         }
-        Self { thread, request, presence, tape }
+        Self { thread, request, lease, event_log }
     }
 
     /// The run as it is at the beginning.
     pub(in crate::mock) fn run(&self) -> &Run {
-        &self.presence.run
+        &self.lease.run
     }
 
     /// Does not take it after all. Whoever follows it already hears nothing more.
     pub(in crate::mock) fn abandon(self) {
-        if let Some(tape) = &self.tape {
-            tape.end();
+        if let Some(event_log) = &self.event_log {
+            event_log.end();
         }
     }
 
@@ -117,7 +124,7 @@ impl Turn {
     /// # Errors
     /// When the conversation waits for something else; when the turn cannot be stored, or its agent is gone.
     pub(in crate::mock) async fn answer(mut self) -> Result<Ended, ApiError> {
-        let state = Arc::clone(&self.presence.state);
+        let state = Arc::clone(&self.lease.state);
         let finished = state.tasks.spawn(async move {
             let _place = self.place().await?;
             let taken = self.take(None).await;
@@ -135,14 +142,14 @@ impl Turn {
     /// # Errors
     /// When the run cannot be stored.
     pub(in crate::mock) async fn answer_later(mut self) -> Result<(), ApiError> {
-        self.presence.announce().await?;
+        self.lease.announce().await?;
         self.go_on();
         Ok(())
     }
 
     /// Answers a turn whose run is stored, beside everything else.
     pub(in crate::mock) fn go_on(self) {
-        let state = Arc::clone(&self.presence.state);
+        let state = Arc::clone(&self.lease.state);
         state.tasks.spawn(async move {
             if let Err(error) = self.answer_in_background().await {
                 warn!(%error, "A turn in the background was not stored; the next start takes it up");
@@ -152,15 +159,15 @@ impl Turn {
 
     /// The same, for whoever waits for it. What cannot be read or stored now is tried again.
     pub(super) async fn answer_in_background(mut self) -> Result<(), ApiError> {
-        let state = Arc::clone(&self.presence.state);
-        let mut patience = Patience::new(&state);
+        let state = Arc::clone(&self.lease.state);
+        let mut patience = DatabaseBackoff::new(&state);
         loop {
             let done = self.take_in_background().await;
             match done {
                 Err(error) if patience.waits_after(&error).await => {}
                 // The agent was deleted. Its runs went with it, but for one that began in that moment.
                 Err(error) if error.code() == Code::NotFound => {
-                    return forget(&state.store, &self.presence.run.agent_id, &self.presence.run.id).await;
+                    return forget(&state.store, &self.lease.run.agent_id, &self.lease.run.id).await;
                 }
                 done => return done,
             }
@@ -169,40 +176,40 @@ impl Turn {
 
     async fn take_in_background(&mut self) -> Result<(), ApiError> {
         let _place = self.place().await?;
-        let mut outlet = self.recorder();
-        let taken = match self.listen_and_take(outlet.as_mut()).await {
+        let mut event_sink = self.recorder();
+        let taken = match self.listen_and_take(event_sink.as_mut()).await {
             Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
-                self.store_failure(&error, outlet.as_ref()).await
+                self.store_failure(&error, event_sink.as_ref()).await
             }
             taken => taken,
         };
         let Ended { run, failure, .. } = taken?;
-        if let Some(outlet) = outlet {
-            outlet.close(&End::of(&run, failure)).await;
+        if let Some(event_sink) = event_sink {
+            event_sink.close(&End::of(&run, failure)).await;
         }
         Ok(())
     }
 
-    async fn listen_and_take(&mut self, outlet: Option<&mut Outlet>) -> Result<Ended, ApiError> {
-        sleeptime::listen(&self.presence.state.store, &mut self.request).await?;
-        self.take(outlet).await
+    async fn listen_and_take(&mut self, event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
+        sleeptime::listen(&self.lease.state.store, &mut self.request).await?;
+        self.take(event_sink).await
     }
 
     /// Answers in events, from now on.
     pub(in crate::mock) fn stream(mut self, delivery: Delivery) -> Body {
-        let cancel = self.presence.registration.cancel.clone();
-        let state = Arc::clone(&self.presence.state);
-        let (mut outlet, body) = match self.recorder() {
-            Some(outlet) => {
-                let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
-                (outlet, replay(&state, self.presence.run.id.clone(), self.tape.clone(), reading))
+        let cancel = self.lease.registration.cancel.clone();
+        let state = Arc::clone(&self.lease.state);
+        let (mut event_sink, body) = match self.recorder() {
+            Some(event_sink) => {
+                let reading = ReplayOptions { pings: delivery.pings, ..ReplayOptions::WHOLE };
+                (event_sink, replay(&state, self.lease.run.id.clone(), self.event_log.clone(), reading))
             }
-            None => Outlet::open(&self.presence.run, delivery, cancel, state.ping_interval),
+            None => EventSink::open(&self.lease.run, delivery, cancel, state.ping_interval),
         };
         state.tasks.spawn(async move {
-            let taken = match self.take(Some(&mut outlet)).await {
+            let taken = match self.take(Some(&mut event_sink)).await {
                 // Whatever is wrong now is told in the stream, and noted in the run.
-                Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&outlet)).await,
+                Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&event_sink)).await,
                 taken => taken,
             };
             let end = match taken {
@@ -214,12 +221,12 @@ impl Turn {
                 Err(error) => {
                     warn!(%error, "A streamed turn was not stored");
                     self.mark_as_failed(&error);
-                    End::Failed(Failure::internal(error.message().to_owned()))
+                    End::Failed(TurnError::internal(error.message().to_owned()))
                 }
             };
             // The conversation is free before the client learns that it is.
             drop(self);
-            outlet.close(&end).await;
+            event_sink.close(&end).await;
         });
         body
     }
@@ -227,97 +234,99 @@ impl Turn {
     /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited
     /// finds the conversation as those before have left it.
     async fn place(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
-        let locks = &self.presence.state.locks;
-        if let Some(place) = locks.try_take(&self.presence.run.agent_id) {
+        let locks = &self.lease.state.locks;
+        if let Some(place) = locks.try_take(&self.lease.run.agent_id) {
             return Ok(Some(place));
         }
         let place = tokio::select! {
             biased;
-            () = self.presence.registration.cancel.cancelled() => None,
-            place = locks.of(&self.presence.run.agent_id) => Some(place),
+            () = self.lease.registration.cancel.cancelled() => None,
+            place = locks.of(&self.lease.run.agent_id) => Some(place),
         };
         self.look_again().await?;
         Ok(place)
     }
 
     async fn look_again(&mut self) -> Result<(), ApiError> {
-        let (agent_id, conversation) = (&self.presence.run.agent_id, self.presence.run.conversation_id.as_deref());
-        let found = Thread::load(&self.presence.state.store, agent_id, conversation).await?;
+        let (agent_id, conversation) = (&self.lease.run.agent_id, self.lease.run.conversation_id.as_deref());
+        let found = Thread::load(&self.lease.state.store, agent_id, conversation).await?;
         self.thread = found.ok_or_else(|| not_found::<Agent>(agent_id))?;
         Ok(())
     }
 
     /// Takes the turn and stores it. One that was overtaken and has told nobody anything is taken anew.
-    async fn take(&mut self, mut outlet: Option<&mut Outlet>) -> Result<Ended, ApiError> {
+    async fn take(&mut self, mut event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
         for _ in 0..ATTEMPTS {
-            let state = Arc::clone(&self.presence.state);
-            let told = outlet.as_deref_mut();
+            let state = Arc::clone(&self.lease.state);
+            let told = event_sink.as_deref_mut();
             let budget = state.budget(json_length(&self.request), self.request.sharers);
-            let talk = Talk::begin(&state, &self.thread, &self.request, &mut self.presence, told, &budget).await?;
-            let produced = talk.run().await?;
-            if let Some(ended) = self.store(produced, outlet.as_deref()).await? {
+            let agent_loop =
+                AgentLoop::begin(&state, &self.thread, &self.request, &mut self.lease, told, &budget).await?;
+            let produced = agent_loop.run().await?;
+            if let Some(ended) = self.store(produced, event_sink.as_deref()).await? {
                 return Ok(ended);
             }
-            if self.presence.is_announced {
+            if self.lease.is_announced {
                 break;
             }
             self.look_again().await?;
-            if let Some(outlet) = &mut outlet {
-                outlet.begin_again();
+            if let Some(event_sink) = &mut event_sink {
+                event_sink.begin_again();
             }
         }
         Err(overtaken())
     }
 
     /// Stores a turn. None: it was overtaken.
-    async fn store(&self, mut produced: Produced, outlet: Option<&Outlet>) -> Result<Option<Ended>, ApiError> {
+    async fn store(&self, mut produced: Produced, event_sink: Option<&EventSink>) -> Result<Option<Ended>, ApiError> {
         if let Some(failure) = &mut produced.failure
-            && self.presence.run.is_async()
+            && self.lease.run.is_async()
         {
             failure.stop_reason = StopReason::Error;
         }
-        let recording = |run: &Run| outlet.and_then(|outlet| outlet.recording(&End::of(run, produced.failure.clone())));
+        let recording =
+            |run: &Run| event_sink.and_then(|event_sink| event_sink.recording(&End::of(run, produced.failure.clone())));
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
-        Ok(match commit(&self.presence, &self.thread, model, &produced, recording).await? {
-            Outcome::Stored(run) => {
+        Ok(match commit(&self.lease, &self.thread, model, &produced, recording).await? {
+            CommitResult::Stored(run) => {
                 self.begin_sleeptime_runs(&run);
                 let failure = produced.failure.clone();
                 Some(Ended { answers: produced.into_answers(), run, failure })
             }
-            Outcome::EndedElsewhere(run) => Some(Ended { answers: Vec::new(), run, failure: None }),
-            Outcome::Overtaken => None,
+            CommitResult::EndedElsewhere(run) => Some(Ended { answers: Vec::new(), run, failure: None }),
+            CommitResult::Overtaken => None,
         })
     }
 
     /// Lets the sleeptime agents begin whose runs are stored with this one. Nobody waits for them.
     fn begin_sleeptime_runs(&self, run: &Run) {
-        let state = &self.presence.state;
+        let state = &self.lease.state;
         for run_id in run.sleeptime_runs.iter().cloned() {
             state.tasks.spawn(take_up(Arc::clone(state), vec![run_id]));
         }
     }
 
     /// Stores that the turn could not be taken.
-    async fn store_failure(&self, why: &ApiError, outlet: Option<&Outlet>) -> Result<Ended, ApiError> {
-        let produced = Produced::failed(Failure::internal(why.message().to_owned()));
-        self.store(produced, outlet).await?.ok_or_else(overtaken)
+    async fn store_failure(&self, why: &ApiError, event_sink: Option<&EventSink>) -> Result<Ended, ApiError> {
+        let produced = Produced::failed(TurnError::internal(why.message().to_owned()));
+        self.store(produced, event_sink).await?.ok_or_else(overtaken)
     }
 
     /// Where its events are recorded.
-    fn recorder(&self) -> Option<Outlet> {
-        let (tape, delivery) = (self.tape.clone()?, self.presence.run.delivery?);
-        tape.rewind();
-        Some(Outlet::record(tape, &self.presence.run, delivery, self.presence.registration.cancel.clone()))
+    fn recorder(&self) -> Option<EventSink> {
+        let (event_log, delivery) = (self.event_log.clone()?, self.lease.run.delivery?);
+        event_log.rewind();
+        Some(EventSink::record(event_log, &self.lease.run, delivery, self.lease.registration.cancel.clone()))
     }
 
     /// Marks the run as failed as soon as the database can, if anybody can know of it.
     fn mark_as_failed(&self, why: &ApiError) {
-        if !self.presence.is_announced || why.code() == Code::NotFound {
+        if !self.lease.is_announced || why.code() == Code::NotFound {
             return;
         }
-        let (state, run, why) = (Arc::clone(&self.presence.state), self.presence.run.clone(), why.message().to_owned());
-        self.presence.state.tasks.spawn(async move {
-            let mut patience = Patience::new(&state);
+        let (state, run, why) = (Arc::clone(&self.lease.state), self.lease.run.clone(), why.message().to_owned());
+        self.lease.state.tasks.spawn(async move {
+            let mut patience = DatabaseBackoff::new(&state);
             while let Err(error) = fail(&state.store, &run, &why).await {
                 if !patience.waits_after(&error).await {
                     warn!(%error, run.id = %run.id, "A run that could not be stored could not be marked as failed either");
@@ -333,12 +342,12 @@ fn overtaken() -> ApiError {
 }
 
 /// Waiting for a database that is away, within reason and not beyond the end of this process.
-struct Patience<'a> {
+struct DatabaseBackoff<'a> {
     state: &'a State,
     attempts: u32,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> DatabaseBackoff<'a> {
     fn new(state: &'a State) -> Self {
         Self { state, attempts: 0 }
     }
@@ -365,11 +374,18 @@ async fn register(
     run: &Run,
     conversation_id: &str,
     streams: bool,
-    tape: Option<&Arc<Tape>>,
+    event_log: Option<&Arc<EventLog>>,
 ) -> Result<Registration, ApiError> {
     loop {
-        let mark = run.mark.as_deref();
-        let taken = match state.turns.enter(&run.id, &run.agent_id, conversation_id, streams, mark, tape.cloned()) {
+        let idempotency_key = run.idempotency_key.as_deref();
+        let taken = match state.turns.enter(
+            &run.id,
+            &run.agent_id,
+            conversation_id,
+            streams,
+            idempotency_key,
+            event_log.cloned(),
+        ) {
             Ok(registration) => return Ok(registration),
             Err(taken) => taken,
         };

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     mock::{
-        records::{MOST_PIECES, Message, Run, Showing},
-        running::{Pace, Recording, Tape},
+        records::{MOST_PIECES, Message, MessageView, Run},
+        running::{EventLog, Pace, StoredEvents},
     },
     request::body::Body,
 };
@@ -37,13 +37,13 @@ const LONGEST_END: Duration = Duration::from_secs(30);
 
 /// A turn's side of a stream of events.
 #[derive(Debug)]
-pub(super) struct Outlet {
-    way: Way,
+pub(super) struct EventSink {
+    way: SinkTarget,
     cancel: CancellationToken,
     deadline: Instant,
     run_id: String,
     delivery: Delivery,
-    showing: Showing,
+    message_view: MessageView,
     /// The number of the last event, where events are numbered.
     number: Option<u64>,
     /// What is not yet told, until it may be.
@@ -51,9 +51,9 @@ pub(super) struct Outlet {
 }
 
 #[derive(Debug)]
-enum Way {
+enum SinkTarget {
     Foreground(mpsc::Sender<Bytes>),
-    Background(Arc<Tape>),
+    Background(Arc<EventLog>),
 }
 
 /// The turn is to end: it was cancelled, or nobody reads its answer.
@@ -69,7 +69,7 @@ pub(super) struct Sent {
     pub(super) bytes: usize,
 }
 
-impl Outlet {
+impl EventSink {
     /// Opens a stream for a run; the body is the client's side.
     pub(super) fn open(
         run: &Run,
@@ -79,27 +79,27 @@ impl Outlet {
     ) -> (Self, Body) {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         let body = body(receiver, delivery.pings.then(|| (run.id.clone(), ping_interval)));
-        (Self::new(Way::Foreground(sender), run, delivery, cancel), body)
+        (Self::new(SinkTarget::Foreground(sender), run, delivery, cancel), body)
     }
 
     /// Records the stream of a run.
-    pub(super) fn record(tape: Arc<Tape>, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
-        Self::new(Way::Background(tape), run, delivery, cancel)
+    pub(super) fn record(event_log: Arc<EventLog>, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+        Self::new(SinkTarget::Background(event_log), run, delivery, cancel)
     }
 
-    fn new(way: Way, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
-        let mut outlet = Self {
-            number: matches!(way, Way::Background(_)).then_some(0),
+    fn new(way: SinkTarget, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+        let mut event_sink = Self {
+            number: matches!(way, SinkTarget::Background(_)).then_some(0),
             way,
             cancel,
             deadline: Instant::now() + LONGEST_STREAM,
             run_id: run.id.clone(),
             delivery,
-            showing: run.request_config.clone(),
+            message_view: run.request_config.clone(),
             held: None,
         };
-        outlet.begin_again();
-        outlet
+        event_sink.begin_again();
+        event_sink
     }
 
     /// Forgets what was held back, all of it. The first event tells the client its run.
@@ -129,8 +129,8 @@ impl Outlet {
     /// About how many bytes of events are kept of a message until the stream is no longer read.
     pub(super) fn recorded(&self, message: &Message) -> usize {
         match self.way {
-            Way::Foreground(_) => 0,
-            Way::Background(_) => {
+            SinkTarget::Foreground(_) => 0,
+            SinkTarget::Background(_) => {
                 let things = message.content.len() + message.tool_calls.len() + 1;
                 let pieces = if self.delivery.tokens { (message.length() / 8).min(things * MOST_PIECES) } else { 0 };
                 (things + pieces) * FRAME + message.length()
@@ -150,9 +150,9 @@ impl Outlet {
 
     /// Sends a message, whole or in pieces, each after its time.
     pub(super) async fn say(&mut self, message: &Message, pace: &mut Pace) -> Result<(), Sent> {
-        for (parts, mut wire) in message.shown(&self.showing).into_iter().enumerate() {
+        for (parts, mut wire) in message.shown(&self.message_view).into_iter().enumerate() {
             let sent = Sent { parts, bytes: 0 };
-            if !self.showing.wants(wire.message_type) {
+            if !self.message_view.wants(wire.message_type) {
                 self.pause(pace.unseen(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 continue;
             }
@@ -175,13 +175,13 @@ impl Outlet {
     }
 
     /// What is to be stored of the stream when the turn ends so.
-    pub(super) fn recording(&self, end: &End) -> Option<Recording> {
+    pub(super) fn recording(&self, end: &End) -> Option<StoredEvents> {
         match &self.way {
-            Way::Foreground(_) => None,
-            Way::Background(tape) => {
+            SinkTarget::Foreground(_) => None,
+            SinkTarget::Background(event_log) => {
                 let mut frames = self.held.clone().unwrap_or_default();
                 frames.extend(end.frames(&self.run_id, self.delivery.tokens, self.number));
-                Some(tape.recording(&self.run_id, &frames))
+                Some(event_log.recording(&self.run_id, &frames))
             }
         }
     }
@@ -205,8 +205,8 @@ impl Outlet {
         }
         let gone = async {
             match &self.way {
-                Way::Foreground(sender) => sender.closed().await,
-                Way::Background(_) => std::future::pending().await,
+                SinkTarget::Foreground(sender) => sender.closed().await,
+                SinkTarget::Background(_) => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -224,13 +224,13 @@ impl Outlet {
         }
         let sender = match &self.way {
             // A turn in the background does not depend on its readers.
-            Way::Background(_) if self.cancel.is_cancelled() => return Err(Interrupted),
-            Way::Background(tape) => {
-                tape.record(frame);
-                tape.show();
+            SinkTarget::Background(_) if self.cancel.is_cancelled() => return Err(Interrupted),
+            SinkTarget::Background(event_log) => {
+                event_log.record(frame);
+                event_log.show();
                 return Ok(());
             }
-            Way::Foreground(sender) => sender,
+            SinkTarget::Foreground(sender) => sender,
         };
         tokio::select! {
             biased;
@@ -249,11 +249,11 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for EventSink {
     /// Whoever reads a recording must not wait for a turn that is no more.
     fn drop(&mut self) {
-        if let Way::Background(tape) = &self.way {
-            tape.end();
+        if let SinkTarget::Background(event_log) = &self.way {
+            event_log.end();
         }
     }
 }
@@ -285,7 +285,7 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(20);
 
     fn run() -> Run {
-        Run::begin("agent-1", RunType::Streaming, false, Showing::USUAL)
+        Run::begin("agent-1", RunType::Streaming, false, MessageView::USUAL)
     }
 
     fn message(text: &str) -> Message {
@@ -306,10 +306,10 @@ mod tests {
 
     #[tokio::test]
     async fn every_event_is_a_frame_and_the_pieces_are_the_text() {
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            outlet.say(&message("Echo: Stream by tokens"), &mut Pace::default()).await.unwrap();
-            outlet.close(&end()).await;
+            event_sink.say(&message("Echo: Stream by tokens"), &mut Pace::default()).await.unwrap();
+            event_sink.close(&end()).await;
         });
         let frames = frames(body).await;
         turn.await.unwrap();
@@ -329,40 +329,40 @@ mod tests {
     #[tokio::test]
     async fn a_turn_learns_how_much_was_sent_when_it_is_cancelled_or_left_alone() {
         let cancel = CancellationToken::new();
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, cancel.clone(), NEVER);
-        outlet.release().await;
+        let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, cancel.clone(), NEVER);
+        event_sink.release().await;
         cancel.cancel();
-        assert_eq!(outlet.say(&message("Echo"), &mut Pace::default()).await, Err(Sent { parts: 0, bytes: 0 }));
-        outlet.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
+        assert_eq!(event_sink.say(&message("Echo"), &mut Pace::default()).await, Err(Sent { parts: 0, bytes: 0 }));
+        event_sink.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
         assert_eq!(frames(body).await.len(), 3);
 
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        outlet.release().await;
+        let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        event_sink.release().await;
         drop(body);
-        assert!(outlet.say(&message("Echo"), &mut Pace::default()).await.is_err());
+        assert!(event_sink.say(&message("Echo"), &mut Pace::default()).await.is_err());
         assert!(
-            outlet.say(&message("Echo"), &mut Pace::new(NEVER, Tempo::default())).await.is_err(),
+            event_sink.say(&message("Echo"), &mut Pace::new(NEVER, Tempo::default())).await.is_err(),
             "nobody is waited for who has gone"
         );
     }
 
     #[tokio::test]
     async fn nothing_is_told_before_it_may_be() {
-        let (mut outlet, mut body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        outlet.say(&message("Echo"), &mut Pace::default()).await.unwrap();
+        let (mut event_sink, mut body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        event_sink.say(&message("Echo"), &mut Pace::default()).await.unwrap();
         assert!(timeout(Duration::from_millis(20), body.frame()).await.is_err());
-        assert!(outlet.can_hold(&message("short")) && !outlet.can_hold(&message(&"long".repeat(20_000))));
-        outlet.release().await;
-        drop(outlet);
+        assert!(event_sink.can_hold(&message("short")) && !event_sink.can_hold(&message(&"long".repeat(20_000))));
+        event_sink.release().await;
+        drop(event_sink);
         assert_eq!(frames(body).await.len(), 2);
     }
 
     #[tokio::test]
     async fn a_turn_waits_for_a_slow_client() {
-        let (mut outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            outlet.release().await;
-            outlet.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pace::default()).await
+            event_sink.release().await;
+            event_sink.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pace::default()).await
         });
         tokio::task::yield_now().await;
         assert!(!turn.is_finished());
@@ -374,10 +374,13 @@ mod tests {
     async fn a_client_that_waits_is_pinged_at_intervals_if_it_wants() {
         for (pings, expected) in [(true, 3), (false, 0)] {
             let delivery = Delivery { pings, ..DELIVERY };
-            let (mut outlet, body) = Outlet::open(&run(), delivery, CancellationToken::new(), NEVER);
+            let (mut event_sink, body) = EventSink::open(&run(), delivery, CancellationToken::new(), NEVER);
             let turn = tokio::spawn(async move {
-                outlet.release().await;
-                outlet.say(&message("Echo"), &mut Pace::new(Duration::from_secs(59), Tempo::default())).await.unwrap();
+                event_sink.release().await;
+                event_sink
+                    .say(&message("Echo"), &mut Pace::new(Duration::from_secs(59), Tempo::default()))
+                    .await
+                    .unwrap();
             });
             let frames = frames(body).await;
             turn.await.unwrap();
@@ -389,8 +392,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_the_one_event_with_a_name() {
-        let (outlet, body) = Outlet::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        outlet.close(&End::Failed(crate::mock::records::turn_error::Failure::internal("no"))).await;
+        let (event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
+        event_sink.close(&End::Failed(crate::mock::records::turn_error::TurnError::internal("no"))).await;
         let frames = frames(body).await;
         assert!(frames[1].contains("\"stop_reason\":\"error\""));
         assert!(frames[2].starts_with("event: error\ndata: {\"message_type\":\"error_message\""));

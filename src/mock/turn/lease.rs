@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A turn's run while it runs.
-pub(super) struct Presence {
+pub(super) struct RunLease {
     pub(super) state: Arc<State>,
     pub(super) project: String,
     pub(super) run: Run,
@@ -34,7 +34,7 @@ pub(super) struct Presence {
     pub(super) signs: Option<AbortOnDropHandle<()>>,
 }
 
-impl Presence {
+impl RunLease {
     /// Stores the run, unless it is.
     ///
     /// # Errors
@@ -44,8 +44,8 @@ impl Presence {
             transaction!(self.state.store, tx => {
                 insert(tx, &self.project, Some(&self.run.agent_id), &self.run).await?;
                 tx.link(links::ACTIVE_RUN, &self.run.agent_id, &self.run.id).await?;
-                if let Some(mark) = &self.run.mark {
-                    tx.link(mark, &self.run.agent_id, &self.run.id).await?;
+                if let Some(idempotency_key) = &self.run.idempotency_key {
+                    tx.link(idempotency_key, &self.run.agent_id, &self.run.id).await?;
                 }
                 Ok(())
             })?;

@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     mock::{
         records::{Record, Run},
-        running::{Recording, Tape},
+        running::{EventLog, StoredEvents},
         state::State,
         storage::documents::{Stored, parse},
     },
@@ -19,7 +19,7 @@ use crate::{
 
 /// What a reader of a stream wants.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mock) struct Reading {
+pub(in crate::mock) struct ReplayOptions {
     /// The number of the last event that it knows.
     pub(in crate::mock) after: usize,
     pub(in crate::mock) pings: bool,
@@ -27,56 +27,61 @@ pub(in crate::mock) struct Reading {
     pub(in crate::mock) poll: Duration,
 }
 
-impl Reading {
+impl ReplayOptions {
     /// From the first event, with all signs of life.
     pub(in crate::mock) const WHOLE: Self = Self { after: 0, pings: true, poll: Duration::from_millis(100) };
 }
 
 /// Where the events of a run are.
-enum Source {
-    Running(Arc<Tape>),
+enum EventSource {
+    Running(Arc<EventLog>),
     Ended(Vec<Bytes>),
     /// In another process, or about to be taken up.
     Elsewhere,
 }
 
-async fn source(state: &State, run_id: &str) -> Result<Source, ApiError> {
-    if let Some(tape) = state.turns.tape(run_id) {
-        return Ok(Source::Running(tape));
+async fn source(state: &State, run_id: &str) -> Result<EventSource, ApiError> {
+    if let Some(event_log) = state.turns.event_log(run_id) {
+        return Ok(EventSource::Running(event_log));
     }
     let run = state.store.document(Run::KIND, run_id).await?;
     let run = run.map(parse::<Run>).transpose()?;
     match run {
-        Some(run) if !run.record.has_ended() => Ok(Source::Elsewhere),
+        Some(run) if !run.record.has_ended() => Ok(EventSource::Elsewhere),
         run => {
             // Looked for once the run has ended, with which it is stored.
-            if let Some(document) = state.store.document(Recording::KIND, run_id).await? {
-                let Stored { record, .. } = parse::<Recording>(document)?;
-                return Ok(Source::Ended(record.frames.into_iter().map(Bytes::from).collect()));
+            if let Some(document) = state.store.document(StoredEvents::KIND, run_id).await? {
+                let Stored { record, .. } = parse::<StoredEvents>(document)?;
+                return Ok(EventSource::Ended(record.frames.into_iter().map(Bytes::from).collect()));
             }
             // Another process cancelled it, or it never got to speak.
             let end = run.map(|run| End::of(&run.record, None).frames(run_id, true, Some(0)));
-            Ok(Source::Ended(end.unwrap_or_default()))
+            Ok(EventSource::Ended(end.unwrap_or_default()))
         }
     }
 }
 
 /// The events of a run that is in the background, from a place on and to its end.
-pub(in crate::mock) fn replay(state: &Arc<State>, run_id: String, tape: Option<Arc<Tape>>, reading: Reading) -> Body {
-    struct Reader {
+pub(in crate::mock) fn replay(
+    state: &Arc<State>,
+    run_id: String,
+    event_log: Option<Arc<EventLog>>,
+    reading: ReplayOptions,
+) -> Body {
+    struct ReplayCursor {
         state: Arc<State>,
         run_id: String,
-        reading: Reading,
+        reading: ReplayOptions,
         place: usize,
-        source: Source,
+        source: EventSource,
         ended: bool,
     }
-    let reader = Reader {
+    let reader = ReplayCursor {
         state: Arc::clone(state),
         run_id,
         place: reading.after,
         reading,
-        source: tape.map_or(Source::Elsewhere, Source::Running),
+        source: event_log.map_or(EventSource::Elsewhere, EventSource::Running),
         ended: false,
     };
     Body::from_stream(stream::unfold(reader, |mut reader| async move {
@@ -84,7 +89,7 @@ pub(in crate::mock) fn replay(state: &Arc<State>, run_id: String, tape: Option<A
         while !reader.ended {
             let interval = reader.state.ping_interval;
             let frames = match &mut reader.source {
-                Source::Running(tape) => match tape.from(reader.place, interval).await {
+                EventSource::Running(event_log) => match event_log.from(reader.place, interval).await {
                     Some(frames) if frames.is_empty() => vec![ping(&reader.run_id, None)],
                     Some(frames) => {
                         reader.place += frames.len();
@@ -92,13 +97,13 @@ pub(in crate::mock) fn replay(state: &Arc<State>, run_id: String, tape: Option<A
                     }
                     None => return None,
                 },
-                Source::Ended(frames) => {
+                EventSource::Ended(frames) => {
                     reader.ended = true;
                     frames.split_off(reader.place.min(frames.len()))
                 }
-                Source::Elsewhere => {
+                EventSource::Elsewhere => {
                     match source(&reader.state, &reader.run_id).await {
-                        Ok(Source::Elsewhere) => {}
+                        Ok(EventSource::Elsewhere) => {}
                         Ok(found) => {
                             reader.source = found;
                             continue;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{ApiError, Code},
     mock::{
-        records::{MessageType, Showing},
+        records::{MessageType, MessageView},
         storage::documents::is_plain,
         validation::body::{Expect, Fields, Read},
     },
@@ -67,7 +67,7 @@ pub(in crate::mock) struct ClientTool {
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) request: TurnRequest,
-    pub(in crate::mock) showing: Showing,
+    pub(in crate::mock) message_view: MessageView,
     pub(in crate::mock) delivery: Delivery,
     /// In place of a conversation's id: the agent whose default conversation is meant.
     pub(in crate::mock) agent_id: Option<String>,
@@ -94,17 +94,17 @@ impl TurnRequest {
     }
 
     /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
-    pub(in crate::mock) fn mark(&self, conversation_id: &str) -> Option<String> {
+    pub(in crate::mock) fn idempotency_key(&self, conversation_id: &str) -> Option<String> {
         let chosen = self.input.iter().map(Incoming::otid).chain(self.decision.iter().map(Decision::otid));
-        mark(conversation_id, &chosen.collect::<Option<Vec<&str>>>()?.join(","))
+        idempotency_key(conversation_id, &chosen.collect::<Option<Vec<&str>>>()?.join(","))
     }
 }
 
 /// The kind of link by which a request in the background is known again; `otids`: those of all it says.
-pub(in crate::mock) fn mark(conversation_id: &str, otids: &str) -> Option<String> {
+pub(in crate::mock) fn idempotency_key(conversation_id: &str, otids: &str) -> Option<String> {
     const LONGEST: usize = 1_000;
-    let mark = format!("background:{conversation_id}:{otids}");
-    (mark.len() <= LONGEST && is_plain(&mark)).then_some(mark)
+    let idempotency_key = format!("background:{conversation_id}:{otids}");
+    (idempotency_key.len() <= LONGEST && is_plain(&idempotency_key)).then_some(idempotency_key)
 }
 
 impl SendRequest {
@@ -123,15 +123,15 @@ impl SendRequest {
             pings: fields.optional("include_pings")?.unwrap_or(true),
             background: fields.optional("background")?.unwrap_or(false),
         };
-        let mut showing = Showing::only(message_types(fields)?);
+        let mut message_view = MessageView::only(message_types(fields)?);
         if let Some(flag) = fields.optional("use_assistant_message")? {
-            showing.use_assistant_message = flag;
+            message_view.use_assistant_message = flag;
         }
         if let Some(name) = fields.optional::<String>("assistant_message_tool_name")? {
-            showing.assistant_message_tool_name = name.into();
+            message_view.assistant_message_tool_name = name.into();
         }
         if let Some(name) = fields.optional::<String>("assistant_message_tool_kwarg")? {
-            showing.assistant_message_tool_kwarg = name.into();
+            message_view.assistant_message_tool_kwarg = name.into();
         }
         let max_steps = fields.at_least("max_steps", 1)?.unwrap_or(DEFAULT_MAX_STEPS);
         let callback_url = fields.optional("callback_url")?;
@@ -139,7 +139,7 @@ impl SendRequest {
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
         let (input, decision) = read_input(fields)?;
         let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1, transcript: None };
-        Ok(Self { request, showing, delivery, agent_id, callback_url })
+        Ok(Self { request, message_view, delivery, agent_id, callback_url })
     }
 
     /// Refuses options of streams in a request that wants none.

@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     mock::{
         agents::thread::Thread,
-        records::{Agent, Group, Message, Part, Record, Role, Run, RunStatus, RunType, Showing, links},
+        records::{Agent, Group, Message, MessageView, Part, Record, Role, Run, RunStatus, RunType, links},
         storage::documents::{parse, parse_message, update},
     },
     store::{Locks, MessageFilter, Store, StoredMessage, Tx},
@@ -71,7 +71,7 @@ pub(super) async fn hand_over(
 }
 
 fn background_run(agent_id: &str, transcript: Transcript) -> Run {
-    let mut run = Run::begin(agent_id, RunType::Sleeptime, false, Showing::USUAL);
+    let mut run = Run::begin(agent_id, RunType::Sleeptime, false, MessageView::USUAL);
     run.status = RunStatus::Created;
     run.metadata.insert("agent_id".into(), agent_id.into());
     run.request = Some(TurnRequest {
@@ -184,8 +184,8 @@ fn line(message: &Message) -> Option<String> {
                 Part::Image { .. } => Some(format!("{who}: [Image Here]")),
                 Part::RedactedReasoning { .. } | Part::OmittedReasoning { .. } => None,
             }));
-            lines.extend(message.tool_calls.iter().map(|call| match Showing::USUAL.said_by(call) {
-                Some(said) if Showing::USUAL.speaks(&call.name) => format!("{who}: {said}"),
+            lines.extend(message.tool_calls.iter().map(|call| match MessageView::USUAL.said_by(call) {
+                Some(said) if MessageView::USUAL.speaks(&call.name) => format!("{who}: {said}"),
                 _ => format!("{who}: Calling tool {}", call.name),
             }));
         }

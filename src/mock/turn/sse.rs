@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     entropy,
-    mock::records::{Run, StopReason, Timestamp, Usage, turn_error::Failure},
+    mock::records::{Run, StopReason, Timestamp, Usage, turn_error::TurnError},
 };
 
 /// How a stream ends.
@@ -15,12 +15,12 @@ pub(super) enum End {
     /// As turns do, and with its end the runs of sleeptime agents began. What a cancelled turn cost is not said.
     Stopped(StopReason, Usage, Vec<String>),
     /// The turn failed.
-    Failed(Failure),
+    Failed(TurnError),
 }
 
 impl End {
     /// How the stream of a run ends that has ended so.
-    pub(super) fn of(run: &Run, failure: Option<Failure>) -> Self {
+    pub(super) fn of(run: &Run, failure: Option<TurnError>) -> Self {
         match failure {
             Some(failure) => Self::Failed(failure),
             None => {

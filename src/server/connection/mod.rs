@@ -75,7 +75,7 @@ pub struct Limits {
 }
 
 /// A connection's library, with the limits that it enforces by itself.
-fn library(limits: &Limits, served: &Arc<Served>) -> Builder<Streams> {
+fn library(limits: &Limits, served: &Arc<ServedConnection>) -> Builder<Streams> {
     let bytes = limits.head.library_bytes().max(SMALLEST_BUFFER);
     let mut builder = Builder::new(Streams(Arc::clone(served)));
     builder
@@ -100,7 +100,7 @@ fn library(limits: &Limits, served: &Arc<Served>) -> Builder<Streams> {
 /// under way has finished.
 pub async fn serve(limits: Limits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
     let pulse = Arc::new(Pulse::new(limits));
-    let served = Arc::new(Served { surface, pulse: Arc::clone(&pulse), under_way: Mutex::default() });
+    let served = Arc::new(ServedConnection { surface, pulse: Arc::clone(&pulse), under_way: Mutex::default() });
     let builder = library(&limits, &served);
     let answering = Arc::clone(&served);
     // Hyper's own function service: a router's boxed futures and bodies cost a fifth of a proxy's throughput.
@@ -165,7 +165,7 @@ pub async fn serve(limits: Limits, stream: TcpStream, surface: Surface, stopping
 }
 
 /// What one connection serves, and its responses of HTTP/1.1.
-struct Served {
+struct ServedConnection {
     surface: Surface,
     pulse: Arc<Pulse>,
     under_way: Mutex<UnderWay>,
@@ -180,7 +180,7 @@ struct UnderWay {
     has_left: bool,
 }
 
-impl Served {
+impl ServedConnection {
     fn under_way(&self) -> MutexGuard<'_, UnderWay> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,7 +27,7 @@ use hyper::rt::Executor;
 use tokio::time::{Instant as Moment, sleep_until};
 use tracing::debug;
 
-use super::{Served, backlog::LEAST, lives::Lives};
+use super::{ServedConnection, backlog::LEAST, lives::Lives};
 use crate::{
     http::Life,
     request::body::{Body, BodyError},
@@ -37,26 +37,26 @@ use crate::{
 pub(crate) const MOST_BUFFERED: usize = LEAST;
 
 tokio::task_local! {
-    static OUTGOING: Arc<Outgoing>;
+    static OUTGOING: Arc<ResponseStream>;
 }
 
 /// Runs the tasks of a connection's streams.
 #[derive(Clone)]
-pub(crate) struct Streams(pub(crate) Arc<Served>);
+pub(crate) struct Streams(pub(crate) Arc<ServedConnection>);
 
 impl<F> Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (served, outgoing) = (Arc::clone(&self.0), Arc::new(Outgoing::default()));
+        let (served, outgoing) = (Arc::clone(&self.0), Arc::new(ResponseStream::default()));
         tokio::spawn(OUTGOING.scope(Arc::clone(&outgoing), watch(stream, outgoing, served)));
     }
 }
 
 /// The response of one stream, as its watch sees it.
 #[derive(Debug, Default)]
-struct Outgoing {
+struct ResponseStream {
     life: Mutex<Option<Life>>,
     /// How many bytes its body has handed over that were not sent.
     waiting: AtomicUsize,
@@ -78,7 +78,7 @@ pub(crate) fn show(body: Body, life: Option<Life>) -> Outbound {
 }
 
 /// Drives a stream until it ends, its client has made no progress for too long, or its token's life has ended.
-async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<Outgoing>, served: Arc<Served>) {
+async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<ResponseStream>, served: Arc<ServedConnection>) {
     let mut stream = pin!(stream);
     let mut lives = Lives::default();
     let mut stall = Stall { sent: 0, since: served.pulse.opened };
@@ -119,7 +119,7 @@ struct Stall {
 impl Stall {
     /// Until when the client has to make progress; none: nothing waits for it. While it is the connection's socket that
     /// takes nothing, no single stream is to blame, and the connection has a deadline of its own.
-    fn deadline(&mut self, outgoing: &Outgoing, served: &Served) -> Option<Moment> {
+    fn deadline(&mut self, outgoing: &ResponseStream, served: &ServedConnection) -> Option<Moment> {
         if outgoing.waiting.load(Relaxed) == 0 {
             return None;
         }
@@ -133,7 +133,7 @@ impl Stall {
     }
 }
 
-impl Outgoing {
+impl ResponseStream {
     fn take_life(&self) -> Option<Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -169,14 +169,14 @@ pub(crate) struct Outbound {
     /// The last byte of all.
     last: Bytes,
     /// None: it is not watched, being HTTP/1.1's, or empty.
-    outgoing: Option<Arc<Outgoing>>,
+    outgoing: Option<Arc<ResponseStream>>,
 }
 
 /// A piece of a body.
 pub(crate) struct Data {
     bytes: Bytes,
     /// Where it is counted.
-    outgoing: Option<Arc<Outgoing>>,
+    outgoing: Option<Arc<ResponseStream>>,
 }
 
 impl Outbound {
@@ -259,8 +259,8 @@ mod tests {
 
     use super::*;
 
-    fn watched(body: Body) -> (Outbound, Arc<Outgoing>) {
-        let outgoing = Arc::<Outgoing>::default();
+    fn watched(body: Body) -> (Outbound, Arc<ResponseStream>) {
+        let outgoing = Arc::<ResponseStream>::default();
         (Outbound { body, last: Bytes::new(), outgoing: Some(Arc::clone(&outgoing)) }, outgoing)
     }
 

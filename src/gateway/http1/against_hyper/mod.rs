@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{client::conn::http1, rt::ReadBufCursor};
 
-use super::{Decoded, Failure, Head, Reader};
+use super::{Decoded, Head, Reader, ResponseError};
 use crate::gateway::headers;
 
 /// A response, read to its end.
@@ -28,7 +28,7 @@ pub struct Response {
 
 /// Reads a response that arrives in these pieces, after which the connection is closed, as a connection to an upstream
 /// does.
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Failure> {
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, ResponseError> {
     let (mut reader, mut buffer) = (Reader::default(), BytesMut::new());
     let (mut head, mut body) = (None::<Head>, Vec::new());
     for piece in pieces {
@@ -43,7 +43,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Fail
             }
         }
     }
-    let mut head = head.ok_or(Failure::Closed)?;
+    let mut head = head.ok_or(ResponseError::Closed)?;
     head.decoder.close()?;
     Ok(Response { status: head.status, headers: head.headers, body })
 }
@@ -247,7 +247,7 @@ pub fn compare(bytes: &[u8]) -> Result<Verdict, String> {
         (Err(_), None) => Ok(Verdict::Refused),
         (Err(refusal), Some(hypers)) => {
             let refuses = |rule: &&Rule| {
-                matches!(refusal, Failure::Malformed(said) if said == rule.said) && (rule.holds)(&hypers, bytes)
+                matches!(refusal, ResponseError::Malformed(said) if said == rule.said) && (rule.holds)(&hypers, bytes)
             };
             match RULES.iter().find(refuses) {
                 Some(rule) => Ok(Verdict::RefusedBy(rule.name)),

@@ -11,7 +11,7 @@ use crate::{
         records::{Agent, Group, GroupChange, links, object},
         storage::{
             documents::{Stored, View, insert},
-            project_scope::Home,
+            project_scope::ProjectScope,
         },
         validation::body::Fields,
     },
@@ -65,7 +65,7 @@ pub(in crate::mock) fn written(group: &Group, number: &str, agents: &[String], m
 /// Makes the groups of a file of agents and blocks that were made from it; returns their ids.
 pub(in crate::mock) async fn make(
     tx: &mut Tx,
-    home: &Home,
+    scope: &ProjectScope,
     file: &Fields<'_>,
     agents: &HashMap<String, String>,
     blocks: &HashMap<String, String>,
@@ -74,8 +74,8 @@ pub(in crate::mock) async fn make(
     for written in items(file, "groups")? {
         let body = body(&written, agents, blocks)?;
         let change = GroupChange::read_new(&Fields::of_body(&body)?).map_err(corrupted)?;
-        let group = Group::create(&change, home.shown.clone());
-        insert(tx, home.project.as_str(), None, &group).await?;
+        let group = Group::create(&change, scope.shown.clone());
+        insert(tx, scope.project.as_str(), None, &group).await?;
         for agent in change.agent_ids.iter().flatten() {
             tx.link(links::GROUP_AGENT, &group.id, agent).await?;
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     groups,
-    messages::Said,
+    messages::ImportedMessages,
     numbers,
     tools::{self as written_tools, make_servers, present_servers},
 };
@@ -14,7 +14,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agents::{
-            create::{Belongings, make, new_blocks, unusable},
+            create::{Attachments, make, new_blocks, unusable},
             legacy,
         },
         budget::{Budget, json_length},
@@ -28,7 +28,7 @@ use crate::{
         },
         storage::{
             documents::{Stored, View, changed_meanwhile, claim, holder_within, insert, parse, update},
-            project_scope::Home,
+            project_scope::ProjectScope,
         },
         tools::builtin::{self, BaseTool},
         validation::body::{Fields, Location, Read, TextMap},
@@ -74,7 +74,7 @@ pub(in crate::mock) enum History {
 
 /// The ids of what was made from a file.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Made {
+pub(in crate::mock) struct Imported {
     pub(in crate::mock) agent_ids: Vec<String>,
     pub(in crate::mock) group_ids: Vec<String>,
 }
@@ -83,18 +83,18 @@ pub(in crate::mock) struct Made {
 pub(in crate::mock) async fn import(
     tx: &mut Tx,
     view: View<'_>,
-    home: &Home,
+    scope: &ProjectScope,
     file: &Value,
     import: &Import,
     budget: &Budget,
-) -> Result<Made, ApiError> {
+) -> Result<Imported, ApiError> {
     let fields = Fields::of_body(file).map_err(corrupted)?;
     let agents: Vec<Fields<'_>> = fields.required("agents").map_err(corrupted)?;
     if agents.is_empty() {
         return Err(unusable("The agent file has no agents"));
     }
     numbers::check(&fields)?;
-    let mut things = Things::new(home, import);
+    let mut things = ImportContext::new(scope, import);
     things.tools(tx, view, &fields).await?;
     things.blocks(tx, &fields).await?;
     things.folders(tx, &fields).await?;
@@ -104,13 +104,13 @@ pub(in crate::mock) async fn import(
         by_number.extend(agent.optional::<String>("id").map_err(corrupted)?.map(|number| (number, made.clone())));
         agent_ids.push(made);
     }
-    let group_ids = groups::make(tx, home, &fields, &by_number, &things.blocks).await?;
-    Ok(Made { agent_ids, group_ids })
+    let group_ids = groups::make(tx, scope, &fields, &by_number, &things.blocks).await?;
+    Ok(Imported { agent_ids, group_ids })
 }
 
 /// What the file holds, by the ids it has there.
-struct Things<'a> {
-    home: &'a Home,
+struct ImportContext<'a> {
+    scope: &'a ProjectScope,
     import: &'a Import,
     tools: HashMap<String, Stored<Tool>>,
     /// The tools that the file has, and those that are there already and that an agent of it calls by name.
@@ -125,10 +125,10 @@ struct Things<'a> {
     names: HashMap<(String, String), usize>,
 }
 
-impl<'a> Things<'a> {
-    fn new(home: &'a Home, import: &'a Import) -> Self {
+impl<'a> ImportContext<'a> {
+    fn new(scope: &'a ProjectScope, import: &'a Import) -> Self {
         Self {
-            home,
+            scope,
             import,
             tools: HashMap::new(),
             called: HashMap::new(),
@@ -141,7 +141,7 @@ impl<'a> Things<'a> {
     }
 
     fn project(&self) -> &'a str {
-        self.home.project.as_str()
+        self.scope.project.as_str()
     }
 
     /// The file's tools, and all locks that the file needs.
@@ -215,7 +215,7 @@ impl<'a> Things<'a> {
         name: &str,
         written: &Fields<'_>,
     ) -> Result<Stored<Tool>, ApiError> {
-        let tool = written_tools::read(name, written, self.home.shown.as_deref())?;
+        let tool = written_tools::read(name, written, self.scope.shown.as_deref())?;
         match claim(tx, claims::TOOL, self.project(), name, &tool.id).await? {
             None => insert(tx, self.project(), None, &tool).await?,
             // Another of the file has the same name.
@@ -234,7 +234,7 @@ impl<'a> Things<'a> {
         for written in items(file, "blocks")? {
             let id: String = written.required("id").map_err(corrupted)?;
             let mut block = Block::create(&written).map_err(corrupted)?;
-            block.project_id.clone_from(&self.home.shown);
+            block.project_id.clone_from(&self.scope.shown);
             block.deployment_id.clone_from(&self.import.deployment_id);
             block.fill_in(&variables, &mut left)?;
             insert(tx, self.project(), None, &block).await?;
@@ -318,13 +318,13 @@ impl<'a> Things<'a> {
         }
         let tools = self.tools_of(written, &agent)?;
         let agent_type = agent.agent_type.as_str();
-        let of = |messages| Said { messages, ..Said::default() };
+        let of = |messages| ImportedMessages { messages, ..ImportedMessages::default() };
         let said = match &self.import.history {
             History::Written => {
                 let speaks_by_tool = tools.iter().any(|tool| tool.record.name == SPEAKING_TOOL);
-                Said::read(written, &agent, speaks_by_tool)?
+                ImportedMessages::read(written, &agent, speaks_by_tool)?
             }
-            History::Nothing => Said::default(),
+            History::Nothing => ImportedMessages::default(),
             History::Usual => of(legacy::beginning_of_new(agent_type, true)),
             History::Given(given) => of(legacy::given(agent_type, given.clone())),
         };
@@ -335,7 +335,7 @@ impl<'a> Things<'a> {
             block_ids.iter().filter_map(|id| self.labels.get(*id)).map(|(label, _)| label.as_str()).collect();
         let mut new_blocks = new_blocks(written).map_err(corrupted)?;
         new_blocks.retain(|block| !labels.contains(block.label.as_str()));
-        let belongings = Belongings {
+        let attachments = Attachments {
             new_blocks,
             block_ids: self.blocks_of(written)?,
             tools,
@@ -351,7 +351,7 @@ impl<'a> Things<'a> {
             // Others that think for it are in the file.
             alone: true,
         };
-        make(tx, view, self.home, agent, belongings).await
+        make(tx, view, self.scope, agent, attachments).await
     }
 
     /// The blocks of an agent. Of two with the same label, the first counts.

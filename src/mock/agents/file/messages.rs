@@ -82,7 +82,7 @@ pub(in crate::mock) fn written(message: &Message, agent: &Agent, agent_number: &
 
 /// What an agent of a file has said.
 #[derive(Debug, Default)]
-pub(in crate::mock) struct Said {
+pub(in crate::mock) struct ImportedMessages {
     /// The system message as it was when the file was written; none: the file has none that the model saw.
     pub(in crate::mock) system: Option<Message>,
     /// Everything after it.
@@ -91,7 +91,7 @@ pub(in crate::mock) struct Said {
     pub(in crate::mock) forgotten: HashSet<String>,
 }
 
-impl Said {
+impl ImportedMessages {
     /// Reads what an agent's part of a file says. `speaks_by_tool`: whether the agent has the tool to speak with.
     pub(in crate::mock) fn read(written: &Fields<'_>, agent: &Agent, speaks_by_tool: bool) -> Result<Self, ApiError> {
         let context: Option<HashSet<&str>> = written

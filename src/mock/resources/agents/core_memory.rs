@@ -11,7 +11,7 @@ use crate::{
     mock::{
         agents::{
             create::label_taken,
-            directories::{self, Reader},
+            directories::{self, Source},
             memory::{self, blocks, blocks_within, recompile},
             sleeptime::lock_with_partners,
         },
@@ -20,7 +20,7 @@ use crate::{
             list::Listing,
         },
         records::{Agent, Block, Record, include::Include, links},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::{
             documents::{Stored, View, not_found, parse, update},
@@ -43,15 +43,15 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
-    let shown = directories::of(Reader::Store(view.store()), &agent.record).await?;
+    let shown = directories::of(Source::Store(view.store()), &agent.record).await?;
     Ok(Reply::ok(agent.record.memory(&blocks, &shown.files)))
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
@@ -60,7 +60,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
-async fn retrieve_block(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve_block(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let block = find(view, &agent.record.id, call.param("block_label")).await?;
@@ -68,7 +68,7 @@ async fn retrieve_block(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// Changes the block itself, so every agent that shows it sees the change.
-async fn modify_block(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     // Its types are looked at before anything is looked up.
@@ -103,7 +103,7 @@ pub(in crate::mock) async fn delete(view: View<'_>, block_id: &str) -> Result<()
 }
 
 /// Attaches it to the agent's sleeptime agents too. Detaching it leaves it with them, as in Letta.
-async fn attach(state: Arc<State>, call: Call) -> Answer {
+async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
     let agent = transaction!(state.store, tx => {
@@ -132,7 +132,7 @@ async fn show_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), Ap
     Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
 }
 
-async fn detach(state: Arc<State>, call: Call) -> Answer {
+async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let block_id = call.param("block_id");

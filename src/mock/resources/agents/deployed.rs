@@ -12,7 +12,7 @@ use crate::{
         agents::memory,
         pagination::{cursor::Page, list::Listing},
         records::{Agent, Record, Template, claims, include::Include, links},
-        resources::{Answer, Routes, templates},
+        resources::{HandlerResult, Routes, templates},
         state::State,
         storage::documents::{View, holder},
         validation::body::{Fields, Location, Read},
@@ -102,7 +102,7 @@ async fn version_id(view: View<'_>, project: &Project, named: &str) -> Result<Op
     }
 }
 
-async fn search(state: Arc<State>, mut call: Call) -> Answer {
+async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let empty = json!({});
     let fields = Fields::of_body(if body.is_null() { &empty } else { &body })?;
@@ -136,7 +136,7 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::written(written))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     call.query.one_of("combinator", &["AND"])?;
     let location = Location::query().at("search");
     let values: Vec<Value> = call

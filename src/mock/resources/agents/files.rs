@@ -9,14 +9,14 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        agents::directories::{Reader, windows},
+        agents::directories::{Source, windows},
         files::attachments,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
         records::{Agent, File, Folder, OpenFiles, Record, attached_file_id, attachment_id, links},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found},
     },
@@ -33,7 +33,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let is_open = call.query.boolean("is_open")?;
     let mut page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
@@ -65,7 +65,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let names = folder_names(view, &agent.id).await?;
     let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();
     let limit = agent.per_file_view_window_char_limit;
-    let shown = windows(&mut Reader::Store(view.store()), &open, limit).await?;
+    let shown = windows(&mut Source::Store(view.store()), &open, limit).await?;
     let attachments: Vec<Value> = files
         .iter()
         .map(|file| attachment(&agent, &file.record, &names, &touched, shown.get(&file.record.id)))
@@ -105,7 +105,7 @@ async fn folder_names(view: View<'_>, agent_id: &str) -> Result<HashMap<String, 
 }
 
 /// Opens a file; answers with the names of those that were closed to make room.
-async fn open(state: Arc<State>, call: Call) -> Answer {
+async fn open(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let file_id = call.param("file_id");
@@ -120,7 +120,7 @@ async fn open(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!(closed)))
 }
 
-async fn close(state: Arc<State>, call: Call) -> Answer {
+async fn close(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let file_id = call.param("file_id");
@@ -136,7 +136,7 @@ async fn close(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// Closes all files; answers with the names of those that were open.
-async fn close_all(state: Arc<State>, call: Call) -> Answer {
+async fn close_all(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let closed = transaction!(state.store, tx => {

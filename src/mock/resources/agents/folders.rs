@@ -20,7 +20,7 @@ use crate::{
             include::{Include, is_current_client},
             links,
         },
-        resources::{Answer, Routes, folders::id_in_path},
+        resources::{HandlerResult, Routes, folders::id_in_path},
         state::State,
         storage::documents::{Stored, View, not_found, update},
     },
@@ -30,30 +30,30 @@ use crate::{
 pub(in crate::mock) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListFoldersForAgent, |state, call| list(state, call, Folder::wire))
-        .on(Operation::AttachFolderToAgent, |state, call| attach(state, call, Told::ByGeneration))
-        .on(Operation::DetachFolderFromAgent, |state, call| detach(state, call, Told::ByGeneration))
+        .on(Operation::AttachFolderToAgent, |state, call| attach(state, call, ResponseForm::ByGeneration))
+        .on(Operation::DetachFolderFromAgent, |state, call| detach(state, call, ResponseForm::ByGeneration))
         .on(Operation::ListAgentSources, |state, call| list(state, call, Folder::wire_as_source))
-        .on(Operation::AttachSourceToAgent, |state, call| attach(state, call, Told::Always))
-        .on(Operation::DetachSourceFromAgent, |state, call| detach(state, call, Told::Always))
+        .on(Operation::AttachSourceToAgent, |state, call| attach(state, call, ResponseForm::Always))
+        .on(Operation::DetachSourceFromAgent, |state, call| detach(state, call, ResponseForm::Always))
 }
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
 /// Whether the answer to a change is the agent.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Told {
+enum ResponseForm {
     Always,
     /// Clients of the current generation get `null`.
     ByGeneration,
 }
 
-impl Told {
+impl ResponseForm {
     fn is_silent(self, headers: &HeaderMap) -> bool {
         self == Self::ByGeneration && is_current_client(headers)
     }
 }
 
-async fn list(state: Arc<State>, call: Call, wire: fn(&Folder) -> Value) -> Answer {
+async fn list(state: Arc<State>, call: Call, wire: fn(&Folder) -> Value) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
@@ -62,7 +62,7 @@ async fn list(state: Arc<State>, call: Call, wire: fn(&Folder) -> Value) -> Answ
     Ok(Reply::ok(folders.iter().map(|folder| wire(&folder.record)).collect()))
 }
 
-async fn attach(state: Arc<State>, call: Call, told: Told) -> Answer {
+async fn attach(state: Arc<State>, call: Call, told: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
     let most = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
     let newest = attachments::newest_files(view, id_in_path(&call), most).await?;
@@ -85,7 +85,7 @@ async fn attach(state: Arc<State>, call: Call, told: Told) -> Answer {
 }
 
 /// Detaching what is not attached changes nothing.
-async fn detach(state: Arc<State>, call: Call, told: Told) -> Answer {
+async fn detach(state: Arc<State>, call: Call, told: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let folder_id = id_in_path(&call);
@@ -100,7 +100,7 @@ async fn detach(state: Arc<State>, call: Call, told: Told) -> Answer {
     show(view, agent, told.is_silent(&call.headers)).await
 }
 
-async fn show(view: View<'_>, agent: Stored<Agent>, silent: bool) -> Answer {
+async fn show(view: View<'_>, agent: Stored<Agent>, silent: bool) -> HandlerResult {
     if silent {
         return Ok(Reply::ok(Value::Null));
     }

@@ -15,7 +15,7 @@ use crate::{
             list::Listing,
         },
         records::{ACTOR, Agent, Record, StopReason, include::Include, links},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::{documents::View, relations::of_identities},
         text::search::tagged,
@@ -30,12 +30,12 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults =
     Defaults { limit: 50, newest_first: true, order_by: &["created_at", "updated_at", "last_run_completion"] };
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read_ascending(query, LIST)?;
     let include = Include::of(&call.headers, query)?;
     let view = state.view(&call.permit);
-    let filter = Filter::read(view, query, call.permit.project()).await?;
+    let filter = AgentFilter::read(view, query, call.permit.project()).await?;
     let order_by = query.one_of("order_by", LIST.order_by)?.or_else(|| sort_by(query)).unwrap_or("created_at");
     let agents = filter.listing();
     let accepts = |agent: &Agent| filter.accepts(agent);
@@ -47,9 +47,9 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let filter = Filter::read(view, &call.query, call.permit.project()).await?;
+    let filter = AgentFilter::read(view, &call.query, call.permit.project()).await?;
     let count = filter.listing().count(view, |agent| filter.accepts(agent)).await?;
     Ok(Reply::ok(json!(count)))
 }
@@ -61,7 +61,7 @@ fn sort_by(query: &Query) -> Option<&'static str> {
 }
 
 /// What a request wants agents to be.
-struct Filter<'a> {
+struct AgentFilter<'a> {
     project: &'a str,
     name: Option<&'a str>,
     query_text: Option<String>,
@@ -76,7 +76,7 @@ struct Filter<'a> {
     of_identities: Option<HashSet<String>>,
 }
 
-impl<'a> Filter<'a> {
+impl<'a> AgentFilter<'a> {
     async fn read(view: View<'_>, query: &'a Query, project: &'a Project) -> Result<Self, ApiError> {
         let project = query.first("project_id").unwrap_or(project.as_str());
         let stop_reason = query.one_of("last_stop_reason", StopReason::WORDS)?;

@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Answer, Routes, models::handles};
+use super::{HandlerResult, Routes, models::handles};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
         agents::{
-            create::{Attached, Belongings, check_labels, link, make, new_blocks, replace_folders},
+            create::{Attached, Attachments, check_labels, link, make, new_blocks, replace_folders},
             legacy,
             memory::{self, recompile},
             sleeptime::{is_partner, leave_mains, mains, make_missing, partners},
@@ -34,7 +34,7 @@ use crate::{
         state::State,
         storage::{
             documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
-            project_scope::Home,
+            project_scope::ProjectScope,
             relations::{self, link_only},
         },
         tools::builtin,
@@ -53,7 +53,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ResetMessages, reset_messages)
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     // First whatever is malformed, then what does not exist.
@@ -65,7 +65,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let include_base_tool_rules = fields.optional::<bool>("include_base_tool_rules")?;
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
-    let home = Home::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
     let mut defaults = if include_base_tools { builtin::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
     defaults.extend(builtin::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
@@ -80,30 +80,30 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     let view = state.view(&call.permit);
     let tool_ids = attached.tool_ids.unwrap_or_default();
     let folder_ids = attached.folder_ids.unwrap_or_default();
-    let belongings = Belongings {
+    let attachments = Attachments {
         new_blocks,
         block_ids: attached.block_ids.unwrap_or_default(),
-        tools: builtin::named(view, home.project.as_str(), &defaults, &attached.tool_names, &tool_ids).await?,
+        tools: builtin::named(view, scope.project.as_str(), &defaults, &attached.tool_names, &tool_ids).await?,
         files: attachments::newest_files_of(view, &folder_ids, agent.max_files_open).await?,
         folder_ids,
         identity_ids: attached.identity_ids.unwrap_or_default(),
         history,
-        ..Belongings::default()
+        ..Attachments::default()
     };
     let agent = transaction!(state.store, tx => {
-        make(tx, view, &home, agent.clone(), belongings.clone()).await
+        make(tx, view, &scope, agent.clone(), attachments.clone()).await
     })?;
     show(view, agent, Include::EVERYTHING).await
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);
     let agent = view.get_stored::<Agent>(call.param("agent_id")).await?;
     Ok(Reply::written(memory::show_stored(view, &agent.id, &agent.body, include).await?))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let attached = Attached::read(&fields)?;
@@ -172,17 +172,17 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let (agent, gone) = transaction!(state.store, tx => {
         let agent = view.get_within::<Agent>(tx, agent_id).await?;
-        let family = Family::of(tx, &agent.record.id).await?;
+        let family = AgentGroup::of(tx, &agent.record.id).await?;
         let locks = Locks::of(Agent::KIND, family.agents.iter().chain(family.mains.iter().map(|(main, _)| main)));
         let shown = memory::lock_with_agents(tx, &family.blocks, locks).await?;
         // Another may have deleted it until it was locked, or added to what goes with it.
         view.locked::<Agent>(&shown.locked, &agent.record.id)?;
-        if Family::of(tx, &agent.record.id).await? != family {
+        if AgentGroup::of(tx, &agent.record.id).await? != family {
             return Err(changed_meanwhile(&agent.record.id));
         }
         relations::leave_groups(tx, &family.agents, &family.blocks).await?;
@@ -205,14 +205,14 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 /// What goes with an agent and is locked before or beside it: the partners that think for it, itself, and the blocks that
 /// their conversations have for themselves.
 #[derive(PartialEq)]
-struct Family {
+struct AgentGroup {
     agents: Vec<String>,
     blocks: Vec<String>,
     /// The agents for which it thinks in the background, which stay, each with the group by which it does.
     mains: Vec<(String, String)>,
 }
 
-impl Family {
+impl AgentGroup {
     async fn of(tx: &mut Tx, id: &str) -> Result<Self, ApiError> {
         let mut agents = partners(tx, id).await?;
         agents.push(id.to_owned());
@@ -229,7 +229,7 @@ impl Family {
 }
 
 /// Forgets everything that was said, in whichever conversation. Then the agent begins again, with what agents of its type begin with if that is wanted.
-async fn reset_messages(state: Arc<State>, mut call: Call) -> Answer {
+async fn reset_messages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let begins_anew = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
     let view = state.view(&call.permit);
@@ -266,7 +266,7 @@ async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiErro
     Ok(())
 }
 
-async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> Answer {
+async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> HandlerResult {
     Ok(Reply::written(memory::show_one(view, &agent.record, include).await?))
 }
 

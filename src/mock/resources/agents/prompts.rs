@@ -10,11 +10,11 @@ use crate::{
     error::ApiError,
     mock::{
         agents::{
-            directories::{self, Directories, Reader},
+            directories::{self, Directories, Source},
             memory, prompt,
         },
         records::{Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Passage, Record, Timestamp},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         search::archival,
         state::State,
         storage::documents::{View, not_found, parse_message, update},
@@ -33,7 +33,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 }
 
 /// Answers with the prompt. `update_timestamp` changes nothing: a prompt that is compiled says when.
-async fn recompile(state: Arc<State>, call: Call) -> Answer {
+async fn recompile(state: Arc<State>, call: Call) -> HandlerResult {
     let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
     call.query.boolean("update_timestamp")?;
     let view = state.view(&call.permit);
@@ -57,7 +57,7 @@ async fn recompile(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// What is in the context window, part by part, with estimates of what each costs.
-async fn context(state: Arc<State>, call: Call) -> Answer {
+async fn context(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let mut agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let mut blocks = blocks(view, &agent.id).await?;
@@ -149,7 +149,7 @@ async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Block>, ApiError> 
 }
 
 async fn directories(view: View<'_>, agent: &Agent) -> Result<Directories, ApiError> {
-    directories::of(Reader::Store(view.store()), agent).await
+    directories::of(Source::Store(view.store()), agent).await
 }
 
 /// Puts the blocks that a conversation has for itself in the places of its agent's.
@@ -164,7 +164,7 @@ async fn isolate(view: View<'_>, blocks: &mut [Block], conversation: &Conversati
 }
 
 /// What stands for the variables in the blocks that were made with the agent.
-async fn variables(state: Arc<State>, call: Call) -> Answer {
+async fn variables(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?;
     Ok(Reply::ok(json!({"variables": agent.record.variables})))
 }

@@ -12,16 +12,16 @@ use crate::{
     mock::{
         agents::memory,
         pagination::cursor::{Defaults, Page},
-        python::Outcome,
+        python::CallResult,
         records::{
             Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus,
             include::{Include, is_current_client},
             links,
         },
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found, update},
-        tools::{builtin, execute::Workbench, set::Toolbox},
+        tools::{builtin, execute::ToolExecutor, set::ToolSet},
         turn::store_effects,
         validation::body::{Fields, Location},
     },
@@ -39,7 +39,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 10, newest_first: true, order_by: &["created_at"] };
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
@@ -51,7 +51,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
 }
 
-async fn attach(state: Arc<State>, call: Call) -> Answer {
+async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("tool_id");
     // Looked up before the transaction, which keeps one connection for itself.
@@ -72,7 +72,7 @@ async fn attach(state: Arc<State>, call: Call) -> Answer {
     show(&call.headers, view, agent).await
 }
 
-async fn detach(state: Arc<State>, call: Call) -> Answer {
+async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let tool_id = call.param("tool_id");
@@ -85,7 +85,7 @@ async fn detach(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// Any name will do: the rule may be there before the tool.
-async fn set_approval(state: Arc<State>, mut call: Call) -> Answer {
+async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let in_query = call.query.boolean("requires_approval")?;
     let required = match Fields::of_optional_body(&body)? {
@@ -115,7 +115,7 @@ async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<A
 }
 
 /// Shows a changed agent to clients that expect to see it.
-async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> Answer {
+async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> HandlerResult {
     if is_current_client(headers) {
         return Ok(Reply::ok(Value::Null));
     }
@@ -123,7 +123,7 @@ async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> Answ
 }
 
 /// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
-async fn run(state: Arc<State>, mut call: Call) -> Answer {
+async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
     let arguments = match &fields {
@@ -155,16 +155,16 @@ async fn run_built_in(
     agent: &Agent,
     name: &str,
     arguments: &Map<String, Value>,
-) -> Result<Outcome, ApiError> {
-    let toolbox = Toolbox::of(&state.store, agent, &[]).await?;
+) -> Result<CallResult, ApiError> {
+    let tool_set = ToolSet::of(&state.store, agent, &[]).await?;
     let call = ToolCall { name: name.to_owned(), arguments: json!(arguments).to_string(), id: String::new() };
     let budget = state.budget(call.arguments.len(), 1);
-    let mut workbench = Workbench::new(&state.store, agent, DEFAULT_CONVERSATION, &[], &budget);
-    let returned = workbench.run(&call, &toolbox).await?;
-    store_effects(&state.store, &agent.id, &workbench.effects).await?;
+    let mut executor = ToolExecutor::new(&state.store, agent, DEFAULT_CONVERSATION, &[], &budget);
+    let returned = executor.run(&call, &tool_set).await?;
+    store_effects(&state.store, &agent.id, &executor.effects).await?;
     let text = returned.tool_return.text();
     Ok(match returned.status {
-        ToolStatus::Success => Outcome::of(text.into()),
-        ToolStatus::Error => Outcome { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+        ToolStatus::Success => CallResult::of(text.into()),
+        ToolStatus::Error => CallResult { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
     })
 }

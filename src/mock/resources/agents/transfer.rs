@@ -15,9 +15,9 @@ use crate::{
             file::{self, Export, History, Import},
         },
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
-        resources::{Answer, Routes, models::handles},
+        resources::{HandlerResult, Routes, models::handles},
         state::State,
-        storage::{documents::not_found, project_scope::Home},
+        storage::{documents::not_found, project_scope::ProjectScope},
         validation::{
             body::{Fields, Location, Read, TextMap},
             form::Form,
@@ -34,7 +34,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .on(Operation::ImportAgent, import)
 }
 
-async fn export(state: Arc<State>, call: Call) -> Answer {
+async fn export(state: Arc<State>, call: Call) -> HandlerResult {
     call.query.integer("max_steps")?;
     if call.query.boolean("use_legacy_format")?.unwrap_or(false) {
         return Err(unusable("The legacy format is no longer supported"));
@@ -44,7 +44,7 @@ async fn export(state: Arc<State>, call: Call) -> Answer {
     write(state, call, conversation_id, without_messages, Vec::new()).await
 }
 
-async fn export_with_skills(state: Arc<State>, mut call: Call) -> Answer {
+async fn export_with_skills(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let (mut conversation_id, mut without_messages, mut skills) = (None, false, Vec::new());
     if let Some(fields) = Fields::of_optional_body(&body)? {
@@ -70,7 +70,7 @@ async fn write(
     conversation_id: Option<String>,
     without_messages: bool,
     skills: Vec<Value>,
-) -> Answer {
+) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let conversation = match conversation_id.filter(|id| id != DEFAULT_CONVERSATION) {
@@ -93,7 +93,7 @@ async fn write(
     Ok(Reply::Passed(answer))
 }
 
-async fn import(state: Arc<State>, mut call: Call) -> Answer {
+async fn import(state: Arc<State>, mut call: Call) -> HandlerResult {
     let form = Form::read(&mut call).await?;
     let upload = form.file("file")?;
     let text = |current, former| form.text(current).or_else(|| form.text(former)).map(str::to_owned);
@@ -110,13 +110,13 @@ async fn import(state: Arc<State>, mut call: Call) -> Answer {
     };
     let file = read_file(&upload.bytes)?;
     let project = json!({"project_id": form.text("project_id")});
-    let home = Home::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
+    let scope = ProjectScope::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
     handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
     handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
     let budget = state.budget(upload.bytes.len(), 1);
     let made = transaction!(state.store, tx => {
-        let made = file::import(tx, view, &home, &file, &import, &budget).await?;
+        let made = file::import(tx, view, &scope, &file, &import, &budget).await?;
         Ok(made)
     })?;
     Ok(Reply::ok(json!({"agent_ids": made.agent_ids})))

@@ -20,7 +20,7 @@ use crate::{
             list::Listing,
         },
         records::{File, FileText, Folder, Passage, Record, write_passages},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found},
         validation::form::Form,
@@ -51,7 +51,7 @@ const DUPLICATE: [(&str, Duplicate); 4] = [
     ("replace", Duplicate::Replace),
 ];
 
-async fn upload(state: Arc<State>, mut call: Call) -> Answer {
+async fn upload(state: Arc<State>, mut call: Call) -> HandlerResult {
     let word = call.query.one_of("duplicate_handling", &DUPLICATE.map(|(word, _)| word))?;
     let duplicate = DUPLICATE.iter().find(|(known, _)| Some(*known) == word).map_or(Duplicate::Suffix, |(_, it)| *it);
     let form = Form::read(&mut call).await?;
@@ -88,7 +88,7 @@ fn shown_name(folder: &Folder, file: &File) -> String {
     format!("{}/{}", folder.name, file.name)
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let with_text = call.query.boolean("include_content")?.unwrap_or(false);
     call.query.boolean("check_status_updates")?;
@@ -105,7 +105,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(files.iter().map(wire).collect()))
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let with_text = call.query.boolean("include_content")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
@@ -117,7 +117,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(file.wire(&file.name, texts.get(&file.id).map(String::as_str))))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let file_id = call.param("file_id");
     let folder_id = id_in_path(&call);
@@ -133,7 +133,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-async fn passages(state: Arc<State>, call: Call) -> Answer {
+async fn passages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, PASSAGES)?;
     let view = state.view(&call.permit);
     let folder = view.get::<Folder>(id_in_path(&call)).await?.record;

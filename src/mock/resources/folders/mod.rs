@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{Answer, Routes, models::handles};
+use super::{HandlerResult, Routes, models::handles};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -58,7 +58,7 @@ pub(super) fn id_in_path(call: &Call) -> &str {
     call.params.find("folder_id").unwrap_or_else(|| call.param("source_id"))
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
     let accepts = |folder: &Folder| name.is_none_or(|name| folder.name.contains(name));
@@ -67,17 +67,17 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// All of them: this list has no pages.
-async fn list_sources(state: Arc<State>, call: Call) -> Answer {
+async fn list_sources(state: Arc<State>, call: Call) -> HandlerResult {
     let folders = Listing::<Folder>::of(in_project(&call)).all(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire_as_source()).collect()))
 }
 
-async fn count(state: Arc<State>, call: Call) -> Answer {
+async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let count = Listing::<Folder>::of(in_project(&call)).count(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(json!(count)))
 }
 
-async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
+async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
@@ -91,12 +91,12 @@ async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
     Ok(Reply::ok(wire(&folder)))
 }
 
-async fn retrieve(state: Arc<State>, call: Call, wire: Wire) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call, wire: Wire) -> HandlerResult {
     let folder = state.view(&call.permit).get::<Folder>(id_in_path(&call)).await?;
     Ok(Reply::ok(wire(&folder.record)))
 }
 
-async fn by_name(state: Arc<State>, call: Call) -> Answer {
+async fn by_name(state: Arc<State>, call: Call) -> HandlerResult {
     let name = call.params.find("folder_name").unwrap_or_else(|| call.param("source_name"));
     match holder(&state.store, claims::FOLDER, call.permit.project().as_str(), name).await? {
         Some(id) => Ok(Reply::ok(json!(id))),
@@ -107,7 +107,7 @@ async fn by_name(state: Arc<State>, call: Call) -> Answer {
     }
 }
 
-async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     Folder::check(&fields)?;
@@ -129,7 +129,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> Answer {
 }
 
 /// Takes its files along; agents lose sight of them.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let folder_id = id_in_path(&call);
     transaction!(state.store, tx => {
@@ -146,7 +146,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// The ids of the agents to which a folder is attached.
-async fn agents(state: Arc<State>, call: Call) -> Answer {
+async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, AGENTS)?;
     let view = state.view(&call.permit);
     let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
@@ -156,7 +156,7 @@ async fn agents(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// How many files there are, and how large.
-async fn statistics(state: Arc<State>, call: Call) -> Answer {
+async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
     let detailed = call.query.boolean("include_detailed_per_source_metadata")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let project = call.permit.project().as_str();

@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         records::{McpServer, Tool, claims},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, holder},
         tools::mcp,
@@ -40,14 +40,14 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 }
 
 /// By their names.
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let servers = all(state.view(&call.permit), call.permit.project().as_str()).await?;
     let named = servers.iter().map(|server| (server.record.server_name.clone(), server.record.wire_flat()));
     Ok(Reply::ok(Value::Object(named.collect())))
 }
 
 /// Answers with all servers.
-async fn add(state: Arc<State>, mut call: Call) -> Answer {
+async fn add(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
     transaction!(state.store, tx => {
@@ -57,7 +57,7 @@ async fn add(state: Arc<State>, mut call: Call) -> Answer {
     show_all(&state, call).await
 }
 
-async fn show_all(state: &State, call: Call) -> Answer {
+async fn show_all(state: &State, call: Call) -> HandlerResult {
     let servers = all(state.view(&call.permit), call.permit.project().as_str()).await?;
     Ok(Reply::ok(servers.iter().map(|server| server.record.wire_flat()).collect()))
 }
@@ -73,7 +73,7 @@ async fn find(view: View<'_>, project: &str, name: &str) -> Result<Stored<McpSer
     })
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.check(&["server_name", "server_url", "token"].map(|name| (name, Expect::Text)))?;
@@ -101,7 +101,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// Answers with the servers that are left.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
     transaction!(state.store, tx => {
@@ -112,14 +112,14 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     show_all(&state, call).await
 }
 
-async fn tools(state: Arc<State>, call: Call) -> Answer {
+async fn tools(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
     Ok(Reply::ok(mcp::of_server(&state.mcp_tools, &server.server_name).map(mcp::McpTool::wire).collect()))
 }
 
 /// The tool, which is there already unless its schema is invalid: a server comes with the others.
-async fn add_tool(state: Arc<State>, call: Call) -> Answer {
+async fn add_tool(state: Arc<State>, call: Call) -> HandlerResult {
     let (server, name) = (call.param("mcp_server_name"), call.param("mcp_tool_name"));
     let (view, project) = (state.view(&call.permit), call.permit.project().as_str());
     let found = find_tool(view, project, server, name).await;
@@ -147,13 +147,13 @@ async fn find_tool(view: View<'_>, project: &str, server: &str, name: &str) -> R
     })
 }
 
-async fn resync(state: Arc<State>, call: Call) -> Answer {
+async fn resync(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
     Ok(Reply::ok(read_again(&state, view, &server.id).await?.wire()))
 }
 
-async fn execute(state: Arc<State>, mut call: Call) -> Answer {
+async fn execute(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let arguments: Map<String, Value> = arguments(&body)?;
     let (server, name) = (call.param("mcp_server_name"), call.param("tool_name"));
@@ -161,14 +161,14 @@ async fn execute(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(called(&tool, &arguments)))
 }
 
-async fn test(state: Arc<State>, mut call: Call) -> Answer {
+async fn test(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
     let tools: Vec<Value> = mcp::of_server(&state.mcp_tools, &server.server_name).map(mcp::McpTool::wire).collect();
     Ok(Reply::ok(json!({"status": "success", "tools": tools})))
 }
 
-async fn connect(state: Arc<State>, mut call: Call) -> Answer {
+async fn connect(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
     Ok(connected(&state, &server.server_name))

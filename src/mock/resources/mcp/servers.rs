@@ -12,7 +12,7 @@ use crate::{
     mock::{
         pagination::list::Listing,
         records::{Agent, McpServer, Record, Tool, claims},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, claim, insert, not_found, release, update},
         tools::mcp::{self, Present},
@@ -39,7 +39,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .fixed_shape(Operation::McpConnectMcpServer, connect, NOBODY_CALLED)
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let servers = all(state.view(&call.permit), call.permit.project().as_str()).await?;
     Ok(Reply::ok(servers.iter().map(|server| server.record.wire()).collect()))
 }
@@ -49,7 +49,7 @@ pub(in crate::mock) async fn all(view: View<'_>, project: &str) -> Result<Vec<St
     Listing::<McpServer>::of(DocumentFilter::of_project(McpServer::KIND, project)).all(view, |_| true).await
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create(&Fields::of_body(&body)?)?;
     let server = transaction!(state.store, tx => {
@@ -84,12 +84,12 @@ async fn take_name(tx: &mut Tx, project: &str, server: &McpServer) -> Result<(),
     }
 }
 
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let server = state.view(&call.permit).get::<McpServer>(call.param("mcp_server_id")).await?;
     Ok(Reply::ok(server.record.wire()))
 }
 
-async fn modify(state: Arc<State>, mut call: Call) -> Answer {
+async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     McpServer::check(&fields)?;
@@ -115,7 +115,7 @@ pub(in crate::mock) async fn change(tx: &mut Tx, server: &Stored<McpServer>, for
 }
 
 /// Takes its tools along. A second time is a mistake of the caller's, by Letta's word not a 404.
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("mcp_server_id");
     transaction!(state.store, tx => {
@@ -136,14 +136,14 @@ pub(in crate::mock) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), 
     Ok(())
 }
 
-async fn tools(state: Arc<State>, call: Call) -> Answer {
+async fn tools(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = view.get::<McpServer>(call.param("mcp_server_id")).await?.record;
     let tools = mcp::stored(view, &server.id).await?;
     Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
 }
 
-async fn tool(state: Arc<State>, call: Call) -> Answer {
+async fn tool(state: Arc<State>, call: Call) -> HandlerResult {
     let tool = find_tool(state.view(&call.permit), call.param("mcp_server_id"), call.param("tool_id")).await?;
     Ok(Reply::ok(tool.wire()))
 }
@@ -155,7 +155,7 @@ async fn find_tool(view: View<'_>, server_id: &str, tool_id: &str) -> Result<Too
     found.map(|tool| tool.record).ok_or_else(|| not_found::<Tool>(tool_id))
 }
 
-async fn run(state: Arc<State>, mut call: Call) -> Answer {
+async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let arguments = arguments(&body)?;
     let tool = find_tool(state.view(&call.permit), call.param("mcp_server_id"), call.param("tool_id")).await?;
@@ -173,7 +173,7 @@ pub(in crate::mock) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Va
     tool.call(arguments, &Map::new()).wire()
 }
 
-async fn refresh(state: Arc<State>, call: Call) -> Answer {
+async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     if let Some(agent_id) = call.query.first("agent_id") {
         view.get::<Agent>(agent_id).await?;
@@ -198,7 +198,7 @@ pub(in crate::mock) async fn read_again(
     })
 }
 
-async fn connect(state: Arc<State>, call: Call) -> Answer {
+async fn connect(state: Arc<State>, call: Call) -> HandlerResult {
     let server = state.view(&call.permit).get::<McpServer>(call.param("mcp_server_id")).await?.record;
     Ok(connected(&state, &server.server_name))
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     conversation::{preview_of, read_compaction},
-    list::{self, NEWEST, showing, written},
+    list::{self, NEWEST, message_view, written},
     send::{self, send, send_later},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         agents::{compaction::compact, thread::Thread},
         pagination::cursor::Page,
         records::{Agent, Record, Run, RunType, include::is_current_client, links},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{View, is_plain, not_found, parse},
         turn::{cancel_elsewhere, give_up_question},
@@ -39,7 +39,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyMessage, modify)
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let conversation = call.query.first("conversation_id");
     of_agent(state.view(&call.permit), &call.query, call.param("agent_id"), conversation).await
 }
@@ -51,9 +51,9 @@ pub(in crate::mock) async fn of_agent(
     query: &Query,
     agent_id: &str,
     conversation: Option<&str>,
-) -> Answer {
+) -> HandlerResult {
     let page = Page::read(query, NEWEST)?;
-    let showing = showing(query)?;
+    let message_view = message_view(query)?;
     query.boolean("include_err")?;
     let filter = match conversation {
         Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
@@ -70,10 +70,10 @@ pub(in crate::mock) async fn of_agent(
         view.get_stored::<Agent>(agent_id).await?;
     }
     let messages = messages?;
-    if page.newest_first { written(messages.iter().rev(), &showing) } else { written(&messages, &showing) }
+    if page.newest_first { written(messages.iter().rev(), &message_view) } else { written(&messages, &message_view) }
 }
 
-async fn send_one(state: Arc<State>, mut call: Call) -> Answer {
+async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
@@ -87,14 +87,14 @@ async fn send_one(state: Arc<State>, mut call: Call) -> Answer {
     send(&state, thread, request, RunType::Plain).await
 }
 
-async fn stream(state: Arc<State>, mut call: Call) -> Answer {
+async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let mut request = send::read(&state, &mut call, true).await?;
     request.delivery.streaming = true;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Streaming).await
 }
 
-async fn send_async(state: Arc<State>, mut call: Call) -> Answer {
+async fn send_async(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     send_later(&state, thread, request).await
@@ -106,7 +106,7 @@ async fn addressed(view: View<'_>, agent_id: &str) -> Result<Thread, ApiError> {
 
 /// Without ids: the runs that have not ended, or else the question that the agent waits for an answer to, or else the
 /// last run, which is then reported as cancelled although it is left as it is.
-async fn cancel(state: Arc<State>, mut call: Call) -> Answer {
+async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let named = match Fields::of_optional_body(&body)? {
         Some(fields) => fields.optional::<Vec<String>>("run_ids")?.unwrap_or_default(),
@@ -156,7 +156,7 @@ pub(in crate::mock) async fn running(
 }
 
 /// Cancels runs, those that have ended excepted, and says so of all.
-pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> Answer {
+pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> HandlerResult {
     let mut cancelled = Map::new();
     for id in runs {
         if !state.turns.cancel(&id).await
@@ -178,13 +178,13 @@ async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError
 }
 
 /// What a provider would be sent.
-async fn preview(state: Arc<State>, mut call: Call) -> Answer {
+async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
     Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
 }
 
-async fn summarize(state: Arc<State>, mut call: Call) -> Answer {
+async fn summarize(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let settings = read_compaction(&body)?.settings;
     let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
@@ -193,7 +193,7 @@ async fn summarize(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// Letta has removed it.
-pub(in crate::mock) async fn modify(_: Arc<State>, _: Call) -> Answer {
+pub(in crate::mock) async fn modify(_: Arc<State>, _: Call) -> HandlerResult {
     Err(ApiError::letta(Code::MethodNotAllowed, "Messages cannot be edited any more.")
         .header(header::ALLOW, HeaderValue::from_static("")))
 }

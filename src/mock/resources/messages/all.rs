@@ -11,9 +11,9 @@ use crate::{
     error::ApiError,
     mock::{
         pagination::cursor::Page,
-        records::{Message, MessageType, Role, Showing, Timestamp},
-        resources::{Answer, Routes},
-        search::messages::{self, Wanted},
+        records::{Message, MessageType, MessageView, Role, Timestamp},
+        resources::{HandlerResult, Routes},
+        search::messages::{self, MessageQuery},
         state::State,
         storage::documents::{is_plain, parse_message},
         validation::body::{Expect, Fields},
@@ -30,24 +30,24 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 }
 
 /// As the list of one agent: oldest first, and `order` says which end of the history `limit` keeps.
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, NEWEST)?;
-    let showing = Showing::only(message_types(query)?);
+    let message_view = MessageView::only(message_types(query)?);
     let (view, project) = (state.view(&call.permit), call.permit.project().as_str());
     let conversation = query.first("conversation_id");
     let page = if conversation.is_some_and(|id| !is_plain(id)) { Page { limit: 0, ..page } } else { page };
     let filter = MessageFilter::of_project(project).in_conversation(conversation.filter(|id| is_plain(id)));
     let messages = list::page(view, filter, &page, |message| message.project == project).await?;
-    if page.newest_first { written(messages.iter().rev(), &showing) } else { written(&messages, &showing) }
+    if page.newest_first { written(messages.iter().rev(), &message_view) } else { written(&messages, &message_view) }
 }
 
 /// All that a stored message is on the wire, also where a list would leave it out.
-async fn retrieve(state: Arc<State>, call: Call) -> Answer {
+async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("message_id");
     let stored = state.store.message(id).await?.filter(|message| call.permit.reaches(&message.project));
     let message = parse_message(&stored.ok_or_else(|| unknown(id))?)?;
-    Ok(Reply::ok(json!(message.expand(&Showing::USUAL))))
+    Ok(Reply::ok(json!(message.expand(&MessageView::USUAL))))
 }
 
 const MODES: &[&str] = &["vector", "fts", "hybrid"];
@@ -56,20 +56,20 @@ const MOST: i64 = 100;
 const USUAL: i64 = 50;
 
 /// What both ways to search have in common. Words are looked for, by whatever name the search goes.
-struct Search {
+struct MessageSearch {
     agent_id: Option<String>,
     conversation_id: Option<String>,
-    wanted: Wanted,
+    wanted: MessageQuery,
 }
 
-impl Search {
+impl MessageSearch {
     fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.one_of("search_mode", MODES)?;
         let limit = fields.between("limit", 1, MOST)?.unwrap_or(USUAL);
         Ok(Self {
             agent_id: fields.optional("agent_id")?,
             conversation_id: fields.optional("conversation_id")?,
-            wanted: Wanted {
+            wanted: MessageQuery {
                 query: fields.optional("query")?,
                 roles: Vec::new(),
                 from: fields.optional::<Timestamp>("start_date")?,
@@ -96,16 +96,16 @@ impl Search {
 }
 
 /// What people and agents said and thought.
-async fn search(state: Arc<State>, mut call: Call) -> Answer {
+async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.required::<&str>("query")?;
-    let mut search = Search::read(&fields)?;
+    let mut search = MessageSearch::read(&fields)?;
     search.wanted.roles = vec![Role::User, Role::Assistant, Role::System];
     let found = search.run(&state, call.permit.project().as_str()).await?;
     let mut results = Vec::new();
     for (stored, message) in &found {
-        let wire = message.shown(&Showing::USUAL).into_iter().filter(|wire| {
+        let wire = message.shown(&MessageView::USUAL).into_iter().filter(|wire| {
             matches!(
                 wire.message_type,
                 MessageType::UserMessage
@@ -134,11 +134,11 @@ async fn search(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// The same over everything that is stored, as it is stored.
-async fn search_stored(state: Arc<State>, mut call: Call) -> Answer {
+async fn search_stored(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.check(&[("project_id", Expect::Text), ("template_id", Expect::Text)])?;
-    let mut search = Search::read(&fields)?;
+    let mut search = MessageSearch::read(&fields)?;
     for (index, role) in fields.optional::<Vec<&str>>("roles")?.unwrap_or_default().iter().enumerate() {
         crate::mock::validation::body::one_of(&json!(role), &fields.at("roles").item(index), ROLES)?;
         search.wanted.roles.extend(serde_json::from_value::<Role>(json!(role)).ok());

@@ -16,7 +16,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{Agent, RunType},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         turn::SendRequest,
         validation::body::{Expect, Fields},
@@ -39,7 +39,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::CreateChatCompletion, complete)
 }
 
-async fn complete(state: Arc<State>, mut call: Call) -> Answer {
+async fn complete(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.check(UNUSED)?;

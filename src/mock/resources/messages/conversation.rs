@@ -21,16 +21,16 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, Message, Record, Run, RunType, Showing},
+        records::{Conversation, Message, MessageView, Record, Run, RunType},
         resources::{
-            Answer, Routes,
+            HandlerResult, Routes,
             conversations::named,
             runs::{again, read_reading},
         },
         responder::provider_request,
         state::State,
         storage::documents::{View, parse},
-        tools::set::Toolbox,
+        tools::set::ToolSet,
         turn::{SendRequest, give_up_question},
         validation::body::{Expect, Fields},
     },
@@ -50,7 +50,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 /// Newest first and with cursors relative to the order, unlike an agent's: clients that page visit each message once. A
 /// cursor that names nothing here leaves nothing.
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let (view, query) = (state.view(&call.permit), &call.query);
     let id = call.param("conversation_id");
     if !is_letta_id(id, "conv") {
@@ -64,7 +64,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         };
     }
     let page = Page::read(query, NEWEST)?;
-    let showing = Showing::only(message_types(query)?);
+    let message_view = MessageView::only(message_types(query)?);
     query.boolean("include_err")?;
     let Some(conversation) = view.find::<Conversation>(id).await? else { return Ok(Reply::ok(json!([]))) };
     let of_conversation = MessageFilter::of_conversation(&conversation.record.agent_id, id);
@@ -73,10 +73,10 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
         Err(error) if error.code() == Code::NotFound => Vec::new(),
         messages => messages?,
     };
-    if page.newest_first { written_backwards(&messages, &showing) } else { written(&messages, &showing) }
+    if page.newest_first { written_backwards(&messages, &message_view) } else { written(&messages, &message_view) }
 }
 
-async fn say(state: Arc<State>, mut call: Call) -> Answer {
+async fn say(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
@@ -87,7 +87,7 @@ async fn say(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// What a provider would be sent.
-async fn preview(state: Arc<State>, mut call: Call) -> Answer {
+async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     let id = call.param("conversation_id");
     let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
@@ -101,7 +101,7 @@ pub(in crate::mock) async fn preview_of(
     request: &SendRequest,
 ) -> Result<Value, ApiError> {
     let agent = &thread.agent.record;
-    let toolbox = Toolbox::of(&state.store, agent, &request.request.client_tools).await?;
+    let tool_set = ToolSet::of(&state.store, agent, &request.request.client_tools).await?;
     let filter = MessageFilter::of_conversation(&agent.id, thread.id()).newest_first(true).limit(2_000);
     let stored = state.store.messages(&filter).await?;
     let stored =
@@ -110,11 +110,11 @@ pub(in crate::mock) async fn preview_of(
     let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
     messages.extend(request.request.input.iter().cloned().map(crate::mock::turn::Incoming::into_initial));
     let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
-    Ok(provider_request::request(agent, model, &messages, Some(&toolbox)))
+    Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))
 }
 
 /// Reads a stream again: of the run that is named, or of the one that runs.
-async fn stream(state: Arc<State>, mut call: Call) -> Answer {
+async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
     let reading = read_reading(fields.as_ref())?;
@@ -152,13 +152,13 @@ async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiE
         let otid: String = otid.chars().take(100).collect();
         ApiError::letta(Code::NotFound, format!("Run with otid {otid} not found"))
     };
-    let mark = crate::mock::turn::mark(thread.id(), otid).ok_or_else(unknown)?;
-    let linked = state.store.linked_documents(&mark, &[&thread.agent.record.id], Run::KIND).await?;
+    let idempotency_key = crate::mock::turn::idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
+    let linked = state.store.linked_documents(&idempotency_key, &[&thread.agent.record.id], Run::KIND).await?;
     let (_, document) = linked.into_iter().next_back().ok_or_else(unknown)?;
     Ok(parse::<Run>(document)?.record)
 }
 
-async fn cancel(state: Arc<State>, call: Call) -> Answer {
+async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("conversation_id");
     let thread = named(state.view(&call.permit), id, call.query.first("agent_id")).await?;
     let agent_id = &thread.agent.record.id;
@@ -174,7 +174,7 @@ async fn cancel(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// The compiled prompt, which becomes the conversation's system message unless it is only asked for.
-async fn recompile(state: Arc<State>, mut call: Call) -> Answer {
+async fn recompile(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let CompactionRequest { agent_id, .. } = read_compaction(&body)?;
     let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
@@ -203,7 +203,7 @@ async fn recompile(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(prompt.into()))
 }
 
-async fn shorten(state: Arc<State>, mut call: Call) -> Answer {
+async fn shorten(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let CompactionRequest { agent_id, settings } = read_compaction(&body)?;
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));

@@ -6,8 +6,8 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
-        records::{Message, MessageType, PlainMessage, Showing, WireMessage},
-        resources::Answer,
+        records::{Message, MessageType, MessageView, PlainMessage, WireMessage},
+        resources::HandlerResult,
         storage::documents::{View, is_plain, parse_message},
     },
     store::{MessageFilter, StoredMessage},
@@ -93,43 +93,43 @@ pub(in crate::mock) fn message_types(query: &Query) -> Result<Option<Vec<Message
 }
 
 /// How a query asks for messages to be shown.
-pub(in crate::mock) fn showing(query: &Query) -> Result<Showing, ApiError> {
-    let mut showing = Showing::only(message_types(query)?);
+pub(in crate::mock) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
+    let mut message_view = MessageView::only(message_types(query)?);
     if let Some(flag) = query.boolean("use_assistant_message")? {
-        showing.use_assistant_message = flag;
+        message_view.use_assistant_message = flag;
     }
     if let Some(name) = query.first("assistant_message_tool_name") {
-        showing.assistant_message_tool_name = name.to_owned().into();
+        message_view.assistant_message_tool_name = name.to_owned().into();
     }
     if let Some(name) = query.first("assistant_message_tool_kwarg") {
-        showing.assistant_message_tool_kwarg = name.to_owned().into();
+        message_view.assistant_message_tool_kwarg = name.to_owned().into();
     }
-    Ok(showing)
+    Ok(message_view)
 }
 
 /// Stored messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn written<'a, I>(messages: I, showing: &Showing) -> Answer
+pub(in crate::mock) fn written<'a, I>(messages: I, message_view: &MessageView) -> HandlerResult
 where
     I: IntoIterator<Item = &'a StoredMessage, IntoIter: Clone>,
 {
     let messages = messages.into_iter();
-    let mut list = List::of(showing, messages.clone());
+    let mut list = List::of(message_view, messages.clone());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => list.written.harmlessly(|text| plain.write(|one| showing.wants(one), text)),
-            None => list.add(parse_message(message)?.shown(showing))?,
+            Some(plain) => list.written.harmlessly(|text| plain.write(|one| message_view.wants(one), text)),
+            None => list.add(parse_message(message)?.shown(message_view))?,
         }
     }
     Ok(list.end())
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], showing: &Showing) -> Answer {
-    let mut list = List::of(showing, messages.iter());
+pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], message_view: &MessageView) -> HandlerResult {
+    let mut list = List::of(message_view, messages.iter());
     for message in messages {
         match PlainMessage::read(&message.body) {
-            Some(plain) => list.written.harmlessly(|text| plain.write_backwards(|one| showing.wants(one), text)),
-            None => list.add(parse_message(message)?.shown(showing).into_iter().rev())?,
+            Some(plain) => list.written.harmlessly(|text| plain.write_backwards(|one| message_view.wants(one), text)),
+            None => list.add(parse_message(message)?.shown(message_view).into_iter().rev())?,
         }
     }
     Ok(list.end())
@@ -138,20 +138,20 @@ pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], showing: &S
 /// A list that is being written: each message after a comma, of which the first becomes the bracket. Plain messages are
 /// harmless: beside their own members they have only texts.
 struct List<'a> {
-    showing: &'a Showing,
+    message_view: &'a MessageView,
     written: Written,
 }
 
 impl<'a> List<'a> {
-    fn of<'m>(showing: &'a Showing, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
+    fn of<'m>(message_view: &'a MessageView, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
         // On the wire the parts of a message are messages of their own, each with what they have in common.
         let room = messages.map(|message| 2 * message.body.len()).sum();
-        Self { showing, written: Written::with_capacity(room) }
+        Self { message_view, written: Written::with_capacity(room) }
     }
 
     fn add(&mut self, messages: impl IntoIterator<Item = WireMessage>) -> Result<(), ApiError> {
         for message in messages {
-            if self.showing.wants(message.message_type) {
+            if self.message_view.wants(message.message_type) {
                 self.written.push(",");
                 serde_json::to_writer(&mut self.written, &message).map_err(ApiError::internal)?;
             }
@@ -170,13 +170,13 @@ impl<'a> List<'a> {
 }
 
 /// Messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn shown(messages: &[Message], showing: &Showing) -> Vec<WireMessage> {
-    let shown = messages.iter().flat_map(|message| message.shown(showing));
-    shown.filter(|message| showing.wants(message.message_type)).collect()
+pub(in crate::mock) fn shown(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+    let shown = messages.iter().flat_map(|message| message.shown(message_view));
+    shown.filter(|message| message_view.wants(message.message_type)).collect()
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn shown_backwards(messages: &[Message], showing: &Showing) -> Vec<WireMessage> {
-    let shown = messages.iter().flat_map(|message| message.shown(showing).into_iter().rev());
-    shown.filter(|message| showing.wants(message.message_type)).collect()
+pub(in crate::mock) fn shown_backwards(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+    let shown = messages.iter().flat_map(|message| message.shown(message_view).into_iter().rev());
+    shown.filter(|message| message_view.wants(message.message_type)).collect()
 }

@@ -11,10 +11,10 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{Record, Run, RunStatus, RunType, StopReason},
-        resources::{Answer, models::handles::check_override},
+        resources::{HandlerResult, models::handles::check_override},
         state::State,
         storage::documents::parse,
-        turn::{Ended, Reading, SendRequest, Turn, replay},
+        turn::{Ended, ReplayOptions, SendRequest, Turn, replay},
     },
 };
 
@@ -31,10 +31,10 @@ pub(in crate::mock) async fn send(
     thread: Thread,
     request: SendRequest,
     run_type: RunType,
-) -> Answer {
+) -> HandlerResult {
     let delivery = request.delivery;
     if !delivery.streaming {
-        let run = Run::begin(&thread.agent.record.id, run_type, false, request.showing);
+        let run = Run::begin(&thread.agent.record.id, run_type, false, request.message_view);
         let turn = Turn::begin(state, thread, run, request.request, false).await?;
         let ended = turn.answer().await?;
         return match &ended.failure {
@@ -42,30 +42,30 @@ pub(in crate::mock) async fn send(
             None => Ok(Reply::ok(response(&ended))),
         };
     }
-    let mark = request.request.mark(thread.id()).filter(|_| delivery.background);
+    let idempotency_key = request.request.idempotency_key(thread.id()).filter(|_| delivery.background);
     let agent_id = thread.agent.record.id.clone();
-    let mut run = Run::begin(&agent_id, run_type, delivery.background, request.showing);
+    let mut run = Run::begin(&agent_id, run_type, delivery.background, request.message_view);
     run.delivery = delivery.background.then_some(delivery);
-    run.mark.clone_from(&mark);
+    run.idempotency_key.clone_from(&idempotency_key);
     let turn = Turn::begin(state, thread, run, request.request, true).await;
     // Looked for while the conversation is this request's or the earlier one's, so that of two that come at once, one is
     // the earlier.
-    let earlier = match &mark {
-        Some(mark) => earlier(state, &agent_id, mark, turn.as_ref().err()).await.transpose(),
+    let earlier = match &idempotency_key {
+        Some(idempotency_key) => earlier(state, &agent_id, idempotency_key, turn.as_ref().err()).await.transpose(),
         None => None,
     };
     let Some(earlier) = earlier else { return Ok(Reply::Events(turn?.stream(delivery))) };
     if let Ok(turn) = turn {
         turn.abandon();
     }
-    let reading = Reading { pings: delivery.pings, ..Reading::WHOLE };
+    let reading = ReplayOptions { pings: delivery.pings, ..ReplayOptions::WHOLE };
     Ok(Reply::Events(replay(state, earlier?, None, reading)))
 }
 
 /// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up
 /// again.
-pub(in crate::mock) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> Answer {
-    let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.showing);
+pub(in crate::mock) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> HandlerResult {
+    let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.message_view);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;
     let turn = Turn::begin(state, thread, run, request.request, false).await?;
@@ -79,13 +79,13 @@ pub(in crate::mock) async fn send_later(state: &Arc<State>, thread: Thread, requ
 async fn earlier(
     state: &State,
     agent_id: &str,
-    mark: &str,
+    idempotency_key: &str,
     refused: Option<&ApiError>,
 ) -> Result<Option<String>, ApiError> {
     const REMEMBERED: i64 = 3 * 60 * 60 * 1000;
     // What is stored outranks what runs: that may be one more that is about to find out that it repeats another.
-    let running = refused.and_then(|_| state.turns.marked(agent_id, mark));
-    let Some((_, run)) = state.store.linked_documents(mark, &[agent_id], Run::KIND).await?.pop() else {
+    let running = refused.and_then(|_| state.turns.with_idempotency_key(agent_id, idempotency_key));
+    let Some((_, run)) = state.store.linked_documents(idempotency_key, &[agent_id], Run::KIND).await?.pop() else {
         return Ok(running);
     };
     let run = parse::<Run>(run)?.record;

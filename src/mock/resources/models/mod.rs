@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::handles::providers;
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -31,7 +31,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::GetTotalStorageSize, storage_size)
 }
 
-async fn list_models(state: Arc<State>, call: Call) -> Answer {
+async fn list_models(state: Arc<State>, call: Call) -> HandlerResult {
     let provider_type = call.query.one_of("provider_type", PROVIDER_TYPES)?;
     let provider_name = call.query.first("provider_name");
     let categories = categories(&call.query)?;
@@ -45,7 +45,7 @@ async fn list_models(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(catalogue::models().chain(brought).filter(wanted).collect()))
 }
 
-async fn list_embedding_models(state: Arc<State>, call: Call) -> Answer {
+async fn list_embedding_models(state: Arc<State>, call: Call) -> HandlerResult {
     let providers = providers(state.view(&call.permit), call.permit.project().as_str()).await?;
     let of =
         |provider: &Provider| catalogue::embeddings_of(&provider.provider_type, &provider.name).collect::<Vec<_>>();
@@ -53,7 +53,7 @@ async fn list_embedding_models(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// How much room the vectors of all passages take.
-async fn storage_size(state: Arc<State>, call: Call) -> Answer {
+async fn storage_size(state: Arc<State>, call: Call) -> HandlerResult {
     /// Letta pads every vector to 4096 numbers of four bytes.
     const BYTES_PER_PASSAGE: f64 = 16_384.0;
     const UNITS: [(&str, i32); 5] = [("B", 0), ("KB", 1), ("MB", 2), ("GB", 3), ("TB", 4)];

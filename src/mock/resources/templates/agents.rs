@@ -15,11 +15,11 @@ use crate::{
         agents::file::{self, History, Import},
         budget::json_length,
         records::{Deployment, Identity, Record, Template},
-        resources::{Answer, Routes},
+        resources::{HandlerResult, Routes},
         state::State,
         storage::{
             documents::{insert, update},
-            project_scope::Home,
+            project_scope::ProjectScope,
         },
         turn::Incoming,
         validation::body::{Fields, TextMap},
@@ -39,7 +39,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .not_mocked([Operation::SetCurrentTemplateFromSnapshot], UNDOCUMENTED)
 }
 
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let empty = json!({});
     let fields = Fields::of_body(if body.is_null() { &empty } else { &body })?;
@@ -74,17 +74,17 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
         deployment_id: Some(deployment_id.clone()),
         ..Import::default()
     };
-    let home = Home { shown: Some(project.to_string()), project };
+    let scope = ProjectScope { shown: Some(project.to_string()), project };
     let (deployment, group_ids) = transaction!(state.store, tx => {
         view.get_for_update::<Template>(tx, &template.id).await?;
-        let made = file::import(tx, view, &home, &file, &import, &budget).await?;
+        let made = file::import(tx, view, &scope, &file, &import, &budget).await?;
         let deployment = Deployment {
             id: deployment_id.clone(),
             template_id: template.id.clone(),
             version_id: version.as_ref().map(|version| version.id.clone()),
             agent_ids: made.agent_ids,
         };
-        insert(tx, home.project.as_str(), Some(&template.id), &deployment).await?;
+        insert(tx, scope.project.as_str(), Some(&template.id), &deployment).await?;
         Ok((deployment, made.group_ids))
     })?;
     let group_id = group_ids.first();
@@ -92,7 +92,7 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::Json(StatusCode::CREATED, answer))
 }
 
-async fn migrate(state: Arc<State>, mut call: Call) -> Answer {
+async fn migrate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let word: &str = fields.required("version")?;
@@ -117,7 +117,7 @@ async fn migrate(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// The agents and blocks of a version in the hosted service's own words.
-async fn snapshot(state: Arc<State>, call: Call) -> Answer {
+async fn snapshot(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let (called, word) = name(&call);
     let template = find(view, called, &project(&call)?).await?.record;

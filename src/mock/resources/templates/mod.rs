@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, Routes};
+use super::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -101,7 +101,7 @@ fn refused(problem: impl Into<Value>) -> ApiError {
     ApiError::letta(Code::InvalidRequest, problem)
 }
 
-async fn list(state: Arc<State>, call: Call) -> Answer {
+async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let window = Window::read(query, DEFAULT_LIMIT)?;
     let by_creation = query.one_of("sort_by", &["updated_at", "created_at"])? == Some("created_at");
@@ -131,7 +131,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
 }
 
 /// From an agent or from an agent file. The first version is saved at once.
-async fn create(state: Arc<State>, mut call: Call) -> Answer {
+async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let project = project(&call)?;
@@ -198,7 +198,7 @@ fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
     Ok(Value::Object(file.map().clone()).to_string())
 }
 
-async fn versions(state: Arc<State>, call: Call) -> Answer {
+async fn versions(state: Arc<State>, call: Call) -> HandlerResult {
     let window = Window::read(&call.query, DEFAULT_LIMIT)?;
     let view = state.view(&call.permit);
     let template = find(view, name(&call).0, &project(&call)?).await?.record;
@@ -211,7 +211,7 @@ async fn versions(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"versions": versions, "has_next_page": has_next_page, "total_count": total})))
 }
 
-async fn save(state: Arc<State>, mut call: Call) -> Answer {
+async fn save(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let mut message = None;
     if let Some(fields) = Fields::of_optional_body(&body)? {
@@ -239,7 +239,7 @@ async fn save(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(template.wire()))
 }
 
-async fn delete(state: Arc<State>, call: Call) -> Answer {
+async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
     transaction!(state.store, tx => {
@@ -249,7 +249,7 @@ async fn delete(state: Arc<State>, call: Call) -> Answer {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn update_from_file(state: Arc<State>, mut call: Call) -> Answer {
+async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.optional::<bool>("update_existing_tools")?;
@@ -270,7 +270,7 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn describe(state: Arc<State>, mut call: Call) -> Answer {
+async fn describe(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
@@ -284,7 +284,7 @@ async fn describe(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn rename(state: Arc<State>, mut call: Call) -> Answer {
+async fn rename(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let new_name: String = Fields::of_body(&body)?.required("new_name")?;
     check_name(&new_name)?;
@@ -307,7 +307,7 @@ async fn rename(state: Arc<State>, mut call: Call) -> Answer {
 }
 
 /// What was saved as a version is worked on again.
-async fn roll_back(state: Arc<State>, mut call: Call) -> Answer {
+async fn roll_back(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let word: String = Fields::of_body(&body)?.required("version")?;
     if ["current", "dev"].contains(&word.as_str()) {
@@ -327,7 +327,7 @@ async fn roll_back(state: Arc<State>, mut call: Call) -> Answer {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn fork(state: Arc<State>, mut call: Call) -> Answer {
+async fn fork(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let wanted: Option<String> = match Fields::of_optional_body(&body)? {
         Some(fields) => fields.optional("name")?,
