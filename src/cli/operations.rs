@@ -24,7 +24,7 @@ again, but what Letta would do with it does not happen. **Fixed shape**: always 
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Print Markdown, as it stands in the README and, with --fidelity, in docs/fidelity.md
+    /// Print Markdown, as in docs/permissions.md and, with --fidelity, in docs/fidelity.md
     #[arg(long)]
     markdown: bool,
     /// Print how true the mock is to each operation
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Cl
     })
 }
 
-/// The table of what a client token can reach, for the README. What is closed is only counted.
+/// The table of what a client token can reach, for docs/permissions.md. What is closed is only counted.
 fn markdown() -> String {
     let mut lines =
         vec!["| operation | client token needs | conditions |".to_owned(), "| --- | --- | --- |".to_owned()];
