@@ -16,9 +16,6 @@ use crate::{
 /// How every client token begins.
 pub const PREFIX: &str = "ck-let-";
 
-/// The JWS type of our tokens (RFC 8725, section 3.11), so that no other JWT passes for one.
-pub const TOKEN_TYPE: &str = "ck+jwt";
-
 /// The longest token that is issued or looked at: it travels in a header and in a path.
 pub const MAX_LENGTH: usize = 4096;
 

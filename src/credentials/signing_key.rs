@@ -6,8 +6,11 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, ParsedPublicKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
-use super::{MasterKey, client_token::TOKEN_TYPE, master_key::WrongMasterKey};
+use super::{MasterKey, master_key::WrongMasterKey};
 use crate::{clock::Millis, entropy, store::SigningKeyRow};
+
+/// The JWS type of our tokens (RFC 8725, section 3.11), so that no other JWT passes for one.
+const TOKEN_TYPE: &str = "ck+jwt";
 
 /// A key pair, ready to sign and to verify.
 pub struct SigningKey {

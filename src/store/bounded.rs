@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures_util::{Stream, TryStreamExt};
 
-use super::{Document, Link, Result, StoreError, StoredMessage, links::Linked};
+use super::{Result, StoreError};
 
 /// A row with a text of any size.
 pub trait HasSize {
@@ -12,32 +12,8 @@ pub trait HasSize {
     fn size(&self) -> usize;
 }
 
-/// What a row takes at least by the time that it stands in an answer.
-const ROW: usize = 1_000;
-
-impl HasSize for Document {
-    fn size(&self) -> usize {
-        ROW + self.body.len()
-    }
-}
-
-impl HasSize for Linked {
-    fn size(&self) -> usize {
-        self.document.size()
-    }
-}
-
-impl HasSize for StoredMessage {
-    fn size(&self) -> usize {
-        ROW + self.body.len()
-    }
-}
-
-impl HasSize for Link {
-    fn size(&self) -> usize {
-        self.document.as_ref().map_or(0, HasSize::size)
-    }
-}
+/// The least that a row takes up once it is part of a response, in bytes.
+pub(super) const ROW: usize = 1_000;
 
 /// Rows that are read together.
 #[derive(Debug)]

@@ -2,7 +2,13 @@
 
 use sqlx::QueryBuilder;
 
-use super::{ROWS_AT_ONCE, Result, Store, StoreError, Tx, bounded::Rows, reading, transaction::Open, within, writing};
+use super::{
+    ROWS_AT_ONCE, Result, Store, StoreError, Tx,
+    bounded::{HasSize, ROW, Rows},
+    reading,
+    transaction::Open,
+    within, writing,
+};
 
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -219,6 +225,12 @@ macro_rules! insert {
             .bind($document.parent)
             .bind($document.body)
     };
+}
+
+impl HasSize for Document {
+    fn size(&self) -> usize {
+        ROW + self.body.len()
+    }
 }
 
 impl Store {

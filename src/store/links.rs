@@ -3,7 +3,11 @@
 use futures_util::TryStreamExt;
 use sqlx::QueryBuilder;
 
-use super::{Document, ROWS_AT_ONCE, Result, Store, Tx, bounded::Rows, reading, within};
+use super::{
+    Document, ROWS_AT_ONCE, Result, Store, Tx,
+    bounded::{HasSize, Rows},
+    reading, within,
+};
 
 /// A document that a link leads to.
 #[derive(Debug, sqlx::FromRow)]
@@ -45,6 +49,18 @@ const DOCUMENTS: &str = concat!(
     batch!(),
     " ORDER BY l.seq"
 );
+
+impl HasSize for Linked {
+    fn size(&self) -> usize {
+        self.document.size()
+    }
+}
+
+impl HasSize for Link {
+    fn size(&self) -> usize {
+        self.document.as_ref().map_or(0, HasSize::size)
+    }
+}
 
 impl Store {
     /// The links of a kind that start from any of `sources`, as pairs of source and target, oldest first for each source.

@@ -2,7 +2,11 @@
 
 use sqlx::QueryBuilder;
 
-use super::{ROWS_AT_ONCE, Result, Store, Tx, bounded::Rows, reading, within};
+use super::{
+    ROWS_AT_ONCE, Result, Store, Tx,
+    bounded::{HasSize, ROW, Rows},
+    reading, within,
+};
 
 /// A stored message.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -173,6 +177,12 @@ macro_rules! filtered {
         let (sql, owner, conversation) = $filter.statement();
         sqlx::query_as(sql).bind(owner).bind(conversation).bind($filter.after).bind($filter.before).bind($filter.limit)
     }};
+}
+
+impl HasSize for StoredMessage {
+    fn size(&self) -> usize {
+        ROW + self.body.len()
+    }
 }
 
 impl Store {
