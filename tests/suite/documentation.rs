@@ -1,5 +1,6 @@
 //! What is written down is what the program does.
 
+mod architecture;
 mod generated;
 mod pages;
 
