@@ -1,4 +1,4 @@
-//! The only caller of the operating system's randomness for secrets and of the id generators.
+//! The only source of randomness: secrets from the operating system's generator, and ids.
 
 use rand::{TryRng, rngs::SysRng};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 /// Fills an array from the operating system's generator.
 ///
 /// # Panics
-/// When the operating system has no randomness to give, a condition in which no secret may be made.
+/// When the operating system provides no randomness: no secret may be made then.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -39,7 +39,7 @@ pub fn unguessable_number() -> u128 {
     rand::random()
 }
 
-/// The operating system's generator in the shape that rand's distributions take.
+/// The operating system's generator as an `Rng` of the rand crate.
 ///
 /// # Panics
 /// As [`bytes`].

@@ -1,4 +1,4 @@
-//! Files that only their owner may read. The umask does not decide that: it may be anything.
+//! Files that only their owner may read, whatever the umask.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -9,13 +9,13 @@ use std::{
 
 use tracing::warn;
 
-/// For the owner to read and write, for nobody else.
+/// Readable and writable for the owner only.
 const OWNER_ONLY: u32 = 0o600;
 
-/// Makes an empty file, unless there is one.
+/// Creates an empty file, unless it exists.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn create_empty(path: &Path) -> io::Result<()> {
     match create(path, b"") {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -23,21 +23,21 @@ pub fn create_empty(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file with this content, durably. It is never open to others, not even before it has its content.
+/// Creates a file with this content, durably. At no time can others read it.
 ///
 /// # Errors
-/// When there is one already, or it cannot be made.
+/// When it exists, or cannot be created.
 pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
-    // A umask may have taken from it what its owner needs.
+    // The umask may have removed permissions that the owner needs.
     file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
     file.write_all(content)?;
     file.sync_all()
 }
 
-/// Takes from a file of ours what others may do with it. It may have been made by an earlier version, or copied.
+/// Removes the permissions of others from a file, which may have been copied or made by an earlier version.
 ///
-/// By its path, and without opening it: a process that closes any descriptor of a database file loses its locks on it.
+/// This does not open the file: a process that closes a descriptor of a database file loses its locks on it.
 pub fn tighten(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;

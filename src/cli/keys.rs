@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create an API key and print it: the only time it is shown
+    /// Create an API key and print it. It is not shown again
     Create {
         /// What the key is for
         #[arg(long)]
@@ -72,7 +72,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             output.print(&text, || keys.iter().map(|key| to_json(key, now)).collect())
         }
         Command::Revoke { id } => revoke(common, &id, output).await.map_err(|why| {
-            // Whoever gives the key itself must not find it in a log.
+            // The argument may be the key itself, which must not end up in a log.
             let shown = if api_key::is_well_formed(&id) { "the API key" } else { &id };
             format!("{shown} was not revoked: {why}").into()
         }),

@@ -12,7 +12,7 @@ use crate::{
     model::Access,
 };
 
-/// What stands above the tables of docs/fidelity.md.
+/// The text above the tables of docs/fidelity.md.
 const FIDELITY_PREFACE: &str = "\
 # How true the mock is to Letta
 

@@ -17,17 +17,17 @@ use crate::{
     store::{Revocation, TokenFilter},
 };
 
-/// Stands for the minting key in tokens that an operator makes by hand.
+/// The id of the minting key in tokens made on the command line.
 const COMMAND_LINE: &str = "command-line";
 
-/// How many tokens one query reads.
+/// The number of tokens that one query reads.
 const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a client token and print it
     Create {
-        /// The agent it is for
+        /// The agent that it grants access to
         #[arg(long, value_name = "ID")]
         agent: AgentId,
         /// What it may do: read_messages, write_messages, read_agent, write_agent

@@ -1,8 +1,8 @@
 //! The only reader of the wall clock. Everything that is stored or signed counts milliseconds since the Unix epoch, so
-//! both engines keep the same instant and a re-signed token is byte for byte the one that was issued.
+//! that both engines store the same instant, and a token that is signed again equals the one that was issued.
 //!
-//! A [`Clock`] tells two times: that of the wall clock, by which tokens and keys expire, and the settled one, by which
-//! something may be forgotten for good.
+//! A [`Clock`] tells two times: that of the wall clock, by which tokens and keys expire, and the settled time, by which
+//! records are deleted for good.
 
 mod settling;
 
@@ -17,15 +17,15 @@ use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use settling::Settling;
 pub use settling::{Noticed, Record};
 
-/// An instant in milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted (as POSIX time).
+/// An instant in milliseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX time).
 pub type Millis = i64;
 
 /// Where a clock reads the time.
 pub trait Source: fmt::Debug + Send + Sync {
-    /// The wall clock, which somebody may set.
+    /// The wall clock, which can be set.
     fn wall(&self) -> Millis;
 
-    /// The time since some moment in this process's life, which nobody can set.
+    /// The monotonic clock: the time since some moment in this process's life, which cannot be set.
     fn monotonic(&self) -> Duration;
 }
 
@@ -56,7 +56,7 @@ impl Source for System {
 }
 
 impl Clock {
-    /// The operating system's.
+    /// The operating system's clock.
     #[must_use]
     pub fn system() -> Self {
         Self::of(System { began: Instant::now() })
@@ -75,7 +75,7 @@ impl Clock {
         self.0.source.wall()
     }
 
-    /// Compares the wall clock with the time measured since this was last called.
+    /// Compares the wall clock with the time measured since the last call.
     #[must_use]
     pub fn observe(&self) -> Option<Noticed> {
         let (wall, monotonic) = self.read();
@@ -88,19 +88,19 @@ impl Clock {
         self.settling().record()
     }
 
-    /// Goes on from what the last process has left.
+    /// Continues from the record of the last process.
     #[must_use]
     pub fn resume(&self, last: Record) -> Option<Noticed> {
         self.settling().resume(last)
     }
 
-    /// Takes note of what another process, which runs beside this one, has said.
+    /// Takes the record of another running process into account.
     #[must_use]
     pub fn hear(&self, other: Record) -> Option<Noticed> {
         self.settling().hear(other)
     }
 
-    /// Both clocks at one moment: read again if the process was held up in between.
+    /// Both clocks at one moment. They are read again if the process was suspended in between.
     fn read(&self) -> (Millis, Duration) {
         const ATTEMPTS: usize = 5;
         const MOMENT: Duration = Duration::from_millis(10);
@@ -144,7 +144,7 @@ pub fn format_millis(millis: Millis) -> String {
     DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// `2026-11-23T16:23:19.765515Z`: how Letta writes `created_at` and its kin.
+/// `2026-11-23T16:23:19.765515Z`: how Letta writes `created_at` and similar fields.
 #[must_use]
 pub fn format_micros(instant: DateTime<Utc>) -> String {
     let mut text = String::with_capacity(27);
@@ -152,13 +152,13 @@ pub fn format_micros(instant: DateTime<Utc>) -> String {
     text
 }
 
-/// The same at the end of a text. Every log line has one, so the digits are written by hand, in a tenth of the time.
+/// Appends the same to a text. Every log line has a timestamp; writing digits by hand takes a tenth of the time.
 pub fn push_micros(text: &mut String, instant: DateTime<Utc>) {
     let Some(year) = u32::try_from(instant.year()).ok().filter(|year| *year < 10_000) else {
         text.push_str(&instant.to_rfc3339_opts(SecondsFormat::Micros, true));
         return;
     };
-    // A leap second is counted on beyond the last nanosecond of the second before it.
+    // Chrono represents a leap second as nanoseconds beyond 999,999,999.
     let micros = instant.nanosecond() / 1_000;
     let second = instant.second() + micros / 1_000_000;
     for (value, digits, after) in [
@@ -197,7 +197,7 @@ mod tests {
             seconds in -62_200_000_000_i64..260_000_000_000,
             nanos in 0_u32..2_000_000_000,
         ) {
-            // Chrono counts leap seconds at the end of a minute only.
+            // Chrono accepts leap seconds only at the end of a minute.
             let instant = DateTime::from_timestamp(seconds, nanos % 1_000_000_000);
             let leap = DateTime::from_timestamp(seconds.div_euclid(60) * 60 + 59, nanos);
             for instant in [instant, leap].into_iter().flatten() {

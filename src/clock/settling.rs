@@ -1,39 +1,39 @@
-//! The time by which something may be forgotten.
+//! The time by which records may be deleted for good.
 //!
 //! A wall clock can be set to anything; the time measured since (the monotonic clock) cannot. The settled time is the
 //! wall clock as far as measuring confirms it: when the wall clock steps ahead, the settled time goes on at the pace of
 //! the monotonic clock, and catches up only after as much time has been measured as the step was long. So a clock that
-//! runs ahead for less than that, however far, has nothing forgotten early. When the wall clock steps back, the settled
+//! runs ahead, for less time than it is ahead, causes no early deletion. When the wall clock steps back, the settled
 //! time is never ahead of it.
 
 use std::time::Duration;
 
 use super::Millis;
 
-/// The largest step of the wall clock that passes for none: leap seconds, and the pause between reading two clocks.
+/// The largest difference that does not count as a step: leap seconds, and the time between reading two clocks.
 pub(super) const TOLERANCE: Millis = 1_000;
 
-/// How far the clocks of two processes may differ without one of them counting as wrong: more than the interval in which
-/// processes tell each other their time.
+/// The largest difference between the clocks of two processes that does not count as wrong. It exceeds the interval at
+/// which processes record their time.
 pub(super) const AGREEMENT: Millis = 3 * 60_000;
 
-/// Differences below the tolerance are made up at one part in so many.
+/// Differences below the tolerance are corrected at one part in this number.
 const SLEW: Millis = 64;
 
-/// What the wall clock did, as measuring shows.
+/// What the wall clock did, compared with the monotonic clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Noticed {
-    /// It stepped back by so many milliseconds.
+    /// It stepped back by this number of milliseconds.
     Back(Millis),
-    /// It stepped ahead by so many milliseconds.
+    /// It stepped ahead by this number of milliseconds.
     Ahead(Millis),
-    /// It was so many milliseconds ahead for so long that it is believed.
+    /// It has been this number of milliseconds ahead for so long that it is trusted.
     Settled(Millis),
-    /// Another process's clock is so many milliseconds behind.
+    /// Another process's clock is this number of milliseconds behind.
     Disagreement(Millis),
 }
 
-/// What a process leaves for those that start after it, and tells those that run beside it.
+/// The record of the time that processes share, and leave for those that start later.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Record {
     /// Its settled time.
@@ -48,9 +48,9 @@ pub(super) struct Settling {
     wall: Millis,
     monotonic: Duration,
     settled: Millis,
-    /// How far the wall clock was ahead when that was noticed; 0: it is believed.
+    /// How far the wall clock was ahead when that was noticed; 0 if it is trusted.
     lead: Millis,
-    /// How much time must still be measured until it is believed.
+    /// How much time must still be measured before it is trusted.
     wait: Millis,
     disagrees: bool,
 }
@@ -66,7 +66,7 @@ impl Settling {
 
     pub(super) fn observe(&mut self, wall: Millis, monotonic: Duration) -> Option<Noticed> {
         let elapsed = Millis::try_from(monotonic.saturating_sub(self.monotonic).as_millis()).unwrap_or(Millis::MAX);
-        // By whole milliseconds, so that no fraction is lost however often this is called.
+        // In whole milliseconds, so that no fraction is lost, no matter how often this is called.
         self.monotonic = self.monotonic.saturating_add(Duration::from_millis(elapsed.unsigned_abs()));
         let step = wall.saturating_sub(self.wall.saturating_add(elapsed));
         self.wall = wall;
@@ -98,7 +98,7 @@ impl Settling {
         None
     }
 
-    /// Goes on from where the last process stopped. The time in which none ran was measured by nobody.
+    /// Continues from where the last process stopped. The time in between was not measured.
     pub(super) fn resume(&mut self, last: Record) -> Option<Noticed> {
         self.doubt_beyond(last.settled_at);
         let behind = last.seen_at.saturating_sub(self.wall);
@@ -108,15 +108,15 @@ impl Settling {
         (self.lead > 0).then_some(Noticed::Ahead(self.lead))
     }
 
-    /// Takes note of what a process that runs beside this one last said. Whichever clock is behind, nothing is forgotten
-    /// that is not due by it.
+    /// Takes the last record of another running process into account. Nothing is deleted that is not due by the slower
+    /// of the two clocks.
     pub(super) fn hear(&mut self, other: Record) -> Option<Noticed> {
         let ahead = self.wall.saturating_sub(other.seen_at);
         let disagreed = std::mem::replace(&mut self.disagrees, ahead > AGREEMENT);
         if !self.disagrees {
             return None;
         }
-        // What it said may be as old as that.
+        // The record may be this old.
         self.doubt_beyond(other.settled_at.saturating_add(AGREEMENT).min(self.settled));
         (!disagreed).then_some(Noticed::Disagreement(ahead))
     }
@@ -140,7 +140,7 @@ mod tests {
     const HOUR: Millis = 60 * MINUTE;
     const START: Millis = 1_795_000_000_000;
 
-    /// A process that looks at both clocks every second of true time.
+    /// A process that reads both clocks every second of true time.
     struct Process {
         settling: Settling,
         truth: Millis,
@@ -234,12 +234,12 @@ mod tests {
         let mut last = Process::start(START, 0);
         last.run(HOUR);
         let left = last.settling.record();
-        // Its clock is ahead, or it was off for an hour: nobody can tell, so it waits.
+        // Either its clock is ahead, or it was off for an hour. It cannot tell, so it waits.
         let mut ahead = Process::start(last.truth, HOUR);
         assert_eq!(ahead.settling.resume(left), Some(Noticed::Ahead(HOUR)));
         assert_eq!(ahead.run(MINUTE), []);
         assert_eq!(ahead.settled(), ahead.truth);
-        // It is stopped, the clock is put right, another starts.
+        // It is stopped, the clock is corrected, and another process starts.
         let left = ahead.settling.record();
         let mut right = Process::start(ahead.truth + SECOND, 0);
         assert_eq!(right.settling.resume(left), Some(Noticed::Back(HOUR - SECOND)));
@@ -261,7 +261,7 @@ mod tests {
             assert!(right.settled() == right.truth);
         }
         assert!(matches!(noticed[..], [Noticed::Disagreement(_)]), "said once: {noticed:?}");
-        // Alone, it is believed in the end.
+        // A process that runs alone trusts its clock eventually.
         ahead.run(49 * HOUR);
         assert_eq!(ahead.settled(), ahead.truth + 48 * HOUR);
     }

@@ -1,4 +1,4 @@
-//! Layering settings and saying where a wrong one came from.
+//! Merges settings from several sources, and says where a wrong one came from.
 
 use std::path::{Path, PathBuf};
 
@@ -10,21 +10,21 @@ use figment::{
 
 use super::Settings;
 
-/// The prefix of our environment variables.
+/// The prefix of Gatelet's environment variables.
 const PREFIX: &str = "GATELET_";
 
-/// Variables that are read elsewhere than into [`Settings`].
+/// Variables with the prefix that are not settings.
 const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG"];
 
-/// Variables that are shorter than the setting's name, and the one that they stand for.
+/// Short variables, and the setting's variable that each stands for.
 const SHORT_VARIABLES: &[(&str, &str)] = &[("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT")];
 
-/// Where settings come from, weakest first. Passed in, so that tests need not touch the process's environment.
+/// Where settings come from, weakest first. They are arguments, so that tests do not touch the process's environment.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// A TOML file.
     pub file: Option<PathBuf>,
-    /// Environment variables, all of them; those that begin with `GATELET_` count.
+    /// All environment variables; those that begin with `GATELET_` are used.
     pub environment: Vec<(String, String)>,
     /// Flags, by the name of the setting.
     pub flags: Vec<(&'static str, Value)>,
@@ -35,10 +35,10 @@ pub struct Layers {
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
-/// Settings, and warnings about variables that look like ours and are not.
+/// Settings, and warnings about unknown variables with the prefix.
 ///
 /// # Errors
-/// When a setting is unknown, malformed or contradicts another; the sentence names it and where it stands.
+/// When a setting is unknown, malformed or contradicts another. The error names the setting and its source.
 pub fn load(layers: &Layers) -> Result<(Settings, Vec<String>), ConfigError> {
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
     let file = layers.file.clone().or_else(|| variable(layers, "GATELET_CONFIG").map(PathBuf::from));
@@ -67,7 +67,7 @@ pub fn load(layers: &Layers) -> Result<(Settings, Vec<String>), ConfigError> {
     Ok((settings, warnings.collect()))
 }
 
-/// `--ephemeral` and a database exclude each other; only the stronger flag may override what the environment says.
+/// `--ephemeral` and a database exclude each other, unless the stronger source overrides the weaker one.
 fn resolve_store(settings: &mut Settings, layers: &Layers) -> Result<(), ConfigError> {
     if !settings.ephemeral {
         return Ok(());
@@ -94,7 +94,7 @@ fn variable(layers: &Layers, name: &str) -> Option<String> {
         .map(|(_, value)| value.clone())
 }
 
-/// The variable that a shorter one stands for.
+/// The full name of a short variable.
 fn in_full(name: &str) -> &str {
     SHORT_VARIABLES.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full)
 }
@@ -102,7 +102,7 @@ fn in_full(name: &str) -> &str {
 /// An environment variable that names a setting.
 struct KnownVariable {
     name: String,
-    /// Whether the setting is a text, which is taken as it is: a password of digits is no number.
+    /// Whether the setting is a text. Texts are taken literally: a password of digits is not a number.
     is_text: bool,
 }
 
@@ -115,7 +115,7 @@ fn known_variables() -> Vec<KnownVariable> {
             if value.is_object() {
                 collect(&format!("{name}__"), value, names);
             } else {
-                // Settings without a default are texts, all of them.
+                // All settings without a default are texts.
                 names.push(KnownVariable { name, is_text: value.is_null() || value.is_string() });
             }
         }
@@ -127,7 +127,7 @@ fn known_variables() -> Vec<KnownVariable> {
 
 fn sentence(error: &figment::Error) -> String {
     let text = error.to_string().replace("default.", "");
-    // TOML's own errors quote the line, which may hold a secret: `3 | api_key = "...`.
+    // TOML's own errors quote the line, which may contain a secret: `3 | api_key = "...`.
     let is_quote = |line: &&str| {
         line.split_once('|').is_some_and(|(number, _)| number.bytes().all(|byte| byte == b' ' || byte.is_ascii_digit()))
     };
@@ -148,7 +148,7 @@ impl Provider for Variable {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let key = in_full(&self.name)[PREFIX.len()..].to_lowercase().replace("__", ".");
-        // Numbers, booleans and arrays are read as TOML would be.
+        // Numbers, booleans and arrays are parsed as TOML.
         let text = || Value::from(self.value.clone());
         let value: Value = if self.is_text { text() } else { self.value.parse().unwrap_or_else(|_| text()) };
         Ok(nested(&key, value))
@@ -313,7 +313,7 @@ mod tests {
             let error = load(&layers).unwrap_err().to_string();
             assert!(error.contains(named) && error.contains("gatelet.toml") && !error.contains("canary"), "{error}");
         }
-        // There is no variable for them.
+        // They have no variables.
         let (settings, warnings) = load(&environment(&[("GATELET_UPSTREAMS", "[]")])).unwrap();
         assert!(settings.upstreams.is_empty() && warnings[0].contains("GATELET_UPSTREAMS"));
     }
@@ -341,7 +341,7 @@ mod tests {
             let key = key.rsplit("__").next().unwrap();
             assert!(text.contains(&format!("{key} =")), "{key} is not in the example");
         }
-        // What stands in comments is an upstream with all that may be said of one.
+        // The comments contain an upstream with every setting.
         let lines = text.lines().skip_while(|line| *line != "# [[upstreams]]").take_while(|line| line.starts_with('#'));
         let example: Vec<&str> = lines.map(|line| line.trim_start_matches("# ")).collect();
         let example = example.iter().filter(|line| line.starts_with("[[") || line.contains(" = "));

@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// A secret among the settings. Neither its debug output nor its serialized form holds it.
+/// A secret among the settings. Neither its debug output nor its serialized form contains it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself, for whoever must use it.
+    /// The secret itself.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -30,7 +30,7 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The usual error would show what was found in place of a text.
+        // The default error would show the value.
         String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("a secret must be a text in quotes"))
     }
 }

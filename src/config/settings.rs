@@ -12,7 +12,7 @@ use super::Secret;
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// `sqlite://FILE` or `postgres://...`; none: `sqlite://gatelet.db`.
+    /// `sqlite://FILE` or `postgres://...`; `None` for `sqlite://gatelet.db`.
     pub database_url: Option<Secret>,
     /// Keep everything in memory and nothing on disk.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
@@ -26,29 +26,29 @@ pub struct Settings {
     pub master_key: Option<Secret>,
     /// A file that holds the master key.
     pub master_key_file: Option<PathBuf>,
-    /// The Letta server to put Gatelet before: scheme and authority. None: the mock answers.
+    /// The Letta server behind Gatelet: scheme and authority. `None` starts the mock.
     pub upstream_url: Option<String>,
-    /// Gatelet's own credential there. Better given by the environment or a file.
+    /// Gatelet's own credential for it. Better given by the environment or a file.
     pub upstream_api_key: Option<Secret>,
     /// A file that holds this credential.
     pub upstream_api_key_file: Option<PathBuf>,
-    /// The Letta servers of some projects; all others are `upstream_url`'s. Only in the file.
+    /// The Letta servers of certain projects; all others use `upstream_url`. Only in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<NamedUpstream>,
-    /// The address to serve metrics on; none: they are neither kept nor served.
+    /// The address to serve metrics on; `None` to neither collect nor serve them.
     pub metrics_listen: Option<SocketAddr>,
-    /// How log lines are written; none: pretty on a terminal, JSON otherwise.
+    /// The format of log lines; `None` for pretty on a terminal and JSON otherwise.
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, in the syntax of tracing-subscriber's `EnvFilter`.
     pub log: String,
     /// How long requests and streams may take to finish after a signal to stop.
     #[serde(with = "duration")]
     pub shutdown_grace: Duration,
-    /// Stopping.
+    /// How the server stops.
     pub shutdown: Shutdown,
     /// Client tokens: how they are issued and kept current.
     pub tokens: Tokens,
-    /// Client tokens: what they may be opened to.
+    /// What client tokens may do beyond the default.
     pub client_tokens: ClientTokens,
     /// API keys.
     pub api_keys: ApiKeys,
@@ -82,11 +82,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Stopping.
+/// How the server stops.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// How long to go on accepting connections after a signal, while `/readyz` already answers 503.
+    /// How long to accept connections after a signal, while `/readyz` already returns 503.
     #[serde(with = "duration")]
     pub delay: Duration,
 }
@@ -98,7 +98,7 @@ pub struct Tokens {
     /// The longest a token may live.
     #[serde(with = "duration")]
     pub max_lifetime: Duration,
-    /// How long revocations may go unread before client tokens are answered with 503.
+    /// How long revocations may go unread before client tokens get 503.
     #[serde(with = "duration")]
     pub max_staleness: Duration,
     /// How long expired tokens and their revocations are kept.
@@ -106,35 +106,35 @@ pub struct Tokens {
     pub retention: Duration,
     /// How many verified tokens are remembered.
     pub cache_capacity: usize,
-    /// What becomes of a response that is under way when its token expires.
+    /// What happens to a response in progress when its token expires.
     pub stream_at_expiry: StreamAtExpiry,
 }
 
-/// What becomes of a response that is under way when its token expires. A revoked token ends it in any case.
+/// What happens to a response in progress when its token expires. A revoked token ends it in any case.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamAtExpiry {
-    /// It ends as it would have.
+    /// It is completed.
     Finish,
-    /// It is broken off.
+    /// It is cut off.
     Cut,
 }
 
-/// Client tokens: what they may be opened to.
+/// What client tokens may do beyond the default.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientTokens {
-    /// Powers of the message body that no access word names.
+    /// Abilities of the message body that no access word covers.
     pub allow: Vec<ClientTokenAllowance>,
 }
 
-/// A power of the message body that a deployment may open to client tokens.
+/// An ability of the message body that a deployment may grant to client tokens.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientTokenAllowance {
     /// Tools that the page itself runs.
     ClientTools,
-    /// Answers to human-in-the-loop questions.
+    /// Decisions on human-in-the-loop approvals.
     Approvals,
 }
 
@@ -142,7 +142,7 @@ pub enum ClientTokenAllowance {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeys {
-    /// Accept API keys from browsers. A server key in a browser is a leak.
+    /// Accept API keys from browsers. A server key in a browser is a leaked key.
     #[serde(deserialize_with = "figment::util::bool_from_str_or_int")]
     pub allow_browsers: bool,
 }
@@ -162,17 +162,16 @@ pub struct StoreSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// How many requests a client token may send a minute; 0: as many as it likes. None: what the mode asks for.
+    /// Requests per minute of a client token; 0 for no limit, `None` for the mode's default.
     #[serde(deserialize_with = "optional_count")]
     pub requests_per_minute: Option<u32>,
-    /// How many streams and turns a client token may have under way; 0: as many as it likes. None: what the mode asks for.
+    /// Concurrent streams and turns of a client token; 0 for no limit, `None` for the mode's default.
     #[serde(deserialize_with = "optional_count")]
     pub streams_per_token: Option<u32>,
-    /// How many bodies of more than 64 KiB a client token may be sending; 0: as many as it likes. None: what the mode asks
-    /// for.
+    /// Concurrent request bodies of more than 64 KiB of a client token; 0 for no limit, `None` for the mode's default.
     #[serde(deserialize_with = "optional_count")]
     pub large_bodies_per_token: Option<u32>,
-    /// How many bytes of responses may be held in memory for a client token; 0: as many as it likes.
+    /// Bytes of responses held in memory for a client token; 0 for no limit.
     pub response_bytes_per_token: usize,
     /// The largest body, in bytes.
     pub body_bytes: usize,
@@ -181,16 +180,16 @@ pub struct Limits {
     /// How long a body may pause between two pieces.
     #[serde(with = "duration")]
     pub body_timeout: Duration,
-    /// The average rate that a body must keep after a grace of `body_timeout`, in bytes a second; 0: any.
+    /// The lowest average rate of a body, after a grace period of `body_timeout`, in bytes per second; 0 for no limit.
     pub body_bytes_per_second: u32,
-    /// How long a client may take to read the next 64 KiB of a response, or what is left of it.
+    /// How long a client may take to read the next 64 KiB of a response, or the rest of it.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
     /// The longest request target, path and query, in bytes.
     pub target_bytes: usize,
     /// How many header fields a request may have.
     pub header_count: usize,
-    /// How large they may be together, in bytes.
+    /// The largest size of all header fields together, in bytes.
     pub header_bytes: usize,
     /// How long the head of a request may take to arrive.
     #[serde(with = "duration")]
@@ -201,8 +200,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Requests a minute for each client token. Behind a gateway every request costs something, so there is a limit
-    /// unless the operator says otherwise.
+    /// Requests per minute for each client token. A gateway has a limit by default, because a request may cost money.
     #[must_use]
     pub fn requests_per_minute(&self, is_gateway: bool) -> Option<NonZeroU32> {
         NonZeroU32::new(self.requests_per_minute.unwrap_or(if is_gateway { 600 } else { 0 }))
@@ -214,19 +212,19 @@ impl Limits {
         NonZeroU32::new(self.streams_per_token.unwrap_or(if is_gateway { 8 } else { 0 }))
     }
 
-    /// Large bodies at a time for each client token.
+    /// Concurrent large bodies for each client token.
     #[must_use]
     pub fn large_bodies_per_token(&self, is_gateway: bool) -> Option<NonZeroU32> {
         NonZeroU32::new(self.large_bodies_per_token.unwrap_or(if is_gateway { 8 } else { 0 }))
     }
 }
 
-/// The Letta server of some projects. One that serves a single project, and whose URL no other upstream has, is taken to
-/// keep nothing of any other.
+/// The Letta server of certain projects. A server of a single project whose URL no other upstream has is assumed to
+/// store nothing of other projects.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedUpstream {
-    /// What `/readyz` calls it.
+    /// Its name in `/readyz`.
     pub name: String,
     /// The projects it serves.
     pub projects: Vec<String>,
@@ -236,7 +234,7 @@ pub struct NamedUpstream {
     pub api_key: Option<Secret>,
     /// A file that holds this credential.
     pub api_key_file: Option<PathBuf>,
-    /// A file of PEM certificates to trust beside the system's, in place of `upstream.ca_file`.
+    /// A file of PEM certificates to trust in addition to the system's; replaces `upstream.ca_file`.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -244,15 +242,15 @@ pub struct NamedUpstream {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamSettings {
-    /// A file of PEM certificates to trust beside the system's.
+    /// A file of PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
     /// How long connecting may take, the TLS handshake included.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// How long the head of an answer may take; a model may think for long before a plain answer.
+    /// How long the head of a response may take. Without streaming, a model may think for minutes before it.
     #[serde(with = "duration")]
     pub first_byte_timeout: Duration,
-    /// How long an answer may pause between two frames.
+    /// How long a response may pause between two frames.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
 }
@@ -261,7 +259,7 @@ pub struct UpstreamSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MockSettings {
-    /// Whether agents send a reasoning message before their answers.
+    /// Whether agents send a reasoning message before they reply.
     pub reasoning: MockReasoning,
     /// Which models of Letta's providers agents may have.
     pub models: MockModels,
@@ -271,28 +269,28 @@ pub struct MockSettings {
     /// How long it takes from one token to the next.
     #[serde(with = "duration")]
     pub token_interval: Duration,
-    /// A file with answers that were written down, in TOML.
+    /// A TOML file with scripted replies.
     pub script: Option<PathBuf>,
-    /// After how long without an event the client of a stream gets a sign of life.
+    /// How long a stream may be silent before it sends a ping.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
-    /// How many bytes a turn may produce: texts, calls, what tools return, changes of memory.
+    /// The largest output of a turn, in bytes: texts, calls, tool returns, changes of memory.
     pub turn_bytes: usize,
-    /// How many bytes of stored data one answer may be made of.
+    /// The largest amount of stored data that one response reads, in bytes.
     pub answer_bytes: usize,
-    /// The tools that MCP servers have. Nobody is connected to.
+    /// The tools of MCP servers. The mock does not connect to them.
     pub mcp_tools: Vec<McpToolSettings>,
 }
 
-/// Whether agents reason before they answer. `true` stands for `always`, `false` for `never`.
+/// Whether agents reason before they reply. `true` stands for `always`, `false` for `never`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MockReasoning {
-    /// Those whose models reason.
+    /// Agents whose models reason.
     Auto,
-    /// All of them.
+    /// All agents.
     Always,
-    /// None of them.
+    /// No agents.
     Never,
 }
 
@@ -334,7 +332,7 @@ pub enum MockModels {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct McpToolSettings {
-    /// The name of the server, as it is created.
+    /// The server's name.
     pub server: String,
     /// The tool's name.
     pub name: String,
@@ -344,7 +342,7 @@ pub struct McpToolSettings {
     /// The JSON schema of its arguments.
     #[serde(default)]
     pub parameters: serde_json::Map<String, serde_json::Value>,
-    /// What every call of it comes to; none: a text that says how it was called.
+    /// What every call returns; `None` for a text that says how it was called.
     #[serde(default)]
     pub result: Option<serde_json::Value>,
 }
@@ -451,7 +449,7 @@ impl Default for MockSettings {
     }
 }
 
-/// A number without a default: in the environment such a setting is a text.
+/// An optional number. In the environment it is written as text.
 fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 use super::sha256;
 use crate::{clock::Millis, entropy, model::Project};
 
-/// How every API key begins; the hosted service's keys begin likewise.
+/// The prefix of every API key, as in the hosted service.
 pub const PREFIX: &str = "sk-let-";
 
 /// 43 characters out of 62 carry 256.03 bits.
 const RANDOM_LENGTH: usize = 43;
 const CHECKSUM_LENGTH: usize = 6;
 
-/// The shortest and the longest text that may follow the prefix of a key that was not made here.
+/// The shortest and longest text after the prefix of a key that was made elsewhere.
 const BODY_LENGTH: std::ops::RangeInclusive<usize> = 13..=249;
 
 /// An API key in plain text. It is shown once; only its hash is stored.
@@ -36,7 +36,7 @@ impl PlainApiKey {
     /// Takes a key that was made elsewhere.
     ///
     /// # Errors
-    /// When no key could look like this.
+    /// When the text cannot be an API key.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if is_well_formed(text) {
             Ok(Self(Zeroizing::new(text.to_owned())))
@@ -45,7 +45,7 @@ impl PlainApiKey {
         }
     }
 
-    /// The key itself, for the one who asked for it.
+    /// The key in plain text.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -69,13 +69,13 @@ impl fmt::Debug for PlainApiKey {
 pub struct VerifiedKey {
     /// Its id.
     pub id: Box<str>,
-    /// The only project it may use; none: any.
+    /// The only project it may use; `None` for a key that may use every project.
     pub project: Option<Project>,
-    /// When it stops to work by itself.
+    /// When it expires; `None` for a key that does not.
     pub expires_at: Option<Millis>,
 }
 
-/// Whether a bearer could be an API key at all; what could not is never looked up.
+/// Whether a bearer has the form of an API key. What does not is never looked up.
 #[must_use]
 pub fn is_well_formed(bearer: &str) -> bool {
     bearer.strip_prefix(PREFIX).is_some_and(|body| {
@@ -84,7 +84,8 @@ pub fn is_well_formed(bearer: &str) -> bool {
     })
 }
 
-/// Whether a key has the length of ours but not its checksum: a typing error, most likely. It decides nothing.
+/// Whether a key has the length of a generated key but a wrong checksum: most likely it is mistyped. This only affects
+/// the error's wording.
 #[must_use]
 pub fn looks_mistyped(key: &str) -> bool {
     key.len() == PREFIX.len() + RANDOM_LENGTH + CHECKSUM_LENGTH

@@ -1,4 +1,5 @@
-//! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and read as RFC 8725 asks.
+//! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and verified by the practices of
+//! RFC 8725.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -13,13 +14,13 @@ use crate::{
     store::ClientTokenRow,
 };
 
-/// How every client token begins.
+/// The prefix of every client token.
 pub const PREFIX: &str = "ck-let-";
 
-/// The longest token that is issued or looked at: it travels in a header and in a path.
+/// The longest token that is issued or accepted, in bytes: it travels in a header and in a path.
 pub const MAX_LENGTH: usize = 4096;
 
-/// What a token says. Every claim but `hst` is required and no other is allowed; the times are `NumericDate` with
+/// The claims of a token. Every claim except `hst` is required, and no other is allowed. Times are `NumericDate` with
 /// milliseconds (RFC 7519, section 2).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -38,10 +39,10 @@ pub struct Claims {
     key: String,
     /// The origin it is bound to.
     org: String,
-    /// The hostname as it was sent, where it is not `org` itself.
+    /// The hostname as the request wrote it, if that differs from `org`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hst: Option<String>,
-    /// What it may do: agents with their access words as bits.
+    /// Its policy: agents, with access words as bits.
     pol: Vec<(AgentId, AccessSet)>,
 }
 
@@ -63,7 +64,7 @@ impl Claims {
     }
 }
 
-/// A client token whose signature is ours and whose claims are all there. It may have expired or been revoked.
+/// A client token with a valid signature and valid claims. It may be expired or revoked.
 #[derive(Debug)]
 pub struct ClientToken {
     /// Its id.
@@ -74,22 +75,22 @@ pub struct ClientToken {
     pub project: Project,
     /// The origin it is bound to, serialized.
     pub origin: Box<str>,
-    /// The hostname as it was sent, where that is another text for the same origin. Browsers never send it as `Origin`;
-    /// scripts that repeat what they asked for do.
+    /// The hostname as the request wrote it, if that is another text for the same origin. Browsers never send it as
+    /// `Origin`, but scripts may.
     pub hostname: Option<Box<str>>,
     /// When it was issued.
     pub issued_at: Millis,
-    /// When it expires; from that instant on it is refused.
+    /// When it expires. It is refused from that instant on.
     pub expires_at: Millis,
     /// Its fingerprint, for logs.
     pub fingerprint: Fingerprint,
-    /// How many revocations there were when it was last found to be none of them; the feed of revocations keeps it here.
+    /// The number of revocations at the last check that it is not one of them. Maintained by the feed of revocations.
     pub(crate) cleared_at: AtomicU64,
     policy: Vec<(AgentId, AccessSet)>,
 }
 
 impl ClientToken {
-    /// What the policy grants on an agent, if it names it.
+    /// The access that the policy grants on an agent; `None` if it does not name the agent.
     #[must_use]
     pub fn grants(&self, agent: &str) -> Option<AccessSet> {
         self.policy.iter().find(|(id, _)| id.as_str() == agent).map(|(_, access)| *access)
@@ -101,29 +102,29 @@ impl ClientToken {
         &self.policy
     }
 
-    /// Whether it has expired. There is no leeway: a minute would be a fifth of the default lifetime.
+    /// Whether it has expired. There is no leeway: one minute would be a fifth of the default lifetime.
     #[must_use]
     pub fn has_expired(&self, now: Millis) -> bool {
         now >= self.expires_at
     }
 
-    /// How long it lives on.
+    /// How long it is still valid.
     #[must_use]
     pub fn time_left(&self, now: Millis) -> Duration {
         Duration::from_millis(u64::try_from(self.expires_at.saturating_sub(now)).unwrap_or(0))
     }
 }
 
-/// Why a text is not a token of ours.
+/// Why a text is not a valid token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidToken {
-    /// Not `ck-let-` and three parts of base64url.
+    /// It is not `ck-let-` and three parts of base64url.
     #[error("it is not 'ck-let-' and three base64url parts")]
     Malformed,
-    /// Its header is none that our keys write; perhaps a key this process has not heard of.
+    /// Its header is not one that a known key writes. The key may be new.
     #[error("no signing key of this installation made it")]
     UnknownKey,
-    /// The signature does not fit, or the claims are not ours.
+    /// The signature is wrong, or the claims are not valid.
     #[error("its signature or its claims are not valid")]
     Forged,
 }
@@ -141,20 +142,19 @@ pub fn is_well_formed(text: &str) -> bool {
     })
 }
 
-/// Signs claims. Ed25519 is deterministic, so the same claims and key give the same token.
+/// Signs claims. Ed25519 is deterministic: the same claims and key give the same token.
 ///
 /// # Errors
-/// When the key is not an Ed25519 key, which the self-test at start rules out.
+/// When the key is not an Ed25519 key, which the self-test at the start rules out.
 pub(super) fn sign(claims: &Claims, key: &SigningKey) -> Result<String, jsonwebtoken::errors::Error> {
     Ok(format!("{PREFIX}{}", jsonwebtoken::encode(key.header(), claims, key.private())?))
 }
 
-/// Checks a token's header, signature and claims under a key. Expiry and revocation are the caller's to check, on every
-/// use.
+/// Verifies a token's header, signature and claims with a key. The caller checks expiry and revocation, on every use.
 ///
-/// The JWT library would parse the key anew for every token, which takes half as long as the signature itself. What it
-/// checks beside the signature is one comparison here: the header is the one that our key writes, so algorithm, type and
-/// key id cannot be chosen by the bearer (RFC 8725, section 3.1). Required claims are enforced by [`Claims`] itself.
+/// The JWT library would parse the key again for every token, which takes half as long as verifying the signature. The
+/// header is compared with the one that the key writes, so the bearer cannot choose algorithm, type or key id (RFC
+/// 8725, section 3.1). [`Claims`] itself requires its claims.
 pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<ClientToken, InvalidToken> {
     let jws = token.strip_prefix(PREFIX).ok_or(InvalidToken::Malformed)?;
     let (message, signature) = jws.rsplit_once('.').ok_or(InvalidToken::Malformed)?;
@@ -162,7 +162,7 @@ pub(super) fn verify(token: &str, key: &SigningKey, issuer: &str) -> Result<Clie
     if header != key.header_segment() {
         return Err(InvalidToken::UnknownKey);
     }
-    // The form first: it costs a hundredth of the signature. The claims are not read before that has been checked.
+    // The form is checked first, because that costs a hundredth of verifying the signature. The claims are read last.
     let decode = |segment| BASE64_URL_SAFE_NO_PAD.decode(segment).map_err(|_| InvalidToken::Forged);
     let (payload, signature) = (decode(payload)?, decode(signature)?);
     if !key.is_signature(message.as_bytes(), &signature) {
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// RFC 8725's confusions: each is signed by our own key, so only the strictness of the reader refuses it.
+    /// The attacks of RFC 8725. Each token is signed by a known key, so only strict verification refuses it.
     #[test]
     fn claims_must_be_exactly_ours() {
         let key = key();

@@ -11,7 +11,7 @@ use crate::{
     store::{ClientTokenRow, Store, StoreError},
 };
 
-/// How long after a rotation a slow replica may still sign with the retired key.
+/// How long after a rotation another replica may still sign with the retired key.
 const HANDOVER: Millis = 60_000;
 
 /// The installation's signing keys.
@@ -29,11 +29,11 @@ struct Keys {
     by_header: HashMap<String, KnownKey>,
 }
 
-/// A key, which is never forgotten: a clock that ran ahead and is put right finds it again.
+/// A key. Keys are never forgotten: a clock that ran ahead may be corrected.
 #[derive(Debug)]
 struct KnownKey {
     key: Arc<SigningKey>,
-    /// From when on it verifies nothing; none: it signs.
+    /// When it stops to verify; `None` for the key that signs.
     spent_at: Option<Millis>,
 }
 
@@ -52,7 +52,7 @@ pub enum KeyringError {
 }
 
 impl Keyring {
-    /// Loads the keys, making the installation's first one when there is none.
+    /// Loads the keys. If there is none, generates and stores the installation's first key.
     ///
     /// # Errors
     /// When the database fails or the master key is wrong.
@@ -71,17 +71,18 @@ impl Keyring {
         Ok(keyring)
     }
 
-    /// Reads the keys anew.
+    /// Reloads the keys.
     ///
     /// # Errors
-    /// When the database fails or the master key is wrong; then the present keys stay.
+    /// When the database fails or the master key is wrong; the current keys stay in that case.
     pub async fn reload(&self, store: &Store) -> Result<(), KeyringError> {
         let keys = Arc::new(read_keys(store, &self.master_key).await?);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }
 
-    /// Makes a key that signs from now on; the others verify until their last token has expired. Returns its id.
+    /// Generates a key that signs from now on. The others verify until their last token has expired. Returns the new
+    /// key's id.
     ///
     /// # Errors
     /// When the database fails.
@@ -98,10 +99,10 @@ impl Keyring {
         self.keys().active.kid().to_owned()
     }
 
-    /// The token of a stored row: the same text each time.
+    /// The token of a stored row. It is the same text every time.
     ///
     /// # Errors
-    /// When the key that signed it is gone, which it is not while the token lives.
+    /// When the key that signed it is missing, which does not happen while the token lives.
     pub fn sign(&self, row: &ClientTokenRow) -> Result<String, StoreError> {
         let keys = self.keys();
         let key = keys.by_header.values().map(|known| &known.key).find(|key| key.kid() == row.kid);
@@ -109,19 +110,19 @@ impl Keyring {
         client_token::sign(&Claims::of(row, &self.issuer), key).map_err(|e| StoreError::Inconsistent(e.to_string()))
     }
 
-    /// Reads a token: its form, its signature, its claims. Expiry and revocation are for the caller to check.
+    /// Verifies a token's form, signature and claims. The caller checks expiry and revocation.
     ///
     /// # Errors
-    /// When it is not a token of ours.
+    /// When it is not a valid token of this installation.
     pub fn verify(&self, token: &str) -> Result<ClientToken, InvalidToken> {
         self.read(token, |known| known.spent_at.is_none_or(|spent_at| self.clock.now_millis() < spent_at))
     }
 
-    /// Reads a token as [`Keyring::verify`] does, also one whose key is spent: whoever revokes it may be asked to by a
-    /// clock that runs ahead.
+    /// Verifies a token like [`Keyring::verify`], but accepts retired keys whose tokens have all expired: if the clock
+    /// ran ahead, such a token may still have to be revoked.
     ///
     /// # Errors
-    /// When it is not a token of ours.
+    /// When it is not a valid token of this installation.
     pub fn recognize(&self, token: &str) -> Result<ClientToken, InvalidToken> {
         self.read(token, |_| true)
     }
@@ -133,7 +134,7 @@ impl Keyring {
         let jws = token.strip_prefix(client_token::PREFIX).ok_or(InvalidToken::Malformed)?;
         let header = jws.split('.').next().unwrap_or_default();
         match self.keys().by_header.get(header).filter(|known| is_good(known)) {
-            // What one of our keys has signed needs no look at its form.
+            // A valid signature implies a valid form.
             Some(known) => client_token::verify(token, &known.key, &self.issuer),
             None if client_token::is_well_formed(token) => Err(InvalidToken::UnknownKey),
             None => Err(InvalidToken::Malformed),
@@ -144,7 +145,8 @@ impl Keyring {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A JWT library without a working provider compiles, and panics or fails at the first token; better now.
+    /// A JWT library without a working cryptography provider compiles, and fails at the first token. This fails at the
+    /// start.
     fn self_test(&self) -> Result<(), KeyringError> {
         let now = self.clock.now_millis();
         let row = ClientTokenRow {

@@ -1,4 +1,4 @@
-//! The master key, which seals signing keys at rest. It never touches the database.
+//! The master key, which seals signing keys at rest. It is never stored in the database.
 
 use std::fmt;
 
@@ -17,13 +17,13 @@ pub struct MasterKey(Zeroizing<[u8; 32]>);
 pub struct WrongMasterKey;
 
 impl MasterKey {
-    /// Makes a key.
+    /// Generates a key.
     #[must_use]
     pub fn generate() -> Self {
         Self(Zeroizing::new(entropy::bytes()))
     }
 
-    /// Reads a key as `gatelet keygen` writes it; white space around it is passed over.
+    /// Reads a key as `gatelet keygen` writes it. Surrounding white space is ignored.
     ///
     /// # Errors
     /// When it is not 32 bytes in base64url.
@@ -40,10 +40,10 @@ impl MasterKey {
         Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(self.0.as_slice()))
     }
 
-    /// Encrypts with AES-256-GCM under a random nonce; `context` is authenticated with it.
+    /// Encrypts with AES-256-GCM under a random nonce, with `context` as associated data.
     ///
     /// # Panics
-    /// Never: the key has the cipher's length and the text is short.
+    /// Never: the key has the length that the cipher needs, and the text is short.
     #[must_use]
     pub fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
         let mut text = plain.to_vec();
@@ -57,7 +57,7 @@ impl MasterKey {
         sealed
     }
 
-    /// Decrypts what [`MasterKey::seal`] made.
+    /// Decrypts the result of [`MasterKey::seal`].
     ///
     /// # Errors
     /// When it was sealed under another key or context, or altered.

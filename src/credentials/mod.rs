@@ -1,4 +1,4 @@
-//! Minting and reading what callers and operators hold: API keys, client tokens, signing keys, the master key.
+//! Making and verifying credentials: API keys, client tokens, signing keys, the master key.
 
 pub mod api_key;
 pub mod client_token;
@@ -24,7 +24,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// The first four bytes of a credential's SHA-256: enough to find it in a log, nothing to use it with.
+/// The first four bytes of a credential's SHA-256: enough to find it in a log, useless as a credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Fingerprint([u8; 4]);
 
@@ -35,7 +35,7 @@ impl Fingerprint {
         Self::of_hash(&sha256(credential.as_bytes()))
     }
 
-    /// The fingerprint of a credential of which the SHA-256 is known.
+    /// The fingerprint of a credential, from its SHA-256.
     #[must_use]
     pub fn of_hash(hash: &[u8; 32]) -> Self {
         Self([hash[0], hash[1], hash[2], hash[3]])

@@ -9,10 +9,10 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use super::{MasterKey, master_key::WrongMasterKey};
 use crate::{clock::Millis, entropy, store::SigningKeyRow};
 
-/// The JWS type of our tokens (RFC 8725, section 3.11), so that no other JWT passes for one.
+/// The JWS type of client tokens (RFC 8725, section 3.11), so that no other JWT is accepted as one.
 const TOKEN_TYPE: &str = "ck+jwt";
 
-/// A key pair, ready to sign and to verify.
+/// A key pair, ready to sign and verify.
 pub struct SigningKey {
     kid: String,
     created_at: Millis,
@@ -24,10 +24,10 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes a key pair in its stored form.
+    /// Generates a key pair, in its stored form.
     ///
     /// # Panics
-    /// When the operating system has no randomness to give.
+    /// When the operating system provides no randomness.
     #[must_use]
     pub fn generate(master_key: &MasterKey, now: Millis) -> SigningKeyRow {
         #[expect(clippy::expect_used, reason = "without randomness no key may be made")]
@@ -77,7 +77,7 @@ impl SigningKey {
         self.created_at
     }
 
-    /// When another took its place.
+    /// When another key replaced it.
     #[must_use]
     pub fn retired_at(&self) -> Option<Millis> {
         self.retired_at
@@ -96,7 +96,7 @@ impl SigningKey {
         &self.private
     }
 
-    /// Whether this key made the signature of a message (RFC 8032, section 5.1.7).
+    /// Whether a message's signature is valid under this key (RFC 8032, section 5.1.7).
     pub(super) fn is_signature(&self, message: &[u8], signature: &[u8]) -> bool {
         self.public.verify_sig(message, signature).is_ok()
     }
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Project Wycheproof's cases: malleable, truncated and padded signatures, and keys and points with a weakness.
+    /// Project Wycheproof's cases: malleable, truncated and padded signatures, weak keys and points.
     #[test]
     fn signatures_are_told_apart_as_wycheproof_has_them() {
         let master_key = MasterKey::generate();

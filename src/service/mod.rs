@@ -30,7 +30,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Where the embedded database lives when nothing else is said.
+/// The default database.
 const DEFAULT_DATABASE: &str = "sqlite://gatelet.db";
 
 /// Why the service cannot start, in one sentence.
@@ -51,7 +51,7 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The mock's script is none.
+    /// The mock's script is invalid.
     #[error(transparent)]
     Script(#[from] ScriptError),
     /// The bootstrap API key is malformed.
@@ -62,7 +62,7 @@ pub enum StartError {
 /// Opens the store that the settings name. Does not migrate.
 ///
 /// # Errors
-/// When the URL is not understood, or the database does not answer or is missing where it must be there.
+/// When the URL is invalid, the database does not respond, or a required database is missing.
 pub async fn open_store(settings: &Settings, if_missing: IfMissing) -> Result<Store, OpenError> {
     Store::open(&StoreOptions { if_missing, ..store_options(settings) }).await
 }
@@ -87,8 +87,8 @@ pub async fn load_keyring(settings: &Settings, store: &Store, clock: Clock) -> R
     Ok(Arc::new(Keyring::load(store, master_key, clock).await?))
 }
 
-/// Checks what settings lead to without using it: the database's address, secrets, upstreams or the mock's script, and
-/// the files that hold them.
+/// Checks what settings refer to, without using it: the database's address, secrets, upstreams, the mock's script, and
+/// the files that contain them.
 ///
 /// # Errors
 /// When one is malformed or its file cannot be read.
@@ -104,7 +104,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The master key that the settings give, if they give one.
+/// The master key from the settings, if they have one.
 fn given_master_key(settings: &Settings) -> Result<Option<MasterKey>, StartError> {
     match (&settings.master_key, &settings.master_key_file) {
         (Some(key), _) => parse_master_key(key.reveal(), "master_key").map(Some),
@@ -117,7 +117,8 @@ fn parse_master_key(text: &str, source: &str) -> Result<MasterKey, StartError> {
     MasterKey::parse(text).map_err(|rule| StartError::MasterKey(format!("the master key in {source} {rule}")))
 }
 
-/// The master key: given, in a file, or, with SQLite, in a file beside the database that is made at the first start.
+/// The master key: from a setting, from a file, or, with SQLite, from a file next to the database that the first start
+/// creates.
 async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, StartError> {
     if let Some(key) = given_master_key(settings)? {
         return Ok(key);
@@ -127,7 +128,7 @@ async fn master_key(settings: &Settings, store: &Store) -> Result<MasterKey, Sta
         Some(Location::File(database)) => {
             let path = key_file_beside(database);
             if !path.exists() {
-                // Another process may be at its first start too: it makes the file before it becomes the issuer.
+                // Another process may be at its first start as well: it creates the file before it becomes the issuer.
                 if store.issuer().await?.is_some() && !path.exists() {
                     return Err(StartError::MasterKey(format!(
                         "the master key of this database is missing: restore {}, or give it as GATELET_MASTER_KEY",
@@ -158,7 +159,8 @@ fn read_key_file(path: &Path) -> Result<String, StartError> {
         .map_err(|error| StartError::MasterKey(format!("cannot read the master key file {}: {error}", path.display())))
 }
 
-/// Written aside and then linked into place, so that of two processes that start at once both use the same whole file.
+/// The file is written under another name and then linked into place, so that two processes that start at the same time
+/// use the same, complete file.
 fn make_key_file(path: &Path) -> Result<(), StartError> {
     let aside = path.with_extension(format!("key.{}", std::process::id()));
     let make = || -> io::Result<()> {
@@ -192,8 +194,8 @@ pub async fn create_api_key(
     Ok((id, key))
 }
 
-/// The API key with which a user can begin: the configured one, or, in an embedded store without any, a new one. Returns
-/// the key only when it was just made.
+/// Makes sure that there is a first API key: the configured one, or a new one in an embedded store that has none.
+/// Returns the key only if it was just generated.
 ///
 /// # Errors
 /// When the configured key is malformed or the database fails.
@@ -223,9 +225,9 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
 
 /// A running service's parts.
 pub struct Service {
-    /// What answers requests.
+    /// The HTTP application.
     pub app: App,
-    /// What is done beside.
+    /// The background work.
     pub upkeep: Upkeep,
     background: JoinSet<()>,
 }
@@ -278,7 +280,7 @@ impl Service {
                 bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
             },
             head_limits: HeadLimits::of(limits),
-            // A deployed page that is tried against a local mock.
+            // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
             metrics,
         };
@@ -292,7 +294,7 @@ impl Service {
         Ok(Self { app, upkeep, background })
     }
 
-    /// Lets background turns finish within `grace`, then writes what is still to be written and closes the store.
+    /// Lets background turns finish within `grace`, then records what is pending and closes the store.
     pub async fn stop(mut self, grace: Duration) {
         if tokio::time::timeout(grace, self.app.backend.drain()).await.is_err() {
             warn!("Some turns did not finish in time; asynchronous ones are taken up at the next start");

@@ -1,5 +1,4 @@
-//! What a process does beside answering: it watches the clock, forgets what expired long ago, and writes down when API
-//! keys were used.
+//! Periodic work: watching the clock, deleting what expired long ago, and recording when API keys were used.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +13,10 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How often the clock is looked at.
+/// How often the clock is read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how many looks uses of API keys are written, and after how many what has expired is purged.
+/// The number of rounds after which uses of API keys are recorded, and after which expired records are purged.
 const RECORD_EVERY: u32 = 10;
 const PURGE_EVERY: u32 = 60;
 const PURGE_BATCH: i64 = 1_000;
@@ -32,12 +31,13 @@ pub struct Upkeep {
     quotas: Quotas,
     clock: Clock,
     retention: Millis,
-    /// This process, among those that write to the same store.
+    /// The id of this process among those that use the same store.
     writer: Arc<str>,
 }
 
 impl Upkeep {
-    /// Begins where the last process stopped: what its clock has confirmed is believed, the rest must be measured anew.
+    /// Continues where the last process stopped: the time that it confirmed is trusted, the rest must be measured
+    /// again.
     ///
     /// # Errors
     /// When the database fails.
@@ -71,7 +71,7 @@ impl Upkeep {
         Ok(upkeep)
     }
 
-    /// Looks after everything for as long as it is polled.
+    /// Works for as long as it is polled.
     pub async fn run(self) {
         let mut looks: u32 = 0;
         loop {
@@ -80,7 +80,7 @@ impl Upkeep {
                 self.purge().await;
             }
             if looks.is_multiple_of(RECORD_EVERY) {
-                // A failure keeps the uses for the next round; the feed already reports that the database is away.
+                // A failure keeps the uses for the next round; the feed already logs that the database is unavailable.
                 let _ = self.bearers.record_key_uses().await;
             }
             looks = looks.wrapping_add(1);
@@ -88,18 +88,19 @@ impl Upkeep {
         }
     }
 
-    /// Looks at the clock, and logs what it did; true when it is believed again, so that what had to wait can be purged.
+    /// Reads the clock and logs its steps. Returns true when the clock has become trusted again, so that purging can
+    /// resume.
     fn watch(&self) -> bool {
         let noticed = self.clock.observe();
         log(noticed);
         matches!(noticed, Some(Noticed::Settled(_)))
     }
 
-    /// Purges what expired longer ago than the retention, by the settled time and in bounded batches.
+    /// Purges what expired longer ago than the retention period, by the settled time and in bounded batches.
     pub async fn purge(&self) {
         self.watch();
         self.quotas.forget_idle();
-        // Whoever cannot hear the others forgets nothing.
+        // A process that cannot read the others' records purges nothing.
         if self.exchange_clocks().await.is_ok() {
             let horizon = self.clock.record().settled_at.saturating_sub(self.retention);
             self.feed.forget_expired(horizon);
@@ -115,7 +116,7 @@ impl Upkeep {
         let _ = self.keyring.reload(&self.store).await;
     }
 
-    /// Writes what the next process, or another that runs, is to know.
+    /// Stores the record of the time for other processes.
     pub async fn stop(&self) {
         if let Err(error) = self.bearers.record_key_uses().await {
             warn!(%error, "The last uses of API keys were not recorded");

@@ -12,13 +12,13 @@ pub struct ApiKeyRow {
     pub id: String,
     /// The name it was given.
     pub name: String,
-    /// The only project it may use; none: any.
+    /// The only project it may use; `None` for a key that may use every project.
     pub project: Option<String>,
     /// When it was made.
     pub created_at: Millis,
-    /// When it stops to work by itself.
+    /// When it expires; `None` for a key that does not.
     pub expires_at: Option<Millis>,
-    /// When it was last used, give or take the interval in which uses are written.
+    /// When it was last used, to the precision of the interval at which uses are recorded.
     pub last_used_at: Option<Millis>,
     /// When it was revoked.
     pub revoked_at: Option<Millis>,
@@ -31,18 +31,18 @@ pub struct NewApiKey<'a> {
     pub id: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// The only project it may use; none: any.
+    /// The only project it may use; `None` for a key that may use every project.
     pub project: Option<&'a str>,
     /// SHA-256 of the whole key.
     pub secret_sha256: &'a [u8; 32],
     /// When it was made.
     pub created_at: Millis,
-    /// When it stops to work by itself.
+    /// When it expires; `None` for a key that does not.
     pub expires_at: Option<Millis>,
 }
 
 impl Store {
-    /// Stores a key; false when a key with the same secret is there already.
+    /// Stores a key. Returns false when there is a key with the same secret.
     ///
     /// # Errors
     /// When the database fails.
@@ -56,7 +56,7 @@ impl Store {
         Ok(inserted == 1)
     }
 
-    /// The key with this secret, also when it is revoked or has expired.
+    /// The key with this secret, even if it is revoked or expired.
     ///
     /// # Errors
     /// When the database fails.
@@ -87,10 +87,10 @@ impl Store {
         Ok(count > 0)
     }
 
-    /// Revokes a key, and with it the tokens it minted; tells how many of them were live.
+    /// Revokes a key and the tokens that it minted. Returns how many of those tokens were live.
     ///
     /// # Errors
-    /// When the database fails; then nothing was revoked.
+    /// When the database fails; nothing is revoked in that case.
     pub async fn revoke_api_key(&self, id: &str, now: Millis) -> Result<Revocation<i64>> {
         const REVOKED_AT: &str = "SELECT revoked_at FROM api_keys WHERE id = $1";
         const REVOKE: &str = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1";
@@ -113,14 +113,14 @@ impl Store {
         })
     }
 
-    /// Writes when keys were last used.
+    /// Records when keys were last used.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn record_api_key_uses(&self, uses: &[(String, Millis)]) -> Result<()> {
         const RECORD: &str = "UPDATE api_keys SET last_used_at = $2 \
             WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-        // In one order, since replicas do this at the same time.
+        // Replicas do this at the same time; updating in one order keeps them from deadlocking.
         let uses: BTreeMap<&str, Millis> = uses.iter().map(|(id, at)| (id.as_str(), *at)).collect();
         transaction!(@store self, tx => {
             for (id, at) in &uses {

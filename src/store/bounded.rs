@@ -1,4 +1,4 @@
-//! Lists of rows that are no larger than they may be.
+//! Lists of rows with a limit on their size in bytes.
 
 use std::pin::pin;
 
@@ -6,9 +6,9 @@ use futures_util::{Stream, TryStreamExt};
 
 use super::{Result, StoreError};
 
-/// A row with a text of any size.
+/// A row whose size varies.
 pub trait HasSize {
-    /// How many bytes it counts as.
+    /// The size that it counts as, in bytes.
     fn size(&self) -> usize;
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Rows<T> {
 }
 
 impl<T: HasSize> Rows<T> {
-    /// None yet; `most`: how many bytes all of them may have. One row may have any number.
+    /// An empty list that takes at most `most` bytes. A single row may be larger.
     pub(super) fn new(most: usize) -> Self {
         Self { found: Vec::new(), size: 0, most }
     }
@@ -41,7 +41,7 @@ impl<T: HasSize> Rows<T> {
     /// Reads all rows.
     ///
     /// # Errors
-    /// When they are too large together; when the database fails.
+    /// When together they exceed the limit; when the database fails.
     pub(super) async fn read(&mut self, rows: impl Stream<Item = sqlx::Result<T>>) -> Result<()> {
         let mut rows = pin!(rows);
         while let Some(row) = rows.try_next().await? {
@@ -53,7 +53,7 @@ impl<T: HasSize> Rows<T> {
         Ok(())
     }
 
-    /// Reads rows until they are large enough.
+    /// Reads rows until they reach the limit.
     ///
     /// # Errors
     /// When the database fails.

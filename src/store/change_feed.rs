@@ -1,6 +1,7 @@
-//! The feed of changes that every process must hear of: an append-only log with numbers in commit order.
+//! The feed of changes that every process must learn of: an append-only log, numbered in commit order.
 //!
-//! Reading what follows the last number seen is the truth; on PostgreSQL a notification is the hint to read now.
+//! A process learns of changes by reading what follows the last number it has seen. On PostgreSQL a notification tells
+//! it when to read.
 
 use sqlx::postgres::PgListener;
 
@@ -44,14 +45,14 @@ pub struct Change {
     pub seq: i64,
     /// What happened.
     pub kind: ChangeKind,
-    /// To what.
+    /// The id of what it happened to.
     pub subject: String,
-    /// When it stops to matter, by a clock that is right.
+    /// When it no longer matters, by a correct clock.
     pub expires_at: Option<Millis>,
 }
 
 impl Tx {
-    /// Takes the lock that orders all changes. Whatever decides on what the feed describes must do so after this.
+    /// Takes the lock that orders all changes. A transaction that decides on what the feed describes takes it first.
     pub(super) async fn lock_changes(&mut self) -> Result<i64> {
         const NEXT: &str = "UPDATE change_head SET seq = seq + 1 WHERE singleton = 1 RETURNING seq";
         Ok(within!(self, connection => sqlx::query_scalar(NEXT).fetch_one(connection).await)?)
@@ -102,7 +103,7 @@ impl Store {
             .collect()
     }
 
-    /// Listens for hints that something changed. SQLite has none; then waiting never ends.
+    /// Listens for notifications that something changed. SQLite has none: there, waiting never ends.
     ///
     /// # Errors
     /// When the database does not take another connection.
@@ -118,18 +119,18 @@ impl Store {
     }
 }
 
-/// Waits for hints.
+/// Waits for notifications.
 #[derive(Debug)]
 pub struct Listener(Option<PgListener>);
 
 impl Listener {
-    /// Returns at the next hint.
+    /// Returns at the next notification.
     ///
     /// # Errors
-    /// When the listening connection is lost; the caller listens anew.
+    /// When the connection is lost; the caller has to listen again.
     pub async fn wait(&mut self) -> Result<()> {
         match &mut self.0 {
-            // None: the connection was lost and will be made anew on the next call; a hint may have been missed.
+            // `None`: the connection was lost, and the next call makes a new one. A notification may have been missed.
             Some(listener) => listener.try_recv().await.map(|_| ()).map_err(Into::into),
             None => std::future::pending().await,
         }

@@ -1,4 +1,4 @@
-//! Client tokens, as claims.
+//! Client tokens, stored as their claims.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{
     model::{AgentId, Policy, Project},
 };
 
-/// A stored client token: all that stands in its claims, and the hostname as it was sent.
+/// A stored client token: its claims, and the hostname as the request wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientTokenRow {
     /// The token's id, its `jti`.
@@ -23,7 +23,7 @@ pub struct ClientTokenRow {
     pub project: Project,
     /// The origin it is bound to, serialized.
     pub origin: String,
-    /// The hostname as it was sent.
+    /// The hostname as the request wrote it.
     pub hostname: String,
     /// What it may do.
     pub policy: Policy,
@@ -36,15 +36,15 @@ pub struct ClientTokenRow {
 /// Which tokens a list shows.
 #[derive(Clone, Debug)]
 pub struct TokenFilter<'a> {
-    /// Tokens of this project; none: of all.
+    /// Only tokens of this project; `None` for those of all projects.
     pub project: Option<&'a Project>,
     /// Tokens whose policy names this agent.
     pub agent: Option<&'a AgentId>,
-    /// How many to pass over.
+    /// How many to skip.
     pub offset: i64,
-    /// How many to return at the most.
+    /// The largest number to return.
     pub limit: i64,
-    /// Tokens that have not expired by then.
+    /// Only tokens that expire after this time.
     pub now: Millis,
 }
 
@@ -73,10 +73,10 @@ impl TryFrom<Columns> for ClientTokenRow {
 }
 
 impl Store {
-    /// Makes a token durable, before anyone may hold it.
+    /// Stores a token. This must happen before the token is handed out.
     ///
     /// # Errors
-    /// When the database fails; then the token does not exist.
+    /// When the database fails; the token does not exist in that case.
     pub async fn insert_client_token(&self, token: &ClientTokenRow) -> Result<()> {
         const INSERT: &str = "INSERT INTO client_tokens \
             (id, kid, key_id, project, origin, hostname, policy, issued_at, expires_at) \
@@ -97,7 +97,7 @@ impl Store {
         })
     }
 
-    /// The live tokens that the filter names, newest first.
+    /// The live tokens that match the filter, newest first.
     ///
     /// # Errors
     /// When the database fails.
@@ -115,7 +115,7 @@ impl Store {
         rows.into_iter().map(TryInto::try_into).collect()
     }
 
-    /// The token with this id, also when it has expired or was revoked.
+    /// The token with this id, even if it is expired or revoked.
     ///
     /// # Errors
     /// When the database fails.
@@ -127,10 +127,10 @@ impl Store {
         row.map(TryInto::try_into).transpose()
     }
 
-    /// Revokes a token. The feed carries it even when its row is gone, so a token that verifies can always be revoked.
+    /// Revokes a token. This works even if its row is gone, so every token that verifies can be revoked.
     ///
     /// # Errors
-    /// When the database fails; then it is not revoked.
+    /// When the database fails; the token is not revoked in that case.
     pub async fn revoke_client_token(&self, id: Uuid, expires_at: Millis, now: Millis) -> Result<Revocation<()>> {
         const REVOKED_AT: &str = "SELECT revoked_at FROM client_tokens WHERE id = $1";
         const REVOKE: &str = "UPDATE client_tokens SET revoked_at = $2 WHERE id = $1";
@@ -140,7 +140,7 @@ impl Store {
             let row: Option<Option<Millis>> = within!(tx, connection =>
                 sqlx::query_scalar(REVOKED_AT).bind(&id).fetch_optional(connection).await)?;
             if let Some(Some(at)) = row {
-                // Its change is still there: both are purged by the token's expiry.
+                // The change is still there: both are purged by the token's expiry.
                 return Ok(Revocation::Already(at));
             }
             within!(tx, connection => sqlx::query(REVOKE).bind(&id).bind(now).execute(connection).await.map(|_| ()))?;
@@ -149,7 +149,8 @@ impl Store {
         })
     }
 
-    /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`; returns how many went.
+    /// Deletes at most `batch` tokens, and as many changes, that expired before `horizon`. Returns how many were
+    /// deleted.
     ///
     /// # Errors
     /// When the database fails.

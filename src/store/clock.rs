@@ -1,10 +1,10 @@
-//! What processes leave for each other about the time.
+//! The record of the time that processes share.
 
 use super::{Result, Store, reading, writing};
 use crate::clock::Record;
 
 impl Store {
-    /// What was written last, and by whom; none: no process has run yet.
+    /// The last record and the process that wrote it; `None` if no process has run yet.
     ///
     /// # Errors
     /// When the database fails.
@@ -14,7 +14,7 @@ impl Store {
         Ok(row.map(|(writer, settled_at, seen_at)| (writer, Record { settled_at, seen_at })))
     }
 
-    /// Writes over it.
+    /// Replaces the record.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! Documents: everything the mock keeps but messages. Their bodies are JSON that only the mock understands.
+//! Documents: everything the mock stores except messages. Their bodies are JSON that only the mock interprets.
 
 use sqlx::QueryBuilder;
 
@@ -13,13 +13,13 @@ use super::{
 /// A stored document.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Document {
-    /// Its place in the order of creation.
+    /// Its position in the order of creation.
     pub seq: i64,
     /// Its id.
     pub id: String,
     /// The project it belongs to.
     pub project: String,
-    /// The document that it goes away with.
+    /// The document with which it is deleted.
     pub parent: Option<String>,
     /// Its JSON.
     pub body: String,
@@ -28,19 +28,19 @@ pub struct Document {
 /// A document to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewDocument<'a> {
-    /// What it is.
+    /// Its kind.
     pub kind: &'a str,
     /// Its id, unique within its kind.
     pub id: &'a str,
     /// The project it belongs to.
     pub project: &'a str,
-    /// The document that it goes away with.
+    /// The document with which it is deleted.
     pub parent: Option<&'a str>,
     /// Its JSON.
     pub body: &'a str,
 }
 
-/// Which documents of a kind to read, and from which end. Unless told otherwise: all of them, oldest first.
+/// Which documents of a kind to read, and in which order. The default is all of them, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentFilter<'a> {
     kind: &'a str,
@@ -65,7 +65,7 @@ enum Within<'a> {
     UnderLinked(&'a str, &'a str),
 }
 
-/// The documents for which `condition` holds, as constant texts for both orders, at the places that `place` gives.
+/// The statement that selects documents by `condition`, for both orders of `place`, as constant texts.
 macro_rules! in_order {
     (@$condition:literal, $place:literal, $order:literal) => {
         concat!(
@@ -127,19 +127,19 @@ impl<'a> DocumentFilter<'a> {
         Self { kind, within, after: 0, before: i64::MAX, newest_first: false, limit: i64::MAX }
     }
 
-    /// Only what was created after the document at this place.
+    /// Only documents created after the one at this position.
     #[must_use]
     pub fn after(self, seq: i64) -> Self {
         Self { after: seq, ..self }
     }
 
-    /// Only what was created before the document at this place.
+    /// Only documents created before the one at this position.
     #[must_use]
     pub fn before(self, seq: i64) -> Self {
         Self { before: seq, ..self }
     }
 
-    /// Whether to begin with the newest.
+    /// Whether the newest come first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Self { newest_first, ..self }
@@ -151,7 +151,8 @@ impl<'a> DocumentFilter<'a> {
         Self { limit, ..self }
     }
 
-    /// Whether a document of the kind is one of them, wherever they begin and end; none: that takes a look at the links.
+    /// Whether the filter matches a document of its kind, ignoring positions and limit; `None` if that depends on
+    /// links.
     #[must_use]
     pub fn holds(&self, document: &Document) -> Option<bool> {
         match self.within {
@@ -161,8 +162,8 @@ impl<'a> DocumentFilter<'a> {
         }
     }
 
-    /// The statement that reads them, its second parameter, and the sixth if it has one. What links lead to is found by
-    /// id: `seq + 0` is in no index, so that no planner takes it for a way to find them.
+    /// The statement, its second parameter, and its sixth if it has one. Linked documents must be found by id: `seq +
+    /// 0` is in no index, which keeps the planner from walking them in order of `seq`.
     fn statement(&self) -> (&'static str, &'a str, Option<&'a str>) {
         let newest_first = self.newest_first;
         match self.within {
@@ -215,7 +216,7 @@ const BY_ID_AND_SIZE: &str = "SELECT seq, id, project, parent, body FROM documen
 
 const INSERT: &str = "INSERT INTO documents (kind, id, project, parent, body) VALUES ($1, $2, $3, $4, $5)";
 
-/// The statement is the same whether it runs on a pool or in a transaction, on either engine.
+/// The insert statement, for a pool or a transaction of either engine.
 macro_rules! insert {
     ($document:ident) => {
         sqlx::query(INSERT)
@@ -242,7 +243,7 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_as(BY_ID).bind(id).bind(kind).fetch_optional(pool).await)?)
     }
 
-    /// The same, unless its body has more than `most` bytes.
+    /// The document of this kind and id, unless its body has more than `most` bytes.
     ///
     /// # Errors
     /// When the database fails.
@@ -251,19 +252,19 @@ impl Store {
             .fetch_optional(pool).await)?)
     }
 
-    /// The same, or a refusal where it is larger than what is read at once.
+    /// The document of this kind and id, if it is no larger than [`Store::most_read`].
     ///
     /// # Errors
-    /// When it is; when the database fails.
+    /// When it is larger; when the database fails.
     pub async fn document_if_small(&self, kind: &str, id: &str) -> Result<Option<Document>> {
         self.check_size(kind, &[id]).await?;
         self.document(kind, id).await
     }
 
-    /// Refuses documents that are larger together than what is read at once, without reading them.
+    /// Refuses documents that together are larger than [`Store::most_read`], without reading them.
     ///
     /// # Errors
-    /// When they are; when the database fails.
+    /// When they are larger; when the database fails.
     pub async fn check_size(&self, kind: &str, ids: &[&str]) -> Result<()> {
         const SIZE: &str = "SELECT CAST(octet_length(body) AS BIGINT) FROM documents WHERE id = $1 AND kind = $2";
         let mut size = 0;
@@ -278,15 +279,15 @@ impl Store {
         Ok(())
     }
 
-    /// The documents that a filter names.
+    /// The documents that match a filter.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn documents(&self, filter: &DocumentFilter<'_>) -> Result<Vec<Document>> {
         self.rows(filter, true).await
     }
 
-    /// The first of the documents that a filter names, as many as are read at once.
+    /// The first of the documents that match a filter, up to [`Store::most_read`] bytes.
     ///
     /// # Errors
     /// When the database fails.
@@ -297,7 +298,7 @@ impl Store {
     async fn rows(&self, filter: &DocumentFilter<'_>, all: bool) -> Result<Vec<Document>> {
         let (sql, owner, sixth) = filter.statement();
         let mut rows = Rows::new(self.most_read);
-        // PostgreSQL refuses to look for it, and no id holds it.
+        // PostgreSQL rejects U+0000 in parameters, and no id contains it.
         if owner.contains('\0') {
             return Ok(rows.found);
         }
@@ -313,7 +314,7 @@ impl Store {
     /// The documents of a kind that have one of these ids, in the order of creation.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn documents_by_ids(&self, kind: &str, ids: &[&str]) -> Result<Vec<Document>> {
         const OF_IDS: &str = "SELECT seq, id, project, parent, body FROM documents WHERE kind = ";
         let mut rows = Rows::new(self.most_read);
@@ -331,7 +332,7 @@ impl Store {
         Ok(rows.found)
     }
 
-    /// How many documents of a kind belong to another document.
+    /// The number of documents of a kind that belong to another document.
     ///
     /// # Errors
     /// When the database fails.
@@ -340,7 +341,7 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(parent).bind(kind).fetch_one(pool).await)?)
     }
 
-    /// How many documents of a kind there are in a project.
+    /// The number of documents of a kind in a project.
     ///
     /// # Errors
     /// When the database fails.
@@ -349,10 +350,10 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(kind).bind(project).fetch_one(pool).await)?)
     }
 
-    /// Stores a document on its own.
+    /// Stores a document, outside a transaction.
     ///
     /// # Errors
-    /// When the database fails, or there is one of this kind and id.
+    /// When the database fails, or there is a document of this kind and id.
     pub async fn insert_document(&self, document: &NewDocument<'_>) -> Result<()> {
         writing!(self, pool => insert!(document).execute(pool).await.map(|_| ()))?;
         Ok(())
@@ -399,7 +400,7 @@ impl Tx {
             .fetch_optional(connection).await)?)
     }
 
-    /// The documents of a kind that belong to another document, newest first, at most so many, as this transaction sees
+    /// The newest `limit` documents of a kind that belong to another document, newest first, as this transaction sees
     /// them.
     ///
     /// # Errors
@@ -414,15 +415,16 @@ impl Tx {
     /// Stores a document.
     ///
     /// # Errors
-    /// When the database fails, or there is one of this kind and id.
+    /// When the database fails, or there is a document of this kind and id.
     pub async fn insert_document(&mut self, document: &NewDocument<'_>) -> Result<()> {
         self.order.made(document.id);
         within!(self, connection => insert!(document).execute(connection).await.map(|_| ()))?;
         Ok(())
     }
 
-    /// Stores a name unless there is one of this kind and id; false when there is. Of two transactions that try at once, the
-    /// second waits for the first to end. `is_guarded`: only who has locked something else takes such a name.
+    /// Stores a name unless there is one of this kind and id. Returns whether it did. If two transactions try at the
+    /// same time, the second waits for the first. `is_guarded` says that a lock already keeps others from taking such a
+    /// name.
     ///
     /// # Errors
     /// When the database fails.
@@ -438,10 +440,10 @@ impl Tx {
         Ok(stored == 1)
     }
 
-    /// Stores documents, in this order, in as few statements as the engines take.
+    /// Stores documents, in this order, with as few statements as possible.
     ///
     /// # Errors
-    /// When the database fails, or there is one of the same kind and id.
+    /// When the database fails, or there is a document of the same kind and id.
     pub async fn insert_documents(&mut self, documents: &[NewDocument<'_>]) -> Result<()> {
         const INSERT_MANY: &str = "INSERT INTO documents (kind, id, project, parent, body) ";
         for document in documents {
@@ -458,7 +460,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Replaces a document's body; false when there is no such document.
+    /// Replaces a document's body. Returns false when there is no such document.
     ///
     /// # Errors
     /// When the database fails.
@@ -470,8 +472,7 @@ impl Tx {
         Ok(updated == 1)
     }
 
-    /// Deletes a document, which the transaction has locked, and everything that belongs to it, also what has the id of
-    /// what it belongs to.
+    /// Deletes a document that the transaction has locked, and everything that belongs to it.
     ///
     /// # Errors
     /// When the database fails.
@@ -489,7 +490,7 @@ impl Tx {
             };
         }
         const DELETE: &str = with_doomed!(" DELETE FROM documents WHERE seq IN (SELECT seq FROM doomed)");
-        // Locked from the oldest on, so that two deletions that overlap cannot wait for each other.
+        // Locking the oldest first keeps two overlapping deletions from deadlocking.
         const LOCK_AND_DELETE: &str = with_doomed!(
             ", locked (seq) AS MATERIALIZED ( \
                 SELECT seq FROM documents WHERE seq IN (SELECT seq FROM doomed) ORDER BY seq FOR UPDATE \
@@ -509,7 +510,8 @@ mod tests {
     use super::*;
     use crate::store::{StoreOptions, transaction};
 
-    /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each pair.
+    /// A store with documents of two kinds, in one project and below one parent, linked in pairs, and a child of each
+    /// pair.
     async fn filled() -> Store {
         let options = StoreOptions {
             url: None,

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, told apart by what a caller can do about it.
+//! Failures of the database, distinguished by what a caller can do about them.
 
 use thiserror::Error;
 
@@ -7,19 +7,19 @@ use crate::error::ApiError;
 /// A database failure.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The database cannot be reached or cannot serve at the moment; trying again may help.
+    /// The database cannot be reached or cannot serve at the moment. A retry may succeed.
     #[error("the database cannot be reached: {0}")]
     Unavailable(#[source] sqlx::Error),
-    /// Other transactions were in the way; the same may succeed in a moment.
+    /// Other transactions were in the way. A retry may succeed in a moment.
     #[error("other transactions were in the way: {0}")]
     Contended(String),
-    /// What is asked for is larger than this many bytes.
+    /// What was requested is larger than this many bytes.
     #[error("more than {0} bytes are asked for at once")]
     TooMuch(usize),
-    /// The disk has no room for what is to be written; what is read is not affected.
+    /// The disk is full. Reads still work.
     #[error("the disk of the database is full: {0}")]
     Full(#[source] sqlx::Error),
-    /// A row does not hold what this program wrote; trying again will not help.
+    /// A row is not what this program wrote. A retry fails as well.
     #[error("the database holds what this version cannot read: {0}")]
     Inconsistent(String),
 }
@@ -42,20 +42,20 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether a database ended a statement because of other transactions. PostgreSQL: a serialization failure, a deadlock, or
-/// another has just stored what was not there a moment ago. SQLite: its lock was held for too long
-/// (`SQLITE_BUSY`), also while another process recovers, or what was read had changed.
+/// Whether a database ended a statement because of other transactions. PostgreSQL: a serialization failure, a deadlock,
+/// or a unique key that another transaction has just taken. SQLite: the lock was held for too long (`SQLITE_BUSY`),
+/// possibly by a process that recovers, or what was read has changed.
 fn is_contention(code: Option<&str>) -> bool {
     matches!(code, Some("40001" | "40P01" | "23505" | "5" | "261" | "517"))
 }
 
-/// Whether the database had no room: `SQLITE_FULL` with all that extends it, and `disk_full` of PostgreSQL.
+/// Whether the disk was full: `SQLITE_FULL` and its extended codes, or PostgreSQL's `disk_full`.
 fn is_full(error: &sqlx::Error) -> bool {
     const SQLITE_FULL: u32 = 13;
     const SQLITE_IOERR_SHMSIZE: u32 = 4874;
     const DISK_FULL: &str = "53100";
     let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else { return false };
-    // An SQLSTATE has five characters, and no result code of SQLite.
+    // An SQLSTATE has five characters; no result code of SQLite has.
     if code.len() == DISK_FULL.len() {
         return code == DISK_FULL;
     }

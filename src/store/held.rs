@@ -1,5 +1,5 @@
-//! Which tasks hold a transaction. One that does must not ask for a second connection: once every connection of a pool
-//! is held by a task that waits for another one, all of them wait in vain. Debug builds fail where that is tried.
+//! Which tasks hold a transaction. Such a task must not ask for a second connection: when every connection of the pool
+//! is held by a task that waits for another connection, none of them can go on. Debug builds panic at the attempt.
 
 use std::{
     collections::HashSet,
@@ -10,12 +10,12 @@ use tokio::task::{self, Id};
 
 static HOLDERS: LazyLock<Mutex<HashSet<Id>>> = LazyLock::new(Mutex::default);
 
-/// Kept with a transaction, as long as it is open.
+/// Lives as long as its transaction is open.
 #[derive(Debug)]
 pub struct Held(Option<Id>);
 
 impl Held {
-    /// The current task holds a transaction now.
+    /// Notes that the current task holds a transaction.
     pub(super) fn new() -> Self {
         if !cfg!(debug_assertions) {
             return Self(None);
@@ -36,7 +36,7 @@ impl Drop for Held {
     }
 }
 
-/// Fails in debug builds when the current task holds a transaction.
+/// Panics in debug builds when the current task holds a transaction.
 pub(super) fn check_free() {
     if cfg!(debug_assertions)
         && let Some(task) = task::try_id()

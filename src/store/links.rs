@@ -17,21 +17,21 @@ pub(super) struct Linked {
     pub(super) document: Document,
 }
 
-/// A link, and the document that it leads to, if that is stored.
+/// A link, and the document that it leads to.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// What kind of link it is.
+    /// Its kind.
     pub kind: String,
     /// Where it starts.
     pub source: String,
     /// Where it leads.
     pub target: String,
-    /// What is there; none: nothing, or something that is not stored.
+    /// The document there; `None` if it is not stored.
     pub document: Option<Document>,
 }
 
-/// Sixteen sources at once: one statement serves them, and its text stays constant. Unused places hold the empty text,
-/// which is no document's id.
+/// The number of sources in one statement, so that its text is constant. Unused parameters are the empty text, which is
+/// no document's id.
 const BATCH: usize = 16;
 const KINDS: usize = 8;
 macro_rules! batch {
@@ -63,7 +63,8 @@ impl HasSize for Link {
 }
 
 impl Store {
-    /// The links of a kind that start from any of `sources`, as pairs of source and target, oldest first for each source.
+    /// The links of a kind that start from any of `sources`, as pairs of source and target, oldest first for each
+    /// source.
     ///
     /// # Errors
     /// When the database fails.
@@ -94,11 +95,11 @@ impl Store {
         Ok(found)
     }
 
-    /// The documents of `document_kind` that links of a kind lead to from any of `sources`, each with its source, oldest
-    /// link first for each source.
+    /// The documents of `document_kind` that links of a kind lead to from any of `sources`, each with its source,
+    /// oldest link first for each source.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn linked_documents(
         &self,
         kind: &str,
@@ -121,7 +122,7 @@ impl Store {
     /// The links of several kinds, at most eight, that start from any of `sources`, oldest first for each source.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn links_of_kinds(&self, kinds: &[&str], sources: &[&str]) -> Result<Vec<Link>> {
         const WITH_DOCUMENTS: &str = "SELECT l.kind, l.source, l.target, d.seq, d.project, d.parent, d.body \
             FROM links l LEFT JOIN documents d ON d.id = l.target \
@@ -159,7 +160,7 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_scalar(SOURCES).bind(kind).bind(target).fetch_all(pool).await)?)
     }
 
-    /// How many links of a kind lead to each target.
+    /// The number of links of a kind to each target.
     ///
     /// # Errors
     /// When the database fails.
@@ -236,7 +237,7 @@ impl Tx {
         Ok(count > 0)
     }
 
-    /// Makes a link; making it again changes nothing.
+    /// Makes a link, unless it exists.
     ///
     /// # Errors
     /// When the database fails.
@@ -249,7 +250,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes a link, if there is one.
+    /// Removes a link, if it exists.
     ///
     /// # Errors
     /// When the database fails.

@@ -11,7 +11,7 @@ use super::{
     transaction::Open,
 };
 
-/// Documents that are to be locked together: places in `KINDS` and ids.
+/// Documents to lock together: positions in `KINDS` and ids.
 #[derive(Clone, Debug, Default)]
 pub struct Locks(BTreeSet<(usize, String)>);
 
@@ -27,32 +27,32 @@ impl Locks {
     pub fn and(mut self, kind: &str, ids: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let place = place(kind);
         debug_assert!(place.is_some(), "documents of the kind {kind} are not locked by themselves");
-        // PostgreSQL refuses to look for U+0000, and no id holds it.
+        // PostgreSQL rejects U+0000 in parameters, and no id contains it.
         let ids = ids.into_iter().filter(|id| !id.as_ref().contains('\0'));
         self.0.extend(ids.map(|id| (place.unwrap_or(KINDS.len()), id.as_ref().to_owned())));
         self
     }
 }
 
-/// Documents that are locked; those of them that are there.
+/// The documents that were locked and exist.
 #[derive(Debug, Default)]
 pub struct Locked(Vec<(String, Document)>);
 
 impl Locked {
-    /// Whether this document is there.
+    /// Whether this document exists.
     #[must_use]
     pub fn holds(&self, kind: &str, id: &str) -> bool {
         self.0.iter().any(|(of_kind, document)| of_kind == kind && document.id == id)
     }
 
-    /// This document, if it is there.
+    /// This document, if it exists.
     #[must_use]
     pub fn get(&self, kind: &str, id: &str) -> Option<Document> {
         let found = self.0.iter().find(|(of_kind, document)| of_kind == kind && document.id == id);
         found.map(|(_, document)| document.clone())
     }
 
-    /// The same, taken out.
+    /// Removes this document from the list and returns it, if it exists.
     pub fn take(&mut self, kind: &str, id: &str) -> Option<Document> {
         let place = self.0.iter().position(|(of_kind, document)| of_kind == kind && document.id == id)?;
         Some(self.0.swap_remove(place).1)
@@ -72,7 +72,7 @@ struct Row {
 }
 
 impl Tx {
-    /// Locks documents, in the one order, until the transaction ends.
+    /// Locks documents, in order, until the transaction ends.
     ///
     /// # Errors
     /// When the database fails.
@@ -99,7 +99,7 @@ impl Tx {
                 let (kinds, ids): (Vec<&str>, Vec<&str>) = wanted.iter().copied().unzip();
                 rows = sqlx::query_as(LOCK).bind(kinds).bind(ids).fetch_all(&mut **tx).await?;
             }
-            // The whole database is ours since BEGIN IMMEDIATE.
+            // BEGIN IMMEDIATE has locked the whole database.
             Open::Sqlite(tx) => {
                 for wanted in wanted.chunks(ROWS_AT_ONCE) {
                     let mut query = QueryBuilder::new(READ);
@@ -116,7 +116,7 @@ impl Tx {
         Ok(Locked(rows.into_iter().map(|row| (row.kind, row.document)).collect()))
     }
 
-    /// The document of this kind and id, which no other transaction can change until this one ends.
+    /// Locks and returns the document of this kind and id: no other transaction can change it until this one ends.
     ///
     /// # Errors
     /// When the database fails.
@@ -134,7 +134,7 @@ impl Tx {
         })
     }
 
-    /// Lets this transaction take several names of a project, beside others that take one.
+    /// Lets this transaction take several names of a project without deadlocking with others.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! Messages: the one kind of object that there are too many of to keep among the documents.
+//! Messages: the one kind of object that is too numerous to store as documents.
 
 use sqlx::QueryBuilder;
 
@@ -11,7 +11,7 @@ use super::{
 /// A stored message.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct StoredMessage {
-    /// Its place in the order of creation; within one agent, the order in which it was said.
+    /// Its position in the order of creation, which within one agent is the order of the conversation.
     pub seq: i64,
     /// Its id.
     pub id: String,
@@ -44,7 +44,7 @@ pub struct NewMessage<'a> {
     pub body: &'a str,
 }
 
-/// Which messages to read, and from which end. Unless told otherwise: all of them, oldest first.
+/// Which messages to read, and in which order. The default is all of them, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageFilter<'a> {
     of: Of<'a>,
@@ -103,19 +103,19 @@ impl<'a> MessageFilter<'a> {
         Self { of, after: 0, before: i64::MAX, newest_first: false, limit: i64::MAX }
     }
 
-    /// Only what was said after the message at this place.
+    /// Only messages after the one at this position.
     #[must_use]
     pub fn after(self, seq: i64) -> Self {
         Self { after: seq, ..self }
     }
 
-    /// Only what was said before the message at this place.
+    /// Only messages before the one at this position.
     #[must_use]
     pub fn before(self, seq: i64) -> Self {
         Self { before: seq, ..self }
     }
 
-    /// Whether to begin with the newest.
+    /// Whether the newest come first.
     #[must_use]
     pub fn newest_first(self, newest_first: bool) -> Self {
         Self { newest_first, ..self }
@@ -171,7 +171,7 @@ impl MessageFilter<'_> {
     }
 }
 
-/// The statement is the same whether it runs on a pool or in a transaction, on either engine.
+/// The select statement, for a pool or a transaction of either engine.
 macro_rules! filtered {
     ($filter:ident) => {{
         let (sql, owner, conversation) = $filter.statement();
@@ -194,17 +194,17 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_as(BY_ID).bind(id).fetch_optional(pool).await)?)
     }
 
-    /// The messages that a filter names.
+    /// The messages that match a filter.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn messages(&self, filter: &MessageFilter<'_>) -> Result<Vec<StoredMessage>> {
         let mut rows = Rows::new(self.most_read);
         reading!(self, pool => rows.read(filtered!(filter).fetch(pool)).await)?;
         Ok(rows.found)
     }
 
-    /// The first of the messages that a filter names, as many as are read at once.
+    /// The first of the messages that match a filter, up to [`Store::most_read`] bytes.
     ///
     /// # Errors
     /// When the database fails.
@@ -217,7 +217,7 @@ impl Store {
     /// The messages that have one of these ids, in the order of creation.
     ///
     /// # Errors
-    /// When they are larger than what is read at once; when the database fails.
+    /// When together they are larger than [`Store::most_read`]; when the database fails.
     pub async fn messages_by_ids(&self, ids: &[&str]) -> Result<Vec<StoredMessage>> {
         let mut rows = Rows::new(self.most_read);
         for ids in ids.chunks(ROWS_AT_ONCE) {
@@ -235,8 +235,8 @@ impl Store {
 }
 
 impl Tx {
-    /// Stores messages, in this order, as the newest of their agents, in as few statements as the engines take. Whoever
-    /// does so holds the lock on the agent's document, so that the order of creation is the order of commits.
+    /// Stores messages, in this order, as the newest of their agents, with as few statements as possible. The caller
+    /// holds the lock on the agent's document, so that the order of creation is the order of commits.
     ///
     /// # Errors
     /// When the database fails.
@@ -261,7 +261,7 @@ impl Tx {
         Ok(within!(self, connection => sqlx::query_as(BY_ID).bind(id).fetch_optional(connection).await)?)
     }
 
-    /// The first of the messages that a filter names, as this transaction sees them, until they have so many bytes.
+    /// The first of the messages that match a filter, up to `most` bytes, as this transaction sees them.
     ///
     /// # Errors
     /// When the database fails.
@@ -281,7 +281,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes the messages of a conversation but the one that is named; the empty id names none.
+    /// Deletes the messages of a conversation, except the one with the given id. An empty id excepts none.
     ///
     /// # Errors
     /// When the database fails.
@@ -292,7 +292,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes an agent's messages but the one that is named; the empty id names none.
+    /// Deletes an agent's messages, except the one with the given id. An empty id excepts none.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,8 +1,8 @@
-//! Everything that is kept: one set of SQL for two engines.
+//! Storage: one set of SQL for two engines.
 //!
 //! Queries are written once, in the dialect that PostgreSQL and SQLite share, and dispatched by three small macros:
-//! `reading!` and `writing!` pick a pool, `within!` a transaction. What is more than one statement runs in
-//! `transaction!`. What only one engine has lives in its own file.
+//! `reading!` and `writing!` pick a pool, `within!` a transaction. Several statements that belong
+//! together run in `transaction!`. What is specific to an engine has a file of its own.
 
 mod api_keys;
 mod bounded;
@@ -39,7 +39,7 @@ pub use signing_keys::SigningKeyRow;
 pub(crate) use transaction::transaction;
 pub use transaction::{Attempts, TransactionFailure, Tx};
 
-/// What came of revoking something.
+/// The result of revoking something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revocation<T> {
     /// It was revoked now.
@@ -53,10 +53,10 @@ pub enum Revocation<T> {
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// How many rows one statement inserts or finds at most; both engines bound the number of its parameters.
+/// The largest number of rows that one statement inserts or selects by id: engines limit a statement's parameters.
 const ROWS_AT_ONCE: usize = 500;
 
-/// The database, whichever it is.
+/// The database, on either engine.
 #[derive(Clone, Debug)]
 pub struct Store {
     engine: Engine,
@@ -66,7 +66,8 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Engine {
     Postgres(PgPool),
-    /// SQLite takes one writer at a time; a pool of one queues ours fairly instead of having them poll for the lock.
+    /// SQLite takes one writer at a time. A pool with one connection queues writers fairly; without it they would poll
+    /// for the lock.
     Sqlite {
         readers: SqlitePool,
         writer: SqlitePool,
@@ -77,16 +78,16 @@ enum Engine {
 /// Where a SQLite database lives.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Location {
-    /// In this process only; gone with it.
+    /// In the memory of this process.
     Memory,
-    /// In a file, and its neighbours `-wal` and `-shm`.
+    /// In a file, with its companions `-wal` and `-shm`.
     File(std::path::PathBuf),
 }
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// `sqlite://FILE`, `postgres://...`, or none for an in-memory store.
+    /// `sqlite://FILE` or `postgres://...`; `None` for an in-memory store.
     pub url: Option<String>,
     /// The largest number of connections.
     pub max_connections: u32,
@@ -94,16 +95,16 @@ pub struct StoreOptions {
     pub statement_timeout: std::time::Duration,
     /// What to do when there is no SQLite file.
     pub if_missing: IfMissing,
-    /// How many bytes of documents and messages are read at once.
+    /// The largest size of documents or messages that are read into memory together, in bytes.
     pub most_read: usize,
 }
 
 /// What to do when there is no SQLite file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IfMissing {
-    /// Make one.
+    /// Create it.
     Create,
-    /// Refuse: the address is mistaken.
+    /// Refuse to open the store.
     Refuse,
 }
 
@@ -118,7 +119,7 @@ impl StoreOptions {
     /// Reads the URL without opening anything.
     ///
     /// # Errors
-    /// When it is not one of ours. The sentence holds no password of it.
+    /// When it does not name a supported database. The error does not contain the URL's password.
     pub fn check(&self) -> std::result::Result<(), OpenError> {
         Address::read(self).map(|_| ())
     }
@@ -143,16 +144,16 @@ impl Address {
 /// A failure to open or migrate a store, in words for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is not one of ours.
+    /// The URL does not name a supported database.
     #[error("database URL: {0}; use sqlite://FILE or postgres://USER@HOST/DATABASE")]
     Url(String),
-    /// The database does not answer.
+    /// The database does not respond.
     #[error("cannot open the database: {0}")]
     Connect(#[source] sqlx::Error),
-    /// There is no such file, and none is to be made.
+    /// There is no such file, and it may not be created.
     #[error("there is no database at {}, and so no API key, token or signing key; name it with --database-url", .0.display())]
     Missing(std::path::PathBuf),
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error("cannot make the database {}: {error}", .path.display())]
     File {
         /// Its path.
@@ -210,10 +211,10 @@ macro_rules! within {
 pub(crate) use {reading, within, writing};
 
 impl Store {
-    /// Opens the database, making a SQLite file when there is none. Does not migrate.
+    /// Opens the database, without migrating it. Creates a missing SQLite file if the options say so.
     ///
     /// # Errors
-    /// When the URL is not understood or the database does not answer.
+    /// When the URL is invalid or the database does not respond.
     pub async fn open(options: &StoreOptions) -> std::result::Result<Self, OpenError> {
         let engine = match Address::read(options)? {
             Address::Memory => sqlite::open_in_memory().await?,
@@ -226,7 +227,7 @@ impl Store {
     /// Brings the schema up to date. Any number of processes may do so at once.
     ///
     /// # Errors
-    /// When the database does not answer or a migration fails.
+    /// When the database does not respond or a migration fails.
     pub async fn migrate(&self) -> std::result::Result<(), OpenError> {
         match &self.engine {
             Engine::Postgres(pool) => postgres::migrate(pool).await,
@@ -237,7 +238,7 @@ impl Store {
     /// Refuses when migrations are pending.
     ///
     /// # Errors
-    /// [`OpenError::Pending`], or when the database does not answer.
+    /// [`OpenError::Pending`], or when the database does not respond.
     pub async fn check_migrated(&self) -> std::result::Result<(), OpenError> {
         let wanted = match &self.engine {
             Engine::Postgres(_) => &postgres::MIGRATOR,
@@ -250,10 +251,10 @@ impl Store {
         }
     }
 
-    /// Whether this is a database of Gatelet's, of whatever version.
+    /// Whether this is a database of Gatelet, of any version.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn is_installed(&self) -> std::result::Result<bool, OpenError> {
         Ok(!self.applied_migrations().await?.is_empty())
     }
@@ -267,16 +268,7 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<()> {
-        let _: i32 = reading!(self, pool => sqlx::query_scalar("SELECT 1").fetch_one(pool).await)?;
-        Ok(())
-    }
-
-    /// Where a SQLite store lives; none for PostgreSQL.
+    /// Where a SQLite store lives; `None` for PostgreSQL.
     #[must_use]
     pub fn sqlite_location(&self) -> Option<&Location> {
         match &self.engine {
@@ -285,19 +277,19 @@ impl Store {
         }
     }
 
-    /// Whether this store lives in this process only.
+    /// Whether this store lives in the memory of this process.
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {
         self.sqlite_location() == Some(&Location::Memory)
     }
 
-    /// How many bytes of documents and messages are read at once.
+    /// The largest size of documents or messages that are read into memory together, in bytes.
     #[must_use]
     pub fn most_read(&self) -> usize {
         self.most_read
     }
 
-    /// Closes all connections, letting statements finish.
+    /// Closes all connections, after running statements have finished.
     pub async fn close(&self) {
         match &self.engine {
             Engine::Postgres(pool) => pool.close().await,
@@ -309,7 +301,7 @@ impl Store {
     }
 }
 
-/// The engine and, for SQLite, the file; never a password.
+/// The engine and where the database is, without user name and password.
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.engine {

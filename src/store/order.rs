@@ -1,19 +1,19 @@
-//! The order in which a transaction locks documents. Two transactions that lock the same documents in different orders may
-//! wait for each other; here no transaction can.
+//! The order in which transactions lock documents, which keeps them from deadlocking.
 //!
-//! - A transaction names all documents that it is going to change at once, as [`Locks`], and [`Tx::lock`] locks them in the
-//!   order of `KINDS` and, within a kind, of their ids. It may lock more later, but only what comes later in that order.
-//! - What is not in `KINDS` is changed only by who has locked the document that it belongs to.
-//! - A link is made and removed only by who has locked the document that it starts from (that of a run that has not ended:
-//!   or the run). Who makes one has locked both ends, so that none leads to nothing.
-//! - Names come last, and a transaction takes one of them, or all that it takes after [`Tx::lock_names`].
+//! - A transaction names all documents that it is going to change at once, as [`super::Locks`], and [`super::Tx::lock`]
+//! locks them in the order of `KINDS` and, within a kind, of their ids. It may lock more later, but only what comes
+//! later in that order.
+//! - A document whose kind is not in `KINDS` is changed only under a lock on the document that it belongs to.
+//! - A link is made and removed only under a lock on the document that it starts from (or, for the link to a run that has
+//!   not ended, on the run). Making one takes a lock on both ends, so that no link leads to a deleted document.
+//! - Names come last. A transaction takes one name, or calls [`super::Tx::lock_names`] before it takes several.
 //!
-//! Debug builds, and so all tests, fail where a transaction does otherwise.
+//! Debug builds, and so all tests, panic where a transaction breaks a rule.
 
 use std::collections::{BTreeSet, HashSet};
 
-/// The kinds of documents that are locked, in this order. What agents share is locked before they are: who changes a block
-/// locks it and then looks for the agents that show it.
+/// The kinds of documents that are locked, in this order. What agents share comes before agents: to change a block is
+/// to lock it, and then the agents that show it.
 pub(super) const KINDS: &[&str] = &[
     "template",
     "deployment",
@@ -36,7 +36,7 @@ pub(super) const KINDS: &[&str] = &[
     "passage",
 ];
 
-/// Where links lead that are also changed by who has locked their target alone.
+/// The prefix of targets whose links may be changed under a lock on the target alone.
 const RUN: &str = "run-";
 
 /// A kind's position in `KINDS`.
@@ -44,11 +44,11 @@ pub(super) fn place(kind: &str) -> Option<usize> {
     KINDS.iter().position(|known| *known == kind)
 }
 
-/// What a transaction has locked. Only debug builds remember it.
+/// What a transaction has locked. Only debug builds keep track.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     locked: BTreeSet<(usize, String)>,
-    /// The ids of what it has locked or made.
+    /// The ids of the documents that it has locked or made.
     ids: HashSet<String>,
     has_name: bool,
     pub(super) takes_several_names: bool,
@@ -61,7 +61,7 @@ impl Order {
         }
         let place = place(kind);
         debug_assert!(place.is_some(), "documents of the kind {kind} are not locked by themselves");
-        // What it has made, nobody else sees.
+        // No other transaction sees what this one has made.
         if self.ids.contains(id) {
             return;
         }
@@ -73,14 +73,14 @@ impl Order {
         self.ids.insert(id.to_owned());
     }
 
-    /// A document was made.
+    /// Notes that a document was made.
     pub(super) fn made(&mut self, id: &str) {
         if cfg!(debug_assertions) {
             self.ids.insert(id.to_owned());
         }
     }
 
-    /// A document is changed or deleted.
+    /// Checks that a document may be changed or deleted.
     pub(super) fn changes(&self, kind: &str, id: &str) {
         debug_assert!(
             place(kind).is_none() || self.ids.contains(id),
@@ -88,7 +88,7 @@ impl Order {
         );
     }
 
-    /// A link is made or removed.
+    /// Checks that a link may be made or removed.
     pub(super) fn links(&self, kind: &str, source: &str, target: &str) {
         debug_assert!(
             self.ids.contains(source) || target.starts_with(RUN) && self.ids.contains(target),
@@ -96,7 +96,7 @@ impl Order {
         );
     }
 
-    /// The links that start from a document are removed.
+    /// Checks that the links from a document may be removed.
     pub(super) fn links_of(&self, source: &str) {
         debug_assert!(
             self.ids.contains(source),
@@ -104,7 +104,7 @@ impl Order {
         );
     }
 
-    /// A name is taken that others may want.
+    /// Notes that a name is taken, and checks that it may be.
     pub(super) fn name(&mut self, name: &str) {
         debug_assert!(
             self.takes_several_names || !self.has_name,

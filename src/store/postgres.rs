@@ -1,4 +1,4 @@
-//! What only PostgreSQL has: the schema, the advisory lock around migrations, statement timeouts.
+//! What is specific to PostgreSQL: the schema, the advisory lock around migrations, statement timeouts.
 
 use std::{str::FromStr, time::Duration};
 
@@ -15,14 +15,14 @@ pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::
 /// Serialises the migrations of replicas that start at once: `gatelet` in ASCII.
 const MIGRATION_LOCK: i64 = 0x0067_6174_656c_6574;
 
-/// Reads a URL. The server is not asked.
+/// Reads a URL, without connecting.
 pub(super) fn read(url: &str, options: &StoreOptions) -> Result<PgConnectOptions, OpenError> {
     Ok(PgConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
         .application_name("gatelet")
         .options([
             ("search_path", "gatelet".to_owned()),
-            // "Already exists, skipping" is no news.
+            // Hides the notice "already exists, skipping".
             ("client_min_messages", "warning".to_owned()),
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".to_owned()),
@@ -31,7 +31,7 @@ pub(super) fn read(url: &str, options: &StoreOptions) -> Result<PgConnectOptions
 
 pub(super) async fn open(connect: PgConnectOptions, options: &StoreOptions) -> Result<Engine, OpenError> {
     let pool = PgPoolOptions::new()
-        // One of them listens.
+        // One connection listens for notifications.
         .max_connections(options.max_connections.max(2))
         .acquire_timeout(options.statement_timeout.min(Duration::from_secs(5)))
         .connect_with(connect)
@@ -41,7 +41,7 @@ pub(super) async fn open(connect: PgConnectOptions, options: &StoreOptions) -> R
 }
 
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), OpenError> {
-    // A connection of its own: a migration may take longer than a statement may, and closing it frees the lock.
+    // A separate connection: a migration may exceed the statement timeout, and closing the connection frees the lock.
     let options = (*pool.connect_options()).clone().options([("statement_timeout", "0")]);
     let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
     sqlx::query("SELECT pg_advisory_lock($1)")

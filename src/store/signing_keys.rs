@@ -1,4 +1,4 @@
-//! The installation's identity and its signing keys, the private halves sealed.
+//! The installation's identity and its signing keys, whose private halves are sealed.
 
 use super::{ChangeKind, Result, Store, StoreError, reading, transaction, within};
 use crate::clock::Millis;
@@ -14,7 +14,7 @@ pub struct SigningKeyRow {
     pub sealed_private_key: Vec<u8>,
     /// When it was made.
     pub created_at: Millis,
-    /// When another took its place.
+    /// When another key replaced it.
     pub retired_at: Option<Millis>,
 }
 
@@ -37,8 +37,7 @@ impl Store {
         Ok(reading!(self, pool => sqlx::query_scalar(ISSUER).fetch_optional(pool).await)?)
     }
 
-    /// Makes `issuer` and its first signing key durable, unless another process was first. Either way the store has
-    /// both afterwards.
+    /// Stores `issuer` and its first signing key, unless another process has done so. The store has both afterwards.
     ///
     /// # Errors
     /// When the database fails.
@@ -66,7 +65,7 @@ impl Store {
     /// Adds a key that signs from now on and retires the others.
     ///
     /// # Errors
-    /// When the database fails; then nothing changed.
+    /// When the database fails; nothing changes in that case.
     pub async fn rotate_signing_key(&self, key: &SigningKeyRow) -> Result<()> {
         const RETIRE: &str = "UPDATE signing_keys SET retired_at = $1 WHERE retired_at IS NULL";
         transaction!(@store self, tx => {
@@ -78,7 +77,7 @@ impl Store {
         })
     }
 
-    /// When the last token that a key signed expires.
+    /// When the last token signed by a key expires.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! What only SQLite has: files, pragmas, the single writer, and migrations without a lock of their own.
+//! What is specific to SQLite: files, pragmas, the single writer, and migrations without a lock of their own.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,10 +17,10 @@ use crate::private_files;
 
 pub(super) static MIGRATOR: Migrator = Migrator { ignore_missing: true, ..sqlx::migrate!("migrations/sqlite") };
 
-/// How many rows are read ahead of those that are looked at. Each may be large.
+/// The number of rows to read ahead. Each may be large.
 const ROWS_AHEAD: usize = 8;
 
-/// Opens a database that lives on one connection of this process, which is therefore never closed.
+/// Opens an in-memory database. It lives as long as its one connection, which is therefore never closed.
 pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).row_buffer_size(ROWS_AHEAD);
     let pool = SqlitePoolOptions::new()
@@ -35,16 +35,16 @@ pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
     Ok(Engine::Sqlite { readers: pool.clone(), writer: pool, location: Location::Memory })
 }
 
-/// Reads a URL. The file is not looked at.
+/// Reads a URL, without looking at the file.
 pub(super) fn read(url: &str, options: &StoreOptions) -> Result<SqliteConnectOptions, OpenError> {
     let connect = SqliteConnectOptions::from_str(url)
         .map_err(|error| OpenError::Url(error.to_string()))?
-        // [`open`] makes the file, for its owner alone.
+        // [`open`] makes the file, readable only for its owner.
         .create_if_missing(false)
         .foreign_keys(true)
         .row_buffer_size(ROWS_AHEAD)
         .journal_mode(SqliteJournalMode::Wal)
-        // In WAL mode only FULL survives a power cut with every acknowledged commit.
+        // In WAL mode, only FULL keeps every acknowledged commit through a power cut.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.statement_timeout);
     let path = connect.get_filename();
@@ -62,8 +62,8 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &StoreOptions) 
         }
         private_files::create_empty(&path).map_err(|error| OpenError::File { path: path.clone(), error })?;
     }
-    // SQLite gives the files beside it the mode of the database itself, whatever the umask; those that are there already
-    // may be of another time.
+    // SQLite gives its companion files the mode of the database, whatever the umask. Existing ones may have another
+    // mode.
     for suffix in ["", "-wal", "-shm", "-journal"] {
         private_files::tighten(&beside(&path, suffix));
     }
@@ -75,31 +75,31 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &StoreOptions) 
             .max_lifetime(None)
             .test_before_acquire(false)
     };
-    // Where a statement finds no room on the disk, SQLite ends the whole transaction by itself. The connection does not
-    // hear of it, and its ROLLBACK fails, as nothing is open: from then on it would refuse every BEGIN, for one is open,
-    // it says. Another is opened in its place.
+    // When the disk is full, SQLite rolls back the whole transaction by itself. sqlx does not notice: its ROLLBACK
+    // fails, because no transaction is open, and it refuses every later BEGIN, because it believes that one is. The
+    // connection is replaced.
     let writers = pool(1).after_release(|connection, _| {
         Box::pin(async move {
-            // Answered after the ROLLBACK.
+            // The reply comes after the ROLLBACK.
             connection.ping().await?;
             Ok(!connection.is_in_transaction())
         })
     });
-    // The writer first: it makes the file and switches it to WAL.
+    // The writer comes first: it makes the file and switches it to WAL.
     let writer = writers.connect_with(connect.clone()).await.map_err(OpenError::Connect)?;
     let readers = pool(options.max_connections.max(1)).connect_lazy_with(connect);
     Ok(Engine::Sqlite { readers, writer, location: Location::File(path) })
 }
 
-/// The file beside a database with that ending. SQLite puts them beside what a symbolic link leads to.
+/// The companion file of a database with this ending. SQLite puts it next to the target of a symbolic link.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.canonicalize().unwrap_or_else(|_| database.to_path_buf()).into_os_string();
     path.push(suffix);
     path.into()
 }
 
-/// Two processes may find the same migration pending; the loser's attempt fails as a whole, and its next one finds the
-/// work done.
+/// Two processes may find the same migration pending. One of them fails as a whole, and finds the work done when it
+/// tries again.
 pub(super) async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
     const ATTEMPTS: usize = 5;
     let mut attempt = 1;

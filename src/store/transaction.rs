@@ -1,4 +1,4 @@
-//! Write transactions, and the one place that runs them: what met others is run again.
+//! Write transactions, and the one place that runs them, and runs them again after a conflict.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub struct Tx {
     pub(super) open: Open,
     /// What it has locked.
     pub(super) order: Order,
-    /// Whether nothing of it is to be kept.
+    /// Whether it is rolled back in any case.
     is_trial: bool,
     _held: Held,
 }
@@ -25,16 +25,16 @@ pub struct Tx {
 pub(super) enum Open {
     /// On PostgreSQL, `READ COMMITTED`.
     Postgres(Transaction<'static, Postgres>),
-    /// On SQLite, begun with `BEGIN IMMEDIATE`, so that reading first cannot end in a lock conflict.
+    /// On SQLite, begun with `BEGIN IMMEDIATE`, so that reading before writing cannot end in a lock conflict.
     Sqlite(Transaction<'static, Sqlite>),
 }
 
-/// Runs a body in a write transaction and commits when it returns `Ok`. When the database ended the transaction because
-/// of others (a deadlock, a serialization failure, a lock that was held for too long), or the body asks for it with
-/// [`StoreError::Contended`], everything is rolled back and the body runs again. It must therefore have no effects but
-/// those on the transaction, and take nothing out of its surroundings; the compiler refuses to move a value out of them.
+/// Runs a body in a write transaction and commits when it returns `Ok`. After a conflict with other transactions (a
+/// deadlock, a serialization failure, a lock that was held for too long), or when the body returns
+/// [`StoreError::Contended`], everything is rolled back and the body runs again. It must therefore have no effects
+/// outside the transaction, and must not consume captured values; the compiler refuses to move one.
 ///
-/// `?` and `return` leave the body. The error is an [`ApiError`]; after `@store`, a [`StoreError`].
+/// `?` and `return` leave the body. The error is an [`ApiError`]; with `@store`, it is a [`StoreError`].
 macro_rules! transaction {
     (@store $store:expr, $tx:ident => $body:block) => {
         $crate::store::transaction!(@run $crate::store::StoreError, $store, $tx => $body)
@@ -63,7 +63,7 @@ pub(crate) use transaction;
 
 /// A failure of a transaction's body.
 pub trait TransactionFailure: From<StoreError> {
-    /// Whether others were in the way, so that the same may succeed in a moment.
+    /// Whether other transactions were in the way, so that a retry may succeed.
     fn is_contended(&self) -> bool;
 }
 
@@ -89,12 +89,12 @@ pub struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     const MOST: u32 = 8;
-    /// After this no attempt begins. PostgreSQL takes a second to notice a deadlock.
-    const PATIENCE: Duration = Duration::from_secs(3);
+    /// No attempt begins after this time. PostgreSQL takes a second to notice a deadlock.
+    const TIMEOUT: Duration = Duration::from_secs(3);
     const FIRST_PAUSE: Duration = Duration::from_millis(4);
     const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-    /// No attempt yet.
+    /// Before the first attempt.
     #[must_use]
     pub fn new(store: &'a Store) -> Self {
         Self { store, made: 0, since: Instant::now() }
@@ -114,7 +114,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Ends an attempt: commits or rolls back. None: the transaction is to be run again.
+    /// Ends an attempt: commits or rolls back. Returns `None` if the transaction has to run again.
     pub async fn end<T, E: TransactionFailure>(
         &mut self,
         tx: Tx,
@@ -138,10 +138,10 @@ impl<'a> Attempts<'a> {
     }
 
     fn may_try_again(&self) -> bool {
-        self.made < Self::MOST && self.since.elapsed() < Self::PATIENCE
+        self.made < Self::MOST && self.since.elapsed() < Self::TIMEOUT
     }
 
-    /// Waits a moment, each time about twice as long, and never as long as the others that do so.
+    /// Waits with exponential back-off and jitter.
     async fn pause(&self) {
         let longest = Self::FIRST_PAUSE.saturating_mul(1 << self.made.min(8)).min(Self::LONGEST_PAUSE);
         let [share] = entropy::bytes::<1>();
@@ -161,12 +161,12 @@ impl Store {
 }
 
 impl Tx {
-    /// Keeps nothing of this transaction, however it ends.
+    /// Rolls this transaction back, however it ends.
     pub fn only_try(&mut self) {
         self.is_trial = true;
     }
 
-    /// Makes everything in the transaction durable.
+    /// Commits.
     async fn commit(self) -> Result<()> {
         if self.is_trial {
             self.roll_back().await;
@@ -179,7 +179,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Undoes everything. Where this fails, the connection is gone, and the transaction with it.
+    /// Rolls back. If this fails, the connection is gone, and the transaction with it.
     async fn roll_back(self) {
         let _ = match self.open {
             Open::Postgres(tx) => tx.rollback().await,
