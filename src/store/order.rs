@@ -1,11 +1,11 @@
 //! The order in which transactions lock documents, which keeps them from deadlocking.
 //!
 //! - A transaction names all documents that it is going to change at once, as [`super::Locks`], and [`super::Tx::lock`]
-//! locks them in the order of `KINDS` and, within a kind, of their ids. It may lock more later, but only what comes
-//! later in that order.
+//!   locks them in the order of `KINDS` and, within a kind, of their ids. It may lock more later, but only what comes
+//!   later in that order.
 //! - A document whose kind is not in `KINDS` is changed only under a lock on the document that it belongs to.
-//! - A link is made and removed only under a lock on the document that it starts from (or, for the link to a run that has
-//!   not ended, on the run). Making one takes a lock on both ends, so that no link leads to a deleted document.
+//! - A link is made and removed only under a lock on the document that it starts from (or, for the link to an unfinished
+//!   run, on the run). Making one takes a lock on both ends, so that no link leads to a deleted document.
 //! - Names come last. A transaction takes one name, or calls [`super::Tx::lock_names`] before it takes several.
 //!
 //! Debug builds, and so all tests, panic where a transaction breaks a rule.
