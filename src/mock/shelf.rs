@@ -1,9 +1,10 @@
 //! The folders that are attached to an agent, and which of their files lie open before it.
 
 use super::{
+    directories::MOST_SHOWN,
     documents::{Stored, View, parse, upsert},
     reading::Opening,
-    records::{Agent, File, Folder, OpenFiles, Record, links},
+    records::{Agent, File, Folder, OpenFiles, OpenParts, Record, links},
     tools,
 };
 use crate::{
@@ -91,17 +92,36 @@ pub(super) async fn open_files(tx: &mut Tx, agent_id: &str) -> Result<OpenFiles,
 /// Opens files as a turn has left them, if they are still there. The caller holds the lock on the agent's document.
 pub(super) async fn open_all(tx: &mut Tx, agent: &Stored<Agent>, openings: &[Opening]) -> Result<(), ApiError> {
     let mut files = open_files(tx, &agent.record.id).await?;
-    for Opening { file, folder_name, alone } in openings {
+    let mut parts = Vec::new();
+    for Opening { file, folder_name, alone, part } in openings {
         if *alone {
             files.close_all();
         }
         if tx.document(File::KIND, &file.id).await?.is_some()
             && tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await?
         {
-            files.open(file, folder_name, agent.record.max_files_open);
+            files.open_at(part.as_ref().map(|(lines, _)| *lines), file, folder_name, agent.record.max_files_open);
+            parts.extend(part.as_ref().map(|(_, shown)| (file.id.clone(), shown.clone())));
         }
     }
-    keep(tx, &agent.project, &files).await
+    keep(tx, &agent.project, &files).await?;
+    if parts.is_empty() { Ok(()) } else { keep_parts(tx, &agent.project, &files, parts).await }
+}
+
+/// Keeps what an agent sees of files that are open at some of their lines, as far as it sees all of them together: what was
+/// touched last counts.
+async fn keep_parts(tx: &mut Tx, project: &str, files: &OpenFiles, new: Vec<(String, String)>) -> Result<(), ApiError> {
+    let present = tx.document(OpenParts::KIND, &files.id).await?.map(parse::<OpenParts>).transpose()?;
+    let mut known = present.map(|parts| parts.record.shown).unwrap_or_default();
+    known.extend(new);
+    let (mut parts, mut left) = (OpenParts { id: files.id.clone(), ..OpenParts::default() }, MOST_SHOWN);
+    for touched in files.touched.iter().rev().filter(|touched| touched.lines.is_some()) {
+        let Some(shown) = known.remove(&touched.file_id) else { continue };
+        let Some(rest) = left.checked_sub(shown.len()) else { break };
+        left = rest;
+        parts.shown.insert(touched.file_id.clone(), shown);
+    }
+    upsert(tx, project, Some(&parts.id), &parts).await
 }
 
 /// Keeps what an agent has touched.
