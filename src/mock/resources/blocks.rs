@@ -21,7 +21,7 @@ use crate::{
         memory,
         page::{Defaults, Page},
         queries,
-        records::{Agent, Block, Record, links},
+        records::{Agent, Block, Identity, Record, links},
         relations::of_identities,
         search::tagged,
         state::State,
@@ -85,6 +85,7 @@ impl<'a> Filter<'a> {
     async fn read(view: View<'_>, query: &'a Query, project: &'a Project) -> Result<Self, ApiError> {
         let lower = |text: Option<&str>| text.map(str::to_lowercase);
         let project = query.first("project_id").unwrap_or(project.as_str());
+        queries::id(query, "identity_id", Identity::KIND)?;
         Ok(Self {
             project,
             label: queries::word(query, "label", 50, '/')?,
