@@ -162,6 +162,16 @@ on_both_engines! {
         assert_eq!(column(&made["secrets"], "value"), ["canary-1", "canary-2"]);
         assert_eq!(made["secrets"], made["tool_exec_environment_variables"]);
         assert_eq!(made["secrets"][0]["agent_id"], made["id"]);
+        // Limits are what a request says, whatever that is.
+        for limit in [0, -1] {
+            let body = json!({"model": "openai/gpt-4o-mini", "context_window_limit": limit, "max_tokens": limit});
+            let made = server.owner().post(AGENTS, &body).await.expect(200);
+            let llm = &made["llm_config"];
+            assert_eq!((&llm["context_window"], &llm["max_tokens"]), (&json!(limit), &json!(limit)));
+            let url = path(made["id"].as_str().unwrap(), "/messages");
+            let answer = server.owner().post(&url, &json!({"input": "still there"})).await.expect(200);
+            assert_eq!(answer["stop_reason"]["stop_reason"], "end_turn");
+        }
     }
 
     async fn a_change_touches_what_it_names_and_nothing_else(engine: Engine) {

@@ -194,6 +194,44 @@ on_both_engines! {
         let shown = "[Viewing file start (out of 2 lines)]\n1: def f():\n2:     return 1";
         assert_eq!(desk.seen().await[0].1, shown);
         assert!(desk.directories().await.unwrap().contains(&format!("<value>\n{shown}\n</value>")));
+
+        // What is asked for is what is seen, until the file is opened another way.
+        desk.upload("", "c.txt", "one\ntwo\nthree\nfour").await;
+        let messages = format!("/v1/agents/{}/messages", desk.agent);
+        let ask = async |request: Value| {
+            let call = json!({"file_requests": [request]});
+            let said = desk.owner.post(&messages, &json!({"input": format!("[[call:open_files {call}]]")})).await.expect(200);
+            said["messages"][1]["status"].clone()
+        };
+        let listed = async || {
+            let files = desk.owner.get(&format!("/v1/agents/{}/files", desk.agent)).await.expect(200);
+            let file = files["files"].as_array().unwrap().iter().find(|file| file["file_name"] == "shelf/c.txt").unwrap();
+            assert_eq!(file["visible_content"].as_str().unwrap_or_default(), desk.seen().await[2].1);
+            json!([file["start_line"], file["end_line"]])
+        };
+        for (offset, length, lines, shown) in [
+            (json!(1), json!(2), json!([2, 3]), "[Viewing lines 2 to 3 (out of 4 lines)]\n2: two\n3: three"),
+            (json!(2), Value::Null, json!([3, null]), "[Viewing lines 3 to end (out of 4 lines)]\n3: three\n4: four"),
+            (json!(3), json!(9), json!([4, 12]), "[Viewing lines 4 to 4 (out of 4 lines)]\n4: four"),
+            (Value::Null, json!(1), json!([null, null]), "[Viewing file start (out of 4 lines)]\n1: one\n2: two\n3: three\n4: four"),
+            (json!(0), json!(1), json!([1, 1]), "[Viewing lines 1 to 1 (out of 4 lines)]\n1: one"),
+        ] {
+            let request = json!({"file_name": "c.txt", "offset": offset, "length": length});
+            assert_eq!(ask(request.clone()).await, "success", "{request}");
+            assert_eq!((desk.seen().await[2].1.as_str(), listed().await), (shown, lines), "{request}");
+            assert!(desk.directories().await.unwrap().contains(&format!("<value>\n{shown}\n</value>")), "{request}");
+        }
+        for (offset, length) in [(4, 1), (0, 0), (-1, 1)] {
+            assert_eq!(ask(json!({"file_name": "c.txt", "offset": offset, "length": length})).await, "error");
+        }
+        let exported = desk.owner.get(&format!("/v1/agents/{}/export", desk.agent)).await.expect(200);
+        let written = &exported["agents"][0]["files_agents"][2];
+        assert_eq!(
+            json!([written["visible_content"], written["start_line"], written["end_line"]]),
+            json!(["[Viewing lines 1 to 1 (out of 4 lines)]\n1: one", 1, 1])
+        );
+        desk.change("files/close-all").await;
+        assert_eq!((desk.seen().await[2].1.as_str(), listed().await), ("", json!([null, null])));
     }
 
     async fn an_agent_sees_no_more_of_its_files_than_its_limits(engine: Engine) {

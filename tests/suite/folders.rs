@@ -94,6 +94,12 @@ on_both_engines! {
         owner.get(&path(&elsewhere, "")).await.expect(200);
         // A name is free again when its folder is gone.
         owner.post(FOLDERS, &json!({"name": "ü ?"})).await.expect(200);
+        // 0 stands for the usual size of pieces.
+        for (size, expected) in [(0, 300), (50, 50)] {
+            let body = json!({"name": format!("of {size}"), "embedding_chunk_size": size});
+            let made = owner.post(FOLDERS, &body).await.expect(200);
+            assert_eq!(made["embedding_config"]["embedding_chunk_size"], expected);
+        }
     }
 
     async fn a_file_is_uploaded_and_read(engine: Engine) {
@@ -432,7 +438,7 @@ async fn what_is_no_file_is_refused() {
         (json!({"name": 1}), "body.name"),
         (json!({"name": "a", "metadata": []}), "body.metadata"),
         (json!({"name": "a", "unheard_of": 1}), "body.unheard_of"),
-        (json!({"name": "a", "embedding_chunk_size": 0}), "body.embedding_chunk_size"),
+        (json!({"name": "a", "embedding_chunk_size": "0"}), "body.embedding_chunk_size"),
     ] {
         let refused = owner.post(FOLDERS, &body).await.refused(422, "validation_failed");
         assert!(refused.starts_with(field), "{refused}");

@@ -152,6 +152,9 @@ on_both_engines! {
             assert_eq!(ids(&list), [agent.as_str(), &other], "{query}");
             assert_eq!(owner.get(&format!("/v1/agents/count?{query}")).await.expect(200), 2);
         }
+        for nobody in ["identity_id".to_owned(), format!("identity-{}", &NOBODY[6..])] {
+            assert_eq!(owner.get(&format!("/v1/agents/?identity_id={nobody}")).await.expect(200), json!([]));
+        }
         let changed = owner.patch(&path, &json!({"agent_ids": [agent], "block_ids": []})).await.expect(200);
         assert_eq!((&changed["agent_ids"], &changed["block_ids"]), (&json!([agent]), &json!([])));
         owner.patch(&path, &json!({"agent_ids": [NOBODY]})).await.refused(404, "not_found");
@@ -210,6 +213,37 @@ on_both_engines! {
 
         let other_kind = json!({"manager_config": {"manager_type": "round_robin"}});
         owner.patch(&path, &other_kind).await.refused(400, "invalid_request");
+        // A voice agent's buffer has two lengths or none; they are more than 4, and the first is the greater one.
+        let voice = |most: Value, least: Value| json!({
+            "agent_ids": [one], "description": "voice",
+            "manager_config": {
+                "manager_type": "voice_sleeptime", "manager_agent_id": two,
+                "max_message_buffer_length": most, "min_message_buffer_length": least,
+            },
+        });
+        for (most, least, outcome) in [
+            (json!(30), Value::Null, "400 invalid_request"),
+            (Value::Null, json!(15), "400 invalid_request"),
+            (json!(0), json!(0), "400 invalid_request"),
+            (json!(8), json!(4), "400 invalid_request"),
+            (json!(6), json!(6), "400 invalid_request"),
+            (json!(6), json!(7), "400 invalid_request"),
+            (json!(6), json!(5), "200"),
+            (Value::Null, Value::Null, "200"),
+        ] {
+            let answer = owner.post(GROUPS, &voice(most, least)).await;
+            assert_eq!(answer.outcome(), outcome, "{}", answer.text);
+            let Some(path) = (outcome == "200").then(|| format!("{GROUPS}{}", id(&answer.expect(200)))) else { continue };
+            let before = owner.get(&path).await.expect(200);
+            owner.patch(&path, &voice(json!(9), json!(9))).await.refused(400, "invalid_request");
+            assert_eq!(owner.get(&path).await.expect(200), before);
+            owner.patch(&path, &voice(json!(9), json!(8))).await.expect(200);
+            // What is not named, and 0, changes nothing.
+            let changed = owner.patch(&path, &voice(json!(10), json!(0))).await.expect(200);
+            assert_eq!(changed["min_message_buffer_length"], 8);
+            owner.patch(&path, &voice(json!(8), Value::Null)).await.refused(400, "invalid_request");
+            owner.delete(&path).await.expect(200);
+        }
         let change = json!({"agent_ids": [one], "manager_config": {"manager_type": "dynamic", "max_turns": 5}});
         let changed = owner.patch(&path, &change).await.expect(200);
         assert_eq!((&changed["agent_ids"], &changed["max_turns"]), (&json!([one]), &json!(5)));

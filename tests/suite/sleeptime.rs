@@ -183,6 +183,14 @@ on_both_engines! {
             assert_eq!(ended(&owner, run).await["status"], "completed");
         }
 
+        // Nobody goes through what a batch says.
+        let batch = json!({"requests": [{"agent_id": agent, "input": "one"}, {"agent_id": agent, "input": "two"}]});
+        let batch = id(&owner.post("/v1/messages/batches", &batch).await.expect(200));
+        eventually("the batch ends", SOON, async || {
+            owner.get(&format!("/v1/messages/batches/{batch}")).await.expect(200)["status"] == "completed"
+        })
+        .await;
+        assert!(begun(&mut known).await.is_empty());
         // What fails is no turn that anybody goes through.
         owner.post(&path(&agent, "/messages"), &json!({"input": "[[error:429]] no"})).await;
         assert!(begun(&mut known).await.is_empty());
@@ -324,7 +332,7 @@ on_both_engines! {
         assert_eq!((&shown["agent_type"], &shown["llm_config"]["model"]), (&json!("voice_sleeptime_agent"), &json!("gpt-4.1")));
         let buffer = json!({"manager_config": {
             "manager_type": "voice_sleeptime", "manager_agent_id": agent,
-            "max_message_buffer_length": 8, "min_message_buffer_length": 3}});
+            "max_message_buffer_length": 8, "min_message_buffer_length": 5}});
         owner.patch(&format!("/v1/groups/{group}"), &buffer).await.expect(200);
         let mut begun = Vec::new();
         for number in 0..6 {
@@ -336,11 +344,11 @@ on_both_engines! {
         let run = ended(&owner, &begun[2][0]).await;
         assert_eq!(json!([run["status"], run["agent_id"]]), json!(["completed", partner]));
         let heard = transcript(&owner, &begun[2][0]).await;
-        assert!(heard.contains("user: number 1") && heard.contains("assistant: Echo: number 1"), "{heard}");
-        assert!(!heard.contains("number 2"), "the newest stay: {heard}");
+        assert!(heard.contains("assistant: Echo: number 0") && heard.contains("user: number 1"), "{heard}");
+        assert!(!heard.contains("Echo: number 1") && !heard.contains("number 2"), "the newest five stay: {heard}");
         ended(&owner, &begun[4][0]).await;
         let heard = transcript(&owner, &begun[4][0]).await;
-        assert!(heard.contains("user: number 2") && !heard.contains("number 1"), "{heard}");
+        assert!(heard.contains("user: number 2") && !heard.contains("user: number 1"), "{heard}");
         let said = messages_of(&owner, &begun[4][0]).await;
         let called = said.iter().filter_map(|message| message["tool_call"]["name"].as_str());
         assert_eq!(called.collect::<Vec<_>>(), ["rethink_user_memory", "finish_rethinking_memory"]);

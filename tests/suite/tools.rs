@@ -96,6 +96,17 @@ on_both_engines! {
         let other = json!({"source_code": source("fresh", "pass"), "args_json_schema": arguments});
         let changed = owner.patch(&path, &other).await.expect(200);
         assert_eq!((&changed["name"], &changed["json_schema"]["parameters"]["required"]), (&json!("fresh"), &json!([])));
+        // Arguments alone are those of the source that is there.
+        let arguments = json!({"properties": {"n": {"type": "integer", "description": "how many"}}, "required": ["n"]});
+        let changed = owner.patch(&path, &json!({"args_json_schema": arguments})).await.expect(200);
+        assert_eq!((&changed["name"], &changed["args_json_schema"]), (&json!("fresh"), &arguments));
+        let parameters = &changed["json_schema"]["parameters"];
+        assert_eq!((keys(&parameters["properties"]), &parameters["required"]), ("n".to_owned(), &json!(["n"])));
+        let schema = schema("fresh");
+        let both = json!({"args_json_schema": arguments, "json_schema": schema});
+        assert_eq!(owner.patch(&path, &both).await.expect(200)["json_schema"], schema);
+        let untyped = json!({"args_json_schema": {"properties": {"n": {}}}});
+        owner.patch(&path, &untyped).await.refused(400, "invalid_request");
     }
 
     async fn many_who_make_rename_and_delete_one_tool_never_fail(engine: Engine) {

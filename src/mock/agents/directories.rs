@@ -7,9 +7,9 @@ use crate::{
     error::ApiError,
     mock::{
         budget::Budget,
-        records::{Agent, File, FileBlock, FileText, FileView, Folder, OpenFiles, Record, links},
+        records::{Agent, File, FileBlock, FileText, FileView, Folder, OpenFiles, OpenParts, Record, links},
         storage::documents::parse,
-        text::window,
+        text::window::{self, MOST_SHOWN},
     },
     store::{Document, DocumentFilter, Store, Tx},
 };
@@ -19,9 +19,6 @@ const MOST_FILES: i64 = 1_000;
 
 /// How many bytes the list of an agent's files has at most; what comes later is left out.
 const MOST_LISTED: usize = 4 * 1024 * 1024;
-
-/// How many bytes of open files one agent sees together. All that Letta's own limits allow fit, of files in ASCII.
-const MOST_SHOWN: usize = 1024 * 1024;
 
 /// How many files are read at once.
 const AT_ONCE: usize = 8;
@@ -119,13 +116,23 @@ impl Source<'_> {
 /// last of them show nothing.
 pub(in crate::mock) async fn windows(
     reader: &mut Source<'_>,
+    touched: &OpenFiles,
     open: &[&File],
     limit: i64,
 ) -> Result<HashMap<String, String>, ApiError> {
     let (mut windows, mut left) = (HashMap::new(), MOST_SHOWN);
+    let in_part = |file: &&File| touched.of(&file.id).is_some_and(|touched| touched.lines.is_some());
+    let mut parts = HashMap::new();
+    if open.iter().any(in_part)
+        && let Some(document) = reader.document(OpenParts::KIND, &touched.id).await?
+    {
+        parts = parse::<OpenParts>(document)?.record.shown;
+    }
     for files in open.chunks(AT_ONCE) {
-        let mut views = if left > 0 { reader.views(files).await? } else { HashMap::new() };
+        let whole: Vec<&File> = files.iter().copied().filter(|file| !in_part(file)).collect();
+        let mut views = if left > 0 && !whole.is_empty() { reader.views(&whole).await? } else { HashMap::new() };
         for file in files {
+            views.extend(parts.remove(&file.id).filter(|_| in_part(file)).map(|shown| (file.id.clone(), shown)));
             let shown = views.remove(&file.id).map(|view| window::cut(view, limit));
             let shown = shown.filter(|shown| shown.len() <= left);
             match &shown {
@@ -163,7 +170,7 @@ pub(in crate::mock) async fn files(
         }
     }
     let open: Vec<&File> = files.iter().zip(&blocks).filter(|(_, block)| block.is_open).map(|(file, _)| file).collect();
-    let mut windows = windows(reader, &open, limit).await?;
+    let mut windows = windows(reader, &touched, &open, limit).await?;
     for block in blocks.iter_mut().filter(|block| block.is_open) {
         block.value = windows.remove(&block.file_id).unwrap_or_default();
     }

@@ -3,8 +3,9 @@
 use crate::{
     error::ApiError,
     mock::{
-        records::{Agent, File, Folder, OpenFiles, Record, links},
+        records::{Agent, File, Folder, OpenFiles, OpenParts, Record, links},
         storage::documents::{Stored, View, parse, upsert},
+        text::window::MOST_SHOWN,
         tools::{builtin, file_search::Opening},
     },
     store::{DocumentFilter, Locks, Tx},
@@ -103,17 +104,36 @@ pub(in crate::mock) async fn open_all(
     openings: &[Opening],
 ) -> Result<(), ApiError> {
     let mut files = open_files(tx, &agent.record.id).await?;
-    for Opening { file, folder_name, alone } in openings {
+    let mut parts = Vec::new();
+    for Opening { file, folder_name, alone, part } in openings {
         if *alone {
             files.close_all();
         }
         if tx.document(File::KIND, &file.id).await?.is_some()
             && tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await?
         {
-            files.open(file, folder_name, agent.record.max_files_open);
+            files.open_at(part.as_ref().map(|(lines, _)| *lines), file, folder_name, agent.record.max_files_open);
+            parts.extend(part.as_ref().map(|(_, shown)| (file.id.clone(), shown.clone())));
         }
     }
-    keep(tx, &agent.project, &files).await
+    keep(tx, &agent.project, &files).await?;
+    if parts.is_empty() { Ok(()) } else { keep_parts(tx, &agent.project, &files, parts).await }
+}
+
+/// Keeps what an agent sees of files that are open at some of their lines, as far as it sees all of them together: what was
+/// touched last counts.
+async fn keep_parts(tx: &mut Tx, project: &str, files: &OpenFiles, new: Vec<(String, String)>) -> Result<(), ApiError> {
+    let present = tx.document(OpenParts::KIND, &files.id).await?.map(parse::<OpenParts>).transpose()?;
+    let mut known = present.map(|parts| parts.record.shown).unwrap_or_default();
+    known.extend(new);
+    let (mut parts, mut left) = (OpenParts { id: files.id.clone(), ..OpenParts::default() }, MOST_SHOWN);
+    for touched in files.touched.iter().rev().filter(|touched| touched.lines.is_some()) {
+        let Some(shown) = known.remove(&touched.file_id) else { continue };
+        let Some(rest) = left.checked_sub(shown.len()) else { break };
+        left = rest;
+        parts.shown.insert(touched.file_id.clone(), shown);
+    }
+    upsert(tx, project, Some(&parts.id), &parts).await
 }
 
 /// Keeps what an agent has touched.

@@ -469,7 +469,7 @@ mod tests {
             ("compaction_settings", json!([])),
             ("response_format", json!("text")),
             ("context_window_limit", json!("x")),
-            ("max_tokens", json!(-1)),
+            ("max_tokens", json!("x")),
             ("max_reasoning_tokens", json!("x")),
             ("embedding_chunk_size", json!("x")),
             ("parallel_tool_calls", json!("x")),

@@ -60,6 +60,8 @@ struct Manager {
 pub(in crate::mock) const MANAGER_TYPES: &[&str] =
     &["round_robin", "supervisor", "dynamic", "sleeptime", "voice_sleeptime", "swarm"];
 
+const VOICE: &str = "voice_sleeptime";
+
 /// How many messages a voice agent keeps before its sleeptime agent goes through them, and how many it keeps then.
 pub(in crate::mock) const MOST_BUFFERED: usize = 30;
 pub(in crate::mock) const LEAST_BUFFERED: usize = 15;
@@ -99,6 +101,9 @@ impl GroupChange {
             let around = fields.value("manager_config").unwrap_or(&Value::Null);
             return Err(fields.at("manager_config").at("manager_agent_id").missing(around));
         }
+        if let Some(manager) = change.manager.as_ref().filter(|manager| manager.kind == VOICE) {
+            check_buffer(manager.max_message_buffer_length, manager.min_message_buffer_length)?;
+        }
         Ok(change)
     }
 
@@ -124,6 +129,19 @@ impl Manager {
             min_message_buffer_length: fields.optional("min_message_buffer_length")?,
         })
     }
+}
+
+/// Refuses lengths of a voice agent's buffer that Letta refuses: both are given or none.
+fn check_buffer(most: Option<i64>, least: Option<i64>) -> Result<(), ApiError> {
+    let problem = match (most, least) {
+        (None, None) => return Ok(()),
+        (Some(most), Some(least)) if most.min(least) <= 4 => "must be greater than 4",
+        (Some(most), Some(least)) if most > least => return Ok(()),
+        (Some(_), Some(_)) => "must not be the other way round: the first is the greater one",
+        _ => "must be given together",
+    };
+    let problem = format!("INVALID_ARGUMENT: max_message_buffer_length and min_message_buffer_length {problem}");
+    Err(ApiError::letta(Code::InvalidRequest, problem))
 }
 
 impl Group {
@@ -152,13 +170,16 @@ impl Group {
     /// Applies a change. What it does not name stays.
     ///
     /// # Errors
-    /// 400 when it names another kind of manager.
+    /// 400 when it names another kind of manager, or lengths that no buffer has.
     pub(in crate::mock) fn change(&mut self, change: &GroupChange) -> Result<(), ApiError> {
         if change.manager.as_ref().is_some_and(|manager| manager.kind != self.manager_type) {
             let problem = "INVALID_ARGUMENT: Cannot change group pattern after creation";
             return Err(ApiError::letta(Code::InvalidRequest, problem));
         }
         self.apply(change);
+        if change.manager.is_some() && self.manager_type == VOICE {
+            check_buffer(self.max_message_buffer_length, self.min_message_buffer_length)?;
+        }
         Ok(())
     }
 
@@ -176,8 +197,10 @@ impl Group {
             // The first turn is the first that counts.
             self.turns_counter.get_or_insert(-1);
         }
-        self.max_message_buffer_length = manager.max_message_buffer_length.or(self.max_message_buffer_length);
-        self.min_message_buffer_length = manager.min_message_buffer_length.or(self.min_message_buffer_length);
+        // As in Letta, a change to 0 is none.
+        let given = |length: Option<i64>| length.filter(|length| *length != 0);
+        self.max_message_buffer_length = given(manager.max_message_buffer_length).or(self.max_message_buffer_length);
+        self.min_message_buffer_length = given(manager.min_message_buffer_length).or(self.min_message_buffer_length);
     }
 
     /// Counts a turn of the main agent; whether the sleeptime agents run after it. As in Letta they do after the first, and

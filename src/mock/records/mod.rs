@@ -55,7 +55,7 @@ pub(super) use mcp_server::McpServer;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use message_view::{MessageView, SPEAKING_TOOL, SPOKEN_ARGUMENT};
 pub(super) use model::{ModelConfig, object};
-pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
+pub(super) use open_files::{OpenFiles, OpenParts, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage, WirePassage, write_passage, write_passages};
 pub(super) use pending::Pending;
 pub(super) use plain_message::PlainMessage;

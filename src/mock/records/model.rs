@@ -158,10 +158,10 @@ impl ModelConfig {
             check_settings(&settings)?;
             self.merge_settings(&settings);
         }
-        if let Some(window) = fields.at_least("context_window_limit", 1)? {
+        if let Some(window) = fields.optional::<i64>("context_window_limit")? {
             self.llm.insert("context_window".into(), window.into());
         }
-        if let Some(most) = fields.at_least("max_tokens", 1)? {
+        if let Some(most) = fields.optional::<i64>("max_tokens")? {
             self.set_max_tokens(most);
         }
         if let Some(most) = fields.optional::<i64>("max_reasoning_tokens")? {
@@ -468,8 +468,7 @@ fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
 impl EmbeddingConfig {
     /// Looks at the types of what a request says about embedding.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
-        fields.check(&[("embedding", Expect::Text)])?;
-        fields.at_least("embedding_chunk_size", 1)?;
+        fields.check(&[("embedding", Expect::Text), ("embedding_chunk_size", Expect::Integer)])?;
         match fields.optional::<Fields<'_>>("embedding_config")? {
             Some(config) => config.check(EMBEDDING),
             None => Ok(()),
@@ -485,7 +484,8 @@ impl EmbeddingConfig {
         if let Some(handle) = fields.optional::<&str>("embedding")? {
             *current = Some(Self::of(Handle::parse(handle)?));
         }
-        let chunk_size = fields.at_least("embedding_chunk_size", 1)?;
+        // As in Letta, 0 stands for the usual size.
+        let chunk_size = fields.optional::<i64>("embedding_chunk_size")?.filter(|size| *size != 0);
         if let (Some(current), Some(chunk_size)) = (current, chunk_size) {
             current.config.insert("embedding_chunk_size".into(), chunk_size.into());
         }
@@ -619,7 +619,7 @@ mod tests {
             json!({"llm_config": {"model": "gpt-4o"}}),
             json!({"model": "a/b", "model_settings": {"temperature": "hot"}}),
             json!({"model": "a/b", "model_settings": {"provider_type": "none"}}),
-            json!({"model": "a/b", "context_window_limit": 0}),
+            json!({"model": "a/b", "context_window_limit": "0"}),
             json!({"model": "a/b", "parallel_tool_calls": 1}),
         ] {
             assert!(create(&body).is_err(), "{body}");

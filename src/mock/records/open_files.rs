@@ -1,9 +1,12 @@
-//! Which files of its folders an agent has touched, and which of them lie open before it.
+//! Which files of its folders an agent has touched, and which of them lie open before it, whole or in part.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{File, Record, timestamp::Timestamp};
+use crate::mock::text::window::Lines;
 
 /// An agent's files, as far as it has touched them; all others of its folders are closed. It has the agent's id and
 /// belongs to it.
@@ -22,6 +25,26 @@ pub(in crate::mock) struct Touched {
     pub(in crate::mock) name: String,
     pub(in crate::mock) is_open: bool,
     pub(in crate::mock) last_accessed_at: Timestamp,
+    /// Which of its lines it was opened at; none: from its beginning.
+    #[serde(default)]
+    pub(in crate::mock) lines: Option<Lines>,
+}
+
+/// What an agent sees of the files that it has opened elsewhere than at their beginning, by the ids of the files. It has the
+/// agent's id and belongs to it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(in crate::mock) struct OpenParts {
+    pub(in crate::mock) id: String,
+    pub(in crate::mock) shown: HashMap<String, String>,
+}
+
+impl Record for OpenParts {
+    const KIND: &'static str = "open_parts";
+    const NAME: &'static str = "Files";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl Record for OpenFiles {
@@ -39,9 +62,20 @@ impl OpenFiles {
         self.touched.iter().find(|touched| touched.file_id == file_id)
     }
 
-    /// Opens a file. Where more than `most` are open then, those that were touched longest ago are closed; returns their
-    /// names.
+    /// Opens a file at its beginning. Where more than `most` are open then, those that were touched longest ago are closed;
+    /// returns their names.
     pub(in crate::mock) fn open(&mut self, file: &File, folder_name: &str, most: i64) -> Vec<String> {
+        self.open_at(None, file, folder_name, most)
+    }
+
+    /// The same at some of its lines.
+    pub(in crate::mock) fn open_at(
+        &mut self,
+        lines: Option<Lines>,
+        file: &File,
+        folder_name: &str,
+        most: i64,
+    ) -> Vec<String> {
         self.touched.retain(|touched| touched.file_id != file.id);
         self.touched.push(Touched {
             file_id: file.id.clone(),
@@ -49,6 +83,7 @@ impl OpenFiles {
             name: format!("{folder_name}/{}", file.name),
             is_open: true,
             last_accessed_at: Timestamp::now(),
+            lines,
         });
         // The last touched is the last in the list.
         let open = self.touched.iter().filter(|touched| touched.is_open).count();
@@ -74,6 +109,7 @@ impl OpenFiles {
 impl Touched {
     fn close(&mut self) -> String {
         self.is_open = false;
+        self.lines = None;
         self.name.clone()
     }
 }

@@ -110,13 +110,25 @@ impl ToolChange {
         Self::read(fields)
     }
 
-    /// What a change of a tool that is there says. Its schema stays what it is, also if the source is of another.
+    /// What a change of a tool that is there says. Its schema stays what it is, also if the source is of another, unless
+    /// the arguments are given.
     pub(in crate::mock) fn read_change(fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let mut change = Self::read_given(fields)?;
-        if change.schema.is_none() && change.gives_arguments() {
-            change.schema = change.derive(&fields.at("json_schema"))?;
+        Self::read_given(fields)
+    }
+
+    /// Adds the schema that follows from the arguments, and from the source that the tool has then.
+    ///
+    /// # Errors
+    /// 400 when none follows.
+    pub(in crate::mock) fn complete_schema(&mut self, tool: &Tool) -> Result<(), ApiError> {
+        if self.schema.is_some() || tool.tool_type != "custom" {
+            return Ok(());
         }
-        Ok(change)
+        let Some(given) = self.args_json_schema.as_ref().filter(|given| !given.is_empty()) else { return Ok(()) };
+        let source = self.source_code.as_ref().or(tool.source_code.as_ref());
+        let source = source.ok_or_else(|| underivable("args_json_schema needs the source of the tool beside it"))?;
+        self.schema = Some(schema_of_arguments(source, given)?);
+        Ok(())
     }
 
     /// What is said about a tool, wherever it stands.
@@ -163,11 +175,7 @@ impl ToolChange {
             return Err(location.breaks_rule(rule, &Value::Null));
         }
         if let Some(given) = self.args_json_schema.as_ref().filter(|_| self.gives_arguments()) {
-            let (name, docstring) = python::name_and_docstring(source).map_err(underivable)?;
-            let parameters = python::arguments(given).map_err(underivable)?;
-            let description = docstring.filter(|docstring| !docstring.is_empty());
-            let description = description.unwrap_or_else(|| format!("The {name} tool"));
-            return Ok(Some(object! {"name": name, "description": description, "parameters": parameters}));
+            return schema_of_arguments(source, given).map(Some);
         }
         let Signature { name, description, parameters } = python::signature(source).map_err(underivable)?;
         Ok(Some(object! {"name": name, "description": description, "parameters": parameters}))
@@ -195,6 +203,15 @@ impl ToolChange {
     pub(in crate::mock) fn name(&self) -> Option<&str> {
         self.schema.as_ref().and_then(|schema| schema.get("name")).and_then(Value::as_str)
     }
+}
+
+/// The schema of a tool whose arguments are given: the source says only its name and what it does.
+fn schema_of_arguments(source: &str, arguments: &Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+    let (name, docstring) = python::name_and_docstring(source).map_err(underivable)?;
+    let parameters = python::arguments(arguments).map_err(underivable)?;
+    let description = docstring.filter(|docstring| !docstring.is_empty());
+    let description = description.unwrap_or_else(|| format!("The {name} tool"));
+    Ok(object! {"name": name, "description": description, "parameters": parameters})
 }
 
 /// A source that no schema follows from.

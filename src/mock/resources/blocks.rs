@@ -18,7 +18,7 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Record, include::Include, links},
+        records::{Agent, Block, Identity, Record, include::Include, links},
         state::State,
         storage::{
             documents::{View, insert},
@@ -87,6 +87,7 @@ impl<'a> BlockFilter<'a> {
     async fn read(view: View<'_>, query: &'a Query, project: &'a Project) -> Result<Self, ApiError> {
         let lower = |text: Option<&str>| text.map(str::to_lowercase);
         let project = query.first("project_id").unwrap_or(project.as_str());
+        query::id(query, "identity_id", Identity::KIND)?;
         Ok(Self {
             project,
             label: query::word(query, "label", 50, '/')?,

@@ -29,6 +29,8 @@ use crate::{
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 
+const WITHOUT_MESSAGES: &str = "Messages are kept with agents and conversations, not with groups.";
+
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListGroups, list)
@@ -40,9 +42,9 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ListGroupsForAgent, of_agent)
         .on(Operation::AttachBlockToGroup, |state, call| set_block(state, call, true))
         .on(Operation::DetachBlockFromGroup, |state, call| set_block(state, call, false))
-        .on(Operation::ListGroupMessages, list_messages)
+        .fixed_shape(Operation::ListGroupMessages, list_messages, WITHOUT_MESSAGES)
         .on(Operation::ModifyGroupMessage, agent::modify)
-        .on(Operation::ResetGroupMessages, reset_messages)
+        .fixed_shape(Operation::ResetGroupMessages, reset_messages, WITHOUT_MESSAGES)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };

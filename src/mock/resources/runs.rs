@@ -21,7 +21,7 @@ use crate::{
         state::State,
         storage::documents::{Stored, parse},
         turn::{ReplayOptions, replay},
-        validation::body::Fields,
+        validation::body::{Expect, Fields},
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
@@ -36,7 +36,11 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RetrieveUsageForRun, usage)
         .on(Operation::RetrieveMetricsForRun, metrics)
         .on(Operation::ListStepsForRun, steps)
-        .on(Operation::RetrieveTraceForRun, trace)
+        .fixed_shape(
+            Operation::RetrieveTraceForRun,
+            trace,
+            "There is no trace store: it is refused as Letta refuses it without one.",
+        )
         .on(Operation::StreamRun, stream)
 }
 
@@ -221,13 +225,12 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// What a request to read a stream again asks for.
-pub(super) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
+pub(in crate::mock) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
     let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
-    fields.at_least("batch_size", 1)?;
+    // How many events are read at once makes no difference here.
+    fields.check(&[("batch_size", Expect::Integer)])?;
     let poll = match fields.optional::<f64>("poll_interval")? {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
-            fields.at("poll_interval").breaks_rule("an interval is a number of seconds", &json!(seconds))
-        })?,
+        Some(seconds) => Duration::try_from_secs_f64(seconds.min(10.0)).unwrap_or_default(),
         None => ReplayOptions::WHOLE.poll,
     };
     Ok(ReplayOptions {

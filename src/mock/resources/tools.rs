@@ -172,6 +172,8 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let tool = transaction!(state.store, tx => {
         let mut tool = view.get_for_update::<Tool>(tx, id).await?;
         let former_name = tool.record.name.clone();
+        let mut change = change.clone();
+        change.complete_schema(&tool.record)?;
         tool.record.change(change.clone());
         change.check_source(&tool.record)?;
         if tool.record.name != former_name {

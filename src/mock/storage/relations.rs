@@ -6,12 +6,10 @@ use serde_json::Value;
 
 use super::documents::{Stored, View, changed_meanwhile, holder};
 use crate::{
+    access::is_letta_id,
     call::Query,
     error::ApiError,
-    mock::{
-        records::{Group, Identity, Record, claims, links, without_repeats},
-        validation::query,
-    },
+    mock::records::{Group, Identity, Record, claims, links, without_repeats},
     store::{Locked, Locks, Tx},
 };
 
@@ -60,17 +58,19 @@ impl Related {
 }
 
 /// The ids of the agents or blocks that belong to the identities a query names, by id or by key; none: it names none.
+/// Nothing belongs to an identity that does not exist.
 pub(in crate::mock) async fn of_identities(
     view: View<'_>,
     project: &str,
     query: &Query,
     link: &str,
 ) -> Result<Option<HashSet<String>>, ApiError> {
-    let named = query::id(query, "identity_id", Identity::KIND)?;
+    let named = query.first("identity_id");
     let keys: Vec<&str> = query.all("identifier_keys").collect();
     let mut belonging = None;
     if let Some(id) = named {
-        belonging = Some(linked_to(view, link, &[id]).await?);
+        let known: Vec<&str> = [id].into_iter().filter(|id| is_letta_id(id, Identity::KIND)).collect();
+        belonging = Some(linked_to(view, link, &known).await?);
     }
     if !keys.is_empty() {
         let mut holders = Vec::new();

@@ -1,6 +1,18 @@
-//! What of a file lies before an agent: its beginning, in numbered lines, as far as it fits.
+//! What of a file lies before an agent: its beginning or other lines of it, numbered, as far as they fit.
 
 use std::{borrow::Cow, fmt::Write, iter};
+
+use serde::{Deserialize, Serialize};
+
+/// How many bytes of open files one agent sees together. All that Letta's own limits allow fit, of files in ASCII.
+pub(in crate::mock) const MOST_SHOWN: usize = 1024 * 1024;
+
+/// Lines of a file, counted from 1, the last one included; no last one: all that follow.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(in crate::mock) struct Lines {
+    pub(in crate::mock) first: usize,
+    pub(in crate::mock) last: Option<usize>,
+}
 
 /// How many bytes are shown of one file at most, whatever the agent's limit. All of Letta's own limits fit.
 const MOST_BYTES: usize = 160_000;
@@ -109,15 +121,46 @@ pub(in crate::mock) fn whole(text: &str, media_type: &str) -> String {
 
 /// The beginning of a file as it is kept: as much as any agent may see. An empty file shows nothing.
 pub(in crate::mock) fn of(text: &str, media_type: &str) -> String {
+    let count = lines(text, media_type).count();
+    numbered("file start", count, media_type, 1, lines(text, media_type))
+}
+
+/// Lines of a file, of the text by which agents know it.
+pub(in crate::mock) fn part(whole: &str, media_type: &str, Lines { first, last }: Lines) -> String {
+    let count = whole.lines().count();
+    let place = match last {
+        Some(last) => format!("{} {first} to {}", unit(media_type), last.min(count)),
+        None => format!("{} {first} to end", unit(media_type)),
+    };
+    let taken = last.map_or(usize::MAX, |last| (last + 1).saturating_sub(first));
+    numbered(
+        &place,
+        count,
+        media_type,
+        first,
+        whole.lines().skip(first.saturating_sub(1)).take(taken).map(Cow::Borrowed),
+    )
+}
+
+fn unit(media_type: &str) -> &'static str {
+    if Unit::of(media_type) == Unit::Sentence { "sentences" } else { "lines" }
+}
+
+/// So many lines of a file of `count`, as far as any agent may see them.
+fn numbered<'t>(
+    place: &str,
+    count: usize,
+    media_type: &str,
+    first: usize,
+    lines: impl Iterator<Item = Cow<'t, str>>,
+) -> String {
     /// What the number of the next line takes at most.
     const NUMBER: usize = 24;
-    let count = lines(text, media_type).count();
     if count == 0 {
         return String::new();
     }
-    let unit = if Unit::of(media_type) == Unit::Sentence { "sentences" } else { "lines" };
-    let mut shown = format!("[Viewing file start (out of {count} {unit})]");
-    for (number, line) in (1..).zip(lines(text, media_type)) {
+    let mut shown = format!("[Viewing {place} (out of {count} {})]", unit(media_type));
+    for (number, line) in (first..).zip(lines) {
         // Writing to a string cannot fail.
         let _ = write!(shown, "\n{number}: ");
         let room = MOST_BYTES.saturating_sub(shown.len() + CUT.len() + NUMBER);
@@ -174,6 +217,21 @@ mod tests {
         ] {
             assert_eq!(of(text, media_type), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_file_says_which_lines_it_shows() {
+        let whole = "a\nb\nc";
+        for (first, last, media_type, expected) in [
+            (2, Some(2), "text/plain", "[Viewing lines 2 to 2 (out of 3 lines)]\n2: b"),
+            (2, None, "text/x-python", "[Viewing lines 2 to end (out of 3 lines)]\n2: b\n3: c"),
+            (1, Some(99), "text/markdown", "[Viewing sentences 1 to 3 (out of 3 sentences)]\n1: a\n2: b\n3: c"),
+        ] {
+            assert_eq!(part(whole, media_type, Lines { first, last }), expected);
+        }
+        assert_eq!(part("", "text/plain", Lines { first: 1, last: None }), "");
+        let long = part(&"line\n".repeat(MOST_BYTES), "text/plain", Lines { first: MOST_BYTES / 2, last: None });
+        assert!(long.len() <= MOST_BYTES && long.ends_with(CUT), "{}", long.len());
     }
 
     #[test]

@@ -16,7 +16,10 @@ use crate::{
         budget::{Budget, Overspent, aside, written_length},
         records::{Agent, File, FileText, Folder, Passage, Record, links},
         storage::documents::parse,
-        text::{search::Terms, window},
+        text::{
+            search::Terms,
+            window::{self, Lines},
+        },
     },
     store::{DocumentFilter, Store},
 };
@@ -47,6 +50,8 @@ pub(in crate::mock) struct Opening {
     pub(in crate::mock) folder_name: String,
     /// Whether all others are closed first.
     pub(in crate::mock) alone: bool,
+    /// The lines that it is opened at, and what the agent sees of them; none: its beginning.
+    pub(in crate::mock) part: Option<(Lines, String)>,
 }
 
 /// The files of an agent's folders.
@@ -68,6 +73,9 @@ struct Seen {
 
 /// What a tool comes to: a text, or an error in words for the model.
 type ToolResult<T = String> = Result<T, String>;
+
+/// A file to be opened, its offset and its length.
+type Asked<'a> = (&'a Seen, Option<usize>, Option<usize>);
 
 impl<'a> FileSearch<'a> {
     /// The files of an agent, oldest first.
@@ -103,21 +111,30 @@ impl<'a> FileSearch<'a> {
         for (number, (seen, offset, length)) in asked.into_iter().enumerate() {
             let text = self.text(&seen.file).await?;
             let lines = text.lines().count();
-            if offset > lines {
-                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {offset} on", seen.name)));
+            let first = offset.unwrap_or_default();
+            if first > 0 && first >= lines {
+                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {first} on", seen.name)));
             }
             let gap = if told.is_empty() { "" } else { "\n\n" };
             // Writing to a string cannot fail.
             let _ = writeln!(told, "{gap}{} is open. It has {lines} lines:", seen.name);
-            aside(text.len(), || number_lines(&text, offset, length, &mut told, &draft))?;
+            aside(text.len(), || number_lines(&text, first, length.unwrap_or(usize::MAX), &mut told, &draft))?;
+            // As in Letta, a length alone changes nothing of what the agent sees.
+            let part = offset.map(|offset| Lines {
+                first: offset.saturating_add(1),
+                last: length.map(|length| offset.saturating_add(length)),
+            });
+            let part =
+                part.map(|lines| (lines, aside(text.len(), || window::part(&text, &seen.file.media_type, lines))));
+            budget.charge(part.as_ref().map_or(0, |(_, shown)| written_length(shown)))?;
             let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
-            openings.push(Opening { file, folder_name, alone: alone && number == 0 });
+            openings.push(Opening { file, folder_name, alone: alone && number == 0, part });
         }
         Ok(Ok((told, openings)))
     }
 
-    /// The files that a call names, each with the first of its lines that is asked for, and how many are.
-    fn asked_for(&self, arguments: &Map<String, Value>) -> ToolResult<Vec<(&Seen, usize, usize)>> {
+    /// The files that a call names, each with how many of its lines are passed over, and how many are asked for.
+    fn asked_for(&self, arguments: &Map<String, Value>) -> ToolResult<Vec<Asked<'_>>> {
         let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
         let requests = requests.ok_or("file_requests must be a list of at least one file")?;
         if requests.len() > self.most_opened {
@@ -134,7 +151,11 @@ impl<'a> FileSearch<'a> {
                         None => Err(format!("{name} must be a count of lines")),
                     },
                 };
-                Ok((self.find(name)?, number("offset")?.unwrap_or(0), number("length")?.unwrap_or(usize::MAX)))
+                let length = number("length")?;
+                if length == Some(0) {
+                    return Err("length must be at least 1".to_owned());
+                }
+                Ok((self.find(name)?, number("offset")?, length))
             })
             .collect()
     }

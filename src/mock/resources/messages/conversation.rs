@@ -164,7 +164,7 @@ async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let agent_id = &thread.agent.record.id;
     let runs = running(&state, agent_id, Some(thread.id())).await?;
     if !runs.is_empty() {
-        return cancel_all(&state, runs).await;
+        return Ok(Reply::ok(Value::Object(cancel_all(&state, runs).await?)));
     }
     let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
     match give_up_question(&state.store, agent_id, conversation).await? {
