@@ -75,29 +75,33 @@ impl Reader<'_> {
     }
 
     /// What files show, by their ids.
-    async fn views(&mut self, files: &[&File]) -> Result<HashMap<String, String>, ApiError> {
+    async fn views(&mut self, files: &[&File], touched: &OpenFiles) -> Result<HashMap<String, String>, ApiError> {
+        let ids: Vec<String> = files.iter().map(|file| touched.view_id(&file.id)).collect();
         let documents = match self {
             Self::Store(store) => {
-                let ids: Vec<&str> = files.iter().map(|file| file.id.as_str()).collect();
+                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
                 store.documents_by_ids(FileView::KIND, &ids).await?
             }
             Self::Tx(tx) => {
                 let mut documents = Vec::new();
-                for file in files {
-                    documents.extend(tx.document(FileView::KIND, &file.id).await?);
+                for id in &ids {
+                    documents.extend(tx.document(FileView::KIND, id).await?);
                 }
                 documents
             }
         };
-        let mut views = HashMap::new();
+        let mut kept = HashMap::new();
         for document in documents {
             let FileView { id, shown } = parse::<FileView>(document)?.record;
-            views.insert(id, shown);
+            kept.insert(id, shown);
         }
-        for file in files {
-            if !views.contains_key(&file.id) {
-                views.insert(file.id.clone(), self.view_of_text(file).await?);
-            }
+        let mut views = HashMap::new();
+        for (file, id) in files.iter().zip(&ids) {
+            let shown = match kept.remove(id) {
+                Some(shown) => shown,
+                None => self.view_of_text(file).await?,
+            };
+            views.insert(file.id.clone(), shown);
         }
         Ok(views)
     }
@@ -120,11 +124,12 @@ impl Reader<'_> {
 pub(super) async fn windows(
     reader: &mut Reader<'_>,
     open: &[&File],
+    touched: &OpenFiles,
     limit: i64,
 ) -> Result<HashMap<String, String>, ApiError> {
     let (mut windows, mut left) = (HashMap::new(), MOST_SHOWN);
     for files in open.chunks(AT_ONCE) {
-        let mut views = if left > 0 { reader.views(files).await? } else { HashMap::new() };
+        let mut views = if left > 0 { reader.views(files, touched).await? } else { HashMap::new() };
         for file in files {
             let shown = views.remove(&file.id).map(|view| window::cut(view, limit));
             let shown = shown.filter(|shown| shown.len() <= left);
@@ -163,7 +168,7 @@ pub(super) async fn files(
         }
     }
     let open: Vec<&File> = files.iter().zip(&blocks).filter(|(_, block)| block.is_open).map(|(file, _)| file).collect();
-    let mut windows = windows(reader, &open, limit).await?;
+    let mut windows = windows(reader, &open, &touched, limit).await?;
     for block in blocks.iter_mut().filter(|block| block.is_open) {
         block.value = windows.remove(&block.file_id).unwrap_or_default();
     }

@@ -104,5 +104,5 @@ pub(super) async fn store(tx: &mut Tx, folder: &Stored<Folder>, file: &mut File,
 /// Removes a file from its folder, which the caller has locked, and from the sight of all agents.
 pub(super) async fn remove(tx: &mut Tx, folder_id: &str, file_id: &str) -> Result<(), ApiError> {
     tx.delete_document(File::KIND, file_id).await?;
-    shelf::tell_agents(tx, folder_id, |_, files| files.touched.retain(|touched| touched.file_id != file_id)).await
+    shelf::tell_agents(tx, folder_id, |_, files| files.forget(|touched| touched.file_id == file_id)).await
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     budget::{Budget, Overspent, aside, written_length},
     documents::parse,
-    records::{Agent, File, FileText, Folder, Passage, Record, links},
+    records::{Agent, File, FileText, Folder, Lines, Passage, Record, links},
     search::Terms,
     window,
 };
@@ -48,6 +48,15 @@ pub(super) struct Opening {
     pub(super) folder_name: String,
     /// Whether all others are closed first.
     pub(super) alone: bool,
+    /// The part that was asked for; none: its beginning is shown.
+    pub(super) part: Option<FilePart>,
+}
+
+/// A part of a file, as it is shown.
+#[derive(Clone, Debug)]
+pub(super) struct FilePart {
+    pub(super) lines: Lines,
+    pub(super) shown: String,
 }
 
 /// The files of an agent's folders.
@@ -66,6 +75,9 @@ struct Seen {
     folder_name: String,
     file: File,
 }
+
+/// A file that is to be opened, how many of its lines are left out, and how many are asked for.
+type Asked<'a> = (&'a Seen, Option<usize>, Option<usize>);
 
 /// What a tool comes to: a text, or an error in words for the model.
 type Outcome<T = String> = Result<T, String>;
@@ -104,21 +116,29 @@ impl<'a> Reading<'a> {
         for (number, (seen, offset, length)) in asked.into_iter().enumerate() {
             let text = self.text(&seen.file).await?;
             let lines = text.lines().count();
-            if offset > lines {
-                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {offset} on", seen.name)));
+            // A file without a line has nothing to leave out.
+            let from = offset.unwrap_or(0);
+            if from >= lines.max(1) {
+                return Ok(Err(format!("{} has {lines} lines, so nothing can be shown from {from} on", seen.name)));
             }
             let gap = if told.is_empty() { "" } else { "\n\n" };
             // Writing to a string cannot fail.
             let _ = writeln!(told, "{gap}{} is open. It has {lines} lines:", seen.name);
-            aside(text.len(), || number_lines(&text, offset, length, &mut told, &draft))?;
+            aside(text.len(), || number_lines(&text, from, length.unwrap_or(usize::MAX), &mut told, &draft))?;
             let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
-            openings.push(Opening { file, folder_name, alone: alone && number == 0 });
+            // As in Letta, a length alone changes nothing of what is shown.
+            let part = offset.map(|offset| {
+                let lines = Lines { first: offset + 1, last: length.map(|length| offset.saturating_add(length)) };
+                FilePart { lines, shown: window::of_lines(&text, &seen.file.media_type, lines) }
+            });
+            budget.charge(part.as_ref().map_or(0, |part| written_length(&part.shown)))?;
+            openings.push(Opening { file, folder_name, alone: alone && number == 0, part });
         }
         Ok(Ok((told, openings)))
     }
 
-    /// The files that a call names, each with the first of its lines that is asked for, and how many are.
-    fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<(&Seen, usize, usize)>> {
+    /// The files that a call names, each with how many of its lines are left out, and how many are asked for.
+    fn asked_for(&self, arguments: &Map<String, Value>) -> Outcome<Vec<Asked<'_>>> {
         let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
         let requests = requests.ok_or("file_requests must be a list of at least one file")?;
         if requests.len() > self.most_opened {
@@ -135,7 +155,11 @@ impl<'a> Reading<'a> {
                         None => Err(format!("{name} must be a count of lines")),
                     },
                 };
-                Ok((self.find(name)?, number("offset")?.unwrap_or(0), number("length")?.unwrap_or(usize::MAX)))
+                let (offset, length) = (number("offset")?, number("length")?);
+                if length == Some(0) {
+                    return Err("length must be a count of lines, at least 1".to_owned());
+                }
+                Ok((self.find(name)?, offset, length))
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 use super::{
     documents::{Stored, View, parse, upsert},
     reading::Opening,
-    records::{Agent, File, Folder, OpenFiles, Record, links},
+    records::{Agent, File, FileView, Folder, OpenFiles, Record, attachment_id, links},
     tools,
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(super) async fn detach(tx: &mut Tx, agent_id: &str, project: &str, folder_id
         }
     }
     let mut files = open_files(tx, agent_id).await?;
-    files.touched.retain(|touched| touched.folder_id != folder_id);
+    files.forget(|touched| touched.folder_id == folder_id);
     keep(tx, project, &files).await
 }
 
@@ -84,14 +84,14 @@ pub(super) async fn tell_agents(
 pub(super) async fn open_files(tx: &mut Tx, agent_id: &str) -> Result<OpenFiles, ApiError> {
     match tx.document(OpenFiles::KIND, agent_id).await? {
         Some(document) => Ok(parse::<OpenFiles>(document)?.record),
-        None => Ok(OpenFiles { id: agent_id.to_owned(), touched: Vec::new() }),
+        None => Ok(OpenFiles { id: agent_id.to_owned(), ..OpenFiles::default() }),
     }
 }
 
 /// Opens files as a turn has left them, if they are still there. The caller holds the lock on the agent's document.
 pub(super) async fn open_all(tx: &mut Tx, agent: &Stored<Agent>, openings: &[Opening]) -> Result<(), ApiError> {
     let mut files = open_files(tx, &agent.record.id).await?;
-    for Opening { file, folder_name, alone } in openings {
+    for Opening { file, folder_name, alone, part } in openings {
         if *alone {
             files.close_all();
         }
@@ -99,6 +99,11 @@ pub(super) async fn open_all(tx: &mut Tx, agent: &Stored<Agent>, openings: &[Ope
             && tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await?
         {
             files.open(file, folder_name, agent.record.max_files_open);
+            if let (Some(part), Some(id)) = (part, attachment_id(&agent.record.id, &file.id)) {
+                files.show(&file.id, part.lines);
+                let view = FileView { id, shown: part.shown.clone() };
+                upsert(tx, &agent.project, Some(&agent.record.id), &view).await?;
+            }
         }
     }
     keep(tx, &agent.project, &files).await
@@ -106,5 +111,8 @@ pub(super) async fn open_all(tx: &mut Tx, agent: &Stored<Agent>, openings: &[Ope
 
 /// Keeps what an agent has touched.
 pub(super) async fn keep(tx: &mut Tx, project: &str, files: &OpenFiles) -> Result<(), ApiError> {
+    for id in files.without_part.iter().filter_map(|file_id| attachment_id(&files.id, file_id)) {
+        tx.delete_document(FileView::KIND, &id).await?;
+    }
     upsert(tx, project, Some(&files.id), files).await
 }

@@ -1,6 +1,8 @@
-//! What of a file lies before an agent: its beginning, in numbered lines, as far as it fits.
+//! What of a file lies before an agent: its beginning, or the lines that it asked for, numbered, as far as they fit.
 
 use std::{borrow::Cow, fmt::Write, iter};
+
+use super::records::Lines;
 
 /// How many bytes are shown of one file at most, whatever the agent's limit. All of Letta's own limits fit.
 const MOST_BYTES: usize = 160_000;
@@ -52,6 +54,10 @@ impl Unit {
             code if CODE.contains(&code) => Self::Code,
             _ => Self::Line,
         }
+    }
+
+    fn plural(self) -> &'static str {
+        if self == Self::Sentence { "sentences" } else { "lines" }
     }
 }
 
@@ -109,15 +115,31 @@ pub(super) fn whole(text: &str, media_type: &str) -> String {
 
 /// The beginning of a file as it is kept: as much as any agent may see. An empty file shows nothing.
 pub(super) fn of(text: &str, media_type: &str) -> String {
-    /// What the number of the next line takes at most.
-    const NUMBER: usize = 24;
     let count = lines(text, media_type).count();
     if count == 0 {
         return String::new();
     }
-    let unit = if Unit::of(media_type) == Unit::Sentence { "sentences" } else { "lines" };
-    let mut shown = format!("[Viewing file start (out of {count} {unit})]");
-    for (number, line) in (1..).zip(lines(text, media_type)) {
+    let unit = Unit::of(media_type).plural();
+    numbered(format!("[Viewing file start (out of {count} {unit})]"), 1, lines(text, media_type))
+}
+
+/// The same of the lines that an agent asked for. `whole`: the file in the lines by which it knows it.
+pub(super) fn of_lines(whole: &str, media_type: &str, asked: Lines) -> String {
+    let (count, unit) = (whole.lines().count(), Unit::of(media_type).plural());
+    if count == 0 {
+        return String::new();
+    }
+    let Lines { first, last } = asked;
+    let to = last.map_or("end".to_owned(), |last| last.min(count).to_string());
+    let lines = whole.lines().take(last.unwrap_or(count)).skip(first.saturating_sub(1));
+    numbered(format!("[Viewing {unit} {first} to {to} (out of {count} {unit})]"), first, lines.map(Cow::Borrowed))
+}
+
+/// Lines with their numbers, as many as fit.
+fn numbered<'t>(mut shown: String, first: usize, lines: impl Iterator<Item = Cow<'t, str>>) -> String {
+    /// What the number of the next line takes at most.
+    const NUMBER: usize = 24;
+    for (number, line) in (first..).zip(lines) {
         // Writing to a string cannot fail.
         let _ = write!(shown, "\n{number}: ");
         let room = MOST_BYTES.saturating_sub(shown.len() + CUT.len() + NUMBER);
@@ -174,6 +196,19 @@ mod tests {
         ] {
             assert_eq!(of(text, media_type), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_lines_that_are_asked_for_keep_their_numbers() {
+        for (first, last, media_type, expected) in [
+            (2, Some(3), "text/plain", "[Viewing lines 2 to 3 (out of 4 lines)]\n2: b\n3: c"),
+            (3, Some(9), "text/plain", "[Viewing lines 3 to 4 (out of 4 lines)]\n3: c\n4: d"),
+            (4, None, "text/plain", "[Viewing lines 4 to end (out of 4 lines)]\n4: d"),
+            (1, Some(1), "text/markdown", "[Viewing sentences 1 to 1 (out of 4 sentences)]\n1: a"),
+        ] {
+            assert_eq!(of_lines("a\nb\nc\nd", media_type, Lines { first, last }), expected);
+        }
+        assert_eq!(of_lines("", "text/plain", Lines { first: 1, last: Some(1) }), "");
     }
 
     #[test]

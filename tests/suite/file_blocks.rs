@@ -101,6 +101,61 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 on_both_engines! {
+    async fn a_file_shows_the_lines_that_its_agent_opens(engine: Engine) {
+        let server = Gatelet::on(engine).await;
+        let desk = Desk::new(&server, json!({"max_files_open": 1})).await;
+        desk.attach().await;
+        let file = desk.upload("", "a.txt", "one\ntwo\nthree\nfour").await;
+        let open = async |request: Value| {
+            let call = json!({"file_requests": [request]});
+            let said = json!({"input": format!("[[call:open_files {call}]]")});
+            let answer = desk.owner.post(&format!("/v1/agents/{}/messages", desk.agent), &said).await.expect(200);
+            let returned = answer["messages"].as_array().unwrap().iter();
+            assert!(returned.into_iter().any(|one| one["status"] == "success"), "{answer}");
+        };
+        // What the block, the list of files and an export say, the same in each.
+        let shown = async || {
+            let list = desk.owner.get(&format!("/v1/agents/{}/files", desk.agent)).await.expect(200);
+            let listed = list["files"].as_array().unwrap().iter().find(|one| one["file_id"] == *file).unwrap();
+            let values = desk.seen().await;
+            let value = &values.iter().find(|(label, _)| label == "shelf/a.txt").unwrap().1;
+            assert_eq!(listed["visible_content"].as_str().unwrap_or_default(), value);
+            let exported = desk.owner.get(&format!("/v1/agents/{}/export", desk.agent)).await.expect(200);
+            let attachments = exported["agents"][0]["files_agents"].as_array().unwrap().iter();
+            let exported = attachments.into_iter().find(|one| one["file_name"] == "shelf/a.txt").unwrap();
+            for key in ["visible_content", "start_line", "end_line"] {
+                assert_eq!(exported[key], listed[key], "{key}");
+            }
+            (value.clone(), json!([listed["start_line"], listed["end_line"]]))
+        };
+        let whole = "[Viewing file start (out of 4 lines)]\n1: one\n2: two\n3: three\n4: four";
+        assert_eq!(shown().await, (whole.to_owned(), json!([null, null])));
+        for (request, view, lines) in [
+            (json!({"offset": 0, "length": 2}), "[Viewing lines 1 to 2 (out of 4 lines)]\n1: one\n2: two", json!([1, 2])),
+            (json!({"offset": 2, "length": 9}), "[Viewing lines 3 to 4 (out of 4 lines)]\n3: three\n4: four", json!([3, 11])),
+            (json!({"offset": 3}), "[Viewing lines 4 to end (out of 4 lines)]\n4: four", json!([4, null])),
+            (json!({"length": 1}), whole, json!([null, null])),
+            (json!({"offset": 1, "length": 1}), "[Viewing lines 2 to 2 (out of 4 lines)]\n2: two", json!([2, 2])),
+        ] {
+            let mut request = request;
+            request["file_name"] = json!("shelf/a.txt");
+            open(request.clone()).await;
+            assert_eq!(shown().await, (view.to_owned(), lines), "{request}");
+        }
+        assert!(desk.directories().await.unwrap().contains("[Viewing lines 2 to 2 (out of 4 lines)]\n2: two\n"));
+
+        // Another file makes it give way; opened by a client it shows its beginning.
+        desk.upload("", "b.txt", "text b").await;
+        assert_eq!(shown().await.0, "");
+        desk.change(&format!("files/{file}/open")).await;
+        assert_eq!(shown().await, (whole.to_owned(), json!([null, null])));
+        open(json!({"file_name": "shelf/a.txt", "offset": 2, "length": 1})).await;
+        desk.change(&format!("folders/detach/{}", desk.folder)).await;
+        desk.attach().await;
+        let values = desk.seen().await;
+        assert!(values.iter().all(|(_, value)| value.is_empty() || value.starts_with("[Viewing file start")), "{values:?}");
+    }
+
     async fn memory_has_a_block_for_each_file(engine: Engine) {
         let server = Gatelet::on(engine).await;
         let desk = Desk::new(&server, json!({"max_files_open": 2})).await;

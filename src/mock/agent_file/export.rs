@@ -233,16 +233,21 @@ impl<'a> Writer<'a> {
             let is_open = known.is_some_and(|touched| touched.is_open);
             let shown = text.as_ref().filter(|_| is_open);
             let limit = agent.per_file_view_window_char_limit;
+            let lines = known.and_then(|touched| touched.lines);
+            let window = |text: &String| match lines {
+                Some(lines) => window::of_lines(&window::whole(text, &file.media_type), &file.media_type, lines),
+                None => window::of(text, &file.media_type),
+            };
             attachments.push(json!({
                 "agent_id": number,
                 "file_id": file_number,
                 "source_id": source,
                 "file_name": name,
                 "is_open": is_open,
-                "visible_content": shown.map(|text| window::cut(window::of(text, &file.media_type), limit)),
+                "visible_content": shown.map(|text| window::cut(window(text), limit)),
                 "last_accessed_at": known.map(|touched| touched.last_accessed_at),
-                "start_line": null,
-                "end_line": null,
+                "start_line": lines.map(|lines| lines.first),
+                "end_line": lines.and_then(|lines| lines.last),
                 "id": format!("file_agent-{}", self.attachments),
             }));
             self.attachments += 1;

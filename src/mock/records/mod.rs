@@ -50,7 +50,7 @@ pub(super) use job::Job;
 pub(super) use mcp_server::McpServer;
 pub(super) use message::{ImageSource, Message, Part, Role};
 pub(super) use model::{ModelConfig, object};
-pub(super) use open_files::{OpenFiles, attached_file_id, attachment_id};
+pub(super) use open_files::{Lines, OpenFiles, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage, WirePassage, write_passage, write_passages};
 pub(super) use pending::Pending;
 pub(super) use plain_message::PlainMessage;

@@ -11,6 +11,17 @@ use super::{File, Record, timestamp::Timestamp};
 pub(in crate::mock) struct OpenFiles {
     pub(in crate::mock) id: String,
     pub(in crate::mock) touched: Vec<Touched>,
+    /// Files of which no part is kept any longer.
+    #[serde(skip)]
+    pub(in crate::mock) without_part: Vec<String>,
+}
+
+/// The part of a file that an agent asked for, by the numbers of its lines, from 1 on. Without a last one it goes to the
+/// end; that one may also lie beyond it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(in crate::mock) struct Lines {
+    pub(in crate::mock) first: usize,
+    pub(in crate::mock) last: Option<usize>,
 }
 
 /// A file that an agent has touched.
@@ -22,6 +33,9 @@ pub(in crate::mock) struct Touched {
     pub(in crate::mock) name: String,
     pub(in crate::mock) is_open: bool,
     pub(in crate::mock) last_accessed_at: Timestamp,
+    /// None: its beginning is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) lines: Option<Lines>,
 }
 
 impl Record for OpenFiles {
@@ -39,22 +53,44 @@ impl OpenFiles {
         self.touched.iter().find(|touched| touched.file_id == file_id)
     }
 
+    /// What a file shows is kept under this id: of a part of it that of the attachment.
+    pub(in crate::mock) fn view_id(&self, file_id: &str) -> String {
+        let has_part = self.of(file_id).is_some_and(|touched| touched.lines.is_some());
+        let part = if has_part { attachment_id(&self.id, file_id) } else { None };
+        part.unwrap_or_else(|| file_id.to_owned())
+    }
+
+    /// Forgets files.
+    pub(in crate::mock) fn forget(&mut self, is_gone: impl Fn(&Touched) -> bool) {
+        let gone = self.touched.extract_if(.., |touched| is_gone(touched)).filter(|gone| gone.lines.is_some());
+        self.without_part.extend(gone.map(|gone| gone.file_id));
+    }
+
     /// Opens a file. Where more than `most` are open then, those that were touched longest ago are closed; returns their
     /// names.
     pub(in crate::mock) fn open(&mut self, file: &File, folder_name: &str, most: i64) -> Vec<String> {
-        self.touched.retain(|touched| touched.file_id != file.id);
+        self.forget(|touched| touched.file_id == file.id);
         self.touched.push(Touched {
             file_id: file.id.clone(),
             folder_id: file.folder_id.clone(),
             name: format!("{folder_name}/{}", file.name),
             is_open: true,
             last_accessed_at: Timestamp::now(),
+            lines: None,
         });
         // The last touched is the last in the list.
         let open = self.touched.iter().filter(|touched| touched.is_open).count();
         let too_many = open.saturating_sub(usize::try_from(most.max(1)).unwrap_or(usize::MAX));
         let oldest = self.touched.iter_mut().filter(|touched| touched.is_open).take(too_many);
         oldest.map(Touched::close).collect()
+    }
+
+    /// Has an open file show a part of itself, which the caller keeps.
+    pub(in crate::mock) fn show(&mut self, file_id: &str, lines: Lines) {
+        if let Some(touched) = self.touched.iter_mut().find(|touched| touched.file_id == file_id) {
+            touched.lines = Some(lines);
+            self.without_part.retain(|without| without != file_id);
+        }
     }
 
     /// Closes a file, if it is open.

@@ -63,7 +63,7 @@ async fn list(state: Arc<State>, call: Call) -> Answer {
     let names = folder_names(view, &agent.id).await?;
     let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();
     let limit = agent.per_file_view_window_char_limit;
-    let shown = windows(&mut Reader::Store(view.store()), &open, limit).await?;
+    let shown = windows(&mut Reader::Store(view.store()), &open, &touched, limit).await?;
     let attachments: Vec<Value> = files
         .iter()
         .map(|file| attachment(&agent, &file.record, &names, &touched, shown.get(&file.record.id)))
@@ -82,6 +82,7 @@ fn attachment(
 ) -> Value {
     let folder = folder_names.get(&file.folder_id).map(String::as_str).unwrap_or_default();
     let touched = touched.of(&file.id);
+    let lines = touched.and_then(|touched| touched.lines);
     json!({
         "id": attachment_id(&agent.id, &file.id),
         "file_id": file.id,
@@ -91,8 +92,8 @@ fn attachment(
         "is_open": touched.is_some_and(|touched| touched.is_open),
         "last_accessed_at": touched.map(|touched| touched.last_accessed_at),
         "visible_content": shown,
-        "start_line": null,
-        "end_line": null,
+        "start_line": lines.map(|lines| lines.first),
+        "end_line": lines.and_then(|lines| lines.last),
     })
 }
 

@@ -27,7 +27,7 @@ use crate::{
         monologue::{self, Manner},
         records::{
             Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
-            ToolReturn, Usage,
+            ToolReturn, ToolStatus, Usage,
         },
         responder::{Answer, Responder, Situation},
         state::State,
@@ -457,7 +457,9 @@ impl<'a> Talk<'a> {
     /// Tells an agent that goes on by events to do so.
     fn tell_to_go_on(&mut self, step_id: Option<&str>) {
         if self.manner.is_by_events() {
-            self.lines.push(monologue::heartbeat().of_turn(&self.presence.run.id, step_id));
+            let mut returns = self.lines.iter().rev().flat_map(|message| &message.tool_returns);
+            let of_call = returns.next().map_or(ToolStatus::Success, |last| last.status);
+            self.lines.push(monologue::heartbeat(of_call).of_turn(&self.presence.run.id, step_id));
         }
     }
 
