@@ -150,11 +150,16 @@ pub(in crate::mock) fn arguments_of_tool(call: &ToolCall) -> Map<String, Value> 
     arguments
 }
 
-/// The event that tells an agent to go on after a call.
-pub(in crate::mock) fn heartbeat() -> Message {
+/// The event that tells an agent to go on after a call. Its reasons are Letta's: clients know the event by them.
+pub(in crate::mock) fn heartbeat(of_call: ToolStatus) -> Message {
+    const HIDDEN: &str = "[This is an automated system message hidden from the user] ";
+    let reason = match of_call {
+        ToolStatus::Success => "Function called using request_heartbeat=true, returning control",
+        ToolStatus::Error => "Function call failed, returning control",
+    };
     event(&json!({
         "type": "heartbeat",
-        "reason": "[Automatic, the user does not see this] A tool was called with request_heartbeat=true, so the turn goes on.",
+        "reason": format!("{HIDDEN}{reason}"),
         "time": Timestamp::now().prompt_date(),
     }))
 }

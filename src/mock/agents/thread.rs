@@ -143,9 +143,11 @@ impl Thread {
         self.agent.record.reasons(model.unwrap_or_else(|| self.model()), own.filter(|_| model.is_none()))
     }
 
-    /// Whether a step may make several calls at once.
+    /// Whether a step may make several calls at once: tool rules follow one call after the other.
     pub(in crate::mock) fn calls_in_parallel(&self) -> bool {
-        self.agent.record.model.llm.get("parallel_tool_calls").and_then(serde_json::Value::as_bool).unwrap_or(false)
+        let agent = &self.agent.record;
+        let is_free = agent.tool_rules.iter().all(|rule| rule["type"] == "requires_approval");
+        is_free && agent.model.llm.get("parallel_tool_calls").and_then(serde_json::Value::as_bool).unwrap_or(false)
     }
 
     /// Adds what was said in a turn, and the question it ended with.

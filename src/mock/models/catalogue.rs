@@ -30,6 +30,9 @@ type KnownEmbedding = (&'static str, &'static str, i64);
 const MODELS: &[KnownModel] = &[
     known("anthropic", "claude-haiku-4-5", 200_000, 16_384),
     known("anthropic", "claude-sonnet-4-5", 200_000, 16_384),
+    known("google_ai", "gemini-2.0-flash", 1_048_576, 8_192),
+    known("google_ai", "gemini-2.5-flash", 1_048_576, 65_536),
+    known("google_ai", "gemini-2.5-pro", 1_048_576, 65_536),
     known("letta", "letta-free", 30_000, 4_096),
     known("openai", "gpt-4.1", 1_047_576, 16_384),
     known("openai", "gpt-4.1-mini", 1_047_576, 16_384),

@@ -303,6 +303,10 @@ impl ModelConfig {
                 self.llm.insert(here.to_owned(), value.clone());
             }
         }
+        // Letta fills in what settings leave out before it takes them over.
+        let parallel = settings.value("parallel_tool_calls").cloned().unwrap_or(Value::Bool(true));
+        self.settings.insert("parallel_tool_calls".into(), parallel.clone());
+        self.llm.insert("parallel_tool_calls".into(), parallel);
         self.note_settings(Some(settings.map()));
     }
 

@@ -322,7 +322,9 @@ impl Loose {
         let mut places = PREPOSITION.iter().flat_map(|pattern| pattern.find_iter(text));
         let about = places.find_map(|place| {
             let part = text[place.end()..].split(['.', ',', ';', '!', '?', '\n']).next()?.trim();
-            (!part.is_empty() && !part.starts_with(|first: char| first.is_ascii_digit())).then(|| part.to_owned())
+            // What is quoted is found as such.
+            let is_other = |first: char| first.is_ascii_digit() || matches!(first, '"' | '\'' | '`');
+            (!part.is_empty() && !part.starts_with(is_other)).then(|| part.to_owned())
         });
         let about = about.filter(|_| taken.is_empty());
         Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES), about }
@@ -398,6 +400,7 @@ mod tests {
                 &json!(["item"]),
             ),
             tool("notify", &json!({"urgent": {"type": "boolean"}, "tags": {"type": "array"}}), &json!(["urgent"])),
+            tool("find", &json!({"pattern": {"type": "string"}, "include": {"type": "string"}}), &json!(["pattern"])),
         ]
     }
 
@@ -411,6 +414,7 @@ mod tests {
             (r#"call roll_dice {"num_sides": 4, "extra": []} now"#, "roll_dice", json!({"num_sides": 4, "extra": []})),
             ("get_weather for Paris, please", "get_weather", json!({"city": "Paris"})),
             ("get_weather city 'New York' in Celsius", "get_weather", json!({"city": "New York", "unit": "celsius"})),
+            ("Use ONLY the find tool to search for `a-1`.", "find", json!({"pattern": "a-1"})),
             (r#"get_weather "Rome""#, "get_weather", json!({"city": "Rome"})),
             ("Run the notify tool, urgent is yes", "notify", json!({"urgent": true})),
             ("Run notify", "notify", json!({"urgent": false})),

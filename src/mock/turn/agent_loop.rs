@@ -26,7 +26,7 @@ use crate::{
         budget::{Budget, Overspent},
         records::{
             Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
-            ToolReturn, Usage, turn_error::TurnError,
+            ToolReturn, ToolStatus, Usage, turn_error::TurnError,
         },
         responder::{ModelRequest, ModelResponse, Responder},
         running::Pace,
@@ -465,7 +465,9 @@ impl<'a> AgentLoop<'a> {
     /// Tells an agent that goes on by events to do so.
     fn tell_to_go_on(&mut self, step_id: Option<&str>) {
         if self.manner.is_by_events() {
-            self.lines.push(legacy::heartbeat().of_turn(&self.lease.run.id, step_id));
+            let mut returns = self.lines.iter().rev().flat_map(|message| &message.tool_returns);
+            let of_call = returns.next().map_or(ToolStatus::Success, |last| last.status);
+            self.lines.push(legacy::heartbeat(of_call).of_turn(&self.lease.run.id, step_id));
         }
     }
 

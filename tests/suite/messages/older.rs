@@ -413,12 +413,18 @@ async fn what_a_text_quotes_is_said_by_the_tool_that_it_names() {
         );
     }
     // The event after a call says what clients look for.
-    say(&owner, &agent, "[[call:conversation_search {\"query\": \"tea\"}]]").await;
-    let shown = list(&owner, &agent, "").await;
-    let events = shown.as_array().unwrap().iter().filter_map(|message| message["content"].as_str());
-    let mut events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    let heartbeat = events.find(|event| event["type"] == "heartbeat").unwrap();
-    assert!(heartbeat["reason"].as_str().unwrap().contains("request_heartbeat=true"), "{heartbeat}");
+    for (query, reason) in [
+        (json!("tea"), "Function called using request_heartbeat=true, returning control"),
+        (json!(5), "Function call failed, returning control"),
+    ] {
+        say(&owner, &agent, &format!("[[call:conversation_search {}]]", json!({"query": query}))).await;
+        let shown = list(&owner, &agent, "").await;
+        let events = shown.as_array().unwrap().iter().filter_map(|message| message["content"].as_str());
+        let events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        let heartbeat = events.into_iter().filter(|event| event["type"] == "heartbeat").next_back().unwrap();
+        let reason = format!("[This is an automated system message hidden from the user] {reason}");
+        assert_eq!(heartbeat["reason"], reason);
+    }
 }
 
 #[tokio::test]

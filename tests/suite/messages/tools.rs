@@ -258,6 +258,33 @@ on_both_engines! {
         assert_eq!((types(&answer).len(), &answer["usage"]["step_count"]), (5, &json!(3)));
     }
 
+    async fn calls_are_made_at_once_where_settings_say_so_and_no_rule_orders_them(engine: Engine) {
+        let (_server, owner) = quiet(engine).await;
+        let both = format!("{0}{0}", call("archival_memory_search", &json!({"query": "tea"})));
+        let at_once = async |agent: &str| say(&owner, agent, &both).await["usage"]["step_count"] == 2;
+        let rule = json!([{"type": "max_count_per_step", "tool_name": "archival_memory_search", "max_count_limit": 9}]);
+        let approval = json!([{"type": "requires_approval", "tool_name": "web_search"}]);
+        // Letta fills in what settings leave out, and its default is true.
+        for (settings, rules, expected) in [
+            (json!({"provider_type": "openai"}), json!([]), true),
+            (json!({"provider_type": "openai", "parallel_tool_calls": true}), approval, true),
+            (json!({"provider_type": "openai", "parallel_tool_calls": true}), rule, false),
+            (json!({"provider_type": "openai", "parallel_tool_calls": false}), json!([]), false),
+        ] {
+            let agent = agent(&owner, &json!({"model_settings": settings, "tool_rules": rules})).await;
+            assert_eq!(at_once(&agent).await, expected, "{settings} {rules}");
+        }
+        let agent = agent(&owner, &json!({"tool_rules": []})).await;
+        assert!(!at_once(&agent).await);
+        for parallel in [true, false] {
+            let change = json!({"model_settings": {"provider_type": "openai", "parallel_tool_calls": parallel}});
+            let changed = owner.patch(&format!("/v1/agents/{agent}"), &change).await.expect(200);
+            assert_eq!(changed["llm_config"]["parallel_tool_calls"], parallel);
+            assert_eq!(changed["model_settings"]["parallel_tool_calls"], parallel);
+            assert_eq!(at_once(&agent).await, parallel);
+        }
+    }
+
     async fn cancelling_frees_an_agent_that_waits(engine: Engine) {
         let (_server, owner) = quiet(engine).await;
         let agent = agent(&owner, &json!({})).await;
