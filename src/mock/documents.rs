@@ -198,10 +198,6 @@ pub(super) fn inconsistent(id: &str, error: &serde_json::Error) -> ApiError {
     StoreError::Inconsistent(format!("{id}: {error}")).into()
 }
 
-fn stored(record: &impl Record) -> Result<String, ApiError> {
-    record.stored().map_err(ApiError::internal)
-}
-
 /// JSON as it is stored.
 pub(super) fn body(record: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(record).map_err(ApiError::internal)
@@ -214,7 +210,7 @@ pub(super) async fn insert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    let body = stored(record)?;
+    let body = body(record)?;
     Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
 }
 
@@ -284,7 +280,7 @@ fn claim_id(project: &str, name: &str) -> String {
 
 /// Replaces a record.
 pub(super) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), ApiError> {
-    tx.update_document(T::KIND, record.id(), &stored(record)?).await?;
+    tx.update_document(T::KIND, record.id(), &body(record)?).await?;
     Ok(())
 }
 
@@ -295,7 +291,7 @@ pub(super) async fn upsert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    let body = stored(record)?;
+    let body = body(record)?;
     if !tx.update_document(T::KIND, record.id(), &body).await? {
         tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
     }
@@ -315,7 +311,7 @@ impl Prepared {
     /// Prepares a record.
     pub(super) fn new<T: Record>(parent: Option<&str>, record: &T) -> Result<Self, ApiError> {
         let parent = parent.map(str::to_owned);
-        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: stored(record)? })
+        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: body(record)? })
     }
 }
 

@@ -1,16 +1,19 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     budget::Budget,
     client::Include,
     directories::{self, Directories},
-    documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
+    documents::{Stored, View, inconsistent, parse, parse_message, update, update_message},
     prompt,
     records::{
         Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
-        WireTool, file_window, links, write_agent,
+        links,
     },
     relations, tools,
 };
@@ -66,13 +69,8 @@ pub(super) async fn delete_blocks(tx: &mut Tx, shown: &Shown, leaving: &[String]
 }
 
 /// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
-/// their dozen, and with the folders of those that have any. `window`: how many characters of a file an agent sees.
-pub(super) async fn load(
-    view: View<'_>,
-    agents: &[&str],
-    include: Include,
-    window: impl Fn(&str) -> Result<i64, ApiError>,
-) -> Result<HashMap<String, Loaded>, ApiError> {
+/// their dozen, and with the folders of those that have any.
+async fn load(view: View<'_>, agents: &[&Agent], include: Include) -> Result<HashMap<String, Loaded>, ApiError> {
     let wanted = [
         (include.blocks, links::AGENT_BLOCK),
         (include.tools, links::AGENT_TOOL),
@@ -85,19 +83,22 @@ pub(super) async fn load(
     if kinds.is_empty() {
         return Ok(loaded);
     }
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
     let (mut identities, mut groups) = (Vec::new(), Vec::new());
-    for link in view.store().links_of_kinds(&kinds, agents).await? {
+    for link in view.store().links_of_kinds(&kinds, &ids).await? {
         let Link { kind, source, target, document } = link;
         match kind.as_str() {
             links::AGENT_BLOCK => {
-                let block = view.shown(document).map(|block| block.body);
-                loaded.entry(source).or_default().blocks.extend(block);
+                let block = view
+                    .shown(document)
+                    .map(|block| RawValue::from_string(block.body).map_err(|error| inconsistent(&target, &error)));
+                loaded.entry(source).or_default().blocks.extend(block.transpose()?);
             }
             links::AGENT_TOOL => {
                 let tool = match tools::by_id(&target) {
-                    Some(tool) => tool.written().map(WireTool::BuiltIn),
+                    Some(tool) => tool.written().map(Cow::Borrowed),
                     None => match view.behind::<Tool>(document)? {
-                        Some(tool) => Some(WireTool::Stored(body(&tool.record.wire())?)),
+                        Some(tool) => Some(Cow::Owned(to_raw_value(&tool.record.wire()).map_err(ApiError::internal)?)),
                         None => None,
                     },
                 };
@@ -112,10 +113,11 @@ pub(super) async fn load(
         }
     }
     let budget = Budget::of_answer(view.store().most_read());
-    for (agent, loaded) in &mut loaded {
+    for agent in agents {
+        let Some(loaded) = loaded.get_mut(&agent.id) else { continue };
         if include.blocks && !loaded.folders.is_empty() {
-            let folders = &loaded.folders;
-            loaded.files = directories::files_for_answer(view.store(), agent, window(agent)?, folders, &budget).await?;
+            let (window, folders) = (agent.per_file_view_window_char_limit, &loaded.folders);
+            loaded.files = directories::files_for_answer(view.store(), &agent.id, window, folders, &budget).await?;
         }
         if !include.sources {
             loaded.folders.clear();
@@ -134,41 +136,21 @@ pub(super) async fn load(
 
 /// One agent as an answer shows it.
 pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Written, ApiError> {
-    show_stored(view, &agent.id, &body(agent)?, include).await
-}
-
-/// The same of an agent as it is stored.
-pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Written, ApiError> {
-    let window = |_: &str| file_window(body).map_err(|error| inconsistent(id, &error));
-    let loaded = load(view, &[id], include, window).await?.into_values().next().unwrap_or_default();
-    let mut written = Written::with_capacity(body.len() + loaded.wire_length());
-    write(id, body, include, &loaded, &mut written)?;
-    Ok(written)
+    let loaded = load(view, &[agent], include).await?.into_values().next().unwrap_or_default();
+    write(&agent.wire(include, &loaded))
 }
 
 /// Agents as an answer shows them.
 pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Written, ApiError> {
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
-    let window = |id: &str| {
-        let agent = agents.iter().find(|agent| agent.record.id == id);
-        Ok(agent.map_or(0, |agent| agent.record.per_file_view_window_char_limit))
-    };
-    let mut loaded = load(view, &ids, include, window).await?;
-    let mut written = Written::default();
-    written.push("[");
-    for (number, id) in ids.into_iter().enumerate() {
-        if number > 0 {
-            written.push(",");
-        }
-        let loaded = loaded.remove(id).unwrap_or_default();
-        write(id, &body(&agents[number].record)?, include, &loaded, &mut written)?;
-    }
-    written.push("]");
-    Ok(written)
+    let agents: Vec<&Agent> = agents.iter().map(|agent| &agent.record).collect();
+    let loaded = load(view, &agents, include).await?;
+    let nothing = Loaded::default();
+    let linked = |agent: &Agent| loaded.get(&agent.id).unwrap_or(&nothing);
+    write(&agents.iter().map(|agent| agent.wire(include, linked(agent))).collect::<Vec<_>>())
 }
 
-fn write(id: &str, body: &str, include: Include, loaded: &Loaded, out: &mut Written) -> Result<(), ApiError> {
-    write_agent(body, include, loaded, out).map_err(|error| inconsistent(id, &error))
+fn write(answer: &impl Serialize) -> Result<Written, ApiError> {
+    serde_json::to_vec(answer).map(Written::from).map_err(ApiError::internal)
 }
 
 /// The system message of a new agent. As in Letta it names the agent's folders; their files come after it.

@@ -1,7 +1,6 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
-mod agent_layout;
 mod agent_wire;
 mod archive;
 mod batch;
@@ -23,7 +22,6 @@ mod plain_message;
 mod project;
 mod provider;
 mod run;
-mod scan;
 mod scheduled;
 mod secret;
 mod showing;
@@ -36,7 +34,7 @@ mod tool_call;
 mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
-pub(super) use agent_wire::{Loaded, WireTool, file_window, write_agent};
+pub(super) use agent_wire::Loaded;
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::{Block, MOST_FILLED_IN};
@@ -76,11 +74,6 @@ pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
     const NAME: &'static str;
     /// Its id.
     fn id(&self) -> &str;
-
-    /// What is stored of it.
-    fn stored(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
 }
 
 /// The user that Letta's open-source server acts as, and therefore the one that made everything here.

@@ -43,7 +43,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
     let shown = directories::of(Reader::Store(view.store()), &agent.record).await?;
-    Ok(Reply::ok(agent.record.memory(&blocks, &shown.files)))
+    Ok(Reply::ok(json!(agent.record.memory(&blocks, &shown.files))))
 }
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
