@@ -3,7 +3,7 @@
 use std::{fs, path::Path, str::FromStr};
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, sqlite::SqliteConnectOptions};
 
 use crate::harness::{Client, Engine, MASTER_KEY, Program, column, on_both_engines};
 
@@ -11,7 +11,7 @@ const INCLUDE: &str = "?include=agent.blocks&include=agent.identities&include=ag
     &include=agent.pending_approval&include=agent.secrets&include=agent.sources&include=agent.tags&include=agent.tools";
 
 on_both_engines! {
-    /// Of everything that an agent may have. What is stored keeps that form until the agent is changed.
+    /// What is stored keeps the form that the earlier version gave it until the agent is changed.
     async fn agents_of_an_earlier_version_are_shown_changed_and_redacted(engine: Engine) {
         let (program, expected) = restore(engine).await;
         let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
@@ -21,32 +21,25 @@ on_both_engines! {
         assert_eq!(column(&list, "id"), column(&expected["agents"], "id"));
         for (listed, (agent, redacted)) in list.as_array().unwrap().iter().zip(pairs(&expected)) {
             let (id, name) = (agent["id"].as_str().unwrap(), &agent["name"]);
-            let path = format!("/v1/agents/{id}{INCLUDE}");
-            let page = server.stranger().page(
-                &owner.create_token(id, &["read_agent", "write_agent", "read_messages"]).await,
-            );
-            let shown = |client: Client| {
-                let path = path.clone();
-                async move { as_before(client.get(&path).await.expect(200)) }
-            };
+            let token = owner.create_token(id, &["read_agent", "write_agent", "read_messages"]).await;
+            let page = server.stranger().page(&token);
             assert_eq!(as_before(listed.clone()), *agent, "{name}");
-            assert_eq!(shown(owner.clone()).await, *agent, "{name}");
-            let seen = shown(page.clone()).await;
+            assert_eq!(shown(&owner, id).await, *agent, "{name}");
+            let seen = shown(&page, id).await;
             assert_eq!(seen, redacted, "{name}");
             assert!(!seen.to_string().contains("canary"), "{name}: {seen}");
 
             // Now it is stored anew.
-            let description = json!({"description": "changed"});
-            page.patch(&format!("/v1/agents/{id}"), &description).await.expect(200);
-            let changed = owner.patch(&format!("/v1/agents/{id}"), &description).await.expect(200);
-            let but_for_the_change = |before: &Value| {
-                let mut agent = before.clone();
-                agent["description"] = "changed".into();
+            let change = json!({"description": "changed"});
+            let changed = page.patch(&format!("/v1/agents/{id}"), &change).await.expect(200);
+            assert!(!changed.to_string().contains("canary"), "{name}: {changed}");
+            let but_for_the_change = |mut agent: Value| {
+                agent["description"] = change["description"].clone();
                 agent["updated_at"] = changed["updated_at"].clone();
                 agent
             };
-            assert_eq!(shown(owner.clone()).await, but_for_the_change(agent), "{name}");
-            assert_eq!(shown(page).await, but_for_the_change(&redacted), "{name}");
+            assert_eq!(shown(&owner, id).await, but_for_the_change(agent.clone()), "{name}");
+            assert_eq!(shown(&page, id).await, but_for_the_change(redacted), "{name}");
         }
     }
 
@@ -77,28 +70,33 @@ on_both_engines! {
     }
 }
 
+/// An agent as a client sees it, with all that can be included.
+async fn shown(client: &Client, id: &str) -> Value {
+    as_before(client.get(&format!("/v1/agents/{id}{INCLUDE}")).await.expect(200))
+}
+
 /// A program on a store that was written by an earlier version, and what that version answered.
 async fn restore(engine: Engine) -> (Program, Value) {
     let program = Program::on(engine).await.env("GATELET_MASTER_KEY", MASTER_KEY);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stored");
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let read = |kind: &str| fs::read_to_string(folder.join(format!("{engine:?}.{kind}").to_lowercase())).unwrap();
+    let dump = AssertSqlSafe(read("sql"));
     match engine {
         Engine::Sqlite => {
             // The rows are not in the order in which they need each other.
             let options = SqliteConnectOptions::from_str(program.url()).unwrap();
             let options = options.create_if_missing(true).foreign_keys(false);
-            let mut connection: SqliteConnection = options.connect().await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(read("sqlite.sql"))).execute(&mut connection).await.unwrap();
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql(dump).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
-            (program, serde_json::from_str(&read("sqlite.json")).unwrap())
         }
         Engine::Postgres => {
             let mut connection = PgConnection::connect(program.url()).await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(read("postgres.sql"))).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(dump).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
-            (program, serde_json::from_str(&read("postgres.json")).unwrap())
         }
     }
+    (program, serde_json::from_str(&read("json")).unwrap())
 }
 
 /// Agents as they were shown to an API key, and as they are shown to a client token. The earlier version told it of groups
