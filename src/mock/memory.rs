@@ -1,6 +1,6 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, slice};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -9,11 +9,11 @@ use super::{
     budget::Budget,
     client::Include,
     directories::{self, Directories},
-    documents::{Stored, View, inconsistent, parse, parse_message, update, update_message},
+    documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
     prompt,
     records::{
-        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp, Tool,
-        links,
+        Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
+        Timestamp, Tool, links,
     },
     relations, tools,
 };
@@ -70,7 +70,11 @@ pub(super) async fn delete_blocks(tx: &mut Tx, shown: &Shown, leaving: &[String]
 
 /// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
 /// their dozen, and with the folders of those that have any.
-async fn load(view: View<'_>, agents: &[&Agent], include: Include) -> Result<HashMap<String, Loaded>, ApiError> {
+async fn load(
+    view: View<'_>,
+    agents: &[StoredAgent<'_>],
+    include: Include,
+) -> Result<HashMap<String, Loaded>, ApiError> {
     let wanted = [
         (include.blocks, links::AGENT_BLOCK),
         (include.tools, links::AGENT_TOOL),
@@ -83,7 +87,7 @@ async fn load(view: View<'_>, agents: &[&Agent], include: Include) -> Result<Has
     if kinds.is_empty() {
         return Ok(loaded);
     }
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.id).collect();
     let (mut identities, mut groups) = (Vec::new(), Vec::new());
     for link in view.store().links_of_kinds(&kinds, &ids).await? {
         let Link { kind, source, target, document } = link;
@@ -114,10 +118,10 @@ async fn load(view: View<'_>, agents: &[&Agent], include: Include) -> Result<Has
     }
     let budget = Budget::of_answer(view.store().most_read());
     for agent in agents {
-        let Some(loaded) = loaded.get_mut(&agent.id) else { continue };
+        let Some(loaded) = loaded.get_mut(agent.id) else { continue };
         if include.blocks && !loaded.folders.is_empty() {
             let (window, folders) = (agent.per_file_view_window_char_limit, &loaded.folders);
-            loaded.files = directories::files_for_answer(view.store(), &agent.id, window, folders, &budget).await?;
+            loaded.files = directories::files_for_answer(view.store(), agent.id, window, folders, &budget).await?;
         }
         if !include.sources {
             loaded.folders.clear();
@@ -136,17 +140,29 @@ async fn load(view: View<'_>, agents: &[&Agent], include: Include) -> Result<Has
 
 /// One agent as an answer shows it.
 pub(super) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Written, ApiError> {
-    let loaded = load(view, &[agent], include).await?.into_values().next().unwrap_or_default();
+    show_stored(view, &agent.id, &body(agent)?, include).await
+}
+
+/// The same of an agent as it is stored.
+pub(super) async fn show_stored(view: View<'_>, id: &str, body: &str, include: Include) -> Result<Written, ApiError> {
+    let agent = read(id, body)?;
+    let loaded = load(view, slice::from_ref(&agent), include).await?.into_values().next().unwrap_or_default();
     write(&agent.wire(include, &loaded))
 }
 
 /// Agents as an answer shows them.
 pub(super) async fn show(view: View<'_>, agents: &[Stored<Agent>], include: Include) -> Result<Written, ApiError> {
-    let agents: Vec<&Agent> = agents.iter().map(|agent| &agent.record).collect();
+    let bodies: Vec<String> = agents.iter().map(|agent| body(&agent.record)).collect::<Result<_, _>>()?;
+    let agents: Vec<StoredAgent<'_>> =
+        agents.iter().zip(&bodies).map(|(agent, body)| read(&agent.record.id, body)).collect::<Result<_, _>>()?;
     let loaded = load(view, &agents, include).await?;
     let nothing = Loaded::default();
-    let linked = |agent: &Agent| loaded.get(&agent.id).unwrap_or(&nothing);
+    let linked = |agent: &StoredAgent<'_>| loaded.get(agent.id).unwrap_or(&nothing);
     write(&agents.iter().map(|agent| agent.wire(include, linked(agent))).collect::<Vec<_>>())
+}
+
+fn read<'a>(id: &str, body: &'a str) -> Result<StoredAgent<'a>, ApiError> {
+    serde_json::from_str(body).map_err(|error| inconsistent(id, &error))
 }
 
 fn write(answer: &impl Serialize) -> Result<Written, ApiError> {

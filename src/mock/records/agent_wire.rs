@@ -2,19 +2,18 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
 
 use super::{
     ACTOR,
-    agent::Agent,
     file_block::{FileBlock, WireFileBlock},
     folder::Folder,
     message::Message,
-    run::StopReason,
+    pending::Pending,
     secret::{Secret, WireSecret},
     showing::Showing,
-    timestamp::Timestamp,
+    stored_context,
     wire::WireMessage,
 };
 use crate::mock::client::Include;
@@ -33,112 +32,172 @@ pub(in crate::mock) struct Loaded {
     pub(in crate::mock) managed_group: Option<Value>,
 }
 
+/// An agent as [`Agent`] is stored. Most of it is the same on the wire, and is copied as it stands; what an earlier version
+/// did not store is null.
+///
+/// [`Agent`]: super::Agent
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+pub(in crate::mock) struct StoredAgent<'a> {
+    created_at: Piece<'a>,
+    updated_at: Piece<'a>,
+    pub(in crate::mock) id: &'a str,
+    name: Piece<'a>,
+    tool_rules: Piece<'a>,
+    #[serde(rename = "context", deserialize_with = "stored_context::deserialize_ids")]
+    message_ids: Cow<'a, RawValue>,
+    system: Piece<'a>,
+    agent_type: Piece<'a>,
+    llm_config: Piece<'a>,
+    model: Piece<'a>,
+    model_settings: Piece<'a>,
+    compaction_settings: Piece<'a>,
+    response_format: Piece<'a>,
+    description: Piece<'a>,
+    metadata: Piece<'a>,
+    embedding: Option<StoredEmbedding<'a>>,
+    tags: Vec<&'a RawValue>,
+    secrets: Vec<Secret>,
+    project_id: Piece<'a>,
+    template_id: Piece<'a>,
+    base_template_id: Piece<'a>,
+    deployment_id: Piece<'a>,
+    entity_id: Piece<'a>,
+    message_buffer_autoclear: Piece<'a>,
+    enable_sleeptime: Piece<'a>,
+    last_run_completion: Piece<'a>,
+    last_run_duration_ms: Piece<'a>,
+    last_stop_reason: Piece<'a>,
+    timezone: Piece<'a>,
+    max_files_open: Piece<'a>,
+    pub(in crate::mock) per_file_view_window_char_limit: i64,
+    hidden: Piece<'a>,
+    pending: Option<Box<Pending>>,
+}
+
+/// The value of a field, as it is stored.
+type Piece<'a> = Option<&'a RawValue>;
+
+#[derive(Deserialize)]
+struct StoredEmbedding<'a> {
+    #[serde(borrow)]
+    handle: Piece<'a>,
+    #[serde(borrow)]
+    config: Piece<'a>,
+}
+
 /// An agent as clients see it. The order of the fields is Letta's.
 #[derive(Serialize)]
 pub(in crate::mock) struct WireAgent<'a> {
     created_by_id: &'static str,
     last_updated_by_id: &'static str,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+    created_at: Piece<'a>,
+    updated_at: Piece<'a>,
     id: &'a str,
-    name: &'a str,
-    tool_rules: &'a [Value],
-    message_ids: Vec<&'a str>,
-    system: &'a str,
-    agent_type: &'a str,
-    llm_config: &'a Map<String, Value>,
-    embedding_config: Option<&'a Map<String, Value>>,
-    model: &'a str,
-    embedding: Option<&'a str>,
-    model_settings: &'a Map<String, Value>,
-    compaction_settings: &'a Map<String, Value>,
-    response_format: Option<&'a Map<String, Value>>,
-    description: Option<&'a str>,
-    metadata: Option<&'a Map<String, Value>>,
-    memory: WireMemory<'a, Box<RawValue>>,
+    name: Piece<'a>,
+    tool_rules: Piece<'a>,
+    message_ids: &'a RawValue,
+    system: Piece<'a>,
+    agent_type: Piece<'a>,
+    llm_config: Piece<'a>,
+    embedding_config: Piece<'a>,
+    model: Piece<'a>,
+    embedding: Piece<'a>,
+    model_settings: Piece<'a>,
+    compaction_settings: Piece<'a>,
+    response_format: Piece<'a>,
+    description: Piece<'a>,
+    metadata: Piece<'a>,
+    memory: WireMemory<'a, Piece<'a>, Box<RawValue>>,
     blocks: &'a [Box<RawValue>],
     tools: &'a [Cow<'static, RawValue>],
     sources: Vec<Value>,
-    tags: &'a [String],
+    tags: &'a [&'a RawValue],
     tool_exec_environment_variables: Vec<WireSecret<'a>>,
     secrets: Vec<WireSecret<'a>>,
-    project_id: Option<&'a str>,
-    template_id: Option<&'a str>,
-    base_template_id: Option<&'a str>,
-    deployment_id: Option<&'a str>,
-    entity_id: Option<&'a str>,
+    project_id: Piece<'a>,
+    template_id: Piece<'a>,
+    base_template_id: Piece<'a>,
+    deployment_id: Piece<'a>,
+    entity_id: Piece<'a>,
     identity_ids: Vec<&'a Value>,
     identities: &'a [Value],
     pending_approval: Option<WireMessage>,
-    message_buffer_autoclear: bool,
-    enable_sleeptime: Option<bool>,
+    message_buffer_autoclear: Piece<'a>,
+    enable_sleeptime: Piece<'a>,
     multi_agent_group: Option<&'a Value>,
     managed_group: Option<&'a Value>,
-    last_run_completion: Option<Timestamp>,
-    last_run_duration_ms: Option<i64>,
-    last_stop_reason: Option<StopReason>,
-    timezone: &'a str,
-    max_files_open: i64,
+    last_run_completion: Piece<'a>,
+    last_run_duration_ms: Piece<'a>,
+    last_stop_reason: Piece<'a>,
+    timezone: Piece<'a>,
+    max_files_open: Piece<'a>,
     per_file_view_window_char_limit: i64,
-    hidden: Option<bool>,
+    hidden: Piece<'a>,
 }
 
-/// An agent's memory as clients see it; `B` is a block.
+/// An agent's memory as clients see it; `T` is the agent's type and `B` a block.
 #[derive(Serialize)]
-pub(in crate::mock) struct WireMemory<'a, B> {
-    agent_type: &'a str,
+pub(in crate::mock) struct WireMemory<'a, T, B> {
+    agent_type: T,
     git_enabled: bool,
     blocks: &'a [B],
     file_blocks: Vec<WireFileBlock<'a>>,
     prompt_template: &'static str,
 }
 
-impl Agent {
+impl<'a, T, B> WireMemory<'a, T, B> {
+    /// The memory of an agent of a type, with blocks and what it sees of files.
+    pub(in crate::mock) fn new(agent_id: &str, agent_type: T, blocks: &'a [B], files: &'a [FileBlock]) -> Self {
+        let file_blocks = files.iter().map(|file| file.wire(agent_id)).collect();
+        Self { agent_type, git_enabled: false, blocks, file_blocks, prompt_template: "" }
+    }
+}
+
+impl StoredAgent<'_> {
     /// The agent as clients see it, with as much of what is linked to it as they ask for.
     pub(in crate::mock) fn wire<'a>(&'a self, include: Include, loaded: &'a Loaded) -> WireAgent<'a> {
         let (blocks, files) = if include.blocks { (&*loaded.blocks, &*loaded.files) } else { (&[][..], &[][..]) };
         let secrets: &[Secret] = if include.secrets { &self.secrets } else { &[] };
-        let secrets = || secrets.iter().map(|secret| secret.wire(&self.id)).collect();
+        let secrets = || secrets.iter().map(|secret| secret.wire(self.id)).collect();
+        let embedding = self.embedding.as_ref();
         let managed_group = loaded.managed_group.as_ref();
+        let pending = self.pending.as_ref().filter(|_| include.pending_approval);
         WireAgent {
             created_by_id: ACTOR,
             last_updated_by_id: ACTOR,
             created_at: self.created_at,
             updated_at: self.updated_at,
-            id: &self.id,
-            name: &self.name,
-            tool_rules: &self.tool_rules,
-            message_ids: self.context.iter().map(|entry| entry.id.as_str()).collect(),
-            system: &self.system,
-            agent_type: &self.agent_type,
-            llm_config: &self.model.llm,
-            embedding_config: self.embedding.as_ref().map(|embedding| &embedding.config),
-            model: &self.model.handle,
-            embedding: self.embedding.as_ref().map(|embedding| embedding.handle.as_str()),
-            model_settings: &self.model.settings,
-            compaction_settings: &self.compaction_settings,
-            response_format: self.response_format.as_ref(),
-            description: self.description.as_deref(),
-            metadata: self.metadata.as_ref(),
-            memory: self.memory(blocks, files),
+            id: self.id,
+            name: self.name,
+            tool_rules: self.tool_rules,
+            message_ids: &self.message_ids,
+            system: self.system,
+            agent_type: self.agent_type,
+            llm_config: self.llm_config,
+            embedding_config: embedding.and_then(|embedding| embedding.config),
+            model: self.model,
+            embedding: embedding.and_then(|embedding| embedding.handle),
+            model_settings: self.model_settings,
+            compaction_settings: self.compaction_settings,
+            response_format: self.response_format,
+            description: self.description,
+            metadata: self.metadata,
+            memory: WireMemory::new(self.id, self.agent_type, blocks, files),
             blocks,
             tools: if include.tools { &loaded.tools } else { &[] },
             sources: loaded.folders.iter().map(Folder::wire_as_source).collect(),
             tags: if include.tags { &self.tags } else { &[] },
             tool_exec_environment_variables: secrets(),
             secrets: secrets(),
-            project_id: self.project_id.as_deref(),
-            template_id: self.template_id.as_deref(),
-            base_template_id: self.base_template_id.as_deref(),
-            deployment_id: self.deployment_id.as_deref(),
-            entity_id: self.entity_id.as_deref(),
+            project_id: self.project_id,
+            template_id: self.template_id,
+            base_template_id: self.base_template_id,
+            deployment_id: self.deployment_id,
+            entity_id: self.entity_id,
             identity_ids: loaded.identities.iter().map(|identity| &identity["id"]).collect(),
             identities: &loaded.identities,
-            pending_approval: self
-                .pending
-                .as_ref()
-                .filter(|_| include.pending_approval)
-                .and_then(|pending| question(&pending.request)),
+            pending_approval: pending.and_then(|pending| question(&pending.request)),
             message_buffer_autoclear: self.message_buffer_autoclear,
             enable_sleeptime: self.enable_sleeptime,
             multi_agent_group: managed_group,
@@ -146,21 +205,10 @@ impl Agent {
             last_run_completion: self.last_run_completion,
             last_run_duration_ms: self.last_run_duration_ms,
             last_stop_reason: self.last_stop_reason,
-            timezone: &self.timezone,
+            timezone: self.timezone,
             max_files_open: self.max_files_open,
             per_file_view_window_char_limit: self.per_file_view_window_char_limit,
             hidden: self.hidden,
-        }
-    }
-
-    /// The agent's memory as clients see it.
-    pub(in crate::mock) fn memory<'a, B>(&'a self, blocks: &'a [B], files: &'a [FileBlock]) -> WireMemory<'a, B> {
-        WireMemory {
-            agent_type: &self.agent_type,
-            git_enabled: false,
-            blocks,
-            file_blocks: files.iter().map(|file| file.wire(&self.id)).collect(),
-            prompt_template: "",
         }
     }
 }
@@ -179,9 +227,8 @@ mod tests {
 
     use super::{
         super::{
-            agent::ContextEntry,
-            message::{Message, Role},
-            pending::Pending,
+            agent::{Agent, ContextEntry},
+            message::Role,
         },
         *,
     };
@@ -191,7 +238,11 @@ mod tests {
     fn the_wire_form_has_every_key_in_lettas_order() {
         let body = json!({"model": "openai/gpt-4o-mini", "tags": ["a", "b", "a"], "secrets": {"K": "\"v"}});
         let agent = Agent::create(&Fields::of_body(&body).unwrap()).unwrap();
-        let wire = |include| serde_json::to_value(agent.wire(include, &Loaded::default())).unwrap();
+        let stored = serde_json::to_string(&agent).unwrap();
+        let wire = |include| {
+            let agent: StoredAgent<'_> = serde_json::from_str(&stored).unwrap();
+            serde_json::to_value(agent.wire(include, &Loaded::default())).unwrap()
+        };
         let all = wire(Include::EVERYTHING);
         let keys: Vec<&String> = all.as_object().unwrap().keys().collect();
         assert_eq!(keys.len(), 45);
@@ -234,6 +285,17 @@ mod tests {
         for body in [stored.to_string(), entries.to_string(), unknown.to_string()] {
             let again: Agent = serde_json::from_str(&body).unwrap();
             assert_eq!(serde_json::to_value(&again).unwrap(), stored);
+            let again: StoredAgent<'_> = serde_json::from_str(&body).unwrap();
+            let wire = serde_json::to_value(again.wire(Include::EVERYTHING, &Loaded::default())).unwrap();
+            assert_eq!(
+                (&wire["message_ids"], &wire["embedding"]),
+                (&stored["context"]["ids"], &stored["embedding"]["handle"])
+            );
+            for name in
+                ["name", "tool_rules", "llm_config", "model", "metadata", "tags", "response_format", "entity_id"]
+            {
+                assert_eq!(wire[name], stored[name], "{name}");
+            }
         }
         let mut broken = stored;
         broken["context"]["tokens"] = json!([17]);

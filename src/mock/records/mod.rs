@@ -34,7 +34,7 @@ mod tool_call;
 mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
-pub(super) use agent_wire::Loaded;
+pub(super) use agent_wire::{Loaded, StoredAgent, WireMemory};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::{Block, MOST_FILLED_IN};

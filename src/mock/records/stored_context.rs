@@ -1,6 +1,9 @@
 //! How an agent's context is stored: the ids as one list and what they cost as another, which is shorter than a list of both.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::agent::ContextEntry;
 
@@ -31,4 +34,24 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         Stored::Columns(_) => Err(D::Error::custom("as many ids as tokens are expected")),
         Stored::Entries(entries) => Ok(entries),
     }
+}
+
+/// The ids alone, as one piece of JSON.
+pub(super) fn deserialize_ids<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'a, RawValue>, D::Error> {
+    #[derive(Deserialize)]
+    struct Ids<'a> {
+        #[serde(borrow)]
+        ids: &'a RawValue,
+    }
+    let context = <&'de RawValue>::deserialize(deserializer)?.get();
+    let ids = if context.starts_with('{') {
+        serde_json::from_str(context).map(|Ids { ids }| Cow::Borrowed(ids))
+    } else {
+        serde_json::from_str::<Vec<ContextEntry>>(context)
+            .and_then(|entries| to_raw_value(&entries.iter().map(|entry| &entry.id).collect::<Vec<_>>()))
+            .map(Cow::Owned)
+    };
+    ids.map_err(D::Error::custom)
 }

@@ -87,8 +87,8 @@ async fn create(state: Arc<State>, mut call: Call) -> Answer {
 async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let include = Include::of(&call.headers, &call.query)?;
     let view = state.view(&call.permit);
-    let agent = view.get::<Agent>(call.param("agent_id")).await?;
-    show(view, agent, include).await
+    let agent = view.get_stored::<Agent>(call.param("agent_id")).await?;
+    Ok(Reply::written(memory::show_stored(view, &agent.id, &agent.body, include).await?))
 }
 
 async fn modify(state: Arc<State>, mut call: Call) -> Answer {

@@ -18,7 +18,7 @@ use crate::{
         maker::label_taken,
         memory::{self, blocks, blocks_within, recompile},
         page::{Defaults, Page},
-        records::{Agent, Block, Record, links},
+        records::{Agent, Block, Record, WireMemory, links},
         relations::leave_groups,
         sleeptime::lock_with_partners,
         state::State,
@@ -43,7 +43,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> Answer {
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
     let shown = directories::of(Reader::Store(view.store()), &agent.record).await?;
-    Ok(Reply::ok(json!(agent.record.memory(&blocks, &shown.files))))
+    Ok(Reply::ok(json!(WireMemory::new(&agent.record.id, &agent.record.agent_type, &blocks, &shown.files))))
 }
 
 async fn list(state: Arc<State>, call: Call) -> Answer {
