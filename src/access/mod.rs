@@ -32,7 +32,7 @@ pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
-pub(crate) use redactor::{NAMES_OF_SECRETS, end_of_string, secret_places};
+pub(crate) use redactor::end_of_string;
 pub use redactor::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
 pub use response_budget::Charge;
 pub use target::Params;

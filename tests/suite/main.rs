@@ -49,6 +49,7 @@ mod revocation;
 mod secrets;
 mod sleeptime;
 mod startup;
+mod stored;
 mod streaming;
 mod stress;
 mod targets;

@@ -12,20 +12,11 @@ use super::{Blank, Kind};
 pub struct NotJson;
 
 /// A member that must not be seen.
-pub(crate) struct SecretMember {
-    /// Where it begins.
-    begin: usize,
+struct SecretMember {
     /// Where its value is.
     value: Range<usize>,
     /// What stands there instead.
     blank: &'static [u8],
-}
-
-impl SecretMember {
-    /// Where it is.
-    pub(crate) fn place(&self) -> Range<usize> {
-        self.begin..self.value.end
-    }
 }
 
 /// Copies JSON, with blanks in the places of the members that [`find`] finds; none: it finds nothing.
@@ -40,7 +31,7 @@ pub(crate) fn without(
     }
     let mut out = Vec::with_capacity(text.len() + found.len() * Blank::MOST_BYTES);
     let mut copied = 0;
-    for SecretMember { value, blank, .. } in found {
+    for SecretMember { value, blank } in found {
         out.extend_from_slice(&text[copied..value.start]);
         out.extend_from_slice(blank);
         copied = value.end;
@@ -51,7 +42,7 @@ pub(crate) fn without(
 
 /// Finds the members of JSON for which `blank_of` gives a blank when told the member's name and the kind of its
 /// value, unless they are blank already. Where it is `harmless`, it is not looked at; these places are in order.
-pub(crate) fn find(
+fn find(
     text: &[u8],
     mut harmless: &[Range<usize>],
     blank_of: impl Fn(&[u8], Kind) -> Option<Blank>,
@@ -80,7 +71,7 @@ pub(crate) fn find(
         if !text[at..].starts_with(blank) {
             let value = at..end_of_value(text, at)?;
             at = value.end;
-            found.push(SecretMember { begin, value, blank });
+            found.push(SecretMember { value, blank });
         }
     }
     Ok(found)

@@ -1,6 +1,9 @@
 //! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, slice};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     directories::{self, Directories},
@@ -12,8 +15,8 @@ use crate::{
     mock::{
         budget::Budget,
         records::{
-            Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp,
-            Tool, WireTool, file_window, include::Include, links, write_agent,
+            Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
+            Timestamp, Tool, include::Include, links,
         },
         storage::{
             documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
@@ -78,12 +81,11 @@ pub(in crate::mock) async fn delete_blocks(
 }
 
 /// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
-/// their dozen, and with the folders of those that have any. `window`: how many characters of a file an agent sees.
-pub(in crate::mock) async fn load(
+/// their dozen, and with the folders of those that have any.
+async fn load(
     view: View<'_>,
-    agents: &[&str],
+    agents: &[StoredAgent<'_>],
     include: Include,
-    window: impl Fn(&str) -> Result<i64, ApiError>,
 ) -> Result<HashMap<String, Loaded>, ApiError> {
     let wanted = [
         (include.blocks, links::AGENT_BLOCK),
@@ -97,19 +99,22 @@ pub(in crate::mock) async fn load(
     if kinds.is_empty() {
         return Ok(loaded);
     }
+    let ids: Vec<&str> = agents.iter().map(|agent| agent.id).collect();
     let (mut identities, mut groups) = (Vec::new(), Vec::new());
-    for link in view.store().links_of_kinds(&kinds, agents).await? {
+    for link in view.store().links_of_kinds(&kinds, &ids).await? {
         let Link { kind, source, target, document } = link;
         match kind.as_str() {
             links::AGENT_BLOCK => {
-                let block = view.shown(document).map(|block| block.body);
-                loaded.entry(source).or_default().blocks.extend(block);
+                let block = view
+                    .shown(document)
+                    .map(|block| RawValue::from_string(block.body).map_err(|error| inconsistent(&target, &error)));
+                loaded.entry(source).or_default().blocks.extend(block.transpose()?);
             }
             links::AGENT_TOOL => {
                 let tool = match builtin::by_id(&target) {
-                    Some(tool) => tool.written().map(WireTool::BuiltIn),
+                    Some(tool) => tool.written().map(Cow::Borrowed),
                     None => match view.behind::<Tool>(document)? {
-                        Some(tool) => Some(WireTool::Stored(body(&tool.record.wire())?)),
+                        Some(tool) => Some(Cow::Owned(to_raw_value(&tool.record.wire()).map_err(ApiError::internal)?)),
                         None => None,
                     },
                 };
@@ -124,10 +129,11 @@ pub(in crate::mock) async fn load(
         }
     }
     let budget = Budget::of_answer(view.store().most_read());
-    for (agent, loaded) in &mut loaded {
+    for agent in agents {
+        let Some(loaded) = loaded.get_mut(agent.id) else { continue };
         if include.blocks && !loaded.folders.is_empty() {
-            let folders = &loaded.folders;
-            loaded.files = directories::files_for_answer(view.store(), agent, window(agent)?, folders, &budget).await?;
+            let (window, folders) = (agent.per_file_view_window_char_limit, &loaded.folders);
+            loaded.files = directories::files_for_answer(view.store(), agent.id, window, folders, &budget).await?;
         }
         if !include.sources {
             loaded.folders.clear();
@@ -156,11 +162,9 @@ pub(in crate::mock) async fn show_stored(
     body: &str,
     include: Include,
 ) -> Result<Written, ApiError> {
-    let window = |_: &str| file_window(body).map_err(|error| inconsistent(id, &error));
-    let loaded = load(view, &[id], include, window).await?.into_values().next().unwrap_or_default();
-    let mut written = Written::with_capacity(body.len() + loaded.wire_length());
-    write(id, body, include, &loaded, &mut written)?;
-    Ok(written)
+    let agent = read(id, body)?;
+    let loaded = load(view, slice::from_ref(&agent), include).await?.into_values().next().unwrap_or_default();
+    write(&agent.wire(include, &loaded))
 }
 
 /// Agents as an answer shows them.
@@ -169,27 +173,21 @@ pub(in crate::mock) async fn show(
     agents: &[Stored<Agent>],
     include: Include,
 ) -> Result<Written, ApiError> {
-    let ids: Vec<&str> = agents.iter().map(|agent| agent.record.id.as_str()).collect();
-    let window = |id: &str| {
-        let agent = agents.iter().find(|agent| agent.record.id == id);
-        Ok(agent.map_or(0, |agent| agent.record.per_file_view_window_char_limit))
-    };
-    let mut loaded = load(view, &ids, include, window).await?;
-    let mut written = Written::default();
-    written.push("[");
-    for (number, id) in ids.into_iter().enumerate() {
-        if number > 0 {
-            written.push(",");
-        }
-        let loaded = loaded.remove(id).unwrap_or_default();
-        write(id, &body(&agents[number].record)?, include, &loaded, &mut written)?;
-    }
-    written.push("]");
-    Ok(written)
+    let bodies: Vec<String> = agents.iter().map(|agent| body(&agent.record)).collect::<Result<_, _>>()?;
+    let agents: Vec<StoredAgent<'_>> =
+        agents.iter().zip(&bodies).map(|(agent, body)| read(&agent.record.id, body)).collect::<Result<_, _>>()?;
+    let loaded = load(view, &agents, include).await?;
+    let nothing = Loaded::default();
+    let linked = |agent: &StoredAgent<'_>| loaded.get(agent.id).unwrap_or(&nothing);
+    write(&agents.iter().map(|agent| agent.wire(include, linked(agent))).collect::<Vec<_>>())
 }
 
-fn write(id: &str, body: &str, include: Include, loaded: &Loaded, out: &mut Written) -> Result<(), ApiError> {
-    write_agent(body, include, loaded, out).map_err(|error| inconsistent(id, &error))
+fn read<'a>(id: &str, body: &'a str) -> Result<StoredAgent<'a>, ApiError> {
+    serde_json::from_str(body).map_err(|error| inconsistent(id, &error))
+}
+
+fn write(answer: &impl Serialize) -> Result<Written, ApiError> {
+    serde_json::to_vec(answer).map(Written::from).map_err(ApiError::internal)
 }
 
 /// The system message of a new agent. As in Letta it names the agent's folders; their files come after it.

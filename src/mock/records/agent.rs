@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Record, agent_names, agent_wire,
-    block::Block,
-    file_block::FileBlock,
+    Record, agent_names,
     message::Message,
     model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
@@ -25,8 +23,8 @@ use crate::{
     },
 };
 
-/// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart. The order of the fields is that of
-/// the wire, as far as it can be, so that it is copied in few pieces.
+/// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart. A new field needs a default: those
+/// that are stored do not have it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it agent_type")]
 pub(in crate::mock) struct Agent {
@@ -131,10 +129,6 @@ impl Record for Agent {
 
     fn id(&self) -> &str {
         &self.id
-    }
-
-    fn stored(&self) -> serde_json::Result<String> {
-        agent_wire::stored(self)
     }
 }
 
@@ -371,17 +365,6 @@ impl Agent {
         self.recall = 0;
         self.pending = None;
         self.updated_at = Timestamp::now();
-    }
-
-    /// The agent's memory as clients see it.
-    pub(in crate::mock) fn memory(&self, blocks: &[Block], files: &[FileBlock]) -> Value {
-        json!({
-            "agent_type": self.agent_type,
-            "git_enabled": false,
-            "blocks": blocks,
-            "file_blocks": files.iter().map(|file| json!(file.wire(&self.id))).collect::<Value>(),
-            "prompt_template": "",
-        })
     }
 }
 

@@ -19,10 +19,10 @@ pub(in crate::mock) struct FileBlock {
     pub(in crate::mock) limit: i64,
 }
 
-/// The order of the keys is Letta's. Beside texts there are only numbers, flags, nulls, and two that are empty.
+/// A file as the clients of an agent see it. The order of the keys is Letta's.
 #[derive(Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "Letta's blocks have them")]
-struct Wire<'a> {
+pub(super) struct WireFileBlock<'a> {
     value: &'a str,
     limit: i64,
     project_id: (),
@@ -69,9 +69,9 @@ impl FileBlock {
     }
 
     /// The block as the clients of an agent see it. Its id is made of both ids, as that of the attachment is.
-    pub(in crate::mock) fn wire(&self, agent_id: &str) -> impl Serialize {
+    pub(super) fn wire(&self, agent_id: &str) -> WireFileBlock<'_> {
         let id = attachment_id(agent_id, &self.file_id);
-        Wire {
+        WireFileBlock {
             value: &self.value,
             limit: self.limit,
             project_id: (),

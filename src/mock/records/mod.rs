@@ -1,7 +1,6 @@
 //! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
 
 mod agent;
-mod agent_layout;
 mod agent_names;
 mod agent_wire;
 mod archive;
@@ -26,7 +25,6 @@ mod plain_message;
 mod project;
 mod provider;
 mod run;
-mod scan;
 mod scheduled;
 mod secret;
 mod step;
@@ -40,7 +38,7 @@ pub(in crate::mock) mod turn_error;
 mod wire;
 
 pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
-pub(super) use agent_wire::{Loaded, WireTool, file_window, write_agent};
+pub(super) use agent_wire::{Loaded, StoredAgent, WireMemory};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::{Block, MOST_FILLED_IN};
@@ -80,11 +78,6 @@ pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
     const NAME: &'static str;
     /// Its id.
     fn id(&self) -> &str;
-
-    /// What is stored of it.
-    fn stored(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
 }
 
 /// The user that Letta's open-source server acts as, and therefore the one that made everything here.

@@ -3,13 +3,14 @@
 //!
 //! [`Message::expand`]: super::Message::expand
 
+use memchr::memchr2;
 use uuid::Uuid;
 
 use super::{
     message::{Role, otid_uuid},
-    scan::Scan,
     wire::MessageType,
 };
+use crate::access::end_of_string;
 
 /// A message that is plain: every part of it is text or reasoning, nothing is called, returned or decided, and it is shown
 /// to everybody as it is. Nobody is named who sent it.
@@ -191,6 +192,55 @@ fn second(instant: &str) -> Option<&str> {
     let second = instant.get(1.."\"2026-11-23T16:23:19".len())?;
     let fraction = &instant[1 + second.len()..];
     (fraction.starts_with('.') && fraction.ends_with("Z\"")).then_some(second)
+}
+
+/// What is left of a message, which this program has written itself. What is in another order is left to a parser.
+struct Scan<'a>(&'a str);
+
+impl<'a> Scan<'a> {
+    /// Passes over this text, which must come next.
+    #[inline]
+    fn literal(&mut self, text: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+
+    /// Passes over this text if it comes next.
+    #[inline]
+    fn skips(&mut self, text: &str) -> bool {
+        self.literal(text).is_some()
+    }
+
+    /// A string that has no escapes, without its quotes.
+    #[inline]
+    fn plain(&mut self) -> Option<&'a str> {
+        self.literal("\"")?;
+        let end = memchr2(b'"', b'\\', self.0.as_bytes()).filter(|end| self.0.as_bytes()[*end] == b'"')?;
+        let plain = self.take(end)?;
+        self.literal("\"")?;
+        Some(plain)
+    }
+
+    /// A string with its quotes, or null.
+    #[inline]
+    fn text_or_null(&mut self) -> Option<&'a str> {
+        if self.0.starts_with(NULL) { self.take(NULL.len()) } else { self.text() }
+    }
+
+    /// A string with its quotes.
+    #[inline]
+    fn text(&mut self) -> Option<&'a str> {
+        let bytes = self.0.as_bytes();
+        bytes.first().filter(|first| **first == b'"')?;
+        self.take(end_of_string(bytes, 0)?)
+    }
+
+    #[inline]
+    fn take(&mut self, bytes: usize) -> Option<&'a str> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
 }
 
 #[cfg(test)]

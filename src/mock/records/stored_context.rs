@@ -1,18 +1,24 @@
-//! How an agent's context is stored: the ids as one list, which is what goes over the wire, and what they cost as another.
+//! How an agent's context is stored: the ids as one list and what they cost as another, which is shorter than a list of both.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::{
-    Deserializer, Serialize, Serializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::agent::ContextEntry;
 
-#[derive(Serialize)]
-struct Columns<'a> {
-    ids: Vec<&'a str>,
+#[derive(Deserialize, Serialize)]
+struct Columns<T> {
+    ids: Vec<T>,
     tokens: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Columns(Columns<String>),
+    /// As earlier versions stored it.
+    Entries(Vec<ContextEntry>),
 }
 
 pub(super) fn serialize<S: Serializer>(context: &[ContextEntry], serializer: S) -> Result<S::Ok, S::Error> {
@@ -21,39 +27,31 @@ pub(super) fn serialize<S: Serializer>(context: &[ContextEntry], serializer: S) 
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ContextEntry>, D::Error> {
-    deserializer.deserialize_any(Columnar)
+    match Stored::deserialize(deserializer)? {
+        Stored::Columns(Columns { ids, tokens }) if ids.len() == tokens.len() => {
+            Ok(ids.into_iter().zip(tokens).map(|(id, tokens)| ContextEntry { id, tokens }).collect())
+        }
+        Stored::Columns(_) => Err(D::Error::custom("as many ids as tokens are expected")),
+        Stored::Entries(entries) => Ok(entries),
+    }
 }
 
-struct Columnar;
-
-impl<'de> Visitor<'de> for Columnar {
-    type Value = Vec<ContextEntry>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ids and tokens")
+/// The ids alone, as one piece of JSON.
+pub(super) fn deserialize_ids<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'a, RawValue>, D::Error> {
+    #[derive(Deserialize)]
+    struct Ids<'a> {
+        #[serde(borrow)]
+        ids: &'a RawValue,
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut ids, mut tokens) = (Vec::<String>::new(), Vec::<i64>::new());
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "ids" => ids = map.next_value()?,
-                "tokens" => tokens = map.next_value()?,
-                _ => return Err(A::Error::unknown_field(&name, &["ids", "tokens"])),
-            }
-        }
-        if ids.len() != tokens.len() {
-            return Err(A::Error::custom("as many ids as tokens are expected"));
-        }
-        Ok(ids.into_iter().zip(tokens).map(|(id, tokens)| ContextEntry { id, tokens }).collect())
-    }
-
-    /// As it was stored before: a list of entries.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut context = Vec::new();
-        while let Some(entry) = list.next_element()? {
-            context.push(entry);
-        }
-        Ok(context)
-    }
+    let context = <&'de RawValue>::deserialize(deserializer)?.get();
+    let ids = if context.starts_with('{') {
+        serde_json::from_str(context).map(|Ids { ids }| Cow::Borrowed(ids))
+    } else {
+        serde_json::from_str::<Vec<ContextEntry>>(context)
+            .and_then(|entries| to_raw_value(&entries.iter().map(|entry| &entry.id).collect::<Vec<_>>()))
+            .map(Cow::Owned)
+    };
+    ids.map_err(D::Error::custom)
 }

@@ -205,10 +205,6 @@ pub(in crate::mock) fn inconsistent(id: &str, error: &serde_json::Error) -> ApiE
     StoreError::Inconsistent(format!("{id}: {error}")).into()
 }
 
-fn stored(record: &impl Record) -> Result<String, ApiError> {
-    record.stored().map_err(ApiError::internal)
-}
-
 /// JSON as it is stored.
 pub(in crate::mock) fn body(record: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(record).map_err(ApiError::internal)
@@ -221,7 +217,7 @@ pub(in crate::mock) async fn insert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    let body = stored(record)?;
+    let body = body(record)?;
     Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
 }
 
@@ -296,7 +292,7 @@ fn claim_id(project: &str, name: &str) -> String {
 
 /// Replaces a record.
 pub(in crate::mock) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Result<(), ApiError> {
-    tx.update_document(T::KIND, record.id(), &stored(record)?).await?;
+    tx.update_document(T::KIND, record.id(), &body(record)?).await?;
     Ok(())
 }
 
@@ -307,7 +303,7 @@ pub(in crate::mock) async fn upsert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    let body = stored(record)?;
+    let body = body(record)?;
     if !tx.update_document(T::KIND, record.id(), &body).await? {
         tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
     }
@@ -327,7 +323,7 @@ impl Prepared {
     /// Prepares a record.
     pub(in crate::mock) fn new<T: Record>(parent: Option<&str>, record: &T) -> Result<Self, ApiError> {
         let parent = parent.map(str::to_owned);
-        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: stored(record)? })
+        Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: body(record)? })
     }
 }
 

@@ -6,7 +6,10 @@ use std::{
     sync::LazyLock,
 };
 
-use serde_json::{Map, json};
+use serde_json::{
+    Map, json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::base::BASE_TOOLS;
 use crate::{
@@ -132,15 +135,15 @@ impl BaseTool {
     }
 
     /// The tool as clients see it, which is never anything else.
-    pub(in crate::mock) fn written(&self) -> Option<&'static str> {
-        static WRITTEN: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
+    pub(in crate::mock) fn written(&self) -> Option<&'static RawValue> {
+        static WRITTEN: LazyLock<HashMap<&str, Box<RawValue>>> = LazyLock::new(|| {
             let written = BASE_TOOLS.iter().filter_map(|tool| {
-                let written = serde_json::to_string(&tool.tool().wire()).ok()?;
+                let written = to_raw_value(&tool.tool().wire()).ok()?;
                 Some((tool.id, written))
             });
             written.collect()
         });
-        WRITTEN.get(self.id).map(String::as_str)
+        WRITTEN.get(self.id).map(|tool| &**tool)
     }
 }
 
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn what_comes_with_letta_has_no_secrets() {
         for tool in BASE_TOOLS {
-            let written: Value = serde_json::from_str(tool.written().unwrap()).unwrap();
+            let written: Value = serde_json::from_str(tool.written().unwrap().get()).unwrap();
             let mut redacted = written.clone();
             redact(&mut redacted, Redaction::Secrets, None);
             assert_eq!(redacted, written);

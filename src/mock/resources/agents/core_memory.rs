@@ -19,7 +19,7 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Record, include::Include, links},
+        records::{Agent, Block, Record, WireMemory, include::Include, links},
         resources::{HandlerResult, Routes},
         state::State,
         storage::{
@@ -48,7 +48,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
     let shown = directories::of(Source::Store(view.store()), &agent.record).await?;
-    Ok(Reply::ok(agent.record.memory(&blocks, &shown.files)))
+    Ok(Reply::ok(json!(WireMemory::new(&agent.record.id, &agent.record.agent_type, &blocks, &shown.files))))
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
