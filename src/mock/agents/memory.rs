@@ -19,7 +19,7 @@ use crate::{
             documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
             relations,
         },
-        tools::builtin,
+        tools::base_tools,
     },
     store::{Link, Locked, Locks, Tx},
 };
@@ -106,7 +106,7 @@ pub(in crate::mock) async fn load(
                 loaded.entry(source).or_default().blocks.extend(block);
             }
             links::AGENT_TOOL => {
-                let tool = match builtin::by_id(&target) {
+                let tool = match base_tools::by_id(&target) {
                     Some(tool) => tool.written().map(WireTool::BuiltIn),
                     None => match view.behind::<Tool>(document)? {
                         Some(tool) => Some(WireTool::Stored(body(&tool.record.wire())?)),

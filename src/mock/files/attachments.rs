@@ -5,7 +5,7 @@ use crate::{
     mock::{
         records::{Agent, File, Folder, OpenFiles, Record, links},
         storage::documents::{Stored, View, parse, upsert},
-        tools::{builtin, file_search::Opening},
+        tools::{base_tools, file_search::Opening},
     },
     store::{DocumentFilter, Locks, Tx},
 };
@@ -41,7 +41,7 @@ pub(in crate::mock) async fn attach(
     newest: &[File],
 ) -> Result<(), ApiError> {
     tx.link(links::AGENT_FOLDER, &agent.id, &folder.id).await?;
-    for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+    for tool in FILE_TOOLS.iter().filter_map(|name| base_tools::by_name(name)) {
         tx.link(links::AGENT_TOOL, &agent.id, tool.id).await?;
     }
     let mut files = open_files(tx, &agent.id).await?;
@@ -62,7 +62,7 @@ pub(in crate::mock) async fn detach(
 ) -> Result<(), ApiError> {
     tx.unlink(links::AGENT_FOLDER, agent_id, folder_id).await?;
     if tx.linked_documents(links::AGENT_FOLDER, agent_id, Folder::KIND).await?.is_empty() {
-        for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+        for tool in FILE_TOOLS.iter().filter_map(|name| base_tools::by_name(name)) {
             tx.unlink(links::AGENT_TOOL, agent_id, tool.id).await?;
         }
     }

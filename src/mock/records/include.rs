@@ -1,9 +1,9 @@
 //! What an answer shows of an agent's relationships depends on the client's generation: 1.x clients name what they want,
 //! older ones get everything.
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderMap;
 
-use crate::{call::Query, error::ApiError};
+use crate::{call::Query, error::ApiError, mock::validation::client_generation::is_current_client};
 
 /// Which relationships an answer fills.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,18 +101,6 @@ impl Include {
     }
 }
 
-const PACKAGE_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
-
-/// Whether a request comes from a client of the 1.x generation, by Letta's own rule.
-pub(in crate::mock) fn is_current_client(headers: &HeaderMap) -> bool {
-    if headers.contains_key(PACKAGE_VERSION) {
-        return true;
-    }
-    let Some(agent) = headers.get(header::USER_AGENT) else { return true };
-    let agent = agent.to_str().unwrap_or_default();
-    agent.starts_with("letta-client/1.") || agent.starts_with("@letta-ai/letta-client/1.")
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -132,16 +120,6 @@ mod tests {
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn generations_are_told_apart() {
-        assert!(is_current_client(&HeaderMap::new()));
-        assert!(is_current_client(&headers("x-stainless-package-version", "1.7.1")));
-        assert!(is_current_client(&headers("user-agent", "letta-client/1.0.0")));
-        assert!(is_current_client(&headers("user-agent", "@letta-ai/letta-client/1.2.0")));
-        assert!(!is_current_client(&headers("user-agent", "letta-client/0.1.324")));
-        assert!(!is_current_client(&headers("user-agent", "curl/8.0")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::builtin;
+use super::agent_tools;
 use crate::{
     error::ApiError,
     mock::records::{self, Agent, ClientTool},
@@ -35,7 +35,7 @@ impl ToolSet {
     /// The tools of an agent and of a client, whose tools hide the agent's of the same name.
     pub(in crate::mock) async fn of(store: &Store, agent: &Agent, brought: &[ClientTool]) -> Result<Self, ApiError> {
         let mut tools: Vec<Tool> = brought.iter().map(Tool::of_client).collect();
-        for tool in builtin::of_agent(store, &agent.id).await? {
+        for tool in agent_tools::of_agent(store, &agent.id).await? {
             if tools.iter().all(|present| present.name != tool.record.name) {
                 tools.push(Tool::of_server(tool.record));
             }

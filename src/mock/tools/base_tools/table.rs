@@ -1,10 +1,10 @@
 //! The list of the tools that come with Letta. Their ids are ours, and never change.
 
-use super::builtin::{BaseTool, Parameter};
+use super::{BaseTool, Parameter};
 
 const LABEL: Parameter = ("label", "string", "The label of the block to change.", true);
 
-pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
+pub(in crate::mock::tools) static BASE_TOOLS: &[BaseTool] = &[
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e01",
         name: "conversation_search",
