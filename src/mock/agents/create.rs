@@ -11,11 +11,7 @@ use crate::{
             Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record,
             Tool, links,
         },
-        storage::{
-            documents::{Stored, View, insert, insert_messages},
-            project_scope::ProjectScope,
-            relations::link_only,
-        },
+        storage::{Stored, View, insert, insert_messages, project_scope::ProjectScope, relations::link_only},
         text::without_repeats,
         tools::{agent_tools, base_tools},
         validation::body::Fields,

@@ -8,7 +8,7 @@ use crate::{
     mock::{
         budget::Budget,
         records::{Agent, File, FileBlock, FileText, FileView, Folder, OpenFiles, Record, links},
-        storage::documents::parse,
+        storage::parse,
         text::window,
     },
     store::{Document, DocumentFilter, Store, Tx},

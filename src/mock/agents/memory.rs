@@ -15,10 +15,7 @@ use crate::{
             Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, Timestamp,
             Tool, WireTool, file_window, include::Include, links, write_agent,
         },
-        storage::{
-            documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
-            relations,
-        },
+        storage::{Stored, View, body, inconsistent, parse, parse_message, relations, update, update_message},
         tools::base_tools,
     },
     store::{Link, Locked, Locks, Tx},

@@ -14,7 +14,7 @@ use crate::{
         records::{
             Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, is_older, links,
         },
-        storage::documents::{Stored, changed_meanwhile, insert, parse, update},
+        storage::{Stored, changed_meanwhile, insert, parse, update},
         tools::base_tools,
         validation::body::Fields,
     },

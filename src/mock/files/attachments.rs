@@ -4,7 +4,7 @@ use crate::{
     error::ApiError,
     mock::{
         records::{Agent, File, Folder, OpenFiles, Record, links},
-        storage::documents::{Stored, View, parse, upsert},
+        storage::{Stored, View, parse, upsert},
         tools::{base_tools, file_search::Opening},
     },
     store::{DocumentFilter, Locks, Tx},

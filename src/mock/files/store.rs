@@ -9,7 +9,7 @@ use crate::{
     mock::{
         budget::aside,
         records::{File, FileText, FileView, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
-        storage::documents::{Prepared, Stored, claim, insert_all, parse},
+        storage::{Prepared, Stored, claim, insert_all, parse},
         text::window,
     },
     store::Tx,

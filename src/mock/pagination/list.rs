@@ -7,7 +7,7 @@ use crate::{
     mock::{
         budget::Budget,
         records::Record,
-        storage::documents::{Stored, View, parse},
+        storage::{Stored, View, parse},
     },
     store::DocumentFilter,
 };

@@ -20,7 +20,7 @@ use crate::{
         },
         records::{Agent, Batch, Record, Run, RunStatus, RunType, TurnRequest, links},
         state::State,
-        storage::documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
+        storage::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
         turn::{SendRequest, take_up},
         validation::body::Fields,
     },

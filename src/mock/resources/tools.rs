@@ -18,10 +18,7 @@ use crate::{
         python::{self, CallResult},
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         state::State,
-        storage::{
-            documents::{Stored, claim, insert, lock_holder, release, update},
-            project_scope::ProjectScope,
-        },
+        storage::{Stored, claim, insert, lock_holder, project_scope::ProjectScope, release, update},
         text::search::{Terms, tagged},
         tools::base_tools,
         validation::{

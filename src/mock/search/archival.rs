@@ -5,7 +5,7 @@ use crate::{
     mock::{
         budget::{Budget, aside},
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
-        storage::documents::{Stored, insert, parse, update},
+        storage::{Stored, insert, parse, update},
         text::search::{Terms, tagged},
     },
     store::{DocumentFilter, Locks, Store, Tx},

@@ -5,7 +5,7 @@ use crate::{
     mock::{
         budget::{Budget, aside},
         records::{Message, Role, Timestamp},
-        storage::documents::parse_message,
+        storage::parse_message,
         text::search::looked_for,
     },
     store::{MessageFilter, Store, StoredMessage},

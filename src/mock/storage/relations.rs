@@ -4,7 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::documents::{Stored, View, changed_meanwhile, holder};
+use super::{
+    claims::{changed_meanwhile, holder},
+    stored::Stored,
+    view::View,
+};
 use crate::{
     call::Query,
     error::ApiError,

@@ -7,7 +7,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         records::{Agent, Record, Tool, claims, links},
-        storage::documents::{Stored, View, holder, not_found, parse},
+        storage::{Stored, View, holder, not_found, parse},
     },
     store::{Locked, Store},
 };

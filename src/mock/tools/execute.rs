@@ -24,7 +24,7 @@ use crate::{
             archival::{self, ArchivalSearch, SearchScope},
             messages::{self, MessageQuery},
         },
-        storage::documents::parse,
+        storage::parse,
         text::{
             search::{Terms, tagged},
             without_repeats,

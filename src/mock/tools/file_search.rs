@@ -15,7 +15,7 @@ use crate::{
     mock::{
         budget::{Budget, Overspent, aside, written_length},
         records::{Agent, File, FileText, Folder, Passage, Record, links},
-        storage::documents::parse,
+        storage::parse,
         text::{search::Terms, window},
     },
     store::{DocumentFilter, Store},

@@ -7,7 +7,7 @@ use crate::{
     error::ApiError,
     mock::{
         records::{Agent, McpServer, Record, Tool, claims, links, object},
-        storage::documents::{Stored, View, claim, insert, parse, update},
+        storage::{Stored, View, claim, insert, parse, update},
     },
     store::{DocumentFilter, Locks, Tx},
 };

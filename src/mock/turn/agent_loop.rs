@@ -29,7 +29,7 @@ use crate::{
         responder::{ModelRequest, ModelResponse, Responder},
         running::Pace,
         state::State,
-        storage::documents::parse_message,
+        storage::parse_message,
         tools::{
             execute::{Effects, ToolExecutor},
             set::ToolSet,

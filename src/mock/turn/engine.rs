@@ -23,7 +23,7 @@ use crate::{
         records::{Agent, Delivery, Message, Record, Run, StopReason, TurnRequest, Usage, turn_error::TurnError},
         running::{Busy, EventLog, Registration},
         state::State,
-        storage::documents::{not_found, parse},
+        storage::{not_found, parse},
     },
     request::body::Body,
 };

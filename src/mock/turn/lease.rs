@@ -16,7 +16,7 @@ use crate::{
         records::{Run, TurnRequest, links},
         running::Registration,
         state::State,
-        storage::documents::insert,
+        storage::insert,
     },
     store::transaction,
 };

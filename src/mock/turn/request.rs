@@ -7,7 +7,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         records::{ClientTool, Decision, Delivery, IncomingMessage, MessageType, MessageView, TurnRequest},
-        storage::documents::is_plain,
+        storage::is_plain,
         validation::body::{Expect, Fields, Read},
     },
 };

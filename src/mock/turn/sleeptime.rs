@@ -11,7 +11,7 @@ use crate::{
             Agent, Group, IncomingMessage, Message, MessageView, Part, Record, Role, Run, RunStatus, RunType,
             Transcript, TurnRequest, links,
         },
-        storage::documents::{parse, parse_message, update},
+        storage::{parse, parse_message, update},
     },
     store::{Locks, MessageFilter, Store, StoredMessage, Tx},
 };

@@ -15,7 +15,7 @@ use crate::{
             Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, FileText, Folder, Group, McpServer, OpenFiles,
             Record, Timestamp, Tool, claims, links, object,
         },
-        storage::documents::{Stored, View, holder, parse_message},
+        storage::{Stored, View, holder, parse_message},
         text::window,
         tools::agent_tools,
     },

@@ -27,8 +27,7 @@ use crate::{
             claims,
         },
         storage::{
-            documents::{Stored, View, changed_meanwhile, claim, holder_within, insert, parse, update},
-            project_scope::ProjectScope,
+            Stored, View, changed_meanwhile, claim, holder_within, insert, parse, project_scope::ProjectScope, update,
         },
         tools::base_tools::{self, BaseTool},
         validation::body::{Fields, Location, Read, TextMap},

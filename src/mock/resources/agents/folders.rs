@@ -18,7 +18,7 @@ use crate::{
         records::{Agent, Folder, Record, include::Include, links},
         resources::{HandlerResult, Routes, folders::id_in_path},
         state::State,
-        storage::documents::{Stored, View, not_found, update},
+        storage::{Stored, View, not_found, update},
         validation::client_generation::is_current_client,
     },
     store::{DocumentFilter, Locks, transaction},

@@ -33,9 +33,10 @@ use crate::{
         search::archival,
         state::State,
         storage::{
-            documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
+            Stored, View, changed_meanwhile, insert_messages, parse, parse_message,
             project_scope::ProjectScope,
             relations::{self, link_only},
+            update,
         },
         text::without_repeats,
         tools::{agent_tools, base_tools},

@@ -17,7 +17,7 @@ use crate::{
         resources::{HandlerResult, Routes},
         search::archival,
         state::State,
-        storage::documents::{View, not_found, parse_message, update},
+        storage::{View, not_found, parse_message, update},
         text::tokens,
         tools::agent_tools,
     },

@@ -16,7 +16,7 @@ use crate::{
         records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, include::Include, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, not_found, update},
+        storage::{Stored, View, not_found, update},
         tools::{agent_tools, base_tools, execute::ToolExecutor, set::ToolSet},
         turn::store_effects,
         validation::{

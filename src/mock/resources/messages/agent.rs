@@ -20,7 +20,7 @@ use crate::{
         records::{Agent, Record, Run, RunType, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{View, is_plain, not_found, parse},
+        storage::{View, is_plain, not_found, parse},
         turn::{cancel_elsewhere, give_up_question},
         validation::{body::Fields, client_generation::is_current_client},
     },

@@ -17,10 +17,7 @@ use crate::{
         records::{Deployment, Identity, Record, Template},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::{
-            documents::{insert, update},
-            project_scope::ProjectScope,
-        },
+        storage::{insert, project_scope::ProjectScope, update},
         turn::read_initial_messages,
         validation::body::{Fields, TextMap},
     },
