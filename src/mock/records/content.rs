@@ -1,10 +1,10 @@
-//! What messages and tools say: texts, images, thoughts.
+//! The content of messages and of tool returns: texts, images, reasoning.
 
 use serde::{Deserialize, Serialize};
 
 use crate::mock::text::tokens;
 
-/// What a message or a tool says: plain text where that is all, else its parts.
+/// The content of a message or a tool return: a string if it is plain text, otherwise its parts.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(in crate::mock) enum Content {
@@ -12,7 +12,7 @@ pub(in crate::mock) enum Content {
     Parts(Vec<Part>),
 }
 
-/// A part of what a message says.
+/// A part of the content of a message.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(in crate::mock) enum Part {
@@ -38,7 +38,7 @@ pub(in crate::mock) enum Part {
     },
 }
 
-/// Where an image comes from. It is kept as it was given: the mock fetches nothing.
+/// The source of an image. It is stored as it was sent: the mock fetches nothing.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(in crate::mock) enum ImageSource {
@@ -47,11 +47,11 @@ pub(in crate::mock) enum ImageSource {
     Letta { file_id: String, media_type: Option<String>, data: Option<String>, detail: Option<String> },
 }
 
-/// What an image costs, whatever its size.
+/// The tokens of an image, whatever its size.
 const TOKENS_PER_IMAGE: i64 = 765;
 
 impl Content {
-    /// As one text; images are noted.
+    /// The content as one text, with a placeholder for each image.
     pub(in crate::mock) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -61,12 +61,12 @@ impl Content {
 }
 
 impl Part {
-    /// A text without more.
+    /// A text part without a signature.
     pub(in crate::mock) fn text(text: impl Into<String>) -> Self {
         Self::Text { text: text.into(), signature: None }
     }
 
-    /// How many tokens a model would count.
+    /// The estimated number of tokens.
     pub(in crate::mock) fn tokens(&self) -> i64 {
         match self {
             Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => tokens::estimate(text),
@@ -85,7 +85,7 @@ impl Part {
         }
     }
 
-    /// The beginning of its text, unless that is empty.
+    /// The part cut to the first `bytes` of its text; `None` if nothing is left.
     pub(super) fn cut(&self, bytes: usize) -> Option<Self> {
         let beginning = |text: &String| text.get(..bytes).filter(|text| !text.is_empty()).map(str::to_owned);
         match self {
@@ -99,7 +99,7 @@ impl Part {
         }
     }
 
-    /// What parts say, as one text; images are noted.
+    /// The parts as one text, with a placeholder for each image.
     pub(in crate::mock) fn text_of(parts: &[Self]) -> String {
         parts.iter().filter_map(Self::says).collect::<Vec<_>>().join("\n")
     }

@@ -1,10 +1,10 @@
-//! Contexts: the messages of a conversation that a model sees.
+//! Contexts: the messages of a conversation that the model sees.
 
 use serde::{Deserialize, Serialize};
 
 use super::message::Message;
 
-/// A message that the model sees, and what it costs.
+/// A message in the context, and its tokens.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct ContextEntry {
     pub(in crate::mock) id: String,
@@ -12,14 +12,14 @@ pub(in crate::mock) struct ContextEntry {
 }
 
 impl ContextEntry {
-    /// A message, and what it costs.
+    /// The entry of a message.
     pub(in crate::mock) fn of(message: &Message) -> Self {
         Self { id: message.id.clone(), tokens: message.tokens() }
     }
 }
 
-/// Adds what was just said to what a model sees through a window of so many tokens; the first entry is the system message
-/// and stays. `forgets`: nothing else does.
+/// Adds entries to a context with a window of `window` tokens. The first entry, the system message, always stays; with
+/// `forgets`, only it stays. If the context no longer fits, the oldest entries leave until it takes 70 % of the window.
 pub(in crate::mock) fn remember(
     context: &mut Vec<ContextEntry>,
     said: impl IntoIterator<Item = ContextEntry>,
@@ -48,7 +48,7 @@ pub(in crate::mock) fn remember(
     context.drain(1..=leaving);
 }
 
-/// How many tokens a context takes.
+/// The tokens of a context.
 pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
     context.iter().map(|entry| entry.tokens).sum()
 }

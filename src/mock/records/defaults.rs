@@ -1,10 +1,10 @@
-//! What an agent has unless its request says otherwise.
+//! Defaults of agents.
 
 use serde_json::{Map, Value};
 
 use super::object;
 
-/// The instructions of an agent that was given none.
+/// The system instructions of an agent that is created without any.
 pub(super) const BASE_INSTRUCTIONS: &str = "\
 <base_instructions>
 You are an agent with a memory of your own. You answer the person you talk to, and you remember.
@@ -19,7 +19,7 @@ them.
 Answer in plain words. Use a tool when it helps; when nothing is left to do, answer without one.
 </base_instructions>";
 
-/// How an agent's history is shortened, unless it says otherwise.
+/// The default settings for compaction.
 pub(super) fn compaction_settings() -> Map<String, Value> {
     object! {
         "model": "openai/gpt-5-mini",

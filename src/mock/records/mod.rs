@@ -1,4 +1,4 @@
-//! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
+//! Records: what the mock stores, and how each is serialized for clients.
 
 mod agent;
 mod agent_layout;
@@ -85,31 +85,31 @@ pub(super) use wire::{MOST_PIECES, MessageType, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A record that is kept as a document.
+/// A record that is stored as a document.
 pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
-    /// The kind of document.
+    /// The kind of its documents in the store.
     const KIND: &'static str;
     /// What Letta calls it in its errors.
     const NAME: &'static str;
     /// Its id.
     fn id(&self) -> &str;
 
-    /// What is stored of it.
+    /// The JSON that is stored.
     fn stored(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 }
 
-/// The user that Letta's open-source server acts as, and therefore the one that made everything here.
+/// The user that Letta's open-source server acts as, and therefore the creator of everything here.
 pub(super) const ACTOR: &str = "user-00000000-0000-4000-8000-000000000000";
-/// That user's organisation.
+/// That user's organization.
 pub(super) const ORGANIZATION: &str = "org-00000000-0000-4000-8000-000000000000";
-/// What messages outside any conversation are filed under.
+/// The conversation id under which messages outside any conversation are stored.
 pub(super) const DEFAULT_CONVERSATION: &str = "default";
 
 /// The kinds of links between records.
 pub(super) mod links {
-    /// From an agent to a block that it shows.
+    /// From an agent to a block of its core memory.
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
     /// From an agent to the archive that is its archival memory.
     pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
@@ -119,7 +119,7 @@ pub(super) mod links {
     pub(in crate::mock) const AGENT_IDENTITY: &str = "agent_identity";
     /// From a block to an identity it belongs to.
     pub(in crate::mock) const BLOCK_IDENTITY: &str = "block_identity";
-    /// From a group to an agent that takes part.
+    /// From a group to an agent that is a member of it.
     pub(in crate::mock) const GROUP_AGENT: &str = "group_agent";
     /// From a group to a block that its agents share.
     pub(in crate::mock) const GROUP_BLOCK: &str = "group_block";
@@ -133,9 +133,9 @@ pub(super) mod links {
     pub(in crate::mock) const BATCH_RUN: &str = "batch_run";
 }
 
-/// The kinds of names of which each is given once in a project.
+/// The kinds of names that are unique within a project.
 pub(super) mod claims {
-    /// The key by which a client calls an identity.
+    /// The client's own key of an identity.
     pub(in crate::mock) const IDENTIFIER_KEY: &str = "identifier_key";
     /// The name of a folder.
     pub(in crate::mock) const FOLDER: &str = "folder_name";

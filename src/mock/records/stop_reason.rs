@@ -1,9 +1,9 @@
-//! Why turns end, and how their runs have ended then.
+//! Why turns end, and the status of their runs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// How far a run has come.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::mock) enum RunStatus {
@@ -56,7 +56,7 @@ impl StopReason {
         serde_json::from_value(word.into()).ok()
     }
 
-    /// What a run that ended so is.
+    /// The status of a run that ended for this reason.
     pub(in crate::mock) fn status(self) -> RunStatus {
         match self {
             Self::EndTurn | Self::MaxSteps | Self::ToolRule | Self::RequiresApproval => RunStatus::Completed,
@@ -65,7 +65,7 @@ impl StopReason {
         }
     }
 
-    /// As answers and streams carry it.
+    /// As responses and streams carry it.
     pub(in crate::mock) fn wire(self) -> Value {
         json!({"message_type": "stop_reason", "stop_reason": self})
     }

@@ -1,4 +1,4 @@
-//! How an agent's context is stored: the ids as one list, which is what goes over the wire, and what they cost as another.
+//! How an agent's context is stored: a list of ids, which is what clients see, and a list of tokens.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl<'de> Visitor<'de> for Columnar {
         Ok(ids.into_iter().zip(tokens).map(|(id, tokens)| ContextEntry { id, tokens }).collect())
     }
 
-    /// As it was stored before: a list of entries.
+    /// The older form: a list of entries.
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut context = Vec::new();
         while let Some(entry) = list.next_element()? {

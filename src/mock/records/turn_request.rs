@@ -1,4 +1,4 @@
-//! What a turn is asked to do, as its run keeps it: it can be taken up by another process.
+//! The request of a turn, as its run stores it so that another process can resume it.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,41 +9,41 @@ use super::{
     tool_call::Approval,
 };
 
-/// What a turn is to do. It can be stored and taken up later.
+/// The request of a turn.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct TurnRequest {
-    /// What is said, in order.
+    /// The new messages, in order.
     pub(in crate::mock) input: Vec<IncomingMessage>,
-    /// What is decided about tool calls that wait, before anything is said.
+    /// Decisions about pending tool calls, which are applied before the new messages.
     #[serde(default)]
     pub(in crate::mock) decision: Option<Decision>,
-    /// The most model steps to take.
+    /// The most model steps of the turn.
     pub(in crate::mock) max_steps: i64,
     /// Tools that the client runs itself.
     #[serde(default)]
     pub(in crate::mock) client_tools: Vec<ClientTool>,
-    /// The handle of the model that is to answer; none: the conversation's, or the agent's.
+    /// The handle of the model that responds; `None` for that of the conversation or the agent.
     #[serde(default)]
     pub(in crate::mock) model: Option<String>,
-    /// How many turns were asked for at once, which share what one may produce.
+    /// The number of turns that share one budget because they were requested together.
     #[serde(default)]
     pub(in crate::mock) sharers: usize,
-    /// The conversation that a sleeptime agent goes through; none: it is an ordinary turn.
+    /// What a sleeptime agent processes; `None` for an ordinary turn.
     #[serde(default)]
     pub(in crate::mock) transcript: Option<Box<Transcript>>,
 }
 
-/// How an answer is to travel.
+/// How the response is delivered.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one field of the request")]
 pub(in crate::mock) struct Delivery {
-    /// As events, not as one answer.
+    /// As a stream of events, not as one JSON response.
     pub(in crate::mock) streaming: bool,
-    /// Texts in pieces.
+    /// Texts are streamed in pieces.
     pub(in crate::mock) tokens: bool,
-    /// With signs of life.
+    /// The stream contains pings.
     pub(in crate::mock) pings: bool,
-    /// The turn goes on when the client leaves.
+    /// The turn continues if the client disconnects.
     pub(in crate::mock) background: bool,
 }
 
@@ -51,11 +51,12 @@ pub(in crate::mock) struct Delivery {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct ClientTool {
     pub(in crate::mock) name: String,
-    /// The JSON schema of its arguments, as text: what is stored must not nest deeper than what was sent.
+    /// The JSON schema of its arguments, as text: a body may be nested as deep as the parser allows, so storing it any
+    /// deeper would make it unreadable.
     pub(in crate::mock) parameters: Option<String>,
 }
 
-/// A message that a request brings.
+/// A message in a request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct IncomingMessage {
     pub(in crate::mock) role: Role,
@@ -67,7 +68,7 @@ pub(in crate::mock) struct IncomingMessage {
     pub(in crate::mock) batch_item_id: Option<String>,
 }
 
-/// What is decided about tool calls, each by its id.
+/// Decisions about tool calls.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Decision {
     pub(in crate::mock) approvals: Vec<Approval>,
@@ -75,32 +76,32 @@ pub(in crate::mock) struct Decision {
     pub(in crate::mock) group_id: Option<String>,
 }
 
-/// The part of a conversation that a sleeptime agent goes through.
+/// The part of a conversation that a sleeptime agent processes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Transcript {
     /// The main agent.
     pub(in crate::mock) agent_id: String,
     pub(in crate::mock) group_id: String,
-    /// Only what was said in this run.
+    /// Only messages of this run.
     pub(in crate::mock) run_id: Option<String>,
-    /// Only what was said after this message.
+    /// Only messages after this one.
     pub(in crate::mock) after: Option<String>,
-    /// The last message of it.
+    /// The last message.
     pub(in crate::mock) until: String,
-    /// What the user said in it, oldest first, once it has been read.
+    /// The user's messages, oldest first, once they have been read.
     #[serde(skip)]
     pub(in crate::mock) user_texts: Vec<String>,
 }
 
 impl TurnRequest {
-    /// What the user said in the conversation that a sleeptime agent goes through; `None` for an ordinary turn.
+    /// The user's messages that a sleeptime agent processes; `None` for an ordinary turn.
     pub(in crate::mock) fn user_texts(&self) -> Option<&[String]> {
         self.transcript.as_ref().map(|transcript| transcript.user_texts.as_slice())
     }
 }
 
 impl IncomingMessage {
-    /// A message of the user.
+    /// A message from the user.
     pub(in crate::mock) fn of_user(content: Vec<Part>) -> Self {
         Self { role: Role::User, content, name: None, otid: None, sender_id: None, group_id: None, batch_item_id: None }
     }
@@ -110,7 +111,7 @@ impl IncomingMessage {
         Self { group_id: Some(group_id.to_owned()), ..Self::of_user(content) }
     }
 
-    /// The message to be stored as the beginning of a history.
+    /// The message as the beginning of a history.
     pub(in crate::mock) fn into_initial(self) -> Message {
         Message {
             name: self.name,
@@ -122,7 +123,7 @@ impl IncomingMessage {
         }
     }
 
-    /// The message to be stored by a turn.
+    /// The message as part of a run.
     pub(in crate::mock) fn into_message(self, run_id: &str, step_id: &str) -> Message {
         let otid = match self.role {
             Role::User => Some(self.otid.clone().unwrap_or_else(|| Uuid::new_v4().hyphenated().to_string())),
@@ -134,7 +135,7 @@ impl IncomingMessage {
 }
 
 impl Decision {
-    /// The message to be stored by a turn.
+    /// The message as part of a run.
     pub(in crate::mock) fn into_message(self, run_id: &str) -> Message {
         Message {
             otid: self.otid,

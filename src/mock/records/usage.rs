@@ -1,9 +1,9 @@
-//! What turns cost.
+//! The token usage of turns.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a turn cost. The order of the fields is Letta's.
+/// The token usage of a turn. The order of the fields is Letta's.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(in crate::mock) struct Usage {
     pub(in crate::mock) completion_tokens: i64,
@@ -11,13 +11,13 @@ pub(in crate::mock) struct Usage {
     pub(in crate::mock) total_tokens: i64,
     pub(in crate::mock) step_count: i64,
     pub(in crate::mock) reasoning_tokens: i64,
-    /// What the last step's request and answer came to.
+    /// The tokens of the last step's request and response.
     pub(in crate::mock) context_tokens: i64,
 }
 
 impl Usage {
-    /// As answers and streams carry it; streams of tokens do not say what was cached or reasoned. `run_ids`: of the sleeptime
-    /// agents that began with the end of the turn.
+    /// As responses and streams show it. Token streams do not report cached and reasoning tokens. `run_ids`: the runs
+    /// of sleeptime agents that began with the end of the turn.
     pub(in crate::mock) fn wire(&self, in_deltas: bool, run_ids: &[String]) -> Value {
         let detail = |tokens: i64| if in_deltas { None } else { Some(tokens) };
         json!({

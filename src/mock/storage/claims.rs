@@ -1,4 +1,4 @@
-//! Names that are given once within a project: who holds one, and how it is taken and given up.
+//! Claims: names that are unique within a project. A claim says which document holds a name.
 
 use super::{
     stored::{Stored, parse},
@@ -12,8 +12,8 @@ use crate::{
     store::{NewDocument, Store, StoreError, Tx},
 };
 
-/// Makes sure that a name is `holder`'s alone within a project and a kind of names. Some: another holds it. It is free
-/// again when the document goes that holds it, or by [`release`].
+/// Claims a name for `holder` within a project and a kind of names. Returns the id of another holder, if there is one.
+/// A name becomes free when its holder is deleted, or by [`release`].
 pub(in crate::mock) async fn claim(
     tx: &mut Tx,
     kind: &str,
@@ -23,7 +23,7 @@ pub(in crate::mock) async fn claim(
 ) -> Result<Option<String>, ApiError> {
     let (id, body) = (claim_id(project, name), body(&holder)?);
     let new = NewDocument { kind, id: &id, project, parent: Some(holder), body: &body };
-    // The names of a folder's files are taken only by who has locked the folder.
+    // File names are claimed only under the lock of their folder.
     if tx.insert_name_if_absent(&new, kind == claims::FILE).await? {
         return Ok(None);
     }
@@ -33,7 +33,7 @@ pub(in crate::mock) async fn claim(
     }
 }
 
-/// Who holds a name within a project, as a transaction sees it.
+/// The id of the holder of a name within a project, as a transaction sees it.
 pub(in crate::mock) async fn holder_within(
     tx: &mut Tx,
     kind: &str,
@@ -44,7 +44,7 @@ pub(in crate::mock) async fn holder_within(
     document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
 }
 
-/// The holder of a name, which nobody else can change until the transaction ends; `is_it` tells whether it still has it.
+/// Locks the holder of a name until the transaction ends. `is_it` says whether it still holds the name.
 pub(in crate::mock) async fn lock_holder<T: Record>(
     view: View<'_>,
     tx: &mut Tx,
@@ -55,12 +55,12 @@ pub(in crate::mock) async fn lock_holder<T: Record>(
     view.show(document)?.filter(|holder| is_it(&holder.record)).ok_or_else(|| changed_meanwhile(id))
 }
 
-/// Another request has changed something between a look at it and its lock, so that the transaction has to run again.
+/// The error if another request has changed something between reading and locking it: the transaction runs again.
 pub(in crate::mock) fn changed_meanwhile(what: &str) -> ApiError {
     StoreError::Contended(format!("{what} was changed meanwhile")).into()
 }
 
-/// Who holds a name within a project.
+/// The id of the holder of a name within a project.
 pub(in crate::mock) async fn holder(
     store: &Store,
     kind: &str,
@@ -71,12 +71,12 @@ pub(in crate::mock) async fn holder(
     document.map(|document| parse::<String>(document).map(|holder| holder.record)).transpose()
 }
 
-/// Gives a name up.
+/// Releases a name.
 pub(in crate::mock) async fn release(tx: &mut Tx, kind: &str, project: &str, name: &str) -> Result<(), ApiError> {
     Ok(tx.delete_document(kind, &claim_id(project, name)).await?)
 }
 
-/// Names may be of any length and hold any character; ids may not.
+/// The id of a claim. Names may have any length and any characters, ids may not.
 fn claim_id(project: &str, name: &str) -> String {
     hex::encode(sha256(format!("{project}/{name}").as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! How the mock reads and writes what it stores: as one caller sees it, and within transactions.
+//! Records in and out of the store: as one caller sees them, and within transactions.
 
 mod claims;
 pub(in crate::mock) mod project_scope;

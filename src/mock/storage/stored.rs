@@ -1,4 +1,4 @@
-//! Records as they come from the store.
+//! Records as they are read from the store.
 
 use serde::de::DeserializeOwned;
 
@@ -24,12 +24,12 @@ pub(in crate::mock) fn not_found<T: Record>(id: &str) -> ApiError {
     ApiError::letta(Code::NotFound, format!("{} with ID {id} not found", T::NAME))
 }
 
-/// PostgreSQL refuses texts with U+0000, and no id holds anything but these.
+/// Whether a text can be an id: only visible ASCII. PostgreSQL refuses texts with U+0000.
 pub(in crate::mock) fn is_plain(id: &str) -> bool {
     id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Reads a document.
+/// Parses a document.
 pub(in crate::mock) fn parse<T: DeserializeOwned>(document: Document) -> Result<Stored<T>, ApiError> {
     match serde_json::from_str(&document.body) {
         Ok(record) => Ok(Stored { seq: document.seq, project: document.project, record }),
@@ -37,12 +37,12 @@ pub(in crate::mock) fn parse<T: DeserializeOwned>(document: Document) -> Result<
     }
 }
 
-/// Reads a message.
+/// Parses a message.
 pub(in crate::mock) fn parse_message(stored: &StoredMessage) -> Result<Message, ApiError> {
     serde_json::from_str(&stored.body).map_err(|error| inconsistent(&stored.id, &error))
 }
 
-/// What is stored under an id cannot be read.
+/// The error for a stored document that cannot be parsed.
 pub(in crate::mock) fn inconsistent(id: &str, error: &serde_json::Error) -> ApiError {
     StoreError::Inconsistent(format!("{id}: {error}")).into()
 }

@@ -1,5 +1,4 @@
-//! Records as one caller sees them. What a request may see is read through [`View`] and nothing else, so no handler can
-//! forget whose project it is.
+//! Records as one caller sees them. Handlers read only through [`View`], so none can forget to check the project.
 
 use super::stored::{Stored, is_plain, not_found, parse};
 use crate::{
@@ -9,18 +8,18 @@ use crate::{
     store::{Document, DocumentFilter, HasSize, Locked, Store, StoredMessage, Tx},
 };
 
-/// A part of a list.
+/// A chunk of a list.
 #[derive(Debug)]
 pub(in crate::mock) struct Chunk<T> {
-    /// What the caller may see of it, each with its size in the store.
+    /// The records that the caller may see, each with its size in the store.
     pub(in crate::mock) records: Vec<(Stored<T>, usize)>,
-    /// The place of the last that was read, seen or not.
+    /// The place of the last record that was read, visible or not.
     pub(in crate::mock) end: Option<i64>,
-    /// Whether there is more.
+    /// Whether there are more records.
     pub(in crate::mock) has_more: bool,
 }
 
-/// The store as one caller sees it: what the caller does not reach is not there.
+/// The store as one caller sees it: records of other projects do not exist.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) struct View<'a> {
     store: &'a Store,
@@ -32,7 +31,7 @@ impl<'a> View<'a> {
         Self { store, permit }
     }
 
-    /// The store itself, for what hangs on a record that this view has shown.
+    /// The store itself, for what belongs to a record that the caller has seen.
     pub(in crate::mock) fn store(&self) -> &'a Store {
         self.store
     }
@@ -45,7 +44,7 @@ impl<'a> View<'a> {
         self.show(self.store.document(T::KIND, id).await?)
     }
 
-    /// Those of the records with these ids that are there.
+    /// The records with these ids, as far as they exist.
     pub(in crate::mock) async fn find_all<T: Record>(&self, ids: &[&str]) -> Result<Vec<Stored<T>>, ApiError> {
         let documents = self.store.documents_by_ids(T::KIND, ids).await?;
         documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
@@ -56,13 +55,13 @@ impl<'a> View<'a> {
         self.find(id).await?.ok_or_else(|| not_found::<T>(id))
     }
 
-    /// The record with this id, as it is stored.
+    /// The unparsed record with this id.
     pub(in crate::mock) async fn find_stored<T: Record>(&self, id: &str) -> Result<Option<Document>, ApiError> {
         let document = if is_plain(id) { self.store.document(T::KIND, id).await? } else { None };
         Ok(self.shown(document))
     }
 
-    /// The same, or the 404 that names it.
+    /// The unparsed record with this id, or the 404 that names it.
     pub(in crate::mock) async fn get_stored<T: Record>(&self, id: &str) -> Result<Document, ApiError> {
         self.find_stored::<T>(id).await?.ok_or_else(|| not_found::<T>(id))
     }
@@ -73,7 +72,7 @@ impl<'a> View<'a> {
         self.show(document)?.ok_or_else(|| not_found::<T>(id))
     }
 
-    /// The record with this id, which nobody else can change until the transaction ends.
+    /// The record with this id, locked until the transaction ends.
     pub(in crate::mock) async fn get_for_update<T: Record>(
         &self,
         tx: &mut Tx,
@@ -83,12 +82,12 @@ impl<'a> View<'a> {
         self.show(document)?.ok_or_else(|| not_found::<T>(id))
     }
 
-    /// One of the records that are locked, or the 404 that names it.
+    /// A locked record, or the 404 that names it.
     pub(in crate::mock) fn locked<T: Record>(&self, locked: &Locked, id: &str) -> Result<Stored<T>, ApiError> {
         self.show(locked.get(T::KIND, id))?.ok_or_else(|| not_found::<T>(id))
     }
 
-    /// Several of them, all of which must be in a project, so that something there can be linked to them.
+    /// Several locked records, or the 404 for the first that is not in the project.
     pub(in crate::mock) fn all_locked<T: Record>(
         &self,
         locked: &Locked,
@@ -102,7 +101,7 @@ impl<'a> View<'a> {
         ids.iter().map(one).collect()
     }
 
-    /// The records that a filter names.
+    /// The records that match a filter.
     pub(in crate::mock) async fn list<T: Record>(
         &self,
         filter: &DocumentFilter<'_>,
@@ -111,8 +110,7 @@ impl<'a> View<'a> {
         documents.into_iter().filter_map(|document| self.show(Some(document)).transpose()).collect()
     }
 
-    /// The first `count` of the records that a filter names, or as many as are read at once, and where reading on has to
-    /// begin.
+    /// The first `count` records that match a filter, or fewer if they exceed the size of one read.
     pub(in crate::mock) async fn chunk<T: Record>(
         &self,
         filter: &DocumentFilter<'_>,
@@ -131,7 +129,7 @@ impl<'a> View<'a> {
         Ok(Chunk { records, end, has_more })
     }
 
-    /// The records that links of a kind lead to from any of `sources`, each with its source.
+    /// The targets of the links of a kind from any of `sources`, each with its source.
     pub(in crate::mock) async fn linked<T: Record>(
         &self,
         link: &str,
@@ -144,17 +142,17 @@ impl<'a> View<'a> {
             .collect()
     }
 
-    /// What a link leads to, if that is a stored record which the caller may see.
+    /// The record of a document, if the caller may see it.
     pub(in crate::mock) fn behind<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
         self.show(document)
     }
 
-    /// The same, as it is stored.
+    /// The document, if the caller may see it.
     pub(in crate::mock) fn shown(&self, document: Option<Document>) -> Option<Document> {
         document.filter(|document| self.permit.reaches(&document.project))
     }
 
-    /// Whether the caller may see a message; where there is one, there is its agent.
+    /// Whether the caller may see a message, and therefore its agent.
     pub(in crate::mock) fn shows(&self, message: &StoredMessage) -> bool {
         self.permit.reaches(&message.project)
     }

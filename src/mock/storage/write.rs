@@ -1,4 +1,4 @@
-//! Records on their way into the store.
+//! Writing records to the store.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ fn stored(record: &impl Record) -> Result<String, ApiError> {
     record.stored().map_err(ApiError::internal)
 }
 
-/// JSON as it is stored.
+/// A value as stored JSON.
 pub(in crate::mock) fn body(record: &impl Serialize) -> Result<String, ApiError> {
     serde_json::to_string(record).map_err(ApiError::internal)
 }
@@ -35,7 +35,7 @@ pub(in crate::mock) async fn update<T: Record>(tx: &mut Tx, record: &T) -> Resul
     Ok(())
 }
 
-/// Replaces a record, or stores it where there is none yet.
+/// Replaces a record, or stores it if it does not exist.
 pub(in crate::mock) async fn upsert<T: Record>(
     tx: &mut Tx,
     project: &str,
@@ -49,7 +49,7 @@ pub(in crate::mock) async fn upsert<T: Record>(
     Ok(())
 }
 
-/// A record as it is to be stored.
+/// A serialized record, ready to be stored.
 #[derive(Debug)]
 pub(in crate::mock) struct Prepared {
     kind: &'static str,
@@ -59,14 +59,14 @@ pub(in crate::mock) struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares a record.
+    /// Serializes a record.
     pub(in crate::mock) fn new<T: Record>(parent: Option<&str>, record: &T) -> Result<Self, ApiError> {
         let parent = parent.map(str::to_owned);
         Ok(Self { kind: T::KIND, id: record.id().to_owned(), parent, body: stored(record)? })
     }
 }
 
-/// Stores new records in a project, of whatever kinds, in one statement.
+/// Stores new records of any kinds in one statement.
 pub(in crate::mock) async fn insert_all(tx: &mut Tx, project: &str, records: &[Prepared]) -> Result<(), ApiError> {
     let new = records.iter().map(|record| NewDocument {
         kind: record.kind,
@@ -78,7 +78,7 @@ pub(in crate::mock) async fn insert_all(tx: &mut Tx, project: &str, records: &[P
     Ok(tx.insert_documents(&new.collect::<Vec<_>>()).await?)
 }
 
-/// Stores new messages of an agent, in this order.
+/// Stores new messages of an agent, in order.
 pub(in crate::mock) async fn insert_messages(
     tx: &mut Tx,
     agent: &Stored<Agent>,

@@ -1,4 +1,4 @@
-//! The tools of agents: those that come with Letta and those that are stored, looked up together.
+//! The tools of agents: looks up base tools and stored tools together.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use crate::{
     store::{Locked, Store},
 };
 
-/// The tools that a request names for an agent, besides those that it gets by default; each once. Names are looked up in
-/// `project`; that the tools are the project's is for [`check_project`] to say.
+/// The tools that a request names for an agent, and those that it gets by default, without repetitions. Names are
+/// looked up in `project`; whether the tools belong to the project is checked by [`check_project`].
 pub(in crate::mock) async fn named(
     view: View<'_>,
     project: &str,
@@ -41,7 +41,7 @@ pub(in crate::mock) async fn named(
     Ok(tools)
 }
 
-/// Refuses tools of other projects; those that come with the server belong to all.
+/// Refuses tools of other projects. Base tools belong to all projects.
 pub(in crate::mock) fn check_project(tools: &[Stored<Tool>], project: &str) -> Result<(), ApiError> {
     let is_foreign = |tool: &&Stored<Tool>| !tool.project.is_empty() && tool.project != project;
     match tools.iter().find(is_foreign) {
@@ -50,7 +50,7 @@ pub(in crate::mock) fn check_project(tools: &[Stored<Tool>], project: &str) -> R
     }
 }
 
-/// Checks that tools are still there. What comes with the server always is.
+/// Checks that tools still exist. Base tools always do.
 pub(in crate::mock) fn check_locked(tools: &[Stored<Tool>], locked: &Locked) -> Result<(), ApiError> {
     let is_gone = |tool: &&Stored<Tool>| by_id(&tool.record.id).is_none() && !locked.holds(Tool::KIND, &tool.record.id);
     match tools.iter().find(is_gone) {
@@ -71,7 +71,7 @@ fn built_in(seq: i64, tool: &BaseTool) -> Stored<Tool> {
     Stored { seq, project: String::new(), record: tool.tool() }
 }
 
-/// The tools of an agent, oldest first; what comes with the server is older than everything that is stored.
+/// The tools of an agent, oldest first. Base tools are older than all stored ones.
 pub(in crate::mock) async fn of_agent(store: &Store, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
     let mut tools = Vec::new();
     for link in store.links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
@@ -84,7 +84,7 @@ pub(in crate::mock) async fn of_agent(store: &Store, agent_id: &str) -> Result<V
     Ok(tools)
 }
 
-/// Tools that need approval by default make every agent ask that gets them.
+/// Sets the approval rule for tools that require approval by default.
 pub(in crate::mock) fn ask_by_default(agent: &mut Agent, tools: &[Stored<Tool>]) {
     for tool in tools.iter().filter(|tool| tool.record.default_requires_approval == Some(true)) {
         agent.require_approval(&tool.record.name, true);

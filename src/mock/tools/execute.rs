@@ -1,7 +1,6 @@
-//! Where tool calls of a turn run. Memory tools work on the mock's own state: what they change is kept apart until the
-//! turn is stored, so that a turn that ends differently has changed nothing, and one that is taken up again changes it
-//! once; so it is with files that are opened. No other tool runs anything: its return is what can be read off its source,
-//! or says what it was called with.
+//! The tool executor of a turn. Memory tools and file tools work on the mock's own state; their changes are held back
+//! until the turn is stored, so that a failed turn changes nothing and a resumed one applies them once. No other tool
+//! is executed: its return is derived from its source, or repeats the call.
 
 use std::time::{Duration, Instant};
 
@@ -38,9 +37,9 @@ use crate::{
 pub(in crate::mock) struct Effects {
     /// Changes of blocks, in the order in which they were made.
     pub(in crate::mock) edits: Vec<BlockEdit>,
-    /// What was put into the archive.
+    /// Passages that were inserted into the archive.
     pub(in crate::mock) passages: Vec<NewPassage>,
-    /// Files that were opened, in their order.
+    /// Files that were opened, in order.
     pub(in crate::mock) openings: Vec<Opening>,
 }
 
@@ -56,33 +55,33 @@ impl Effects {
 pub(in crate::mock) struct BlockEdit {
     pub(in crate::mock) block_id: String,
     pub(in crate::mock) edit: Edit,
-    /// What the block said afterwards, as the tool saw it.
+    /// The value after the change, as the tool saw it.
     pub(in crate::mock) value: String,
 }
 
-/// Where tool calls run.
+/// Runs the tool calls of a turn.
 #[derive(Debug)]
 pub(in crate::mock) struct ToolExecutor<'a> {
     store: &'a Store,
     agent: &'a Agent,
     conversation: &'a str,
-    /// Blocks that the conversation has for itself.
+    /// The ids of the conversation's isolated blocks.
     isolated: &'a [String],
-    /// What the turn may produce.
+    /// The budget of the turn.
     budget: &'a Budget,
-    /// How long its tools have searched.
+    /// The time that its tools have spent searching.
     searched: Duration,
-    /// The blocks as the tools have left them, once one of them has asked.
+    /// The blocks as the tools have left them, once one of them has read them.
     blocks: Option<Vec<Block>>,
     pub(in crate::mock) effects: Effects,
 }
 
-/// The tools that look through all there is, and how long those of a turn may do so together.
+/// The tools that search, and the most time that those of one turn may spend.
 const SEARCHING: [&str; 5] =
     ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
-/// What a tool comes to: a text, or an error in words for the model.
+/// The result of a tool: a text, or an error message for the model.
 type ToolResult = Result<String, String>;
 
 impl<'a> ToolExecutor<'a> {
@@ -108,8 +107,7 @@ impl<'a> ToolExecutor<'a> {
     /// Runs a call.
     ///
     /// # Errors
-    /// When the turn produces more than it may; when the database fails. What is wrong with the call is said in its
-    /// return.
+    /// If the turn exceeds its budget; if the database fails. Errors of the call itself are returned to the model.
     pub(in crate::mock) async fn run(&mut self, call: &ToolCall, tool_set: &ToolSet) -> Result<ToolReturn, ApiError> {
         let arguments = call.arguments_of_tool();
         let tool = tool_set.find(&call.name);
@@ -191,7 +189,7 @@ impl<'a> ToolExecutor<'a> {
             Err(problem) => return Ok(Err(problem)),
         };
         block.value.clone_from(&value);
-        // The change and what it leads to are both kept.
+        // Both the change and the new value are stored.
         budget.charge(2 * written_length(&value))?;
         let (answer, block_id) = (format!("The block '{label}' now says:\n{value}"), block.id.clone());
         self.effects.edits.push(BlockEdit { block_id, edit, value });
@@ -199,7 +197,7 @@ impl<'a> ToolExecutor<'a> {
     }
 
     fn archive(&mut self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
-        /// What a passage takes beside its text.
+        /// The overhead of a passage.
         const PASSAGE: usize = 2_000;
         let asked = || -> Result<(String, Vec<String>), String> {
             let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
@@ -231,7 +229,7 @@ impl<'a> ToolExecutor<'a> {
             Ok(search) => search,
             Err(problem) => return Ok(Err(problem)),
         };
-        // What this turn has put there comes first; it is not stored yet.
+        // Passages of this turn come first; they are not stored yet.
         let terms = Terms::of(search.query.unwrap_or_default());
         let fits = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
         let fresh = self.effects.passages.iter().rev().filter(fits);
@@ -272,7 +270,7 @@ impl<'a> ToolExecutor<'a> {
         FileSearch::of(self.store, self.agent).await
     }
 
-    /// The blocks that the conversation shows: its own, and those of its agent that they do not hide.
+    /// The blocks of the conversation: its isolated blocks, and those of its agent that they do not hide.
     async fn blocks(&mut self) -> Result<&mut Vec<Block>, ApiError> {
         if self.blocks.is_none() {
             let linked = self.store.linked_documents(links::AGENT_BLOCK, &[&self.agent.id], Block::KIND).await?;
@@ -290,13 +288,13 @@ impl<'a> ToolExecutor<'a> {
         self.blocks.as_mut().ok_or_else(|| StoreError::Inconsistent("blocks".into()).into())
     }
 
-    /// The labels of these blocks.
+    /// The blocks of the conversation, as the tools have left them.
     pub(in crate::mock) async fn shown_blocks(&mut self) -> Result<&[Block], ApiError> {
         Ok(self.blocks().await?)
     }
 }
 
-/// What a tool returned, as far as its limit lets a model see it.
+/// Cuts a return to the tool's limit.
 fn shortened(mut text: String, limit: i64) -> String {
     let Some((end, _)) = usize::try_from(limit).ok().and_then(|limit| text.char_indices().nth(limit)) else {
         return text;

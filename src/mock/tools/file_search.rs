@@ -1,5 +1,4 @@
-//! The tools by which an agent reads its files in a turn: opening some, finding lines by a regular expression, finding
-//! passages by words.
+//! The file tools: opening files, finding lines by a regular expression, finding passages by words.
 
 use std::{
     collections::HashMap,
@@ -21,31 +20,31 @@ use crate::{
     store::{DocumentFilter, Store},
 };
 
-/// How large a regular expression may become, in bytes; how long one search may take; and how much of a line it looks at.
-/// The time for a line is their product.
+/// The most bytes of a compiled regular expression, the most time of one search, and the most bytes of a line that are
+/// searched. The worst case for one line is the product of the first and the last.
 const MOST_REGEX_BYTES: usize = 256 * 1024;
 const LONGEST_SEARCH: Duration = Duration::from_secs(1);
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// How many matches are shown at once.
+/// The most matches that are shown at once.
 const MATCHES: usize = 20;
 
 /// The most lines that are shown before and after a match.
 const MOST_CONTEXT: usize = 100;
 
-/// How many passages are found unless a call asks for another number, and the most.
+/// The default and the greatest number of passages.
 const PASSAGES: usize = 5;
 const MOST_PASSAGES: usize = 100;
 
-/// How many passages are read at once.
+/// The most passages that are read at once.
 const CHUNK: i64 = 500;
 
-/// A file that lies open after a turn.
+/// A file that a turn has opened.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Opening {
     pub(in crate::mock) file: File,
     pub(in crate::mock) folder_name: String,
-    /// Whether all others are closed first.
+    /// Whether all other files are closed first.
     pub(in crate::mock) alone: bool,
 }
 
@@ -54,11 +53,11 @@ pub(in crate::mock) struct Opening {
 pub(in crate::mock) struct FileSearch<'a> {
     store: &'a Store,
     files: Vec<Seen>,
-    /// How many files the agent opens at once.
+    /// The most files that the agent opens at once.
     most_opened: usize,
 }
 
-/// A file as the agent sees it: by the name of its folder and its own.
+/// A file under the name that the agent sees: `folder/file`.
 #[derive(Debug)]
 struct Seen {
     name: String,
@@ -66,7 +65,7 @@ struct Seen {
     file: File,
 }
 
-/// What a tool comes to: a text, or an error in words for the model.
+/// The result of a tool: a text, or an error message for the model.
 type ToolResult<T = String> = Result<T, String>;
 
 impl<'a> FileSearch<'a> {
@@ -87,7 +86,7 @@ impl<'a> FileSearch<'a> {
         Ok(Self { store, files, most_opened: usize::try_from(agent.max_files_open).unwrap_or_default() })
     }
 
-    /// Opens files: what the model is told, and what lies open then.
+    /// Opens files. Returns the text for the model, and the files.
     pub(in crate::mock) async fn open(
         &self,
         arguments: &Map<String, Value>,
@@ -139,7 +138,7 @@ impl<'a> FileSearch<'a> {
             .collect()
     }
 
-    /// A file by its name, also without its folder's where no other has the same.
+    /// Finds a file by its name; without the folder's name if that is unambiguous.
     fn find(&self, name: &str) -> ToolResult<&Seen> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
@@ -239,7 +238,7 @@ impl<'a> FileSearch<'a> {
                         found.push((score, format!("{}:\n{text}", seen.name)));
                     }
                 }
-                // Stable: of what fits equally well, the first in the first file comes first.
+                // The sort is stable: of equal scores, the first passage of the first file stays first.
                 found.sort_by(|left, right| right.0.total_cmp(&left.0));
                 found.truncate(limit);
                 budget.draft().charge(found.iter().map(|(_, shown)| shown.len()).sum())?;
@@ -251,7 +250,7 @@ impl<'a> FileSearch<'a> {
         Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
     }
 
-    /// What a file says, in the lines by which the agent knows it.
+    /// The text of a file in numbered units, as agents know it.
     async fn text(&self, file: &File) -> Result<String, ApiError> {
         let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
         let Some(document) = document else { return Ok(String::new()) };
@@ -260,9 +259,9 @@ impl<'a> FileSearch<'a> {
     }
 }
 
-/// Writes so many lines of a text from one on, with their numbers.
+/// Writes `count` lines of a text from line `first` on, with their numbers.
 fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budget: &Budget) -> Result<(), Overspent> {
-    /// What a line takes beside its text.
+    /// The overhead of a line.
     const NUMBER: usize = 10;
     for (number, line) in text.lines().enumerate().skip(first).take(count) {
         budget.charge(NUMBER + written_length(line))?;
@@ -273,7 +272,7 @@ fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budg
     Ok(())
 }
 
-/// At most so many bytes of a text.
+/// The first `most` bytes of a text, cut at a character boundary.
 fn beginning(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]

@@ -1,4 +1,4 @@
-//! How an agent's own tools change a memory block.
+//! The changes that memory tools make to a block.
 
 use serde_json::{Map, Value};
 
@@ -7,24 +7,24 @@ use crate::mock::budget::{Budget, Overspent};
 /// A change of a block's value.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mock) enum Edit {
-    /// Puts a text after a line; none: at the end.
+    /// Inserts a text after a line; `None` for the end.
     Insert { text: String, line: Option<usize> },
-    /// Puts a text in the place of another. `once`: which must not occur more often.
+    /// Replaces a text. With `once`, it must occur only once.
     Replace { old: String, new: String, once: bool },
-    /// Puts a text in the place of everything.
+    /// Replaces the whole value.
     Rethink(String),
 }
 
-/// The tools that change blocks.
+/// The memory tools.
 pub(in crate::mock) const TOOLS: &[&str] =
     &["memory_insert", "memory_replace", "memory_rethink", "core_memory_append", "core_memory_replace", VOICE_TOOL];
 
-/// The tool by which a voice agent's sleeptime agent writes anew what is known of the user, and the label of that block.
+/// The memory tool of a voice agent's sleeptime agent, and the label of the block that it changes.
 const VOICE_TOOL: &str = "rethink_user_memory";
 const VOICE_LABEL: &str = "human";
 
 impl Edit {
-    /// What a call asks for: the label of the block, and the change. Otherwise, what is wrong with its arguments.
+    /// Reads a call: the label of the block and the change, or what is wrong with the arguments.
     pub(in crate::mock) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
         let text = |name: &str| match arguments.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
@@ -55,10 +55,10 @@ impl Edit {
         Ok((label, edit))
     }
 
-    /// The value after the change, or why it cannot be made.
+    /// The value after the change, or why the change is impossible.
     ///
     /// # Errors
-    /// When the value would be larger than the budget.
+    /// If the value exceeds the budget.
     pub(in crate::mock) fn apply(&self, value: &str, budget: &Budget) -> Result<Result<String, String>, Overspent> {
         budget.charge(match self {
             Self::Rethink(text) => text.len(),

@@ -1,4 +1,4 @@
-//! Tools: those that come with Letta, those of a turn, and how they are run.
+//! Tools: base tools, the tools of agents and turns, and their execution.
 
 pub(in crate::mock) mod agent_tools;
 pub(in crate::mock) mod base_tools;

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, header};
 
 const PACKAGE_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
 
-/// Whether a request comes from a client of the 1.x generation, by Letta's own rule.
+/// Whether a request comes from a 1.x client, by Letta's own rule.
 pub(in crate::mock) fn is_current_client(headers: &HeaderMap) -> bool {
     if headers.contains_key(PACKAGE_VERSION) {
         return true;

@@ -1,5 +1,4 @@
-//! The tools that come with Letta, as the mock describes them. They exist without being stored, always and for everyone,
-//! so their ids are constants.
+//! The base tools, which come with Letta. They exist without being stored, in all projects, so their ids are constants.
 
 mod table;
 
@@ -11,22 +10,22 @@ use crate::mock::records::{Agent, RETURN_CHAR_LIMIT, Tool, object};
 
 pub(super) use table::BASE_TOOLS;
 
-/// A tool that comes with the server.
+/// A base tool.
 #[derive(Debug)]
 pub(in crate::mock) struct BaseTool {
     pub(in crate::mock) id: &'static str,
     pub(in crate::mock) name: &'static str,
     pub(in crate::mock) tool_type: &'static str,
-    /// Whether the model may call it several times at once.
+    /// Whether the model may call it in parallel.
     pub(in crate::mock) parallel: bool,
     pub(in crate::mock) description: &'static str,
     pub(in crate::mock) parameters: &'static [Parameter],
 }
 
-/// Name, JSON type (or `roles`, which is an array of them), description, whether it is required.
+/// Name, JSON type (or `roles`, an array of roles), description, whether it is required.
 pub(in crate::mock) type Parameter = (&'static str, &'static str, &'static str, bool);
 
-/// The names of the tools that an agent of a type gets unless it asks not to.
+/// The names of the tools that an agent of a type gets by default.
 pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str] {
     match agent_type {
         "memgpt_agent" | "split_thread_agent" => &[
@@ -46,12 +45,12 @@ pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str
     }
 }
 
-/// The tools by which agents talk to each other.
+/// The tools through which agents talk to each other.
 pub(in crate::mock) const MULTI_AGENT: [&str; 3] =
     ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
 
-/// The rules that agents of the older types get with tools of these names: some end a turn, after those for memory and
-/// history it goes on, and of all others nothing is said.
+/// Adds the rules that older agents get with base tools: speaking tools end a turn, memory and search tools continue
+/// it, and others have no rule.
 pub(in crate::mock) fn add_base_rules<'n>(agent: &mut Agent, names: impl IntoIterator<Item = &'n str>) {
     for name in names {
         match name {
@@ -82,7 +81,7 @@ pub(in crate::mock) fn by_id(id: &str) -> Option<&'static BaseTool> {
 }
 
 impl BaseTool {
-    /// The tool as it would be stored.
+    /// The tool as a record.
     pub(in crate::mock) fn tool(&self) -> Tool {
         let property = |kind: &str, description: &str| {
             let items = match kind {
@@ -124,7 +123,7 @@ impl BaseTool {
         }
     }
 
-    /// The tool as clients see it, which is never anything else.
+    /// The serialized tool as clients see it; it never changes.
     pub(in crate::mock) fn written(&self) -> Option<&'static str> {
         static WRITTEN: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
             let written = BASE_TOOLS.iter().filter_map(|tool| {

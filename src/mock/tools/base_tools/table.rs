@@ -1,4 +1,4 @@
-//! The list of the tools that come with Letta. Their ids are ours, and never change.
+//! The table of base tools. The ids are ours and must not change.
 
 use super::{BaseTool, Parameter};
 
