@@ -92,7 +92,7 @@ pub(in crate::mock) fn text(bytes: &[u8], media_type: &str) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
         Err(_) if media_type.starts_with("text/") => String::from_utf8_lossy(bytes).into_owned(),
-        Err(_) => format!("[{} bytes of {media_type}; the mock reads texts only]", bytes.len()),
+        Err(_) => format!("[{} bytes of {media_type}; the mock reads only text]", bytes.len()),
     }
 }
 

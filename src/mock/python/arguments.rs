@@ -17,11 +17,12 @@ pub(in crate::mock) enum Unread {
     #[error("args_json_schema has no properties")]
     NoProperties,
     #[error(
-        "args_json_schema: no type follows from the property '{0}'; known are string, integer, number, boolean, object \
-         without types of its values, arrays of these, null beside one of these, and references to objects in $defs"
+        "args_json_schema: the property '{0}' has an unsupported type; supported are string, integer, number, boolean, \
+         object without types of its values, arrays of these, unions of null and one of these, and references to objects \
+         in $defs"
     )]
     Property(String),
-    #[error("args_json_schema: its schema would be larger than {MOST_SCHEMA} bytes")]
+    #[error("args_json_schema: the resulting schema would be larger than {MOST_SCHEMA} bytes")]
     TooLarge,
 }
 

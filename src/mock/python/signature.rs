@@ -37,19 +37,19 @@ pub(in crate::mock) enum NoSignature {
     NoFunction,
     #[error("the function {0} has no docstring")]
     NoDocstring(String),
-    #[error("its docstring has an escape that is not valid, or one (\\N{{...}}) that the mock does not read")]
+    #[error("its docstring has an invalid escape, or one (\\N{{...}}) that the mock does not support")]
     Docstring,
     #[error("the argument {0} has no type annotation")]
     NoAnnotation(String),
     #[error("the docstring does not describe the argument {0}; add it under `Args:`")]
     NoDescription(String),
     #[error(
-        "no schema follows from the type of the argument {0}; known are str, int, float, bool, list, dict, List[...], \
+        "no schema can be derived from the type of the argument {0}; supported are str, int, float, bool, list, dict, List[...], \
          Optional[...], Literal[...], and classes of the source that derive from pydantic's BaseModel, each member being \
          a Field(..., description=\"...\") of such a type"
     )]
     Type(String),
-    #[error("the default of the argument {0} is not a constant, but that of one before it is")]
+    #[error("the argument {0} has no constant default, but an argument before it has one")]
     Default(String),
     #[error("the schema of its arguments would be larger than {MOST_SCHEMA} bytes")]
     TooLarge,

@@ -106,7 +106,7 @@ impl Block {
             }
             *left = places.checked_mul(value.len()).and_then(|more| left.checked_sub(more)).ok_or_else(|| {
                 let problem = format!(
-                    "INVALID_ARGUMENT: memory_variables make the memory blocks more than {MOST_FILLED_IN} bytes larger"
+                    "INVALID_ARGUMENT: memory_variables add more than {MOST_FILLED_IN} bytes to the memory blocks"
                 );
                 ApiError::letta(Code::InvalidRequest, problem)
             })?;
@@ -163,11 +163,9 @@ fn replace<T>(field: &mut T, value: Option<T>) {
 /// The default descriptions of the two labels that every tutorial uses.
 fn default_description(label: &str) -> Option<&'static str> {
     match label {
-        "human" => {
-            Some("What the agent knows about the person it talks to, so that it can speak to them in particular.")
-        }
+        "human" => Some("What the agent knows about the person it talks to, so that it can adapt to them."),
         "persona" => {
-            Some("Who the agent is and how it behaves, so that it stays the same from one answer to the next.")
+            Some("Who the agent is and how it behaves, so that it stays consistent from one response to the next.")
         }
         _ => None,
     }

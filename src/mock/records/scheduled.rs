@@ -96,14 +96,14 @@ impl Schedule {
                 let expression: &str = fields.required("cron_expression")?;
                 match Cron::from_str(expression).map(|cron| next_of(&cron, clock::now())) {
                     Ok(Some(_)) => Ok(Self::Recurring { cron_expression: expression.to_owned() }),
-                    Ok(None) => Err(bad_expression("it never comes about")),
+                    Ok(None) => Err(bad_expression("it never occurs")),
                     Err(error) => Err(bad_expression(&error.to_string())),
                 }
             }
             _ => {
                 let scheduled_at: i64 = fields.required("scheduled_at")?;
                 if DateTime::from_timestamp_millis(scheduled_at).is_none() {
-                    let rule = "it is an instant in milliseconds since 1970";
+                    let rule = "it must be a time in milliseconds since 1970";
                     return Err(fields.at("scheduled_at").breaks_rule(rule, &scheduled_at.into()));
                 }
                 Ok(Self::Once { scheduled_at })
@@ -134,7 +134,7 @@ fn bad_expression(problem: &str) -> ApiError {
 fn check_messages(fields: &Fields<'_>) -> Result<(), ApiError> {
     let messages: Vec<Fields<'_>> = fields.required("messages")?;
     if messages.is_empty() {
-        return Err(fields.at("messages").breaks_rule("at least one message is sent", &json!([])));
+        return Err(fields.at("messages").breaks_rule("at least one message is required", &json!([])));
     }
     for message in messages {
         message.required::<&str>("role")?;

@@ -43,7 +43,7 @@ impl<'de> Visitor<'de> for Columnar {
             }
         }
         if ids.len() != tokens.len() {
-            return Err(A::Error::custom("as many ids as tokens are expected"));
+            return Err(A::Error::custom("ids and tokens must have the same length"));
         }
         Ok(ids.into_iter().zip(tokens).map(|(id, tokens)| ContextEntry { id, tokens }).collect())
     }

@@ -185,8 +185,8 @@ impl ToolChange {
         }
         let name = shortened(&tool.name);
         let problem = format!(
-            "INVALID_ARGUMENT: the tool is called '{name}', but the source does not define it; change its name with \
-             json_schema"
+            "INVALID_ARGUMENT: the tool is named '{name}', but the source defines no function of this name; rename the \
+             tool with json_schema"
         );
         Err(ApiError::letta(Code::InvalidRequest, problem))
     }

@@ -48,7 +48,7 @@ impl TurnError {
                 "RATE_LIMIT_EXCEEDED",
             ),
             408 | 504 => {
-                (Code::LlmTimeout, "llm_timeout", "The model's provider did not answer in time.", "DEADLINE_EXCEEDED")
+                (Code::LlmTimeout, "llm_timeout", "The model's provider did not respond in time.", "DEADLINE_EXCEEDED")
             }
             _ => (
                 Code::LlmError,
@@ -65,7 +65,7 @@ impl TurnError {
             code,
             error_type,
             message: message.to_owned(),
-            detail: Some(format!("{class}: The provider answered with status {status}")),
+            detail: Some(format!("{class}: The provider responded with status {status}")),
             stop_reason: StopReason::LlmApiError,
         }
     }

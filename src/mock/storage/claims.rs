@@ -57,7 +57,7 @@ pub(in crate::mock) async fn lock_holder<T: Record>(
 
 /// The error if another request has changed something between reading and locking it: the transaction runs again.
 pub(in crate::mock) fn changed_meanwhile(what: &str) -> ApiError {
-    StoreError::Contended(format!("{what} was changed meanwhile")).into()
+    StoreError::Contended(format!("{what} was changed by another request")).into()
 }
 
 /// The id of the holder of a name within a project.

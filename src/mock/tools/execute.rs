@@ -116,9 +116,9 @@ impl<'a> ToolExecutor<'a> {
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
         } else if searches && self.searched > LONGEST_SEARCHES {
-            Err("this turn has searched for too long; search less".to_owned())
+            Err("the tools of this turn have searched for too long; search less".to_owned())
         } else if tool.is_some_and(Tool::is_clients) {
-            Err("the client runs this tool itself and has not said what it returned".to_owned())
+            Err("this tool runs on the client, which has not sent its return".to_owned())
         } else if memory_edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
         } else {
@@ -145,7 +145,7 @@ impl<'a> ToolExecutor<'a> {
                             (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
                             called.text()
                         }
-                        None => Err("the server does not know it".to_owned()),
+                        None => Err("the server has no tool of this name".to_owned()),
                     }
                 }
             }
@@ -191,7 +191,7 @@ impl<'a> ToolExecutor<'a> {
         block.value.clone_from(&value);
         // Both the change and the new value are stored.
         budget.charge(2 * written_length(&value))?;
-        let (answer, block_id) = (format!("The block '{label}' now says:\n{value}"), block.id.clone());
+        let (answer, block_id) = (format!("The block '{label}' now contains:\n{value}"), block.id.clone());
         self.effects.edits.push(BlockEdit { block_id, edit, value });
         Ok(Ok(answer))
     }
@@ -309,7 +309,7 @@ fn shortened(mut text: String, limit: i64) -> String {
 fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
     let day = |name: &str| match text(arguments, name)? {
         None => Ok(None),
-        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is no date")),
+        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is not a date")),
     };
     let roles = texts(arguments, "roles")?;
     let role = |name: &String| match name.as_str() {
@@ -335,13 +335,13 @@ fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v 
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{name} must be a text")),
+        Some(_) => Err(format!("{name} must be a string")),
     }
 }
 
 fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of texts"))
+    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of strings"))
 }
 
 fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<usize, String> {
@@ -349,7 +349,7 @@ fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<u
         None => Ok(default),
         Some(value) => {
             let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(|| format!("{name} must be a count"))
+            number.ok_or_else(|| format!("{name} must be a non-negative integer"))
         }
     }
 }

@@ -143,7 +143,7 @@ impl<'a> FileSearch<'a> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
             (Some(seen), None) => Ok(seen),
-            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which: folder/{name}")),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; use folder/{name}")),
             (None, _) => {
                 let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
                 Err(format!("there is no file '{name}'; the files are: {names}"))
@@ -163,7 +163,7 @@ impl<'a> FileSearch<'a> {
             let include = match arguments.get("include") {
                 None | Some(Value::Null) => None,
                 Some(Value::String(include)) => Some(regex("include", include)?),
-                Some(_) => return Err("include must be a text".to_owned()),
+                Some(_) => return Err("include must be a string".to_owned()),
             };
             Ok((pattern, include, number(arguments, "context_lines", 1)?, number(arguments, "offset", 0)?))
         };
@@ -201,10 +201,10 @@ impl<'a> FileSearch<'a> {
             }
         }
         if count == 0 {
-            return Ok(Ok(format!("No more lines match: {found} in all.")));
+            return Ok(Ok(format!("No more matches; {found} in total.")));
         }
         let last = offset.saturating_add(count);
-        let more = if last < found { format!("; the next are found with offset {last}") } else { String::new() };
+        let more = if last < found { format!("; continue with offset {last}") } else { String::new() };
         let head = format!("Matches {} to {last} of {found}{more}.", offset.saturating_add(1));
         shown.insert_str(0, &head);
         Ok(Ok(shown))
@@ -245,7 +245,7 @@ impl<'a> FileSearch<'a> {
             }
         }
         if found.is_empty() {
-            return Ok(Ok("No passage fits.".to_owned()));
+            return Ok(Ok("No passage matches.".to_owned()));
         }
         Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
     }
@@ -280,11 +280,11 @@ fn beginning(text: &str, most: usize) -> &str {
 
 fn regex(name: &str, pattern: &str) -> ToolResult<Regex> {
     let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
-    regex.map_err(|error| format!("{name} is no regular expression: {error}"))
+    regex.map_err(|error| format!("{name} is not a valid regular expression: {error}"))
 }
 
 fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> ToolResult<usize> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    number.ok_or_else(|| format!("{name} must be a count"))
+    number.ok_or_else(|| format!("{name} must be a non-negative integer"))
 }

@@ -108,8 +108,8 @@ pub(in crate::mock) fn arguments(schema: &Map<String, Value>) -> Map<String, Val
         for property in properties.values_mut() {
             *property = inlined(property, &definitions, 0, &mut left);
         }
-        let description = "Whether to go on at once after this call: true to call another tool or to say something, \
-                           false to end the turn with it.";
+        let description = "Whether to continue after this call: true to call another tool or to send a message, \
+                           false to end the turn.";
         properties.insert(HEARTBEAT.into(), json!({"type": "boolean", "description": description}));
     }
     if let Some(Value::Array(required)) = schema.get_mut("required")
@@ -228,7 +228,7 @@ impl Health {
             _ if has("properties") || has("additionalProperties") => "object",
             _ if has("items") => "array",
             _ if has("anyOf") || has("oneOf") || has("allOf") => "several",
-            _ => return self.invalid(format!("{path}: it has no 'type'")),
+            _ => return self.invalid(format!("{path}: 'type' is missing")),
         };
         match kind {
             "object" => {
@@ -258,7 +258,7 @@ impl Health {
     fn judge_part(&mut self, part: &Value, path: &str, depth: usize) {
         match part {
             Value::Object(part) => self.judge(part, path, depth + 1),
-            _ => self.invalid(format!("{path}: it is not a schema")),
+            _ => self.invalid(format!("{path}: not a schema")),
         }
     }
 

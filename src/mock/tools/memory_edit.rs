@@ -28,7 +28,7 @@ impl Edit {
     pub(in crate::mock) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
         let text = |name: &str| match arguments.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(_) => Err(format!("{tool}: {name} must be a text")),
+            Some(_) => Err(format!("{tool}: {name} must be a string")),
             None => Err(format!("{tool}: {name} is missing")),
         };
         let label = if tool == VOICE_TOOL { VOICE_LABEL.to_owned() } else { text("label")? };
@@ -80,7 +80,10 @@ impl Edit {
             Self::Insert { text, line: Some(line) } => {
                 let mut lines: Vec<&str> = if value.is_empty() { Vec::new() } else { value.split('\n').collect() };
                 if *line > lines.len() {
-                    return Err(format!("the block has {} lines, so nothing can follow line {line}", lines.len()));
+                    return Err(format!(
+                        "the block has {} lines, so nothing can be inserted after line {line}",
+                        lines.len()
+                    ));
                 }
                 lines.insert(*line, text);
                 Ok(lines.join("\n"))
@@ -88,7 +91,7 @@ impl Edit {
             Self::Replace { old, new, once } => match value.matches(old.as_str()).count() {
                 _ if old.is_empty() => Err("the text to replace must not be empty".to_owned()),
                 0 => Err(format!("the block does not contain '{old}'")),
-                many @ 2.. if *once => Err(format!("the block contains '{old}' {many} times; name a longer passage")),
+                many @ 2.. if *once => Err(format!("the block contains '{old}' {many} times; use a longer passage")),
                 _ => Ok(value.replace(old.as_str(), new)),
             },
         }
@@ -146,7 +149,7 @@ mod tests {
     fn what_cannot_be_done_is_said() {
         for (tool, arguments, expected) in [
             ("memory_insert", json!({"new_string": "b"}), "label is missing"),
-            ("memory_insert", json!({"label": 1, "new_string": "b"}), "label must be a text"),
+            ("memory_insert", json!({"label": 1, "new_string": "b"}), "label must be a string"),
             ("memory_insert", json!({"label": "human"}), "new_string is missing"),
             ("memory_insert", json!({"label": "human", "new_string": "b", "insert_line": 5}), "line 5"),
             ("memory_insert", json!({"label": "human", "new_string": "b", "insert_line": -2}), "insert_line"),
