@@ -39,7 +39,7 @@ const DEFAULT_LIMIT: i64 = 100_000;
 /// The most bytes that variables may add to the blocks of one request.
 pub(in crate::mock) const MOST_FILLED_IN: usize = 1024 * 1024;
 /// The rule for labels.
-pub(in crate::mock) const LABEL_RULE: &str = "a label must not be empty";
+const LABEL_RULE: &str = "a label must not be empty";
 
 impl Record for Block {
     const KIND: &'static str = "block";

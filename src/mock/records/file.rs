@@ -70,7 +70,7 @@ impl Record for FileView {
 
 impl File {
     /// The time from the upload until a file is ready, in milliseconds.
-    pub(in crate::mock) const PROCESSING_MILLIS: i64 = PARSING_MILLIS + EMBEDDING_MILLIS;
+    pub(super) const PROCESSING_MILLIS: i64 = PARSING_MILLIS + EMBEDDING_MILLIS;
 
     /// The file as clients see it, under `name`, with its text if `text` is given. The order of the keys is Letta's.
     pub(in crate::mock) fn wire(&self, name: &str, text: Option<&str>) -> Value {

@@ -404,7 +404,7 @@ fn effort(handle: Handle<'_>) -> Option<&'static str> {
 }
 
 /// Settings without a model: they name their provider type, and absent fields get the defaults of most of its models.
-pub(in crate::mock) fn whole_settings(given: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
+pub(super) fn whole_settings(given: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
     const MAX_TOKENS: i64 = 4096;
     check_settings(given)?;
     let Some(provider_type) = given.one_of("provider_type", PROVIDER_TYPES)? else {

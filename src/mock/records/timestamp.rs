@@ -52,7 +52,7 @@ impl Timestamp {
     }
 
     /// The instant `millis` milliseconds later.
-    pub(in crate::mock) fn after_millis(self, millis: i64) -> Self {
+    pub(super) fn after_millis(self, millis: i64) -> Self {
         Self(self.0.checked_add_signed(TimeDelta::milliseconds(millis)).unwrap_or(self.0))
     }
 
@@ -83,7 +83,7 @@ impl Timestamp {
     }
 
     /// The time since then in nanoseconds.
-    pub(in crate::mock) fn elapsed_nanos(self) -> i64 {
+    pub(super) fn elapsed_nanos(self) -> i64 {
         (clock::now() - self.0).num_nanoseconds().unwrap_or_default().max(0)
     }
 }

@@ -50,7 +50,7 @@ pub(in crate::mock) struct Opening {
 
 /// The files of an agent's folders.
 #[derive(Debug)]
-pub(in crate::mock) struct FileSearch<'a> {
+pub(super) struct FileSearch<'a> {
     store: &'a Store,
     files: Vec<Seen>,
     /// The most files that the agent opens at once.

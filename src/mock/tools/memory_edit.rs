@@ -16,7 +16,7 @@ pub(in crate::mock) enum Edit {
 }
 
 /// The memory tools.
-pub(in crate::mock) const TOOLS: &[&str] =
+pub(super) const TOOLS: &[&str] =
     &["memory_insert", "memory_replace", "memory_rethink", "core_memory_append", "core_memory_replace", VOICE_TOOL];
 
 /// The memory tool of a voice agent's sleeptime agent, and the label of the block that it changes.
@@ -25,7 +25,7 @@ const VOICE_LABEL: &str = "human";
 
 impl Edit {
     /// Reads a call: the label of the block and the change, or what is wrong with the arguments.
-    pub(in crate::mock) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
+    pub(super) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
         let text = |name: &str| match arguments.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(_) => Err(format!("{tool}: {name} must be a string")),
