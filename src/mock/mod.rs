@@ -1,7 +1,7 @@
 //! A stateful mock of the Letta API: everything a client can observe is remembered, and nothing is asked of a model.
 //!
 //! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
-//! answers messages, `documents::View` the one way in which a request sees what is stored, `records` what is stored.
+//! answers messages, `storage::View` the one way in which a request sees what is stored, `records` what is stored.
 
 mod agents;
 mod budget;
@@ -40,7 +40,7 @@ use self::{
     responder::Responder,
     running::{Locks, Registry},
     state::State,
-    storage::documents::{is_plain, parse},
+    storage::{is_plain, parse},
 };
 use crate::{
     access::{Operation, Owned, Permit, Shared},

@@ -10,7 +10,7 @@ use super::{
     models::reasoning::Reasoning,
     responder::Responder,
     running::{Locks, Registry, Tempo},
-    storage::documents::View,
+    storage::View,
     tools::mcp::McpTool,
 };
 use crate::{access::Permit, store::Store};

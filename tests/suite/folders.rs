@@ -305,12 +305,12 @@ on_both_engines! {
                     shelf 2/same.txt, line 2:\n1: two\n2: Green light")),
             (r#"grep_files {"pattern": "green", "context_lines": 0, "include": "shelf 2", "offset": 0}"#,
                 Ok("Matches 1 to 1 of 1.\n\nshelf 2/same.txt, line 2:\n2: Green light")),
-            (r#"grep_files {"pattern": "tea", "offset": 5}"#, Ok("No more lines match: 2 in all.")),
-            (r#"grep_files {"pattern": "("}"#, Err("pattern is no regular expression")),
+            (r#"grep_files {"pattern": "tea", "offset": 5}"#, Ok("No more matches; 2 in total.")),
+            (r#"grep_files {"pattern": "("}"#, Err("pattern is not a valid regular expression")),
             (r"grep_files {}", Err("pattern is missing")),
             (r#"semantic_search_files {"query": "green light", "limit": 1}"#,
                 Ok("shelf 2/same.txt:\ntwo\nGreen light")),
-            (r#"semantic_search_files {"query": "nobody"}"#, Ok("No passage fits.")),
+            (r#"semantic_search_files {"query": "nobody"}"#, Ok("No passage matches.")),
             (r#"semantic_search_files {"query": " "}"#, Err("query is missing")),
         ] {
             let said = json!({"input": format!("[[call:{call}]]")});

@@ -10,7 +10,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{ContextEntry, Message, Part, Role},
-        storage::documents::{insert_messages, parse_message},
+        storage::{insert_messages, parse_message},
     },
     store::{MessageFilter, Store, transaction},
 };

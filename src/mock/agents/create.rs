@@ -9,14 +9,11 @@ use crate::{
         files::attachments,
         records::{
             Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record,
-            Tool, links, without_repeats,
+            Tool, links,
         },
-        storage::{
-            documents::{Stored, View, insert, insert_messages},
-            project_scope::ProjectScope,
-            relations::link_only,
-        },
-        tools::builtin,
+        storage::{Stored, View, insert, insert_messages, project_scope::ProjectScope, relations::link_only},
+        text::without_repeats,
+        tools::{agent_tools, base_tools},
         validation::body::Fields,
     },
     store::{Locks, Tx},
@@ -68,7 +65,8 @@ pub(in crate::mock) async fn make(
     let project = scope.project.as_str();
     agent.project_id.clone_from(&scope.shown);
     let identities = without_repeats(attachments.identity_ids);
-    let stored_tools = attachments.tools.iter().map(|tool| &tool.record.id).filter(|id| builtin::by_id(id).is_none());
+    let stored_tools =
+        attachments.tools.iter().map(|tool| &tool.record.id).filter(|id| base_tools::by_id(id).is_none());
     let locks = Locks::of(Block::KIND, &attachments.block_ids)
         .and(Identity::KIND, &identities)
         .and(Folder::KIND, &attachments.folder_ids)
@@ -83,9 +81,9 @@ pub(in crate::mock) async fn make(
     }
     blocks.extend(view.all_locked::<Block>(&locked, project, &attachments.block_ids)?);
     check_labels(&blocks)?;
-    builtin::check_project(&attachments.tools, project)?;
-    builtin::check_locked(&attachments.tools, &locked)?;
-    builtin::ask_by_default(&mut agent, &attachments.tools);
+    agent_tools::check_project(&attachments.tools, project)?;
+    agent_tools::check_locked(&attachments.tools, &locked)?;
+    agent_tools::ask_by_default(&mut agent, &attachments.tools);
     let folders = view.all_locked::<Folder>(&locked, project, &attachments.folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 

@@ -8,7 +8,7 @@ use crate::{
     mock::{
         budget::Budget,
         records::{Agent, File, FileBlock, FileText, FileView, Folder, OpenFiles, OpenParts, Record, links},
-        storage::documents::parse,
+        storage::parse,
         text::window::{self, MOST_SHOWN},
     },
     store::{Document, DocumentFilter, Store, Tx},

@@ -18,11 +18,8 @@ use crate::{
             Agent, Block, Conversation, DEFAULT_CONVERSATION, Folder, Loaded, Message, Part, Record, Role, StoredAgent,
             Timestamp, Tool, include::Include, links,
         },
-        storage::{
-            documents::{Stored, View, body, inconsistent, parse, parse_message, update, update_message},
-            relations,
-        },
-        tools::builtin,
+        storage::{Stored, View, body, inconsistent, parse, parse_message, relations, update, update_message},
+        tools::base_tools,
     },
     store::{Link, Locked, Locks, Tx},
 };
@@ -111,7 +108,7 @@ async fn load(
                 loaded.entry(source).or_default().blocks.extend(block.transpose()?);
             }
             links::AGENT_TOOL => {
-                let tool = match builtin::by_id(&target) {
+                let tool = match base_tools::by_id(&target) {
                     Some(tool) => tool.written().map(Cow::Borrowed),
                     None => match view.behind::<Tool>(document)? {
                         Some(tool) => Some(Cow::Owned(to_raw_value(&tool.record.wire()).map_err(ApiError::internal)?)),

@@ -6,15 +6,16 @@ use serde_json::json;
 
 use super::{
     create::{finish, link},
-    legacy::is_older,
     memory::blocks_within,
 };
 use crate::{
     error::ApiError,
     mock::{
-        records::{Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, links},
-        storage::documents::{Stored, changed_meanwhile, insert, parse, update},
-        tools::builtin,
+        records::{
+            Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, is_older, links,
+        },
+        storage::{Stored, changed_meanwhile, insert, parse, update},
+        tools::base_tools,
         validation::body::Fields,
     },
     store::{Locked, Locks, Tx},
@@ -55,10 +56,10 @@ pub(in crate::mock) async fn make(tx: &mut Tx, main: &Stored<Agent>, mut blocks:
     if let Some(model) = kind.model {
         partner.model = ModelConfig::create(&Fields::of_body(&json!({"model": model}))?, is_older(kind.agent_type))?;
     }
-    let names = builtin::default_names(kind.agent_type);
-    builtin::add_base_rules(&mut partner, names.iter().copied());
+    let names = base_tools::default_names(kind.agent_type);
+    base_tools::add_base_rules(&mut partner, names.iter().copied());
     let partner = finish(tx, project, partner, (&blocks, &[]), None, &[], &HashSet::new()).await?.record;
-    let built_in = names.iter().filter_map(|name| builtin::by_name(name));
+    let built_in = names.iter().filter_map(|name| base_tools::by_name(name));
     link(tx, links::AGENT_TOOL, &partner.id, built_in.map(|tool| tool.id)).await?;
 
     let (description, manager) = if kind.group == VOICE.group {

@@ -6,7 +6,7 @@ use crate::{
         records::{
             Agent, ContextEntry, Conversation, DEFAULT_CONVERSATION, Pending, Record, Timestamp, remember, tokens_of,
         },
-        storage::documents::{Stored, parse, update},
+        storage::{Stored, parse, update},
     },
     store::{Locked, Locks, Store, Tx},
 };

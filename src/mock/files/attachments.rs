@@ -1,20 +1,20 @@
-//! The folders that are attached to an agent, and which of their files lie open before it.
+//! The folders attached to an agent, and which of their files are open.
 
 use crate::{
     error::ApiError,
     mock::{
         records::{Agent, File, Folder, OpenFiles, OpenParts, Record, links},
-        storage::documents::{Stored, View, parse, upsert},
+        storage::{Stored, View, parse, upsert},
         text::window::MOST_SHOWN,
-        tools::{builtin, file_search::Opening},
+        tools::{base_tools, file_search::Opening},
     },
     store::{DocumentFilter, Locks, Tx},
 };
 
-/// The tools by which an agent reads its files; it has them as long as a folder is attached.
+/// The file tools, which an agent has as long as a folder is attached.
 const FILE_TOOLS: [&str; 3] = ["open_files", "grep_files", "semantic_search_files"];
 
-/// The files of a folder that come to lie open when it is attached: the newest, as many as an agent opens at most.
+/// The files of a folder that are opened when it is attached: the newest, up to the most that an agent opens.
 pub(in crate::mock) async fn newest_files(view: View<'_>, folder_id: &str, most: i64) -> Result<Vec<File>, ApiError> {
     let files = DocumentFilter::of_parent(File::KIND, folder_id).newest_first(true).limit(most);
     Ok(view.list::<File>(&files).await?.into_iter().map(|file| file.record).collect())
@@ -33,7 +33,7 @@ pub(in crate::mock) async fn newest_files_of(
     Ok(files)
 }
 
-/// Attaches a folder and opens these files of it. The caller has locked both.
+/// Attaches a folder and opens these of its files. The caller has locked both.
 pub(in crate::mock) async fn attach(
     tx: &mut Tx,
     agent: &Agent,
@@ -42,7 +42,7 @@ pub(in crate::mock) async fn attach(
     newest: &[File],
 ) -> Result<(), ApiError> {
     tx.link(links::AGENT_FOLDER, &agent.id, &folder.id).await?;
-    for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+    for tool in FILE_TOOLS.iter().filter_map(|name| base_tools::by_name(name)) {
         tx.link(links::AGENT_TOOL, &agent.id, tool.id).await?;
     }
     let mut files = open_files(tx, &agent.id).await?;
@@ -63,7 +63,7 @@ pub(in crate::mock) async fn detach(
 ) -> Result<(), ApiError> {
     tx.unlink(links::AGENT_FOLDER, agent_id, folder_id).await?;
     if tx.linked_documents(links::AGENT_FOLDER, agent_id, Folder::KIND).await?.is_empty() {
-        for tool in FILE_TOOLS.iter().filter_map(|name| builtin::by_name(name)) {
+        for tool in FILE_TOOLS.iter().filter_map(|name| base_tools::by_name(name)) {
             tx.unlink(links::AGENT_TOOL, agent_id, tool.id).await?;
         }
     }
@@ -72,8 +72,8 @@ pub(in crate::mock) async fn detach(
     keep(tx, project, &files).await
 }
 
-/// Lets every agent that has a folder see a change of its files. The caller has locked the folder, so that it is not being
-/// attached to others.
+/// Recompiles the prompts of all agents with a folder after its files have changed. The caller has locked the folder,
+/// so that no other agent attaches it meanwhile.
 pub(in crate::mock) async fn tell_agents(
     tx: &mut Tx,
     folder_id: &str,
@@ -89,7 +89,8 @@ pub(in crate::mock) async fn tell_agents(
     Ok(())
 }
 
-/// What an agent has touched, as a transaction sees it. Who changes it holds the lock on the agent's document.
+/// The open files of an agent, as a transaction sees them. To change them, the caller holds the lock on the agent's
+/// document.
 pub(in crate::mock) async fn open_files(tx: &mut Tx, agent_id: &str) -> Result<OpenFiles, ApiError> {
     match tx.document(OpenFiles::KIND, agent_id).await? {
         Some(document) => Ok(parse::<OpenFiles>(document)?.record),
@@ -136,7 +137,7 @@ async fn keep_parts(tx: &mut Tx, project: &str, files: &OpenFiles, new: Vec<(Str
     upsert(tx, project, Some(&parts.id), &parts).await
 }
 
-/// Keeps what an agent has touched.
+/// Stores the open files of an agent.
 pub(in crate::mock) async fn keep(tx: &mut Tx, project: &str, files: &OpenFiles) -> Result<(), ApiError> {
     upsert(tx, project, Some(&files.id), files).await
 }

@@ -1,4 +1,4 @@
-//! Files: received, stored in folders, and attached to agents.
+//! Files: uploading, storing in folders, and attaching to agents.
 
 pub(in crate::mock) mod attachments;
 pub(in crate::mock) mod store;

@@ -1,4 +1,4 @@
-//! Files put into folders: under names of their own, whole and in pieces.
+//! Storing files in folders: under unique names, whole and in passages.
 
 use serde_json::Value;
 
@@ -9,19 +9,19 @@ use crate::{
     mock::{
         budget::aside,
         records::{File, FileText, FileView, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
-        storage::documents::{Prepared, Stored, claim, insert_all, parse},
+        storage::{Prepared, Stored, claim, insert_all, parse},
         text::window,
     },
     store::Tx,
 };
 
-/// How long a piece of text is at least, in tokens, and how long a token is.
+/// The least tokens of a passage, and the characters of a token.
 const LEAST_CHUNK: usize = 100;
 const CHARACTERS_PER_TOKEN: usize = 4;
-/// How many pieces are stored at once, so that a large file is not kept in memory several times.
+/// The most passages that are stored at once, so that a large file is not copied in memory several times.
 const PIECES_AT_ONCE: usize = 500;
 
-/// What becomes of a file whose name another in the folder has.
+/// What happens to a file with a name that is taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::mock) enum Duplicate {
     Suffix,
@@ -30,7 +30,7 @@ pub(in crate::mock) enum Duplicate {
     Replace,
 }
 
-/// A file that is to be put into a folder.
+/// Creates a file for a folder.
 pub(in crate::mock) fn new_file(folder: &Folder, name: &str, media_type: &str, bytes: usize) -> File {
     File {
         id: entropy::letta_id(File::KIND),
@@ -44,7 +44,8 @@ pub(in crate::mock) fn new_file(folder: &Folder, name: &str, media_type: &str, b
     }
 }
 
-/// Gives a file a name of its own. The caller has locked the folder. Some: another has its name, and is to stay alone with it.
+/// Claims a name for a file. The caller has locked the folder. Returns the id of the file that keeps the name, if this
+/// one must not be stored.
 pub(in crate::mock) async fn take_name(
     tx: &mut Tx,
     folder: &Stored<Folder>,
@@ -74,7 +75,7 @@ pub(in crate::mock) async fn take_name(
     }
 }
 
-/// Stores a file, what it says whole and in pieces, and the job that is said to have done so.
+/// Stores a file, its text and its passages, and the job that processes it.
 pub(in crate::mock) async fn store(
     tx: &mut Tx,
     folder: &Stored<Folder>,
@@ -107,7 +108,7 @@ pub(in crate::mock) async fn store(
     insert_all(tx, &folder.project, &[text, view, Prepared::new(None, &Job::reading(file))?]).await
 }
 
-/// Removes a file from its folder, which the caller has locked, and from the sight of all agents.
+/// Deletes a file. The caller has locked the folder.
 pub(in crate::mock) async fn remove(tx: &mut Tx, folder_id: &str, file_id: &str) -> Result<(), ApiError> {
     tx.delete_document(File::KIND, file_id).await?;
     attachments::tell_agents(tx, folder_id, |_, files| files.touched.retain(|touched| touched.file_id != file_id)).await

@@ -1,14 +1,14 @@
-//! What an uploaded file is, and what it says.
+//! The media type and the text of an uploaded file.
 
 use crate::{
     error::{ApiError, Code},
     mock::validation::form::Upload,
 };
 
-/// What Letta also takes where a client says so: it guesses other names for the same from a file's ending.
+/// Media types that Letta accepts from clients in addition to those that it derives from endings.
 const ALIASES: &[&str] = &["application/jsonl", "application/xml", "text/markdown"];
 
-/// What Letta takes files with these endings for. What a client says is refused unless it stands here or above.
+/// The media types of file endings, as in Letta. A client's media type is refused unless it is here or above.
 const ENDINGS: &[(&str, &str)] = &[
     ("bash", "text/x-shellscript"),
     ("bat", "text/x-batch"),
@@ -65,10 +65,10 @@ const ENDINGS: &[(&str, &str)] = &[
     ("yml", "text/x-yaml"),
 ];
 
-/// What a file is that is kept under a name: as the name says, or as the client does where it says nothing.
+/// The media type of a file: by the name under which it is stored, or else as the client says.
 ///
 /// # Errors
-/// 415 when neither what the client says nor the ending of the uploaded file's own name is known.
+/// 415 if neither the client's media type nor the ending of the original file name is known.
 pub(in crate::mock) fn media_type(upload: &Upload, name: &str) -> Result<String, ApiError> {
     let said = upload.media_type.as_deref();
     let is_taken =
@@ -87,16 +87,16 @@ fn by_ending(name: &str) -> Option<&'static str> {
     ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, media_type)| *media_type)
 }
 
-/// What a file says. Of what is no text, the mock reads nothing, and says so in its place.
+/// The text of a file. For a file that is not text, a sentence that says so.
 pub(in crate::mock) fn text(bytes: &[u8], media_type: &str) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
         Err(_) if media_type.starts_with("text/") => String::from_utf8_lossy(bytes).into_owned(),
-        Err(_) => format!("[{} bytes of {media_type}; the mock reads texts only]", bytes.len()),
+        Err(_) => format!("[{} bytes of {media_type}; the mock reads only text]", bytes.len()),
     }
 }
 
-/// A text in pieces of about so many characters, cut between words where there are any.
+/// Splits a text into passages of about `characters` characters, between words if possible.
 pub(in crate::mock) fn pieces(text: &str, characters: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text.trim();

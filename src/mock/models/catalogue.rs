@@ -1,4 +1,4 @@
-//! The models that the mock lists, and what it assumes about those it does not.
+//! The models that the mock lists, and its assumptions about all others.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 
 use crate::error::{ApiError, Code};
 
-/// Which models of a known provider may be named where an agent, archive or folder is made or changed.
+/// Which models of a known provider an agent, archive or folder may use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Models {
-    /// All of them.
+    /// All models.
     Open,
-    /// Those that are listed.
+    /// Listed models.
     Closed,
 }
 
-/// A model that answers.
+/// A language model.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) struct KnownModel {
     provider: &'static str,
@@ -24,7 +24,7 @@ pub(in crate::mock) struct KnownModel {
     max_tokens: i64,
 }
 
-/// A model that embeds: provider, name, dimensions.
+/// An embedding model: provider, name, dimensions.
 type KnownEmbedding = (&'static str, &'static str, i64);
 
 const MODELS: &[KnownModel] = &[
@@ -50,7 +50,7 @@ const EMBEDDINGS: &[KnownEmbedding] = &[
     ("openai", "text-embedding-ada-002", 1536),
 ];
 
-/// What is assumed of a model that is not listed.
+/// The assumed context window of a model that is not listed.
 const UNKNOWN_WINDOW: i64 = 128_000;
 const UNKNOWN_MAX_TOKENS: i64 = 16_384;
 const UNKNOWN_DIMENSIONS: i64 = 1536;
@@ -84,8 +84,8 @@ pub(in crate::mock) const PROVIDER_TYPES: &[&str] = &[
     "zai_coding",
 ];
 
-/// Providers that neither form of an agent's configuration has a word for. They speak OpenAI's interface, and are
-/// configured as it is.
+/// Providers without a name in either form of an agent's configuration. They speak OpenAI's API and are configured as
+/// `openai`.
 const WITHOUT_ENDPOINT_TYPE: &[&str] = &["cerebras", "letta", "lmstudio_openai", "sglang"];
 const WITHOUT_SETTINGS: &[&str] = &[
     "cerebras",
@@ -104,7 +104,7 @@ const fn known(provider: &'static str, name: &'static str, context_window: i64, 
     KnownModel { provider, name, context_window, max_tokens }
 }
 
-/// A model's handle, taken apart: `provider/name`, where the name may hold further slashes.
+/// A parsed model handle: `provider/name`, where the name may contain slashes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) struct Handle<'a> {
     pub(in crate::mock) provider: &'a str,
@@ -112,7 +112,7 @@ pub(in crate::mock) struct Handle<'a> {
 }
 
 impl<'a> Handle<'a> {
-    /// Takes a handle apart.
+    /// Parses a handle.
     pub(in crate::mock) fn parse(handle: &'a str) -> Result<Self, ApiError> {
         match handle.split_once('/') {
             Some((provider, name)) if !provider.is_empty() && !name.is_empty() => Ok(Self { provider, name }),
@@ -128,7 +128,7 @@ impl<'a> Handle<'a> {
         self.to_string()
     }
 
-    /// The kind of provider, by the name that the handle gives it.
+    /// The provider type of the handle's provider.
     pub(in crate::mock) fn provider_type(&self) -> &'static str {
         match self.provider {
             "letta" => "openai",
@@ -136,17 +136,17 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// The interface that the provider speaks, as the deprecated form of a configuration names it.
+    /// The name of the provider's API in the deprecated form of a configuration.
     pub(in crate::mock) fn endpoint_type(&self) -> &'static str {
         Some(self.provider_type()).filter(|kind| !WITHOUT_ENDPOINT_TYPE.contains(kind)).unwrap_or("openai")
     }
 
-    /// The kind of settings that the provider's models take.
+    /// The type of the settings for the provider's models.
     pub(in crate::mock) fn settings_type(&self) -> &'static str {
         Some(self.provider_type()).filter(|kind| !WITHOUT_SETTINGS.contains(kind)).unwrap_or("openai")
     }
 
-    /// Where the provider is reached; nobody asks it anything.
+    /// The provider's URL, for show: the mock never calls it.
     pub(in crate::mock) fn endpoint(&self) -> Option<&'static str> {
         match self.provider {
             "openai" => Some("https://api.openai.com/v1"),
@@ -160,12 +160,12 @@ impl<'a> Handle<'a> {
         MODELS.iter().find(|model| model.provider == self.provider && model.name == self.name)
     }
 
-    /// The tokens that a request and its answer may take together.
+    /// The most tokens of a request and its response together.
     pub(in crate::mock) fn context_window(&self) -> i64 {
         self.known().map_or(UNKNOWN_WINDOW, |model| model.context_window)
     }
 
-    /// The tokens that an answer may take.
+    /// The most tokens of a response.
     pub(in crate::mock) fn max_tokens(&self) -> i64 {
         self.known().map_or(UNKNOWN_MAX_TOKENS, |model| model.max_tokens)
     }
@@ -188,12 +188,12 @@ fn shortened(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
-/// The models that answer, as they are listed.
+/// The listed language models.
 pub(in crate::mock) fn models() -> impl Iterator<Item = Value> {
     MODELS.iter().map(|model| model.wire(model.provider, "base"))
 }
 
-/// The models that answer of a provider that a user brings.
+/// The language models of a provider that a user has configured.
 pub(in crate::mock) fn models_of(provider_type: &str, provider_name: &str) -> impl Iterator<Item = Value> {
     let of_type = MODELS.iter().filter(move |model| model.provider == provider_type);
     of_type.map(move |model| model.wire(provider_name, "byok"))
@@ -239,12 +239,12 @@ impl KnownModel {
     }
 }
 
-/// The models that embed, as they are listed.
+/// The listed embedding models.
 pub(in crate::mock) fn embeddings() -> impl Iterator<Item = Value> {
     EMBEDDINGS.iter().map(|embedding| embedding_wire(*embedding, embedding.0))
 }
 
-/// The models that embed of a provider that a user brings.
+/// The embedding models of a provider that a user has configured.
 pub(in crate::mock) fn embeddings_of(provider_type: &str, provider_name: &str) -> impl Iterator<Item = Value> {
     let of_type = EMBEDDINGS.iter().filter(move |(provider, _, _)| *provider == provider_type);
     of_type.map(move |embedding| embedding_wire(*embedding, provider_name))

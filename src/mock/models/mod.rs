@@ -1,4 +1,4 @@
-//! Models: which there are, and which of them reason.
+//! Models: the catalogue, and which of them reason.
 
 pub(in crate::mock) mod catalogue;
 pub(in crate::mock) mod reasoning;

@@ -1,20 +1,20 @@
-//! Which models reason before they answer: one table, as Letta 0.16.8 treats them.
+//! Which models reason before they respond, as in Letta 0.16.8.
 
 use super::catalogue::{Handle, PROVIDER_TYPES};
 
-/// Whether agents reason before they answer, where neither a script nor the message says so.
+/// The default for whether agents reason before they respond; scripts and messages override it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reasoning {
-    /// Those whose models do.
+    /// Agents whose models reason.
     Auto,
-    /// All of them.
+    /// All agents.
     Always,
-    /// None of them.
+    /// No agent.
     Never,
 }
 
 impl Reasoning {
-    /// Whether an agent reasons. `of_model`: whether its model does.
+    /// Whether an agent reasons. `of_model` returns whether its model does.
     pub(in crate::mock) fn applies(self, of_model: impl FnOnce() -> bool) -> bool {
         match self {
             Self::Auto => of_model(),
@@ -27,7 +27,7 @@ impl Reasoning {
 /// How reasoning is switched off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::mock) enum Switch {
-    /// It cannot be.
+    /// It cannot be switched off.
     Fixed,
     /// By the effort `none`.
     Effort,
@@ -35,15 +35,15 @@ pub(in crate::mock) enum Switch {
     Toggle,
 }
 
-/// Models that reason.
+/// A family of models that reason.
 #[derive(Debug)]
 pub(in crate::mock) struct Family {
     /// The types of providers that offer them.
     providers: &'static [&'static str],
-    /// What their names begin with, behind a vendor's name or a region's; empty: all models of these providers.
+    /// Prefixes of their names, after a vendor or region; empty for all models of these providers.
     names: &'static [&'static str],
     pub(in crate::mock) switch: Switch,
-    /// The tokens that they may use for it where nothing is said; 0: it is not limited.
+    /// The default budget of reasoning tokens; 0 for no limit.
     pub(in crate::mock) budget: i64,
 }
 
@@ -53,7 +53,7 @@ const GLM: &[&str] = &["glm-4.5", "glm-4.6", "glm-4.7", "glm-5"];
 
 const FAMILIES: &[Family] = &[
     Family { providers: &["openai", "azure", "chatgpt_oauth"], names: OPENAI, switch: Switch::Effort, budget: 0 },
-    // These think for as long as they like.
+    // These have no budget for reasoning.
     Family {
         providers: &["anthropic", "bedrock"],
         names: &["claude-opus-4-6", "claude-sonnet-4-6"],
@@ -101,8 +101,8 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// The family of a model that reasons. A provider that a user has named is not known by its type, so there the model's name
-/// alone decides.
+/// The family of a model that reasons. The type of a provider with a custom name is unknown, so then only the model's
+/// name decides.
 pub(in crate::mock) fn family(handle: Handle<'_>) -> Option<&'static Family> {
     let is_known = PROVIDER_TYPES.contains(&handle.provider);
     let name = handle.name.to_ascii_lowercase();
@@ -116,12 +116,12 @@ pub(in crate::mock) fn family(handle: Handle<'_>) -> Option<&'static Family> {
     })
 }
 
-/// Whether a name begins so, at once or after a vendor or region.
+/// Whether a name begins with `begin`, possibly after a vendor or region.
 fn begins(name: &str, begin: &str) -> bool {
     name.match_indices(begin).any(|(at, _)| at == 0 || matches!(name.as_bytes()[at - 1], b'/' | b'.'))
 }
 
-/// The effort of a model that can be told how much to reason, where nothing is said.
+/// The default effort of a model with adjustable effort.
 pub(in crate::mock) fn default_effort(handle: Handle<'_>) -> &'static str {
     if can_be_none(handle) {
         "none"
@@ -132,7 +132,7 @@ pub(in crate::mock) fn default_effort(handle: Handle<'_>) -> &'static str {
     }
 }
 
-/// Whether such a model can be told not to reason at all.
+/// Whether such a model accepts the effort `none`.
 pub(in crate::mock) fn can_be_none(handle: Handle<'_>) -> bool {
     ["gpt-5.1", "gpt-5.2", "gpt-5.3", "gpt-5.4"].iter().any(|begin| handle.name.starts_with(begin))
 }

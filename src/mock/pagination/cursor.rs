@@ -1,30 +1,30 @@
-//! Paging, written once: by cursors, which are ids and lie relative to the order that was asked for, and by the offsets of
-//! Letta's hosted routes.
+//! Pages of lists: by cursors, which are ids and relative to the requested order, and by the offsets of Letta's hosted
+//! routes.
 
 use crate::{
     call::Query,
     error::{ApiError, Code},
 };
 
-/// Which part of a list a request asks for.
+/// The page that a request asks for.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Page<'a> {
-    /// Only what the list shows before this id.
+    /// Only items before this id.
     pub(in crate::mock) before: Option<&'a str>,
-    /// Only what the list shows after this id.
+    /// Only items after this id.
     pub(in crate::mock) after: Option<&'a str>,
     /// At most this many.
     pub(in crate::mock) limit: usize,
-    /// Whether the newest come first.
+    /// Whether the newest items come first.
     pub(in crate::mock) newest_first: bool,
 }
 
-/// What a list does unless the request says otherwise.
+/// The defaults of a list.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) struct Defaults {
     pub(in crate::mock) limit: i64,
     pub(in crate::mock) newest_first: bool,
-    /// What the list can be ordered by; the first is the default.
+    /// The accepted values of `order_by`; the first is the default.
     pub(in crate::mock) order_by: &'static [&'static str],
 }
 
@@ -41,7 +41,7 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// The same for lists whose older clients say `ascending` instead of `order`.
+    /// The same for lists whose older clients send `ascending` instead of `order`.
     pub(in crate::mock) fn read_ascending(query: &'a Query, defaults: Defaults) -> Result<Self, ApiError> {
         let ascending = query.boolean("ascending")?;
         let mut page = Self::read(query, defaults)?;
@@ -56,8 +56,8 @@ impl<'a> Page<'a> {
         i64::try_from(self.limit).unwrap_or(i64::MAX)
     }
 
-    /// Cuts a complete, ordered list. A cursor that it does not hold leaves nothing: clients that page until a page is
-    /// empty must come to an end. With only `before`, the items next to the cursor are kept.
+    /// Cuts a complete, ordered list. An unknown cursor yields nothing, so that clients that page until a page is empty
+    /// terminate. With only `before`, the items next to the cursor are kept.
     pub(in crate::mock) fn cut<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<T> {
         let mut start = 0;
         if let Some(after) = self.after {
@@ -91,7 +91,7 @@ fn limit(query: &Query, default: i64) -> Result<usize, ApiError> {
     })
 }
 
-/// Which part of a list a request to one of the hosted routes asks for.
+/// The page that a request to one of the hosted routes asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::mock) struct Window {
     offset: usize,
@@ -99,13 +99,13 @@ pub(in crate::mock) struct Window {
 }
 
 impl Window {
-    /// Reads `offset` and `limit`, which clients write as any number that is whole.
+    /// Reads `offset` and `limit`, which may be integral floats.
     pub(in crate::mock) fn read(query: &Query, default_limit: usize) -> Result<Self, ApiError> {
         let number = |name| query.first(name).map(|text| whole(name, text)).transpose();
         Ok(Self { offset: number("offset")?.unwrap_or(0), limit: number("limit")?.unwrap_or(default_limit) })
     }
 
-    /// Cuts a complete, ordered list; whether there is more after it.
+    /// Cuts a complete, ordered list and returns whether there is more.
     pub(in crate::mock) fn cut<T>(self, items: Vec<T>) -> (Vec<T>, bool) {
         let has_more = items.len() > self.offset.saturating_add(self.limit);
         (items.into_iter().skip(self.offset).take(self.limit).collect(), has_more)
@@ -113,7 +113,7 @@ impl Window {
 }
 
 fn whole(name: &str, text: &str) -> Result<usize, ApiError> {
-    /// The largest range in which a float still names one integer.
+    /// 2^53: below it, every integral float is exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let number = text.parse::<f64>().ok().filter(|number| number.fract() == 0.0 && (0.0..=EXACT).contains(number));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and within the range")]

@@ -1,5 +1,5 @@
-//! Lists of records in the order of their creation: filters, counts and pages, written once. What is read grows with the
-//! page and with what the filter leaves out, not with what is stored.
+//! Lists of records in the order of creation, with filters, counts and pages. The records that are read grow with the
+//! page and with those that the filter rejects, not with those that are stored.
 
 use super::cursor::Page;
 use crate::{
@@ -7,30 +7,30 @@ use crate::{
     mock::{
         budget::Budget,
         records::Record,
-        storage::documents::{Stored, View, parse},
+        storage::{Stored, View, parse},
     },
     store::DocumentFilter,
 };
 
-/// How many records are read at once, to be looked at one by one.
+/// The most records that are read at once to be filtered.
 const CHUNK: usize = 200;
 
 /// Records of one kind.
 pub(in crate::mock) struct Listing<'a, T> {
     documents: DocumentFilter<'a>,
-    /// The same, wherever the page begins.
+    /// The filter without the bounds of the page.
     whole: DocumentFilter<'a>,
-    /// What exists without being stored: older than everything that is, oldest first, at places below zero.
+    /// Records that exist without being stored: older than all stored ones, oldest first, at negative places.
     built_in: Vec<Stored<T>>,
 }
 
 impl<'a, T: Record> Listing<'a, T> {
-    /// The records that a filter names.
+    /// The records that match a filter.
     pub(in crate::mock) fn of(documents: DocumentFilter<'a>) -> Self {
         Self { documents, whole: documents, built_in: Vec::new() }
     }
 
-    /// The same and, as the oldest, what exists without being stored.
+    /// Adds records that exist without being stored, as the oldest.
     pub(in crate::mock) fn with_built_in(self, built_in: impl IntoIterator<Item = T>) -> Self {
         let records: Vec<T> = built_in.into_iter().collect();
         let first = -i64::try_from(records.len()).unwrap_or(i64::MAX);
@@ -38,8 +38,8 @@ impl<'a, T: Record> Listing<'a, T> {
         Self { built_in: stored.collect(), ..self }
     }
 
-    /// A page of those that `accepts` takes. A cursor that names nothing of the list leaves nothing, so that clients that
-    /// page until a page is empty come to an end, and do not learn of what is in another list.
+    /// A page of the records that `accepts` takes. A cursor that is not in the list yields nothing: clients that page
+    /// until a page is empty terminate, and do not learn about other lists.
     pub(in crate::mock) async fn page(
         self,
         view: View<'_>,
@@ -49,8 +49,8 @@ impl<'a, T: Record> Listing<'a, T> {
         self.page_of(view, page, |_| true, accepts).await
     }
 
-    /// The same of a list that is narrower than the store can tell: a cursor must name something that `belongs` takes. It
-    /// need not be shown: what has changed since it was shown is still a place in the list.
+    /// The same for a list that the store's filter cannot express: a cursor must name a record that `belongs` takes,
+    /// but `accepts` may have rejected it since it was shown.
     pub(in crate::mock) async fn page_of(
         mut self,
         view: View<'_>,
@@ -58,7 +58,7 @@ impl<'a, T: Record> Listing<'a, T> {
         belongs: impl Fn(&T) -> bool,
         accepts: impl Fn(&T) -> bool,
     ) -> Result<Vec<Stored<T>>, ApiError> {
-        // With only `before`, the page ends where the cursor is, so it is read from there backwards.
+        // With only `before`, the page ends at the cursor, so it is read backwards from there.
         let backwards = page.before.is_some() && page.after.is_none();
         for (cursor, is_after) in [(page.after, true), (page.before, false)] {
             let Some(cursor) = cursor else { continue };
@@ -72,7 +72,7 @@ impl<'a, T: Record> Listing<'a, T> {
             let Some(chunk) = scan.next(view).await? else { break };
             let missing = page.limit - records.len();
             for (stored, size) in chunk.into_iter().filter(|(stored, _)| accepts(&stored.record)).take(missing) {
-                // One may be of any size.
+                // A single record may have any size.
                 budget.charge(if records.is_empty() { 0 } else { size })?;
                 records.push(stored);
             }
@@ -83,7 +83,7 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(records)
     }
 
-    /// A page in the order of `key`, and of creation where it is equal: everything that `accepts` takes has to be read.
+    /// A page in the order of `key`, then of creation. All records that `accepts` takes are read.
     pub(in crate::mock) async fn sorted_page<K: Ord>(
         self,
         view: View<'_>,
@@ -99,7 +99,7 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(page.cut(records, |stored| stored.record.id()))
     }
 
-    /// All of those that `accepts` takes, oldest first.
+    /// All records that `accepts` takes, oldest first.
     pub(in crate::mock) async fn all(
         self,
         view: View<'_>,
@@ -116,7 +116,7 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(records)
     }
 
-    /// How many of them `accepts` takes.
+    /// The number of records that `accepts` takes.
     pub(in crate::mock) async fn count(self, view: View<'_>, accepts: impl Fn(&T) -> bool) -> Result<usize, ApiError> {
         let mut count = 0;
         let mut scan = Scan::new(self, false, CHUNK);
@@ -126,7 +126,7 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(count)
     }
 
-    /// Where in the list a cursor is; none: it names nothing of the list.
+    /// The place of a cursor; `None` if it is not in the list.
     async fn place(&self, view: View<'_>, id: &str, belongs: impl Fn(&T) -> bool) -> Result<Option<i64>, ApiError> {
         if let Some(stored) = self.built_in.iter().find(|stored| stored.record.id() == id) {
             return Ok(Some(stored.seq));
@@ -144,7 +144,7 @@ impl<'a, T: Record> Listing<'a, T> {
         Ok(holds.then_some(place))
     }
 
-    /// Keeps only what is newer, or else older, than what is at a place.
+    /// Keeps only records newer, or only records older, than a place.
     fn narrow(&mut self, seq: i64, newer: bool) {
         if newer {
             self.documents = self.documents.after(seq);
@@ -160,7 +160,7 @@ impl<'a, T: Record> Listing<'a, T> {
 struct Scan<'a, T> {
     listing: Listing<'a, T>,
     newest_first: bool,
-    /// How many the next chunk is to have: no more than the page needs, until that was not enough.
+    /// The size of the next chunk: what the page needs at first, more if that was not enough.
     chunk: usize,
     exhausted: bool,
 }
@@ -170,7 +170,7 @@ impl<'a, T: Record> Scan<'a, T> {
         Self { listing, newest_first, chunk: limit.clamp(1, CHUNK), exhausted: false }
     }
 
-    /// The next of them, each with its size in the store; nothing when all were read.
+    /// The next records, each with its size in the store; `None` at the end.
     async fn next(&mut self, view: View<'_>) -> Result<Option<Vec<(Stored<T>, usize)>>, ApiError> {
         let mut built_in = std::mem::take(&mut self.listing.built_in);
         let unstored = |built_in: Vec<Stored<T>>| built_in.into_iter().map(|record| (record, 0)).collect();

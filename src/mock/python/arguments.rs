@@ -1,4 +1,4 @@
-//! The schema of a tool's arguments that a client gives, as Letta reads it: into types, and back.
+//! Reading the `args_json_schema` of a tool as Letta does: into types, and back to a schema.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,30 +11,31 @@ use super::{
     signature::MOST_SCHEMA,
 };
 
-/// Why Letta makes nothing of a schema of arguments.
+/// Why Letta refuses a schema of arguments.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub(in crate::mock) enum Unread {
     #[error("args_json_schema has no properties")]
     NoProperties,
     #[error(
-        "args_json_schema: no type follows from the property '{0}'; known are string, integer, number, boolean, object \
-         without types of its values, arrays of these, null beside one of these, and references to objects in $defs"
+        "args_json_schema: the property '{0}' has an unsupported type; supported are string, integer, number, boolean, \
+         object without types of its values, arrays of these, unions of null and one of these, and references to objects \
+         in $defs"
     )]
     Property(String),
-    #[error("args_json_schema: its schema would be larger than {MOST_SCHEMA} bytes")]
+    #[error("args_json_schema: the resulting schema would be larger than {MOST_SCHEMA} bytes")]
     TooLarge,
 }
 
-/// The arguments that a schema describes, in the form in which tools have them.
+/// Converts a schema of arguments to the form in which tools have it.
 ///
 /// # Errors
-/// When Letta would refuse it, or when it grows too large.
+/// If Letta would refuse it, or if it becomes too large.
 pub(in crate::mock) fn arguments(given: &Map<String, Value>) -> Result<Map<String, Value>, Unread> {
     let fields = given.get("properties").and_then(Value::as_object).ok_or(Unread::NoProperties)?;
     let unread = |name: &str| Unread::Property(name.chars().take(100).collect());
     let mut reader = Reader { numbers: HashMap::new(), is_member: true };
     let mut models = Models::default();
-    // The later ones are what the earlier ones refer to.
+    // Earlier definitions refer to later ones.
     for (name, definition) in given.get("$defs").and_then(Value::as_object).into_iter().flatten().rev() {
         let members =
             definition.as_object().and_then(|definition| reader.members(definition)).ok_or_else(|| unread(name))?;
@@ -68,9 +69,9 @@ fn required_of(schema: &Map<String, Value>) -> HashSet<&str> {
 }
 
 struct Reader<'a> {
-    /// The definitions that are read.
+    /// The definitions that have been read.
     numbers: HashMap<&'a str, usize>,
-    /// Whether what is read is a member of a definition, which may have types of the values of objects.
+    /// Whether the type belongs to a member of a definition. There, objects may have types for their values.
     is_member: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Docstrings: what a function does, and what its arguments mean. Four styles are read, and the one that finds most counts.
+//! Parsing docstrings: the description of a function and of its arguments. Four styles are tried, and the one that
+//! finds most is used.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,10 +8,10 @@ use std::{
 
 use regex::Regex;
 
-/// A docstring, read.
+/// A parsed docstring.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Docstring {
-    /// Everything before the first section, a paragraph after the first line, and the section with examples.
+    /// Everything before the first section, with a paragraph after the first line, and the section with examples.
     pub(super) description: String,
     arguments: Vec<(String, String)>,
 }
@@ -20,18 +21,18 @@ pub(super) struct Docstring {
 struct ParsedStyle {
     description: String,
     arguments: Vec<(String, String)>,
-    /// How much it finds: arguments, returns, errors and the like.
+    /// The number of arguments, returns, errors and the like.
     count: usize,
 }
 
 impl Docstring {
-    /// Reads a docstring.
+    /// Parses a docstring.
     pub(super) fn of(text: &str) -> Self {
         let cleaned = clean(text);
         let mut best: Option<ParsedStyle> = None;
         for read in [rest, google, numpy, epytext] {
             let found = read(&cleaned);
-            // Of two that find equally much, the earlier counts.
+            // Of two styles that find the same number, the earlier wins.
             if let Some(found) = found
                 && best.as_ref().is_none_or(|best| found.count > best.count)
             {
@@ -49,13 +50,13 @@ impl Docstring {
         Self { description, arguments }
     }
 
-    /// What an argument means; empty when it does not say.
+    /// The description of an argument; empty if there is none.
     pub(super) fn argument(&self, name: &str) -> &str {
         self.arguments.iter().find(|(present, _)| present == name).map_or("", |(_, description)| description)
     }
 }
 
-/// A text without the indentation that its lines share, as Python's `inspect.cleandoc` has it.
+/// Removes the common indentation of a text, as Python's `inspect.cleandoc` does.
 pub(super) fn clean(text: &str) -> String {
     let expanded = expand_tabs(text);
     let mut lines = expanded.split('\n');
@@ -92,7 +93,7 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// The first line, and what follows as a paragraph.
+/// The first line and the rest, as two paragraphs.
 fn describe(text: &str) -> String {
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     match (first, rest.trim()) {
@@ -102,7 +103,7 @@ fn describe(text: &str) -> String {
     }
 }
 
-/// The first line as it is, the others without what they are indented by.
+/// The first line unchanged, the others without their common indentation.
 fn dedented(text: &str) -> String {
     match text.split_once('\n') {
         Some((first, rest)) => format!("{first}\n{}", clean(rest)),
@@ -110,7 +111,7 @@ fn dedented(text: &str) -> String {
     }
 }
 
-/// The parts of a text that begin with a line that begins with a sign.
+/// Splits a text before each line that begins with `sign`.
 fn parts(text: &str, sign: char) -> (&str, Vec<&str>) {
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1));
     let starts: Vec<usize> = line_starts.filter(|start| text[*start..].starts_with(sign)).collect();
@@ -119,7 +120,7 @@ fn parts(text: &str, sign: char) -> (&str, Vec<&str>) {
     (before, starts.iter().zip(ends).map(|(start, end)| text.get(*start..end).unwrap_or_default()).collect())
 }
 
-/// `:param int name: description`. None: it is not in this style.
+/// The style `:param int name: description`; `None` if the text is not in it.
 fn rest(text: &str) -> Option<ParsedStyle> {
     const ARGUMENTS: &[&str] = &["param", "parameter", "arg", "argument", "attribute", "key", "keyword"];
     let (before, fields) = parts(text, ':');
@@ -157,7 +158,7 @@ fn rest(text: &str) -> Option<ParsedStyle> {
     Some(found)
 }
 
-/// Whether a section of Google's style has an entry for each argument, or is one text.
+/// Google's style: sections with an entry for each argument, or with one text.
 fn google(text: &str) -> Option<ParsedStyle> {
     static TITLES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let titles =
@@ -169,7 +170,7 @@ fn google(text: &str) -> Option<ParsedStyle> {
         TITLES.as_ref()?.captures_iter(text).filter_map(|title| title.get(0).zip(title.get(1))).collect();
     let before = text.get(..titles.first().map_or(text.len(), |(line, _)| line.start())).unwrap_or_default();
     let mut found = ParsedStyle { description: describe(before), ..ParsedStyle::default() };
-    // A section that is there twice says what its last occurrence says, where its first one stands.
+    // Of a repeated section, the last occurrence provides the text, the first the position.
     let mut sections: Vec<(&str, &str)> = Vec::new();
     for (index, (line, title)) in titles.iter().enumerate() {
         let end = titles.get(index + 1).map_or(text.len(), |(next, _)| next.start());
@@ -200,7 +201,7 @@ fn google(text: &str) -> Option<ParsedStyle> {
     Some(found)
 }
 
-/// A section up to the first line that is not indented: a heading that nobody knows ends it.
+/// A section up to the first line that is not indented: an unknown heading ends it.
 fn indented(section: &str) -> &str {
     let follows = |index: &usize| {
         section.get(index + 1..).is_some_and(|rest| rest.starts_with(|sign: char| !sign.is_whitespace()))
@@ -209,7 +210,7 @@ fn indented(section: &str) -> &str {
     section.get(..end.unwrap_or(section.len())).unwrap_or_default()
 }
 
-/// The entries of a section: each begins on a line that is indented like the first. None: there are none.
+/// The entries of a section: each begins on a line with the indentation of the first. `None` if there are none.
 fn entries(section: &str) -> Option<Vec<&str>> {
     let indent = section.get(..indentation(section)).unwrap_or_default();
     let starts = std::iter::once(0).chain(section.match_indices('\n').map(|(index, _)| index + 1));
@@ -222,7 +223,7 @@ fn entries(section: &str) -> Option<Vec<&str>> {
     Some(starts.iter().zip(ends).map(entry).collect::<Vec<_>>()).filter(|entries| !entries.is_empty())
 }
 
-/// A title that is underlined with as many dashes; names, and their descriptions indented below.
+/// NumPy's style: a title underlined with dashes; names, with their descriptions indented below.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several readers, of which others can fail")]
 fn numpy(text: &str) -> Option<ParsedStyle> {
     const ARGUMENTS: &[&str] = &[
@@ -290,7 +291,7 @@ fn numpy(text: &str) -> Option<ParsedStyle> {
     Some(found)
 }
 
-/// `@param name: description`. None: it is not in this style.
+/// The style `@param name: description`; `None` if the text is not in it.
 fn epytext(text: &str) -> Option<ParsedStyle> {
     let (before, fields) = parts(text, '@');
     let mut found = ParsedStyle { description: describe(before), ..ParsedStyle::default() };
@@ -319,7 +320,7 @@ fn epytext(text: &str) -> Option<ParsedStyle> {
     Some(found)
 }
 
-/// The section with examples, which a model is shown too.
+/// The section with examples, which is part of the description.
 fn examples(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.trim().lines().collect();
     let start = lines.iter().position(|line| line.trim().starts_with("Examples:"))?;

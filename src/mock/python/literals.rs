@@ -1,10 +1,10 @@
-//! Literals: what a text says, and which expressions are constants.
+//! String literals and constant expressions.
 
 use tree_sitter::Node;
 
 use super::{DEPTH, children, text};
 
-/// What a string literal says; none: it is bytes, says something only when it runs, or has an escape that is not read.
+/// The value of a string literal; `None` for bytes, for f-strings, and for escapes that are not supported.
 pub(super) fn literal(string: Node<'_>, source: &str) -> Option<String> {
     let mut cursor = string.walk();
     let mut value = String::new();
@@ -23,7 +23,7 @@ pub(super) fn literal(string: Node<'_>, source: &str) -> Option<String> {
     Some(value)
 }
 
-/// What one string literal says, or several that stand side by side.
+/// The value of one string literal, or of several adjacent ones.
 pub(super) fn joined_literal(node: Node<'_>, source: &str) -> Option<String> {
     match node.kind() {
         "string" => literal(node, source),
@@ -33,8 +33,8 @@ pub(super) fn joined_literal(node: Node<'_>, source: &str) -> Option<String> {
     }
 }
 
-/// Replaces the escape sequences of a string literal; one that means nothing stays, as in Python. None: it has one that
-/// is not valid, or names a character.
+/// Replaces the escape sequences of a string literal; unknown ones stay, as in Python. `None` if one is invalid or
+/// names a character (`\N{...}`).
 pub(super) fn unescape(text: &str) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let mut signs = text.chars();
@@ -45,7 +45,7 @@ pub(super) fn unescape(text: &str) -> Option<String> {
         }
         let rest = signs.as_str();
         let escape = signs.next()?;
-        // Where the digits begin, how many there are, and their base.
+        // The offset of the digits, their number and their base.
         let (start, length, base) = match escape {
             'x' => (1, 2, 16),
             'u' => (1, 4, 16),
@@ -55,7 +55,7 @@ pub(super) fn unescape(text: &str) -> Option<String> {
         };
         if length > 0 {
             let digits = rest.get(start..start + length).filter(|digits| !digits.starts_with('+'))?;
-            // Half of a surrogate pair is a text that nobody else can read.
+            // A lone surrogate is not valid UTF-8.
             plain.push(u32::from_str_radix(digits, base).ok().and_then(char::from_u32)?);
             signs = rest.get(start + length..)?.chars();
             continue;
@@ -77,7 +77,7 @@ pub(super) fn unescape(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// Whether an expression is a constant: literals, and what is made of nothing else.
+/// Whether an expression is a constant: a literal, or a collection of constants.
 pub(super) fn is_constant(node: Node<'_>, source: &str, depth: usize) -> bool {
     let all =
         |nodes: Vec<Node<'_>>| depth < DEPTH && nodes.into_iter().all(|node| is_constant(node, source, depth + 1));

@@ -1,5 +1,5 @@
-//! Python sources of tools, understood as far as a mock needs to: which function a source defines, how it is called, and
-//! what it comes to if that can be read off it. Nothing of it is ever executed.
+//! A reader for the Python sources of tools, as far as a mock needs it: which function a source defines, its signature,
+//! and the result of simple calls. Nothing is ever executed.
 
 mod arguments;
 mod docstring;
@@ -26,10 +26,10 @@ pub(in crate::mock) use self::{
     signature::{Signature, name_and_docstring, signature},
 };
 
-/// How deep expressions may be nested that are looked into.
+/// The greatest depth of expressions that are read.
 const DEPTH: usize = 32;
 
-/// A source as Python reads it: whatever ends a line, it is a line feed.
+/// Converts all line ends to line feeds, as Python does.
 fn lines_ended_once(source: &str) -> Cow<'_, str> {
     if source.contains('\r') { source.replace("\r\n", "\n").replace('\r', "\n").into() } else { source.into() }
 }
@@ -53,11 +53,11 @@ struct Parameter<'t, 's> {
     name: &'s str,
     annotation: Option<Node<'t>>,
     default: Option<Node<'t>>,
-    /// Whether it can be given by name and by place: Letta sees no others.
+    /// Whether it can be passed both by position and by name. Letta ignores all others.
     is_regular: bool,
 }
 
-/// The parameters of a function that are of one value.
+/// The parameters of a function, without `*args` and `**kwargs`.
 fn parameters<'t, 's>(function: Node<'t>, source: &'s str) -> Vec<Parameter<'t, 's>> {
     let mut parameters: Vec<Parameter<'t, 's>> = Vec::new();
     let mut is_regular = true;
@@ -88,7 +88,7 @@ fn parameters<'t, 's>(function: Node<'t>, source: &'s str) -> Vec<Parameter<'t, 
     parameters
 }
 
-/// The literal with which a function says what it does.
+/// The docstring of a function.
 fn docstring_of(function: Node<'_>) -> Option<Node<'_>> {
     let first = children(function.child_by_field_name("body")?).into_iter().next()?;
     let is_expression = first.kind() == "expression_statement" && first.named_child_count() == 1;

@@ -1,21 +1,21 @@
-//! Types that have a schema, and classes with members: those that a source defines, or a JSON schema.
+//! Types that have a schema, and classes with members: from a Python source or from a JSON schema.
 
 use serde_json::{Map, Value, json};
 
-/// What a schema takes in it beside its texts.
+/// The overhead of a schema.
 pub(super) const SCHEMA: usize = 400;
 
 /// A type that has a schema.
 #[derive(Clone, Debug)]
 pub(super) enum Type {
-    /// One that JSON has too.
+    /// A type of JSON itself.
     Plain(&'static str),
     /// `list[...]`, or `list` alone.
     List(Option<Box<Type>>),
-    /// `Literal[...]`: all of its values in one text, which is what Letta makes of them.
+    /// `Literal[...]`. Letta joins all of its values to one text.
     Choice(String),
     Optional(Box<Type>),
-    /// The class of this number.
+    /// The class with this number.
     Model(usize),
 }
 
@@ -32,25 +32,25 @@ impl Type {
 /// Why a type has no schema.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Unfit {
-    /// It, or a member of the class that it names, is none of those that Letta takes.
+    /// Letta does not support it, or a member of its class.
     Unsupported,
     TooLarge,
 }
 
 pub(super) struct Member {
     pub(super) name: String,
-    /// None: one that Letta does not take.
+    /// `None` for a type that Letta does not support.
     pub(super) kind: Option<Type>,
     pub(super) description: Option<String>,
     pub(super) has_default: bool,
 }
 
-/// Classes, each of which refers to those before it only.
+/// Classes; each refers only to earlier ones.
 #[derive(Default)]
 pub(super) struct Models(pub(super) Vec<Vec<Member>>);
 
 impl Models {
-    /// The schema of a type. What it takes is subtracted from `left`, in bytes.
+    /// The schema of a type. Its size in bytes is subtracted from `left`.
     pub(super) fn schema(&self, of: &Type, left: &mut usize) -> Result<Map<String, Value>, Unfit> {
         charge(left, SCHEMA)?;
         let schema = match of {
@@ -83,7 +83,7 @@ impl Models {
         Ok(json!({"type": "object", "properties": properties, "required": required}))
     }
 
-    /// Of a member, Letta keeps less than of an argument.
+    /// For a member, Letta keeps less than for an argument.
     fn member(&self, of: &Type, left: &mut usize) -> Result<Map<String, Value>, Unfit> {
         let kind = match of {
             Type::Plain(kind) => kind,

@@ -1,25 +1,25 @@
-//! What became of a call, and how it is told.
+//! The result of a tool call.
 
 use serde_json::{Value, json};
 
 use crate::error::python_repr;
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::mock) struct CallResult {
-    /// What was returned, or else the exception: its class and text.
+    /// The return value, or the exception as class and text.
     pub(in crate::mock) returned: Result<Value, String>,
     pub(in crate::mock) stdout: Vec<String>,
     pub(in crate::mock) stderr: Vec<String>,
 }
 
 impl CallResult {
-    /// A call that returned and printed nothing.
+    /// The result of a call that returned a value and printed nothing.
     pub(in crate::mock) fn of(returned: Value) -> Self {
         Self { returned: Ok(returned), stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    /// As the answer to a request that calls a tool.
+    /// As the response to a request that runs a tool.
     pub(in crate::mock) fn wire(&self) -> Value {
         json!({
             "status": self.status(),
@@ -31,7 +31,7 @@ impl CallResult {
         })
     }
 
-    /// What a model is told: the returned value as a text, or else the exception.
+    /// The text for the model: the return value, or the exception.
     ///
     /// # Errors
     /// The exception.
@@ -43,7 +43,7 @@ impl CallResult {
         })
     }
 
-    /// Letta's word for how it went.
+    /// The status in Letta's terms.
     pub(in crate::mock) fn status(&self) -> &'static str {
         if self.returned.is_ok() { "success" } else { "error" }
     }

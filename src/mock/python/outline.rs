@@ -1,15 +1,15 @@
-//! What a source defines and imports, as Letta sees it: wherever it stands, also within functions and classes.
+//! The definitions and imports of a source, as Letta sees them: anywhere in it, including within functions and classes.
 
 use tree_sitter::{Node, Tree};
 
 use super::text;
 
-/// The parts of a source that a signature follows from.
+/// The parts of a source that determine a signature.
 #[derive(Default)]
 pub(super) struct Outline<'t> {
-    /// The function that is the tool: of those that are nested deepest, the last.
+    /// The function of the tool: the last of the most deeply nested ones.
     pub(super) function: Option<Node<'t>>,
-    /// The classes, those that are nested least first.
+    /// The classes, least nested first.
     pub(super) classes: Vec<Node<'t>>,
     /// Whether pydantic's `BaseModel` is imported.
     pub(super) has_base_model: bool,
@@ -24,7 +24,7 @@ impl<'t> Outline<'t> {
         let mut waiting = vec![(tree.root_node(), 0_usize)];
         while let Some((node, depth)) = waiting.pop() {
             match node.kind() {
-                // To Letta, an `async def` is no function.
+                // Letta ignores `async def`.
                 "function_definition"
                     if node.child(0).is_some_and(|first| first.kind() != "async") && depth >= deepest =>
                 {
@@ -39,7 +39,7 @@ impl<'t> Outline<'t> {
             let mut alternatives = 0;
             let mut cursor = node.walk();
             for child in node.named_children(&mut cursor) {
-                // One `elif` is within the other.
+                // To Python, an `elif` is nested in the branch before it.
                 alternatives += usize::from(child.kind() == "elif_clause");
                 let within = if matches!(child.kind(), "elif_clause" | "else_clause") { alternatives } else { 0 };
                 if let Some(levels) = levels(child) {
@@ -71,8 +71,8 @@ impl<'t> Outline<'t> {
     }
 }
 
-/// How many levels deeper a part of a statement is than what it stands in, as Python counts them; none: it has no
-/// statements in it.
+/// How many levels deeper a part of a statement is than the statement, as Python counts them; `None` if it contains no
+/// statements.
 fn levels(node: Node<'_>) -> Option<usize> {
     match node.kind() {
         "block" | "decorated_definition" | "elif_clause" | "else_clause" | "finally_clause" => Some(0),

@@ -1,5 +1,6 @@
-//! What a call of a Python function comes to, if that can be read off its source: straight lines of assignments, prints,
-//! returns and raises, with texts, numbers, names and little else. What is not understood has no outcome.
+//! The result of calling a Python function, as far as it follows from the source alone: straight-line code of
+//! assignments, prints, returns and raises, with strings, numbers, names and a few operators. Anything else yields
+//! `None`.
 
 use std::collections::HashMap;
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::error::python_repr;
 
-/// The exceptions of Python that say what they are given.
+/// Python's exceptions whose text is their argument.
 const EXCEPTIONS: &[&str] = &[
     "ArithmeticError",
     "AssertionError",
@@ -48,7 +49,7 @@ const EXCEPTIONS: &[&str] = &[
     "ValueError",
     "ZeroDivisionError",
 ];
-/// Reads off a source what a call of one of its functions comes to; none: that is not to be seen without running it.
+/// The result of calling a function of a source; `None` if the code would have to be executed to know it.
 pub(in crate::mock) fn run(
     source: &str,
     name: &str,
@@ -106,7 +107,7 @@ pub(in crate::mock) fn run(
         match reader.follow(statement) {
             Some(Flow::GoesOn) => {}
             Some(Flow::Ends) => break,
-            // An expression in it raised.
+            // An expression in the statement raised.
             None if reader.outcome.returned.is_err() => break,
             None => return None,
         }
@@ -114,7 +115,7 @@ pub(in crate::mock) fn run(
     Some(reader.outcome)
 }
 
-/// The last function of a name at the top level, unless something is made of it.
+/// The last function of a name at the top level, unless it is decorated.
 fn function<'t>(root: Node<'t>, source: &str, name: &str) -> Option<Node<'t>> {
     let is_named = |node: &Node<'_>| node.child_by_field_name("name").is_some_and(|node| text(node, source) == name);
     let definition = |node: Node<'t>| match node.kind() {
@@ -135,7 +136,7 @@ enum Flow {
 struct Reader<'s> {
     source: &'s str,
     environment: &'s Map<String, Value>,
-    /// What the source defines and imports.
+    /// The names that the source defines and imports.
     outer: Names<'s>,
     names: HashMap<&'s str, Value>,
     weight: usize,
@@ -193,7 +194,7 @@ impl<'s> Reader<'s> {
         Some(())
     }
 
-    /// `print(...)`, to standard error if it says so.
+    /// `print(...)`, possibly to standard error.
     fn print(&mut self, call: Node<'_>) -> Option<()> {
         if self.text(call.child_by_field_name("function")?) != "print" || !self.is_builtin("print") {
             return None;
@@ -210,18 +211,18 @@ impl<'s> Reader<'s> {
         }
         let lines = if to_stderr { &mut self.outcome.stderr } else { &mut self.outcome.stdout };
         let line = words.join(" ");
-        // Escaped, values are longer than they weigh.
+        // Printed values may be longer than their weight, because of escapes.
         self.weight += line.len();
         lines.push(line);
         Some(()).filter(|()| self.weight <= MOST)
     }
 
-    /// Whether a name means what Python itself means by it.
+    /// Whether a name refers to Python's builtin.
     fn is_builtin(&self, name: &str) -> bool {
         !self.names.contains_key(name) && !self.outer.defines(name)
     }
 
-    /// Whether a module, or `module.name`, goes by its own name.
+    /// Whether a module, or `module.name`, is imported under its own name.
     fn is_imported(&self, path: &str) -> bool {
         let name = path.rsplit('.').next().unwrap_or(path);
         !self.names.contains_key(name) && self.outer.imports(path)
@@ -275,7 +276,7 @@ impl<'s> Reader<'s> {
             }
             "identifier" => self.names.get(self.text(node)).cloned(),
             "parenthesized_expression" => self.value(node.named_child(0)?, below),
-            // JSON has no tuples, and Python shows them in another way than lists.
+            // Tuples are not supported: JSON has none, and Python prints them differently from lists.
             "list" => children(node).into_iter().map(|item| self.value(item, below)).collect(),
             "dictionary" => {
                 let mut map = Map::new();
@@ -321,7 +322,7 @@ impl<'s> Reader<'s> {
                 calculate(operator, &left, &right)
             }
             "call" => self.call(node, below),
-            // A member of what a model of the arguments describes.
+            // A member of an argument whose type is a model.
             "attribute" => {
                 let of = self.value(node.child_by_field_name("object")?, below)?;
                 of.as_object()?.get(self.text(node.child_by_field_name("attribute")?)).cloned()
@@ -336,7 +337,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// `str(x)`, chance, which decides for the middle, and what is asked of the environment.
+    /// `str`, `len`, environment variables, and random numbers, which are always the middle one.
     fn call(&mut self, call: Node<'_>, depth: usize) -> Option<Value> {
         let function = self.text(call.child_by_field_name("function")?);
         let is_known = match function.split_once('.') {
@@ -371,7 +372,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// A literal, or a text with values in it.
+    /// A string literal or an f-string.
     fn string(&mut self, string: Node<'_>, depth: usize) -> Option<String> {
         if let Some(literal) = literal(string, self.source) {
             return Some(literal);
@@ -382,7 +383,7 @@ impl<'s> Reader<'s> {
                 "string_start" if self.text(part).contains(['b', 'B', 'r', 'R', 't', 'T']) => return None,
                 "string_start" | "string_end" => {}
                 "string_content" => value.push_str(&unescape(&self.text(part).replace("{{", "{").replace("}}", "}"))?),
-                // The braces and the expression; another part says how to show it.
+                // Only braces and an expression: format specifiers are not supported.
                 "interpolation" if part.child_count() == 3 => {
                     value.push_str(&shown(&self.value(part.child_by_field_name("expression")?, depth)?));
                 }

@@ -1,4 +1,4 @@
-//! The names that a source gives to what it defines and imports, so that none is taken for Python's own.
+//! The names that a source defines and imports, so that none is mistaken for Python's own.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use super::{children, text};
 #[derive(Default)]
 pub(super) struct Names<'s> {
     defined: HashSet<&'s str>,
-    /// `module`, or `module.name`, of what is imported by its own name.
+    /// Imported `module` or `module.name`, unless renamed.
     imported: HashSet<String>,
 }
 
 impl<'s> Names<'s> {
-    /// Reads a block; none: it imports whatever a module has.
+    /// Reads a block; `None` if it has a wildcard import.
     pub(super) fn of(block: Node<'_>, source: &'s str) -> Option<Self> {
         let mut names = Self::default();
         for statement in children(block) {
@@ -70,19 +70,19 @@ impl<'s> Names<'s> {
         }
     }
 
-    /// These names, and those of a block within.
+    /// Adds the names of an inner block.
     pub(super) fn with(mut self, inner: Self) -> Self {
         self.defined.extend(inner.defined);
         self.imported.extend(inner.imported);
         self
     }
 
-    /// Whether a name is given to something else than what Python means by it.
+    /// Whether a name is redefined.
     pub(super) fn defines(&self, name: &str) -> bool {
         self.defined.contains(name)
     }
 
-    /// Whether a module, or `module.name`, is imported, and nothing else goes by its name.
+    /// Whether a module, or `module.name`, is imported and not redefined.
     pub(super) fn imports(&self, path: &str) -> bool {
         self.imported.contains(path) && (path.contains('.') || !self.defined.contains(path))
     }

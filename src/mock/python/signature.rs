@@ -1,4 +1,4 @@
-//! The signature of a source: what Letta derives from it, and what it refuses.
+//! The signature of a tool: what Letta derives from its source, and what it refuses.
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -19,13 +19,13 @@ use crate::mock::budget::aside;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::mock) struct Signature {
     pub(in crate::mock) name: String,
-    /// What its docstring says that it does.
+    /// The description in its docstring.
     pub(in crate::mock) description: String,
     /// The JSON schema of its arguments.
     pub(in crate::mock) parameters: Map<String, Value>,
 }
 
-/// How large the schema of the arguments may become, in bytes.
+/// The most bytes of a schema of arguments.
 pub(super) const MOST_SCHEMA: usize = 1_000_000;
 
 /// Why a source has no signature.
@@ -37,28 +37,28 @@ pub(in crate::mock) enum NoSignature {
     NoFunction,
     #[error("the function {0} has no docstring")]
     NoDocstring(String),
-    #[error("its docstring has an escape that is not valid, or one (\\N{{...}}) that the mock does not read")]
+    #[error("its docstring has an invalid escape, or one (\\N{{...}}) that the mock does not support")]
     Docstring,
     #[error("the argument {0} has no type annotation")]
     NoAnnotation(String),
     #[error("the docstring does not describe the argument {0}; add it under `Args:`")]
     NoDescription(String),
     #[error(
-        "no schema follows from the type of the argument {0}; known are str, int, float, bool, list, dict, List[...], \
+        "no schema can be derived from the type of the argument {0}; supported are str, int, float, bool, list, dict, List[...], \
          Optional[...], Literal[...], and classes of the source that derive from pydantic's BaseModel, each member being \
          a Field(..., description=\"...\") of such a type"
     )]
     Type(String),
-    #[error("the default of the argument {0} is not a constant, but that of one before it is")]
+    #[error("the argument {0} has no constant default, but an argument before it has one")]
     Default(String),
     #[error("the schema of its arguments would be larger than {MOST_SCHEMA} bytes")]
     TooLarge,
 }
 
-/// The signature of the function that Letta takes for the tool: of those that are nested deepest, the last.
+/// The signature of the function that Letta uses as the tool: the last of the most deeply nested ones.
 ///
 /// # Errors
-/// When there is none, when Letta would refuse it, or when its schema is too large.
+/// If there is none, if Letta would refuse it, or if its schema is too large.
 pub(in crate::mock) fn signature(source: &str) -> Result<Signature, NoSignature> {
     aside(source.len(), || read(&lines_ended_once(source)))
 }
@@ -66,7 +66,7 @@ pub(in crate::mock) fn signature(source: &str) -> Result<Signature, NoSignature>
 /// The name of that function, and its docstring if it has one.
 ///
 /// # Errors
-/// When there is no such function.
+/// If there is no such function.
 pub(in crate::mock) fn name_and_docstring(source: &str) -> Result<(String, Option<String>), NoSignature> {
     aside(source.len(), || {
         let source = lines_ended_once(source);
@@ -106,7 +106,7 @@ fn read(source: &str) -> Result<Signature, NoSignature> {
             return Err(NoSignature::Default(shown()));
         }
         follows_default |= has_default;
-        // These two are the server's to fill.
+        // The server provides these two.
         if ["self", "agent_state"].contains(&parameter.name) {
             continue;
         }
@@ -238,7 +238,7 @@ def neither():
         );
     }
 
-    /// The schema of one argument of a type, in a source that begins with other text.
+    /// The schema of one argument of a type, in a source that begins with `before`.
     fn of_type(before: &str, annotation: &str) -> Result<Value, NoSignature> {
         let source = format!("{before}\ndef f(x: {annotation}):\n    '''F.\n\n    Args:\n        x: it\n    '''\n");
         signature(&source).map(|found| found.parameters["properties"]["x"].clone())
@@ -311,7 +311,7 @@ def neither():
         ] {
             assert_eq!(signature(source), Err(why), "{source}");
         }
-        // A default that is not a constant is none, and arguments that cannot be given by place are not seen.
+        // A default that is not a constant is ignored, and so are arguments that cannot be passed by position.
         let computed = signature(&format!("def f(x: int = z, *, y):\r\n    {documented}")).unwrap();
         assert_eq!(computed.parameters["required"], json!(["x"]));
     }

@@ -1,4 +1,4 @@
-//! Type annotations as JSON schemas, as Letta makes them: it knows few types, and refuses the others.
+//! Type annotations as JSON schemas, as in Letta: it supports few types and refuses all others.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,15 @@ use super::{
 };
 use crate::error::python_repr;
 
-/// An annotation, read.
+/// A parsed annotation.
 #[derive(Clone, Debug)]
 pub(super) struct Annotation {
     pub(super) schema: Map<String, Value>,
-    /// Whether `None` will do.
+    /// Whether it accepts `None`.
     pub(super) is_optional: bool,
 }
 
-/// The names that annotations may use.
+/// The names that annotations can use.
 pub(super) struct Scope<'s> {
     source: &'s str,
     /// The classes that derive from `BaseModel`, in the order in which they can refer to each other.
@@ -53,7 +53,7 @@ impl<'s> Scope<'s> {
         scope
     }
 
-    /// What a class says about its members: of a value, only `Field(...)` with a constant before all names is a default.
+    /// The members of a class. Only `Field(...)` with a constant as its first positional argument sets a default.
     fn members(&self, class: Node<'_>, number: usize, has_field: bool) -> Vec<Member> {
         let (mut members, mut places) = (Vec::<Member>::new(), HashMap::new());
         for statement in class.child_by_field_name("body").map(children).unwrap_or_default() {
@@ -63,7 +63,7 @@ impl<'s> Scope<'s> {
             let name = assignment.child_by_field_name("left").filter(|name| name.kind() == "identifier");
             let (Some(name), Some(annotation)) = (name, assignment.child_by_field_name("type")) else { continue };
             let name = text(name, self.source);
-            // Letta makes an empty class of one that it fails to build.
+            // If Letta fails to build a class, it leaves it empty.
             let generic = text(annotation, self.source).split_once('[').map_or("", |(generic, _)| generic);
             if name.starts_with('_') || generic == "dict" || generic.contains('.') {
                 return Vec::new();
@@ -100,10 +100,10 @@ impl<'s> Scope<'s> {
 
     /// Reads the annotation of an argument.
     ///
-    /// What its schema takes is subtracted from `left`, in bytes.
+    /// The size of its schema in bytes is subtracted from `left`.
     pub(super) fn argument(&self, node: Node<'_>, left: &mut usize) -> Result<Annotation, Unfit> {
         let node = unwrapped(node);
-        // Letta makes a list of texts of `list`, and fails at `List`.
+        // Letta reads `list` as a list of strings, and fails at `List`.
         if text(node, self.source) == "List" && !self.numbers.contains_key("List") {
             return Err(Unfit::Unsupported);
         }
@@ -111,7 +111,7 @@ impl<'s> Scope<'s> {
         Ok(Annotation { schema: self.models.schema(&read, left)?, is_optional: matches!(read, Type::Optional(_)) })
     }
 
-    /// `within`: the class whose member it is.
+    /// `within`: the number of the class whose member it is.
     fn read(&self, node: Node<'_>, within: Option<usize>, depth: usize) -> Option<Type> {
         if depth > DEPTH {
             return None;
@@ -132,7 +132,7 @@ impl<'s> Scope<'s> {
             _ => return self.evaluated(node, within),
         };
         if let Some(number) = self.numbers.get(name) {
-            // A member knows the classes before its own only.
+            // A member can refer only to earlier classes.
             let is_known = within.is_none_or(|within| *number < within) && arguments.is_none();
             return is_known.then_some(Type::Model(*number));
         }
@@ -151,7 +151,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    /// What is evaluated in members of classes only, with Python's own names: a quoted type, and one that may be `None`.
+    /// Types that only members of classes support, because Python evaluates them: quoted types, and unions with `None`.
     fn evaluated(&self, node: Node<'_>, within: Option<usize>) -> Option<Type> {
         within?;
         let builtin = |name: &str| match name {

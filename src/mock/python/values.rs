@@ -1,21 +1,21 @@
-//! The values that a call has to do with: how they are shown, counted with, and made of others.
+//! Values: formatting, arithmetic and size limits.
 
 use serde_json::{Number, Value};
 
 use super::{children, literals::is_constant, parse};
 use crate::error::python_repr;
 
-/// All that values may come to, in bytes, so that no source can grow them without bound.
+/// The most bytes of all values of a call, so that no source can grow them without bound.
 pub(super) const MOST: usize = 1_000_000;
-/// What a value takes beside its text.
+/// The overhead of a value.
 const VALUE: usize = 100;
-/// How deep values may be nested.
+/// The greatest nesting of values.
 const MOST_NESTED: usize = 16;
 
-/// Beyond these, whole numbers are not exact as the others.
+/// Beyond 2^53, integers cannot be converted to floats exactly.
 const EXACT: u64 = 1 << 53;
 
-/// A value as `str` makes a text of it.
+/// A value as Python's `str` formats it.
 pub(super) fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| python_repr(value), str::to_owned)
 }
@@ -35,7 +35,7 @@ pub(super) fn calculate(operator: &str, left: &Value, right: &Value) -> Option<V
             "+" => left.checked_add(right),
             "-" => left.checked_sub(right),
             "*" => left.checked_mul(right),
-            // Python rounds down, towards the sign of the divisor.
+            // Python rounds down.
             "//" => left.checked_rem(right).and_then(|rest| {
                 left.checked_div(right).map(|whole| whole - i64::from(rest != 0 && (rest < 0) != (right < 0)))
             }),
@@ -61,7 +61,7 @@ pub(super) fn calculate(operator: &str, left: &Value, right: &Value) -> Option<V
     Number::from_f64(result).map(Value::Number)
 }
 
-/// What a value adds to the bound; none: it is nested too deeply.
+/// The size of a value; `None` if it is nested too deeply.
 pub(super) fn weigh(value: &Value, depth: usize) -> Option<usize> {
     if depth > MOST_NESTED {
         return None;
@@ -76,7 +76,7 @@ pub(super) fn weigh(value: &Value, depth: usize) -> Option<usize> {
     }
 }
 
-/// Whether an argument is made into another value before the call, by what its annotation says.
+/// Whether the annotation converts an argument to another value before the call.
 pub(super) fn is_coerced(annotation: &str, value: &Value) -> bool {
     let kind = annotation.split('[').next().unwrap_or_default();
     match (kind, value) {
@@ -89,7 +89,7 @@ pub(super) fn is_coerced(annotation: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether a text says a value, in JSON or Python, that is shown in another way.
+/// Whether a text is a literal of JSON or Python whose value is formatted differently.
 fn is_literal(said: &str) -> bool {
     if let Ok(value) = serde_json::from_str::<Value>(said) {
         return shown(&value) != said;

@@ -1,15 +1,18 @@
-//! Agents: what is stored of one, and what a request may say about it.
+//! Agents: what is stored, and what a request can set.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
     Record, agent_names,
+    agent_types::{AGENT_TYPES, DEFAULT_AGENT_TYPE, is_older},
+    context::{ContextEntry, remember},
+    defaults::{BASE_INSTRUCTIONS, compaction_settings},
     message::Message,
     model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
-    run::StopReason,
     secret::{self, Secret},
+    stop_reason::StopReason,
     stored_context,
     timestamp::Timestamp,
     tool_rules,
@@ -18,7 +21,7 @@ use crate::{
     entropy,
     error::ApiError,
     mock::{
-        agents::{legacy::is_older, prompt},
+        text::without_repeats,
         validation::body::{Expect, Fields, TextMap, one_of},
     },
 };
@@ -48,7 +51,7 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) embedding: Option<EmbeddingConfig>,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) secrets: Vec<Secret>,
-    /// The project as it was named; none: nobody named one.
+    /// The project that the request named; `None` if it named none.
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) template_id: Option<String>,
     pub(in crate::mock) base_template_id: Option<String>,
@@ -65,44 +68,17 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) max_files_open: i64,
     pub(in crate::mock) per_file_view_window_char_limit: i64,
     pub(in crate::mock) hidden: Option<bool>,
-    /// How many messages the default conversation holds beside the system message.
+    /// The number of messages in the default conversation, without the system message.
     pub(in crate::mock) recall: i64,
-    /// The question that the default conversation waits for an answer to.
+    /// Tool calls of the default conversation that wait for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mock) pending: Option<Box<Pending>>,
-    /// What stands for the variables in the blocks that were made with it.
+    /// The values of the variables in the blocks that were created with the agent.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(in crate::mock) variables: Map<String, Value>,
 }
 
-/// A message that the model sees, and what it costs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct ContextEntry {
-    pub(in crate::mock) id: String,
-    pub(in crate::mock) tokens: i64,
-}
-
-impl ContextEntry {
-    /// A message, and what it costs.
-    pub(in crate::mock) fn of(message: &Message) -> Self {
-        Self { id: message.id.clone(), tokens: message.tokens() }
-    }
-}
-
-const TYPES: &[&str] = &[
-    "memgpt_agent",
-    "memgpt_v2_agent",
-    "letta_v1_agent",
-    "react_agent",
-    "workflow_agent",
-    "split_thread_agent",
-    "sleeptime_agent",
-    "voice_convo_agent",
-    "voice_sleeptime_agent",
-];
-const DEFAULT_TYPE: &str = "letta_v1_agent";
-
-/// Fields that Letta ignores or that concern what this mock does not have; only their types are looked at.
+/// Fields that Letta ignores or that the mock has no use for; only their types are checked.
 const UNUSED: &[(&str, Expect)] = &[
     ("project_id", Expect::Text),
     ("project", Expect::Text),
@@ -133,11 +109,11 @@ impl Record for Agent {
 }
 
 impl Agent {
-    /// A new agent from a request's fields, without messages, blocks and tools. All types are looked at first.
+    /// Creates an agent from the fields of a request, without messages, blocks and tools. All types are checked first.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Self::check(fields)?;
         let mut agent = Self::blank();
-        if let Some(agent_type) = fields.one_of("agent_type", TYPES)? {
+        if let Some(agent_type) = fields.one_of("agent_type", AGENT_TYPES)? {
             agent_type.clone_into(&mut agent.agent_type);
         }
         agent.model = ModelConfig::create(fields, is_older(&agent.agent_type))?;
@@ -156,11 +132,11 @@ impl Agent {
             name: agent_names::random(),
             description: None,
             metadata: None,
-            agent_type: DEFAULT_TYPE.to_owned(),
-            system: prompt::BASE.to_owned(),
+            agent_type: DEFAULT_AGENT_TYPE.to_owned(),
+            system: BASE_INSTRUCTIONS.to_owned(),
             model: ModelConfig::default(),
             embedding: None,
-            compaction_settings: prompt::compaction_settings(),
+            compaction_settings: compaction_settings(),
             response_format: None,
             context: Vec::new(),
             recall: 0,
@@ -188,9 +164,9 @@ impl Agent {
         }
     }
 
-    /// Looks at the types of all fields, without asking whether what they say can be done.
+    /// Checks the types of all fields, not whether their values can be applied.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
-        fields.one_of("agent_type", TYPES)?;
+        fields.one_of("agent_type", AGENT_TYPES)?;
         ModelConfig::check(fields)?;
         EmbeddingConfig::check(fields)?;
         let mut agent = Self::blank();
@@ -198,7 +174,7 @@ impl Agent {
         agent.apply(fields)
     }
 
-    /// Applies the fields of a change. What it does not name stays; lists and secrets are replaced as a whole.
+    /// Applies the fields of a change. Absent fields stay as they are; lists and secrets are replaced as a whole.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::check(fields)?;
         self.model.change(fields, is_older(&self.agent_type))?;
@@ -209,7 +185,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Whether a model reasons when it answers for this agent. `settings`: what is set beside the agent's own settings.
+    /// Whether a model reasons when it responds for this agent. `settings` override the agent's own.
     pub(in crate::mock) fn reasons(&self, model: &str, settings: Option<&Map<String, Value>>) -> bool {
         let thinks_in_writing = is_older(&self.agent_type);
         match (model == self.model.handle, settings) {
@@ -240,7 +216,7 @@ impl Agent {
         Ok(())
     }
 
-    /// What can be said both of a new agent and of an old one.
+    /// Applies the fields that both creation and change accept.
     fn apply(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.check(UNUSED)?;
         self.name = fields.optional("name")?.unwrap_or_else(|| self.name.clone());
@@ -271,7 +247,7 @@ impl Agent {
         secret::replace(&mut self.secrets, fields)
     }
 
-    /// The form that answers must have, if they are not just text.
+    /// The format that responses must have, unless it is plain text.
     pub(in crate::mock) fn response_form(&self) -> Option<&Map<String, Value>> {
         let formed = |form: &&Map<String, Value>| form.get("type").is_some_and(|kind| kind != "text");
         let of_model = self.model.settings.get("response_format").and_then(Value::as_object);
@@ -302,20 +278,21 @@ impl Agent {
         self.context.first().map(|entry| entry.id.as_str())
     }
 
-    /// Adds what was just said to what the model sees. Where that is more than fits, the oldest messages leave, as in
-    /// Letta's sliding window; they stay in the history.
+    /// Adds new messages to the context. If it no longer fits the window, the oldest messages leave it, as in Letta's
+    /// sliding window; they stay in the history.
     pub(in crate::mock) fn remember(&mut self, said: impl IntoIterator<Item = ContextEntry>) {
         let (window, forgets) = (self.model.context_window(), self.message_buffer_autoclear);
         remember(&mut self.context, said, window, forgets);
     }
 
-    /// Adds what was said before anybody spoke to it. The model sees that, also of an agent that forgets what was said.
+    /// Adds the initial messages to the context. They stay there even if the agent clears its message buffer after each
+    /// turn.
     pub(in crate::mock) fn begin_with<'m>(&mut self, said: impl IntoIterator<Item = &'m Message>) {
         let entries: Vec<ContextEntry> = said.into_iter().map(ContextEntry::of).collect();
         remember(&mut self.context, entries, self.model.context_window(), false);
     }
 
-    /// Whether a tool runs only when a person has said so.
+    /// Sets whether calls of a tool need approval.
     pub(in crate::mock) fn require_approval(&mut self, tool_name: &str, required: bool) {
         let rule = json!({"tool_name": tool_name, "type": "requires_approval", "prompt_template": null});
         let is_it = |present: &Value| present["type"] == rule["type"] && present["tool_name"] == rule["tool_name"];
@@ -326,12 +303,12 @@ impl Agent {
         }
     }
 
-    /// Its secrets, as its tools see them.
+    /// Its secrets as the environment variables of its tools.
     pub(in crate::mock) fn environment(&self) -> Map<String, Value> {
         self.secrets.iter().map(|secret| (secret.key.clone(), secret.value.clone().into())).collect()
     }
 
-    /// The partner that thinks in the background for this agent.
+    /// A sleeptime agent for this agent, of the given type.
     pub(in crate::mock) fn partner(&self, agent_type: &str) -> Self {
         Self {
             name: format!("{}-sleeptime", self.name),
@@ -346,7 +323,7 @@ impl Agent {
         }
     }
 
-    /// Adds a rule, unless it is there.
+    /// Adds a tool rule, unless the agent has it already.
     pub(in crate::mock) fn add_rule(&mut self, tool_name: &str, kind: &str) {
         let rule = json!({"tool_name": tool_name, "type": kind, "prompt_template": null});
         if !self.tool_rules.contains(&rule) {
@@ -354,12 +331,12 @@ impl Agent {
         }
     }
 
-    /// Notes that something about it has changed.
+    /// Updates the time of the last change.
     pub(in crate::mock) fn touch(&mut self) {
         self.updated_at = Timestamp::now();
     }
 
-    /// Leaves nothing in the model's sight but the system message.
+    /// Removes everything but the system message from the context.
     pub(in crate::mock) fn forget(&mut self) {
         self.context.truncate(1);
         self.recall = 0;
@@ -368,42 +345,7 @@ impl Agent {
     }
 }
 
-/// Adds what was just said to what a model sees through a window of so many tokens; the first entry is the system message
-/// and stays. `forgets`: nothing else does.
-pub(in crate::mock) fn remember(
-    context: &mut Vec<ContextEntry>,
-    said: impl IntoIterator<Item = ContextEntry>,
-    window: i64,
-    forgets: bool,
-) {
-    /// Bounds the document that holds the context, whatever the model's window.
-    const MOST_MESSAGES: usize = 1_000;
-    context.extend(said);
-    if forgets {
-        context.truncate(1);
-        return;
-    }
-    let fits = context.len() <= MOST_MESSAGES && tokens_of(context) <= window;
-    if fits || context.len() <= 2 {
-        return;
-    }
-    let mut tokens = context.first().map_or(0, |system| system.tokens);
-    let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
-    let fitting = context.iter().skip(1).rev().take(places).take_while(|entry| {
-        tokens = tokens.saturating_add(entry.tokens);
-        tokens <= room
-    });
-    let kept = fitting.count().max(1);
-    let leaving = context.len().saturating_sub(1 + kept);
-    context.drain(1..=leaving);
-}
-
-/// How many tokens a context takes.
-pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
-    context.iter().map(|entry| entry.tokens).sum()
-}
-
-/// How many files an agent opens and how much of each it sees, by the room its model has.
+/// The most files that an agent opens and the most characters that it sees of each, by its context window.
 fn file_limits(context_window: i64) -> (i64, i64) {
     match context_window {
         ..=8_000 => (3, 5_000),
@@ -414,16 +356,10 @@ fn file_limits(context_window: i64) -> (i64, i64) {
     }
 }
 
-/// The first of each.
-pub(in crate::mock) fn without_repeats(texts: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
-    texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
+    use crate::{error::Code, mock::records::context::tokens_of};
 
     fn create(body: &Value) -> Agent {
         Agent::create(&Fields::of_body(body).unwrap()).unwrap()

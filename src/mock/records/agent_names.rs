@@ -1,4 +1,4 @@
-//! Names for agents that were given none.
+//! Random names for agents that are created without one.
 
 use crate::entropy;
 
@@ -12,7 +12,7 @@ const NOUNS: &[&str] = &[
     "Willow", "Yarrow",
 ];
 
-/// Two words in camel case.
+/// Two words in camel case, such as `QuietRiver`.
 pub(in crate::mock) fn random() -> String {
     let [first, second] = entropy::bytes::<2>();
     let pick =

@@ -226,10 +226,7 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::{
-            agent::{Agent, ContextEntry},
-            message::Role,
-        },
+        super::{agent::Agent, context::ContextEntry, message::Role},
         *,
     };
     use crate::mock::validation::body::Fields;

@@ -1,4 +1,4 @@
-//! Archives: shelves of passages that agents share.
+//! Archives: collections of passages that agents can share.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -6,22 +6,24 @@ use serde_json::{Value, json};
 use super::{ACTOR, ORGANIZATION, Record, agent::Agent, model::EmbeddingConfig, timestamp::Timestamp};
 use crate::{entropy, error::ApiError, mock::validation::body::Fields};
 
-/// An archive as it is stored. Its passages are documents of their own, agents are linked to it.
+/// An archive as it is stored. Its passages are documents of their own; agents are linked to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Archive {
     pub(in crate::mock) id: String,
     pub(in crate::mock) name: String,
     pub(in crate::mock) description: Option<String>,
     pub(in crate::mock) embedding: Option<EmbeddingConfig>,
-    /// The agent for which it was made without being asked for; it goes with that agent unless others share it by then.
+    /// The agent for which it was created implicitly. It is deleted with that agent, unless other agents share it by
+    /// then.
     pub(in crate::mock) owner: Option<String>,
-    /// Whether a passage said itself when it was created, so that the order of creation has to be looked for.
+    /// Whether a passage came with a creation time of its own, so that the order of insertion is not the order of
+    /// creation.
     pub(in crate::mock) backdated: bool,
     pub(in crate::mock) created_at: Timestamp,
     pub(in crate::mock) updated_at: Timestamp,
 }
 
-/// What a request changes of an archive.
+/// The changes that a request makes to an archive.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct ArchiveChange {
     name: Option<String>,
@@ -38,7 +40,7 @@ impl Record for Archive {
 }
 
 impl Archive {
-    /// A new archive from a request's fields.
+    /// Creates an archive from the fields of a request.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let name = fields.required("name")?;
         let description = fields.optional("description")?;
@@ -47,7 +49,7 @@ impl Archive {
         Ok(Self { description, ..Self::named(name, embedding) })
     }
 
-    /// The archive that an agent gets with its first passage.
+    /// The archive that is created with the first passage of an agent.
     pub(in crate::mock) fn of_agent(agent: &Agent) -> Self {
         let archive = Self::named(format!("{}'s Archive", agent.name), agent.embedding.clone());
         Self { owner: Some(agent.id.clone()), ..archive }
@@ -67,7 +69,7 @@ impl Archive {
         }
     }
 
-    /// Applies a change. What it does not name stays.
+    /// Applies a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, change: ArchiveChange) {
         self.name = change.name.unwrap_or_else(|| std::mem::take(&mut self.name));
         self.description = change.description.or_else(|| self.description.take());
@@ -93,7 +95,7 @@ impl Archive {
 }
 
 impl ArchiveChange {
-    /// What a request's fields say.
+    /// Reads the fields of a request.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: fields.optional("name")?, description: fields.optional("description")? })
     }

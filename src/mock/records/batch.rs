@@ -1,16 +1,12 @@
-//! Batches: requests to many agents, each answered by a run of its own.
+//! Batches: requests to many agents, each handled by a run of its own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    ACTOR, Record,
-    run::{Run, RunStatus},
-    timestamp::Timestamp,
-};
+use super::{ACTOR, Record, run::Run, stop_reason::RunStatus, timestamp::Timestamp};
 use crate::entropy;
 
-/// A batch as it is stored. How far it has come is told by its runs.
+/// A batch as it is stored. Its progress follows from its runs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Batch {
     id: String,
@@ -30,7 +26,7 @@ impl Record for Batch {
 }
 
 impl Batch {
-    /// A batch that begins now.
+    /// Creates a batch that begins now.
     pub(in crate::mock) fn begin(callback_url: Option<String>) -> Self {
         Self {
             id: entropy::letta_id("job"),
@@ -41,7 +37,7 @@ impl Batch {
         }
     }
 
-    /// The batch as clients see it, with its runs as they are; those of deleted agents are gone.
+    /// The batch as clients see it, with the current state of its runs. Runs of deleted agents are left out.
     pub(in crate::mock) fn wire(&self, runs: &[Run]) -> Value {
         let ended = runs.iter().all(Run::has_ended);
         let completed_at = runs.iter().filter_map(|run| run.completed_at).max().filter(|_| ended);

@@ -1,4 +1,4 @@
-//! Memory blocks. What is stored is what goes over the wire.
+//! Memory blocks. They are stored as clients see them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -34,12 +34,12 @@ pub(in crate::mock) struct Block {
     pub(in crate::mock) tags: Vec<String>,
 }
 
-/// The most characters a block may hold unless its maker says otherwise. Not enforced, as in Letta 0.16.
+/// The default for the most characters of a block. Not enforced, as in Letta 0.16.
 const DEFAULT_LIMIT: i64 = 100_000;
-/// How many bytes variables may add to the blocks that are made together.
+/// The most bytes that variables may add to the blocks of one request.
 pub(in crate::mock) const MOST_FILLED_IN: usize = 1024 * 1024;
-/// What a label may be.
-pub(in crate::mock) const LABEL_RULE: &str = "a label must not be empty";
+/// The rule for labels.
+const LABEL_RULE: &str = "a label must not be empty";
 
 impl Record for Block {
     const KIND: &'static str = "block";
@@ -51,7 +51,7 @@ impl Record for Block {
 }
 
 impl Block {
-    /// A new block from a request's fields. Only `label` is required.
+    /// Creates a block from the fields of a request. Only `label` is required.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let label: String = fields.required("label")?;
         let mut block = Self {
@@ -88,10 +88,10 @@ impl Block {
         }
     }
 
-    /// Puts an agent's variables in their places: `{{name}}`. What stands there then is subtracted from `left`, in bytes.
+    /// Replaces `{{name}}` by the values of an agent's variables. The bytes of the values are subtracted from `left`.
     ///
     /// # Errors
-    /// 400 when it is more than that.
+    /// 400 if they are more than `left`.
     pub(in crate::mock) fn fill_in(
         &mut self,
         variables: &Map<String, Value>,
@@ -106,7 +106,7 @@ impl Block {
             }
             *left = places.checked_mul(value.len()).and_then(|more| left.checked_sub(more)).ok_or_else(|| {
                 let problem = format!(
-                    "INVALID_ARGUMENT: memory_variables make the memory blocks more than {MOST_FILLED_IN} bytes larger"
+                    "INVALID_ARGUMENT: memory_variables add more than {MOST_FILLED_IN} bytes to the memory blocks"
                 );
                 ApiError::letta(Code::InvalidRequest, problem)
             })?;
@@ -115,14 +115,14 @@ impl Block {
         Ok(())
     }
 
-    /// Looks at the types of the fields of a change.
+    /// Checks the types of the fields of a change.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::blank().change(fields)
     }
 
-    /// Applies the fields of a change. What it does not name stays.
+    /// Applies the fields of a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
-        // Objects stay in the project in which they were made.
+        // Blocks stay in the project in which they were created.
         fields.check(&[("project_id", Expect::Text)])?;
         if let Some(label) = fields.optional::<String>("label")? {
             if label.is_empty() {
@@ -160,14 +160,12 @@ fn replace<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-/// The two labels that every tutorial uses come with a description.
+/// The default descriptions of the two labels that every tutorial uses.
 fn default_description(label: &str) -> Option<&'static str> {
     match label {
-        "human" => {
-            Some("What the agent knows about the person it talks to, so that it can speak to them in particular.")
-        }
+        "human" => Some("What the agent knows about the person it talks to, so that it can adapt to them."),
         "persona" => {
-            Some("Who the agent is and how it behaves, so that it stays the same from one answer to the next.")
+            Some("Who the agent is and how it behaves, so that it stays consistent from one response to the next.")
         }
         _ => None,
     }

@@ -1,31 +1,31 @@
-//! Conversations: histories that an agent has beside its default one.
+//! Conversations: the histories of an agent besides its default one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ACTOR, Record, agent::ContextEntry, model::whole_settings, pending::Pending, timestamp::Timestamp};
+use super::{ACTOR, Record, context::ContextEntry, model::whole_settings, pending::Pending, timestamp::Timestamp};
 use crate::{
     entropy,
     error::ApiError,
     mock::{models::catalogue::Handle, validation::body::Fields},
 };
 
-/// A conversation as it is stored. Its messages are kept apart.
+/// A conversation as it is stored. Its messages are stored separately.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Conversation {
     pub(in crate::mock) id: String,
     pub(in crate::mock) agent_id: String,
     pub(in crate::mock) summary: Option<String>,
-    /// Blocks that this conversation has for itself; they hide those of its agent with the same labels.
+    /// Blocks of this conversation alone; they hide the agent's blocks with the same labels.
     pub(in crate::mock) isolated_block_ids: Vec<String>,
-    /// The handle of the model that answers here; none: the agent's.
+    /// The handle of the model that responds here; `None` for the agent's.
     pub(in crate::mock) model: Option<String>,
     pub(in crate::mock) model_settings: Option<Map<String, Value>>,
-    /// The messages that the model sees, oldest first; the system message is the first.
+    /// The messages that the model sees, oldest first; the first is the system message.
     pub(in crate::mock) context: Vec<ContextEntry>,
-    /// How many messages it holds beside the system message.
+    /// The number of messages, without the system message.
     pub(in crate::mock) recall: i64,
-    /// The question that it waits for an answer to.
+    /// Tool calls that wait for approval.
     pub(in crate::mock) pending: Option<Box<Pending>>,
     pub(in crate::mock) last_message_at: Option<Timestamp>,
     pub(in crate::mock) last_run_completion: Option<Timestamp>,
@@ -43,13 +43,13 @@ impl Record for Conversation {
 }
 
 impl Conversation {
-    /// Forgets what was said in it, but for the system message.
+    /// Removes everything but the system message from the context.
     pub(in crate::mock) fn forget(&mut self) {
         self.context.truncate(1);
         (self.recall, self.pending) = (0, None);
     }
 
-    /// A new conversation of an agent, in which nothing has been said.
+    /// Creates an empty conversation of an agent.
     pub(in crate::mock) fn new(agent_id: &str) -> Self {
         let now = Timestamp::now();
         Self {
@@ -69,7 +69,7 @@ impl Conversation {
         }
     }
 
-    /// Applies the fields of a change. What it does not name stays.
+    /// Applies the fields of a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         self.summary = fields.optional("summary")?.or(self.summary.take());
         if let Some(handle) = fields.optional::<&str>("model")? {
@@ -89,8 +89,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// The conversation as clients see it; only when it is retrieved does it name its messages. The order of the keys is
-    /// Letta's.
+    /// The conversation as clients see it. The ids of its messages are shown only when it is retrieved. The order of
+    /// the keys is Letta's.
     pub(in crate::mock) fn wire(&self, with_messages: bool) -> Value {
         let shown = if with_messages { self.context.as_slice() } else { &[] };
         json!({

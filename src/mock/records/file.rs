@@ -1,4 +1,4 @@
-//! Files in folders. What a file says is kept beside it, so that lists need not read it.
+//! Files in folders. The text of a file is a document of its own, so that lists need not read it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,34 +10,34 @@ use super::{ORGANIZATION, Record, timestamp::Timestamp};
 pub(in crate::mock) struct File {
     pub(in crate::mock) id: String,
     pub(in crate::mock) folder_id: String,
-    /// Its name, which no other file in the folder has.
+    /// Its name, unique within the folder.
     pub(in crate::mock) name: String,
     /// The name it was uploaded with.
     pub(in crate::mock) original_name: String,
     pub(in crate::mock) media_type: String,
     /// In bytes.
     pub(in crate::mock) size: i64,
-    /// Into how many passages it was cut.
+    /// The number of its passages.
     pub(in crate::mock) chunks: i64,
     pub(in crate::mock) created_at: Timestamp,
 }
 
-/// What a file says; it has the file's id and belongs to it.
+/// The text of a file; it has the file's id and belongs to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct FileText {
     pub(in crate::mock) id: String,
     pub(in crate::mock) text: String,
 }
 
-/// What an agent sees of a file at most; it has the file's id and belongs to it.
+/// The most that an agent sees of a file; it has the file's id and belongs to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct FileView {
     pub(in crate::mock) id: String,
     pub(in crate::mock) shown: String,
 }
 
-/// How long a file is shown as being read, and then as being embedded, in milliseconds. Nothing happens meanwhile:
-/// clients poll, and should see what they will see of a real server.
+/// How long a file is shown as being parsed, and then as being embedded, in milliseconds. Nothing happens in that time:
+/// clients poll, and see the states that a real server shows.
 const PARSING_MILLIS: i64 = 100;
 const EMBEDDING_MILLIS: i64 = 100;
 
@@ -69,11 +69,10 @@ impl Record for FileView {
 }
 
 impl File {
-    /// How long it takes from the upload until the file is ready, in milliseconds.
-    pub(in crate::mock) const PROCESSING_MILLIS: i64 = PARSING_MILLIS + EMBEDDING_MILLIS;
+    /// The time from the upload until a file is ready, in milliseconds.
+    pub(super) const PROCESSING_MILLIS: i64 = PARSING_MILLIS + EMBEDDING_MILLIS;
 
-    /// The file as clients see it: by the name that is given, and with what it says if that is given. The order of the
-    /// keys is Letta's.
+    /// The file as clients see it, under `name`, with its text if `text` is given. The order of the keys is Letta's.
     pub(in crate::mock) fn wire(&self, name: &str, text: Option<&str>) -> Value {
         let (status, total, embedded) = match self.created_at.elapsed_millis() {
             ..PARSING_MILLIS => ("parsing", None, None),

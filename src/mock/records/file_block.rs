@@ -1,4 +1,4 @@
-//! Files of an agent's folders as its memory shows them: read-only blocks, which are made when they are asked for.
+//! Files of an agent's folders as blocks of its memory: read-only, and created on demand.
 
 use serde::Serialize;
 
@@ -9,13 +9,13 @@ use super::{File, Folder, attachment_id, open_files::Touched, timestamp::Timesta
 pub(in crate::mock) struct FileBlock {
     pub(in crate::mock) file_id: String,
     pub(in crate::mock) folder_id: String,
-    /// Folder and file.
+    /// `folder/file`.
     pub(in crate::mock) label: String,
     pub(in crate::mock) is_open: bool,
     pub(in crate::mock) last_accessed_at: Timestamp,
-    /// What is seen of it; nothing of a closed one.
+    /// The part of the text that the agent sees; empty if the file is closed.
     pub(in crate::mock) value: String,
-    /// How many characters of a file the agent sees.
+    /// The most characters that the agent sees of a file.
     pub(in crate::mock) limit: i64,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct WireFileBlock<'a> {
 }
 
 impl FileBlock {
-    /// A file that is closed, or of which it is not known yet what is seen.
+    /// A file without its text: closed, or not read yet.
     pub(in crate::mock) fn new(folder: &Folder, file: &File, touched: Option<&Touched>, limit: i64) -> Self {
         Self {
             file_id: file.id.clone(),
@@ -62,13 +62,14 @@ impl FileBlock {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Its approximate size in bytes.
     pub(in crate::mock) fn size(&self) -> usize {
         const MEMBERS: usize = 600;
         MEMBERS + self.label.len() + self.value.len()
     }
 
-    /// The block as the clients of an agent see it. Its id is made of both ids, as that of the attachment is.
+    /// The block as clients see it. Its id is derived from the ids of the agent and the file, as the id of the
+    /// attachment is.
     pub(super) fn wire(&self, agent_id: &str) -> WireFileBlock<'_> {
         let id = attachment_id(agent_id, &self.file_id);
         WireFileBlock {

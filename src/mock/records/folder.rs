@@ -1,4 +1,4 @@
-//! Folders, which older clients call sources.
+//! Folders; older clients call them sources.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{ACTOR, ORGANIZATION, Record, model::EmbeddingConfig, timestamp::Timestamp};
 use crate::{entropy, error::ApiError, mock::validation::body::Fields};
 
-/// A folder as it is stored. Its files are documents of their own, agents are linked to it.
+/// A folder as it is stored. Its files are documents of their own; agents are linked to it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Folder {
     pub(in crate::mock) id: String,
@@ -19,7 +19,7 @@ pub(in crate::mock) struct Folder {
     pub(in crate::mock) updated_at: Timestamp,
 }
 
-/// How a folder's files are embedded unless its maker says otherwise.
+/// The default embedding model of a folder.
 const DEFAULT_EMBEDDING: &str = "openai/text-embedding-3-small";
 
 const CREATE: &[&str] =
@@ -36,13 +36,13 @@ impl Record for Folder {
 }
 
 impl Folder {
-    /// A new folder from a request's fields.
+    /// Creates a folder from the fields of a request.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(CREATE)?;
         Self::of_file(fields)
     }
 
-    /// The same from what is written in an agent file, where it has more fields.
+    /// Creates a folder from the fields of an agent file, which has more of them.
     pub(in crate::mock) fn of_file(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let name = fields.required("name")?;
         let mut embedding = None;
@@ -66,7 +66,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Looks at the fields of a change.
+    /// Checks the types of the fields of a change.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.only(CHANGE)?;
         EmbeddingConfig::check(fields)?;
@@ -76,7 +76,7 @@ impl Folder {
         fields.optional::<Fields<'_>>("metadata").map(drop)
     }
 
-    /// Applies a change. What it does not name stays.
+    /// Applies a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::check(fields)?;
         self.apply(fields)?;
@@ -112,7 +112,7 @@ impl Folder {
         })
     }
 
-    /// The folder as clients see it that call it a source.
+    /// The folder as a source, for older clients.
     pub(in crate::mock) fn wire_as_source(&self) -> Value {
         let mut source = self.wire();
         source["vector_db_provider"] = json!("native");

@@ -1,5 +1,5 @@
-//! Groups of agents. No request of the present API sends anything to a group, so what is kept is who belongs to it, and of
-//! groups of sleeptime agents what they have gone through.
+//! Groups of agents. No current route sends a message to a group, so a group only stores its members and, for sleeptime
+//! agents, their progress.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,16 +17,16 @@ pub(in crate::mock) struct Group {
     pub(in crate::mock) id: String,
     pub(in crate::mock) manager_type: String,
     pub(in crate::mock) description: String,
-    /// The project as it was named; none: nobody named one.
+    /// The project that the request named; `None` if it named none.
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) manager_agent_id: Option<String>,
     pub(in crate::mock) termination_token: Option<String>,
     pub(in crate::mock) max_turns: Option<i64>,
     pub(in crate::mock) sleeptime_agent_frequency: Option<i64>,
-    /// How many turns ago its agents ran; none: that is not counted.
+    /// The number of turns since its agents ran; `None` if turns are not counted.
     #[serde(default)]
     pub(in crate::mock) turns_counter: Option<i64>,
-    /// The last message that its agents have gone through.
+    /// The last message that its agents have processed.
     #[serde(default)]
     pub(in crate::mock) last_processed_message_id: Option<String>,
     pub(in crate::mock) max_message_buffer_length: Option<i64>,
@@ -34,7 +34,7 @@ pub(in crate::mock) struct Group {
     pub(in crate::mock) hidden: Option<bool>,
 }
 
-/// What a request says of a group.
+/// The fields of a request.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct GroupChange {
     pub(in crate::mock) agent_ids: Option<Vec<String>>,
@@ -44,7 +44,7 @@ pub(in crate::mock) struct GroupChange {
     manager: Option<Manager>,
 }
 
-/// Who speaks when.
+/// How a group decides which agent responds.
 #[derive(Clone, Debug)]
 struct Manager {
     kind: &'static str,
@@ -56,13 +56,13 @@ struct Manager {
     min_message_buffer_length: Option<i64>,
 }
 
-/// The kinds of managers; whoever asks for one names it, the last none can ask for any more.
+/// The kinds of managers. The last one is no longer accepted in requests.
 pub(in crate::mock) const MANAGER_TYPES: &[&str] =
     &["round_robin", "supervisor", "dynamic", "sleeptime", "voice_sleeptime", "swarm"];
 
 const VOICE: &str = "voice_sleeptime";
 
-/// How many messages a voice agent keeps before its sleeptime agent goes through them, and how many it keeps then.
+/// The most messages in the buffer of a voice agent before its sleeptime agent processes them, and how many stay then.
 pub(in crate::mock) const MOST_BUFFERED: usize = 30;
 pub(in crate::mock) const LEAST_BUFFERED: usize = 15;
 
@@ -76,7 +76,7 @@ impl Record for Group {
 }
 
 impl GroupChange {
-    /// What a change says.
+    /// Reads a change.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.check(&[("project_id", Expect::Text)])?;
         let manager = fields.optional::<Fields<'_>>("manager_config")?;
@@ -89,7 +89,7 @@ impl GroupChange {
         })
     }
 
-    /// What a request for a new group says.
+    /// Reads a request to create a group.
     pub(in crate::mock) fn read_new(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.required::<Vec<&str>>("agent_ids")?;
         fields.required::<&str>("description")?;
@@ -107,7 +107,7 @@ impl GroupChange {
         Ok(change)
     }
 
-    /// The agent that manages the group from now on, if the request says so.
+    /// The id of the new managing agent, if the request names one.
     pub(in crate::mock) fn manager_agent_id(&self) -> Option<&str> {
         self.manager.as_ref().and_then(|manager| manager.agent_id.as_deref())
     }
@@ -145,7 +145,7 @@ fn check_buffer(most: Option<i64>, least: Option<i64>) -> Result<(), ApiError> {
 }
 
 impl Group {
-    /// A new group.
+    /// Creates a group.
     pub(in crate::mock) fn create(change: &GroupChange, project_id: Option<String>) -> Self {
         let kind = change.manager.as_ref().map_or("round_robin", |manager| manager.kind);
         let mut group = Self {
@@ -167,7 +167,7 @@ impl Group {
         group
     }
 
-    /// Applies a change. What it does not name stays.
+    /// Applies a change. Absent fields stay as they are.
     ///
     /// # Errors
     /// 400 when it names another kind of manager, or lengths that no buffer has.
@@ -194,7 +194,7 @@ impl Group {
         self.max_turns = manager.max_turns.or(self.max_turns);
         if let Some(frequency) = manager.sleeptime_agent_frequency.filter(|frequency| *frequency != 0) {
             self.sleeptime_agent_frequency = Some(frequency);
-            // The first turn is the first that counts.
+            // The first turn counts.
             self.turns_counter.get_or_insert(-1);
         }
         // As in Letta, a change to 0 is none.
@@ -203,8 +203,8 @@ impl Group {
         self.min_message_buffer_length = given(manager.min_message_buffer_length).or(self.min_message_buffer_length);
     }
 
-    /// Counts a turn of the main agent; whether the sleeptime agents run after it. As in Letta they do after the first, and
-    /// without a frequency after each.
+    /// Counts a turn of the main agent and returns whether the sleeptime agents run after it. As in Letta, they run
+    /// after the first turn; without a frequency, they run after every turn.
     pub(in crate::mock) fn count_turn(&mut self) -> bool {
         match self.sleeptime_agent_frequency {
             None => true,
@@ -217,8 +217,8 @@ impl Group {
         }
     }
 
-    /// Which of so many new messages is the last that no longer fits the buffer of a voice agent; none: all fit. So many
-    /// as the buffer keeps at least stay in it.
+    /// The index of the last of `messages` new messages that no longer fits the buffer of a voice agent; `None` if all
+    /// fit. The minimum length of the buffer always stays in it.
     pub(in crate::mock) fn overflow(&self, messages: usize) -> Option<usize> {
         let length =
             |length: Option<i64>, default| length.map_or(default, |length| usize::try_from(length).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! Identities: whom agents and blocks belong to, by a key of the client's own.
+//! Identities: the owners of agents and blocks, each with a key of the client's own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,12 +18,12 @@ pub(in crate::mock) struct Identity {
     pub(in crate::mock) identifier_key: String,
     pub(in crate::mock) name: String,
     pub(in crate::mock) identity_type: String,
-    /// The project as it was named; none: nobody named one.
+    /// The project that the request named; `None` if it named none.
     pub(in crate::mock) project_id: Option<String>,
     pub(in crate::mock) properties: Vec<Property>,
 }
 
-/// Something that is known of an identity.
+/// A property of an identity.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Property {
     pub(in crate::mock) key: String,
@@ -32,7 +32,7 @@ pub(in crate::mock) struct Property {
     pub(in crate::mock) kind: String,
 }
 
-/// What a request says of an identity.
+/// The fields of a request.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct IdentityChange {
     pub(in crate::mock) identifier_key: Option<String>,
@@ -43,7 +43,7 @@ pub(in crate::mock) struct IdentityChange {
     pub(in crate::mock) properties: Option<Vec<Property>>,
 }
 
-/// What an identity can be.
+/// The types of identities.
 pub(in crate::mock) const TYPES: &[&str] = &["org", "user", "other"];
 const PROPERTY_TYPES: &[&str] = &["string", "number", "boolean", "json"];
 const FIELDS: &[&str] = &["identifier_key", "name", "identity_type", "agent_ids", "block_ids", "properties"];
@@ -58,13 +58,13 @@ impl Record for Identity {
 }
 
 impl IdentityChange {
-    /// What a change says.
+    /// Reads a change.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(FIELDS)?;
         Self::read_known(fields)
     }
 
-    /// What a request for a new identity says, where some fields are required and a project may be named.
+    /// Reads a request to create an identity: some fields are required, and a project may be named.
     pub(in crate::mock) fn read_new(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let known: Vec<&str> = FIELDS.iter().copied().chain(["project_id"]).collect();
         fields.only(&known)?;
@@ -89,7 +89,7 @@ impl IdentityChange {
 }
 
 impl Identity {
-    /// A new identity.
+    /// Creates an identity.
     pub(in crate::mock) fn create(change: &IdentityChange, project_id: Option<String>) -> Self {
         let mut identity = Self {
             id: entropy::letta_id(Self::KIND),
@@ -103,7 +103,7 @@ impl Identity {
         identity
     }
 
-    /// Applies a change. What it does not name stays; properties are merged by their keys.
+    /// Applies a change. Absent fields stay as they are; properties are merged by key.
     pub(in crate::mock) fn change(&mut self, change: &IdentityChange) {
         if let Some(key) = &change.identifier_key {
             self.identifier_key.clone_from(key);
@@ -117,7 +117,7 @@ impl Identity {
         self.merge(change.properties.iter().flatten());
     }
 
-    /// Replaces all properties; of several with the same key, the last counts.
+    /// Replaces all properties; of several with the same key, the last is kept.
     pub(in crate::mock) fn set_properties(&mut self, properties: &[Property]) {
         self.properties.clear();
         self.merge(properties);

@@ -1,18 +1,18 @@
-//! What an answer shows of an agent's relationships depends on the client's generation: 1.x clients name what they want,
-//! older ones get everything.
+//! Which relationships of an agent a response includes. That depends on the generation of the client: 1.x clients name
+//! what they want, older ones get everything.
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderMap;
 
-use crate::{call::Query, error::ApiError};
+use crate::{call::Query, error::ApiError, mock::validation::client_generation::is_current_client};
 
-/// Which relationships an answer fills.
+/// The relationships that a response includes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one word of the `include` parameter")]
 pub(in crate::mock) struct Include {
     pub(in crate::mock) blocks: bool,
     pub(in crate::mock) identities: bool,
     pub(in crate::mock) managed_group: bool,
-    /// Never unless it is named.
+    /// Included only if it is named.
     pub(in crate::mock) pending_approval: bool,
     pub(in crate::mock) secrets: bool,
     pub(in crate::mock) sources: bool,
@@ -32,7 +32,7 @@ const WORDS: &[&str] = &[
 ];
 
 impl Include {
-    /// What answers to changes show: all but the question that waits for an answer, which is only shown when asked for.
+    /// What responses to changes include: everything except pending approvals.
     pub(in crate::mock) const EVERYTHING: Self = Self {
         blocks: true,
         identities: true,
@@ -44,7 +44,7 @@ impl Include {
         tools: true,
     };
 
-    /// What an answer to a read shows.
+    /// What the response to a read includes.
     pub(in crate::mock) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
         let named: Vec<&str> = query.all("include").collect();
         for word in &named {
@@ -72,7 +72,7 @@ impl Include {
         if legacy.is_empty() {
             return Ok(Self::EVERYTHING.or(asked));
         }
-        // An empty list arrives as one empty value.
+        // Clients send an empty list as one empty value.
         let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
         let narrowed = Self {
             blocks: has(&["memory", "blocks", "core_memory"]),
@@ -101,18 +101,6 @@ impl Include {
     }
 }
 
-const PACKAGE_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
-
-/// Whether a request comes from a client of the 1.x generation, by Letta's own rule.
-pub(in crate::mock) fn is_current_client(headers: &HeaderMap) -> bool {
-    if headers.contains_key(PACKAGE_VERSION) {
-        return true;
-    }
-    let Some(agent) = headers.get(header::USER_AGENT) else { return true };
-    let agent = agent.to_str().unwrap_or_default();
-    agent.starts_with("letta-client/1.") || agent.starts_with("@letta-ai/letta-client/1.")
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -132,16 +120,6 @@ mod tests {
 
     fn headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn generations_are_told_apart() {
-        assert!(is_current_client(&HeaderMap::new()));
-        assert!(is_current_client(&headers("x-stainless-package-version", "1.7.1")));
-        assert!(is_current_client(&headers("user-agent", "letta-client/1.0.0")));
-        assert!(is_current_client(&headers("user-agent", "@letta-ai/letta-client/1.2.0")));
-        assert!(!is_current_client(&headers("user-agent", "letta-client/0.1.324")));
-        assert!(!is_current_client(&headers("user-agent", "curl/8.0")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Jobs: work that goes on after its request was answered. Here that is the reading of files.
+//! Jobs: work that continues after the response. Here that is the processing of files.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 use super::{ACTOR, Record, model::object, timestamp::Timestamp};
 use crate::{entropy, mock::records::File};
 
-/// A job. What its state is, the time tells, unless it was cancelled.
+/// A job. Its state follows from the time, unless it was cancelled.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Job {
     pub(in crate::mock) id: String,
     pub(in crate::mock) metadata: Map<String, Value>,
     pub(in crate::mock) created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it completes.
     pub(in crate::mock) ends_at: Timestamp,
     pub(in crate::mock) cancelled_at: Option<Timestamp>,
 }
@@ -27,7 +27,7 @@ impl Record for Job {
 }
 
 impl Job {
-    /// The job that reads a file.
+    /// The job that processes a file.
     pub(in crate::mock) fn reading(file: &File) -> Self {
         Self {
             id: entropy::letta_id(Self::KIND),
@@ -38,17 +38,17 @@ impl Job {
         }
     }
 
-    /// The folder that it works on.
+    /// The folder of its file.
     pub(in crate::mock) fn folder_id(&self) -> Option<&str> {
         self.metadata.get("source_id").and_then(Value::as_str)
     }
 
-    /// Whether it still goes on.
+    /// Whether it has neither completed nor been cancelled.
     pub(in crate::mock) fn is_active(&self) -> bool {
         self.cancelled_at.is_none() && Timestamp::now() < self.ends_at
     }
 
-    /// Ends it, unless it has ended.
+    /// Cancels it, unless it has ended.
     pub(in crate::mock) fn cancel(&mut self) {
         if self.is_active() {
             self.cancelled_at = Some(Timestamp::now());

@@ -1,4 +1,4 @@
-//! MCP servers: how they would be reached, if anybody did.
+//! MCP servers, as they are configured. The mock connects to none.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,7 +17,7 @@ pub(in crate::mock) struct McpServer {
     pub(in crate::mock) server_name: String,
     /// `stdio`, `sse` or `streamable_http`.
     pub(in crate::mock) server_type: String,
-    /// How it is reached; the fields that its type has.
+    /// The connection settings; their fields depend on the type.
     pub(in crate::mock) config: Map<String, Value>,
 }
 
@@ -35,7 +35,7 @@ impl Record for McpServer {
 }
 
 impl McpServer {
-    /// A new server from a request's fields.
+    /// Creates a server from the fields of a request.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(&["server_name", "config"])?;
         let server_name = fields.required("server_name")?;
@@ -44,7 +44,7 @@ impl McpServer {
         Self::from_config(server_name, &config, "mcp_server_type")
     }
 
-    /// The same in the older form, which has all in one object.
+    /// The same from the older, flat form.
     pub(in crate::mock) fn create_flat(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Self::from_config(fields.required("server_name")?, fields, "type")
     }
@@ -64,7 +64,7 @@ impl McpServer {
         Ok(server)
     }
 
-    /// Looks at the fields of a change.
+    /// Checks the types of the fields of a change.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.only(&["server_name", "config"])?;
         fields.optional::<&str>("server_name")?;
@@ -73,7 +73,7 @@ impl McpServer {
         check_config(&config)
     }
 
-    /// Applies a change. What it does not name stays, and so does the type.
+    /// Applies a change. Absent fields stay as they are, and so does the type.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         self.server_name = fields.optional("server_name")?.unwrap_or_else(|| self.server_name.clone());
         match fields.optional::<Fields<'_>>("config")? {
@@ -82,7 +82,7 @@ impl McpServer {
         }
     }
 
-    /// Applies fields of the configuration.
+    /// Applies connection settings.
     pub(in crate::mock) fn apply(&mut self, config: &Fields<'_>) -> Result<(), ApiError> {
         check_config(config)?;
         for name in names_of(&self.server_type) {
@@ -102,7 +102,7 @@ impl McpServer {
         Value::Object(wire)
     }
 
-    /// The same in the older form.
+    /// The server in the older, flat form.
     pub(in crate::mock) fn wire_flat(&self) -> Value {
         let mut wire = Map::from_iter([
             ("server_name".to_owned(), Value::from(self.server_name.as_str())),

@@ -1,4 +1,4 @@
-//! Stored messages, and how one of them becomes several on the wire.
+//! Stored messages, and how each becomes one or several wire messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -6,13 +6,14 @@ use uuid::Uuid;
 
 use super::{
     DEFAULT_CONVERSATION,
+    content::{Content, Part},
     message_view::{MessageView, SPOKEN_ARGUMENT},
     model::object,
     timestamp::Timestamp,
-    tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
+    tool_call::{Approval, ToolCall, ToolReturn, ToolStatus},
     wire::{MessageType, Own, WireMessage},
 };
-use crate::{entropy, mock::text::tokens};
+use crate::entropy;
 
 /// A stored message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,28 +23,28 @@ pub(in crate::mock) struct Message {
     pub(in crate::mock) content: Vec<Part>,
     pub(in crate::mock) created_at: Timestamp,
     pub(in crate::mock) name: Option<String>,
-    /// The offline thread id that the client chose, or that was made up for it.
+    /// The offline thread id: chosen by the client, or generated.
     pub(in crate::mock) otid: Option<String>,
     pub(in crate::mock) sender_id: Option<String>,
     pub(in crate::mock) group_id: Option<String>,
     pub(in crate::mock) batch_item_id: Option<String>,
-    /// The model step that it belongs to.
+    /// The step that it belongs to.
     pub(in crate::mock) step_id: Option<String>,
     pub(in crate::mock) run_id: Option<String>,
-    /// Of assistant messages, the calls that it makes; of approval messages, those that wait for a decision.
+    /// The calls of an assistant message; in an approval message, the calls that wait for approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) tool_calls: Vec<ToolCall>,
-    /// Of tool messages.
+    /// The returns of a tool message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) tool_returns: Vec<ToolReturn>,
-    /// Of approval messages that decide.
+    /// The decisions of an approval message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) approvals: Vec<Approval>,
-    /// Part of the inner monologue of an agent of an older type: what the assistant writes is thought, what it says is in
-    /// a call of a tool, which returns something that nobody is shown, and what stands for the user are events.
+    /// Whether it is part of the inner monologue of an older agent: the assistant's texts are reasoning, it speaks
+    /// through calls of a tool whose returns are not shown, and user messages are events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::mock) monologue: bool,
-    /// Of a message from an agent file, the fields in which the file says more than is kept of them here.
+    /// Fields of a message from an agent file that have no field of their own here.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(in crate::mock) original: Map<String, Value>,
 }
@@ -55,109 +56,18 @@ pub(in crate::mock) enum Role {
     System,
     User,
     Assistant,
-    /// What tools returned.
+    /// Tool returns.
     Tool,
-    /// A question about tool calls, or the answer to one.
+    /// A request for approval, or the decision.
     Approval,
-    /// What is left of messages that the model no longer sees.
+    /// A summary of messages that have left the context.
     Summary,
 }
 
-/// A part of what a message says.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(in crate::mock) enum Part {
-    Text {
-        text: String,
-        signature: Option<String>,
-    },
-    Image {
-        source: ImageSource,
-    },
-    Reasoning {
-        is_native: bool,
-        reasoning: String,
-        signature: Option<String>,
-    },
-    /// Reasoning that the provider of the model has encrypted.
-    RedactedReasoning {
-        data: String,
-    },
-    /// Reasoning that the provider of the model keeps to itself.
-    OmittedReasoning {
-        signature: Option<String>,
-    },
-}
-
-/// Where an image comes from. It is kept as it was given: the mock fetches nothing.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(in crate::mock) enum ImageSource {
-    Url { url: String },
-    Base64 { media_type: String, data: String, detail: Option<String> },
-    Letta { file_id: String, media_type: Option<String>, data: Option<String>, detail: Option<String> },
-}
-
-/// What a message costs beside its text.
+/// The tokens of a message in addition to its content.
 const TOKENS_PER_MESSAGE: i64 = 4;
-/// What an image costs, whatever its size.
-const TOKENS_PER_IMAGE: i64 = 765;
-
-impl Part {
-    /// A text without more.
-    pub(in crate::mock) fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), signature: None }
-    }
-
-    /// How many tokens a model would count.
-    pub(in crate::mock) fn tokens(&self) -> i64 {
-        match self {
-            Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => tokens::estimate(text),
-            Self::RedactedReasoning { data } => tokens::estimate(data),
-            Self::OmittedReasoning { .. } => 0,
-            Self::Image { .. } => TOKENS_PER_IMAGE,
-        }
-    }
-
-    fn length(&self) -> usize {
-        match self {
-            Self::Text { text, .. }
-            | Self::Reasoning { reasoning: text, .. }
-            | Self::RedactedReasoning { data: text } => text.len(),
-            Self::Image { .. } | Self::OmittedReasoning { .. } => 0,
-        }
-    }
-
-    /// The beginning of its text, unless that is empty.
-    fn cut(&self, bytes: usize) -> Option<Self> {
-        let beginning = |text: &String| text.get(..bytes).filter(|text| !text.is_empty()).map(str::to_owned);
-        match self {
-            Self::Text { text, signature } => Some(Self::Text { text: beginning(text)?, signature: signature.clone() }),
-            Self::Reasoning { is_native, reasoning, signature } => Some(Self::Reasoning {
-                is_native: *is_native,
-                reasoning: beginning(reasoning)?,
-                signature: signature.clone(),
-            }),
-            Self::Image { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
-        }
-    }
-
-    /// What parts say, as one text; images are noted.
-    pub(in crate::mock) fn text_of(parts: &[Self]) -> String {
-        parts.iter().filter_map(Self::says).collect::<Vec<_>>().join("\n")
-    }
-
-    fn says(&self) -> Option<&str> {
-        match self {
-            Self::Text { text, .. } => Some(text),
-            Self::Image { .. } => Some("[image]"),
-            Self::Reasoning { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
-        }
-    }
-}
-
 impl Message {
-    /// A message said now, by nobody's step and in no run.
+    /// A message that is created now, outside of any run.
     pub(in crate::mock) fn new(role: Role, content: Vec<Part>) -> Self {
         Self {
             id: entropy::letta_id("message"),
@@ -179,17 +89,18 @@ impl Message {
         }
     }
 
-    /// The same, said by a turn.
+    /// The message as part of a run and a step.
     pub(in crate::mock) fn of_turn(self, run_id: &str, step_id: Option<&str>) -> Self {
         Self { run_id: Some(run_id.to_owned()), step_id: step_id.map(str::to_owned), ..self }
     }
 
-    /// What is written in it, as one text; images are noted.
+    /// The content as one text, with a placeholder for each image.
     pub(in crate::mock) fn text(&self) -> String {
         Part::text_of(&self.content)
     }
 
-    /// What others hear of it: its text, but of an agent that thinks in texts what it says by calling a tool.
+    /// What the message says to others: its text, or for an agent with an inner monologue what it says by calling a
+    /// tool.
     pub(in crate::mock) fn said(&self) -> String {
         if !self.thinks_in_texts() {
             return self.text();
@@ -198,22 +109,22 @@ impl Message {
         calls.filter_map(|call| MessageView::USUAL.said_by(call)).collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether the user said it, and not an event that stands for the user.
+    /// Whether it is from the user, and not an event.
     pub(in crate::mock) fn is_of_user(&self) -> bool {
         self.role == Role::User && !self.monologue
     }
 
-    /// Whether it is an event: the user has logged in, a turn goes on.
+    /// Whether it is an event, such as a login or a heartbeat.
     pub(in crate::mock) fn is_event(&self) -> bool {
         self.role == Role::User && self.monologue
     }
 
-    /// Whether what the agent writes in it is thought.
+    /// Whether its texts are reasoning.
     fn thinks_in_texts(&self) -> bool {
         self.monologue && matches!(self.role, Role::Assistant | Role::Approval)
     }
 
-    /// What a search looks through: also thoughts, and what tools returned.
+    /// The text that a search matches, including reasoning and tool returns.
     pub(in crate::mock) fn searchable(&self) -> String {
         let thoughts = self.content.iter().filter_map(|part| match part {
             Part::Reasoning { reasoning, .. } => Some(reasoning.clone()),
@@ -224,14 +135,14 @@ impl Message {
         thoughts.chain([self.text()]).chain(said).chain(returns).collect::<Vec<_>>().join("\n")
     }
 
-    /// How many bytes of text it has.
+    /// The length of its text in bytes.
     pub(in crate::mock) fn length(&self) -> usize {
         let said: usize = self.content.iter().map(Part::length).sum();
         let called: usize = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
         said + called + self.tool_returns.iter().map(|returned| 2 * returned.tool_return.text().len()).sum::<usize>()
     }
 
-    /// Whether it says nothing at all.
+    /// Whether it has no content, calls, returns or decisions.
     pub(in crate::mock) fn is_empty(&self) -> bool {
         self.content.is_empty()
             && self.tool_calls.is_empty()
@@ -239,24 +150,24 @@ impl Message {
             && self.approvals.is_empty()
     }
 
-    /// How many tokens it takes in a model's context.
+    /// The tokens that it takes in a context.
     pub(in crate::mock) fn tokens(&self) -> i64 {
         TOKENS_PER_MESSAGE + self.content_tokens()
     }
 
-    /// How many tokens a model needs to say it.
+    /// The tokens that a model generates for it.
     pub(in crate::mock) fn content_tokens(&self) -> i64 {
         let said: i64 = self.content.iter().map(Part::tokens).sum();
         let called: i64 = self.tool_calls.iter().map(ToolCall::tokens).sum();
         said + called + self.tool_returns.iter().map(ToolReturn::tokens).sum::<i64>()
     }
 
-    /// How many of these are reasoning.
+    /// The tokens of its reasoning.
     pub(in crate::mock) fn reasoning_tokens(&self) -> i64 {
         self.content.iter().filter(|part| matches!(part, Part::Reasoning { .. })).map(Part::tokens).sum()
     }
 
-    /// The message as it is stored, in Letta's form.
+    /// The message in the form in which Letta stores it.
     pub(in crate::mock) fn stored(&self, agent_id: &str, conversation_id: &str) -> Value {
         let first = self.approvals.first();
         let (approve, request, reason) = match first {
@@ -316,7 +227,7 @@ impl Message {
         })
     }
 
-    /// What a tool returned, as it is stored: a text in its wrapping, without which Letta cannot read it again.
+    /// A tool return as Letta stores it. Letta can read back only texts that are packaged.
     fn stored_return(&self, returned: &ToolReturn) -> Value {
         let response = match &returned.tool_return {
             Content::Text(text) => Content::Text(self.packaged(text, returned.status)),
@@ -331,14 +242,14 @@ impl Message {
         })
     }
 
-    /// A text that a tool returned, in the wrapping in which Letta keeps it.
+    /// The text of a tool return as Letta packages it.
     fn packaged(&self, text: &str, status: ToolStatus) -> String {
         let status = if status == ToolStatus::Success { "OK" } else { "Failed" };
         format!("{:#}", json!({"status": status, "message": text, "time": self.created_at.prompt_date()}))
     }
 
-    /// Keeps so many whole parts, and so many bytes of the text of the one after them. Calls come last, and one that was
-    /// not said to its end is none, unless it is one that speaks.
+    /// Cuts the message to its first `parts` parts and the first `bytes` of the text of the next part. Calls come after
+    /// all parts; an incomplete call is dropped, unless it is the speech of an inner monologue.
     pub(in crate::mock) fn cut(&mut self, parts: usize, bytes: usize) {
         let said = if self.thinks_in_texts() && parts == self.content.len() { self.said() } else { String::new() };
         self.tool_calls.truncate(1);
@@ -353,14 +264,14 @@ impl Message {
         self.content.extend(begun);
     }
 
-    /// The messages that clients see among others. What is shown as said leaves out that the tool by which it was said has
-    /// returned.
+    /// The message as clients see it in a list: without the return of the speaking tool if its call is shown as an
+    /// assistant message.
     pub(in crate::mock) fn shown(&self, message_view: &MessageView) -> Vec<WireMessage> {
         let is_of_speech = || self.name.as_deref().is_some_and(|tool| message_view.speaks(tool));
         if self.role == Role::Tool && self.monologue && is_of_speech() { Vec::new() } else { self.expand(message_view) }
     }
 
-    /// All that it is on the wire, whatever the types.
+    /// All wire messages of the message, whatever their types.
     pub(in crate::mock) fn expand(&self, message_view: &MessageView) -> Vec<WireMessage> {
         match self.role {
             Role::System => vec![self.wire(MessageType::SystemMessage, None, Own::said(self.text()))],
@@ -377,8 +288,7 @@ impl Message {
         }
     }
 
-    /// What the model said and called in one step: a message for each part, and one for all calls, or for those between
-    /// what it says by calling.
+    /// The wire messages of a step: one for each part, one for each spoken call, and one for each run of other calls.
     fn expand_step(&self, message_view: &MessageView) -> Vec<WireMessage> {
         let mut wire: Vec<WireMessage> =
             (0..).zip(&self.content).map(|(index, part)| self.expand_part(index, part)).collect();
@@ -402,7 +312,7 @@ impl Message {
         wire
     }
 
-    /// One part of an assistant message as the message that clients see.
+    /// A part of an assistant message as a wire message.
     fn expand_part(&self, index: u128, part: &Part) -> WireMessage {
         let chosen = self.otid.as_ref().filter(|_| index == 0).cloned();
         let otid = chosen.or_else(|| otid(&self.id, index));
@@ -448,7 +358,7 @@ impl Message {
         self.wire(MessageType::ToolReturnMessage, otid(&self.id, 0), own)
     }
 
-    /// The deprecated fields repeat the first decision, which a tool's return is not.
+    /// The deprecated fields repeat the first decision, unless that is a tool return.
     fn expand_approvals(&self) -> WireMessage {
         let (approve, request, reason) = match self.approvals.first() {
             Some(Approval::Approval { tool_call_id, approve, reason }) => {
@@ -460,7 +370,7 @@ impl Message {
         self.wire(MessageType::ApprovalResponseMessage, self.otid.clone(), own)
     }
 
-    /// The offline thread id that a part has unless the client chose one.
+    /// The generated offline thread id of a part.
     pub(in crate::mock) fn otid_of_part(&self, index: u128) -> Option<String> {
         otid(&self.id, index)
     }
@@ -482,13 +392,13 @@ impl Message {
     }
 }
 
-/// The offline thread id of one part of a stored message: the message's uuid, its low seven bits replaced by the part's
-/// number. Beyond 127 parts the number carries over, so that ids stay different.
+/// The generated offline thread id of a part: the message's uuid with the part's number in its low seven bits. Beyond
+/// 127 parts the number carries over, so that the ids stay unique.
 fn otid(message_id: &str, index: u128) -> Option<String> {
     otid_uuid(message_id, index).map(|otid| otid.hyphenated().to_string())
 }
 
-/// The same, not yet a text.
+/// The same as a uuid.
 pub(super) fn otid_uuid(message_id: &str, index: u128) -> Option<Uuid> {
     const LOW_BITS: u128 = 0x7f;
     let uuid = Uuid::try_parse(message_id.strip_prefix("message-")?).ok()?;
@@ -498,6 +408,7 @@ pub(super) fn otid_uuid(message_id: &str, index: u128) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::records::content::ImageSource;
 
     fn message(role: Role, content: Vec<Part>) -> Message {
         Message {
@@ -562,7 +473,7 @@ mod tests {
         assert_eq!(cut(2, 0).len(), 2);
     }
 
-    /// A thought, and something that is said by calling a tool.
+    /// A message with reasoning and a call of the speaking tool.
     fn monologue(arguments: &str) -> Message {
         let call = |name: &str| ToolCall { name: name.into(), arguments: arguments.into(), id: "call-1".into() };
         Message {

@@ -1,4 +1,4 @@
-//! How messages are shown: what of an inner monologue is shown as said, and which types of messages.
+//! How messages are shown: which calls appear as assistant messages, and which types are included.
 
 use std::borrow::Cow;
 
@@ -7,26 +7,28 @@ use serde_json::Value;
 
 use super::{tool_call::ToolCall, wire::MessageType};
 
-/// How messages are to be shown. Runs keep how theirs were asked for, in this order of the fields, which is Letta's.
+/// How messages are shown. Runs store the view of their request; the order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct MessageView {
-    /// Whether what an agent says by calling a tool is shown as an assistant's message, and not as a call with its return.
+    /// Whether calls of the speaking tool are shown as assistant messages instead of calls and returns.
     pub(in crate::mock) use_assistant_message: bool,
-    /// The tool by which agents speak.
+    /// The speaking tool.
     pub(in crate::mock) assistant_message_tool_name: Cow<'static, str>,
-    /// The argument that holds what they say.
+    /// Its argument with the text.
     pub(in crate::mock) assistant_message_tool_kwarg: Cow<'static, str>,
-    /// The types that are shown; none: all.
+    /// The types that are included; `None` for all.
     pub(in crate::mock) include_return_message_types: Option<Vec<MessageType>>,
 }
 
-/// The tool by which agents of the older types speak.
+/// The tool through which older agents speak.
 pub(in crate::mock) const SPEAKING_TOOL: &str = "send_message";
-/// Its argument that holds what they say.
+/// Its argument with the text.
 pub(in crate::mock) const SPOKEN_ARGUMENT: &str = "message";
+/// What the speaking tool returns.
+pub(in crate::mock) const MESSAGE_SENT: &str = "The message was sent.";
 
 impl MessageView {
-    /// What everybody is shown who does not ask for something else.
+    /// The default view.
     pub(in crate::mock) const USUAL: Self = Self {
         use_assistant_message: true,
         assistant_message_tool_name: Cow::Borrowed(SPEAKING_TOOL),
@@ -34,22 +36,22 @@ impl MessageView {
         include_return_message_types: None,
     };
 
-    /// As usual, but for the types.
+    /// The default view of these types.
     pub(in crate::mock) fn only(types: Option<Vec<MessageType>>) -> Self {
         Self { include_return_message_types: types, ..Self::USUAL }
     }
 
-    /// Whether messages of a type are shown.
+    /// Whether messages of a type are included.
     pub(in crate::mock) fn wants(&self, message_type: MessageType) -> bool {
         self.include_return_message_types.as_ref().is_none_or(|types| types.contains(&message_type))
     }
 
-    /// Whether calls of a tool are shown as what the agent says.
+    /// Whether calls of a tool are shown as assistant messages.
     pub(in crate::mock) fn speaks(&self, tool: &str) -> bool {
         self.use_assistant_message && tool == self.assistant_message_tool_name
     }
 
-    /// What such a call says; none: it has no such argument.
+    /// The text of such a call; `None` if the argument is missing.
     pub(in crate::mock) fn said_by(&self, call: &ToolCall) -> Option<String> {
         match call.parsed().remove(&*self.assistant_message_tool_kwarg)? {
             Value::String(text) => Some(text),

@@ -1,12 +1,16 @@
-//! What the mock keeps: typed where it has behaviour, and each record knows how it looks on the wire.
+//! Records: what the mock stores, and how each is serialized for clients.
 
 mod agent;
 mod agent_names;
+mod agent_types;
 mod agent_wire;
 mod archive;
 mod batch;
 mod block;
+mod content;
+mod context;
 mod conversation;
+mod defaults;
 mod file;
 mod file_block;
 mod folder;
@@ -28,6 +32,7 @@ mod run;
 mod scheduled;
 mod secret;
 mod step;
+mod stop_reason;
 mod stored_context;
 mod template;
 mod timestamp;
@@ -35,13 +40,18 @@ mod tool;
 mod tool_call;
 pub(in crate::mock) mod tool_rules;
 pub(in crate::mock) mod turn_error;
+mod turn_request;
+mod usage;
 mod wire;
 
-pub(super) use agent::{Agent, ContextEntry, remember, tokens_of, without_repeats};
+pub(super) use agent::Agent;
+pub(super) use agent_types::is_older;
 pub(super) use agent_wire::{Loaded, StoredAgent, WireMemory};
 pub(super) use archive::{Archive, ArchiveChange};
 pub(super) use batch::Batch;
 pub(super) use block::{Block, MOST_FILLED_IN};
+pub(super) use content::{Content, ImageSource, Part};
+pub(super) use context::{ContextEntry, remember, tokens_of};
 pub(super) use conversation::Conversation;
 pub(super) use file::{File, FileText, FileView};
 pub(super) use file_block::FileBlock;
@@ -50,8 +60,8 @@ pub(super) use group::{Group, GroupChange, LEAST_BUFFERED, MANAGER_TYPES, MOST_B
 pub(super) use identity::{Identity, IdentityChange, Property, TYPES as IDENTITY_TYPES};
 pub(super) use job::Job;
 pub(super) use mcp_server::McpServer;
-pub(super) use message::{ImageSource, Message, Part, Role};
-pub(super) use message_view::{MessageView, SPEAKING_TOOL, SPOKEN_ARGUMENT};
+pub(super) use message::{Message, Role};
+pub(super) use message_view::{MESSAGE_SENT, MessageView, SPEAKING_TOOL, SPOKEN_ARGUMENT};
 pub(super) use model::{ModelConfig, object};
 pub(super) use open_files::{OpenFiles, OpenParts, attached_file_id, attachment_id};
 pub(super) use passage::{NewPassage, Passage, WirePassage, write_passage, write_passages};
@@ -59,20 +69,23 @@ pub(super) use pending::Pending;
 pub(super) use plain_message::PlainMessage;
 pub(super) use project::{ProjectEntry, slug as project_slug};
 pub(super) use provider::Provider;
-pub(super) use run::{Run, RunStatus, RunType, StopReason};
+pub(super) use run::{Run, RunType};
 pub(super) use scheduled::ScheduledMessage;
 pub(super) use step::{EndedStep, Step, StepFilter, Timing};
+pub(super) use stop_reason::{RunStatus, StopReason};
 pub(super) use template::{Deployment, Template, TemplateVersion};
 pub(super) use timestamp::Timestamp;
 pub(super) use tool::{RETURN_CHAR_LIMIT, TOOL_TYPES, Tool, ToolChange, echo, underivable};
-pub(super) use tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus};
-pub(super) use wire::{MOST_PIECES, MessageType, Usage, WireMessage};
+pub(super) use tool_call::{Approval, REQUEST_HEARTBEAT, ToolCall, ToolReturn, ToolStatus};
+pub(super) use turn_request::{ClientTool, Decision, Delivery, IncomingMessage, Transcript, TurnRequest};
+pub(super) use usage::Usage;
+pub(super) use wire::{MOST_PIECES, MessageType, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A record that is kept as a document.
+/// A record that is stored as a document.
 pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
-    /// The kind of document.
+    /// The kind of its documents in the store.
     const KIND: &'static str;
     /// What Letta calls it in its errors.
     const NAME: &'static str;
@@ -80,16 +93,16 @@ pub(super) trait Record: Serialize + DeserializeOwned + Send + Sync {
     fn id(&self) -> &str;
 }
 
-/// The user that Letta's open-source server acts as, and therefore the one that made everything here.
+/// The user that Letta's open-source server acts as, and therefore the creator of everything here.
 pub(super) const ACTOR: &str = "user-00000000-0000-4000-8000-000000000000";
-/// That user's organisation.
+/// That user's organization.
 pub(super) const ORGANIZATION: &str = "org-00000000-0000-4000-8000-000000000000";
-/// What messages outside any conversation are filed under.
+/// The conversation id under which messages outside any conversation are stored.
 pub(super) const DEFAULT_CONVERSATION: &str = "default";
 
 /// The kinds of links between records.
 pub(super) mod links {
-    /// From an agent to a block that it shows.
+    /// From an agent to a block of its core memory.
     pub(in crate::mock) const AGENT_BLOCK: &str = "agent_block";
     /// From an agent to the archive that is its archival memory.
     pub(in crate::mock) const AGENT_ARCHIVE: &str = "agent_archive";
@@ -99,7 +112,7 @@ pub(super) mod links {
     pub(in crate::mock) const AGENT_IDENTITY: &str = "agent_identity";
     /// From a block to an identity it belongs to.
     pub(in crate::mock) const BLOCK_IDENTITY: &str = "block_identity";
-    /// From a group to an agent that takes part.
+    /// From a group to an agent that is a member of it.
     pub(in crate::mock) const GROUP_AGENT: &str = "group_agent";
     /// From a group to a block that its agents share.
     pub(in crate::mock) const GROUP_BLOCK: &str = "group_block";
@@ -113,9 +126,9 @@ pub(super) mod links {
     pub(in crate::mock) const BATCH_RUN: &str = "batch_run";
 }
 
-/// The kinds of names of which each is given once in a project.
+/// The kinds of names that are unique within a project.
 pub(super) mod claims {
-    /// The key by which a client calls an identity.
+    /// The client's own key of an identity.
     pub(in crate::mock) const IDENTIFIER_KEY: &str = "identifier_key";
     /// The name of a folder.
     pub(in crate::mock) const FOLDER: &str = "folder_name";

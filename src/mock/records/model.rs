@@ -1,5 +1,5 @@
-//! How an agent's models are configured: the current form (`model_settings`) and the deprecated one (`llm_config`) say
-//! the same, and stay in agreement.
+//! The configuration of an agent's models, in the current form (`model_settings`) and in the deprecated one
+//! (`llm_config`), which are kept in agreement.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The model that answers for an agent.
+/// The model that responds for an agent.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct ModelConfig {
     #[serde(rename = "llm_config")]
@@ -26,7 +26,7 @@ pub(in crate::mock) struct ModelConfig {
     pub(in crate::mock) settings: Map<String, Value>,
 }
 
-/// The model that embeds for an agent.
+/// The embedding model of an agent, archive or folder.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct EmbeddingConfig {
     pub(in crate::mock) handle: String,
@@ -94,7 +94,7 @@ const EMBEDDING: &[(&str, Expect)] = &[
     ("azure_deployment", Expect::Text),
 ];
 
-/// A JSON object literal as a map.
+/// Builds a `serde_json::Map` from a JSON object literal.
 macro_rules! object {
     ($($json:tt)+) => {
         match ::serde_json::json!({$($json)+}) {
@@ -106,8 +106,8 @@ macro_rules! object {
 pub(in crate::mock) use object;
 
 impl ModelConfig {
-    /// The configuration that a request asks for; one of `model` and `llm_config` is required. `thinks_in_writing`: whether
-    /// the agent is of an older type, which writes down what it thinks where its model does not reason.
+    /// Reads the configuration from a request; one of `model` and `llm_config` is required. `thinks_in_writing`:
+    /// whether the agent is of an older type, which writes its reasoning as text if the model does not reason.
     pub(in crate::mock) fn create(fields: &Fields<'_>, thinks_in_writing: bool) -> Result<Self, ApiError> {
         let mut config = match (fields.optional::<&str>("model")?, fields.optional::<Fields<'_>>("llm_config")?) {
             (Some(handle), _) => Self::of(Handle::parse(handle)?),
@@ -125,7 +125,7 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Looks at the types of what a request says about models.
+    /// Checks the types of all fields about models.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.check(&[("model", Expect::Text)])?;
         if let Some(llm) = fields.optional::<Fields<'_>>("llm_config")? {
@@ -134,7 +134,7 @@ impl ModelConfig {
         Self::default().change_settings(fields)
     }
 
-    /// Applies what a request says about models. What it does not name stays.
+    /// Applies the fields of a request about models. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>, thinks_in_writing: bool) -> Result<(), ApiError> {
         Self::check(fields)?;
         let before = self.handle.clone();
@@ -167,7 +167,8 @@ impl ModelConfig {
         if let Some(most) = fields.optional::<i64>("max_reasoning_tokens")? {
             self.llm.insert("max_reasoning_tokens".into(), most.into());
         }
-        // Beside the deprecated form, which says the same, Letta does not look at the first; its agent files have both.
+        // With the deprecated form, which has the same field, Letta ignores `enable_reasoner`; its agent files have
+        // both.
         let switches = ["enable_reasoner", "reasoning"].iter().skip(fields.value("llm_config").iter().count());
         for name in switches.copied() {
             if let Some(reasons) = fields.optional::<bool>(name)? {
@@ -185,12 +186,12 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// The tokens that a request and its answer may take together.
+    /// The most tokens of a request and its response together.
     pub(in crate::mock) fn context_window(&self) -> i64 {
         self.llm.get("context_window").and_then(Value::as_i64).unwrap_or(i64::MAX)
     }
 
-    /// A model as it is configured where nothing else is said.
+    /// The default configuration of a model.
     pub(super) fn of(handle: Handle<'_>) -> Self {
         let max_tokens = handle.max_tokens();
         let llm = object! {
@@ -237,7 +238,7 @@ impl ModelConfig {
         Ok(Self::of(Handle::parse(&handle)?))
     }
 
-    /// Another model, all else as it was; a window that the new model lacks shrinks.
+    /// Switches to another model and keeps everything else; the window shrinks to that of the new model.
     fn switch_to(&mut self, handle: Handle<'_>, thinks_in_writing: bool) {
         if handle.text() == self.handle {
             return;
@@ -262,7 +263,8 @@ impl ModelConfig {
         self.handle = handle.text();
     }
 
-    /// The settings for another model: where its provider is of another kind, what all kinds have stays.
+    /// The settings for another model; if its provider is of another type, only the settings that all types share are
+    /// kept.
     fn settings_for(&self, handle: Handle<'_>) -> Map<String, Value> {
         const OF_ALL: &[&str] =
             &["max_output_tokens", "parallel_tool_calls", "temperature", "response_format", "strict"];
@@ -316,14 +318,14 @@ impl ModelConfig {
     }
 }
 
-/// What is said about reasoning, in both forms.
+/// Reasoning, in both forms.
 impl ModelConfig {
-    /// A model that is named by its handle, as it is configured where nothing else is said.
+    /// The default configuration of the model with this handle.
     pub(super) fn named(handle: &str) -> Option<Self> {
         Handle::parse(handle).ok().map(Self::of)
     }
 
-    /// Whether the model reasons before it answers.
+    /// Whether the model reasons before it responds.
     pub(super) fn reasons(&self, thinks_in_writing: bool) -> bool {
         if thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs") {
             return true;
@@ -336,7 +338,7 @@ impl ModelConfig {
         })
     }
 
-    /// Takes over what settings say about reasoning.
+    /// Applies what settings say about reasoning.
     pub(super) fn note_settings(&mut self, settings: Option<&Map<String, Value>>) {
         let Some(settings) = settings else { return };
         let said = |object: &str, name: &str| settings.get(object).and_then(|object| object.get(name)).cloned();
@@ -354,7 +356,7 @@ impl ModelConfig {
         }
     }
 
-    /// Whether it is to reason is asked for by whoever makes an agent; whether it does, the model decides.
+    /// Reconciles the requested reasoning with what the model supports.
     fn settle_reasoning(&mut self, thinks_in_writing: bool) {
         let asked = self.flag("enable_reasoner") || thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs");
         let family = Handle::parse(&self.handle).ok().and_then(family);
@@ -377,7 +379,7 @@ impl ModelConfig {
         }
     }
 
-    /// Says in the settings what the deprecated form says about reasoning.
+    /// Copies the reasoning of the deprecated form to the settings.
     fn tell_reasoning_in_settings(&mut self) {
         let enabled = self.flag("enable_reasoner");
         let kind = if enabled { "enabled" } else { "disabled" };
@@ -398,15 +400,15 @@ impl ModelConfig {
     }
 }
 
-/// The effort that a model is configured with where nothing is said.
+/// The default reasoning effort of a model.
 fn effort(handle: Handle<'_>) -> Option<&'static str> {
     let reasons =
         handle.endpoint_type() == "openai" && family(handle).is_some_and(|family| family.switch == Switch::Effort);
     reasons.then(|| reasoning::default_effort(handle))
 }
 
-/// Settings on their own, which name their provider; what they leave out is as it is for most of its models.
-pub(in crate::mock) fn whole_settings(given: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
+/// Settings without a model: they name their provider type, and absent fields get the defaults of most of its models.
+pub(super) fn whole_settings(given: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
     const MAX_TOKENS: i64 = 4096;
     check_settings(given)?;
     let Some(provider_type) = given.one_of("provider_type", PROVIDER_TYPES)? else {
@@ -441,7 +443,7 @@ fn merge(settings: &mut Map<String, Value>, given: &Fields<'_>) {
     }
 }
 
-/// The settings that a provider's models take.
+/// The default settings for models of a provider type.
 fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
     let mut settings = object! {
         "max_output_tokens": max_tokens,
@@ -470,7 +472,7 @@ fn settings(provider_type: &str, max_tokens: i64) -> Map<String, Value> {
 }
 
 impl EmbeddingConfig {
-    /// Looks at the types of what a request says about embedding.
+    /// Checks the types of all fields about embedding.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.check(&[("embedding", Expect::Text), ("embedding_chunk_size", Expect::Integer)])?;
         match fields.optional::<Fields<'_>>("embedding_config")? {
@@ -479,7 +481,7 @@ impl EmbeddingConfig {
         }
     }
 
-    /// Applies what a request says about embedding. What it does not name stays.
+    /// Applies the fields of a request about embedding. Absent fields stay as they are.
     pub(in crate::mock) fn change(current: &mut Option<Self>, fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::check(fields)?;
         if let Some(config) = fields.optional::<Fields<'_>>("embedding_config")? {
@@ -496,12 +498,12 @@ impl EmbeddingConfig {
         Ok(())
     }
 
-    /// How many dimensions its vectors have.
+    /// The dimensions of its vectors.
     pub(in crate::mock) fn dimensions(&self) -> usize {
         self.config.get("embedding_dim").and_then(Value::as_u64).and_then(|dim| dim.try_into().ok()).unwrap_or(1)
     }
 
-    /// The configuration of a model that is named here, with what a request says beside.
+    /// The default configuration of the model with this handle, changed by the fields of a request.
     pub(in crate::mock) fn named(handle: &str, fields: &Fields<'_>) -> Result<Self, ApiError> {
         let named = Self::of(Handle::parse(handle)?);
         let mut embedding = Some(named.clone());

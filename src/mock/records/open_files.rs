@@ -21,7 +21,7 @@ pub(in crate::mock) struct OpenFiles {
 pub(in crate::mock) struct Touched {
     pub(in crate::mock) file_id: String,
     pub(in crate::mock) folder_id: String,
-    /// Folder and file, as the agent sees it.
+    /// `folder/file`, as the agent sees it.
     pub(in crate::mock) name: String,
     pub(in crate::mock) is_open: bool,
     pub(in crate::mock) last_accessed_at: Timestamp,
@@ -57,7 +57,7 @@ impl Record for OpenFiles {
 }
 
 impl OpenFiles {
-    /// What is known of a file.
+    /// The entry of a file.
     pub(in crate::mock) fn of(&self, file_id: &str) -> Option<&Touched> {
         self.touched.iter().find(|touched| touched.file_id == file_id)
     }
@@ -100,7 +100,7 @@ impl OpenFiles {
         }
     }
 
-    /// Closes all files; returns the names of those that were open.
+    /// Closes all files and returns the names of those that were open.
     pub(in crate::mock) fn close_all(&mut self) -> Vec<String> {
         self.touched.iter_mut().filter(|touched| touched.is_open).map(Touched::close).collect()
     }
@@ -114,19 +114,19 @@ impl Touched {
     }
 }
 
-/// The id of an agent's attachment to a file. It is made of both ids, so that it needs no row; made of an agent's id and
-/// an attachment's, it is the file's id again. None: one of the two is no id.
+/// The id of an agent's attachment to a file. It is derived from both ids, so that it needs no row; applied to an
+/// agent's id and an attachment's, it yields the file's id again. `None` if one of the two is not an id.
 pub(in crate::mock) fn attachment_id(agent_id: &str, file_id: &str) -> Option<String> {
     joined(agent_id, "agent-", file_id, "file-").map(|uuid| format!("file_agent-{uuid}"))
 }
 
-/// The id of the file that an attachment of an agent is to.
+/// The id of the file of an agent's attachment.
 pub(in crate::mock) fn attached_file_id(agent_id: &str, attachment_id: &str) -> Option<String> {
     joined(agent_id, "agent-", attachment_id, "file_agent-").map(|uuid| format!("file-{uuid}"))
 }
 
 fn joined(left: &str, left_prefix: &str, right: &str, right_prefix: &str) -> Option<Uuid> {
-    /// The bits that every version 4 uuid has, and what they are.
+    /// The fixed bits of a version 4 uuid, and their values.
     const FIXED: u128 = 0xf000_c000_0000_0000_0000;
     const VERSION_4: u128 = 0x4000_8000_0000_0000_0000;
     let uuid = |id: &str, prefix| Uuid::try_parse(id.strip_prefix(prefix)?).ok().map(|uuid| uuid.as_u128());

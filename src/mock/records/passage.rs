@@ -1,21 +1,25 @@
-//! Passages: pieces of text that are found again, in an archive or in a file.
+//! Passages: searchable pieces of text in an archive or a file.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ACTOR, ORGANIZATION, Record, agent::without_repeats, model::EmbeddingConfig, timestamp::Timestamp};
+use super::{ACTOR, ORGANIZATION, Record, model::EmbeddingConfig, timestamp::Timestamp};
 use crate::{
     access::Written,
     entropy,
     error::ApiError,
-    mock::{budget::Budget, text::embedding, validation::body::Fields},
+    mock::{
+        budget::Budget,
+        text::{embedding, without_repeats},
+        validation::body::Fields,
+    },
 };
 
-/// A passage as it is stored. Its vector follows from its text.
+/// A passage as it is stored. Its vector is computed from its text.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Passage {
     pub(in crate::mock) id: String,
-    /// The archive it stands in; a passage of a file has none.
+    /// The archive that it is in; `None` for a passage of a file.
     pub(in crate::mock) archive_id: Option<String>,
     pub(in crate::mock) source_id: Option<String>,
     pub(in crate::mock) file_id: Option<String>,
@@ -28,13 +32,13 @@ pub(in crate::mock) struct Passage {
     pub(in crate::mock) updated_at: Timestamp,
 }
 
-/// What is to be stored as a passage.
+/// A passage to be stored.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct NewPassage {
     pub(in crate::mock) text: String,
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) metadata: Map<String, Value>,
-    /// When it says it was created; none: now.
+    /// The creation time in the request; `None` for now.
     pub(in crate::mock) created_at: Option<Timestamp>,
 }
 
@@ -48,7 +52,7 @@ impl Record for Passage {
 }
 
 impl NewPassage {
-    /// What a request's fields say.
+    /// Reads the fields of a request.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             text: fields.required("text")?,
@@ -58,12 +62,12 @@ impl NewPassage {
         })
     }
 
-    /// A text without more.
+    /// A passage with nothing but a text.
     pub(in crate::mock) fn of_text(text: &str) -> Self {
         Self { text: text.to_owned(), tags: Vec::new(), metadata: Map::new(), created_at: None }
     }
 
-    /// The passage, which belongs nowhere yet.
+    /// The passage, not in an archive or file yet.
     pub(in crate::mock) fn into_passage(self, embedding: Option<EmbeddingConfig>) -> Passage {
         let now = Timestamp::now();
         Passage {
@@ -107,10 +111,10 @@ impl Passage {
     }
 }
 
-/// Passages as clients see them, written one by one: a vector takes far more room than its text.
+/// Writes passages as clients see them one by one: a vector takes far more memory than its text.
 ///
 /// # Errors
-/// When they are more than an answer is made of.
+/// If they exceed the budget of a response.
 pub(in crate::mock) fn write_passages<'a>(
     passages: impl IntoIterator<Item = &'a Passage>,
     budget: &Budget,
@@ -127,13 +131,13 @@ pub(in crate::mock) fn write_passages<'a>(
     Ok(written)
 }
 
-/// Writes one of them, or something that holds it.
+/// Writes a passage, or a value that contains one.
 pub(in crate::mock) fn write_passage(
     passage: &impl Serialize,
     written: &mut Written,
     budget: &Budget,
 ) -> Result<(), ApiError> {
-    /// What a vector counts as. It takes more, but little of that is copied.
+    /// What a vector is charged. It takes more, but little of that is copied.
     const VECTOR: usize = 8 * 1024;
     budget.charge(VECTOR)?;
     serde_json::to_writer(written, passage).map_err(ApiError::internal)

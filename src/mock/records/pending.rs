@@ -1,4 +1,4 @@
-//! The question that a conversation waits for an answer to.
+//! Tool calls of a conversation that wait for approval.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use super::{
     tool_call::{ToolCall, ToolReturn},
 };
 
-/// Tool calls that wait for a decision. Nothing else can be said in the conversation until it is made.
+/// Tool calls that wait for approval. Until it is given or denied, the conversation accepts no message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Pending {
-    /// The message that asks; its calls are those that wait.
+    /// The message that requests approval; its calls are those that wait.
     pub(in crate::mock) request: Message,
-    /// Calls of the same step that need no decision, and run together with the others once it is made.
+    /// Calls of the same step that need no approval. They run together with the others.
     pub(in crate::mock) beside: Vec<ToolCall>,
-    /// What calls return for which that is known beforehand.
+    /// Returns of calls whose result the script defines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) scripted: Vec<ToolReturn>,
 }

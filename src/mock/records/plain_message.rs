@@ -1,5 +1,5 @@
-//! Stored messages written as clients see them, from one text to the other: what the wire shows as it is stored is copied
-//! and never read. Plain messages take this way, which is most of them; [`Message::expand`] knows them all.
+//! A fast path from stored JSON to the JSON that clients see: values that are the same in both are copied and never
+//! parsed. It handles plain messages, which are most of them; [`Message::expand`] handles all.
 //!
 //! [`Message::expand`]: super::Message::expand
 
@@ -12,16 +12,16 @@ use super::{
 };
 use crate::access::end_of_string;
 
-/// A message that is plain: every part of it is text or reasoning, nothing is called, returned or decided, and it is shown
-/// to everybody as it is. Nobody is named who sent it.
+/// A plain message: every part of it is text or reasoning, it has no calls, returns or decisions, it looks the same in
+/// every view, and it has no sender.
 ///
-/// Its members are JSON as they are stored, but for the id and the second.
+/// The fields are JSON as it is stored, except for the id and the second.
 pub(in crate::mock) struct PlainMessage<'a> {
     id: &'a str,
     role: Role,
     parts: [PlainPart<'a>; MOST_PARTS],
     count: usize,
-    /// The instant at which it was said, to the second.
+    /// The creation time, to the second.
     second: &'a str,
     name: &'a str,
     otid: &'a str,
@@ -35,13 +35,13 @@ enum PlainPart<'a> {
     Reasoning { source: &'static str, reasoning: &'a str, signature: &'a str },
 }
 
-/// Of more parts a message is not plain: these need no room of their own.
+/// A message with more parts takes the slow path, so that the parts need no allocation.
 const MOST_PARTS: usize = 4;
 
 const NULL: &str = "null";
 
 impl<'a> PlainMessage<'a> {
-    /// Reads what is stored; none: it is not plain, or not as `Message` is written now.
+    /// Parses a stored message; `None` if it is not plain, or not written exactly as `Message` is serialized now.
     pub(in crate::mock) fn read(body: &'a str) -> Option<Self> {
         let mut scan = Scan(body);
         scan.literal(r#"{"id":"#)?;
@@ -84,18 +84,18 @@ impl<'a> PlainMessage<'a> {
         ] else {
             return None;
         };
-        // Where it calls, returns or decides something, or belongs to a monologue, that comes here.
+        // Calls, returns, decisions and `monologue` would follow here.
         (scan.0 == "}").then_some(Self { id, role, parts, count, second, name, otid, step_id, run_id })
     }
 
-    /// Writes the messages that clients see, those of the types that are wanted, each after a comma.
+    /// Writes the wire messages of the wanted types, each after a comma.
     pub(in crate::mock) fn write(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
         for index in 0..self.count {
             self.write_part(index, &wants, out);
         }
     }
 
-    /// The same from the last part to the first.
+    /// The same, from the last part to the first.
     pub(in crate::mock) fn write_backwards(&self, wants: impl Fn(MessageType) -> bool, out: &mut Vec<u8>) {
         for index in (0..self.count).rev() {
             self.write_part(index, &wants, out);
@@ -108,7 +108,7 @@ impl<'a> PlainMessage<'a> {
         if !wants(message_type) {
             return;
         }
-        // One by one, so that the compiler knows how long those are that never change.
+        // Separate calls, so that the compiler knows the lengths of the literals.
         let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
         push(r#",{"id":""#);
         push(self.id);
@@ -150,7 +150,7 @@ impl<'a> PlainMessage<'a> {
         push("}");
     }
 
-    /// The offline thread id of an assistant's part for which nobody has chosen one.
+    /// The generated offline thread id of a part, if it has none that a client chose.
     fn made_up_otid(&self, index: usize) -> Option<Uuid> {
         let is_chosen = index == 0 && self.otid != NULL;
         if self.role != Role::Assistant || is_chosen {
@@ -187,7 +187,7 @@ impl<'a> PlainPart<'a> {
     }
 }
 
-/// An instant as it is stored (`"2026-11-23T16:23:19.765515Z"`) without what is less than a second.
+/// A stored instant (`"2026-11-23T16:23:19.765515Z"`) without the fraction of the second.
 fn second(instant: &str) -> Option<&str> {
     let second = instant.get(1.."\"2026-11-23T16:23:19".len())?;
     let fraction = &instant[1 + second.len()..];
@@ -249,7 +249,8 @@ mod tests {
 
     use super::*;
     use crate::mock::records::{
-        message::{ImageSource, Message, Part},
+        content::{ImageSource, Part},
+        message::Message,
         message_view::MessageView,
         timestamp::Timestamp,
         tool_call::ToolCall,

@@ -1,4 +1,4 @@
-//! Projects of the hosted service. What is made in one carries its name; this is only what lists show.
+//! Projects of the hosted service. Documents carry the name of their project; this record is only what lists show.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -24,14 +24,14 @@ impl Record for ProjectEntry {
 }
 
 impl ProjectEntry {
-    /// The entry of a project.
+    /// Creates the entry of a project.
     pub(in crate::mock) fn of(project: &Project, name: &str) -> Self {
         Self { name: name.to_owned(), slug: project.to_string(), id: project.to_string() }
     }
 }
 
-/// What a project's name is in a URL: small ASCII letters, digits and single hyphens. It is never the id of anything else,
-/// for what belongs to a document is found by its id alone, whatever its kind.
+/// A project's name as it appears in URLs: lower-case ASCII letters, digits and single hyphens. It must not be the id
+/// of any other document, because the children and links of a document are found by its id alone, whatever its kind.
 pub(in crate::mock) fn slug(name: &str) -> String {
     let mut slug = String::new();
     for word in name.split(|character: char| !character.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {

@@ -1,4 +1,4 @@
-//! Providers of models that users bring themselves.
+//! Model providers that users configure themselves.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// A provider. Its keys are not kept: the mock asks nobody anything, so it needs none.
+/// A provider. Its keys are not stored: the mock calls no provider.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it provider_type")]
 pub(in crate::mock) struct Provider {
@@ -27,7 +27,7 @@ pub(in crate::mock) struct Provider {
     pub(in crate::mock) last_synced: Timestamp,
 }
 
-/// What can be said of a provider's access. A key is required and looked at, and then forgotten.
+/// The credentials of a provider. A key is required and checked, but not stored.
 const ACCESS: &[&str] = &["api_key", "access_key", "region", "base_url", "api_version"];
 
 impl Record for Provider {
@@ -40,7 +40,7 @@ impl Record for Provider {
 }
 
 impl Provider {
-    /// A new provider from a request's fields.
+    /// Creates a provider from the fields of a request.
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(&[&["name", "provider_type"], ACCESS].concat())?;
         let now = Timestamp::now();
@@ -58,20 +58,20 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Looks at the fields of a change.
+    /// Checks the types of the fields of a change.
     pub(in crate::mock) fn check_change(fields: &Fields<'_>) -> Result<(), ApiError> {
         fields.only(ACCESS)?;
         check_access(fields)
     }
 
-    /// Looks at what is asked of a provider that is not there yet.
+    /// Checks the fields of a provider that does not exist yet.
     pub(in crate::mock) fn check_candidate(fields: &Fields<'_>) -> Result<&'static str, ApiError> {
         let provider_type = required_type(fields)?;
         check_access(fields)?;
         Ok(provider_type)
     }
 
-    /// Applies a change. What it does not name stays.
+    /// Applies a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
         Self::check_change(fields)?;
         self.apply(fields)?;

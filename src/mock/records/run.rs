@@ -1,15 +1,18 @@
-//! Runs: the turns of agents, each with its state and its end.
+//! Runs: the turns of agents, with their status and outcome.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEFAULT_CONVERSATION, ORGANIZATION, Record, message_view::MessageView, object, timestamp::Timestamp, wire::Usage,
+    DEFAULT_CONVERSATION, ORGANIZATION, Record,
+    message_view::MessageView,
+    object,
+    stop_reason::{RunStatus, StopReason},
+    timestamp::Timestamp,
+    turn_request::{Delivery, TurnRequest},
+    usage::Usage,
 };
-use crate::{
-    entropy,
-    mock::turn::{Delivery, TurnRequest},
-};
+use crate::entropy;
 
 /// A run as it is stored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,117 +22,54 @@ pub(in crate::mock) struct Run {
     pub(in crate::mock) created_at: Timestamp,
     pub(in crate::mock) completed_at: Option<Timestamp>,
     pub(in crate::mock) agent_id: String,
-    /// None: the default conversation.
+    /// `None` for the default conversation.
     pub(in crate::mock) conversation_id: Option<String>,
     pub(in crate::mock) background: bool,
     pub(in crate::mock) metadata: Map<String, Value>,
-    /// How its messages are to be shown.
+    /// How its messages are shown.
     pub(in crate::mock) request_config: MessageView,
     pub(in crate::mock) stop_reason: Option<StopReason>,
     pub(in crate::mock) callback_url: Option<String>,
     pub(in crate::mock) total_duration_ns: Option<i64>,
     pub(in crate::mock) usage: Usage,
-    /// Its steps, in order.
+    /// The ids of its steps, in order.
     #[serde(default)]
     pub(in crate::mock) steps: Vec<String>,
-    /// The tools that it called, each once.
+    /// The names of the tools that it called, each once.
     #[serde(default)]
     pub(in crate::mock) tools_used: Vec<String>,
-    /// How it is streamed, when the stream can be read again.
+    /// How it is streamed, if the stream can be replayed.
     #[serde(default)]
     pub(in crate::mock) delivery: Option<Delivery>,
-    /// The runs of sleeptime agents that began when it ended.
+    /// The ids of the runs of sleeptime agents that began when it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) sleeptime_runs: Vec<String>,
-    /// When the process that streams it last said that it does.
+    /// When the process that works on it last renewed its lease.
     #[serde(default)]
     pub(in crate::mock) alive_at: Option<Timestamp>,
-    /// The kind of link by which a repeated request is recognized.
+    /// The kind of link by which a repeated request finds it.
     #[serde(default, rename = "mark")]
     pub(in crate::mock) idempotency_key: Option<String>,
-    /// What is still to be done, when it must survive this process.
+    /// The request, as long as the turn must survive this process.
     pub(in crate::mock) request: Option<TurnRequest>,
 }
 
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::mock) enum RunStatus {
-    Created,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-/// Why a turn ended.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::mock) enum StopReason {
-    EndTurn,
-    Error,
-    LlmApiError,
-    InvalidLlmResponse,
-    InvalidToolCall,
-    MaxSteps,
-    MaxTokensExceeded,
-    NoToolCall,
-    ToolRule,
-    Cancelled,
-    InsufficientCredits,
-    RequiresApproval,
-    ContextWindowOverflowInSystemPrompt,
-}
-
-impl StopReason {
-    /// The words on the wire, in the order of the variants.
-    pub(in crate::mock) const WORDS: &[&str] = &[
-        "end_turn",
-        "error",
-        "llm_api_error",
-        "invalid_llm_response",
-        "invalid_tool_call",
-        "max_steps",
-        "max_tokens_exceeded",
-        "no_tool_call",
-        "tool_rule",
-        "cancelled",
-        "insufficient_credits",
-        "requires_approval",
-        "context_window_overflow_in_system_prompt",
-    ];
-
-    /// The reason that a word names.
-    pub(in crate::mock) fn from_word(word: &str) -> Option<Self> {
-        serde_json::from_value(word.into()).ok()
-    }
-
-    /// What a run that ended so is.
-    pub(in crate::mock) fn status(self) -> RunStatus {
-        match self {
-            Self::EndTurn | Self::MaxSteps | Self::ToolRule | Self::RequiresApproval => RunStatus::Completed,
-            Self::Cancelled => RunStatus::Cancelled,
-            _ => RunStatus::Failed,
-        }
-    }
-}
-
-/// By which route a turn was asked for.
+/// How a turn was started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::mock) enum RunType {
-    /// The plain one, whether it streams or not.
+    /// By the plain route, whether it streams or not.
     Plain,
-    /// The one that always streams.
+    /// By the route that always streams.
     Streaming,
-    /// The one that answers before the turn begins.
+    /// By the route that responds before the turn begins.
     Async,
-    /// The one of conversations.
+    /// By the route of a conversation.
     Conversation,
-    /// None: a sleeptime agent goes through what was said to another.
+    /// By the end of another turn: a sleeptime agent processes what was said.
     Sleeptime,
 }
 
-/// How Letta calls the runs of sleeptime agents.
+/// Letta's name for the runs of sleeptime agents.
 const SLEEPTIME: &str = "sleeptime_agent_send_message_async";
 
 impl RunType {
@@ -154,7 +94,7 @@ impl Record for Run {
 }
 
 impl Run {
-    /// A run that begins now.
+    /// Creates a run that begins now.
     pub(in crate::mock) fn begin(
         agent_id: &str,
         run_type: RunType,
@@ -185,7 +125,7 @@ impl Run {
         }
     }
 
-    /// What the messages of its conversation are filed under.
+    /// The conversation id under which its messages are stored.
     pub(in crate::mock) fn thread_id(&self) -> &str {
         self.conversation_id.as_deref().unwrap_or(DEFAULT_CONVERSATION)
     }
@@ -195,7 +135,7 @@ impl Run {
         self.is_of_type("send_message_async") || self.is_of_sleeptime_agent()
     }
 
-    /// Whether a sleeptime agent goes through what was said to another.
+    /// Whether it is the run of a sleeptime agent.
     pub(in crate::mock) fn is_of_sleeptime_agent(&self) -> bool {
         self.is_of_type(SLEEPTIME)
     }
@@ -224,14 +164,14 @@ impl Run {
         self.metadata.insert("error".into(), why.into());
     }
 
-    /// The run as a list shows it: with how long it took.
+    /// The run as lists show it: with its duration.
     pub(in crate::mock) fn wire_in_list(&self) -> Value {
         let mut wire = self.wire();
         wire["total_duration_ns"] = json!(self.total_duration_ns);
         wire
     }
 
-    /// What it has measured. The order of the keys is Letta's.
+    /// Its metrics. The order of the keys is Letta's.
     pub(in crate::mock) fn metrics(&self, project_id: Option<&str>) -> Value {
         json!({
             "id": self.id,
@@ -268,19 +208,5 @@ impl Run {
             "ttft_ns": null,
             "total_duration_ns": null,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_names_its_reason() {
-        for word in StopReason::WORDS {
-            let reason = StopReason::from_word(word).unwrap();
-            assert_eq!(json!(reason), json!(word));
-        }
-        assert_eq!(StopReason::from_word("none"), None);
     }
 }

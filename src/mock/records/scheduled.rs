@@ -1,4 +1,4 @@
-//! Messages that are to be sent to an agent later, once or again and again.
+//! Messages that are scheduled to be sent to an agent, once or repeatedly.
 
 use std::str::FromStr;
 
@@ -19,24 +19,24 @@ use crate::{
 pub(in crate::mock) struct ScheduledMessage {
     pub(in crate::mock) id: String,
     pub(in crate::mock) agent_id: String,
-    /// What is to be sent: `messages`, and how.
+    /// What is sent: `messages` and options.
     pub(in crate::mock) message: Map<String, Value>,
     pub(in crate::mock) schedule: Schedule,
 }
 
-/// When.
+/// The schedule.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "type")]
 pub(in crate::mock) enum Schedule {
     /// At this instant, in milliseconds since the Unix epoch.
     #[serde(rename = "one-time")]
     Once { scheduled_at: i64 },
-    /// Whenever the expression says, in UTC.
+    /// At the times of a cron expression, in UTC.
     #[serde(rename = "recurring")]
     Recurring { cron_expression: String },
 }
 
-/// What a scheduled request may hold beside its schedule.
+/// The fields of a scheduled message in addition to its schedule.
 const MESSAGE: &[&str] = &["messages", "max_steps", "callback_url", "include_return_message_types"];
 const TYPES: &[&str] = &[
     "system_message",
@@ -60,7 +60,7 @@ impl Record for ScheduledMessage {
 }
 
 impl ScheduledMessage {
-    /// A scheduled message for an agent, from a request's fields.
+    /// Creates a scheduled message for an agent from the fields of a request.
     pub(in crate::mock) fn read(agent_id: &str, fields: &Fields<'_>) -> Result<Self, ApiError> {
         check_messages(fields)?;
         fields.check(&[("max_steps", Expect::Integer), ("callback_url", Expect::Text)])?;
@@ -96,14 +96,14 @@ impl Schedule {
                 let expression: &str = fields.required("cron_expression")?;
                 match Cron::from_str(expression).map(|cron| next_of(&cron, clock::now())) {
                     Ok(Some(_)) => Ok(Self::Recurring { cron_expression: expression.to_owned() }),
-                    Ok(None) => Err(bad_expression("it never comes about")),
+                    Ok(None) => Err(bad_expression("it never occurs")),
                     Err(error) => Err(bad_expression(&error.to_string())),
                 }
             }
             _ => {
                 let scheduled_at: i64 = fields.required("scheduled_at")?;
                 if DateTime::from_timestamp_millis(scheduled_at).is_none() {
-                    let rule = "it is an instant in milliseconds since 1970";
+                    let rule = "it must be a time in milliseconds since 1970";
                     return Err(fields.at("scheduled_at").breaks_rule(rule, &scheduled_at.into()));
                 }
                 Ok(Self::Once { scheduled_at })
@@ -111,7 +111,7 @@ impl Schedule {
         }
     }
 
-    /// When it comes about next; what happens once, when it does.
+    /// When it is sent next; a one-time message keeps its time.
     pub(in crate::mock) fn next(&self) -> Option<Timestamp> {
         match self {
             Self::Once { scheduled_at } => DateTime::from_timestamp_millis(*scheduled_at).map(Timestamp::from),
@@ -134,7 +134,7 @@ fn bad_expression(problem: &str) -> ApiError {
 fn check_messages(fields: &Fields<'_>) -> Result<(), ApiError> {
     let messages: Vec<Fields<'_>> = fields.required("messages")?;
     if messages.is_empty() {
-        return Err(fields.at("messages").breaks_rule("at least one message is sent", &json!([])));
+        return Err(fields.at("messages").breaks_rule("at least one message is required", &json!([])));
     }
     for message in messages {
         message.required::<&str>("role")?;

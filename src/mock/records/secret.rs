@@ -1,4 +1,4 @@
-//! Secrets of agents, which their tools see as environment variables. They come as a map and are shown as a list.
+//! Secrets of agents, which their tools see as environment variables. Requests send a map, responses show a list.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,8 @@ pub(super) struct WireSecret<'a> {
     agent_id: &'a str,
 }
 
-/// Replaces an agent's secrets by those that a request names, if it names any; what stays keeps its id. The field has two
-/// names; where both are sent, the current one counts.
+/// Replaces an agent's secrets by those of a request, if it has any. A secret that is kept keeps its id. The field has
+/// two names; if both are sent, the current one wins.
 pub(super) fn replace(secrets: &mut Vec<Secret>, fields: &Fields<'_>) -> Result<(), ApiError> {
     let deprecated = fields.optional::<TextMap>("tool_exec_environment_variables")?;
     let Some(TextMap(entries)) = fields.optional("secrets")?.or(deprecated) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Steps: the model calls that a turn is made of.
+//! Steps: the model calls of a turn.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,14 +7,15 @@ use super::{
     ORGANIZATION, Record,
     agent::Agent,
     model::ModelConfig,
-    run::{Run, RunStatus, StopReason},
+    run::Run,
+    stop_reason::{RunStatus, StopReason},
     timestamp::Timestamp,
     turn_error::TurnError,
-    wire::Usage,
+    usage::Usage,
 };
 use crate::mock::models::catalogue::Handle;
 
-/// A step. What is stored is what goes over the wire, in Letta's order, and then what its metrics tell.
+/// A step as clients see it, in Letta's order, followed by the fields of its metrics.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Step {
     id: String,
@@ -48,22 +49,22 @@ pub(in crate::mock) struct Step {
     error_type: Option<String>,
     error_data: Option<Value>,
     status: String,
-    /// How long it took, which its metrics tell.
+    /// For its metrics.
     #[serde(default, rename = "_timing")]
     timing: Timing,
     #[serde(default = "Timestamp::now", rename = "_created_at")]
     pub(in crate::mock) created_at: Timestamp,
 }
 
-/// How long the parts of a step took, in nanoseconds.
+/// The durations of the parts of a step, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct Timing {
     pub(in crate::mock) model: i64,
-    /// None: no tool ran.
+    /// `None` if no tool ran.
     pub(in crate::mock) tools: Option<i64>,
 }
 
-/// A step that a turn has made.
+/// A step that has ended.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct EndedStep {
     pub(in crate::mock) id: String,
@@ -83,7 +84,7 @@ impl Record for Step {
 }
 
 impl Step {
-    /// The record of a step that has ended. `model`: the handle of the model that answered.
+    /// Creates the record of a step. `model`: the handle of the model that responded.
     pub(in crate::mock) fn new(ended: &EndedStep, agent: &Agent, run: &Run, model: &str) -> Self {
         let other = Handle::parse(model).ok().filter(|_| model != agent.model.handle).map(ModelConfig::of);
         let llm = &other.as_ref().unwrap_or(&agent.model).llm;
@@ -140,7 +141,7 @@ impl Step {
         wire
     }
 
-    /// What it has measured. The order of the keys is Letta's.
+    /// Its metrics. The order of the keys is Letta's.
     pub(in crate::mock) fn metrics(&self) -> Value {
         json!({
             "id": self.id,
@@ -159,7 +160,7 @@ impl Step {
         })
     }
 
-    /// Whether a list with these filters shows it.
+    /// Whether a list with this filter shows it.
     pub(in crate::mock) fn fits(&self, filter: &StepFilter<'_>) -> bool {
         let feedback = self.feedback.as_deref();
         filter.model.is_none_or(|model| self.model.as_str() == Some(model) || self.model_handle == model)
@@ -174,7 +175,7 @@ impl Step {
             && filter.tags.iter().all(|tag| self.tags.iter().any(|present| present == tag))
     }
 
-    /// Takes what a person says about it.
+    /// Sets the feedback of a person.
     pub(in crate::mock) fn judge(&mut self, feedback: Option<&str>, tags: Option<Vec<String>>) {
         self.feedback = feedback.map(str::to_owned);
         if let Some(tags) = tags {
@@ -182,23 +183,23 @@ impl Step {
         }
     }
 
-    /// The run that it is a step of.
+    /// The id of its run.
     pub(in crate::mock) fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// The handle of the model that answered.
+    /// The handle of the model that responded.
     pub(in crate::mock) fn model_handle(&self) -> &str {
         &self.model_handle
     }
 
-    /// The tokens that its question and its answer took.
+    /// Its prompt tokens and completion tokens.
     pub(in crate::mock) fn tokens(&self) -> (i64, i64) {
         (self.prompt_tokens, self.completion_tokens)
     }
 }
 
-/// Which steps a list shows. Unless told otherwise: all.
+/// Which steps a list shows. The default shows all.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct StepFilter<'a> {
     pub(in crate::mock) model: Option<&'a str>,

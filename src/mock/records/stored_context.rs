@@ -1,11 +1,11 @@
-//! How an agent's context is stored: the ids as one list and what they cost as another, which is shorter than a list of both.
+//! How an agent's context is stored: a list of ids, which is what clients see, and a list of tokens.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::agent::ContextEntry;
+use super::context::ContextEntry;
 
 #[derive(Deserialize, Serialize)]
 struct Columns<T> {
@@ -31,7 +31,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         Stored::Columns(Columns { ids, tokens }) if ids.len() == tokens.len() => {
             Ok(ids.into_iter().zip(tokens).map(|(id, tokens)| ContextEntry { id, tokens }).collect())
         }
-        Stored::Columns(_) => Err(D::Error::custom("as many ids as tokens are expected")),
+        Stored::Columns(_) => Err(D::Error::custom("ids and tokens must have the same length")),
         Stored::Entries(entries) => Ok(entries),
     }
 }

@@ -1,4 +1,4 @@
-//! Templates of the hosted service: agents written down, in versions, from which others are made.
+//! Templates of the hosted service: agents in versions, from which other agents are created.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,10 +11,11 @@ use crate::entropy;
 pub(in crate::mock) struct Template {
     pub(in crate::mock) id: String,
     pub(in crate::mock) name: String,
-    /// The project that it belongs to; its id is its slug.
+    /// The slug of its project.
     pub(in crate::mock) project: String,
     pub(in crate::mock) description: Option<String>,
-    /// The agent file that is worked on, as text: what a body may hold at its depth must not be stored any deeper.
+    /// The agent file of the working copy, as text: a body may be nested as deep as the parser allows, so storing it
+    /// any deeper would make it unreadable.
     pub(in crate::mock) current: String,
     /// The number of the newest version.
     pub(in crate::mock) latest: i64,
@@ -34,12 +35,12 @@ pub(in crate::mock) struct TemplateVersion {
     pub(in crate::mock) file: String,
 }
 
-/// Agents that were made together from a version of a template.
+/// Agents that were created together from a version of a template.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Deployment {
     pub(in crate::mock) id: String,
     pub(in crate::mock) template_id: String,
-    /// The version's id; none: what was worked on then.
+    /// The id of the version; `None` for the working copy.
     pub(in crate::mock) version_id: Option<String>,
     pub(in crate::mock) agent_ids: Vec<String>,
 }
@@ -72,7 +73,7 @@ impl Record for Deployment {
 }
 
 impl Template {
-    /// A new template, without a version.
+    /// Creates a template without versions.
     pub(in crate::mock) fn new(project: &str, name: String, current: String) -> Self {
         let now = Timestamp::now();
         Self {
@@ -87,7 +88,7 @@ impl Template {
         }
     }
 
-    /// Makes what is worked on the newest version.
+    /// Saves the working copy as the newest version.
     pub(in crate::mock) fn save(&mut self, message: Option<String>) -> TemplateVersion {
         self.latest += 1;
         self.updated_at = Timestamp::now();
@@ -101,13 +102,13 @@ impl Template {
         }
     }
 
-    /// Puts another file in the place of what is worked on.
+    /// Replaces the working copy.
     pub(in crate::mock) fn set_current(&mut self, file: String) {
         self.current = file;
         self.updated_at = Timestamp::now();
     }
 
-    /// The template as clients see it. What is not said is not there.
+    /// The template as clients see it, without absent fields.
     pub(in crate::mock) fn wire(&self) -> Value {
         let mut wire = json!({
             "name": self.name,

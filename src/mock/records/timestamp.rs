@@ -1,4 +1,4 @@
-//! Instants as Letta writes them.
+//! Instants in Letta's formats.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,7 +11,7 @@ use crate::{
     mock::validation::body::{Location, Read},
 };
 
-/// An instant that is written with microseconds and `Z`.
+/// An instant, serialized with microseconds and `Z`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(transparent)]
 pub(in crate::mock) struct Timestamp(DateTime<Utc>);
@@ -22,22 +22,22 @@ impl Timestamp {
         Self(clock::now())
     }
 
-    /// An instant given in RFC 3339.
+    /// Parses an instant in RFC 3339.
     pub(in crate::mock) fn parse(text: &str) -> Option<Self> {
         DateTime::parse_from_rfc3339(text).ok().map(|instant| Self(instant.to_utc()))
     }
 
-    /// An instant in one of the forms that Letta takes: RFC 3339, the same without a zone, or a day. Without a zone it is
-    /// UTC; a day is its beginning.
+    /// Parses an instant in one of the formats that Letta accepts: RFC 3339, the same without a zone (UTC), or a day
+    /// (its beginning).
     pub(in crate::mock) fn read_loosely(text: &str) -> Option<Self> {
         let naive = || text.replacen(' ', "T", 1).parse::<NaiveDateTime>().ok();
         let day = || text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN));
         let instant = Self::parse(text).or_else(|| naive().or_else(day).map(|naive| Self(naive.and_utc())))?;
-        // Nothing finer is ever shown, and what was shown must be found again.
+        // Responses show microseconds, and an instant from a response must compare equal to the stored one.
         DateTime::from_timestamp_micros(instant.0.timestamp_micros()).map(Self)
     }
 
-    /// A query parameter.
+    /// Reads a query parameter.
     pub(in crate::mock) fn of_query(query: &Query, name: &'static str) -> Result<Option<Self>, ApiError> {
         let read = |text: &str| {
             Self::read_loosely(text)
@@ -46,49 +46,49 @@ impl Timestamp {
         query.first(name).map(read).transpose()
     }
 
-    /// As search results carry it: microseconds, and the zone as an offset.
+    /// As search results show it: microseconds, and the zone as an offset.
     pub(in crate::mock) fn with_offset(self) -> String {
         self.0.format("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
     }
 
-    /// So many milliseconds later.
-    pub(in crate::mock) fn after_millis(self, millis: i64) -> Self {
+    /// The instant `millis` milliseconds later.
+    pub(super) fn after_millis(self, millis: i64) -> Self {
         Self(self.0.checked_add_signed(TimeDelta::milliseconds(millis)).unwrap_or(self.0))
     }
 
-    /// As messages carry it: whole seconds.
+    /// As messages show it: whole seconds.
     pub(in crate::mock) fn message_date(self) -> String {
         clock::format_message_date(self.0)
     }
 
-    /// As the compiled system prompt carries it.
+    /// As the compiled system prompt shows it.
     pub(in crate::mock) fn prompt_date(self) -> String {
         self.0.format("%Y-%m-%d %I:%M:%S %p UTC%z").to_string()
     }
 
-    /// How much time has passed since then, in milliseconds; never negative, whatever the clock does.
+    /// The time since then in milliseconds; never negative, even if the clock goes back.
     pub(in crate::mock) fn elapsed_millis(self) -> i64 {
         (clock::now() - self.0).num_milliseconds().max(0)
     }
 
-    /// The last moment of the day that begins then.
+    /// The last microsecond of the day that begins at this instant.
     pub(in crate::mock) fn end_of_day(self) -> Self {
         const ALMOST_A_DAY: TimeDelta = TimeDelta::microseconds(86_399_999_999);
         Self(self.0.checked_add_signed(ALMOST_A_DAY).unwrap_or(self.0))
     }
 
-    /// In nanoseconds since the Unix epoch; none: beyond the years that these can count.
+    /// Nanoseconds since the Unix epoch; `None` if that exceeds an `i64`.
     pub(in crate::mock) fn nanos(self) -> Option<i64> {
         self.0.timestamp_nanos_opt()
     }
 
-    /// How much time has passed since then, in nanoseconds.
-    pub(in crate::mock) fn elapsed_nanos(self) -> i64 {
+    /// The time since then in nanoseconds.
+    pub(super) fn elapsed_nanos(self) -> i64 {
         (clock::now() - self.0).num_nanoseconds().unwrap_or_default().max(0)
     }
 }
 
-/// What Letta's validation says of a text that is no instant.
+/// The error of Letta's validation for a text that is not an instant.
 const MALFORMED: (&str, &str) =
     ("datetime_from_date_parsing", "Input should be a valid datetime or date, invalid character in year");
 

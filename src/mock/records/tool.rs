@@ -1,4 +1,4 @@
-//! Tools: what a request may say about one, and how one looks on the wire.
+//! Tools: what is stored, what a request can set, and what clients see.
 
 use std::fmt::Display;
 
@@ -51,12 +51,12 @@ pub(in crate::mock) struct Tool {
     pub(in crate::mock) enable_parallel_execution: bool,
     pub(in crate::mock) metadata: Map<String, Value>,
     pub(in crate::mock) project_id: Option<String>,
-    /// What every call comes to, where the configuration says so.
+    /// The result of every call, if the configuration defines one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mock) scripted: Option<Value>,
 }
 
-/// How many characters a return may have unless the tool says otherwise.
+/// The default for the most characters of a return.
 pub(in crate::mock) const RETURN_CHAR_LIMIT: i64 = 50_000;
 const MOST_RETURNED: i64 = 1_000_000;
 
@@ -74,14 +74,14 @@ const FIELDS: &[&str] = &[
     "enable_parallel_execution",
 ];
 
-/// What a request says about a tool.
+/// The fields of a request.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct ToolChange {
     description: Option<String>,
     tags: Option<Vec<String>>,
     source_code: Option<String>,
     source_type: Option<String>,
-    /// The schema that was given, or follows from the source; none: the request has neither.
+    /// The schema: given, or derived from the source; `None` if the request has neither.
     schema: Option<Map<String, Value>>,
     args_json_schema: Option<Map<String, Value>>,
     return_char_limit: Option<i64>,
@@ -102,8 +102,8 @@ impl Record for Tool {
 }
 
 impl ToolChange {
-    /// What a request for a new tool says; its name and schema follow from the source unless a schema is given, which
-    /// then counts whatever the source defines.
+    /// Reads a request to create a tool. Its name and schema are derived from the source unless a schema is given,
+    /// which then counts whatever the source defines.
     pub(in crate::mock) fn read_new(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.only(FIELDS)?;
         fields.required::<&str>("source_code")?;
@@ -131,7 +131,7 @@ impl ToolChange {
         Ok(())
     }
 
-    /// What is said about a tool, wherever it stands.
+    /// Reads the fields of a tool, wherever they are in a body.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let mut change = Self::read_given(fields)?;
         if change.schema.is_none() {
@@ -147,7 +147,7 @@ impl ToolChange {
             tags: fields.optional("tags")?,
             source_code: fields.optional("source_code")?,
             source_type: fields.optional("source_type")?,
-            // An empty one is none, to Letta.
+            // Letta treats an empty schema as absent.
             schema: map("json_schema")?.filter(|schema| !schema.is_empty()),
             args_json_schema: map("args_json_schema")?,
             return_char_limit: fields.between("return_char_limit", 1, MOST_RETURNED)?,
@@ -167,7 +167,7 @@ impl ToolChange {
         self.args_json_schema.as_ref().is_some_and(|given| !given.is_empty())
     }
 
-    /// The schema that follows from the source.
+    /// Derives the schema from the source.
     fn derive(&self, location: &Location) -> Result<Option<Map<String, Value>>, ApiError> {
         let Some(source) = &self.source_code else { return Ok(None) };
         if self.source_type.as_deref() == Some("typescript") {
@@ -181,7 +181,7 @@ impl ToolChange {
         Ok(Some(object! {"name": name, "description": description, "parameters": parameters}))
     }
 
-    /// Refuses a source that does not define what the tool is called.
+    /// Refuses a source that does not define a function with the tool's name.
     ///
     /// # Errors
     /// 400.
@@ -193,13 +193,13 @@ impl ToolChange {
         }
         let name = shortened(&tool.name);
         let problem = format!(
-            "INVALID_ARGUMENT: the tool is called '{name}', but the source does not define it; change its name with \
-             json_schema"
+            "INVALID_ARGUMENT: the tool is named '{name}', but the source defines no function of this name; rename the \
+             tool with json_schema"
         );
         Err(ApiError::letta(Code::InvalidRequest, problem))
     }
 
-    /// The name that the tool is to have; none: it keeps its name.
+    /// The new name of the tool; `None` if it keeps its name.
     pub(in crate::mock) fn name(&self) -> Option<&str> {
         self.schema.as_ref().and_then(|schema| schema.get("name")).and_then(Value::as_str)
     }
@@ -214,7 +214,7 @@ fn schema_of_arguments(source: &str, arguments: &Map<String, Value>) -> Result<M
     Ok(object! {"name": name, "description": description, "parameters": parameters})
 }
 
-/// A source that no schema follows from.
+/// The 400 for a source from which no schema can be derived.
 pub(in crate::mock) fn underivable(why: impl Display) -> ApiError {
     let problem = format!("INVALID_ARGUMENT: Failed to derive json schema from source code: {why}");
     ApiError::letta(Code::InvalidRequest, problem)
@@ -244,13 +244,13 @@ fn shortened(text: &str) -> String {
 }
 
 impl Tool {
-    /// A new tool.
+    /// Creates a tool.
     pub(in crate::mock) fn create(change: ToolChange, project_id: Option<String>) -> Self {
         let mut tool = Self {
             id: entropy::letta_id(Self::KIND),
             tool_type: "custom".to_owned(),
             description: None,
-            // Letta says so when no type is given, whatever the source is.
+            // Letta's default, whatever the source is.
             source_type: "json".to_owned(),
             name: String::new(),
             tags: Vec::new(),
@@ -270,7 +270,7 @@ impl Tool {
         tool
     }
 
-    /// A tool of an MCP server, which nothing is said of yet.
+    /// Creates a tool of an MCP server, without description and schema.
     pub(in crate::mock) fn external(name: &str, server_name: &str, server_id: &str) -> Self {
         Self {
             id: entropy::letta_id(Self::KIND),
@@ -293,7 +293,7 @@ impl Tool {
         }
     }
 
-    /// Says what it does, how it is called, and what every call comes to.
+    /// Sets its description, its schema and the result of every call.
     pub(in crate::mock) fn describe(
         &mut self,
         description: String,
@@ -305,7 +305,7 @@ impl Tool {
         self.scripted = scripted;
     }
 
-    /// Applies a change. What it does not name stays.
+    /// Applies a change. Absent fields stay as they are.
     pub(in crate::mock) fn change(&mut self, change: ToolChange) {
         if let Some(name) = change.name() {
             name.clone_into(&mut self.name);
@@ -337,7 +337,7 @@ impl Tool {
         self.change(ToolChange { tags: change.tags.filter(|tags| !tags.is_empty()), ..change });
     }
 
-    /// What a call comes to: what can be read off the source, or else a text that says how it was called. Nothing is
+    /// The result of a call: derived from the source if possible, otherwise a text that repeats the call. Nothing is
     /// executed.
     pub(in crate::mock) fn call(&self, arguments: &Map<String, Value>, environment: &Map<String, Value>) -> CallResult {
         if let Some(result) = &self.scripted {
@@ -373,7 +373,7 @@ impl Tool {
     }
 }
 
-/// What a call comes to that cannot be followed.
+/// The result of a call that cannot be derived from the source.
 pub(in crate::mock) fn echo(name: &str, arguments: &Map<String, Value>) -> CallResult {
     CallResult::of(format!("{name} was called with {}", json!(arguments)).into())
 }

@@ -1,4 +1,4 @@
-//! Calls of tools, what they returned, and what people decided about them.
+//! Tool calls, their returns, and the decisions of people about them.
 
 use std::io;
 
@@ -8,20 +8,23 @@ use serde_json::{
     ser::{Formatter, Serializer},
 };
 
-use super::message::Part;
+use super::content::Content;
 use crate::mock::text::tokens;
 
-/// A call of a tool. The order of the fields is Letta's.
+/// The argument by which the model of an older agent says whether the turn continues after the call.
+pub(in crate::mock) const REQUEST_HEARTBEAT: &str = "request_heartbeat";
+
+/// A tool call. The order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(in crate::mock) struct ToolCall {
     pub(in crate::mock) name: String,
-    /// A JSON object, as text.
+    /// A JSON object as text.
     pub(in crate::mock) arguments: String,
     #[serde(rename = "tool_call_id")]
     pub(in crate::mock) id: String,
 }
 
-/// How a call of a tool ended.
+/// Whether a tool call succeeded.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::mock) enum ToolStatus {
@@ -29,33 +32,25 @@ pub(in crate::mock) enum ToolStatus {
     Error,
 }
 
-/// What a message or a tool says: plain text where that is all, else its parts.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(untagged)]
-pub(in crate::mock) enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-/// What a call of a tool returned. The order of the fields is Letta's.
+/// A tool return. The order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[expect(clippy::struct_field_names, reason = "Letta calls it tool_return")]
 pub(in crate::mock) struct ToolReturn {
     pub(in crate::mock) tool_return: Content,
     pub(in crate::mock) status: ToolStatus,
     pub(in crate::mock) tool_call_id: String,
-    /// What it printed; none: it did not run here.
+    /// Its output; `None` if the tool did not run here.
     pub(in crate::mock) stdout: Option<Vec<String>>,
     pub(in crate::mock) stderr: Option<Vec<String>>,
 }
 
-/// What a client says to a call that waits for it.
+/// A client's decision about a call that waits for approval.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(in crate::mock) enum Approval {
-    /// Whether the server is to run it.
+    /// Whether the server runs it.
     Approval { tool_call_id: String, approve: bool, reason: Option<String> },
-    /// What the client's own tool returned.
+    /// The return of a tool that the client ran.
     Tool(ToolReturn),
 }
 
@@ -77,44 +72,41 @@ impl Formatter for Spaced {
 }
 
 impl ToolCall {
-    /// Arguments as text.
+    /// Serializes arguments.
     pub(in crate::mock) fn written(arguments: &Map<String, Value>) -> String {
         let mut text = Vec::new();
-        // Writing to memory cannot fail, nor can keys that are texts.
+        // Neither writing to memory nor string keys can fail.
         let _ = arguments.serialize(&mut Serializer::with_formatter(&mut text, Spaced));
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// The arguments; empty when they are no object.
+    /// The arguments; empty if they are not an object.
     pub(in crate::mock) fn parsed(&self) -> Map<String, Value> {
         serde_json::from_str(&self.arguments).unwrap_or_default()
     }
 
-    /// How many tokens a model needs to make it.
+    /// The arguments without `request_heartbeat`.
+    pub(in crate::mock) fn arguments_of_tool(&self) -> Map<String, Value> {
+        let mut arguments = self.parsed();
+        arguments.shift_remove(REQUEST_HEARTBEAT);
+        arguments
+    }
+
+    /// The tokens that a model generates for it.
     pub(in crate::mock) fn tokens(&self) -> i64 {
         tokens::estimate(&self.name) + tokens::estimate(&self.arguments)
     }
 }
 
-impl Content {
-    /// As one text; images are noted.
-    pub(in crate::mock) fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Parts(parts) => Part::text_of(parts),
-        }
-    }
-}
-
 impl ToolReturn {
-    /// How many tokens it takes in a model's context.
+    /// The tokens that it takes in a context.
     pub(in crate::mock) fn tokens(&self) -> i64 {
         tokens::estimate(&self.tool_return.text())
     }
 }
 
 impl Approval {
-    /// The call that it is about.
+    /// The id of its call.
     pub(in crate::mock) fn tool_call_id(&self) -> &str {
         match self {
             Self::Approval { tool_call_id, .. } => tool_call_id,

@@ -1,4 +1,4 @@
-//! Tool rules: their shapes, and what is wrong with one that has none of them.
+//! Tool rules: their fields, and the errors for those that are malformed.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use crate::{
     mock::validation::body::{Expect, Fields, one_of},
 };
 
-/// The types of rules, each with the fields that only it has: name, type, whether it is required.
+/// The types of rules, each with its own fields: name, type, whether it is required.
 type Own = &'static [(&'static str, Expect, bool)];
 const TYPES: &[(&str, Own)] = &[
     ("run_first", &[("args", Expect::Object, false)]),
@@ -29,7 +29,7 @@ const TYPES: &[(&str, Own)] = &[
     ("requires_approval", &[]),
 ];
 
-/// The rules that a request sets, exact repetitions left out.
+/// The rules of a request, without exact repetitions.
 pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Option<Vec<Value>>, ApiError> {
     let Some(rules) = fields.optional::<Vec<Fields<'_>>>("tool_rules")? else { return Ok(None) };
     let mut read = Vec::new();

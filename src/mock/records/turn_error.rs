@@ -1,26 +1,26 @@
-//! Failures of the model's provider, as Letta reports them: an answer of their own, an event of a stream, a word about
-//! the run.
+//! Failures of the model's provider as Letta reports them: as a response, as an event of a stream, and in the metadata
+//! of the run.
 
 use serde_json::{Value, json};
 
-use super::StopReason;
+use super::stop_reason::StopReason;
 use crate::error::{ApiError, Code};
 
 /// Why a turn failed.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct TurnError {
     code: Code,
-    /// Letta's word for what kind of failure it is.
+    /// Letta's name for the kind of failure.
     pub(in crate::mock) error_type: &'static str,
-    /// A sentence about the kind.
+    /// A sentence about the kind of failure.
     pub(in crate::mock) message: String,
-    /// What exactly went wrong.
+    /// The details.
     pub(in crate::mock) detail: Option<String>,
     pub(in crate::mock) stop_reason: StopReason,
 }
 
 impl TurnError {
-    /// The provider of the model answered with this HTTP status.
+    /// The model's provider responded with this HTTP status.
     pub(in crate::mock) fn of_provider(status: u16) -> Self {
         let (code, error_type, message, class) = match status {
             400 => (
@@ -48,7 +48,7 @@ impl TurnError {
                 "RATE_LIMIT_EXCEEDED",
             ),
             408 | 504 => {
-                (Code::LlmTimeout, "llm_timeout", "The model's provider did not answer in time.", "DEADLINE_EXCEEDED")
+                (Code::LlmTimeout, "llm_timeout", "The model's provider did not respond in time.", "DEADLINE_EXCEEDED")
             }
             _ => (
                 Code::LlmError,
@@ -65,12 +65,12 @@ impl TurnError {
             code,
             error_type,
             message: message.to_owned(),
-            detail: Some(format!("{class}: The provider answered with status {status}")),
+            detail: Some(format!("{class}: The provider responded with status {status}")),
             stop_reason: StopReason::LlmApiError,
         }
     }
 
-    /// The server itself could not do what was asked.
+    /// The server itself failed.
     pub(in crate::mock) fn internal(message: impl Into<String>) -> Self {
         Self {
             code: Code::Internal,
@@ -81,7 +81,7 @@ impl TurnError {
         }
     }
 
-    /// The turn would have produced, or read, more than it may.
+    /// The turn exceeded its budget.
     pub(in crate::mock) fn too_large(why: &ApiError) -> Self {
         Self {
             code: why.code(),
@@ -92,12 +92,12 @@ impl TurnError {
         }
     }
 
-    /// What the run's metadata say about it.
+    /// The text for the metadata of the run.
     pub(in crate::mock) fn text(&self) -> &str {
         self.detail.as_deref().unwrap_or(&self.message)
     }
 
-    /// As the answer to a request that waits. Trying again would not help, whatever the status says.
+    /// The response to a request that waits. A retry would not help, whatever the status.
     pub(in crate::mock) fn answer(&self) -> ApiError {
         let error = json!({"type": self.error_type, "message": self.message, "detail": self.detail});
         ApiError::provider(self.code, self.message.clone(), error).final_answer()

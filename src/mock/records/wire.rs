@@ -1,13 +1,13 @@
-//! Messages as clients see them. One stored message may be several of these.
+//! Messages as clients see them. A stored message may become several of these.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    run::StopReason,
-    tool_call::{Approval, Content, ToolCall, ToolStatus},
+    content::Content,
+    tool_call::{Approval, ToolCall, ToolStatus},
 };
 
-/// What a message on the wire is; clients filter by these words.
+/// The type of a wire message; clients filter by it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::enum_variant_names, reason = "the words on the wire all end so")]
@@ -40,17 +40,17 @@ impl MessageType {
         ("event_message", Self::EventMessage),
     ];
 
-    /// The type that a word names.
+    /// The type with this name.
     pub(in crate::mock) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(present, _)| *present == word).map(|(_, found)| *found)
     }
 
-    /// The word that names it.
+    /// Its name.
     pub(super) fn word(self) -> &'static str {
         Self::ALL.iter().find(|(_, present)| *present == self).map_or("", |(word, _)| word)
     }
 
-    /// All words, for the text of an error.
+    /// All names, for the text of an error.
     pub(in crate::mock) fn words() -> String {
         Self::ALL.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" or ")
     }
@@ -68,15 +68,15 @@ pub(in crate::mock) struct WireMessage {
     pub(in crate::mock) sender_id: Option<String>,
     pub(in crate::mock) step_id: Option<String>,
     pub(in crate::mock) is_err: Option<bool>,
-    /// The event's number in a background stream.
+    /// The number of the event in a background stream.
     pub(in crate::mock) seq_id: Option<u64>,
     pub(in crate::mock) run_id: Option<String>,
-    /// What only this type of message has.
+    /// The fields of its type.
     #[serde(flatten)]
     pub(in crate::mock) own: Own,
 }
 
-/// What only one type of message has.
+/// The fields that only one type of message has.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(in crate::mock) enum Own {
@@ -84,15 +84,15 @@ pub(in crate::mock) enum Own {
     Content { content: Content },
     /// Of reasoning messages.
     Reasoning { source: &'static str, reasoning: String, signature: Option<String> },
-    /// Of reasoning that nobody sees.
+    /// Of reasoning that the provider hides.
     HiddenReasoning { state: &'static str, hidden_reasoning: Option<String> },
-    /// Of calls, and of questions about them; the first is repeated for older clients.
+    /// Of calls and requests for approval; the first call is repeated for older clients.
     ToolCalls { tool_call: ToolCall, tool_calls: Vec<ToolCall> },
-    /// Of a piece of a call in a stream of tokens.
+    /// Of a piece of a call in a token stream.
     ToolCallPiece { tool_call: CallPiece, tool_calls: CallPiece },
-    /// Of a piece of a call that waits for a decision: here Letta writes what is not known.
+    /// Of a piece of a call that waits for approval: Letta writes its absent fields as null.
     ApprovalPiece { tool_call: WaitingCallPiece, tool_calls: WaitingCallPiece },
-    /// Of returns; the first is repeated for older clients.
+    /// Of returns; the first return is repeated for older clients.
     ToolReturns {
         tool_return: String,
         status: ToolStatus,
@@ -111,7 +111,7 @@ pub(in crate::mock) enum Own {
 }
 
 impl Own {
-    /// A text, and nothing else.
+    /// A text as the content.
     pub(super) fn said(text: String) -> Self {
         Self::Content { content: Content::Text(text) }
     }
@@ -127,7 +127,7 @@ pub(in crate::mock) struct CallPiece {
     tool_call_id: String,
 }
 
-/// The same, of a call that waits.
+/// The same for a call that waits for approval.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::mock) struct WaitingCallPiece {
     name: Option<String>,
@@ -135,14 +135,14 @@ pub(in crate::mock) struct WaitingCallPiece {
     tool_call_id: String,
 }
 
-/// How many characters a delta has, as in Letta's own streams with a model that answers in such pieces.
+/// The characters of a delta, as in Letta's own streams.
 const PIECE: usize = 8;
-/// Long texts are cut into larger pieces, so that an answer is never more than about this many events.
+/// Long texts are split into larger pieces, so that a message is at most about this many events.
 pub(in crate::mock) const MOST_PIECES: usize = 500;
 
 impl WireMessage {
-    /// The deltas that make up this message in a stream of tokens: the same message again and again, each with the next
-    /// piece of its text, or of its calls. What has neither is one piece.
+    /// The deltas of this message in a token stream: copies of the message, each with the next piece of its text or of
+    /// its calls. A message without either is one piece.
     pub(in crate::mock) fn pieces(&self) -> Vec<Self> {
         if let Some(text) = self.text() {
             return split(text).into_iter().map(|piece| self.with(self.text_piece(piece))).collect();
@@ -157,7 +157,7 @@ impl WireMessage {
         pieces
     }
 
-    /// The text that is streamed in pieces.
+    /// The text, if it is streamed in pieces.
     pub(in crate::mock) fn text(&self) -> Option<&str> {
         match &self.own {
             Own::Content { content: Content::Text(text) } | Own::Reasoning { reasoning: text, .. } => Some(text),
@@ -201,7 +201,7 @@ impl WireMessage {
     }
 }
 
-/// Splits a text between characters; the pieces joined are the text.
+/// Splits a text at character boundaries.
 fn split(text: &str) -> Vec<&str> {
     let size = PIECE.max(text.chars().count().div_ceil(MOST_PIECES));
     let mut pieces = Vec::new();
@@ -215,45 +215,6 @@ fn split(text: &str) -> Vec<&str> {
         pieces.push(rest);
     }
     pieces
-}
-
-/// What a turn cost. The order of the fields is Letta's.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub(in crate::mock) struct Usage {
-    pub(in crate::mock) completion_tokens: i64,
-    pub(in crate::mock) prompt_tokens: i64,
-    pub(in crate::mock) total_tokens: i64,
-    pub(in crate::mock) step_count: i64,
-    pub(in crate::mock) reasoning_tokens: i64,
-    /// What the last step's request and answer came to.
-    pub(in crate::mock) context_tokens: i64,
-}
-
-impl Usage {
-    /// As answers and streams carry it; streams of tokens do not say what was cached or reasoned. `run_ids`: of the sleeptime
-    /// agents that began with the end of the turn.
-    pub(in crate::mock) fn wire(&self, in_deltas: bool, run_ids: &[String]) -> serde_json::Value {
-        let detail = |tokens: i64| if in_deltas { None } else { Some(tokens) };
-        serde_json::json!({
-            "message_type": "usage_statistics",
-            "completion_tokens": self.completion_tokens,
-            "prompt_tokens": self.prompt_tokens,
-            "total_tokens": self.total_tokens,
-            "step_count": self.step_count,
-            "run_ids": (!run_ids.is_empty()).then_some(run_ids),
-            "cached_input_tokens": detail(0),
-            "cache_write_tokens": detail(0),
-            "reasoning_tokens": detail(self.reasoning_tokens),
-            "context_tokens": self.context_tokens,
-        })
-    }
-}
-
-impl StopReason {
-    /// As answers and streams carry it.
-    pub(in crate::mock) fn wire(self) -> serde_json::Value {
-        serde_json::json!({"message_type": "stop_reason", "stop_reason": self})
-    }
 }
 
 #[cfg(test)]

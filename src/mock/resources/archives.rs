@@ -22,10 +22,7 @@ use crate::{
         },
         search::archival,
         state::State,
-        storage::{
-            documents::{View, insert, not_found, update},
-            relations::lock_with_sources,
-        },
+        storage::{View, insert, not_found, relations::lock_with_sources, update},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, transaction},

@@ -20,11 +20,7 @@ use crate::{
         },
         records::{Agent, Block, Identity, Record, include::Include, links},
         state::State,
-        storage::{
-            documents::{View, insert},
-            project_scope::ProjectScope,
-            relations::of_identities,
-        },
+        storage::{View, insert, project_scope::ProjectScope, relations::of_identities},
         text::search::tagged,
         validation::{body::Fields, query},
     },

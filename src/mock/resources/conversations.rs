@@ -24,8 +24,7 @@ use crate::{
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
         state::State,
         storage::{
-            documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
-            relations::leave_groups,
+            Prepared, Stored, View, insert_all, insert_messages, parse_message, relations::leave_groups, update,
         },
         validation::body::{Expect, Fields},
     },

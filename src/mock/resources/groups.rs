@@ -20,9 +20,10 @@ use crate::{
         records::{Agent, Block, Group, GroupChange, MANAGER_TYPES, Record, links},
         state::State,
         storage::{
-            documents::{Stored, View, insert, not_found, update},
+            Stored, View, insert, not_found,
             project_scope::ProjectScope,
             relations::{link_only, link_only_from, lock_with_sources, show_groups},
+            update,
         },
         validation::body::Fields,
     },

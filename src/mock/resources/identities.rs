@@ -20,11 +20,10 @@ use crate::{
         },
         state::State,
         storage::{
-            documents::{
-                Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found, release, update,
-            },
+            Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found,
             project_scope::ProjectScope,
             relations::{link_only_from, show_identities},
+            release, update,
         },
         validation::body::{Fields, Location, Read},
     },

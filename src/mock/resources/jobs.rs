@@ -13,7 +13,7 @@ use crate::{
         },
         records::{Job, Record},
         state::State,
-        storage::documents::update,
+        storage::update,
     },
     store::{DocumentFilter, transaction},
 };

@@ -18,7 +18,7 @@ use crate::{
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, WirePassage, write_passage, write_passages},
         search::archival::{self, ArchivalSearch, Hit, SearchScope},
         state::State,
-        storage::documents::not_found,
+        storage::not_found,
         validation::body::Fields,
     },
     store::{DocumentFilter, transaction},

@@ -14,7 +14,7 @@ use crate::{
         pagination::cursor::Window,
         records::{ProjectEntry, Record, project_slug},
         state::State,
-        storage::documents::{View, insert},
+        storage::{View, insert},
         validation::body::Fields,
     },
     model::Project,

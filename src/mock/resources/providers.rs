@@ -17,7 +17,7 @@ use crate::{
         },
         records::{Provider, Record, Timestamp, claims},
         state::State,
-        storage::documents::{claim, insert, update},
+        storage::{claim, insert, update},
         validation::body::Fields,
     },
     store::{DocumentFilter, transaction},

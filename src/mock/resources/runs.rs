@@ -19,7 +19,7 @@ use crate::{
         },
         records::{Agent, Record, Run, RunStatus, Step, StopReason},
         state::State,
-        storage::documents::{Stored, parse},
+        storage::{Stored, parse},
         turn::{ReplayOptions, replay},
         validation::body::{Expect, Fields},
     },
@@ -191,9 +191,7 @@ async fn steps(state: Arc<State>, call: Call) -> HandlerResult {
     let run = view.get::<Run>(call.param("run_id")).await?.record;
     for cursor in [page.after, page.before].into_iter().flatten() {
         if !run.steps.iter().any(|step| step == cursor) {
-            return Err(crate::mock::storage::documents::not_found::<Step>(
-                &cursor.chars().take(100).collect::<String>(),
-            ));
+            return Err(crate::mock::storage::not_found::<Step>(&cursor.chars().take(100).collect::<String>()));
         }
     }
     let ids: Vec<&str> = run.steps.iter().map(String::as_str).collect();

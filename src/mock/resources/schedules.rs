@@ -17,7 +17,7 @@ use crate::{
         },
         records::{Agent, Record, ScheduledMessage},
         state::State,
-        storage::documents::{insert, not_found},
+        storage::{insert, not_found},
         validation::body::Fields,
     },
     store::{DocumentFilter, transaction},

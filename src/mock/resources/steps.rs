@@ -20,7 +20,7 @@ use crate::{
         records::{Agent, Message, MessageView, Record, Step, StepFilter, Timestamp},
         responder::provider_request,
         state::State,
-        storage::documents::{View, parse_message, update},
+        storage::{View, parse_message, update},
         validation::body::Fields,
     },
     store::{DocumentFilter, MessageFilter, transaction},

@@ -18,12 +18,9 @@ use crate::{
         python::{self, CallResult},
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         state::State,
-        storage::{
-            documents::{Stored, claim, insert, lock_holder, release, update},
-            project_scope::ProjectScope,
-        },
+        storage::{Stored, claim, insert, lock_holder, project_scope::ProjectScope, release, update},
         text::search::{Terms, tagged},
-        tools::builtin,
+        tools::base_tools,
         validation::{
             body::{Expect, Fields, TextMap},
             query,
@@ -64,7 +61,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
 
 /// All tools of a project.
 fn present(call: &Call) -> Listing<'_, Tool> {
-    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(builtin::all())
+    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(base_tools::all())
 }
 
 /// What a request wants tools to be.
@@ -149,12 +146,12 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 
 /// They are always there.
 async fn add_base_tools(_: Arc<State>, _: Call) -> HandlerResult {
-    Ok(Reply::ok(builtin::all().map(|tool| tool.wire()).collect()))
+    Ok(Reply::ok(base_tools::all().map(|tool| tool.wire()).collect()))
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("tool_id");
-    if let Some(tool) = builtin::by_id(id) {
+    if let Some(tool) = base_tools::by_id(id) {
         return Ok(Reply::ok(tool.tool().wire()));
     }
     Ok(Reply::ok(state.view(&call.permit).get::<Tool>(id).await?.record.wire()))
@@ -164,7 +161,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = ToolChange::read_change(&Fields::of_body(&body)?)?;
     let id = call.param("tool_id");
-    if builtin::by_id(id).is_some() {
+    if base_tools::by_id(id).is_some() {
         let problem = "INVALID_ARGUMENT: A tool that comes with the server cannot be changed";
         return Err(ApiError::letta(Code::InvalidRequest, problem));
     }
@@ -195,7 +192,7 @@ async fn rename(tx: &mut Tx, tool: &Stored<Tool>, former_name: &str) -> Result<(
 }
 
 fn refuse_built_in(name: &str) -> Result<(), ApiError> {
-    if builtin::by_name(name).is_some() { Err(name_taken(name)) } else { Ok(()) }
+    if base_tools::by_name(name).is_some() { Err(name_taken(name)) } else { Ok(()) }
 }
 
 fn name_taken(name: &str) -> ApiError {
@@ -206,7 +203,7 @@ fn name_taken(name: &str) -> ApiError {
 /// Agents lose it. What comes with the server is there again at once.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("tool_id");
-    if builtin::by_id(id).is_none() {
+    if base_tools::by_id(id).is_none() {
         let view = state.view(&call.permit);
         transaction!(state.store, tx => {
             // Letta's word for this is not 404.

@@ -1,27 +1,27 @@
-//! Archival memory: the archive of an agent, what is put into it, and what is found there.
+//! Archival memory: finding, filling and searching archives.
 
 use crate::{
     error::ApiError,
     mock::{
         budget::{Budget, aside},
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
-        storage::documents::{Stored, insert, parse, update},
+        storage::{Stored, insert, parse, update},
         text::search::{Terms, tagged},
     },
     store::{DocumentFilter, Locks, Store, Tx},
 };
 
-/// How many passages are read at once.
+/// The most passages that are read at once.
 const CHUNK: i64 = 500;
 
-/// The archive of an agent; none: nothing was ever put into it.
+/// The archive of an agent; `None` if it has no passages yet.
 pub(in crate::mock) async fn archive_of(store: &Store, agent_id: &str) -> Result<Option<Stored<Archive>>, ApiError> {
     let archives = DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent_id).limit(1);
     store.documents(&archives).await?.into_iter().next().map(parse).transpose()
 }
 
-/// Puts passages into the archive of an agent, and makes that archive if there is none. The caller holds the lock on the
-/// agent's document, so that no second archive is made at the same time.
+/// Inserts passages into the archive of an agent, which is created if there is none. The caller holds the lock on the
+/// agent's document, so that no second archive is created at the same time.
 pub(in crate::mock) async fn remember(
     tx: &mut Tx,
     agent: &Stored<Agent>,
@@ -40,14 +40,14 @@ pub(in crate::mock) async fn remember(
     put(tx, archive, new).await
 }
 
-/// Puts passages into an archive.
+/// Inserts passages into an archive.
 pub(in crate::mock) async fn put(
     tx: &mut Tx,
     mut archive: Stored<Archive>,
     new: Vec<NewPassage>,
 ) -> Result<Vec<Passage>, ApiError> {
     if !archive.record.backdated && new.iter().any(|passage| passage.created_at.is_some()) {
-        // Read again under a lock: meanwhile it may have been changed.
+        // Read again under the lock: it may have changed.
         if let Some(document) = tx.document_for_update(Archive::KIND, &archive.record.id).await? {
             archive = parse(document)?;
             archive.record.backdated = true;
@@ -64,8 +64,8 @@ pub(in crate::mock) async fn put(
     Ok(passages)
 }
 
-/// What becomes of the archives of agents that go: an archive goes too if it was made for one of them and no other agent
-/// shares it. To be called before the agents' links are removed, by who has locked them.
+/// Deletes the archives of agents that are being deleted, if they were created for one of them and no other agent
+/// shares them. Must be called before the agents' links are removed; the caller has locked the agents.
 pub(in crate::mock) async fn leave(tx: &mut Tx, agents: &[String]) -> Result<(), ApiError> {
     let mut ids = Vec::new();
     for agent in agents {
@@ -83,7 +83,7 @@ pub(in crate::mock) async fn leave(tx: &mut Tx, agents: &[String]) -> Result<(),
     Ok(())
 }
 
-/// Where passages are looked for.
+/// Where to search.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) enum SearchScope<'a> {
     /// In one archive.
@@ -92,33 +92,33 @@ pub(in crate::mock) enum SearchScope<'a> {
     Project(&'a str),
 }
 
-/// Which passages are looked for.
+/// What to search for.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct ArchivalSearch<'a> {
-    /// Words; none: whatever the text.
+    /// The words; `None` matches every text.
     pub(in crate::mock) query: Option<&'a str>,
-    /// Tags, of which `all_tags` asks for all.
+    /// Tags; a passage needs one of them, or with `all_tags` all.
     pub(in crate::mock) tags: Vec<String>,
     pub(in crate::mock) all_tags: bool,
-    /// Not created before this.
+    /// The earliest creation time.
     pub(in crate::mock) from: Option<Timestamp>,
-    /// Not created after this.
+    /// The latest creation time.
     pub(in crate::mock) to: Option<Timestamp>,
-    /// At most this many.
+    /// The most results.
     pub(in crate::mock) limit: usize,
 }
 
-/// A passage that was found, and how well it fits: above 0, at most 1.
+/// A result, with its score: above 0, at most 1.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Hit {
     pub(in crate::mock) passage: Passage,
     pub(in crate::mock) score: f64,
 }
 
-/// The passages that fit best; of those that fit equally well, the newest. Every passage of the shelf is looked at.
+/// The passages with the best scores; of equal scores, the newest first. Every passage in the scope is read.
 ///
 /// # Errors
-/// When what is found is larger than the budget; when the database fails.
+/// If the results exceed the budget; if the database fails.
 pub(in crate::mock) async fn search(
     store: &Store,
     shelf: SearchScope<'_>,
@@ -150,7 +150,7 @@ pub(in crate::mock) async fn search(
     Ok(found)
 }
 
-/// Stable, so what was found first, the newer, stays before what fits equally well.
+/// The sort is stable: of equal scores, the newer, which was found first, stays first.
 fn keep_best(found: &mut Vec<Hit>, limit: usize) {
     found.sort_by(|left, right| {
         right.score.total_cmp(&left.score).then(right.passage.created_at.cmp(&left.passage.created_at))

@@ -1,36 +1,37 @@
-//! Looking for messages by their words.
+//! Searching messages by their words.
 
 use crate::{
     error::ApiError,
     mock::{
         budget::{Budget, aside},
         records::{Message, Role, Timestamp},
-        storage::documents::parse_message,
+        storage::parse_message,
         text::search::looked_for,
     },
     store::{MessageFilter, Store, StoredMessage},
 };
 
-/// Which messages are looked for.
+/// What to search for.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct MessageQuery {
-    /// Words that they contain, whatever their case; none: any.
+    /// Words in any case; `None` matches every message.
     pub(in crate::mock) query: Option<String>,
-    /// Who said them; empty: anyone.
+    /// The roles; empty for all.
     pub(in crate::mock) roles: Vec<Role>,
     pub(in crate::mock) from: Option<Timestamp>,
     pub(in crate::mock) to: Option<Timestamp>,
-    /// At most this many.
+    /// The most results.
     pub(in crate::mock) limit: usize,
 }
 
-/// How many messages are read at once.
+/// The most messages that are read at once.
 const CHUNK: i64 = 500;
 
-/// The newest messages among those of a filter that are wanted, newest first. What is read grows with what does not fit.
+/// The newest messages that match both the store's filter and the query, newest first. All messages down to the last
+/// result are read.
 ///
 /// # Errors
-/// When what is found is larger than the budget; when the database fails.
+/// If the results exceed the budget; if the database fails.
 pub(in crate::mock) async fn search(
     store: &Store,
     filter: MessageFilter<'_>,
@@ -71,7 +72,7 @@ impl MessageQuery {
     }
 }
 
-/// The words of a query, or all of it where it has none.
+/// The words of a query, or all of it if it has none.
 fn terms(query: &str) -> Vec<String> {
     let mut terms = looked_for(query);
     let whole = query.trim();

@@ -1,4 +1,4 @@
-//! The project in which something is made.
+//! The project in which something is created.
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -10,15 +10,15 @@ use crate::{
     model::Project,
 };
 
-/// The project in which something is made.
+/// The project in which something is created.
 pub(in crate::mock) struct ProjectScope {
     pub(in crate::mock) project: Project,
-    /// As it is shown: not at all when it is the default that nobody named.
+    /// The project as records show it; `None` for the default project if the request does not name it.
     pub(in crate::mock) shown: Option<String>,
 }
 
 impl ProjectScope {
-    /// The project that the body names, or the one that the request acts in.
+    /// Reads the project from the body, or else from the headers.
     pub(in crate::mock) fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
         let named: Option<&str> = fields.optional("project_id")?;
         let project = match named {

@@ -1,15 +1,22 @@
-//! Who belongs to whom: the agents and blocks of identities and groups.
+//! The relations of identities and groups to agents and blocks.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::documents::{Stored, View, changed_meanwhile, holder};
+use super::{
+    claims::{changed_meanwhile, holder},
+    stored::Stored,
+    view::View,
+};
 use crate::{
     access::is_letta_id,
     call::Query,
     error::ApiError,
-    mock::records::{Group, Identity, Record, claims, links, without_repeats},
+    mock::{
+        records::{Group, Identity, Record, claims, links},
+        text::without_repeats,
+    },
     store::{Locked, Locks, Tx},
 };
 
@@ -40,7 +47,7 @@ pub(in crate::mock) async fn show_groups(view: View<'_>, groups: &[Stored<Group>
     Ok(groups.iter().map(wire).collect())
 }
 
-/// The ids that links lead to, by where they start.
+/// The ids on the other ends of links, by id.
 struct Related(HashMap<String, Vec<String>>);
 
 impl Related {
@@ -91,7 +98,7 @@ async fn linked_to(view: View<'_>, link: &str, targets: &[&str]) -> Result<HashS
     Ok(view.store().links_to(link, targets).await?.into_iter().map(|(_, source)| source).collect())
 }
 
-/// Replaces the links of a kind that start from `source`.
+/// Replaces the links of a kind from `source`.
 pub(in crate::mock) async fn link_only(
     tx: &mut Tx,
     link: &str,
@@ -105,7 +112,7 @@ pub(in crate::mock) async fn link_only(
     Ok(())
 }
 
-/// Replaces the links of a kind that lead to `target` from `present` by those from `sources`.
+/// Replaces the links of a kind from `present` to `target` by links from `sources`.
 pub(in crate::mock) async fn link_only_from(
     tx: &mut Tx,
     link: &str,
@@ -120,7 +127,7 @@ pub(in crate::mock) async fn link_only_from(
     Ok(())
 }
 
-/// Locks a record, and before it what links of a kind lead to it from; both, and whatever else. Returns the ids of those.
+/// Locks a record, the sources of the links of a kind to it, and `more`. Returns the ids of the sources.
 pub(in crate::mock) async fn lock_with_sources<Source: Record, Target: Record>(
     tx: &mut Tx,
     link: &str,
@@ -135,8 +142,8 @@ pub(in crate::mock) async fn lock_with_sources<Source: Record, Target: Record>(
     Ok((sources, locked))
 }
 
-/// Takes agents and blocks that go out of all groups; the groups that the agents manage go too. To be called before the
-/// agents' links are removed, by who has locked all of them.
+/// Removes agents and blocks that are being deleted from all groups, and deletes the groups that the agents manage.
+/// Must be called before the agents' links are removed; the caller has locked all of them.
 pub(in crate::mock) async fn leave_groups(tx: &mut Tx, agents: &[String], blocks: &[String]) -> Result<(), ApiError> {
     let mut managed = Vec::new();
     for agent in agents {

@@ -1,12 +1,12 @@
-//! Vectors for texts, without a model: each word adds to one dimension, which one is settled by its hash. So equal texts
-//! have equal vectors, and texts that share words point in similar directions.
+//! Embeddings without a model: each word adds to one dimension, chosen by its hash. Equal texts have equal vectors, and
+//! texts that share words have similar ones.
 
 use super::search::words;
 
 /// Letta pads every vector to this length, whatever its model's dimensions.
 const LENGTH: usize = 4096;
 
-/// The vector of a text, of length one in its first `dimensions`.
+/// The vector of a text, normalized, in its first `dimensions`.
 pub(in crate::mock) fn of(text: &str, dimensions: usize) -> Vec<f32> {
     let mut vector = vec![0.0_f32; LENGTH];
     let dimensions = dimensions.clamp(1, LENGTH);

@@ -1,20 +1,20 @@
-//! Finding texts by words: what stands in for search by meaning.
+//! Searching texts by words, in place of semantic search.
 
-/// What is looked for: the words of a query, or all of it where it has none.
+/// The terms of a query: its words, or all of it if it has none.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Terms {
     words: Vec<String>,
     whole: String,
 }
 
-/// How many different words of a query are looked for: each is held against every word of every text.
+/// The most different words of a query: each is compared with every word of every text.
 const MOST_WORDS: usize = 64;
 
-/// Words shorter than this are only found whole.
+/// Shorter words match only whole words.
 const STEM: usize = 4;
 
 impl Terms {
-    /// The terms of a query.
+    /// Reads the terms of a query.
     pub(in crate::mock) fn of(query: &str) -> Self {
         let mut terms: Vec<String> = Vec::new();
         for word in words(query) {
@@ -28,8 +28,8 @@ impl Terms {
         Self { words: terms, whole: query.trim().to_lowercase() }
     }
 
-    /// How well a text fits, from 0, not at all, to 1, every word; a word that is only the beginning of the other counts
-    /// half, so that "like" finds "likes" and "likes" does so better.
+    /// How well a text matches, from 0 (no word) to 1 (every word). If one word is only a prefix of the other, it
+    /// counts half: "like" matches "likes", but "likes" matches better.
     pub(in crate::mock) fn score(&self, text: &str) -> f64 {
         if self.words.is_empty() {
             return if text.to_lowercase().contains(&self.whole) { 1.0 } else { 0.0 };
@@ -55,17 +55,17 @@ fn likeness(term: &str, word: &str) -> f64 {
     if begins && word.chars().count().min(term.chars().count()) >= STEM { 0.5 } else { 0.0 }
 }
 
-/// The words of a text that are looked for, as many as a query may have.
+/// The distinct words of a query, up to the limit.
 pub(in crate::mock) fn looked_for(query: &str) -> Vec<String> {
     Terms::of(query).words
 }
 
-/// The words of a text in lower case: what stands between characters that are neither letters nor digits.
+/// The words of a text in lower case: the maximal runs of letters and digits.
 pub(in crate::mock) fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
-/// Whether a thing has the tags that are asked for: any of them, or all.
+/// Whether a record has any, or all, of the wanted tags.
 pub(in crate::mock) fn tagged<T: AsRef<str>>(present: &[String], wanted: &[T], all: bool) -> bool {
     let has = |tag: &T| present.iter().any(|present| present == tag.as_ref());
     wanted.is_empty() || if all { wanted.iter().all(has) } else { wanted.iter().any(has) }

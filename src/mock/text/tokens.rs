@@ -1,6 +1,6 @@
-//! An estimate of how many tokens a text is, so that usage is plausible and the same for the same requests.
+//! Estimated token counts, so that usage is plausible and deterministic.
 
-/// About four characters are a token, and no text is less than one.
+/// About four characters per token, at least one.
 pub(in crate::mock) fn estimate(text: &str) -> i64 {
     const CHARACTERS_PER_TOKEN: usize = 4;
     i64::try_from(text.chars().count().div_ceil(CHARACTERS_PER_TOKEN)).unwrap_or(i64::MAX).max(1)

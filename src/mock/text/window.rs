@@ -17,15 +17,15 @@ pub(in crate::mock) struct Lines {
 /// How many bytes are shown of one file at most, whatever the agent's limit. All of Letta's own limits fit.
 const MOST_BYTES: usize = 160_000;
 
-/// Ends what is not shown whole.
+/// Appended to a file that is not shown whole.
 const CUT: &str = "...[TRUNCATED]\n# The file goes on; grep_files and semantic_search_files find the rest.";
 
-/// What a file is cut into before it is numbered, by its media type, as Letta does it.
+/// The unit by which a file is numbered; it depends on the media type, as in Letta.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Unit {
-    /// Lines as they are, but for empty ones.
+    /// Lines as they are, without empty ones.
     Code,
-    /// Lines without the space around them.
+    /// Trimmed lines.
     Line,
     Sentence,
 }
@@ -67,7 +67,7 @@ impl Unit {
     }
 }
 
-/// A file's lines, or its sentences where it is prose.
+/// The lines of a file, or its sentences if it is prose.
 fn lines<'t>(text: &'t str, media_type: &str) -> Box<dyn Iterator<Item = Cow<'t, str>> + 't> {
     let broken = text.split(|character: char| {
         matches!(character, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
@@ -83,7 +83,7 @@ fn lines<'t>(text: &'t str, media_type: &str) -> Box<dyn Iterator<Item = Cow<'t,
     }
 }
 
-/// A text cut where a sentence ends and the next begins with a capital letter.
+/// Splits a text before each sentence that begins with a capital letter.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     iter::from_fn(move || {
@@ -175,7 +175,7 @@ fn numbered<'t>(
     shown
 }
 
-/// As much of it as an agent sees that sees so many characters of a file.
+/// Cuts the shown text to the agent's limit in characters.
 pub(in crate::mock) fn cut(shown: String, most_characters: i64) -> String {
     let most = usize::try_from(most_characters).unwrap_or_default();
     if shown.chars().nth(most).is_none() {
@@ -188,7 +188,7 @@ pub(in crate::mock) fn cut(shown: String, most_characters: i64) -> String {
     }
 }
 
-/// What stands for a file of which nothing can be shown.
+/// The text in place of a file of which nothing can be shown.
 pub(in crate::mock) fn unseen() -> String {
     CUT.to_owned()
 }

@@ -1,7 +1,6 @@
-//! Where tool calls of a turn run. Memory tools work on the mock's own state: what they change is kept apart until the
-//! turn is stored, so that a turn that ends differently has changed nothing, and one that is taken up again changes it
-//! once; so it is with files that are opened. No other tool runs anything: its return is what can be read off its source,
-//! or says what it was called with.
+//! The tool executor of a turn. Memory tools and file tools work on the mock's own state; their changes are held back
+//! until the turn is stored, so that a failed turn changes nothing and a resumed one applies them once. No other tool
+//! is executed: its return is derived from its source, or repeats the call.
 
 use std::time::{Duration, Instant};
 
@@ -15,18 +14,20 @@ use super::{
 use crate::{
     error::ApiError,
     mock::{
-        agents::legacy,
         budget::{Budget, aside, value_weight, written_length},
         records::{
-            Agent, Block, Content, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall, ToolReturn,
-            ToolStatus, links, without_repeats,
+            Agent, Block, Content, MESSAGE_SENT, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall,
+            ToolReturn, ToolStatus, links,
         },
         search::{
             archival::{self, ArchivalSearch, SearchScope},
             messages::{self, MessageQuery},
         },
-        storage::documents::parse,
-        text::search::{Terms, tagged},
+        storage::parse,
+        text::{
+            search::{Terms, tagged},
+            without_repeats,
+        },
     },
     store::{Store, StoreError},
 };
@@ -36,9 +37,9 @@ use crate::{
 pub(in crate::mock) struct Effects {
     /// Changes of blocks, in the order in which they were made.
     pub(in crate::mock) edits: Vec<BlockEdit>,
-    /// What was put into the archive.
+    /// Passages that were inserted into the archive.
     pub(in crate::mock) passages: Vec<NewPassage>,
-    /// Files that were opened, in their order.
+    /// Files that were opened, in order.
     pub(in crate::mock) openings: Vec<Opening>,
 }
 
@@ -54,33 +55,33 @@ impl Effects {
 pub(in crate::mock) struct BlockEdit {
     pub(in crate::mock) block_id: String,
     pub(in crate::mock) edit: Edit,
-    /// What the block said afterwards, as the tool saw it.
+    /// The value after the change, as the tool saw it.
     pub(in crate::mock) value: String,
 }
 
-/// Where tool calls run.
+/// Runs the tool calls of a turn.
 #[derive(Debug)]
 pub(in crate::mock) struct ToolExecutor<'a> {
     store: &'a Store,
     agent: &'a Agent,
     conversation: &'a str,
-    /// Blocks that the conversation has for itself.
+    /// The ids of the conversation's isolated blocks.
     isolated: &'a [String],
-    /// What the turn may produce.
+    /// The budget of the turn.
     budget: &'a Budget,
-    /// How long its tools have searched.
+    /// The time that its tools have spent searching.
     searched: Duration,
-    /// The blocks as the tools have left them, once one of them has asked.
+    /// The blocks as the tools have left them, once one of them has read them.
     blocks: Option<Vec<Block>>,
     pub(in crate::mock) effects: Effects,
 }
 
-/// The tools that look through all there is, and how long those of a turn may do so together.
+/// The tools that search, and the most time that those of one turn may spend.
 const SEARCHING: [&str; 5] =
     ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
-/// What a tool comes to: a text, or an error in words for the model.
+/// The result of a tool: a text, or an error message for the model.
 type ToolResult = Result<String, String>;
 
 impl<'a> ToolExecutor<'a> {
@@ -106,19 +107,18 @@ impl<'a> ToolExecutor<'a> {
     /// Runs a call.
     ///
     /// # Errors
-    /// When the turn produces more than it may; when the database fails. What is wrong with the call is said in its
-    /// return.
+    /// If the turn exceeds its budget; if the database fails. Errors of the call itself are returned to the model.
     pub(in crate::mock) async fn run(&mut self, call: &ToolCall, tool_set: &ToolSet) -> Result<ToolReturn, ApiError> {
-        let arguments = legacy::arguments_of_tool(call);
+        let arguments = call.arguments_of_tool();
         let tool = tool_set.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
         let outcome = if tool.is_none() {
             Err("no tool of this name is attached to the agent".to_owned())
         } else if searches && self.searched > LONGEST_SEARCHES {
-            Err("this turn has searched for too long; search less".to_owned())
+            Err("the tools of this turn have searched for too long; search less".to_owned())
         } else if tool.is_some_and(Tool::is_clients) {
-            Err("the client runs this tool itself and has not said what it returned".to_owned())
+            Err("this tool runs on the client, which has not sent its return".to_owned())
         } else if memory_edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
         } else {
@@ -135,7 +135,7 @@ impl<'a> ToolExecutor<'a> {
                 },
                 "grep_files" => self.reading().await?.grep(&arguments, self.budget).await?,
                 "semantic_search_files" => self.reading().await?.search(&arguments, self.budget).await?,
-                SPEAKING_TOOL => Ok(legacy::SENT.to_owned()),
+                SPEAKING_TOOL => Ok(MESSAGE_SENT.to_owned()),
                 _ => {
                     let environment = self.agent.environment();
                     let servers = tool.and_then(|tool| tool.servers.as_ref());
@@ -145,7 +145,7 @@ impl<'a> ToolExecutor<'a> {
                             (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
                             called.text()
                         }
-                        None => Err("the server does not know it".to_owned()),
+                        None => Err("the server has no tool of this name".to_owned()),
                     }
                 }
             }
@@ -189,15 +189,15 @@ impl<'a> ToolExecutor<'a> {
             Err(problem) => return Ok(Err(problem)),
         };
         block.value.clone_from(&value);
-        // The change and what it leads to are both kept.
+        // Both the change and the new value are stored.
         budget.charge(2 * written_length(&value))?;
-        let (answer, block_id) = (format!("The block '{label}' now says:\n{value}"), block.id.clone());
+        let (answer, block_id) = (format!("The block '{label}' now contains:\n{value}"), block.id.clone());
         self.effects.edits.push(BlockEdit { block_id, edit, value });
         Ok(Ok(answer))
     }
 
     fn archive(&mut self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
-        /// What a passage takes beside its text.
+        /// The overhead of a passage.
         const PASSAGE: usize = 2_000;
         let asked = || -> Result<(String, Vec<String>), String> {
             let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
@@ -229,7 +229,7 @@ impl<'a> ToolExecutor<'a> {
             Ok(search) => search,
             Err(problem) => return Ok(Err(problem)),
         };
-        // What this turn has put there comes first; it is not stored yet.
+        // Passages of this turn come first; they are not stored yet.
         let terms = Terms::of(search.query.unwrap_or_default());
         let fits = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
         let fresh = self.effects.passages.iter().rev().filter(fits);
@@ -270,7 +270,7 @@ impl<'a> ToolExecutor<'a> {
         FileSearch::of(self.store, self.agent).await
     }
 
-    /// The blocks that the conversation shows: its own, and those of its agent that they do not hide.
+    /// The blocks of the conversation: its isolated blocks, and those of its agent that they do not hide.
     async fn blocks(&mut self) -> Result<&mut Vec<Block>, ApiError> {
         if self.blocks.is_none() {
             let linked = self.store.linked_documents(links::AGENT_BLOCK, &[&self.agent.id], Block::KIND).await?;
@@ -288,13 +288,13 @@ impl<'a> ToolExecutor<'a> {
         self.blocks.as_mut().ok_or_else(|| StoreError::Inconsistent("blocks".into()).into())
     }
 
-    /// The labels of these blocks.
+    /// The blocks of the conversation, as the tools have left them.
     pub(in crate::mock) async fn shown_blocks(&mut self) -> Result<&[Block], ApiError> {
         Ok(self.blocks().await?)
     }
 }
 
-/// What a tool returned, as far as its limit lets a model see it.
+/// Cuts a return to the tool's limit.
 fn shortened(mut text: String, limit: i64) -> String {
     let Some((end, _)) = usize::try_from(limit).ok().and_then(|limit| text.char_indices().nth(limit)) else {
         return text;
@@ -309,7 +309,7 @@ fn shortened(mut text: String, limit: i64) -> String {
 fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
     let day = |name: &str| match text(arguments, name)? {
         None => Ok(None),
-        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is no date")),
+        Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is not a date")),
     };
     let roles = texts(arguments, "roles")?;
     let role = |name: &String| match name.as_str() {
@@ -335,13 +335,13 @@ fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v 
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{name} must be a text")),
+        Some(_) => Err(format!("{name} must be a string")),
     }
 }
 
 fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of texts"))
+    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of strings"))
 }
 
 fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<usize, String> {
@@ -349,7 +349,7 @@ fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<u
         None => Ok(default),
         Some(value) => {
             let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(|| format!("{name} must be a count"))
+            number.ok_or_else(|| format!("{name} must be a non-negative integer"))
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The tools by which an agent reads its files in a turn: opening some, finding lines by a regular expression, finding
-//! passages by words.
+//! The file tools: opening files, finding lines by a regular expression, finding passages by words.
 
 use std::{
     collections::HashMap,
@@ -15,7 +14,7 @@ use crate::{
     mock::{
         budget::{Budget, Overspent, aside, written_length},
         records::{Agent, File, FileText, Folder, Passage, Record, links},
-        storage::documents::parse,
+        storage::parse,
         text::{
             search::Terms,
             window::{self, Lines},
@@ -24,31 +23,31 @@ use crate::{
     store::{DocumentFilter, Store},
 };
 
-/// How large a regular expression may become, in bytes; how long one search may take; and how much of a line it looks at.
-/// The time for a line is their product.
+/// The most bytes of a compiled regular expression, the most time of one search, and the most bytes of a line that are
+/// searched. The worst case for one line is the product of the first and the last.
 const MOST_REGEX_BYTES: usize = 256 * 1024;
 const LONGEST_SEARCH: Duration = Duration::from_secs(1);
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// How many matches are shown at once.
+/// The most matches that are shown at once.
 const MATCHES: usize = 20;
 
 /// The most lines that are shown before and after a match.
 const MOST_CONTEXT: usize = 100;
 
-/// How many passages are found unless a call asks for another number, and the most.
+/// The default and the greatest number of passages.
 const PASSAGES: usize = 5;
 const MOST_PASSAGES: usize = 100;
 
-/// How many passages are read at once.
+/// The most passages that are read at once.
 const CHUNK: i64 = 500;
 
-/// A file that lies open after a turn.
+/// A file that a turn has opened.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Opening {
     pub(in crate::mock) file: File,
     pub(in crate::mock) folder_name: String,
-    /// Whether all others are closed first.
+    /// Whether all other files are closed first.
     pub(in crate::mock) alone: bool,
     /// The lines that it is opened at, and what the agent sees of them; none: its beginning.
     pub(in crate::mock) part: Option<(Lines, String)>,
@@ -56,14 +55,14 @@ pub(in crate::mock) struct Opening {
 
 /// The files of an agent's folders.
 #[derive(Debug)]
-pub(in crate::mock) struct FileSearch<'a> {
+pub(super) struct FileSearch<'a> {
     store: &'a Store,
     files: Vec<Seen>,
-    /// How many files the agent opens at once.
+    /// The most files that the agent opens at once.
     most_opened: usize,
 }
 
-/// A file as the agent sees it: by the name of its folder and its own.
+/// A file under the name that the agent sees: `folder/file`.
 #[derive(Debug)]
 struct Seen {
     name: String,
@@ -71,7 +70,7 @@ struct Seen {
     file: File,
 }
 
-/// What a tool comes to: a text, or an error in words for the model.
+/// The result of a tool: a text, or an error message for the model.
 type ToolResult<T = String> = Result<T, String>;
 
 /// A file to be opened, its offset and its length.
@@ -95,7 +94,7 @@ impl<'a> FileSearch<'a> {
         Ok(Self { store, files, most_opened: usize::try_from(agent.max_files_open).unwrap_or_default() })
     }
 
-    /// Opens files: what the model is told, and what lies open then.
+    /// Opens files. Returns the text for the model, and the files.
     pub(in crate::mock) async fn open(
         &self,
         arguments: &Map<String, Value>,
@@ -160,12 +159,12 @@ impl<'a> FileSearch<'a> {
             .collect()
     }
 
-    /// A file by its name, also without its folder's where no other has the same.
+    /// Finds a file by its name; without the folder's name if that is unambiguous.
     fn find(&self, name: &str) -> ToolResult<&Seen> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
             (Some(seen), None) => Ok(seen),
-            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which: folder/{name}")),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; use folder/{name}")),
             (None, _) => {
                 let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
                 Err(format!("there is no file '{name}'; the files are: {names}"))
@@ -185,7 +184,7 @@ impl<'a> FileSearch<'a> {
             let include = match arguments.get("include") {
                 None | Some(Value::Null) => None,
                 Some(Value::String(include)) => Some(regex("include", include)?),
-                Some(_) => return Err("include must be a text".to_owned()),
+                Some(_) => return Err("include must be a string".to_owned()),
             };
             Ok((pattern, include, number(arguments, "context_lines", 1)?, number(arguments, "offset", 0)?))
         };
@@ -223,10 +222,10 @@ impl<'a> FileSearch<'a> {
             }
         }
         if count == 0 {
-            return Ok(Ok(format!("No more lines match: {found} in all.")));
+            return Ok(Ok(format!("No more matches; {found} in total.")));
         }
         let last = offset.saturating_add(count);
-        let more = if last < found { format!("; the next are found with offset {last}") } else { String::new() };
+        let more = if last < found { format!("; continue with offset {last}") } else { String::new() };
         let head = format!("Matches {} to {last} of {found}{more}.", offset.saturating_add(1));
         shown.insert_str(0, &head);
         Ok(Ok(shown))
@@ -260,19 +259,19 @@ impl<'a> FileSearch<'a> {
                         found.push((score, format!("{}:\n{text}", seen.name)));
                     }
                 }
-                // Stable: of what fits equally well, the first in the first file comes first.
+                // The sort is stable: of equal scores, the first passage of the first file stays first.
                 found.sort_by(|left, right| right.0.total_cmp(&left.0));
                 found.truncate(limit);
                 budget.draft().charge(found.iter().map(|(_, shown)| shown.len()).sum())?;
             }
         }
         if found.is_empty() {
-            return Ok(Ok("No passage fits.".to_owned()));
+            return Ok(Ok("No passage matches.".to_owned()));
         }
         Ok(Ok(found.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join("\n\n")))
     }
 
-    /// What a file says, in the lines by which the agent knows it.
+    /// The text of a file in numbered units, as agents know it.
     async fn text(&self, file: &File) -> Result<String, ApiError> {
         let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
         let Some(document) = document else { return Ok(String::new()) };
@@ -281,9 +280,9 @@ impl<'a> FileSearch<'a> {
     }
 }
 
-/// Writes so many lines of a text from one on, with their numbers.
+/// Writes `count` lines of a text from line `first` on, with their numbers.
 fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budget: &Budget) -> Result<(), Overspent> {
-    /// What a line takes beside its text.
+    /// The overhead of a line.
     const NUMBER: usize = 10;
     for (number, line) in text.lines().enumerate().skip(first).take(count) {
         budget.charge(NUMBER + written_length(line))?;
@@ -294,7 +293,7 @@ fn number_lines(text: &str, first: usize, count: usize, shown: &mut String, budg
     Ok(())
 }
 
-/// At most so many bytes of a text.
+/// The first `most` bytes of a text, cut at a character boundary.
 fn beginning(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or_default()]
@@ -302,11 +301,11 @@ fn beginning(text: &str, most: usize) -> &str {
 
 fn regex(name: &str, pattern: &str) -> ToolResult<Regex> {
     let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
-    regex.map_err(|error| format!("{name} is no regular expression: {error}"))
+    regex.map_err(|error| format!("{name} is not a valid regular expression: {error}"))
 }
 
 fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> ToolResult<usize> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
     let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    number.ok_or_else(|| format!("{name} must be a count"))
+    number.ok_or_else(|| format!("{name} must be a non-negative integer"))
 }

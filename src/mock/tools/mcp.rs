@@ -1,4 +1,4 @@
-//! The tools of MCP servers. Nobody is connected to: which tools a server has, the configuration says.
+//! The tools of MCP servers. The mock connects to no server: their tools come from the configuration.
 
 use serde_json::{Map, Value, json};
 
@@ -7,12 +7,12 @@ use crate::{
     error::ApiError,
     mock::{
         records::{Agent, McpServer, Record, Tool, claims, links, object},
-        storage::documents::{Stored, View, claim, insert, parse, update},
+        storage::{Stored, View, claim, insert, parse, update},
     },
     store::{DocumentFilter, Locks, Tx},
 };
 
-/// A tool that an MCP server of some name has.
+/// A tool of an MCP server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct McpTool {
     /// The server's name.
@@ -23,11 +23,11 @@ pub struct McpTool {
     pub description: String,
     /// The JSON schema of its arguments.
     pub parameters: Map<String, Value>,
-    /// What every call of it comes to; none: a text that says how it was called.
+    /// The result of every call; `None` for a text that repeats the call.
     pub result: Option<Value>,
 }
 
-/// What became of a server's tools when they were read again, by their names.
+/// The names of the tools that a refresh has added, updated and deleted.
 #[derive(Debug, Default)]
 pub(in crate::mock) struct Changes {
     added: Vec<String>,
@@ -43,7 +43,7 @@ impl Changes {
 }
 
 impl McpTool {
-    /// The tool in the form of the protocol, with what Letta says about its schema.
+    /// The tool in the format of the protocol, with Letta's verdict on its schema.
     pub(in crate::mock) fn wire(&self) -> Value {
         let schema = mcp_schema::listed(&self.parameters);
         json!({
@@ -58,12 +58,12 @@ impl McpTool {
         })
     }
 
-    /// What Letta says about a schema of this tool; none: the server gives the tool none.
+    /// Letta's verdict on a schema of this tool; `None` if the server gives it no schema.
     fn health(&self, schema: &Map<String, Value>) -> Option<Health> {
         (!self.parameters.is_empty()).then(|| Health::of(schema))
     }
 
-    /// Whether no model could call it. Such a tool is not there unless somebody adds it.
+    /// Whether its schema is invalid. Such a tool is stored only if a client adds it.
     fn is_invalid(&self) -> bool {
         self.health(&mcp_schema::listed(&self.parameters)).is_some_and(|health| health.status == "INVALID")
     }
@@ -80,17 +80,17 @@ impl McpTool {
     }
 }
 
-/// The tools that a server has by the configuration.
+/// The configured tools of a server.
 pub(in crate::mock) fn of_server<'a>(tools: &'a [McpTool], server: &'a str) -> impl Iterator<Item = &'a McpTool> {
     tools.iter().filter(move |tool| tool.server == server)
 }
 
-/// The tools of a server that are there to be attached.
+/// The stored tools of a server, which can be attached.
 pub(in crate::mock) async fn stored(view: View<'_>, server_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
     view.list::<Tool>(&DocumentFilter::of_parent(Tool::KIND, server_id)).await
 }
 
-/// A server's tools, with the agents that have one which goes. All are locked; the caller has locked the server.
+/// A server's stored tools, and the agents with a tool that is being deleted. All are locked, as is the server.
 #[derive(Default)]
 pub(in crate::mock) struct Present {
     tools: Vec<Stored<Tool>>,
@@ -98,7 +98,7 @@ pub(in crate::mock) struct Present {
 }
 
 impl Present {
-    /// Locks them. `stays`: whether a tool does not go.
+    /// Locks them. `stays` says whether a tool is kept.
     pub(in crate::mock) async fn lock(
         tx: &mut Tx,
         server_id: &str,
@@ -113,7 +113,7 @@ impl Present {
         Ok(Self { tools, agents })
     }
 
-    /// Removes all of them, also from the agents that have one.
+    /// Deletes all of the tools and removes them from agents.
     pub(in crate::mock) async fn remove(&self, tx: &mut Tx) -> Result<(), ApiError> {
         for tool in &self.tools {
             remove(tx, &tool.record.id, &self.agents).await?;
@@ -122,13 +122,13 @@ impl Present {
     }
 }
 
-/// Whether a server has a tool of this name by the configuration.
+/// Whether a server has a configured tool of this name.
 pub(in crate::mock) fn has(tools: &[McpTool], server: &str, name: &str) -> bool {
     of_server(tools, server).any(|tool| tool.name == name)
 }
 
-/// Makes a server's tools what the configuration says. A name that another tool has stays with it, and a tool with an
-/// invalid schema is not made. The caller has called [`Tx::lock_names`].
+/// Updates a server's stored tools to the configuration. A name that another tool has stays with it, and a tool with an
+/// invalid schema is not stored. The caller has called [`Tx::lock_names`].
 pub(in crate::mock) async fn sync(
     tx: &mut Tx,
     server: &Stored<McpServer>,
@@ -170,7 +170,8 @@ async fn add(
     Ok(())
 }
 
-/// Stores a tool that is not there yet; none: another has its name. The caller has called [`Tx::lock_names`].
+/// Stores a tool that does not exist yet; `None` if another tool has its name. The caller has called
+/// [`Tx::lock_names`].
 pub(in crate::mock) async fn store(
     tx: &mut Tx,
     server: &Stored<McpServer>,

@@ -1,20 +1,20 @@
-//! The JSON schemas of MCP tools: completed as Letta completes them, and judged by whether OpenAI's strict mode takes them.
+//! The JSON schemas of MCP tools: completed as in Letta, and checked against OpenAI's strict mode.
 
 use serde_json::{Map, Value, json};
 
 use crate::mock::budget::value_weight;
 
-/// How deep schemas may be nested that are looked into.
+/// The depth to which schemas are examined.
 const DEPTH: usize = 16;
-/// How deep definitions are put in place of references.
+/// The depth to which references are inlined.
 const DEEPEST: usize = 10;
-/// How much may stand in place of references, in bytes.
+/// The most bytes of inlined definitions.
 const MOST_BYTES: usize = 1024 * 1024;
 const TYPES: &[&str] = &["string", "number", "integer", "boolean", "null", "array", "object"];
 const HEARTBEAT: &str = "request_heartbeat";
 
-/// The schema of a server's tool as it is listed: what every object leaves open is closed, and what a reference names is
-/// said beside it.
+/// The schema of a server's tool as lists show it: `additionalProperties` is false unless it is set, and references
+/// have the type of their definition beside them.
 pub(in crate::mock) fn listed(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = schema.clone();
     let types: Map<String, Value> = match schema.get("$defs") {
@@ -53,7 +53,7 @@ fn complete(schema: &mut Map<String, Value>, types: &Map<String, Value>, depth: 
 }
 
 fn complete_property(property: &mut Map<String, Value>, types: &Map<String, Value>, depth: usize) {
-    // What a reference names is completed where it stands.
+    // Referenced definitions are completed themselves.
     if name_type(property, types) {
         return;
     }
@@ -77,7 +77,7 @@ fn complete_property(property: &mut Map<String, Value>, types: &Map<String, Valu
     }
 }
 
-/// Says beside a reference which type it names. Returns whether there is a reference.
+/// Adds the type of the referenced definition to a reference. Returns whether the schema is a reference.
 fn name_type(schema: &mut Map<String, Value>, types: &Map<String, Value>) -> bool {
     let Some(path) = schema.get("$ref") else { return false };
     if !schema.contains_key("type") {
@@ -95,8 +95,7 @@ fn is_type(schema: &Map<String, Value>, kind: &str) -> bool {
     schema.get("type").and_then(Value::as_str) == Some(kind)
 }
 
-/// The arguments of a server's tool as agents have it: without references, and with one more by which a model says whether
-/// it is to go on.
+/// The arguments of a server's tool for agents: references inlined, with `request_heartbeat` added.
 pub(in crate::mock) fn arguments(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = schema.clone();
     schema.entry("type").or_insert_with(|| "object".into());
@@ -109,8 +108,8 @@ pub(in crate::mock) fn arguments(schema: &Map<String, Value>) -> Map<String, Val
         for property in properties.values_mut() {
             *property = inlined(property, &definitions, 0, &mut left);
         }
-        let description = "Whether to go on at once after this call: true to call another tool or to say something, \
-                           false to end the turn with it.";
+        let description = "Whether to continue after this call: true to call another tool or to send a message, \
+                           false to end the turn.";
         properties.insert(HEARTBEAT.into(), json!({"type": "boolean", "description": description}));
     }
     if let Some(Value::Array(required)) = schema.get_mut("required")
@@ -121,7 +120,7 @@ pub(in crate::mock) fn arguments(schema: &Map<String, Value>) -> Map<String, Val
     schema
 }
 
-/// A schema with what its references name in their place. What goes on for ever stays a reference.
+/// Inlines the references of a schema. Endless references stay.
 fn inlined(schema: &Value, definitions: &Map<String, Value>, depth: usize, left: &mut usize) -> Value {
     let Value::Object(given) = schema else { return schema.clone() };
     if depth > DEEPEST {
@@ -152,7 +151,7 @@ fn inlined(schema: &Value, definitions: &Map<String, Value>, depth: usize, left:
     Value::Object(result)
 }
 
-/// Alternatives of which none is of the same type as another, but for its format. The one that says more is kept.
+/// Removes alternatives with the same type and a compatible format. The more specific one is kept.
 fn distinct(options: Vec<Value>) -> Vec<Value> {
     let mut kept: Vec<Value> = Vec::new();
     for option in options {
@@ -183,7 +182,7 @@ fn distinct(options: Vec<Value>) -> Vec<Value> {
     kept
 }
 
-/// Whether OpenAI's strict mode takes a schema, and what is against it.
+/// Whether a schema conforms to OpenAI's strict mode, and why not.
 #[derive(Debug)]
 pub(in crate::mock) struct Health {
     pub(in crate::mock) status: &'static str,
@@ -191,7 +190,7 @@ pub(in crate::mock) struct Health {
 }
 
 impl Health {
-    /// Judges the schema of a tool's arguments.
+    /// Checks the schema of a tool's arguments.
     pub(in crate::mock) fn of(schema: &Map<String, Value>) -> Self {
         let mut health = Self { status: "STRICT_COMPLIANT", reasons: Vec::new() };
         if !is_type(schema, "object") {
@@ -229,7 +228,7 @@ impl Health {
             _ if has("properties") || has("additionalProperties") => "object",
             _ if has("items") => "array",
             _ if has("anyOf") || has("oneOf") || has("allOf") => "several",
-            _ => return self.invalid(format!("{path}: it has no 'type'")),
+            _ => return self.invalid(format!("{path}: 'type' is missing")),
         };
         match kind {
             "object" => {
@@ -259,7 +258,7 @@ impl Health {
     fn judge_part(&mut self, part: &Value, path: &str, depth: usize) {
         match part {
             Value::Object(part) => self.judge(part, path, depth + 1),
-            _ => self.invalid(format!("{path}: it is not a schema")),
+            _ => self.invalid(format!("{path}: not a schema")),
         }
     }
 
@@ -296,7 +295,7 @@ impl Health {
     }
 }
 
-/// Whether a schema takes `{}` and nothing else, or `[]` and whatever else.
+/// Whether a schema allows only `{}`, or arrays without a schema for their items.
 fn allows_nothing(schema: &Map<String, Value>) -> bool {
     let is_empty = |key: &str| schema.get(key).is_none_or(|value| value.as_array().is_none_or(Vec::is_empty));
     let takes_none =

@@ -1,4 +1,4 @@
-//! How an agent's own tools change a memory block.
+//! The changes that memory tools make to a block.
 
 use serde_json::{Map, Value};
 
@@ -7,28 +7,28 @@ use crate::mock::budget::{Budget, Overspent};
 /// A change of a block's value.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::mock) enum Edit {
-    /// Puts a text after a line; none: at the end.
+    /// Inserts a text after a line; `None` for the end.
     Insert { text: String, line: Option<usize> },
-    /// Puts a text in the place of another. `once`: which must not occur more often.
+    /// Replaces a text. With `once`, it must occur only once.
     Replace { old: String, new: String, once: bool },
-    /// Puts a text in the place of everything.
+    /// Replaces the whole value.
     Rethink(String),
 }
 
-/// The tools that change blocks.
-pub(in crate::mock) const TOOLS: &[&str] =
+/// The memory tools.
+pub(super) const TOOLS: &[&str] =
     &["memory_insert", "memory_replace", "memory_rethink", "core_memory_append", "core_memory_replace", VOICE_TOOL];
 
-/// The tool by which a voice agent's sleeptime agent writes anew what is known of the user, and the label of that block.
+/// The memory tool of a voice agent's sleeptime agent, and the label of the block that it changes.
 const VOICE_TOOL: &str = "rethink_user_memory";
 const VOICE_LABEL: &str = "human";
 
 impl Edit {
-    /// What a call asks for: the label of the block, and the change. Otherwise, what is wrong with its arguments.
-    pub(in crate::mock) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
+    /// Reads a call: the label of the block and the change, or what is wrong with the arguments.
+    pub(super) fn of_call(tool: &str, arguments: &Map<String, Value>) -> Result<(String, Self), String> {
         let text = |name: &str| match arguments.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(_) => Err(format!("{tool}: {name} must be a text")),
+            Some(_) => Err(format!("{tool}: {name} must be a string")),
             None => Err(format!("{tool}: {name} is missing")),
         };
         let label = if tool == VOICE_TOOL { VOICE_LABEL.to_owned() } else { text("label")? };
@@ -55,10 +55,10 @@ impl Edit {
         Ok((label, edit))
     }
 
-    /// The value after the change, or why it cannot be made.
+    /// The value after the change, or why the change is impossible.
     ///
     /// # Errors
-    /// When the value would be larger than the budget.
+    /// If the value exceeds the budget.
     pub(in crate::mock) fn apply(&self, value: &str, budget: &Budget) -> Result<Result<String, String>, Overspent> {
         budget.charge(match self {
             Self::Rethink(text) => text.len(),
@@ -80,7 +80,10 @@ impl Edit {
             Self::Insert { text, line: Some(line) } => {
                 let mut lines: Vec<&str> = if value.is_empty() { Vec::new() } else { value.split('\n').collect() };
                 if *line > lines.len() {
-                    return Err(format!("the block has {} lines, so nothing can follow line {line}", lines.len()));
+                    return Err(format!(
+                        "the block has {} lines, so nothing can be inserted after line {line}",
+                        lines.len()
+                    ));
                 }
                 lines.insert(*line, text);
                 Ok(lines.join("\n"))
@@ -88,7 +91,7 @@ impl Edit {
             Self::Replace { old, new, once } => match value.matches(old.as_str()).count() {
                 _ if old.is_empty() => Err("the text to replace must not be empty".to_owned()),
                 0 => Err(format!("the block does not contain '{old}'")),
-                many @ 2.. if *once => Err(format!("the block contains '{old}' {many} times; name a longer passage")),
+                many @ 2.. if *once => Err(format!("the block contains '{old}' {many} times; use a longer passage")),
                 _ => Ok(value.replace(old.as_str(), new)),
             },
         }
@@ -146,7 +149,7 @@ mod tests {
     fn what_cannot_be_done_is_said() {
         for (tool, arguments, expected) in [
             ("memory_insert", json!({"new_string": "b"}), "label is missing"),
-            ("memory_insert", json!({"label": 1, "new_string": "b"}), "label must be a text"),
+            ("memory_insert", json!({"label": 1, "new_string": "b"}), "label must be a string"),
             ("memory_insert", json!({"label": "human"}), "new_string is missing"),
             ("memory_insert", json!({"label": "human", "new_string": "b", "insert_line": 5}), "line 5"),
             ("memory_insert", json!({"label": "human", "new_string": "b", "insert_line": -2}), "insert_line"),

@@ -1,7 +1,7 @@
-//! Tools: those that come with Letta, those of a turn, and how they are run.
+//! Tools: base tools, the tools of agents and turns, and their execution.
 
-pub(in crate::mock) mod base;
-pub(in crate::mock) mod builtin;
+pub(in crate::mock) mod agent_tools;
+pub(in crate::mock) mod base_tools;
 pub(in crate::mock) mod execute;
 pub(in crate::mock) mod file_search;
 pub(in crate::mock) mod mcp;

@@ -1,24 +1,21 @@
-//! The tools that a model may call in a turn: those attached to its agent, and those that the client brings.
+//! The tools that a model can call in a turn: those of its agent, and those of the client.
 
 use serde_json::{Map, Value};
 
-use super::builtin;
+use super::agent_tools;
 use crate::{
     error::ApiError,
-    mock::{
-        records::{self, Agent},
-        turn::ClientTool,
-    },
+    mock::records::{self, Agent, ClientTool},
     store::Store,
 };
 
-/// A tool that may be called.
+/// A tool that the model can call.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Tool {
     pub(in crate::mock) name: String,
     /// The JSON schema of its arguments.
     pub(in crate::mock) parameters: Map<String, Value>,
-    /// The server's own tool; none: the client runs it.
+    /// The stored tool; `None` if the client runs it.
     pub(in crate::mock) servers: Option<records::Tool>,
 }
 
@@ -26,19 +23,19 @@ pub(in crate::mock) struct Tool {
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct ToolSet {
     tools: Vec<Tool>,
-    /// Names of tools of the server that must be asked about.
+    /// Names of server tools that need approval.
     asks: Vec<String>,
-    /// Names of tools of the server after which a turn ends.
+    /// Names of server tools after which a turn ends.
     exits: Vec<String>,
-    /// Names of tools of the server after which a turn goes on.
+    /// Names of server tools after which a turn continues.
     continues: Vec<String>,
 }
 
 impl ToolSet {
-    /// The tools of an agent and of a client, whose tools hide the agent's of the same name.
+    /// The tools of an agent and of a client. A client's tool hides the agent's of the same name.
     pub(in crate::mock) async fn of(store: &Store, agent: &Agent, brought: &[ClientTool]) -> Result<Self, ApiError> {
         let mut tools: Vec<Tool> = brought.iter().map(Tool::of_client).collect();
-        for tool in builtin::of_agent(store, &agent.id).await? {
+        for tool in agent_tools::of_agent(store, &agent.id).await? {
             if tools.iter().all(|present| present.name != tool.record.name) {
                 tools.push(Tool::of_server(tool.record));
             }
@@ -49,7 +46,7 @@ impl ToolSet {
         };
         let mut exits: Vec<String> = ruled(&["exit_loop"]);
         if agent.agent_type == "voice_sleeptime_agent" {
-            // Letta gives it this rule for each turn, and does not keep it.
+            // Letta applies this rule in each turn without storing it.
             exits.push("finish_rethinking_memory".to_owned());
         }
         Ok(Self {
@@ -70,12 +67,12 @@ impl ToolSet {
         self.tools.iter().find(|tool| tool.name == name)
     }
 
-    /// Whether a call waits for a decision, or for the client to run it.
+    /// Whether a call waits for approval, or for the client to run it.
     pub(in crate::mock) fn asks(&self, name: &str) -> bool {
         self.find(name).is_some_and(Tool::is_clients) || self.asks.iter().any(|asks| asks == name)
     }
 
-    /// Whether a turn goes on after a call, whatever the call says about that.
+    /// Whether a turn continues after a call, whatever the call's heartbeat says.
     pub(in crate::mock) fn continues_turn(&self, name: &str) -> bool {
         self.continues.iter().any(|continues| continues == name)
     }
@@ -102,12 +99,12 @@ impl Tool {
         self.servers.is_none()
     }
 
-    /// The arguments that it takes, each with the schema of its values.
+    /// Its arguments, each with the schema of its values.
     pub(in crate::mock) fn properties(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.parameters.get("properties").and_then(Value::as_object).into_iter().flatten()
     }
 
-    /// Whether it cannot be called without an argument.
+    /// Whether an argument is required.
     pub(in crate::mock) fn requires(&self, argument: &str) -> bool {
         let required = self.parameters.get("required").and_then(Value::as_array);
         required.is_some_and(|names| names.iter().any(|name| name == argument))

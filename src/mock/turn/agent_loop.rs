@@ -8,12 +8,10 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    approval::{Decision, denied, not_pending, still_pending},
+    approval::{denied, not_pending, still_pending},
     cost,
     event_sink::{EventSink, Sent},
-    input::Incoming,
     lease::RunLease,
-    request::TurnRequest,
 };
 use crate::{
     entropy,
@@ -25,13 +23,13 @@ use crate::{
         },
         budget::{Budget, Overspent},
         records::{
-            Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
-            ToolReturn, ToolStatus, Usage, turn_error::TurnError,
+            Approval, Content, Decision, EndedStep, IncomingMessage, Message, Part, Pending, Role, SPEAKING_TOOL,
+            StopReason, Timing, ToolCall, ToolReturn, ToolStatus, TurnRequest, Usage, turn_error::TurnError,
         },
         responder::{ModelRequest, ModelResponse, Responder},
         running::Pace,
         state::State,
-        storage::documents::parse_message,
+        storage::parse_message,
         tools::{
             execute::{Effects, ToolExecutor},
             set::ToolSet,
@@ -233,7 +231,7 @@ impl<'a> AgentLoop<'a> {
     /// What the agent hears in place of a decision that it knows.
     fn keep_alive(&self) -> Message {
         let said = vec![Part::text("This is an automated keep-alive ping.")];
-        Incoming::of_user(said).into_message(&self.lease.run.id, &self.step_id)
+        IncomingMessage::of_user(said).into_message(&self.lease.run.id, &self.step_id)
     }
 
     /// The newest messages of the conversation, oldest first.
@@ -369,7 +367,7 @@ impl<'a> AgentLoop<'a> {
     }
 
     async fn ask(&mut self) -> Result<ModelResponse, ApiError> {
-        let heard = self.request.heard();
+        let heard = self.request.user_texts();
         let wants_blocks = heard.is_some() || Responder::wants_blocks(&self.lines);
         let blocks = if wants_blocks { self.executor.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&ModelRequest {

@@ -14,7 +14,7 @@ use crate::{
         records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
         running::StoredEvents,
         search::archival,
-        storage::documents::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
+        storage::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
         tools::execute::{BlockEdit, Effects},
     },
     store::{Locked, Locks, Store, Tx, transaction},

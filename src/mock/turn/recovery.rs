@@ -15,7 +15,7 @@ use crate::{
         agents::thread::Thread,
         records::{Record, Run, links},
         state::State,
-        storage::documents::parse,
+        storage::parse,
     },
 };
 

@@ -12,7 +12,7 @@ use crate::{
         records::{Record, Run},
         running::{EventLog, StoredEvents},
         state::State,
-        storage::documents::{Stored, parse},
+        storage::{Stored, parse},
     },
     request::body::Body,
 };

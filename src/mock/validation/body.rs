@@ -1,13 +1,13 @@
-//! Reads request bodies field by field, so that whatever is wrong with one is answered by naming it.
+//! Reads request bodies field by field; errors name the field.
 //!
-//! `null` and absent mean the same, as Letta's clients assume. Types are taken strictly: a text is not a number. What no
-//! handler reads is ignored, because clients of other versions send more.
+//! `null` and absent mean the same, as Letta's clients assume. Types are strict: a string is not a number. Unknown
+//! fields are ignored, because other versions of the clients send more.
 
 use serde_json::{Map, Value};
 
 use crate::{access::is_letta_id, error::ApiError};
 
-/// Where in a body a value stands.
+/// The location of a value in a request.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Location(Vec<String>);
 
@@ -18,7 +18,7 @@ pub(in crate::mock) struct Fields<'a> {
     location: Location,
 }
 
-/// What a field can be read as.
+/// A type that a field can be read as.
 pub(in crate::mock) trait Read<'a>: Sized {
     /// Reads a value that is not null.
     fn read(value: &'a Value, location: &Location) -> Result<Self, ApiError>;
@@ -35,25 +35,25 @@ impl Location {
         Self(vec!["query".into()])
     }
 
-    /// What stands under `part` here.
+    /// The location of `part` within this one.
     pub(in crate::mock) fn at(&self, part: &str) -> Self {
         let mut parts = self.0.clone();
         parts.push(part.to_owned());
         Self(parts)
     }
 
-    /// An item of the list that stands here.
+    /// The location of an item of the list here.
     pub(in crate::mock) fn item(&self, index: usize) -> Self {
         self.at(&index.to_string())
     }
 
-    /// The 422 for what stands here. `kind` is the word by which Letta's validation calls the problem.
+    /// The 422 for the value here. `kind` is the name of the problem in Letta's validation.
     pub(in crate::mock) fn refuse(&self, kind: &str, problem: &str, input: &Value) -> ApiError {
         let parts: Vec<&str> = self.0.iter().map(String::as_str).collect();
         ApiError::validation(kind, &parts, problem, input)
     }
 
-    /// The 422 for something required that is not here.
+    /// The 422 for a required field that is absent.
     pub(in crate::mock) fn missing(&self, around: &Value) -> ApiError {
         self.refuse("missing", "Field required", around)
     }
@@ -83,12 +83,12 @@ impl<'a> Fields<'a> {
         self.map
     }
 
-    /// Where the object stands.
+    /// The location of the object.
     pub(in crate::mock) fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Where a field of it stands.
+    /// The location of a field.
     pub(in crate::mock) fn at(&self, name: &str) -> Location {
         self.location.at(name)
     }
@@ -98,22 +98,22 @@ impl<'a> Fields<'a> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// A field that may be left out.
+    /// An optional field.
     pub(in crate::mock) fn optional<T: Read<'a>>(&self, name: &str) -> Result<Option<T>, ApiError> {
         self.value(name).map(|value| T::read(value, &self.at(name))).transpose()
     }
 
-    /// A field that must be there.
+    /// A required field.
     pub(in crate::mock) fn required<T: Read<'a>>(&self, name: &str) -> Result<T, ApiError> {
         self.optional(name)?.ok_or_else(|| self.at(name).missing(&Value::Object(self.map.clone())))
     }
 
-    /// A field that takes one of a few words.
+    /// A field with one of `words`.
     pub(in crate::mock) fn one_of<'w>(&self, name: &str, words: &[&'w str]) -> Result<Option<&'w str>, ApiError> {
         self.value(name).map(|value| one_of(value, &self.at(name), words)).transpose()
     }
 
-    /// An integer that must not be smaller than `least`.
+    /// An integer of at least `least`.
     pub(in crate::mock) fn at_least(&self, name: &str, least: i64) -> Result<Option<i64>, ApiError> {
         match self.optional::<i64>(name)? {
             Some(number) if number < least => Err(self.at(name).refuse(
@@ -125,7 +125,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An integer between two others, both included.
+    /// An integer from `least` to `most`.
     pub(in crate::mock) fn between(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
         match self.at_least(name, least)? {
             Some(number) if number > most => Err(self.at(name).refuse(
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses every field that is not named: some of Letta's bodies are strict.
+    /// Refuses all fields but these: some of Letta's bodies are strict.
     pub(in crate::mock) fn only(&self, names: &[&str]) -> Result<(), ApiError> {
         match self.map.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             None => Ok(()),
@@ -163,7 +163,7 @@ impl<'a> Fields<'a> {
         Ok(id)
     }
 
-    /// Checks the types of fields that are passed on as they are.
+    /// Checks the types of fields that are stored as they are.
     pub(in crate::mock) fn check(&self, expected: &[(&str, Expect)]) -> Result<(), ApiError> {
         expected.iter().try_for_each(|(name, expect)| match expect {
             Expect::Text => self.optional::<&str>(name).map(drop),
@@ -185,7 +185,7 @@ fn check_id(id: &str, prefix: &str, location: &Location) -> Result<(), ApiError>
     Err(location.refuse("string_pattern_mismatch", &problem, &id.into()))
 }
 
-/// What a field that is passed on must be.
+/// The type of a field that is stored as it is.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) enum Expect {
     Text,
@@ -197,7 +197,7 @@ pub(in crate::mock) enum Expect {
     Word(&'static [&'static str]),
 }
 
-/// One of a few words.
+/// Reads one of `words`.
 pub(in crate::mock) fn one_of<'w>(value: &Value, location: &Location, words: &[&'w str]) -> Result<&'w str, ApiError> {
     let found = value.as_str().and_then(|text| words.iter().copied().find(|word| *word == text));
     found.ok_or_else(|| {
@@ -225,9 +225,9 @@ impl<'a> Read<'a> for bool {
 }
 
 impl<'a> Read<'a> for i64 {
-    /// Whole numbers, also when they are written as floats, as some clients do.
+    /// Integers, including integral floats, which some clients send.
     fn read(value: &'a Value, location: &Location) -> Result<Self, ApiError> {
-        /// The largest range in which a float still names one integer.
+        /// 2^53: below it, every integral float is exact.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         let whole = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT);
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and within the exact range")]
@@ -266,7 +266,7 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
     }
 }
 
-/// A map from text to text, in the order in which it was sent.
+/// A map of strings, in the order of the request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::mock) struct TextMap(pub(in crate::mock) Vec<(String, String)>);
 

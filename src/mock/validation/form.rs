@@ -1,4 +1,4 @@
-//! Forms with files (RFC 7578), read whole: what they carry is kept in the database anyway.
+//! Multipart forms (RFC 7578), read into memory: their files are stored in the database anyway.
 
 use bytes::Bytes;
 use futures_util::{future, stream};
@@ -20,15 +20,15 @@ pub(in crate::mock) struct Form {
 /// A file in a form.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Upload {
-    /// What the client calls it; never a path.
+    /// The file name from the client, without directories.
     pub(in crate::mock) name: Option<String>,
-    /// What the client says it is.
+    /// The media type from the client.
     pub(in crate::mock) media_type: Option<String>,
     pub(in crate::mock) bytes: Bytes,
 }
 
 impl Form {
-    /// The form in a request's body; empty when the body is none.
+    /// Reads the form in a request's body; empty if the body is not a form.
     pub(in crate::mock) async fn read(call: &mut Call) -> Result<Self, ApiError> {
         let media_type = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let Ok(boundary) = multer::parse_boundary(media_type.unwrap_or_default()) else { return Ok(Self::default()) };
@@ -49,18 +49,18 @@ impl Form {
         Ok(form)
     }
 
-    /// A text that is not empty.
+    /// A text field, if it is not empty.
     pub(in crate::mock) fn text(&self, name: &str) -> Option<&str> {
         let found = self.texts.iter().find(|(present, _)| present == name);
         found.map(|(_, text)| text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// A text that says yes or no.
+    /// A boolean field.
     pub(in crate::mock) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
         self.text(name).map(|text| flag(text, &["body", name])).transpose()
     }
 
-    /// A file that must be there.
+    /// A required file.
     pub(in crate::mock) fn file(&self, name: &str) -> Result<&Upload, ApiError> {
         let found = self.files.iter().find(|(present, _)| present == name);
         let missing = || ApiError::validation("missing", &["body", name], "Field required", &Value::Null);
@@ -72,7 +72,7 @@ fn malformed(error: &multer::Error) -> ApiError {
     ApiError::letta(Code::InvalidRequest, format!("There was an error parsing the body: {error}"))
 }
 
-/// The last part of what may be a path on the client's machine, of whatever system that is.
+/// The last component of a client's path, from any operating system.
 fn bare_name(name: &str) -> String {
     name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
 }

@@ -1,5 +1,6 @@
-//! How requests are read and refused: bodies, queries, and uploaded forms.
+//! Reading and validating requests: bodies, queries, and uploaded forms.
 
 pub(in crate::mock) mod body;
+pub(in crate::mock) mod client_generation;
 pub(in crate::mock) mod form;
 pub(in crate::mock) mod query;

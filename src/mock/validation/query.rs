@@ -1,4 +1,4 @@
-//! Query parameters with a form of their own, and the 422 for those that have another.
+//! Query parameters with restricted values, and the 422 for others.
 
 use crate::{access::is_letta_id, call::Query, error::ApiError};
 
@@ -27,7 +27,7 @@ pub(in crate::mock) fn text<'q>(
     Err(ApiError::validation(problem.0, &["query", name], &problem.1, &text.into()))
 }
 
-/// A parameter of 1 to `most` letters, digits, `_`, `-` and, as the third sign, `third`.
+/// A parameter of 1 to `most` letters, digits, `_`, `-` and `third`.
 pub(in crate::mock) fn word<'q>(
     query: &'q Query,
     name: &'static str,
@@ -42,7 +42,7 @@ pub(in crate::mock) fn word<'q>(
     Err(ApiError::validation("string_pattern_mismatch", &["query", name], &problem, &text.into()))
 }
 
-/// Every integer of a repeated parameter.
+/// All integers of a repeated parameter.
 pub(in crate::mock) fn integers(query: &Query, name: &'static str) -> Result<Vec<i64>, ApiError> {
     let read = |text: &str| {
         text.parse().map_err(|_| {
@@ -53,7 +53,7 @@ pub(in crate::mock) fn integers(query: &Query, name: &'static str) -> Result<Vec
     query.all(name).map(read).collect()
 }
 
-/// Every item of a parameter that is repeated, or holds several with commas between them.
+/// All items of a parameter that is repeated or comma-separated.
 pub(in crate::mock) fn items<'q>(query: &'q Query, name: &'q str) -> Vec<&'q str> {
     query.all(name).flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty()).collect()
 }

@@ -15,9 +15,9 @@ use crate::{
             Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, FileText, Folder, Group, McpServer, OpenFiles,
             Record, Timestamp, Tool, claims, links, object,
         },
-        storage::documents::{Stored, View, holder, parse_message},
+        storage::{Stored, View, holder, parse_message},
         text::window,
-        tools::builtin,
+        tools::agent_tools,
     },
     store::{DocumentFilter, HasSize, MessageFilter},
 };
@@ -152,7 +152,7 @@ impl<'a> Writer<'a> {
 
     async fn tools_of(&mut self, agent: &Agent) -> Result<Value, ApiError> {
         let mut numbers = Vec::new();
-        for tool in builtin::of_agent(self.view.store(), &agent.id).await? {
+        for tool in agent_tools::of_agent(self.view.store(), &agent.id).await? {
             let (number, is_new) = self.tool_numbers.add(&tool.record.id);
             if is_new {
                 self.tools.push(tool.record);

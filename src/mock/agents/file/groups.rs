@@ -9,10 +9,7 @@ use crate::{
     error::ApiError,
     mock::{
         records::{Agent, Group, GroupChange, links, object},
-        storage::{
-            documents::{Stored, View, insert},
-            project_scope::ProjectScope,
-        },
+        storage::{Stored, View, insert, project_scope::ProjectScope},
         validation::body::Fields,
     },
     store::Tx,

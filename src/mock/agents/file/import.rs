@@ -27,10 +27,9 @@ use crate::{
             claims,
         },
         storage::{
-            documents::{Stored, View, changed_meanwhile, claim, holder_within, insert, parse, update},
-            project_scope::ProjectScope,
+            Stored, View, changed_meanwhile, claim, holder_within, insert, parse, project_scope::ProjectScope, update,
         },
-        tools::builtin::{self, BaseTool},
+        tools::base_tools::{self, BaseTool},
         validation::body::{Fields, Location, Read, TextMap},
     },
     store::{Locks, Tx},
@@ -158,7 +157,7 @@ impl<'a> ImportContext<'a> {
         }
         let mut present: HashMap<&str, String> = HashMap::new();
         let names = written.iter().map(|(_, name, _)| name.as_str()).chain(called.iter().copied());
-        for name in names.filter(|name| builtin::by_name(name).is_none()) {
+        for name in names.filter(|name| base_tools::by_name(name).is_none()) {
             if let Some(holder) = holder_within(tx, claims::TOOL, self.project(), name).await? {
                 present.insert(name, holder);
             }
@@ -171,7 +170,7 @@ impl<'a> ImportContext<'a> {
         tx.lock_names(self.project()).await?;
         make_servers(tx, self.project(), file, &locked).await?;
         for (id, name, tool) in &written {
-            let tool = match (builtin::by_name(name), present.get(name.as_str())) {
+            let tool = match (base_tools::by_name(name), present.get(name.as_str())) {
                 (Some(tool), _) => built_in(tool),
                 (None, Some(holder)) => {
                     let stored = locked.get(Tool::KIND, holder).map(parse::<Tool>).transpose()?;
@@ -373,10 +372,10 @@ impl<'a> ImportContext<'a> {
         let texts = |name| written.optional::<Vec<&str>>(name).map(Option::unwrap_or_default).map_err(corrupted);
         let mut names = Vec::new();
         if flag("include_base_tools")?.unwrap_or(true) {
-            names.extend_from_slice(builtin::default_names(&agent.agent_type));
+            names.extend_from_slice(base_tools::default_names(&agent.agent_type));
         }
         if flag("include_multi_agent_tools")?.unwrap_or(false) {
-            names.extend_from_slice(&builtin::MULTI_AGENT);
+            names.extend_from_slice(&base_tools::MULTI_AGENT);
         }
         names.extend(texts("tools")?);
         let mut all = Vec::new();
@@ -384,7 +383,7 @@ impl<'a> ImportContext<'a> {
             all.push(self.tools.get(id).cloned().ok_or_else(|| dangling(id))?);
         }
         for name in names {
-            let tool = builtin::by_name(name).map(built_in).or_else(|| self.called.get(name).cloned());
+            let tool = base_tools::by_name(name).map(built_in).or_else(|| self.called.get(name).cloned());
             all.push(tool.ok_or_else(|| dangling(name))?);
         }
         let mut seen = HashSet::new();

@@ -9,7 +9,7 @@ use crate::{
     error::ApiError,
     mock::{
         records::{McpServer, Record, TOOL_TYPES, Tool, ToolChange, claims},
-        storage::documents::{Stored, claim, holder_within, insert, parse, update},
+        storage::{Stored, claim, holder_within, insert, parse, update},
         validation::body::Fields,
     },
     store::{Locked, Tx},

@@ -22,10 +22,7 @@ use crate::{
         records::{Agent, Block, Record, WireMemory, include::Include, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::{
-            documents::{Stored, View, not_found, parse, update},
-            relations::leave_groups,
-        },
+        storage::{Stored, View, not_found, parse, relations::leave_groups, update},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, Tx, transaction},

@@ -14,7 +14,7 @@ use crate::{
         records::{Agent, Record, Template, claims, include::Include, links},
         resources::{HandlerResult, Routes, templates},
         state::State,
-        storage::documents::{View, holder},
+        storage::{View, holder},
         validation::body::{Fields, Location, Read},
     },
     model::Project,
@@ -86,7 +86,7 @@ impl Condition {
 async fn of_identity(view: View<'_>, project: &Project, named: &str) -> Result<HashSet<String>, ApiError> {
     let by_key = holder(view.store(), claims::IDENTIFIER_KEY, project.as_str(), named).await?;
     let id = by_key.unwrap_or_else(|| named.to_owned());
-    let id = if crate::mock::storage::documents::is_plain(&id) { id } else { String::new() };
+    let id = if crate::mock::storage::is_plain(&id) { id } else { String::new() };
     Ok(view.store().links_to(links::AGENT_IDENTITY, &[&id]).await?.into_iter().map(|(_, agent)| agent).collect())
 }
 

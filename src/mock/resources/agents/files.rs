@@ -18,7 +18,7 @@ use crate::{
         records::{Agent, File, Folder, OpenFiles, Record, attached_file_id, attachment_id, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, not_found},
+        storage::{Stored, View, not_found},
     },
     store::{DocumentFilter, Tx, transaction},
 };

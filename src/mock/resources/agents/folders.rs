@@ -15,14 +15,11 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{
-            Agent, Folder, Record,
-            include::{Include, is_current_client},
-            links,
-        },
+        records::{Agent, Folder, Record, include::Include, links},
         resources::{HandlerResult, Routes, folders::id_in_path},
         state::State,
-        storage::documents::{Stored, View, not_found, update},
+        storage::{Stored, View, not_found, update},
+        validation::client_generation::is_current_client,
     },
     store::{DocumentFilter, Locks, transaction},
 };

@@ -17,7 +17,7 @@ use crate::{
         records::{ACTOR, Agent, Record, StopReason, include::Include, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::{documents::View, relations::of_identities},
+        storage::{View, relations::of_identities},
         text::search::tagged,
     },
     model::Project,

@@ -28,17 +28,19 @@ use crate::{
         files::attachments,
         records::{
             Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Folder, Identity, Record, Tool,
-            include::Include, links, without_repeats,
+            include::Include, links,
         },
         search::archival,
         state::State,
         storage::{
-            documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
+            Stored, View, changed_meanwhile, insert_messages, parse, parse_message,
             project_scope::ProjectScope,
             relations::{self, link_only},
+            update,
         },
-        tools::builtin,
-        turn::Incoming,
+        text::without_repeats,
+        tools::{agent_tools, base_tools},
+        turn::read_initial_messages,
         validation::body::Fields,
     },
     store::{Locks, Tx, transaction},
@@ -58,7 +60,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     // First whatever is malformed, then what does not exist.
     let attached = Attached::read(&fields)?;
-    let initial = Incoming::read_initial(&fields)?;
+    let initial = read_initial_messages(&fields)?;
     let new_blocks = new_blocks(&fields)?;
     let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
     let include_multi_agent_tools = fields.optional("include_multi_agent_tools")?.unwrap_or(false);
@@ -67,11 +69,12 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     handles::check(&state, &call.permit, &fields).await?;
     let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
-    let mut defaults = if include_base_tools { builtin::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
-    defaults.extend(builtin::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
+    let mut defaults =
+        if include_base_tools { base_tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
+    defaults.extend(base_tools::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));
     if include_base_tool_rules.unwrap_or(agent.agent_type != "letta_v1_agent") {
         let names = defaults.iter().copied().chain(attached.tool_names.iter().map(String::as_str));
-        builtin::add_base_rules(&mut agent, names);
+        base_tools::add_base_rules(&mut agent, names);
     }
     let history = match initial {
         Some(initial) => legacy::given(&agent.agent_type, initial),
@@ -83,7 +86,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let attachments = Attachments {
         new_blocks,
         block_ids: attached.block_ids.unwrap_or_default(),
-        tools: builtin::named(view, scope.project.as_str(), &defaults, &attached.tool_names, &tool_ids).await?,
+        tools: agent_tools::named(view, scope.project.as_str(), &defaults, &attached.tool_names, &tool_ids).await?,
         files: attachments::newest_files_of(view, &folder_ids, agent.max_files_open).await?,
         folder_ids,
         identity_ids: attached.identity_ids.unwrap_or_default(),
@@ -113,7 +116,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
     let tools = match &attached.tool_ids {
-        Some(ids) => Some(builtin::named(view, "", &[], &[], ids).await),
+        Some(ids) => Some(agent_tools::named(view, "", &[], &[], ids).await),
         None => None,
     };
     let folder_ids = attached.folder_ids.unwrap_or_default();
@@ -125,7 +128,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let locks = Locks::of(Agent::KIND, [id])
         .and(Block::KIND, attached.block_ids.iter().flatten())
         .and(Identity::KIND, attached.identity_ids.iter().flatten())
-        .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| builtin::by_id(id).is_none()))
+        .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| base_tools::by_id(id).is_none()))
         .and(Folder::KIND, &folder_ids);
     let wants_partner = fields.optional("enable_sleeptime")?.unwrap_or(false);
     let agent = transaction!(state.store, tx => {
@@ -146,9 +149,9 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         }
         if let Some(tools) = &tools {
             let tools = tools.as_ref().map_err(ApiError::same)?;
-            builtin::check_project(tools, &agent.project)?;
-            builtin::check_locked(tools, &locked)?;
-            builtin::ask_by_default(&mut agent.record, tools);
+            agent_tools::check_project(tools, &agent.project)?;
+            agent_tools::check_locked(tools, &locked)?;
+            agent_tools::ask_by_default(&mut agent.record, tools);
             tx.unlink_kind(links::AGENT_TOOL, id).await?;
             link(tx, links::AGENT_TOOL, id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
         }

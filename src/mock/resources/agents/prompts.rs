@@ -17,9 +17,9 @@ use crate::{
         resources::{HandlerResult, Routes},
         search::archival,
         state::State,
-        storage::documents::{View, not_found, parse_message, update},
+        storage::{View, not_found, parse_message, update},
         text::tokens,
-        tools::builtin,
+        tools::agent_tools,
     },
     store::transaction,
 };
@@ -75,7 +75,7 @@ async fn context(state: Arc<State>, call: Call) -> HandlerResult {
     for message in &mut messages {
         message["model"] = agent.model.llm.get("model").cloned().unwrap_or_default();
     }
-    let functions: Vec<Value> = builtin::of_agent(view.store(), &agent.id)
+    let functions: Vec<Value> = agent_tools::of_agent(view.store(), &agent.id)
         .await?
         .iter()
         .map(|tool| {

@@ -13,17 +13,16 @@ use crate::{
         agents::memory,
         pagination::cursor::{Defaults, Page},
         python::CallResult,
-        records::{
-            Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus,
-            include::{Include, is_current_client},
-            links,
-        },
+        records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, include::Include, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, not_found, update},
-        tools::{builtin, execute::ToolExecutor, set::ToolSet},
+        storage::{Stored, View, not_found, update},
+        tools::{agent_tools, base_tools, execute::ToolExecutor, set::ToolSet},
         turn::store_effects,
-        validation::body::{Fields, Location},
+        validation::{
+            body::{Fields, Location},
+            client_generation::is_current_client,
+        },
     },
     store::{Locks, Tx, transaction},
 };
@@ -43,7 +42,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
-    let mut tools = builtin::of_agent(view.store(), &agent.id).await?;
+    let mut tools = agent_tools::of_agent(view.store(), &agent.id).await?;
     if page.newest_first {
         tools.reverse();
     }
@@ -55,18 +54,18 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("tool_id");
     // Looked up before the transaction, which keeps one connection for itself.
-    let tools: Vec<Stored<Tool>> = builtin::find(view, id).await?.into_iter().collect();
-    let stored = builtin::by_id(id).is_none().then_some(id);
+    let tools: Vec<Stored<Tool>> = agent_tools::find(view, id).await?.into_iter().collect();
+    let stored = base_tools::by_id(id).is_none().then_some(id);
     let agent_id = call.param("agent_id");
     let agent = transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Tool::KIND, stored).and(Agent::KIND, [agent_id])).await?;
         let mut agent = view.locked::<Agent>(&locked, agent_id)?;
         let is_gone = tools.is_empty() || stored.is_some_and(|id| !locked.holds(Tool::KIND, id));
-        if is_gone || builtin::check_project(&tools, &agent.project).is_err() {
+        if is_gone || agent_tools::check_project(&tools, &agent.project).is_err() {
             return Err(not_found::<Tool>(id));
         }
         tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
-        builtin::ask_by_default(&mut agent.record, &tools);
+        agent_tools::ask_by_default(&mut agent.record, &tools);
         store_changed(tx, agent).await
     })?;
     show(&call.headers, view, agent).await
@@ -136,12 +135,12 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let name = call.param("tool_name");
-    let tools = builtin::of_agent(view.store(), &agent.id).await?;
+    let tools = agent_tools::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
         let name: String = name.chars().take(100).collect();
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let outcome = if builtin::by_name(name).is_some() {
+    let outcome = if base_tools::by_name(name).is_some() {
         run_built_in(&state, &agent, name, &arguments).await?
     } else {
         tool.record.call(&arguments, &agent.environment())

@@ -17,7 +17,7 @@ use crate::{
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         resources::{HandlerResult, Routes, models::handles},
         state::State,
-        storage::{documents::not_found, project_scope::ProjectScope},
+        storage::{not_found, project_scope::ProjectScope},
         validation::{
             body::{Fields, Location, Read, TextMap},
             form::Form,

@@ -22,7 +22,7 @@ use crate::{
         records::{File, FileText, Folder, Passage, Record, write_passages},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, not_found},
+        storage::{Stored, View, not_found},
         validation::form::Form,
     },
     store::{DocumentFilter, transaction},

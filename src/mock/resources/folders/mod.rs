@@ -19,7 +19,7 @@ use crate::{
         },
         records::{Agent, File, Folder, Record, claims, links},
         state::State,
-        storage::documents::{claim, holder, insert, release, update},
+        storage::{claim, holder, insert, release, update},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, Tx, transaction},

@@ -13,7 +13,7 @@ use crate::{
         records::{McpServer, Tool, claims},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, holder},
+        storage::{Stored, View, holder},
         tools::mcp,
         validation::body::{Expect, Fields, TextMap},
     },

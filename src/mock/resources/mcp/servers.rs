@@ -14,7 +14,7 @@ use crate::{
         records::{Agent, McpServer, Record, Tool, claims},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, claim, insert, not_found, release, update},
+        storage::{Stored, View, claim, insert, not_found, release, update},
         tools::mcp::{self, Present},
         validation::body::Fields,
     },

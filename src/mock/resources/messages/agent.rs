@@ -17,12 +17,12 @@ use crate::{
     mock::{
         agents::{compaction::compact, thread::Thread},
         pagination::cursor::Page,
-        records::{Agent, Record, Run, RunType, include::is_current_client, links},
+        records::{Agent, Record, Run, RunType, links},
         resources::{HandlerResult, Routes},
         state::State,
-        storage::documents::{View, is_plain, parse},
+        storage::{View, is_plain, parse},
         turn::{cancel_elsewhere, give_up_question},
-        validation::body::Fields,
+        validation::{body::Fields, client_generation::is_current_client},
     },
     store::{DocumentFilter, MessageFilter},
 };

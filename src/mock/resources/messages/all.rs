@@ -15,7 +15,7 @@ use crate::{
         resources::{HandlerResult, Routes},
         search::messages::{self, MessageQuery},
         state::State,
-        storage::documents::{is_plain, parse_message},
+        storage::{is_plain, parse_message},
         validation::body::{Expect, Fields},
     },
     store::{MessageFilter, StoredMessage},

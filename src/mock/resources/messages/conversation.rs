@@ -21,7 +21,7 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, Message, MessageView, Record, Run, RunType},
+        records::{Conversation, IncomingMessage, Message, MessageView, Record, Run, RunType},
         resources::{
             HandlerResult, Routes,
             conversations::named,
@@ -29,7 +29,7 @@ use crate::{
         },
         responder::provider_request,
         state::State,
-        storage::documents::{View, parse},
+        storage::{View, parse},
         tools::set::ToolSet,
         turn::{SendRequest, give_up_question},
         validation::body::{Expect, Fields},
@@ -104,11 +104,10 @@ pub(in crate::mock) async fn preview_of(
     let tool_set = ToolSet::of(&state.store, agent, &request.request.client_tools).await?;
     let filter = MessageFilter::of_conversation(&agent.id, thread.id()).newest_first(true).limit(2_000);
     let stored = state.store.messages(&filter).await?;
-    let stored =
-        stored.iter().rev().map(crate::mock::storage::documents::parse_message).collect::<Result<Vec<_>, _>>()?;
+    let stored = stored.iter().rev().map(crate::mock::storage::parse_message).collect::<Result<Vec<_>, _>>()?;
     let is_seen = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
     let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
-    messages.extend(request.request.input.iter().cloned().map(crate::mock::turn::Incoming::into_initial));
+    messages.extend(request.request.input.iter().cloned().map(IncomingMessage::into_initial));
     let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
     Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))
 }
@@ -126,7 +125,7 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
         (Some(id), _) => {
             let run = view.get::<Run>(&id).await?.record;
             if run.agent_id != thread.agent.record.id || run.thread_id() != thread.id() {
-                return Err(crate::mock::storage::documents::not_found::<Run>(&id));
+                return Err(crate::mock::storage::not_found::<Run>(&id));
             }
             run
         }

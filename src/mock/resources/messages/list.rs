@@ -8,7 +8,7 @@ use crate::{
         pagination::cursor::{Defaults, Page},
         records::{Message, MessageType, MessageView, PlainMessage, WireMessage},
         resources::HandlerResult,
-        storage::documents::{View, is_plain, parse_message},
+        storage::{View, is_plain, parse_message},
     },
     store::{MessageFilter, StoredMessage},
 };

@@ -13,7 +13,7 @@ use crate::{
         records::{Record, Run, RunStatus, RunType, StopReason},
         resources::{HandlerResult, models::handles::check_override},
         state::State,
-        storage::documents::parse,
+        storage::parse,
         turn::{Ended, ReplayOptions, SendRequest, Turn, replay},
     },
 };

@@ -12,7 +12,7 @@ use crate::{
         pagination::list::Listing,
         records::{Provider, Record},
         state::State,
-        storage::documents::View,
+        storage::View,
         validation::body::Fields,
     },
     store::DocumentFilter,

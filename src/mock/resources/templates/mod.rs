@@ -18,7 +18,7 @@ use crate::{
         pagination::{cursor::Window, list::Listing},
         records::{Agent, DEFAULT_CONVERSATION, Record, Template, TemplateVersion, claims, project_slug},
         state::State,
-        storage::documents::{Stored, View, claim, holder, insert, release, update},
+        storage::{Stored, View, claim, holder, insert, release, update},
         validation::body::Fields,
     },
     model::Project,

@@ -1,42 +1,34 @@
-//! The tools that come with Letta, as the mock describes them. They exist without being stored, always and for everyone,
-//! so their ids are constants.
+//! The base tools, which come with Letta. They exist without being stored, in all projects, so their ids are constants.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::LazyLock,
-};
+mod table;
+
+use std::{collections::HashMap, sync::LazyLock};
 
 use serde_json::{
     Map, json,
     value::{RawValue, to_raw_value},
 };
 
-use super::base::BASE_TOOLS;
-use crate::{
-    error::{ApiError, Code},
-    mock::{
-        records::{Agent, RETURN_CHAR_LIMIT, Record, Tool, claims, links, object},
-        storage::documents::{Stored, View, holder, not_found, parse},
-    },
-    store::{Locked, Store},
-};
+use crate::mock::records::{Agent, RETURN_CHAR_LIMIT, Tool, object};
 
-/// A tool that comes with the server.
+pub(super) use table::BASE_TOOLS;
+
+/// A base tool.
 #[derive(Debug)]
 pub(in crate::mock) struct BaseTool {
     pub(in crate::mock) id: &'static str,
     pub(in crate::mock) name: &'static str,
     pub(in crate::mock) tool_type: &'static str,
-    /// Whether the model may call it several times at once.
+    /// Whether the model may call it in parallel.
     pub(in crate::mock) parallel: bool,
     pub(in crate::mock) description: &'static str,
     pub(in crate::mock) parameters: &'static [Parameter],
 }
 
-/// Name, JSON type (or `roles`, which is an array of them), description, whether it is required.
+/// Name, JSON type (or `roles`, an array of roles), description, whether it is required.
 pub(in crate::mock) type Parameter = (&'static str, &'static str, &'static str, bool);
 
-/// The names of the tools that an agent of a type gets unless it asks not to.
+/// The names of the tools that an agent of a type gets by default.
 pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str] {
     match agent_type {
         "memgpt_agent" | "split_thread_agent" => &[
@@ -56,12 +48,12 @@ pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str
     }
 }
 
-/// The tools by which agents talk to each other.
+/// The tools through which agents talk to each other.
 pub(in crate::mock) const MULTI_AGENT: [&str; 3] =
     ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
 
-/// The rules that agents of the older types get with tools of these names: some end a turn, after those for memory and
-/// history it goes on, and of all others nothing is said.
+/// Adds the rules that older agents get with base tools: speaking tools end a turn, memory and search tools continue
+/// it, and others have no rule.
 pub(in crate::mock) fn add_base_rules<'n>(agent: &mut Agent, names: impl IntoIterator<Item = &'n str>) {
     for name in names {
         match name {
@@ -92,7 +84,7 @@ pub(in crate::mock) fn by_id(id: &str) -> Option<&'static BaseTool> {
 }
 
 impl BaseTool {
-    /// The tool as it would be stored.
+    /// The tool as a record.
     pub(in crate::mock) fn tool(&self) -> Tool {
         let property = |kind: &str, description: &str| {
             let items = match kind {
@@ -134,7 +126,7 @@ impl BaseTool {
         }
     }
 
-    /// The tool as clients see it, which is never anything else.
+    /// The serialized tool as clients see it; it never changes.
     pub(in crate::mock) fn written(&self) -> Option<&'static RawValue> {
         static WRITTEN: LazyLock<HashMap<&str, Box<RawValue>>> = LazyLock::new(|| {
             let written = BASE_TOOLS.iter().filter_map(|tool| {
@@ -152,92 +144,10 @@ pub(in crate::mock) fn all() -> impl Iterator<Item = Tool> {
     BASE_TOOLS.iter().map(BaseTool::tool)
 }
 
-/// The tools that a request names for an agent, besides those that it gets by default; each once. Names are looked up in
-/// `project`; that the tools are the project's is for [`check_project`] to say.
-pub(in crate::mock) async fn named(
-    view: View<'_>,
-    project: &str,
-    defaults: &[&str],
-    called: &[String],
-    ids: &[String],
-) -> Result<Vec<Stored<Tool>>, ApiError> {
-    let mut tools: Vec<Stored<Tool>> =
-        defaults.iter().filter_map(|name| by_name(name)).map(|tool| built_in(0, tool)).collect();
-    for name in called {
-        let tool = match by_name(name) {
-            Some(tool) => Some(built_in(0, tool)),
-            None => match holder(view.store(), claims::TOOL, project, name).await? {
-                Some(id) => view.find::<Tool>(&id).await?,
-                None => None,
-            },
-        };
-        tools.push(tool.ok_or_else(|| unknown("name", name))?);
-    }
-    for id in ids {
-        tools.push(find(view, id).await?.ok_or_else(|| unknown("id", id))?);
-    }
-    let mut seen = HashSet::new();
-    tools.retain(|tool| seen.insert(tool.record.id.clone()));
-    Ok(tools)
-}
-
-/// Refuses tools of other projects; those that come with the server belong to all.
-pub(in crate::mock) fn check_project(tools: &[Stored<Tool>], project: &str) -> Result<(), ApiError> {
-    let is_foreign = |tool: &&Stored<Tool>| !tool.project.is_empty() && tool.project != project;
-    match tools.iter().find(is_foreign) {
-        Some(tool) => Err(unknown("id", &tool.record.id)),
-        None => Ok(()),
-    }
-}
-
-/// Checks that tools are still there. What comes with the server always is.
-pub(in crate::mock) fn check_locked(tools: &[Stored<Tool>], locked: &Locked) -> Result<(), ApiError> {
-    let is_gone = |tool: &&Stored<Tool>| by_id(&tool.record.id).is_none() && !locked.holds(Tool::KIND, &tool.record.id);
-    match tools.iter().find(is_gone) {
-        Some(tool) => Err(not_found::<Tool>(&tool.record.id)),
-        None => Ok(()),
-    }
-}
-
-/// The tool with this id.
-pub(in crate::mock) async fn find(view: View<'_>, id: &str) -> Result<Option<Stored<Tool>>, ApiError> {
-    match by_id(id) {
-        Some(tool) => Ok(Some(built_in(0, tool))),
-        None => view.find::<Tool>(id).await,
-    }
-}
-
-fn built_in(seq: i64, tool: &BaseTool) -> Stored<Tool> {
-    Stored { seq, project: String::new(), record: tool.tool() }
-}
-
-/// The tools of an agent, oldest first; what comes with the server is older than everything that is stored.
-pub(in crate::mock) async fn of_agent(store: &Store, agent_id: &str) -> Result<Vec<Stored<Tool>>, ApiError> {
-    let mut tools = Vec::new();
-    for link in store.links_of_kinds(&[links::AGENT_TOOL], &[agent_id]).await? {
-        match BASE_TOOLS.iter().rev().zip(1_i64..).find(|(tool, _)| tool.id == link.target) {
-            Some((tool, place)) => tools.push(built_in(-place, tool)),
-            None => tools.extend(link.document.map(parse).transpose()?),
-        }
-    }
-    tools.sort_by_key(|tool| tool.seq);
-    Ok(tools)
-}
-
-/// Tools that need approval by default make every agent ask that gets them.
-pub(in crate::mock) fn ask_by_default(agent: &mut Agent, tools: &[Stored<Tool>]) {
-    for tool in tools.iter().filter(|tool| tool.record.default_requires_approval == Some(true)) {
-        agent.require_approval(&tool.record.name, true);
-    }
-}
-
-fn unknown(by: &str, what: &str) -> ApiError {
-    let what: String = what.chars().take(100).collect();
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tools not found by {by}: {what}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use serde_json::Value;
 
     use super::*;

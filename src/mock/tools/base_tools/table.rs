@@ -1,10 +1,10 @@
-//! The list of the tools that come with Letta. Their ids are ours, and never change.
+//! The table of base tools. The ids are ours and must not change.
 
-use super::builtin::{BaseTool, Parameter};
+use super::{BaseTool, Parameter};
 
 const LABEL: Parameter = ("label", "string", "The label of the block to change.", true);
 
-pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
+pub(in crate::mock::tools) static BASE_TOOLS: &[BaseTool] = &[
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e01",
         name: "conversation_search",
@@ -44,8 +44,8 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         description: "Replaces a passage of a memory block that occurs exactly once.",
         parameters: &[
             LABEL,
-            ("old_string", "string", "The passage as it stands, to the last space.", true),
-            ("new_string", "string", "What to put in its place; nothing, to delete it.", true),
+            ("old_string", "string", "The exact passage, including whitespace.", true),
+            ("new_string", "string", "The replacement; empty to delete the passage.", true),
         ],
     },
     BaseTool {
@@ -73,8 +73,8 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         name: "send_message",
         tool_type: "letta_core",
         parallel: false,
-        description: "Says something to the user; agents of older types speak only so.",
-        parameters: &[("message", "string", "What to say.", true)],
+        description: "Sends a message to the user; older agents speak only through this tool.",
+        parameters: &[("message", "string", "The message.", true)],
     },
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e07",
@@ -92,8 +92,8 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         description: "Replaces a text in a memory block.",
         parameters: &[
             LABEL,
-            ("old_content", "string", "The text as it stands.", true),
-            ("new_content", "string", "What to put in its place.", true),
+            ("old_content", "string", "The exact text.", true),
+            ("new_content", "string", "The replacement.", true),
         ],
     },
     BaseTool {
@@ -120,7 +120,7 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         description: "Runs a program in a sandbox.",
         parameters: &[
             ("code", "string", "The program.", true),
-            ("language", "string", "The language it is written in, such as python or ts.", true),
+            ("language", "string", "The language of the program, such as python or ts.", true),
         ],
     },
     BaseTool {
@@ -132,12 +132,12 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parameters: &[
             ("command", "string", "What to do: create, str_replace, insert, delete, rename or view.", true),
             ("path", "string", "The label of the block.", false),
-            ("old_string", "string", "For str_replace: the passage as it stands.", false),
-            ("new_string", "string", "For str_replace: what to put in its place.", false),
+            ("old_string", "string", "For str_replace: the exact passage.", false),
+            ("new_string", "string", "For str_replace: the replacement.", false),
             ("insert_line", "integer", "For insert: the line after which to add the text.", false),
             ("insert_text", "string", "For insert: the text to add.", false),
             ("description", "string", "For create and rename: what the block is for.", false),
-            ("file_text", "string", "For create: what the block says at first.", false),
+            ("file_text", "string", "For create: the initial value of the block.", false),
         ],
     },
     BaseTool {
@@ -153,15 +153,15 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         name: "memory_rethink",
         tool_type: "letta_sleeptime_core",
         parallel: false,
-        description: "Writes a memory block anew.",
-        parameters: &[LABEL, ("new_memory", "string", "All that the block is to say.", true)],
+        description: "Rewrites a memory block.",
+        parameters: &[LABEL, ("new_memory", "string", "The new value of the block.", true)],
     },
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e0f",
         name: "memory_finish_edits",
         tool_type: "letta_sleeptime_core",
         parallel: false,
-        description: "Says that all changes of memory blocks are made.",
+        description: "Finishes the edits of memory blocks.",
         parameters: &[],
     },
     BaseTool {
@@ -171,7 +171,7 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parallel: false,
         description: "Sends a message to another agent and returns its reply.",
         parameters: &[
-            ("message", "string", "What to say.", true),
+            ("message", "string", "The message.", true),
             ("other_agent_id", "string", "The id of the other agent.", true),
         ],
     },
@@ -182,9 +182,9 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parallel: false,
         description: "Sends a message to all agents with certain tags and returns their replies.",
         parameters: &[
-            ("message", "string", "What to say.", true),
+            ("message", "string", "The message.", true),
             ("match_all", "array", "Tags that an agent must have, all of them.", true),
-            ("match_some", "array", "Tags of which an agent must have one.", true),
+            ("match_some", "array", "Tags of which an agent must have at least one.", true),
         ],
     },
     BaseTool {
@@ -194,7 +194,7 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parallel: false,
         description: "Sends a message to another agent without waiting for a reply.",
         parameters: &[
-            ("message", "string", "What to say.", true),
+            ("message", "string", "The message.", true),
             ("other_agent_id", "string", "The id of the other agent.", true),
         ],
     },
@@ -211,12 +211,12 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         name: "open_files",
         tool_type: "letta_files_core",
         parallel: false,
-        description: "Opens files, at a part of them if one is named, so that they are seen; others may be closed to make room.",
+        description: "Opens files, at a part of them if one is named, so that their content is visible; others may be closed to make room.",
         parameters: &[
             (
                 "file_requests",
                 "array",
-                "The files, each by its name, perhaps with an offset and a length in lines.",
+                "The files, each with its name and optionally an offset and a length in lines.",
                 true,
             ),
             ("close_all_others", "boolean", "Whether to close all other files first.", false),
@@ -231,8 +231,8 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parameters: &[
             ("pattern", "string", "The regular expression.", true),
             ("include", "string", "Only files whose names match this pattern.", false),
-            ("context_lines", "integer", "How many lines around each to show.", false),
-            ("offset", "integer", "How many matches to leave out.", false),
+            ("context_lines", "integer", "The number of lines to show before and after each match.", false),
+            ("offset", "integer", "The number of matches to skip.", false),
         ],
     },
     BaseTool {
@@ -240,7 +240,7 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         name: "semantic_search_files",
         tool_type: "letta_files_core",
         parallel: true,
-        description: "Finds passages of files by their meaning.",
+        description: "Finds passages of files by meaning.",
         parameters: &[
             ("query", "string", "What to look for.", true),
             ("limit", "integer", "The most passages to return.", false),
@@ -251,23 +251,23 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         name: "store_memories",
         tool_type: "letta_voice_sleeptime_core",
         parallel: false,
-        description: "Keeps parts of a conversation that are about to leave the agent's sight.",
-        parameters: &[("chunks", "array", "The parts, each with its first and last line and what it was about.", true)],
+        description: "Stores parts of a conversation that are about to leave the agent's context.",
+        parameters: &[("chunks", "array", "The parts, each with its first line, its last line and its topic.", true)],
     },
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e18",
         name: "rethink_user_memory",
         tool_type: "letta_voice_sleeptime_core",
         parallel: false,
-        description: "Writes anew what is known of the user.",
-        parameters: &[("new_memory", "string", "All that is to be known.", true)],
+        description: "Rewrites what is known about the user.",
+        parameters: &[("new_memory", "string", "The new text.", true)],
     },
     BaseTool {
         id: "tool-3b0a6e0a-5a0e-4c56-9d5c-8f2a1b7c4e19",
         name: "finish_rethinking_memory",
         tool_type: "letta_voice_sleeptime_core",
         parallel: false,
-        description: "Says that the memory is written.",
+        description: "Finishes rewriting the memory.",
         parameters: &[],
     },
     BaseTool {
@@ -277,9 +277,9 @@ pub(in crate::mock) static BASE_TOOLS: &[BaseTool] = &[
         parallel: true,
         description: "Finds earlier parts of conversations and notes.",
         parameters: &[
-            ("convo_keyword_queries", "array", "Words to look for in conversations.", false),
-            ("start_minutes_ago", "integer", "Only what was said since so many minutes ago.", false),
-            ("end_minutes_ago", "integer", "Only what was said until so many minutes ago.", false),
+            ("convo_keyword_queries", "array", "Words to search for in conversations.", false),
+            ("start_minutes_ago", "integer", "The start of the time range, in minutes before now.", false),
+            ("end_minutes_ago", "integer", "The end of the time range, in minutes before now.", false),
         ],
     },
 ];
