@@ -29,7 +29,7 @@ use crate::{
             ToolReturn, Usage, turn_error::TurnError,
         },
         responder::{ModelRequest, ModelResponse, Responder},
-        running::Pace,
+        running::Pacer,
         state::State,
         storage::documents::parse_message,
         tools::{
@@ -271,7 +271,7 @@ impl<'a> AgentLoop<'a> {
         };
         // In pieces Letta tells only what it ran itself.
         let is_told = !ran.is_empty() || !self.event_sink.as_ref().is_some_and(|event_sink| event_sink.in_pieces());
-        let interrupted = is_told && self.tell(&returned, &mut Pace::default()).await?.is_some();
+        let interrupted = is_told && self.tell(&returned, &mut Pacer::default()).await?.is_some();
         self.lines.push(returned);
         let input = self.input();
         self.produced.added = input.len();
@@ -305,14 +305,14 @@ impl<'a> AgentLoop<'a> {
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
         self.budget.charge(cost::of_step(&self.thread.agent.record, model))?;
         let answer = self.ask().await?;
-        if !self.wait(answer.delay.saturating_add(self.state.tempo.first_token)).await? {
+        if !self.wait(answer.delay.saturating_add(self.state.latency.first_token)).await? {
             return Ok(Some(StopReason::Cancelled));
         }
         if let Some(failure) = answer.failure {
             return Ok(Some(self.fail(step_id, failure, clock)));
         }
         let prompt_tokens = self.thread.context_tokens() + self.said_tokens();
-        let mut pace = Pace::new(answer.pace, self.state.tempo);
+        let mut pacer = Pacer::new(answer.event_delay, self.state.latency);
         let PreparedStep { messages, calls, asks, end } = self.utter(answer, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
@@ -324,7 +324,7 @@ impl<'a> AgentLoop<'a> {
         let mut interrupted = false;
         for mut message in messages {
             let sent =
-                if interrupted { Some(Sent { parts: 0, bytes: 0 }) } else { self.tell(&message, &mut pace).await? };
+                if interrupted { Some(Sent { parts: 0, bytes: 0 }) } else { self.tell(&message, &mut pacer).await? };
             if let Some(sent) = sent {
                 interrupted = true;
                 message.cut(sent.parts, sent.bytes);
@@ -365,17 +365,17 @@ impl<'a> AgentLoop<'a> {
 
     async fn ask(&mut self) -> Result<ModelResponse, ApiError> {
         let heard = self.request.heard();
-        let wants_blocks = heard.is_some() || Responder::wants_blocks(&self.lines);
+        let wants_blocks = heard.is_some() || Responder::needs_blocks(&self.lines);
         let blocks = if wants_blocks { self.executor.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&ModelRequest {
-            agent: &self.thread.agent.record.name,
-            said: &self.lines[last_of_the_user(&self.lines)..],
+            agent_name: &self.thread.agent.record.name,
+            messages: &self.lines[last_of_the_user(&self.lines)..],
             tool_set: &self.tool_set,
             blocks,
-            form: self.thread.agent.record.response_form(),
+            response_format: self.thread.agent.record.response_form(),
             reasons: self.reasons,
             budget: &self.budget.draft(),
-            heard,
+            transcript: heard,
         })?)
     }
 
@@ -399,7 +399,7 @@ impl<'a> AgentLoop<'a> {
                 let known = ToolReturn { tool_return, status, tool_call_id: id.clone(), stdout, stderr };
                 self.scripted.insert(id.clone(), known);
             }
-            let waits = asked.asks || self.tool_set.asks(&asked.name);
+            let waits = asked.requires_approval || self.tool_set.asks(&asked.name);
             let ends = self.end_after(&asked.name, &asked.arguments);
             if self.manner.is_by_events() {
                 let asks = legacy::asks_to_go_on(&asked.arguments).filter(|_| waits);
@@ -477,7 +477,7 @@ impl<'a> AgentLoop<'a> {
             monologue: self.manner.speaks_by_tool(),
             ..Message::new(Role::Tool, Vec::new()).of_turn(&self.lease.run.id, Some(step_id))
         };
-        let interrupted = self.tell(&returned, &mut Pace::default()).await?.is_some();
+        let interrupted = self.tell(&returned, &mut Pacer::default()).await?.is_some();
         self.lines.push(returned);
         Ok(interrupted)
     }
@@ -547,18 +547,18 @@ impl<'a> AgentLoop<'a> {
     }
 
     /// Tells the client a message. Some: only so much of it, as the turn has to end.
-    async fn tell(&mut self, message: &Message, pace: &mut Pace) -> Result<Option<Sent>, ApiError> {
+    async fn tell(&mut self, message: &Message, pacer: &mut Pacer) -> Result<Option<Sent>, ApiError> {
         if let Some(event_sink) = &mut self.event_sink {
             self.budget.charge(event_sink.recorded(message))?;
-            if pace.takes_time() || !event_sink.can_hold(message) {
+            if pacer.has_delays() || !event_sink.can_hold(message) {
                 self.lease.announce().await?;
                 event_sink.release().await;
             }
-            return Ok(event_sink.say(message, pace).await.err());
+            return Ok(event_sink.say(message, pacer).await.err());
         }
-        if pace.takes_time() {
+        if pacer.has_delays() {
             for (parts, wire) in message.shown(&self.lease.run.request_config).iter().enumerate() {
-                if !self.wait(pace.before(|| wire.pieces().len())).await? {
+                if !self.wait(pacer.delay_before(|| wire.pieces().len())).await? {
                     return Ok(Some(Sent { parts, bytes: 0 }));
                 }
             }

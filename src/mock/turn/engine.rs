@@ -66,24 +66,14 @@ impl Turn {
     ) -> Result<Self, ApiError> {
         run.conversation_id = thread.conversation_id().map(str::to_owned);
         let event_log = run.delivery.map(|_| EventLog::new());
-        let registration = register(state, &run, thread.id(), streams, event_log.as_ref()).await?;
+        let registration = register(state, &run, streams, event_log.as_ref()).await?;
         Ok(Self::registered(state, thread, run, request, registration, event_log, false))
     }
 
     /// Takes up a turn whose run is stored. None: it is to be streamed, and its conversation streams another.
     pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let event_log = run.delivery.map(|_| EventLog::new());
-        let registration = state
-            .turns
-            .enter(
-                &run.id,
-                &run.agent_id,
-                thread.id(),
-                event_log.is_some(),
-                run.idempotency_key.as_deref(),
-                event_log.clone(),
-            )
-            .ok()?;
+        let registration = state.turns.register(&run, event_log.is_some(), event_log.clone()).ok()?;
         Some(Self::registered(state, thread, run, request, registration, event_log, true))
     }
 
@@ -235,13 +225,13 @@ impl Turn {
     /// finds the conversation as those before have left it.
     async fn place(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
         let locks = &self.lease.state.locks;
-        if let Some(place) = locks.try_take(&self.lease.run.agent_id) {
+        if let Some(place) = locks.try_acquire(&self.lease.run.agent_id) {
             return Ok(Some(place));
         }
         let place = tokio::select! {
             biased;
             () = self.lease.registration.cancel.cancelled() => None,
-            place = locks.of(&self.lease.run.agent_id) => Some(place),
+            place = locks.acquire(&self.lease.run.agent_id) => Some(place),
         };
         self.look_again().await?;
         Ok(place)
@@ -315,7 +305,7 @@ impl Turn {
     /// Where its events are recorded.
     fn recorder(&self) -> Option<EventSink> {
         let (event_log, delivery) = (self.event_log.clone()?, self.lease.run.delivery?);
-        event_log.rewind();
+        event_log.clear();
         Some(EventSink::record(event_log, &self.lease.run, delivery, self.lease.registration.cancel.clone()))
     }
 
@@ -372,20 +362,11 @@ impl<'a> DatabaseBackoff<'a> {
 async fn register(
     state: &State,
     run: &Run,
-    conversation_id: &str,
     streams: bool,
     event_log: Option<&Arc<EventLog>>,
 ) -> Result<Registration, ApiError> {
     loop {
-        let idempotency_key = run.idempotency_key.as_deref();
-        let taken = match state.turns.enter(
-            &run.id,
-            &run.agent_id,
-            conversation_id,
-            streams,
-            idempotency_key,
-            event_log.cloned(),
-        ) {
+        let taken = match state.turns.register(run, streams, event_log.cloned()) {
             Ok(registration) => return Ok(registration),
             Err(taken) => taken,
         };
@@ -394,7 +375,7 @@ async fn register(
         if !has_ended {
             return Err(busy(taken));
         }
-        state.turns.ended(&taken.run_id).await;
+        state.turns.wait_for_end(&taken.run_id).await;
     }
 }
 

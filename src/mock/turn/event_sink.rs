@@ -19,7 +19,7 @@ use super::{
 use crate::{
     mock::{
         records::{MOST_PIECES, Message, MessageView, Run},
-        running::{EventLog, Pace, StoredEvents},
+        running::{EventLog, Pacer, StoredEvents},
     },
     request::body::Body,
 };
@@ -149,15 +149,15 @@ impl EventSink {
     }
 
     /// Sends a message, whole or in pieces, each after its time.
-    pub(super) async fn say(&mut self, message: &Message, pace: &mut Pace) -> Result<(), Sent> {
+    pub(super) async fn say(&mut self, message: &Message, pacer: &mut Pacer) -> Result<(), Sent> {
         for (parts, mut wire) in message.shown(&self.message_view).into_iter().enumerate() {
             let sent = Sent { parts, bytes: 0 };
             if !self.message_view.wants(wire.message_type) {
-                self.pause(pace.unseen(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
+                self.pause(pacer.generation_time(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 continue;
             }
             if !self.delivery.tokens {
-                self.pause(pace.before(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
+                self.pause(pacer.delay_before(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 wire.seq_id = self.count();
                 self.send(data(&wire)).await.map_err(|Interrupted| sent)?;
                 continue;
@@ -165,7 +165,7 @@ impl EventSink {
             let mut bytes = 0;
             for mut piece in wire.pieces() {
                 let sent = Sent { parts, bytes };
-                self.pause(pace.before(|| 1)).await.map_err(|Interrupted| sent)?;
+                self.pause(pacer.delay_before(|| 1)).await.map_err(|Interrupted| sent)?;
                 piece.seq_id = self.count();
                 self.send(data(&piece)).await.map_err(|Interrupted| sent)?;
                 bytes += piece.text().map_or(0, str::len);
@@ -181,7 +181,7 @@ impl EventSink {
             SinkTarget::Background(event_log) => {
                 let mut frames = self.held.clone().unwrap_or_default();
                 frames.extend(end.frames(&self.run_id, self.delivery.tokens, self.number));
-                Some(event_log.recording(&self.run_id, &frames))
+                Some(event_log.to_stored(&self.run_id, &frames))
             }
         }
     }
@@ -199,8 +199,8 @@ impl EventSink {
     }
 
     /// Lets time pass, unless the turn is to end meanwhile.
-    pub(super) async fn pause(&self, pace: Duration) -> Result<(), Interrupted> {
-        if pace.is_zero() {
+    pub(super) async fn pause(&self, time: Duration) -> Result<(), Interrupted> {
+        if time.is_zero() {
             return Ok(());
         }
         let gone = async {
@@ -213,7 +213,7 @@ impl EventSink {
             biased;
             () = self.cancel.cancelled() => Err(Interrupted),
             () = gone => Err(Interrupted),
-            () = tokio::time::sleep(pace) => Ok(()),
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 
@@ -226,8 +226,8 @@ impl EventSink {
             // A turn in the background does not depend on its readers.
             SinkTarget::Background(_) if self.cancel.is_cancelled() => return Err(Interrupted),
             SinkTarget::Background(event_log) => {
-                event_log.record(frame);
-                event_log.show();
+                event_log.append(frame);
+                event_log.publish();
                 return Ok(());
             }
             SinkTarget::Foreground(sender) => sender,
@@ -279,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::mock::records::{Part, Role, RunType, StopReason, Usage};
-    use crate::mock::running::Tempo;
+    use crate::mock::running::ModelLatency;
 
     const DELIVERY: Delivery = Delivery { streaming: true, tokens: true, pings: true, background: false };
     const NEVER: Duration = Duration::from_secs(20);
@@ -308,7 +308,7 @@ mod tests {
     async fn every_event_is_a_frame_and_the_pieces_are_the_text() {
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            event_sink.say(&message("Echo: Stream by tokens"), &mut Pace::default()).await.unwrap();
+            event_sink.say(&message("Echo: Stream by tokens"), &mut Pacer::default()).await.unwrap();
             event_sink.close(&end()).await;
         });
         let frames = frames(body).await;
@@ -332,16 +332,16 @@ mod tests {
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, cancel.clone(), NEVER);
         event_sink.release().await;
         cancel.cancel();
-        assert_eq!(event_sink.say(&message("Echo"), &mut Pace::default()).await, Err(Sent { parts: 0, bytes: 0 }));
+        assert_eq!(event_sink.say(&message("Echo"), &mut Pacer::default()).await, Err(Sent { parts: 0, bytes: 0 }));
         event_sink.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
         assert_eq!(frames(body).await.len(), 3);
 
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         event_sink.release().await;
         drop(body);
-        assert!(event_sink.say(&message("Echo"), &mut Pace::default()).await.is_err());
+        assert!(event_sink.say(&message("Echo"), &mut Pacer::default()).await.is_err());
         assert!(
-            event_sink.say(&message("Echo"), &mut Pace::new(NEVER, Tempo::default())).await.is_err(),
+            event_sink.say(&message("Echo"), &mut Pacer::new(NEVER, ModelLatency::default())).await.is_err(),
             "nobody is waited for who has gone"
         );
     }
@@ -349,7 +349,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_told_before_it_may_be() {
         let (mut event_sink, mut body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        event_sink.say(&message("Echo"), &mut Pace::default()).await.unwrap();
+        event_sink.say(&message("Echo"), &mut Pacer::default()).await.unwrap();
         assert!(timeout(Duration::from_millis(20), body.frame()).await.is_err());
         assert!(event_sink.can_hold(&message("short")) && !event_sink.can_hold(&message(&"long".repeat(20_000))));
         event_sink.release().await;
@@ -362,7 +362,7 @@ mod tests {
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
             event_sink.release().await;
-            event_sink.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pace::default()).await
+            event_sink.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pacer::default()).await
         });
         tokio::task::yield_now().await;
         assert!(!turn.is_finished());
@@ -378,7 +378,7 @@ mod tests {
             let turn = tokio::spawn(async move {
                 event_sink.release().await;
                 event_sink
-                    .say(&message("Echo"), &mut Pace::new(Duration::from_secs(59), Tempo::default()))
+                    .say(&message("Echo"), &mut Pacer::new(Duration::from_secs(59), ModelLatency::default()))
                     .await
                     .unwrap();
             });

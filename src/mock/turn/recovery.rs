@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 
 /// Looks after unfinished turns as long as this process runs: those that were there when it started, and those of other
 /// processes that stop meanwhile.
-pub(in crate::mock) async fn resume(state: &Arc<State>) {
+pub(in crate::mock) async fn recover(state: &Arc<State>) {
     let mut starts = true;
     loop {
         let pause = match sweep(state, starts).await {
@@ -59,7 +59,7 @@ async fn sweep(state: &Arc<State>, starts: bool) -> Result<Duration, ApiError> {
     let mut pause = ABANDONED_AFTER;
     let mut left: HashMap<String, Vec<String>> = HashMap::new();
     for (agent_id, run_id) in state.store.links(links::ACTIVE_RUN).await? {
-        if state.turns.holds(&run_id) {
+        if state.turns.contains(&run_id) {
             continue;
         }
         let Some(document) = state.store.document(Run::KIND, &run_id).await? else {

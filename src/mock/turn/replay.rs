@@ -89,7 +89,7 @@ pub(in crate::mock) fn replay(
         while !reader.ended {
             let interval = reader.state.ping_interval;
             let frames = match &mut reader.source {
-                EventSource::Running(event_log) => match event_log.from(reader.place, interval).await {
+                EventSource::Running(event_log) => match event_log.read_from(reader.place, interval).await {
                     Some(frames) if frames.is_empty() => vec![ping(&reader.run_id, None)],
                     Some(frames) => {
                         reader.place += frames.len();
