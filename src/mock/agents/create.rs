@@ -9,13 +9,14 @@ use crate::{
         files::attachments,
         records::{
             Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record,
-            Tool, links, without_repeats,
+            Tool, links,
         },
         storage::{
             documents::{Stored, View, insert, insert_messages},
             project_scope::ProjectScope,
             relations::link_only,
         },
+        text::without_repeats,
         tools::builtin,
         validation::body::Fields,
     },

@@ -8,18 +8,13 @@ use crate::{
     entropy,
     mock::{
         records::{
-            Content, Message, Part, Role, SPEAKING_TOOL, SPOKEN_ARGUMENT, Timestamp, ToolCall, ToolReturn, ToolStatus,
-            object,
+            Content, MESSAGE_SENT, Message, Part, REQUEST_HEARTBEAT, Role, SPEAKING_TOOL, SPOKEN_ARGUMENT, Timestamp,
+            ToolCall, ToolReturn, ToolStatus, is_older, object,
         },
         responder::{CallRequest, ModelResponse},
         tools::set::{Tool, ToolSet},
     },
 };
-
-/// The argument of every call by which the model says whether it wants to go on afterwards.
-const REQUEST_HEARTBEAT: &str = "request_heartbeat";
-/// What the speaking tool returns.
-pub(in crate::mock) const SENT: &str = "The message was sent.";
 
 /// How an agent of a type takes its turns.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,11 +44,6 @@ impl Manner {
     pub(in crate::mock) fn speaks_by_tool(self) -> bool {
         self == Self::ByEvents { speaks_by_tool: true }
     }
-}
-
-/// Whether agents of a type take their turns in the older way. Those that think in the background for others no longer do.
-pub(in crate::mock) fn is_older(agent_type: &str) -> bool {
-    !matches!(agent_type, "letta_v1_agent" | "sleeptime_agent")
 }
 
 /// What an agent of a type begins with, where nothing else is said: it greets, to see whether that works, and then the
@@ -95,7 +85,7 @@ fn said(message: Message, text: &str) -> [Message; 2] {
     let arguments = ToolCall::written(&object! {SPOKEN_ARGUMENT: text});
     let call = ToolCall { name: SPEAKING_TOOL.to_owned(), arguments, id: id.clone() };
     let returned = ToolReturn {
-        tool_return: Content::Text(SENT.to_owned()),
+        tool_return: Content::Text(MESSAGE_SENT.to_owned()),
         status: ToolStatus::Success,
         tool_call_id: id,
         stdout: None,
@@ -141,13 +131,6 @@ pub(in crate::mock) fn asks_to_go_on(arguments: &Map<String, Value>) -> Option<b
 pub(in crate::mock) fn note_going_on(arguments: &mut Map<String, Value>, goes_on: bool) {
     arguments.shift_remove(REQUEST_HEARTBEAT);
     arguments.insert(REQUEST_HEARTBEAT.to_owned(), goes_on.into());
-}
-
-/// The arguments of a call that are the tool's own.
-pub(in crate::mock) fn arguments_of_tool(call: &ToolCall) -> Map<String, Value> {
-    let mut arguments = call.parsed();
-    arguments.shift_remove(REQUEST_HEARTBEAT);
-    arguments
 }
 
 /// The event that tells an agent to go on after a call.

@@ -6,13 +6,14 @@ use serde_json::json;
 
 use super::{
     create::{finish, link},
-    legacy::is_older,
     memory::blocks_within,
 };
 use crate::{
     error::ApiError,
     mock::{
-        records::{Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, links},
+        records::{
+            Agent, Block, Group, GroupChange, LEAST_BUFFERED, MOST_BUFFERED, ModelConfig, Record, is_older, links,
+        },
         storage::documents::{Stored, changed_meanwhile, insert, parse, update},
         tools::builtin,
         validation::body::Fields,

@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Record, agent_names, agent_wire,
+    Record, agent_names,
+    agent_types::{AGENT_TYPES, DEFAULT_AGENT_TYPE, is_older},
+    agent_wire,
     block::Block,
+    context::{ContextEntry, remember},
+    defaults::{BASE_INSTRUCTIONS, compaction_settings},
     file_block::FileBlock,
     message::Message,
     model::{EmbeddingConfig, ModelConfig},
     pending::Pending,
-    run::StopReason,
     secret::{self, Secret},
+    stop_reason::StopReason,
     stored_context,
     timestamp::Timestamp,
     tool_rules,
@@ -20,7 +24,7 @@ use crate::{
     entropy,
     error::ApiError,
     mock::{
-        agents::{legacy::is_older, prompt},
+        text::without_repeats,
         validation::body::{Expect, Fields, TextMap, one_of},
     },
 };
@@ -77,33 +81,6 @@ pub(in crate::mock) struct Agent {
     pub(in crate::mock) variables: Map<String, Value>,
 }
 
-/// A message that the model sees, and what it costs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct ContextEntry {
-    pub(in crate::mock) id: String,
-    pub(in crate::mock) tokens: i64,
-}
-
-impl ContextEntry {
-    /// A message, and what it costs.
-    pub(in crate::mock) fn of(message: &Message) -> Self {
-        Self { id: message.id.clone(), tokens: message.tokens() }
-    }
-}
-
-const TYPES: &[&str] = &[
-    "memgpt_agent",
-    "memgpt_v2_agent",
-    "letta_v1_agent",
-    "react_agent",
-    "workflow_agent",
-    "split_thread_agent",
-    "sleeptime_agent",
-    "voice_convo_agent",
-    "voice_sleeptime_agent",
-];
-const DEFAULT_TYPE: &str = "letta_v1_agent";
-
 /// Fields that Letta ignores or that concern what this mock does not have; only their types are looked at.
 const UNUSED: &[(&str, Expect)] = &[
     ("project_id", Expect::Text),
@@ -143,7 +120,7 @@ impl Agent {
     pub(in crate::mock) fn create(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Self::check(fields)?;
         let mut agent = Self::blank();
-        if let Some(agent_type) = fields.one_of("agent_type", TYPES)? {
+        if let Some(agent_type) = fields.one_of("agent_type", AGENT_TYPES)? {
             agent_type.clone_into(&mut agent.agent_type);
         }
         agent.model = ModelConfig::create(fields, is_older(&agent.agent_type))?;
@@ -162,11 +139,11 @@ impl Agent {
             name: agent_names::random(),
             description: None,
             metadata: None,
-            agent_type: DEFAULT_TYPE.to_owned(),
-            system: prompt::BASE.to_owned(),
+            agent_type: DEFAULT_AGENT_TYPE.to_owned(),
+            system: BASE_INSTRUCTIONS.to_owned(),
             model: ModelConfig::default(),
             embedding: None,
-            compaction_settings: prompt::compaction_settings(),
+            compaction_settings: compaction_settings(),
             response_format: None,
             context: Vec::new(),
             recall: 0,
@@ -196,7 +173,7 @@ impl Agent {
 
     /// Looks at the types of all fields, without asking whether what they say can be done.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
-        fields.one_of("agent_type", TYPES)?;
+        fields.one_of("agent_type", AGENT_TYPES)?;
         ModelConfig::check(fields)?;
         EmbeddingConfig::check(fields)?;
         let mut agent = Self::blank();
@@ -385,41 +362,6 @@ impl Agent {
     }
 }
 
-/// Adds what was just said to what a model sees through a window of so many tokens; the first entry is the system message
-/// and stays. `forgets`: nothing else does.
-pub(in crate::mock) fn remember(
-    context: &mut Vec<ContextEntry>,
-    said: impl IntoIterator<Item = ContextEntry>,
-    window: i64,
-    forgets: bool,
-) {
-    /// Bounds the document that holds the context, whatever the model's window.
-    const MOST_MESSAGES: usize = 1_000;
-    context.extend(said);
-    if forgets {
-        context.truncate(1);
-        return;
-    }
-    let fits = context.len() <= MOST_MESSAGES && tokens_of(context) <= window;
-    if fits || context.len() <= 2 {
-        return;
-    }
-    let mut tokens = context.first().map_or(0, |system| system.tokens);
-    let (room, places) = (window.saturating_mul(7) / 10, MOST_MESSAGES * 7 / 10);
-    let fitting = context.iter().skip(1).rev().take(places).take_while(|entry| {
-        tokens = tokens.saturating_add(entry.tokens);
-        tokens <= room
-    });
-    let kept = fitting.count().max(1);
-    let leaving = context.len().saturating_sub(1 + kept);
-    context.drain(1..=leaving);
-}
-
-/// How many tokens a context takes.
-pub(in crate::mock) fn tokens_of(context: &[ContextEntry]) -> i64 {
-    context.iter().map(|entry| entry.tokens).sum()
-}
-
 /// How many files an agent opens and how much of each it sees, by the room its model has.
 fn file_limits(context_window: i64) -> (i64, i64) {
     match context_window {
@@ -431,16 +373,10 @@ fn file_limits(context_window: i64) -> (i64, i64) {
     }
 }
 
-/// The first of each.
-pub(in crate::mock) fn without_repeats(texts: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
-    texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
+    use crate::{error::Code, mock::records::context::tokens_of};
 
     fn create(body: &Value) -> Agent {
         Agent::create(&Fields::of_body(body).unwrap()).unwrap()

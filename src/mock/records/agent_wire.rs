@@ -389,8 +389,8 @@ mod tests {
 
     use super::{
         super::{
-            agent::ContextEntry,
             block::Block,
+            context::ContextEntry,
             message::{Message, Role},
             model::object,
         },

@@ -3,11 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    ACTOR, Record,
-    run::{Run, RunStatus},
-    timestamp::Timestamp,
-};
+use super::{ACTOR, Record, run::Run, stop_reason::RunStatus, timestamp::Timestamp};
 use crate::entropy;
 
 /// A batch as it is stored. How far it has come is told by its runs.

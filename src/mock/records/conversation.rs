@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ACTOR, Record, agent::ContextEntry, model::whole_settings, pending::Pending, timestamp::Timestamp};
+use super::{ACTOR, Record, context::ContextEntry, model::whole_settings, pending::Pending, timestamp::Timestamp};
 use crate::{
     entropy,
     error::ApiError,

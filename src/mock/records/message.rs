@@ -6,13 +6,14 @@ use uuid::Uuid;
 
 use super::{
     DEFAULT_CONVERSATION,
+    content::{Content, Part},
     message_view::{MessageView, SPOKEN_ARGUMENT},
     model::object,
     timestamp::Timestamp,
-    tool_call::{Approval, Content, ToolCall, ToolReturn, ToolStatus},
+    tool_call::{Approval, ToolCall, ToolReturn, ToolStatus},
     wire::{MessageType, Own, WireMessage},
 };
-use crate::{entropy, mock::text::tokens};
+use crate::entropy;
 
 /// A stored message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -63,99 +64,8 @@ pub(in crate::mock) enum Role {
     Summary,
 }
 
-/// A part of what a message says.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(in crate::mock) enum Part {
-    Text {
-        text: String,
-        signature: Option<String>,
-    },
-    Image {
-        source: ImageSource,
-    },
-    Reasoning {
-        is_native: bool,
-        reasoning: String,
-        signature: Option<String>,
-    },
-    /// Reasoning that the provider of the model has encrypted.
-    RedactedReasoning {
-        data: String,
-    },
-    /// Reasoning that the provider of the model keeps to itself.
-    OmittedReasoning {
-        signature: Option<String>,
-    },
-}
-
-/// Where an image comes from. It is kept as it was given: the mock fetches nothing.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(in crate::mock) enum ImageSource {
-    Url { url: String },
-    Base64 { media_type: String, data: String, detail: Option<String> },
-    Letta { file_id: String, media_type: Option<String>, data: Option<String>, detail: Option<String> },
-}
-
 /// What a message costs beside its text.
 const TOKENS_PER_MESSAGE: i64 = 4;
-/// What an image costs, whatever its size.
-const TOKENS_PER_IMAGE: i64 = 765;
-
-impl Part {
-    /// A text without more.
-    pub(in crate::mock) fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), signature: None }
-    }
-
-    /// How many tokens a model would count.
-    pub(in crate::mock) fn tokens(&self) -> i64 {
-        match self {
-            Self::Text { text, .. } | Self::Reasoning { reasoning: text, .. } => tokens::estimate(text),
-            Self::RedactedReasoning { data } => tokens::estimate(data),
-            Self::OmittedReasoning { .. } => 0,
-            Self::Image { .. } => TOKENS_PER_IMAGE,
-        }
-    }
-
-    fn length(&self) -> usize {
-        match self {
-            Self::Text { text, .. }
-            | Self::Reasoning { reasoning: text, .. }
-            | Self::RedactedReasoning { data: text } => text.len(),
-            Self::Image { .. } | Self::OmittedReasoning { .. } => 0,
-        }
-    }
-
-    /// The beginning of its text, unless that is empty.
-    fn cut(&self, bytes: usize) -> Option<Self> {
-        let beginning = |text: &String| text.get(..bytes).filter(|text| !text.is_empty()).map(str::to_owned);
-        match self {
-            Self::Text { text, signature } => Some(Self::Text { text: beginning(text)?, signature: signature.clone() }),
-            Self::Reasoning { is_native, reasoning, signature } => Some(Self::Reasoning {
-                is_native: *is_native,
-                reasoning: beginning(reasoning)?,
-                signature: signature.clone(),
-            }),
-            Self::Image { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
-        }
-    }
-
-    /// What parts say, as one text; images are noted.
-    pub(in crate::mock) fn text_of(parts: &[Self]) -> String {
-        parts.iter().filter_map(Self::says).collect::<Vec<_>>().join("\n")
-    }
-
-    fn says(&self) -> Option<&str> {
-        match self {
-            Self::Text { text, .. } => Some(text),
-            Self::Image { .. } => Some("[image]"),
-            Self::Reasoning { .. } | Self::RedactedReasoning { .. } | Self::OmittedReasoning { .. } => None,
-        }
-    }
-}
-
 impl Message {
     /// A message said now, by nobody's step and in no run.
     pub(in crate::mock) fn new(role: Role, content: Vec<Part>) -> Self {
@@ -498,6 +408,7 @@ pub(super) fn otid_uuid(message_id: &str, index: u128) -> Option<Uuid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::records::content::ImageSource;
 
     fn message(role: Role, content: Vec<Part>) -> Message {
         Message {

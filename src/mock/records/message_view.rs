@@ -24,6 +24,8 @@ pub(in crate::mock) struct MessageView {
 pub(in crate::mock) const SPEAKING_TOOL: &str = "send_message";
 /// Its argument that holds what they say.
 pub(in crate::mock) const SPOKEN_ARGUMENT: &str = "message";
+/// What the speaking tool returns.
+pub(in crate::mock) const MESSAGE_SENT: &str = "The message was sent.";
 
 impl MessageView {
     /// What everybody is shown who does not ask for something else.

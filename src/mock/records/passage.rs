@@ -3,12 +3,16 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ACTOR, ORGANIZATION, Record, agent::without_repeats, model::EmbeddingConfig, timestamp::Timestamp};
+use super::{ACTOR, ORGANIZATION, Record, model::EmbeddingConfig, timestamp::Timestamp};
 use crate::{
     access::Written,
     entropy,
     error::ApiError,
-    mock::{budget::Budget, text::embedding, validation::body::Fields},
+    mock::{
+        budget::Budget,
+        text::{embedding, without_repeats},
+        validation::body::Fields,
+    },
 };
 
 /// A passage as it is stored. Its vector follows from its text.

@@ -199,7 +199,8 @@ mod tests {
 
     use super::*;
     use crate::mock::records::{
-        message::{ImageSource, Message, Part},
+        content::{ImageSource, Part},
+        message::Message,
         message_view::MessageView,
         timestamp::Timestamp,
         tool_call::ToolCall,

@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEFAULT_CONVERSATION, ORGANIZATION, Record, message_view::MessageView, object, timestamp::Timestamp, wire::Usage,
+    DEFAULT_CONVERSATION, ORGANIZATION, Record,
+    message_view::MessageView,
+    object,
+    stop_reason::{RunStatus, StopReason},
+    timestamp::Timestamp,
+    turn_request::{Delivery, TurnRequest},
+    usage::Usage,
 };
-use crate::{
-    entropy,
-    mock::turn::{Delivery, TurnRequest},
-};
+use crate::entropy;
 
 /// A run as it is stored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,69 +52,6 @@ pub(in crate::mock) struct Run {
     pub(in crate::mock) idempotency_key: Option<String>,
     /// What is still to be done, when it must survive this process.
     pub(in crate::mock) request: Option<TurnRequest>,
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::mock) enum RunStatus {
-    Created,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-/// Why a turn ended.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::mock) enum StopReason {
-    EndTurn,
-    Error,
-    LlmApiError,
-    InvalidLlmResponse,
-    InvalidToolCall,
-    MaxSteps,
-    MaxTokensExceeded,
-    NoToolCall,
-    ToolRule,
-    Cancelled,
-    InsufficientCredits,
-    RequiresApproval,
-    ContextWindowOverflowInSystemPrompt,
-}
-
-impl StopReason {
-    /// The words on the wire, in the order of the variants.
-    pub(in crate::mock) const WORDS: &[&str] = &[
-        "end_turn",
-        "error",
-        "llm_api_error",
-        "invalid_llm_response",
-        "invalid_tool_call",
-        "max_steps",
-        "max_tokens_exceeded",
-        "no_tool_call",
-        "tool_rule",
-        "cancelled",
-        "insufficient_credits",
-        "requires_approval",
-        "context_window_overflow_in_system_prompt",
-    ];
-
-    /// The reason that a word names.
-    pub(in crate::mock) fn from_word(word: &str) -> Option<Self> {
-        serde_json::from_value(word.into()).ok()
-    }
-
-    /// What a run that ended so is.
-    pub(in crate::mock) fn status(self) -> RunStatus {
-        match self {
-            Self::EndTurn | Self::MaxSteps | Self::ToolRule | Self::RequiresApproval => RunStatus::Completed,
-            Self::Cancelled => RunStatus::Cancelled,
-            _ => RunStatus::Failed,
-        }
-    }
 }
 
 /// By which route a turn was asked for.
@@ -268,19 +208,5 @@ impl Run {
             "ttft_ns": null,
             "total_duration_ns": null,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_names_its_reason() {
-        for word in StopReason::WORDS {
-            let reason = StopReason::from_word(word).unwrap();
-            assert_eq!(json!(reason), json!(word));
-        }
-        assert_eq!(StopReason::from_word("none"), None);
     }
 }

@@ -7,10 +7,11 @@ use super::{
     ORGANIZATION, Record,
     agent::Agent,
     model::ModelConfig,
-    run::{Run, RunStatus, StopReason},
+    run::Run,
+    stop_reason::{RunStatus, StopReason},
     timestamp::Timestamp,
     turn_error::TurnError,
-    wire::Usage,
+    usage::Usage,
 };
 use crate::mock::models::catalogue::Handle;
 

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::agent::ContextEntry;
+use super::context::ContextEntry;
 
 #[derive(Serialize)]
 struct Columns<'a> {

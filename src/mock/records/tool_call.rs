@@ -8,8 +8,11 @@ use serde_json::{
     ser::{Formatter, Serializer},
 };
 
-use super::message::Part;
+use super::content::Content;
 use crate::mock::text::tokens;
+
+/// The argument of every call by which the model says whether it wants to go on afterwards.
+pub(in crate::mock) const REQUEST_HEARTBEAT: &str = "request_heartbeat";
 
 /// A call of a tool. The order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -27,14 +30,6 @@ pub(in crate::mock) struct ToolCall {
 pub(in crate::mock) enum ToolStatus {
     Success,
     Error,
-}
-
-/// What a message or a tool says: plain text where that is all, else its parts.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(untagged)]
-pub(in crate::mock) enum Content {
-    Text(String),
-    Parts(Vec<Part>),
 }
 
 /// What a call of a tool returned. The order of the fields is Letta's.
@@ -90,19 +85,16 @@ impl ToolCall {
         serde_json::from_str(&self.arguments).unwrap_or_default()
     }
 
+    /// The arguments that are the tool's own.
+    pub(in crate::mock) fn arguments_of_tool(&self) -> Map<String, Value> {
+        let mut arguments = self.parsed();
+        arguments.shift_remove(REQUEST_HEARTBEAT);
+        arguments
+    }
+
     /// How many tokens a model needs to make it.
     pub(in crate::mock) fn tokens(&self) -> i64 {
         tokens::estimate(&self.name) + tokens::estimate(&self.arguments)
-    }
-}
-
-impl Content {
-    /// As one text; images are noted.
-    pub(in crate::mock) fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Parts(parts) => Part::text_of(parts),
-        }
     }
 }
 

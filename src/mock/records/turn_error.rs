@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::StopReason;
+use super::stop_reason::StopReason;
 use crate::error::{ApiError, Code};
 
 /// Why a turn failed.

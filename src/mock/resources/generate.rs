@@ -49,7 +49,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
         // Only the text of the answer is shown.
         reasons: false,
         budget,
-        transcript: None,
+        user_texts: None,
     };
     let answer = state.responder.respond(&request)?;
     tokio::time::sleep(answer.delay.saturating_add(state.latency.first_token)).await;

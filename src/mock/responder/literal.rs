@@ -156,7 +156,7 @@ mod tests {
             response_format,
             reasons,
             budget: &Budget::new(budget),
-            transcript: None,
+            user_texts: None,
         })
     }
 

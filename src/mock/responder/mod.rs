@@ -49,7 +49,7 @@ pub(super) struct ModelRequest<'a> {
     /// How much the response may produce.
     pub(super) budget: &'a Budget,
     /// For a sleeptime agent, the user's texts in the transcript that it processes; `None` in all other turns.
-    pub(super) transcript: Option<&'a [String]>,
+    pub(super) user_texts: Option<&'a [String]>,
 }
 
 /// The result of one model step. A step without calls ends its turn.
@@ -104,7 +104,7 @@ impl Responder {
         let size = request.messages.iter().map(Message::length).sum();
         aside(size, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(request).transpose());
-            scripted.unwrap_or_else(|| match request.transcript {
+            scripted.unwrap_or_else(|| match request.user_texts {
                 Some(user_texts) => sleeptime::respond(request, user_texts),
                 None => literal::respond(request),
             })

@@ -134,7 +134,7 @@ impl Script {
             let is_for_agent = match reply.agent.as_deref() {
                 Some(agent) => agent == request.agent_name,
                 // A request to the main agent is not a request to its sleeptime agents.
-                None => request.transcript.is_none(),
+                None => request.user_texts.is_none(),
             };
             Some((reply, reply.user.captures(&text).filter(|_| is_for_agent)?))
         });
@@ -319,7 +319,7 @@ steps = [{ error = 429 }]
             response_format: None,
             reasons: false,
             budget: &Budget::new(1_000),
-            transcript: None,
+            user_texts: None,
         };
         Script::parse(SCRIPT).unwrap().respond(&request).unwrap()
     }

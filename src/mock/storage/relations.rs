@@ -9,7 +9,8 @@ use crate::{
     call::Query,
     error::ApiError,
     mock::{
-        records::{Group, Identity, Record, claims, links, without_repeats},
+        records::{Group, Identity, Record, claims, links},
+        text::without_repeats,
         validation::query,
     },
     store::{Locked, Locks, Tx},

@@ -4,3 +4,9 @@ pub(in crate::mock) mod embedding;
 pub(in crate::mock) mod search;
 pub(in crate::mock) mod tokens;
 pub(in crate::mock) mod window;
+
+/// The texts in their order, each only the first time.
+pub(in crate::mock) fn without_repeats(texts: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    texts.into_iter().filter(|text| seen.insert(text.clone())).collect()
+}

@@ -15,18 +15,20 @@ use super::{
 use crate::{
     error::ApiError,
     mock::{
-        agents::legacy,
         budget::{Budget, aside, value_weight, written_length},
         records::{
-            Agent, Block, Content, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall, ToolReturn,
-            ToolStatus, links, without_repeats,
+            Agent, Block, Content, MESSAGE_SENT, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall,
+            ToolReturn, ToolStatus, links,
         },
         search::{
             archival::{self, ArchivalSearch, SearchScope},
             messages::{self, MessageQuery},
         },
         storage::documents::parse,
-        text::search::{Terms, tagged},
+        text::{
+            search::{Terms, tagged},
+            without_repeats,
+        },
     },
     store::{Store, StoreError},
 };
@@ -109,7 +111,7 @@ impl<'a> ToolExecutor<'a> {
     /// When the turn produces more than it may; when the database fails. What is wrong with the call is said in its
     /// return.
     pub(in crate::mock) async fn run(&mut self, call: &ToolCall, tool_set: &ToolSet) -> Result<ToolReturn, ApiError> {
-        let arguments = legacy::arguments_of_tool(call);
+        let arguments = call.arguments_of_tool();
         let tool = tool_set.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
@@ -135,7 +137,7 @@ impl<'a> ToolExecutor<'a> {
                 },
                 "grep_files" => self.reading().await?.grep(&arguments, self.budget).await?,
                 "semantic_search_files" => self.reading().await?.search(&arguments, self.budget).await?,
-                SPEAKING_TOOL => Ok(legacy::SENT.to_owned()),
+                SPEAKING_TOOL => Ok(MESSAGE_SENT.to_owned()),
                 _ => {
                     let environment = self.agent.environment();
                     let servers = tool.and_then(|tool| tool.servers.as_ref());

@@ -5,10 +5,7 @@ use serde_json::{Map, Value};
 use super::builtin;
 use crate::{
     error::ApiError,
-    mock::{
-        records::{self, Agent},
-        turn::ClientTool,
-    },
+    mock::records::{self, Agent, ClientTool},
     store::Store,
 };
 

@@ -8,12 +8,10 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    approval::{Decision, denied, not_pending, still_pending},
+    approval::{denied, not_pending, still_pending},
     cost,
     event_sink::{EventSink, Sent},
-    input::Incoming,
     lease::RunLease,
-    request::TurnRequest,
 };
 use crate::{
     entropy,
@@ -25,8 +23,8 @@ use crate::{
         },
         budget::{Budget, Overspent},
         records::{
-            Approval, Content, EndedStep, Message, Part, Pending, Role, SPEAKING_TOOL, StopReason, Timing, ToolCall,
-            ToolReturn, Usage, turn_error::TurnError,
+            Approval, Content, Decision, EndedStep, IncomingMessage, Message, Part, Pending, Role, SPEAKING_TOOL,
+            StopReason, Timing, ToolCall, ToolReturn, TurnRequest, Usage, turn_error::TurnError,
         },
         responder::{ModelRequest, ModelResponse, Responder},
         running::Pacer,
@@ -228,7 +226,7 @@ impl<'a> AgentLoop<'a> {
     /// What the agent hears in place of a decision that it knows.
     fn keep_alive(&self) -> Message {
         let said = vec![Part::text("This is an automated keep-alive ping.")];
-        Incoming::of_user(said).into_message(&self.lease.run.id, &self.step_id)
+        IncomingMessage::of_user(said).into_message(&self.lease.run.id, &self.step_id)
     }
 
     /// The newest messages of the conversation, oldest first.
@@ -364,9 +362,9 @@ impl<'a> AgentLoop<'a> {
     }
 
     async fn ask(&mut self) -> Result<ModelResponse, ApiError> {
-        let heard = self.request.heard();
-        let wants_blocks = heard.is_some() || Responder::needs_blocks(&self.lines);
-        let blocks = if wants_blocks { self.executor.shown_blocks().await? } else { &[] };
+        let user_texts = self.request.user_texts();
+        let needs_blocks = user_texts.is_some() || Responder::needs_blocks(&self.lines);
+        let blocks = if needs_blocks { self.executor.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&ModelRequest {
             agent_name: &self.thread.agent.record.name,
             messages: &self.lines[last_of_the_user(&self.lines)..],
@@ -375,7 +373,7 @@ impl<'a> AgentLoop<'a> {
             response_format: self.thread.agent.record.response_form(),
             reasons: self.reasons,
             budget: &self.budget.draft(),
-            transcript: heard,
+            user_texts,
         })?)
     }
 

@@ -1,23 +1,13 @@
 //! What a request decides about tool calls that wait for it: in Letta's current form, or in its older one.
 
-use serde::{Deserialize, Serialize};
-
 use super::input::read_return;
 use crate::{
     error::{ApiError, Code},
     mock::{
-        records::{Approval, Content, Message, Pending, Role, ToolCall, ToolReturn, ToolStatus},
+        records::{Approval, Content, Decision, Message, Pending, Role, ToolCall, ToolReturn, ToolStatus},
         validation::body::{Expect, Fields},
     },
 };
-
-/// What is decided about tool calls, each by its id.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Decision {
-    approvals: Vec<Approval>,
-    otid: Option<String>,
-    group_id: Option<String>,
-}
 
 impl Decision {
     /// Reads an item of type `approval`.
@@ -55,21 +45,6 @@ impl Decision {
             return Err(item.location().breaks_rule(rule, &item.map().clone().into()));
         }
         Ok(Self { approvals, otid: item.optional("otid")?, group_id: item.optional("group_id")? })
-    }
-
-    /// The otid that the client chose.
-    pub(super) fn otid(&self) -> Option<&str> {
-        self.otid.as_deref()
-    }
-
-    /// The message to be stored by a turn.
-    pub(super) fn into_message(self, run_id: &str) -> Message {
-        Message {
-            otid: self.otid,
-            group_id: self.group_id,
-            approvals: self.approvals,
-            ..Message::new(Role::Approval, Vec::new()).of_turn(run_id, None)
-        }
     }
 
     /// What is decided about each call that waits, in the order of the calls. In the older form the id of the message

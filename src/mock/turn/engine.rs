@@ -12,7 +12,6 @@ use super::{
     lease::RunLease,
     recovery::take_up,
     replay::{ReplayOptions, replay},
-    request::{Delivery, TurnRequest},
     sleeptime,
     sse::End,
 };
@@ -21,7 +20,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         budget::json_length,
-        records::{Agent, Message, Record, Run, StopReason, Usage, turn_error::TurnError},
+        records::{Agent, Delivery, Message, Record, Run, StopReason, TurnRequest, Usage, turn_error::TurnError},
         running::{Busy, EventLog, Registration},
         state::State,
         storage::documents::{not_found, parse},

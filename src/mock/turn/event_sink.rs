@@ -12,13 +12,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    request::Delivery,
-    sse::{End, data, ping},
-};
+use super::sse::{End, data, ping};
 use crate::{
     mock::{
-        records::{MOST_PIECES, Message, MessageView, Run},
+        records::{Delivery, MOST_PIECES, Message, MessageView, Run},
         running::{EventLog, Pacer, StoredEvents},
     },
     request::body::Body,

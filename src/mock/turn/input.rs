@@ -1,13 +1,11 @@
 //! What is said to an agent: ordinary messages of a request, or of the beginning of a history.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
     error::ApiError,
     mock::{
-        records::{Content, ImageSource, Message, Part, Role},
+        records::{Content, ImageSource, IncomingMessage, Message, Part, Role},
         validation::body::{Fields, Location, Read},
     },
 };
@@ -15,29 +13,7 @@ use crate::{
 /// Bounds the transaction that stores a turn.
 pub(super) const MOST_MESSAGES: usize = 10_000;
 
-/// A message that a request brings.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Incoming {
-    role: Role,
-    content: Vec<Part>,
-    name: Option<String>,
-    otid: Option<String>,
-    sender_id: Option<String>,
-    group_id: Option<String>,
-    batch_item_id: Option<String>,
-}
-
-impl Incoming {
-    /// A message of the user.
-    pub(super) fn of_user(content: Vec<Part>) -> Self {
-        Self { role: Role::User, content, name: None, otid: None, sender_id: None, group_id: None, batch_item_id: None }
-    }
-
-    /// A message to a member of a group.
-    pub(super) fn of_group(group_id: &str, content: Vec<Part>) -> Self {
-        Self { group_id: Some(group_id.to_owned()), ..Self::of_user(content) }
-    }
-
+impl IncomingMessage {
     /// Reads an item of a list of messages.
     pub(super) fn read(item: &Fields<'_>) -> Result<Self, ApiError> {
         let role = match item.one_of("role", &["user", "system", "assistant"])? {
@@ -59,44 +35,18 @@ impl Incoming {
             batch_item_id: item.optional("batch_item_id")?,
         })
     }
+}
 
-    /// The messages that an agent begins with; none: those of its type.
-    pub(in crate::mock) fn read_initial(fields: &Fields<'_>) -> Result<Option<Vec<Message>>, ApiError> {
-        let name = "initial_message_sequence";
-        let Some(items) = fields.optional::<Vec<Fields<'_>>>(name)? else { return Ok(None) };
-        if items.len() > MOST_MESSAGES {
-            let rule = format!("an agent begins with at most {MOST_MESSAGES} messages");
-            return Err(fields.at(name).breaks_rule(&rule, &Value::Null));
-        }
-        items.iter().map(|item| Self::read(item).map(Self::into_initial)).collect::<Result<_, _>>().map(Some)
+/// The messages that an agent begins with; `None`: those of its type.
+pub(in crate::mock) fn read_initial_messages(fields: &Fields<'_>) -> Result<Option<Vec<Message>>, ApiError> {
+    let name = "initial_message_sequence";
+    let Some(items) = fields.optional::<Vec<Fields<'_>>>(name)? else { return Ok(None) };
+    if items.len() > MOST_MESSAGES {
+        let rule = format!("an agent begins with at most {MOST_MESSAGES} messages");
+        return Err(fields.at(name).breaks_rule(&rule, &Value::Null));
     }
-
-    /// The message to be stored as the beginning of a history.
-    pub(in crate::mock) fn into_initial(self) -> Message {
-        Message {
-            name: self.name,
-            otid: self.otid,
-            sender_id: self.sender_id,
-            group_id: self.group_id,
-            batch_item_id: self.batch_item_id,
-            ..Message::new(self.role, self.content)
-        }
-    }
-
-    /// The otid that the client chose.
-    pub(super) fn otid(&self) -> Option<&str> {
-        self.otid.as_deref()
-    }
-
-    /// The message to be stored by a turn.
-    pub(super) fn into_message(self, run_id: &str, step_id: &str) -> Message {
-        let otid = match self.role {
-            Role::User => Some(self.otid.clone().unwrap_or_else(|| Uuid::new_v4().hyphenated().to_string())),
-            Role::Assistant => self.otid.clone(),
-            _ => None,
-        };
-        Message { otid, ..self.into_initial().of_turn(run_id, Some(step_id)) }
-    }
+    let read = |item| IncomingMessage::read(item).map(IncomingMessage::into_initial);
+    items.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 /// Text, or a list of parts.

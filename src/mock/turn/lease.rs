@@ -9,12 +9,11 @@ use tracing::debug;
 use super::{
     commit::keep_alive,
     recovery::{SIGN_OF_LIFE, STREAM_SIGN_OF_LIFE},
-    request::TurnRequest,
 };
 use crate::{
     error::ApiError,
     mock::{
-        records::{Run, links},
+        records::{Run, TurnRequest, links},
         running::Registration,
         state::State,
         storage::documents::insert,

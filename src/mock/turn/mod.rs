@@ -21,7 +21,7 @@ mod sse;
 
 pub(super) use commit::{cancel_elsewhere, give_up_question, store_effects};
 pub(super) use engine::{Ended, Turn};
-pub(super) use input::Incoming;
+pub(super) use input::read_initial_messages;
 pub(super) use recovery::{recover, take_up};
 pub(super) use replay::{ReplayOptions, replay};
-pub(super) use request::{ClientTool, Delivery, SendRequest, TurnRequest, idempotency_key};
+pub(super) use request::{SendRequest, idempotency_key};

@@ -1,67 +1,16 @@
 //! What a request to an agent says, and how it wants to be answered.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
-    approval::Decision,
-    input::{Incoming, MOST_MESSAGES, read_content},
-    sleeptime::Transcript,
-};
+use super::input::{MOST_MESSAGES, read_content};
 use crate::{
     error::{ApiError, Code},
     mock::{
-        records::{MessageType, MessageView},
+        records::{ClientTool, Decision, Delivery, IncomingMessage, MessageType, MessageView, TurnRequest},
         storage::documents::is_plain,
         validation::body::{Expect, Fields, Read},
     },
 };
-
-/// What a turn is to do. It can be stored and taken up later.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct TurnRequest {
-    /// What is said, in order.
-    pub(in crate::mock) input: Vec<Incoming>,
-    /// What is decided about tool calls that wait, before anything is said.
-    #[serde(default)]
-    pub(in crate::mock) decision: Option<Decision>,
-    /// The most model steps to take.
-    pub(in crate::mock) max_steps: i64,
-    /// Tools that the client runs itself.
-    #[serde(default)]
-    pub(in crate::mock) client_tools: Vec<ClientTool>,
-    /// The handle of the model that is to answer; none: the conversation's, or the agent's.
-    #[serde(default)]
-    pub(in crate::mock) model: Option<String>,
-    /// How many turns were asked for at once, which share what one may produce.
-    #[serde(default)]
-    pub(in crate::mock) sharers: usize,
-    /// The conversation that a sleeptime agent goes through; none: it is an ordinary turn.
-    #[serde(default)]
-    pub(in crate::mock) transcript: Option<Box<Transcript>>,
-}
-
-/// How an answer is to travel.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one field of the request")]
-pub(in crate::mock) struct Delivery {
-    /// As events, not as one answer.
-    pub(in crate::mock) streaming: bool,
-    /// Texts in pieces.
-    pub(in crate::mock) tokens: bool,
-    /// With signs of life.
-    pub(in crate::mock) pings: bool,
-    /// The turn goes on when the client leaves.
-    pub(in crate::mock) background: bool,
-}
-
-/// A tool that the client runs itself.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct ClientTool {
-    pub(in crate::mock) name: String,
-    /// The JSON schema of its arguments, as text: what is stored must not nest deeper than what was sent.
-    pub(in crate::mock) parameters: Option<String>,
-}
 
 /// A request to send messages, read from its body.
 #[derive(Clone, Debug)]
@@ -88,14 +37,10 @@ const UNUSED: &[(&str, Expect)] = &[
 ];
 
 impl TurnRequest {
-    /// What a sleeptime agent heard the user say in the conversation that it goes through; none: it is an ordinary turn.
-    pub(super) fn heard(&self) -> Option<&[String]> {
-        self.transcript.as_ref().map(|transcript| transcript.heard.as_slice())
-    }
-
     /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
     pub(in crate::mock) fn idempotency_key(&self, conversation_id: &str) -> Option<String> {
-        let chosen = self.input.iter().map(Incoming::otid).chain(self.decision.iter().map(Decision::otid));
+        let chosen = self.input.iter().map(|message| message.otid.as_deref());
+        let chosen = chosen.chain(self.decision.iter().map(|decision| decision.otid.as_deref()));
         idempotency_key(conversation_id, &chosen.collect::<Option<Vec<&str>>>()?.join(","))
     }
 }
@@ -190,14 +135,14 @@ fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiErr
 }
 
 /// What is said: exactly one of `messages` and `input`. And what is decided before that.
-fn read_input(fields: &Fields<'_>) -> Result<(Vec<Incoming>, Option<Decision>), ApiError> {
+fn read_input(fields: &Fields<'_>) -> Result<(Vec<IncomingMessage>, Option<Decision>), ApiError> {
     let refuse = |rule: &str| Err(fields.location().breaks_rule(rule, &Value::Object(fields.map().clone())));
     match (fields.value("messages"), fields.value("input")) {
         (Some(_), Some(_)) => refuse("Cannot specify both 'input' and 'messages'. Use one or the other."),
         (None, None) => refuse("Must specify either 'input' or 'messages'."),
         (None, Some(input)) => {
             let content = read_content(input, &fields.at("input"))?;
-            Ok((vec![Incoming::of_user(content)], None))
+            Ok((vec![IncomingMessage::of_user(content)], None))
         }
         (Some(messages), None) => {
             let location = fields.at("messages");
@@ -213,7 +158,7 @@ fn read_input(fields: &Fields<'_>) -> Result<(Vec<Incoming>, Option<Decision>), 
                     "approval" => Decision::read_approval(item)?,
                     "tool_return" => Decision::read_returns(item)?,
                     _ => {
-                        input.push(Incoming::read(item)?);
+                        input.push(IncomingMessage::read(item)?);
                         continue;
                     }
                 };

@@ -2,39 +2,19 @@
 //! them whose time has come, with all that is needed to take it up. Such a run is a turn like any other, beside everything
 //! else, and begins no more of them.
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    agent_loop::Produced,
-    input::Incoming,
-    request::{DEFAULT_MAX_STEPS, TurnRequest},
-};
+use super::{agent_loop::Produced, request::DEFAULT_MAX_STEPS};
 use crate::{
     error::ApiError,
     mock::{
         agents::thread::Thread,
-        records::{Agent, Group, Message, MessageView, Part, Record, Role, Run, RunStatus, RunType, links},
+        records::{
+            Agent, Group, IncomingMessage, Message, MessageView, Part, Record, Role, Run, RunStatus, RunType,
+            Transcript, TurnRequest, links,
+        },
         storage::documents::{parse, parse_message, update},
     },
     store::{Locks, MessageFilter, Store, StoredMessage, Tx},
 };
-
-/// The part of a conversation that a sleeptime agent goes through.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(in crate::mock) struct Transcript {
-    /// The main agent.
-    agent_id: String,
-    group_id: String,
-    /// Only what was said in this run.
-    run_id: Option<String>,
-    /// Only what was said after this message.
-    after: Option<String>,
-    /// The last message of it.
-    until: String,
-    /// What the user said in it, oldest first, once it has been read.
-    #[serde(skip)]
-    pub(super) heard: Vec<String>,
-}
 
 /// The most messages of a transcript: the newest count.
 const MOST_MESSAGES: i64 = 100;
@@ -111,7 +91,7 @@ fn next_transcript(group: &mut Group, thread: &Thread, run: &Run, produced: &Pro
         }
         _ => return None,
     };
-    Some(Transcript { agent_id, group_id, run_id, after, until, heard: Vec::new() })
+    Some(Transcript { agent_id, group_id, run_id, after, until, user_texts: Vec::new() })
 }
 
 /// Reads the transcript that a request is about, which becomes what is said in it.
@@ -136,7 +116,7 @@ pub(super) async fn listen(store: &Store, request: &mut TurnRequest) -> Result<(
     }
     lines.reverse();
     heard.reverse();
-    transcript.heard = heard;
+    transcript.user_texts = heard;
     let text = format!(
         "<system-reminder>\nYou think in the background: what follows was said between the user and the agent whose memory \
          you share. \"user\" is that user, \"assistant\" is that agent, and neither is you. Nobody waits for an answer. \
@@ -144,7 +124,7 @@ pub(super) async fn listen(store: &Store, request: &mut TurnRequest) -> Result<(
          asks for.\n</system-reminder>\n\nMessages:\n{}",
         lines.join("\n")
     );
-    request.input = vec![Incoming::of_group(&transcript.group_id, vec![Part::text(text)])];
+    request.input = vec![IncomingMessage::of_group(&transcript.group_id, vec![Part::text(text)])];
     Ok(())
 }
 

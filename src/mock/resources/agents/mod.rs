@@ -28,7 +28,7 @@ use crate::{
         files::attachments,
         records::{
             Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Folder, Identity, Record, Tool,
-            include::Include, links, without_repeats,
+            include::Include, links,
         },
         search::archival,
         state::State,
@@ -37,8 +37,9 @@ use crate::{
             project_scope::ProjectScope,
             relations::{self, link_only},
         },
+        text::without_repeats,
         tools::builtin,
-        turn::Incoming,
+        turn::read_initial_messages,
         validation::body::Fields,
     },
     store::{Locks, Tx, transaction},
@@ -58,7 +59,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     // First whatever is malformed, then what does not exist.
     let attached = Attached::read(&fields)?;
-    let initial = Incoming::read_initial(&fields)?;
+    let initial = read_initial_messages(&fields)?;
     let new_blocks = new_blocks(&fields)?;
     let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
     let include_multi_agent_tools = fields.optional("include_multi_agent_tools")?.unwrap_or(false);

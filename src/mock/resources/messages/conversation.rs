@@ -21,7 +21,7 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, Message, MessageView, Record, Run, RunType},
+        records::{Conversation, IncomingMessage, Message, MessageView, Record, Run, RunType},
         resources::{
             HandlerResult, Routes,
             conversations::named,
@@ -108,7 +108,7 @@ pub(in crate::mock) async fn preview_of(
         stored.iter().rev().map(crate::mock::storage::documents::parse_message).collect::<Result<Vec<_>, _>>()?;
     let is_seen = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
     let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
-    messages.extend(request.request.input.iter().cloned().map(crate::mock::turn::Incoming::into_initial));
+    messages.extend(request.request.input.iter().cloned().map(IncomingMessage::into_initial));
     let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
     Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))
 }
