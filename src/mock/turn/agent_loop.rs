@@ -18,7 +18,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agents::{
-            legacy::{self, Manner},
+            legacy::{self, TurnStyle},
             thread::Thread,
         },
         budget::{Budget, Overspent},
@@ -100,7 +100,7 @@ pub(super) struct AgentLoop<'a> {
     lease: &'a mut RunLease,
     event_sink: Option<&'a mut EventSink>,
     tool_set: ToolSet,
-    manner: Manner,
+    style: TurnStyle,
     /// Whether the model that answers reasons.
     reasons: bool,
     executor: ToolExecutor<'a>,
@@ -151,7 +151,7 @@ impl<'a> AgentLoop<'a> {
             request,
             lease,
             event_sink,
-            manner: Manner::of(&agent.agent_type, &tool_set),
+            style: TurnStyle::of(&agent.agent_type, &tool_set),
             reasons: state.reasoning.applies(|| thread.reasons(request.model.as_deref())),
             tool_set,
             lines: Vec::new(),
@@ -379,9 +379,9 @@ impl<'a> AgentLoop<'a> {
 
     /// An answer as messages: one for what is said and called, another for calls that wait.
     fn utter(&mut self, answer: ModelResponse, step_id: &str) -> Result<PreparedStep, Overspent> {
-        let answer = if self.manner.speaks_by_tool() { legacy::by_tool(answer) } else { answer };
+        let answer = if self.style.speaks_by_tool() { legacy::speak_by_tool(answer) } else { answer };
         let mut asked = answer.calls;
-        if self.manner.is_by_events() || !self.thread.calls_in_parallel() {
+        if self.style.uses_heartbeats() || !self.thread.calls_in_parallel() {
             asked.truncate(1);
         }
         self.budget.charge(answer.parts.iter().map(cost::of_part).sum())?;
@@ -399,17 +399,17 @@ impl<'a> AgentLoop<'a> {
             }
             let waits = asked.requires_approval || self.tool_set.asks(&asked.name);
             let ends = self.end_after(&asked.name, &asked.arguments);
-            if self.manner.is_by_events() {
-                let asks = legacy::asks_to_go_on(&asked.arguments).filter(|_| waits);
+            if self.style.uses_heartbeats() {
+                let asks = legacy::requests_heartbeat(&asked.arguments).filter(|_| waits);
                 let goes_on = asks.unwrap_or(ends.is_none());
-                legacy::note_going_on(&mut asked.arguments, goes_on);
+                legacy::set_heartbeat(&mut asked.arguments, goes_on);
             }
             end = end.or(ends.filter(|_| !waits));
             let arguments = ToolCall::written(&asked.arguments);
             let call = ToolCall { name: asked.name, arguments, id };
             if waits { waiting.push(call) } else { calls.push(call) }
         }
-        let monologue = self.manner.speaks_by_tool();
+        let monologue = self.style.speaks_by_tool();
         let message = |role: Role, parts: Vec<Part>, tool_calls: Vec<ToolCall>| Message {
             tool_calls,
             monologue,
@@ -433,13 +433,13 @@ impl<'a> AgentLoop<'a> {
     /// How the turn ends after a call; none: it goes on.
     fn end_after(&self, tool: &str, arguments: &Map<String, Value>) -> Option<StopReason> {
         let ends = self.tool_set.ends_turn(tool);
-        if !self.manner.is_by_events() {
+        if !self.style.uses_heartbeats() {
             return ends.then_some(StopReason::ToolRule);
         }
         if self.is_last_step() {
             return Some(StopReason::MaxSteps);
         }
-        let goes_on = match legacy::asks_to_go_on(arguments) {
+        let goes_on = match legacy::requests_heartbeat(arguments) {
             // As in Letta, a rule is the reason only where the turn would have gone on without it.
             Some(true) if ends => return Some(StopReason::ToolRule),
             Some(asks) => asks || self.tool_set.continues_turn(tool),
@@ -457,7 +457,7 @@ impl<'a> AgentLoop<'a> {
 
     /// Tells an agent that goes on by events to do so.
     fn tell_to_go_on(&mut self, step_id: Option<&str>) {
-        if self.manner.is_by_events() {
+        if self.style.uses_heartbeats() {
             self.lines.push(legacy::heartbeat().of_turn(&self.lease.run.id, step_id));
         }
     }
@@ -472,7 +472,7 @@ impl<'a> AgentLoop<'a> {
         let returned = Message {
             name,
             tool_returns: returns,
-            monologue: self.manner.speaks_by_tool(),
+            monologue: self.style.speaks_by_tool(),
             ..Message::new(Role::Tool, Vec::new()).of_turn(&self.lease.run.id, Some(step_id))
         };
         let interrupted = self.tell(&returned, &mut Pacer::default()).await?.is_some();

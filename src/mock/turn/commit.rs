@@ -64,7 +64,7 @@ pub(super) async fn commit(
         end(&mut thread, &mut run, produced);
         if keeps {
             let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-            thread.remember(said.collect(), produced.asks.clone());
+            thread.append(said.collect(), produced.asks.clone());
         }
         let begun = hand_over(tx, &thread, &run, produced).await?;
         run.sleeptime_runs = begun.iter().map(|run| run.id.clone()).collect();
@@ -283,7 +283,7 @@ pub(in crate::mock) async fn give_up_question(
         let said: [Message; 2] = super::approval::refusal(&pending, &run_id, WHY);
         insert_messages(tx, &thread.agent, thread.id(), &said).await?;
         let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-        thread.remember(entries.collect(), None);
+        thread.append(entries.collect(), None);
         if let Some(run) = tx.document_for_update(Run::KIND, &run_id).await? {
             let mut run = parse::<Run>(run)?.record;
             run.end(StopReason::Cancelled);
