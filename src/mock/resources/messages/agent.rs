@@ -21,7 +21,7 @@ use crate::{
         resources::{HandlerResult, Routes},
         state::State,
         storage::documents::{View, is_plain, not_found, parse},
-        turn::{cancel_elsewhere, give_up_question},
+        turn::{cancel_elsewhere, deny_pending},
         validation::body::Fields,
     },
     store::{DocumentFilter, MessageFilter},
@@ -127,7 +127,7 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
         runs = running(&state, agent_id, None).await?;
     }
     if runs.is_empty()
-        && let Some(run) = give_up_question(&state.store, agent_id, None).await?
+        && let Some(run) = deny_pending(&state.store, agent_id, None).await?
     {
         return Ok(Reply::ok(json!({run: "cancelled"})));
     }
