@@ -46,12 +46,12 @@ impl Backend {
             Self::Mock(mock) => {
                 // What does not exist is not found, mocked or not.
                 if let Some(agent) = call.params.find("agent_id")
-                    && !mock.answers(call.operation)
+                    && !mock.has_handler(call.operation)
                     && !mock.agent_exists(&call.permit, agent).await?
                 {
                     return Err(ApiError::letta(Code::NotFound, format!("Agent with ID {agent} not found")));
                 }
-                mock.answer(call).await
+                mock.handle(call).await
             }
         }
     }

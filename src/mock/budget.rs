@@ -1,5 +1,6 @@
-//! What a turn may produce, in bytes as they are written. Whoever makes a text of a size that a request decides charges
-//! its bytes first, so a small request cannot take much memory, nor store what nobody can read again.
+//! Budgets: how many bytes of JSON a turn may produce, and a response may be made of. Code that builds a text whose size
+//! depends on a request charges its bytes first, so a small request can neither take much memory nor store what is too
+//! large to be read again.
 
 use std::{
     io,
@@ -12,7 +13,7 @@ use thiserror::Error;
 
 use crate::error::{ApiError, Code};
 
-/// What is left of the bytes that a turn may produce, or that an answer may be made of.
+/// The bytes that a turn may still produce, or that a response may still be made of.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
@@ -29,20 +30,20 @@ pub(super) struct Overspent {
 }
 
 impl Budget {
-    /// That of a turn.
+    /// The budget of a turn, in bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, left: AtomicUsize::new(limit), code: Code::TurnTooLarge }
     }
 
-    /// That of an answer made of stored data.
+    /// The budget of a response that is made of stored data, in bytes.
     pub(super) fn of_answer(limit: usize) -> Self {
         Self { code: Code::AnswerTooLarge, ..Self::new(limit) }
     }
 
-    /// Takes bytes out of the budget, before they are allocated.
+    /// Takes bytes from the budget, before they are allocated.
     ///
     /// # Errors
-    /// When fewer are left.
+    /// If fewer are left.
     pub(super) fn charge(&self, bytes: usize) -> Result<(), Overspent> {
         let take = |left: usize| left.checked_sub(bytes);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
@@ -51,11 +52,12 @@ impl Budget {
         }
     }
 
-    /// A budget of its own with what is left of this one, for what is made and not kept.
+    /// A separate budget with the rest of this one, for what is built and not kept.
     pub(super) fn draft(&self) -> Self {
         Self { limit: self.limit, left: AtomicUsize::new(self.left()), code: self.code }
     }
 
+    /// How many bytes are left.
     pub(super) fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
@@ -71,7 +73,7 @@ impl From<Overspent> for ApiError {
     }
 }
 
-/// How long a text is within JSON: one byte may become six.
+/// The length of a text in JSON, in bytes and without its quotes: one byte may become six.
 pub(super) fn written_length(text: &str) -> usize {
     let length = |byte: u8| match byte {
         0x08 | 0x09 | 0x0a | 0x0c | 0x0d | b'"' | b'\\' => 2,
@@ -81,7 +83,7 @@ pub(super) fn written_length(text: &str) -> usize {
     text.bytes().map(length).sum()
 }
 
-/// How long a value is as JSON, without writing it.
+/// The length of a value as JSON, in bytes, without writing it.
 pub(super) fn json_length(value: &impl Serialize) -> usize {
     struct Counter(usize);
     impl io::Write for Counter {
@@ -95,12 +97,12 @@ pub(super) fn json_length(value: &impl Serialize) -> usize {
         }
     }
     let mut counter = Counter(0);
-    // Counting cannot fail, nor can keys that are texts.
+    // Neither counting nor keys that are strings can fail.
     let _ = serde_json::to_writer(&mut counter, value);
     counter.0
 }
 
-/// About how much memory a value takes: many small ones take more than their texts.
+/// About how many bytes of memory a value takes. For many small values that is more than their text.
 pub(super) fn value_weight(value: &Value) -> usize {
     const NODE: usize = 100;
     NODE + match value {
@@ -111,15 +113,15 @@ pub(super) fn value_weight(value: &Value) -> usize {
     }
 }
 
-/// Runs what may take long without keeping the requests of others waiting. `size` says how much there is to do, in bytes
-/// that are looked at: for little of it, moving the others to another thread would cost more.
+/// Runs work that may take long without delaying the other tasks of this thread. `size` is the number of bytes that the
+/// work reads: below a threshold, moving the other tasks to another thread would cost more than it saves.
 pub(super) fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
-    const MUCH: usize = 16 * 1024;
-    let is_shared = || {
+    const THRESHOLD: usize = 16 * 1024;
+    let can_block = || {
         tokio::runtime::Handle::try_current()
             .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread)
     };
-    if size > MUCH && is_shared() { tokio::task::block_in_place(work) } else { work() }
+    if size > THRESHOLD && can_block() { tokio::task::block_in_place(work) } else { work() }
 }
 
 #[cfg(test)]

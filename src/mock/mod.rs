@@ -1,7 +1,8 @@
-//! A stateful mock of the Letta API: everything a client can observe is remembered, and nothing is asked of a model.
+//! A stateful mock of the Letta API: it stores everything that a client can observe, and calls no model.
 //!
-//! `resources` has one file for each kind of resource; what they share lies beside it. `turn` is the one engine that
-//! answers messages, `storage::View` the one way in which a request sees what is stored, `records` what is stored.
+//! `resources` has the handlers, one file for each kind of resource. `turn` is the one engine that processes messages,
+//! `responder` stands in for the model, `records` defines what is stored, and `storage::View` is the only way
+//! in which a request reads it.
 
 mod agents;
 mod budget;
@@ -32,13 +33,13 @@ pub use self::models::reasoning::Reasoning;
 #[cfg(feature = "fuzzing")]
 pub use self::python::probe as python_probe;
 pub use self::responder::{Script, ScriptError};
-pub use self::running::Tempo;
+pub use self::running::ModelLatency;
 pub use self::tools::mcp::McpTool;
 use self::{
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
     responder::Responder,
-    running::{Locks, Registry},
+    running::{AgentLocks, Registry},
     state::State,
     storage::{is_plain, parse},
 };
@@ -53,15 +54,15 @@ use crate::{
 /// How the mock behaves.
 #[derive(Debug)]
 pub struct MockOptions {
-    /// Whether its agents reason before they answer.
+    /// Whether agents reason before they reply.
     pub reasoning: Reasoning,
-    /// Which models agents may have.
+    /// The models that agents may have.
     pub models: Models,
-    /// How long models take.
-    pub tempo: Tempo,
-    /// After how long without an event the client of a stream gets a sign of life.
+    /// The simulated latency of models.
+    pub latency: ModelLatency,
+    /// After this long without an event, a stream sends a ping.
     pub ping_interval: Duration,
-    /// Answers that were written down.
+    /// Scripted replies.
     pub script: Option<Script>,
     /// How many bytes a turn may produce.
     pub turn_bytes: usize,
@@ -86,18 +87,18 @@ impl Mock {
     /// A mock on a migrated store.
     #[must_use]
     pub fn new(store: Store, options: MockOptions) -> Self {
-        let MockOptions { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools } = options;
+        let MockOptions { reasoning, models, latency, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
             responder: Responder::new(script),
             reasoning,
             models,
-            tempo,
+            latency,
             ping_interval,
             turn_bytes,
             mcp_tools,
             turns: Registry::default(),
-            locks: Locks::default(),
+            locks: AgentLocks::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -106,15 +107,15 @@ impl Mock {
 
     /// Whether an operation has a handler.
     #[must_use]
-    pub fn answers(&self, operation: Operation) -> bool {
+    pub fn has_handler(&self, operation: Operation) -> bool {
         self.routes.find(operation).is_some()
     }
 
-    /// Answers a call.
+    /// Handles a call.
     ///
     /// # Errors
-    /// Whatever Letta would refuse; 501 when the operation has no handler; 503 when the database cannot be reached.
-    pub async fn answer(&self, call: Call) -> Result<Reply, ApiError> {
+    /// If Letta would refuse it; 501 if the operation has no handler; 503 if the database cannot be reached.
+    pub async fn handle(&self, call: Call) -> Result<Reply, ApiError> {
         match self.routes.find(call.operation) {
             Some(handler) => handler(Arc::clone(&self.state), call).await,
             None => {
@@ -125,27 +126,27 @@ impl Mock {
         }
     }
 
-    /// The agent that a thing belongs to; none: there is no such thing.
+    /// The agent that a thing belongs to; `None` if it does not exist or belongs to no single agent.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
         let agent_id = match thing {
             Owned::Run(id) => self.stored::<Run>(id).await?.map(|run| run.agent_id),
             Owned::Step(id) => self.stored::<Step>(id).await?.map(|step| step.agent_id),
             Owned::Passage(id) => self.owner_of_passage(id).await?,
             Owned::Conversation(id) => self.stored::<Conversation>(id).await?.map(|conversation| conversation.agent_id),
-            // Agents share folders, so a file belongs to none of them.
+            // Agents share folders, so a file belongs to no single agent.
             Owned::File(_) => None,
             Owned::ScheduledMessage(id) => self.stored::<ScheduledMessage>(id).await?.map(|message| message.agent_id),
         };
         Ok(agent_id.and_then(|id| id.parse().ok()))
     }
 
-    /// Every agent that shares a thing of `agent`'s, itself included; empty: it has no such thing.
+    /// All agents that share a thing of `agent`'s, including itself; empty if the agent has no such thing.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn sharers(&self, agent: &AgentId, thing: Shared<'_>) -> Result<Vec<AgentId>, ApiError> {
         let store = &self.state.store;
         let agents = match thing {
@@ -166,8 +167,8 @@ impl Mock {
         Ok(agents.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
-    /// A passage is an agent's when its archive is, and no other's: one of several has no right to it that the others
-    /// have not.
+    /// A passage belongs to an agent if its archive is attached to that agent alone: of several, none has more right to it
+    /// than the others.
     async fn owner_of_passage(&self, id: &str) -> Result<Option<String>, ApiError> {
         let Some(archive) = self.stored::<Passage>(id).await?.and_then(|passage| passage.archive_id) else {
             return Ok(None);
@@ -176,39 +177,38 @@ impl Mock {
         Ok(agents.pop().filter(|_| agents.is_empty()))
     }
 
-    /// Whether a thing is an agent's; a file is when its folder is attached to the agent.
+    /// Whether a thing belongs to an agent. A file does if its folder is attached to the agent.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
         match thing {
-            Owned::File(file) => self.sees_file(agent, file).await,
+            Owned::File(file) => self.has_file(agent, file).await,
             thing => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
         }
     }
 
-    /// Whether a file is in a folder that is attached to an agent.
-    async fn sees_file(&self, agent: &str, file: &str) -> Result<bool, ApiError> {
+    async fn has_file(&self, agent: &str, file: &str) -> Result<bool, ApiError> {
         let Some(file) = self.stored::<File>(file).await? else { return Ok(false) };
         let folders = self.state.store.links_from(links::AGENT_FOLDER, &[agent]).await?;
         Ok(folders.iter().any(|(_, folder)| *folder == file.folder_id))
     }
 
-    /// Whether an agent exists that the caller reaches.
+    /// Whether an agent exists and is visible to the caller.
     ///
     /// # Errors
-    /// When the database fails.
+    /// If the database fails.
     pub async fn agent_exists(&self, permit: &Permit, agent: &str) -> Result<bool, ApiError> {
         Ok(self.state.view(permit).find::<Agent>(agent).await?.is_some())
     }
 
-    /// Takes up what stopped processes left unfinished. To be called once, when the process starts; returns when it is to
-    /// stop.
-    pub async fn resume(&self) {
-        turn::resume(&self.state).await;
+    /// Recovers the turns that stopped processes left unfinished, now and from time to time. Call it once, when the process
+    /// starts; it returns when the process is about to stop.
+    pub async fn recover(&self) {
+        turn::recover(&self.state).await;
     }
 
-    /// Waits until the turns have ended that run beside requests.
+    /// Waits for the end of the tasks that outlive their requests, such as background turns.
     pub async fn drain(&self) {
         self.state.closing.cancel();
         self.state.tasks.close();

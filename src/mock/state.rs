@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that all handlers of the mock share.
 
 use std::time::Duration;
 
@@ -9,30 +9,29 @@ use super::{
     models::catalogue::Models,
     models::reasoning::Reasoning,
     responder::Responder,
-    running::{Locks, Registry, Tempo},
+    running::{AgentLocks, ModelLatency, Registry},
     storage::View,
     tools::mcp::McpTool,
 };
 use crate::{access::Permit, store::Store};
 
-/// How often a turn may say what its request says, whatever that is.
-const ECHOES: usize = 4;
+/// A turn may repeat the content of its request this many times, however large that is.
+const MAX_ECHOES: usize = 4;
 
-/// What each of many requests that are made together may produce at least.
-const LEAST_SHARE: usize = 32 * 1024;
+/// The smallest share of a budget, in bytes, when many requests that arrive together share it.
+const MIN_SHARE: usize = 32 * 1024;
 
-/// What the handlers share.
+/// What all handlers share.
 pub(super) struct State {
     pub(super) store: Store,
-    /// What stands in for the model.
+    /// Stands in for the model.
     pub(super) responder: Responder,
-    /// Whether agents reason before they answer.
+    /// Whether agents reason before they reply.
     pub(super) reasoning: Reasoning,
-    /// Which models agents may have.
+    /// The models that agents may have.
     pub(super) models: Models,
-    /// How long models take.
-    pub(super) tempo: Tempo,
-    /// After this long without an event the client of a stream gets a sign of life.
+    pub(super) latency: ModelLatency,
+    /// After this long without an event, a stream sends a ping.
     pub(super) ping_interval: Duration,
     /// How many bytes a turn may produce.
     pub(super) turn_bytes: usize,
@@ -40,11 +39,10 @@ pub(super) struct State {
     pub(super) mcp_tools: Vec<McpTool>,
     /// The turns that run in this process.
     pub(super) turns: Registry,
-    /// One lock for each agent that is being spoken to.
-    pub(super) locks: Locks,
-    /// Everything that runs beside requests.
+    pub(super) locks: AgentLocks,
+    /// All tasks that outlive the request that spawned them.
     pub(super) tasks: TaskTracker,
-    /// Cancelled when the process is about to end.
+    /// Cancelled when the process is about to stop.
     pub(super) closing: CancellationToken,
 }
 
@@ -54,14 +52,14 @@ impl State {
         View::new(&self.store, permit)
     }
 
-    /// What a request of so many bytes may produce: what the settings say, and room to say itself again. Requests that are
-    /// made together share what the settings say.
+    /// The budget of a turn whose request has `request_bytes`: `turn_bytes`, divided among the `sharers` requests that
+    /// arrived together, but at least enough to repeat the request.
     pub(super) fn budget(&self, request_bytes: usize, sharers: usize) -> Budget {
-        let share = (self.turn_bytes / sharers.max(1)).max(LEAST_SHARE.min(self.turn_bytes));
-        Budget::new(share.max(request_bytes.saturating_mul(ECHOES)))
+        let share = (self.turn_bytes / sharers.max(1)).max(MIN_SHARE.min(self.turn_bytes));
+        Budget::new(share.max(request_bytes.saturating_mul(MAX_ECHOES)))
     }
 
-    /// What an answer may be made of.
+    /// The budget of a response that is made of stored data.
     pub(super) fn answer_budget(&self) -> Budget {
         Budget::of_answer(self.store.most_read())
     }

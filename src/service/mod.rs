@@ -289,7 +289,7 @@ impl Service {
         background.spawn(app.feed.clone().follow());
         background.spawn(upkeep.clone().run());
         if let Backend::Mock(mock) = app.backend.clone() {
-            background.spawn(async move { mock.resume().await });
+            background.spawn(async move { mock.recover().await });
         }
         Ok(Self { app, upkeep, background })
     }
@@ -332,8 +332,8 @@ fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
         MockReasoning::Always => mock::Reasoning::Always,
         MockReasoning::Never => mock::Reasoning::Never,
     };
-    let tempo = mock::Tempo { first_token, token_interval };
-    let options = mock::MockOptions { reasoning, models, tempo, ping_interval, script, turn_bytes, mcp_tools };
+    let latency = mock::ModelLatency { first_token, token_interval };
+    let options = mock::MockOptions { reasoning, models, latency, ping_interval, script, turn_bytes, mcp_tools };
     Ok(Backend::Mock(Mock::new(store.clone(), options)))
 }
 

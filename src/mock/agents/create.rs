@@ -1,17 +1,17 @@
-//! Agents made: one way, for requests, agent files and templates.
+//! Creates agents, for requests, agent files and templates alike.
 
 use std::collections::HashSet;
 
-use super::{memory, sleeptime};
+use super::{
+    insert::{insert_agent, link_all},
+    sleeptime,
+};
 use crate::{
-    error::{ApiError, Code},
+    error::ApiError,
     mock::{
         files::attachments,
-        records::{
-            Agent, Block, ContextEntry, DEFAULT_CONVERSATION, File, Folder, Identity, MOST_FILLED_IN, Message, Record,
-            Tool, links,
-        },
-        storage::{Stored, View, insert, insert_messages, project_scope::ProjectScope, relations::link_only},
+        records::{Agent, Block, File, Folder, Identity, MOST_FILLED_IN, Message, Record, Tool, links},
+        storage::{Stored, View, insert, project_scope::ProjectScope, relations::link_only},
         text::without_repeats,
         tools::{agent_tools, base_tools},
         validation::body::Fields,
@@ -19,30 +19,29 @@ use crate::{
     store::{Locks, Tx},
 };
 
-/// What comes with an agent.
+/// What is attached to an agent when it is created.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct Attachments {
-    /// Blocks that are made with it.
+    /// Blocks that are created with the agent.
     pub(in crate::mock) new_blocks: Vec<Block>,
-    /// Blocks that are there already.
+    /// Existing blocks.
     pub(in crate::mock) block_ids: Vec<String>,
     pub(in crate::mock) tools: Vec<Stored<Tool>>,
     pub(in crate::mock) folder_ids: Vec<String>,
-    /// The files of the folders that come to lie open.
+    /// The files of the folders that the agent has open.
     pub(in crate::mock) files: Vec<File>,
     pub(in crate::mock) identity_ids: Vec<String>,
-    /// What was said before, after the system message.
+    /// The message history, without the system message.
     pub(in crate::mock) history: Vec<Message>,
-    /// The ids of those of them that the model does not see.
-    pub(in crate::mock) forgotten: HashSet<String>,
-    /// The system message as it was when the agent was written down; the model sees all of the history that is not
-    /// forgotten then. None: it is compiled.
+    /// The ids of messages of the history outside of the model's context.
+    pub(in crate::mock) out_of_context: HashSet<String>,
+    /// The system message from an agent file. Without one it is compiled.
     pub(in crate::mock) system: Option<Message>,
-    /// Whether it gets no partner, whatever it says of one.
-    pub(in crate::mock) alone: bool,
+    /// Creates no sleeptime agent even if the agent enables them.
+    pub(in crate::mock) without_sleeptime_agent: bool,
 }
 
-/// The blocks that a new agent brings. Of two with the same label, the first counts.
+/// Reads the blocks that a request creates with an agent. Of two with the same label, the second is ignored.
 pub(in crate::mock) fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, ApiError> {
     let mut blocks: Vec<Block> = Vec::new();
     for block in fields.optional::<Vec<Fields<'_>>>("memory_blocks")?.unwrap_or_default() {
@@ -54,79 +53,64 @@ pub(in crate::mock) fn new_blocks(fields: &Fields<'_>) -> Result<Vec<Block>, Api
     Ok(blocks)
 }
 
-/// Makes an agent with all that comes with it, and the partner that thinks in the background if it wants one.
-pub(in crate::mock) async fn make(
+/// Creates an agent with its attachments, and its sleeptime agent if it enables one.
+pub(in crate::mock) async fn create_agent(
     tx: &mut Tx,
     view: View<'_>,
     scope: &ProjectScope,
     mut agent: Agent,
     attachments: Attachments,
 ) -> Result<Stored<Agent>, ApiError> {
+    let Attachments {
+        new_blocks: mut blocks,
+        block_ids,
+        tools,
+        folder_ids,
+        files,
+        identity_ids,
+        history,
+        out_of_context,
+        system,
+        without_sleeptime_agent,
+    } = attachments;
     let project = scope.project.as_str();
     agent.project_id.clone_from(&scope.shown);
-    let identities = without_repeats(attachments.identity_ids);
-    let stored_tools =
-        attachments.tools.iter().map(|tool| &tool.record.id).filter(|id| base_tools::by_id(id).is_none());
-    let locks = Locks::of(Block::KIND, &attachments.block_ids)
+    let identities = without_repeats(identity_ids);
+    let stored_tools = tools.iter().map(|tool| &tool.record.id).filter(|id| base_tools::by_id(id).is_none());
+    let locks = Locks::of(Block::KIND, &block_ids)
         .and(Identity::KIND, &identities)
-        .and(Folder::KIND, &attachments.folder_ids)
+        .and(Folder::KIND, &folder_ids)
         .and(Tool::KIND, stored_tools);
     let locked = tx.lock(&locks).await?;
-    let mut blocks = attachments.new_blocks;
-    let mut left = MOST_FILLED_IN;
+    let mut room = MOST_FILLED_IN;
     for block in &mut blocks {
         block.project_id.clone_from(&scope.shown);
-        block.fill_in(&agent.variables, &mut left)?;
+        block.fill_in(&agent.variables, &mut room)?;
         insert(tx, project, None, block).await?;
     }
-    blocks.extend(view.all_locked::<Block>(&locked, project, &attachments.block_ids)?);
+    blocks.extend(view.all_locked::<Block>(&locked, project, &block_ids)?);
     check_labels(&blocks)?;
-    agent_tools::check_project(&attachments.tools, project)?;
-    agent_tools::check_locked(&attachments.tools, &locked)?;
-    agent_tools::ask_by_default(&mut agent, &attachments.tools);
-    let folders = view.all_locked::<Folder>(&locked, project, &attachments.folder_ids)?;
+    agent_tools::check_project(&tools, project)?;
+    agent_tools::check_locked(&tools, &locked)?;
+    agent_tools::ask_by_default(&mut agent, &tools);
+    let folders = view.all_locked::<Folder>(&locked, project, &folder_ids)?;
     view.all_locked::<Identity>(&locked, project, &identities)?;
 
-    let (system, history) = (attachments.system.as_ref(), attachments.history.as_slice());
-    let agent = finish(tx, project, agent, (&blocks, &folders), system, history, &attachments.forgotten).await?;
+    let agent =
+        insert_agent(tx, project, agent, (&blocks, &folders), system.as_ref(), &history, &out_of_context).await?;
     let id = &agent.record.id;
-    link(tx, links::AGENT_TOOL, id, attachments.tools.iter().map(|tool| tool.record.id.as_str())).await?;
+    link_all(tx, links::AGENT_TOOL, id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
     link_only(tx, links::AGENT_IDENTITY, id, &identities).await?;
     for folder in &folders {
-        attachments::attach(tx, &agent.record, project, folder, &attachments.files).await?;
+        attachments::attach(tx, &agent.record, project, folder, &files).await?;
     }
-    if agent.record.enable_sleeptime == Some(true) && !attachments.alone {
-        sleeptime::make(tx, &agent, blocks).await?;
+    if agent.record.enable_sleeptime == Some(true) && !without_sleeptime_agent {
+        sleeptime::create(tx, &agent, blocks).await?;
     }
     Ok(agent)
 }
 
-/// Stores an agent with its system message and its history, and attaches its blocks.
-pub(in crate::mock) async fn finish(
-    tx: &mut Tx,
-    project: &str,
-    mut agent: Agent,
-    (blocks, folders): (&[Block], &[Folder]),
-    system: Option<&Message>,
-    history: &[Message],
-    forgotten: &HashSet<String>,
-) -> Result<Stored<Agent>, ApiError> {
-    agent.recall = i64::try_from(history.len()).unwrap_or(i64::MAX);
-    let mut messages = vec![system.cloned().unwrap_or_else(|| memory::system_message(&agent, blocks, folders))];
-    messages.extend_from_slice(history);
-    let seen = messages.iter().filter(|message| !forgotten.contains(&message.id));
-    match system {
-        Some(_) => agent.context = seen.map(ContextEntry::of).collect(),
-        None => agent.begin_with(seen),
-    }
-    let agent = Stored { seq: 0, project: project.to_owned(), record: agent };
-    insert_messages(tx, &agent, DEFAULT_CONVERSATION, &messages).await?;
-    insert(tx, project, None, &agent.record).await?;
-    link(tx, links::AGENT_BLOCK, &agent.record.id, blocks.iter().map(|block| block.id.as_str())).await?;
-    Ok(agent)
-}
-
-/// An agent finds its blocks by their labels, so it cannot show two with the same one.
+/// Refuses two blocks with the same label, since an agent finds its blocks by their labels.
 pub(in crate::mock) fn check_labels(blocks: &[Block]) -> Result<(), ApiError> {
     let mut labels = HashSet::new();
     match blocks.iter().find(|block| !labels.insert(block.label.as_str())) {
@@ -141,21 +125,8 @@ pub(in crate::mock) fn label_taken(label: &str) -> ApiError {
     ApiError::conflict(format!("CONFLICT: Another block with label '{label}' is attached to the agent"))
 }
 
-/// Links an agent to several things.
-pub(in crate::mock) async fn link(
-    tx: &mut Tx,
-    kind: &str,
-    agent_id: &str,
-    targets: impl IntoIterator<Item = &str> + Send,
-) -> Result<(), ApiError> {
-    for target in targets.into_iter().collect::<Vec<_>>() {
-        tx.link(kind, agent_id, target).await?;
-    }
-    Ok(())
-}
-
-/// What a request attaches to an agent.
-pub(in crate::mock) struct Attached {
+/// What a request attaches to an agent, by id or name.
+pub(in crate::mock) struct RequestedAttachments {
     pub(in crate::mock) block_ids: Option<Vec<String>>,
     pub(in crate::mock) identity_ids: Option<Vec<String>>,
     pub(in crate::mock) folder_ids: Option<Vec<String>>,
@@ -163,8 +134,8 @@ pub(in crate::mock) struct Attached {
     pub(in crate::mock) tool_names: Vec<String>,
 }
 
-impl Attached {
-    /// Reads what a request says. Folders have two names; where both are sent, both count.
+impl RequestedAttachments {
+    /// Reads a request. Folders may be sent as `folder_ids` and as `source_ids`.
     pub(in crate::mock) fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         let mut folder_ids = fields.ids("folder_ids", Folder::KIND)?;
         if let Some(sources) = fields.ids("source_ids", Folder::KIND)? {
@@ -180,7 +151,7 @@ impl Attached {
     }
 }
 
-/// Replaces the folders of an agent by these. The caller has locked all of them; `files` are those that come to lie open.
+/// Replaces the folders of an agent by `wanted`, which the caller has locked. `files` are the files to open.
 pub(in crate::mock) async fn replace_folders(
     tx: &mut Tx,
     agent: &Stored<Agent>,
@@ -195,9 +166,4 @@ pub(in crate::mock) async fn replace_folders(
         attachments::attach(tx, &agent.record, &agent.project, folder, files).await?;
     }
     Ok(())
-}
-
-/// The 400 for what cannot be made.
-pub(in crate::mock) fn unusable(problem: impl std::fmt::Display) -> ApiError {
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: {problem}"))
 }

@@ -1,4 +1,4 @@
-//! What an agent carries with it: its blocks, its tools, and the system message that shows the blocks to the model.
+//! An agent's memory: its blocks, the system message that shows them to the model, and responses that contain them.
 
 use std::{borrow::Cow, collections::HashMap, slice};
 
@@ -30,21 +30,21 @@ pub(in crate::mock) async fn blocks(view: View<'_>, agent_id: &str) -> Result<Ve
     Ok(linked.into_iter().map(|(_, block)| block).collect())
 }
 
-/// The blocks of an agent, as a transaction sees them.
+/// The blocks of an agent, within a transaction.
 pub(in crate::mock) async fn blocks_within(tx: &mut Tx, agent_id: &str) -> Result<Vec<Block>, ApiError> {
     let linked = tx.linked_documents(links::AGENT_BLOCK, agent_id, Block::KIND).await?;
     linked.into_iter().map(|document| parse(document).map(|block| block.record)).collect()
 }
 
-/// Blocks that are locked, with the agents that show any of them. Meanwhile they are not attached to others.
+/// Locked blocks, with the agents to which they are attached. While they are locked, they cannot be attached to others.
 pub(in crate::mock) struct LockedBlocks {
     pub(in crate::mock) blocks: Locked,
     pub(in crate::mock) agents: Vec<String>,
-    /// The agents, and what was to be locked beside them.
+    /// The agents, and everything else that was locked with them.
     pub(in crate::mock) locked: Locked,
 }
 
-/// Locks blocks, and then the agents that show any of them, with whatever else comes no earlier than agents.
+/// Locks blocks, then the agents to which they are attached, and `more`, which comes no earlier than agents in the lock order.
 pub(in crate::mock) async fn lock_with_agents(
     tx: &mut Tx,
     blocks: &[String],
@@ -56,20 +56,20 @@ pub(in crate::mock) async fn lock_with_agents(
     Ok(LockedBlocks { blocks: locked, agents, locked: more })
 }
 
-/// Deletes blocks, also where they are attached; no group shares them any more. `leaving`: agents that go as well, and are
-/// not shown the change.
+/// Deletes blocks, detaches them from agents, and compiles these agents' system messages again, except those of
+/// `deleted_agents`. The caller has removed the blocks from groups.
 pub(in crate::mock) async fn delete_blocks(
     tx: &mut Tx,
-    shown: &LockedBlocks,
-    leaving: &[String],
+    locked: &LockedBlocks,
+    deleted_agents: &[String],
 ) -> Result<(), ApiError> {
-    for block in shown.blocks.of(Block::KIND) {
+    for block in locked.blocks.of(Block::KIND) {
         tx.delete_document(Block::KIND, &block.id).await?;
         tx.unlink_all(&block.id).await?;
-        tx.unlink_from(links::AGENT_BLOCK, &shown.agents, &block.id).await?;
+        tx.unlink_from(links::AGENT_BLOCK, &locked.agents, &block.id).await?;
     }
-    for id in shown.agents.iter().filter(|id| !leaving.contains(id)) {
-        let Some(document) = shown.locked.get(Agent::KIND, id) else { continue };
+    for id in locked.agents.iter().filter(|id| !deleted_agents.contains(id)) {
+        let Some(document) = locked.locked.get(Agent::KIND, id) else { continue };
         let mut agent = parse::<Agent>(document)?.record;
         recompile(tx, &mut agent).await?;
         update(tx, &agent).await?;
@@ -77,8 +77,8 @@ pub(in crate::mock) async fn delete_blocks(
     Ok(())
 }
 
-/// What is linked to agents, as far as an answer shows it. The number of statements does not grow with the agents but by
-/// their dozen, and with the folders of those that have any.
+/// What is linked to agents, as far as a response shows it. One query reads the links of many agents; more follow for each
+/// agent that has folders.
 async fn load(
     view: View<'_>,
     agents: &[StoredAgent<'_>],
@@ -130,7 +130,7 @@ async fn load(
         let Some(loaded) = loaded.get_mut(agent.id) else { continue };
         if include.blocks && !loaded.folders.is_empty() {
             let (window, folders) = (agent.per_file_view_window_char_limit, &loaded.folders);
-            loaded.files = directories::files_for_answer(view.store(), agent.id, window, folders, &budget).await?;
+            loaded.files = directories::files_within_budget(view.store(), agent.id, window, folders, &budget).await?;
         }
         if !include.sources {
             loaded.folders.clear();
@@ -147,12 +147,12 @@ async fn load(
     Ok(loaded)
 }
 
-/// One agent as an answer shows it.
+/// One agent as a response shows it.
 pub(in crate::mock) async fn show_one(view: View<'_>, agent: &Agent, include: Include) -> Result<Written, ApiError> {
     show_stored(view, &agent.id, &body(agent)?, include).await
 }
 
-/// The same of an agent as it is stored.
+/// One agent as a response shows it, from its stored JSON.
 pub(in crate::mock) async fn show_stored(
     view: View<'_>,
     id: &str,
@@ -164,7 +164,7 @@ pub(in crate::mock) async fn show_stored(
     write(&agent.wire(include, &loaded))
 }
 
-/// Agents as an answer shows them.
+/// Agents as a response shows them.
 pub(in crate::mock) async fn show(
     view: View<'_>,
     agents: &[Stored<Agent>],
@@ -187,22 +187,22 @@ fn write(answer: &impl Serialize) -> Result<Written, ApiError> {
     serde_json::to_vec(answer).map(Written::from).map_err(ApiError::internal)
 }
 
-/// The system message of a new agent. As in Letta it names the agent's folders; their files come after it.
+/// The system message of a new agent. As in Letta, it has the agent's folders without their files, which are attached later.
 pub(in crate::mock) fn system_message(agent: &Agent, blocks: &[Block], folders: &[Folder]) -> Message {
     let now = Timestamp::now();
-    let shown = Directories { folders: folders.to_vec(), files: Vec::new() };
-    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, &shown, now);
+    let directories = Directories { folders: folders.to_vec(), files: Vec::new() };
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, blocks, &directories, now);
     Message { created_at: now, ..Message::new(Role::System, vec![Part::text(prompt)]) }
 }
 
-/// Compiles an agent's system message again. The caller holds the lock on the agent's document and stores it afterwards.
+/// Compiles an agent's system message again. The caller has locked the agent's document, and stores it afterwards.
 pub(in crate::mock) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result<(), ApiError> {
     let blocks = blocks_within(tx, &agent.id).await?;
     let Some(id) = agent.system_message_id() else { return Ok(()) };
     let Some(stored) = tx.message(id).await? else { return Ok(()) };
     let mut message = parse_message(&stored)?;
-    let shown = directories::within(tx, agent).await?;
-    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, &blocks, &shown, Timestamp::now());
+    let directories = directories::within(tx, agent).await?;
+    let prompt = prompt::compile(agent, DEFAULT_CONVERSATION, &blocks, &directories, Timestamp::now());
     message.content = vec![Part::text(prompt)];
     update_message(tx, &message).await?;
     if let Some(entry) = agent.context.first_mut() {
@@ -211,14 +211,14 @@ pub(in crate::mock) async fn recompile(tx: &mut Tx, agent: &mut Agent) -> Result
     Ok(())
 }
 
-/// The agent's system message as it stands.
+/// The text of an agent's system message.
 pub(in crate::mock) async fn system_prompt(tx: &mut Tx, agent: &Agent) -> Result<String, ApiError> {
     let Some(id) = agent.system_message_id() else { return Ok(String::new()) };
     let stored = tx.message(id).await?;
     Ok(stored.as_ref().map(parse_message).transpose()?.map(|message| message.text()).unwrap_or_default())
 }
 
-/// The blocks that a conversation shows: those that it has for itself, and those of its agent that they do not hide.
+/// The blocks of a conversation: its isolated blocks, and those of its agent's blocks that have other labels.
 pub(in crate::mock) async fn blocks_of_conversation(
     tx: &mut Tx,
     agent_id: &str,
@@ -227,10 +227,10 @@ pub(in crate::mock) async fn blocks_of_conversation(
     let mut blocks = blocks_within(tx, agent_id).await?;
     for id in isolated {
         let Some(document) = tx.document(Block::KIND, id).await? else { continue };
-        let own = parse::<Block>(document)?.record;
-        match blocks.iter_mut().find(|block| block.label == own.label) {
-            Some(hidden) => *hidden = own,
-            None => blocks.push(own),
+        let isolated = parse::<Block>(document)?.record;
+        match blocks.iter_mut().find(|block| block.label == isolated.label) {
+            Some(block) => *block = isolated,
+            None => blocks.push(isolated),
         }
     }
     Ok(blocks)
@@ -241,13 +241,13 @@ pub(in crate::mock) fn conversation_prompt(
     agent: &Agent,
     conversation: &Conversation,
     blocks: &[Block],
-    shown: &Directories,
+    directories: &Directories,
 ) -> String {
-    let seen = Agent { recall: conversation.recall, ..agent.clone() };
-    prompt::compile(&seen, &conversation.id, blocks, shown, Timestamp::now())
+    let agent = Agent { recall: conversation.recall, ..agent.clone() };
+    prompt::compile(&agent, &conversation.id, blocks, directories, Timestamp::now())
 }
 
-/// Compiles a conversation's system message again, and returns it. The caller holds the lock on the conversation's document
+/// Compiles a conversation's system message again, and returns its text. The caller has locked the conversation's document,
 /// and stores it afterwards.
 pub(in crate::mock) async fn recompile_conversation(
     tx: &mut Tx,
@@ -255,8 +255,8 @@ pub(in crate::mock) async fn recompile_conversation(
     conversation: &mut Conversation,
 ) -> Result<String, ApiError> {
     let blocks = blocks_of_conversation(tx, &agent.id, &conversation.isolated_block_ids).await?;
-    let shown = directories::within(tx, agent).await?;
-    let prompt = conversation_prompt(agent, conversation, &blocks, &shown);
+    let directories = directories::within(tx, agent).await?;
+    let prompt = conversation_prompt(agent, conversation, &blocks, &directories);
     if let Some(entry) = conversation.context.first_mut()
         && let Some(stored) = tx.message(&entry.id).await?
     {

@@ -5,18 +5,18 @@ use std::fmt::Write;
 use super::directories::Directories;
 use crate::mock::records::{Agent, Block, FileBlock, Folder, Timestamp};
 
-/// The whole prompt as the model sees it.
+/// The whole system prompt of a conversation.
 pub(in crate::mock) fn compile(
     agent: &Agent,
     conversation: &str,
     blocks: &[Block],
-    shown: &Directories,
+    directories: &Directories,
     now: Timestamp,
 ) -> String {
     let parts = [
         Some(agent.system.clone()),
         Some(memory_blocks(blocks)),
-        directories(agent, shown),
+        folder_list(agent, directories),
         Some(memory_metadata(agent, conversation, now)),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n")
@@ -42,18 +42,18 @@ pub(in crate::mock) fn memory_blocks(blocks: &[Block]) -> String {
     part
 }
 
-/// The part of the prompt that shows folders and files; none: the agent has no folder.
-pub(in crate::mock) fn directories(agent: &Agent, shown: &Directories) -> Option<String> {
-    if shown.folders.is_empty() {
+/// The part of the prompt that shows folders and files; `None` if the agent has no folders.
+pub(in crate::mock) fn folder_list(agent: &Agent, directories: &Directories) -> Option<String> {
+    if directories.folders.is_empty() {
         return None;
     }
     let names_by_tag = matches!(agent.agent_type.as_str(), "react_agent" | "workflow_agent");
-    let open = shown.files.iter().filter(|file| !file.value.is_empty()).count();
+    let open = directories.files.iter().filter(|file| !file.value.is_empty()).count();
     let mut part = format!(
         "<directories>\n<file_limits>\n- current_files_open={open}\n- max_files_open={}\n</file_limits>\n",
         agent.max_files_open
     );
-    for Folder { id, name, description, instructions, .. } in &shown.folders {
+    for Folder { id, name, description, instructions, .. } in &directories.folders {
         // Writing to a string cannot fail.
         let _ = writeln!(part, "<directory name=\"{name}\">");
         for (tag, text) in [("description", description), ("instructions", instructions)] {
@@ -61,7 +61,7 @@ pub(in crate::mock) fn directories(agent: &Agent, shown: &Directories) -> Option
                 let _ = writeln!(part, "<{tag}>{text}</{tag}>");
             }
         }
-        for file in shown.files.iter().filter(|file| file.folder_id == *id) {
+        for file in directories.files.iter().filter(|file| file.folder_id == *id) {
             write_file(file, names_by_tag, &mut part);
         }
         part.push_str("</directory>\n");
@@ -70,7 +70,7 @@ pub(in crate::mock) fn directories(agent: &Agent, shown: &Directories) -> Option
     Some(part)
 }
 
-/// A file as a prompt shows it. Agents that reason and act, and those that work, see its name as a tag.
+/// Writes a file. `names_by_tag` writes its name as a tag around the content, for `react_agent` and `workflow_agent`.
 fn write_file(file: &FileBlock, names_by_tag: bool, part: &mut String) {
     let FileBlock { label, value, limit, .. } = file;
     let status = if value.is_empty() { "closed" } else { "open" };
@@ -91,7 +91,7 @@ fn write_file(file: &FileBlock, names_by_tag: bool, part: &mut String) {
     };
 }
 
-/// The part of the prompt that says what the agent should know about its own state.
+/// The part of the prompt about the agent's own state.
 pub(in crate::mock) fn memory_metadata(agent: &Agent, conversation: &str, now: Timestamp) -> String {
     format!(
         "<memory_metadata>\n- AGENT_ID: {}\n- CONVERSATION_ID: {conversation}\n\

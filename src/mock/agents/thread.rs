@@ -1,4 +1,4 @@
-//! Where a turn happens: in an agent's default conversation, or in another of its conversations.
+//! Threads: an agent's default conversation, or another of its conversations. A turn belongs to one.
 
 use crate::{
     error::ApiError,
@@ -11,11 +11,11 @@ use crate::{
     store::{Locked, Locks, Store, Tx},
 };
 
-/// Where a turn happens.
+/// An agent with the conversation in which a turn takes place.
 #[derive(Clone, Debug)]
 pub(in crate::mock) struct Thread {
     pub(in crate::mock) agent: Stored<Agent>,
-    /// None: the default conversation.
+    /// `None` is the default conversation.
     pub(in crate::mock) conversation: Option<Stored<Conversation>>,
 }
 
@@ -25,7 +25,7 @@ impl Thread {
         Self { agent, conversation: None }
     }
 
-    /// The same thread as it is stored now; none: it is gone.
+    /// Loads a thread; `None` if the agent or the conversation does not exist.
     pub(in crate::mock) async fn load(
         store: &Store,
         agent_id: &str,
@@ -42,7 +42,7 @@ impl Thread {
         Ok(Some(Self { agent: parse(agent)?, conversation }))
     }
 
-    /// The same, which nobody else can change until the transaction ends.
+    /// Loads and locks a thread.
     pub(in crate::mock) async fn lock(
         tx: &mut Tx,
         agent_id: &str,
@@ -52,12 +52,12 @@ impl Thread {
         Self::locked(&mut locked, agent_id, conversation_id)
     }
 
-    /// What has to be locked.
+    /// The locks of a thread.
     pub(in crate::mock) fn locks(agent_id: &str, conversation_id: Option<&str>) -> Locks {
         Locks::of(Agent::KIND, [agent_id]).and(Conversation::KIND, conversation_id)
     }
 
-    /// The thread that is locked; none: it is gone.
+    /// Takes a thread from locked documents; `None` if the agent or the conversation does not exist.
     pub(in crate::mock) fn locked(
         locked: &mut Locked,
         agent_id: &str,
@@ -74,17 +74,17 @@ impl Thread {
         Ok(Some(Self { agent: parse(agent)?, conversation }))
     }
 
-    /// What its messages are filed under.
+    /// The conversation id of its messages: `default`, or the conversation's id.
     pub(in crate::mock) fn id(&self) -> &str {
         self.conversation.as_ref().map_or(DEFAULT_CONVERSATION, |conversation| &conversation.record.id)
     }
 
-    /// The conversation's id; none: the default one.
+    /// The conversation's id; `None` for the default conversation.
     pub(in crate::mock) fn conversation_id(&self) -> Option<&str> {
         self.conversation.as_ref().map(|conversation| conversation.record.id.as_str())
     }
 
-    /// The messages that the model sees.
+    /// The messages in the model's context.
     pub(in crate::mock) fn context(&self) -> &[ContextEntry] {
         match &self.conversation {
             Some(conversation) => &conversation.record.context,
@@ -92,7 +92,6 @@ impl Thread {
         }
     }
 
-    /// The same, to be changed.
     pub(in crate::mock) fn context_mut(&mut self) -> &mut Vec<ContextEntry> {
         match &mut self.conversation {
             Some(conversation) => &mut conversation.record.context,
@@ -100,25 +99,25 @@ impl Thread {
         }
     }
 
-    /// How many tokens the model sees.
+    /// The number of tokens in the model's context.
     pub(in crate::mock) fn context_tokens(&self) -> i64 {
         tokens_of(self.context())
     }
 
-    /// Notes that one more message is filed here.
-    pub(in crate::mock) fn count_one_more(&mut self) {
+    /// Counts one more message.
+    pub(in crate::mock) fn count_message(&mut self) {
         match &mut self.conversation {
             Some(conversation) => conversation.record.recall += 1,
             None => self.agent.record.recall += 1,
         }
     }
 
-    /// Whether it waits for an answer to a question.
+    /// Whether tool calls wait for a decision.
     pub(in crate::mock) fn is_waiting(&self) -> bool {
         self.pending().is_some()
     }
 
-    /// The question that waits for an answer.
+    /// The tool calls that wait for a decision.
     pub(in crate::mock) fn pending(&self) -> Option<&Pending> {
         match &self.conversation {
             Some(conversation) => conversation.record.pending.as_deref(),
@@ -126,51 +125,51 @@ impl Thread {
         }
     }
 
-    /// The id of the message that asks it.
+    /// The id of the message that requests the decision.
     pub(in crate::mock) fn pending_id(&self) -> Option<&str> {
         self.pending().map(|pending| pending.request.id.as_str())
     }
 
-    /// The handle of the model that answers.
+    /// The handle of its model.
     pub(in crate::mock) fn model(&self) -> &str {
         let own = self.conversation.as_ref().and_then(|conversation| conversation.record.model.as_deref());
         own.unwrap_or(&self.agent.record.model.handle)
     }
 
-    /// Whether the model that answers reasons. `model`: the one that answers in place of the thread's.
+    /// Whether the model reasons. `model` overrides the thread's model.
     pub(in crate::mock) fn reasons(&self, model: Option<&str>) -> bool {
         let own = self.conversation.as_ref().and_then(|conversation| conversation.record.model_settings.as_ref());
         self.agent.record.reasons(model.unwrap_or_else(|| self.model()), own.filter(|_| model.is_none()))
     }
 
-    /// Whether a step may make several calls at once: tool rules follow one call after the other.
+    /// Whether a step may make several tool calls. Tool rules order calls, so they allow one at a time.
     pub(in crate::mock) fn calls_in_parallel(&self) -> bool {
         let agent = &self.agent.record;
         let is_free = agent.tool_rules.iter().all(|rule| rule["type"] == "requires_approval");
         is_free && agent.model.llm.get("parallel_tool_calls").and_then(serde_json::Value::as_bool).unwrap_or(false)
     }
 
-    /// Adds what was said in a turn, and the question it ended with.
-    pub(in crate::mock) fn remember(&mut self, said: Vec<ContextEntry>, pending: Option<Box<Pending>>) {
-        let count = i64::try_from(said.len()).unwrap_or(i64::MAX);
+    /// Adds the messages of a turn to the context, and sets the tool calls with which the turn ended that wait for a decision.
+    pub(in crate::mock) fn append(&mut self, entries: Vec<ContextEntry>, pending: Option<Box<Pending>>) {
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
         let agent = &mut self.agent.record;
         match &mut self.conversation {
             None => {
                 agent.recall += count;
                 agent.pending = pending;
-                agent.remember(said);
+                agent.remember(entries);
             }
             Some(Stored { record, .. }) => {
                 record.recall += count;
                 record.pending = pending;
-                remember(&mut record.context, said, agent.model.context_window(), agent.message_buffer_autoclear);
+                remember(&mut record.context, entries, agent.model.context_window(), agent.message_buffer_autoclear);
                 let now = Timestamp::now();
                 (record.last_run_completion, record.updated_at) = (Some(now), now);
             }
         }
     }
 
-    /// Replaces agent and conversation.
+    /// Stores agent and conversation.
     pub(in crate::mock) async fn update(&self, tx: &mut Tx) -> Result<(), ApiError> {
         update(tx, &self.agent.record).await?;
         match &self.conversation {

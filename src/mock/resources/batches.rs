@@ -21,7 +21,7 @@ use crate::{
         records::{Agent, Batch, Record, Run, RunStatus, RunType, TurnRequest, links},
         state::State,
         storage::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
-        turn::{SendRequest, take_up},
+        turn::{SendRequest, resume_all},
         validation::body::Fields,
     },
     store::{DocumentFilter, MessageFilter, transaction},
@@ -88,7 +88,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     })?;
     // One after the other: together they would take as much memory as there are of them.
     let ids = runs.iter().map(|run| run.id.clone()).collect();
-    state.tasks.spawn(take_up(Arc::clone(&state), ids));
+    state.tasks.spawn(resume_all(Arc::clone(&state), ids));
     Ok(Reply::ok(batch.wire(&runs)))
 }
 

@@ -40,28 +40,28 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let tool_set = ToolSet::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation = ModelRequest {
-        agent: &agent.name,
-        said: &said,
+    let request = ModelRequest {
+        agent_name: &agent.name,
+        messages: &said,
         tool_set: &tool_set,
         blocks: &[],
-        form: None,
+        response_format: None,
         // Only the text of the answer is shown.
         reasons: false,
         budget,
-        heard: None,
+        user_texts: None,
     };
-    let answer = state.responder.respond(&situation)?;
-    tokio::time::sleep(answer.delay.saturating_add(state.tempo.first_token)).await;
+    let answer = state.responder.respond(&request)?;
+    tokio::time::sleep(answer.delay.saturating_add(state.latency.first_token)).await;
     if let Some(failure) = answer.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
     let content = match schema {
-        Some(schema) => Value::Object(responder::filled_in(prompt, schema, &budget.draft())?).to_string(),
+        Some(schema) => Value::Object(responder::object_from_text(prompt, schema, &budget.draft())?).to_string(),
         None => Message::new(Role::Assistant, answer.parts).text(),
     };
     let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
-    tokio::time::sleep(state.tempo.time_to_write(&written)).await;
+    tokio::time::sleep(state.latency.generation_time(&written)).await;
     let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();
     let (prompt_tokens, completion_tokens) =
         (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));

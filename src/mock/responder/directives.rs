@@ -1,59 +1,60 @@
-//! Directives: what a text may say in double brackets, so that a call of an SDK alone can provoke whatever a model does.
+//! Directives: commands in double brackets in a user's text, so that any behaviour of a model can be provoked through an SDK
+//! alone.
 //!
-//! | directive | what the answer does |
+//! | directive | what the reply does |
 //! | --- | --- |
-//! | `[[call:NAME {json}]]` | calls a tool; several calls follow one another, or come at once where the agent allows it |
-//! | `[[error:STATUS]]` | fails as if the model's provider had answered with this HTTP status |
-//! | `[[reason:TEXT]]` | thinks this before it speaks |
-//! | `[[long:WORDS]]` | is so many words long |
-//! | `[[slow:MS]]` | pauses so many milliseconds before each piece |
+//! | `[[call:NAME {json}]]` | calls a tool; several calls are made one per step, or in one step if the agent calls in parallel |
+//! | `[[error:STATUS]]` | fails as if the model's provider had responded with this HTTP status |
+//! | `[[reason:TEXT]]` | reasons with this text before it replies |
+//! | `[[long:WORDS]]` | has this many words |
+//! | `[[slow:MS]]` | pauses this many milliseconds before each event of the stream |
 //! | `[[refuse]]` | declines |
 
 use std::time::Duration;
 
 use serde_json::{Deserializer, Map, Value};
 
-use super::{CallRequest, understood};
+use super::{CallRequest, interpreted};
 
-/// What a text asks for.
+/// The directives of a text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Directives {
     pub(super) calls: Vec<CallRequest>,
-    /// A status of the provider.
+    /// The HTTP status with which the provider fails.
     pub(super) failure: Option<u16>,
-    pub(super) thought: Option<String>,
-    /// How many words the answer has.
+    pub(super) reasoning: Option<String>,
+    /// The length of the reply, in words.
     pub(super) length: Option<usize>,
-    pub(super) pace: Duration,
+    pub(super) event_delay: Duration,
     pub(super) refuses: bool,
-    /// The text without its directives; as it is when it has none, or nothing else.
+    /// The text without its directives, or the whole text if it has nothing else.
     pub(super) rest: String,
 }
 
-/// The longest answer that can be asked for, in words.
-const MOST_WORDS: usize = 100_000;
-/// The longest pause that can be asked for.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The limit of `[[long:WORDS]]`.
+const MAX_WORDS: usize = 100_000;
+/// The limit of `[[slow:MS]]`.
+const MAX_DELAY: Duration = Duration::from_mins(1);
 
 impl Directives {
-    /// Reads a text. What is in brackets and no directive is text.
-    pub(super) fn of(text: &str) -> Self {
+    /// Parses a text. Brackets that contain no directive remain text.
+    pub(super) fn parse(text: &str) -> Self {
         let mut found = Self::default();
         let mut rest = String::new();
-        let head = understood(text);
-        let mut ahead = head;
-        while let Some(begin) = ahead.find("[[") {
-            let (before, from) = ahead.split_at(begin);
+        let head = interpreted(text);
+        let mut unread = head;
+        while let Some(begin) = unread.find("[[") {
+            let (before, from) = unread.split_at(begin);
             rest.push_str(before);
-            match found.take(&from[2..]) {
-                Some(after) => ahead = after,
+            match found.read_one(&from[2..]) {
+                Some(after) => unread = after,
                 None => {
                     rest.push_str("[[");
-                    ahead = &from[2..];
+                    unread = &from[2..];
                 }
             }
         }
-        rest.push_str(ahead);
+        rest.push_str(unread);
         rest.push_str(&text[head.len()..]);
         let stripped = rest.trim();
         let rest = if found == Self::default() || stripped.is_empty() { text } else { stripped };
@@ -61,11 +62,12 @@ impl Directives {
         found
     }
 
-    /// Takes one directive in; what follows it. None: it is none.
-    fn take<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+    /// Parses the directive whose opening brackets precede `text`, and returns the text after its closing brackets; `None` if
+    /// it is not a directive.
+    fn read_one<'t>(&mut self, text: &'t str) -> Option<&'t str> {
         if let Some(call) = text.strip_prefix("call:") {
-            let (asked, after) = read_call(call)?;
-            self.calls.push(asked);
+            let (call, after) = read_call(call)?;
+            self.calls.push(call);
             return Some(after);
         }
         let (inside, after) = text.split_once("]]")?;
@@ -75,10 +77,10 @@ impl Directives {
                 let status = status.trim().parse().ok().filter(|status| (400..600).contains(status))?;
                 self.failure = Some(status);
             }
-            Some(("reason", thought)) => self.thought = Some(thought.trim().to_owned()),
-            Some(("long", words)) => self.length = Some(words.trim().parse::<usize>().ok()?.min(MOST_WORDS)),
+            Some(("reason", text)) => self.reasoning = Some(text.trim().to_owned()),
+            Some(("long", words)) => self.length = Some(words.trim().parse::<usize>().ok()?.min(MAX_WORDS)),
             Some(("slow", millis)) => {
-                self.pace = Duration::from_millis(millis.trim().parse().ok()?).min(LONGEST_PAUSE);
+                self.event_delay = Duration::from_millis(millis.trim().parse().ok()?).min(MAX_DELAY);
             }
             _ => return None,
         }
@@ -86,7 +88,7 @@ impl Directives {
     }
 }
 
-/// `NAME {json}]]`, where the arguments may be left out and may hold brackets themselves.
+/// Parses `NAME {json}]]`. The arguments are optional, and may contain brackets.
 fn read_call(text: &str) -> Option<(CallRequest, &str)> {
     let end = text.find(|character: char| !(character.is_alphanumeric() || "_-.:/".contains(character)))?;
     let (name, rest) = text.split_at(end);
@@ -114,23 +116,23 @@ mod tests {
     }
 
     #[test]
-    fn directives_are_taken_out_of_the_text() {
-        let found = Directives::of("Hello [[reason: I think]] there [[slow:20]][[long:7]][[refuse]] ");
+    fn directives_are_removed_from_the_text() {
+        let found = Directives::parse("Hello [[reason: I think]] there [[slow:20]][[long:7]][[refuse]] ");
         assert_eq!(found.rest, "Hello  there");
-        assert_eq!((found.thought.as_deref(), found.length, found.refuses), (Some("I think"), Some(7), true));
-        assert_eq!(found.pace, Duration::from_millis(20));
+        assert_eq!((found.reasoning.as_deref(), found.length, found.refuses), (Some("I think"), Some(7), true));
+        assert_eq!(found.event_delay, Duration::from_millis(20));
     }
 
     #[test]
     fn calls_are_read_to_the_end_of_their_json() {
-        let found = Directives::of(r#"[[call:a {"x": "]] {[[", "y": [[1]]}]] and [[call:b]] and [[call:c {}]]"#);
+        let found = Directives::parse(r#"[[call:a {"x": "]] {[[", "y": [[1]]}]] and [[call:b]] and [[call:c {}]]"#);
         let expected = [call("a", &json!({"x": "]] {[[", "y": [[1]]})), call("b", &json!({})), call("c", &json!({}))];
         assert_eq!(found.calls, expected);
         assert_eq!(found.rest, "and  and");
     }
 
     #[test]
-    fn what_is_no_directive_is_text() {
+    fn brackets_without_a_directive_are_text() {
         for text in [
             "",
             "plain",
@@ -150,20 +152,20 @@ mod tests {
             "[[Refuse]]",
             "[[call:",
         ] {
-            assert_eq!(Directives::of(text), Directives { rest: text.into(), ..Directives::default() }, "{text}");
+            assert_eq!(Directives::parse(text), Directives { rest: text.into(), ..Directives::default() }, "{text}");
         }
     }
 
     #[test]
     fn a_text_of_nothing_but_directives_is_quoted_as_it_is() {
-        let found = Directives::of("[[error:429]]");
+        let found = Directives::parse("[[error:429]]");
         assert_eq!((found.failure, found.rest.as_str()), (Some(429), "[[error:429]]"));
     }
 
     #[test]
-    fn what_is_asked_for_has_bounds() {
-        let found = Directives::of("[[long:99999999]] [[slow:99999999]]");
-        assert_eq!((found.length, found.pace), (Some(MOST_WORDS), LONGEST_PAUSE));
-        assert!(Directives::of(&"[[".repeat(100_000)).calls.is_empty());
+    fn values_have_limits() {
+        let found = Directives::parse("[[long:99999999]] [[slow:99999999]]");
+        assert_eq!((found.length, found.event_delay), (Some(MAX_WORDS), MAX_DELAY));
+        assert!(Directives::parse(&"[[".repeat(100_000)).calls.is_empty());
     }
 }

@@ -1,15 +1,16 @@
-//! What stands in for the model: something that answers what was said, the same way every time.
+//! The responder: stands in for the model, and responds to the same messages in the same way every time.
 //!
-//! A script of the operator's answers what it knows; everything else is answered by [`literal`], which does what the text
-//! says to the letter.
+//! The operator's script comes first. Where it has no reply, [`sleeptime`] responds for sleeptime agents, and [`literal`],
+//! which takes the user's text literally, for all others.
 
 mod arguments;
 mod directives;
 mod literal;
+mod memory_intent;
+mod named_calls;
 pub(super) mod provider_request;
 mod script;
 mod sleeptime;
-mod words;
 
 use std::time::Duration;
 
@@ -22,70 +23,69 @@ use super::{
     tools::set::{Tool, ToolSet},
 };
 
-/// An object of this schema, filled in from what a text says.
-pub(super) fn filled_in(
+/// An object that conforms to a JSON schema, with values found in a text.
+pub(super) fn object_from_text(
     text: &str,
     schema: &Map<String, Value>,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
-    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None }, budget)
+    arguments::from_text(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None }, budget)
 }
 
-/// What a responder sees.
+/// What the responder is given for one model step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ModelRequest<'a> {
-    /// The agent's name.
-    pub(super) agent: &'a str,
-    /// What was said since the user spoke last, oldest first.
-    pub(super) said: &'a [Message],
+    pub(super) agent_name: &'a str,
+    /// The messages since the user's last one, oldest first.
+    pub(super) messages: &'a [Message],
     /// The tools that may be called.
     pub(super) tool_set: &'a ToolSet,
-    /// The memory blocks, where [`Responder::wants_blocks`] said so.
+    /// The agent's memory blocks; empty unless [`Responder::needs_blocks`].
     pub(super) blocks: &'a [Block],
-    /// The form that answers must have, as `response_format` says; none: text.
-    pub(super) form: Option<&'a Map<String, Value>>,
-    /// Whether the model reasons before it answers.
+    /// The agent's `response_format`, if it asks for JSON.
+    pub(super) response_format: Option<&'a Map<String, Value>>,
+    /// Whether the model reasons before it replies.
     pub(super) reasons: bool,
-    /// What one answer may produce.
+    /// How much the response may produce.
     pub(super) budget: &'a Budget,
-    /// What the user said in the conversation that a sleeptime agent goes through; none: it is an ordinary turn.
-    pub(super) heard: Option<&'a [String]>,
+    /// For a sleeptime agent, the user's texts in the transcript that it processes; `None` in all other turns.
+    pub(super) user_texts: Option<&'a [String]>,
 }
 
-/// What a responder says in one step. A step without calls ends its turn.
+/// The result of one model step. A step without calls ends its turn.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ModelResponse {
-    /// How long it thinks before.
+    /// A delay before everything else.
     pub(super) delay: Duration,
-    /// How long it pauses before each piece of it.
-    pub(super) pace: Duration,
-    /// What is said, in order: text and reasoning.
+    /// A delay before each event of the stream.
+    pub(super) event_delay: Duration,
+    /// Text and reasoning, in order.
     pub(super) parts: Vec<Part>,
-    /// The tools that are called after that.
+    /// Tool calls, which follow the text.
     pub(super) calls: Vec<CallRequest>,
-    /// In place of all that: the model's provider failed.
+    /// A failure of the model's provider, which replaces text and calls.
     pub(super) failure: Option<TurnError>,
 }
 
-/// A call of a tool that a responder asks for.
+/// A tool call that the responder makes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct CallRequest {
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
-    /// Whether it waits for a decision whatever the agent's rules say.
-    pub(super) asks: bool,
-    /// What it returns, where that is known beforehand.
+    /// Whether it needs approval even if the agent's tool rules do not require it.
+    pub(super) requires_approval: bool,
+    /// The scripted result; `None` runs the tool.
     pub(super) returns: Option<(String, ToolStatus)>,
 }
 
 impl CallRequest {
-    /// A call as the tool and its agent's rules have it.
+    /// A call that runs the tool, and needs approval only where the agent's tool rules say so.
     pub(super) fn new(name: &str, arguments: Map<String, Value>) -> Self {
-        Self { name: name.to_owned(), arguments, asks: false, returns: None }
+        Self { name: name.to_owned(), arguments, requires_approval: false, returns: None }
     }
 }
 
-/// Answers what was said. One call is one model step.
+/// Responds to messages, one model step at a time.
 #[derive(Debug)]
 pub(super) struct Responder {
     script: Option<Script>,
@@ -99,36 +99,36 @@ impl Responder {
     /// The next step of a turn.
     ///
     /// # Errors
-    /// When the answer would be larger than the budget.
-    pub(super) fn respond(&self, situation: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
-        let looked_at = situation.said.iter().map(Message::length).sum();
-        aside(looked_at, || {
-            let scripted = self.script.as_ref().and_then(|script| script.respond(situation).transpose());
-            scripted.unwrap_or_else(|| match situation.heard {
-                Some(heard) => sleeptime::respond(situation, heard),
-                None => literal::respond(situation),
+    /// If the response would exceed the budget.
+    pub(super) fn respond(&self, request: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
+        let size = request.messages.iter().map(Message::length).sum();
+        aside(size, || {
+            let scripted = self.script.as_ref().and_then(|script| script.respond(request).transpose());
+            scripted.unwrap_or_else(|| match request.user_texts {
+                Some(user_texts) => sleeptime::respond(request, user_texts),
+                None => literal::respond(request),
             })
         })
     }
 
-    /// Whether the answer may depend on what the memory blocks say.
-    pub(super) fn wants_blocks(said: &[Message]) -> bool {
-        words::speaks_of_memory(&asked_text(said))
+    /// Whether the response may depend on the values of memory blocks.
+    pub(super) fn needs_blocks(messages: &[Message]) -> bool {
+        memory_intent::mentions_memory(&user_text(messages))
     }
 }
 
-/// Beyond this many characters a text is quoted and not looked into.
-const UNDERSTOOD: usize = 20_000;
+/// The rest of a text after this many characters is only quoted, never interpreted.
+const MAX_INTERPRETED: usize = 20_000;
 
-/// What the user said last; where only others spoke, what was said last.
-fn asked_text(said: &[Message]) -> String {
-    asked(said).map(Message::text).unwrap_or_default()
+/// The text of the message to respond to.
+fn user_text(messages: &[Message]) -> String {
+    current_message(messages).map(Message::text).unwrap_or_default()
 }
 
-/// The last text of it. Programs put what they tell an agent about its surroundings before a user's own words, as texts of
-/// their own in the same message; a tool that is mentioned there is not asked for.
-fn asked_part(said: &[Message]) -> &str {
-    let parts = asked(said).map(|message| message.content.as_slice()).unwrap_or_default();
+/// The last text part of the message to respond to. Programs put context for the agent into the same message, in text
+/// parts before the user's own; a tool that is mentioned there must not be called.
+fn last_text_part(messages: &[Message]) -> &str {
+    let parts = current_message(messages).map(|message| message.content.as_slice()).unwrap_or_default();
     let last = parts.iter().rev().find_map(|part| match part {
         Part::Text { text, .. } => Some(text.as_str()),
         _ => None,
@@ -136,13 +136,14 @@ fn asked_part(said: &[Message]) -> &str {
     last.unwrap_or_default()
 }
 
-fn asked(said: &[Message]) -> Option<&Message> {
-    said.iter().rev().find(|message| message.is_of_user()).or(said.last())
+/// The message to respond to: the user's last one, or the last of all if the user sent none.
+fn current_message(messages: &[Message]) -> Option<&Message> {
+    messages.iter().rev().find(|message| message.is_of_user()).or(messages.last())
 }
 
-/// The beginning of a text, as far as it is looked into.
-fn understood(text: &str) -> &str {
-    match text.char_indices().nth(UNDERSTOOD) {
+/// The beginning of a text, up to [`MAX_INTERPRETED`] characters.
+fn interpreted(text: &str) -> &str {
+    match text.char_indices().nth(MAX_INTERPRETED) {
         Some((end, _)) => &text[..end],
         None => text,
     }

@@ -1,9 +1,9 @@
-//! Scripts: answers that an operator has written down, in TOML.
+//! Scripts: replies that an operator writes, in TOML.
 //!
 //! ```toml
 //! [[reply]]
-//! user = 'weather in (?<city>\w+)'          # a regular expression, found anywhere in what the user said
-//! agent = "helper"                          # only for agents of this name; left out: for all
+//! user = 'weather in (?<city>\w+)'          # a regular expression that matches anywhere in the user's text
+//! agent = "helper"                          # only for agents of this name; optional
 //! steps = [
 //!   { reasoning = "I should look it up." },
 //!   { tool_call = "get_weather", arguments = { city = "$city" }, returns = "sunny" },
@@ -12,8 +12,8 @@
 //! ]
 //! ```
 //!
-//! The first reply that fits is taken. A step of the model ends with a call; what follows it is said once the tool has
-//! returned. Where a reply has no more steps, the default responder answers.
+//! The first reply that matches is used. A model step ends with a tool call; the rest of the reply follows in the next
+//! step, once the tool has returned. After the last step of a reply, the default responder takes over.
 
 use std::{path::Path, time::Duration};
 
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::{CallRequest, ModelRequest, ModelResponse, asked_text};
+use super::{CallRequest, ModelRequest, ModelResponse, user_text};
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
     records::{Part, Role, ToolStatus, turn_error::TurnError},
@@ -34,7 +34,7 @@ pub struct Script {
     replies: Vec<ScriptedReply>,
 }
 
-/// What is wrong with a script, in a sentence that names the line.
+/// A problem in a script, as a sentence with the line number.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ScriptError(String);
@@ -50,7 +50,7 @@ struct ScriptedReply {
 enum Step {
     Reasoning(String),
     Assistant(String),
-    Call { name: String, arguments: Map<String, Value>, asks: bool, returns: Option<(String, ToolStatus)> },
+    Call { name: String, arguments: Map<String, Value>, requires_approval: bool, returns: Option<(String, ToolStatus)> },
     Delay(Duration),
     Error(u16),
 }
@@ -84,14 +84,14 @@ struct StepTable {
     error: Option<i64>,
 }
 
-/// The longest pause in a script.
-const LONGEST_DELAY: Duration = Duration::from_mins(10);
+/// The longest `delay` of a step.
+const MAX_DELAY: Duration = Duration::from_mins(10);
 
 impl Script {
     /// Reads a script from a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no script: a sentence that names the file, the line and the field.
+    /// If the file cannot be read or is not a valid script. The sentence names the file, the line and the field.
     pub fn load(path: &Path) -> Result<Self, ScriptError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ScriptError(format!("cannot read the script {}: {error}", path.display())))?;
@@ -112,15 +112,15 @@ impl Script {
         }
         let mut replies = Vec::new();
         for table in file.reply {
-            let place = table.user.span().start;
+            let offset = table.user.span().start;
             let user = Regex::new(table.user.get_ref())
-                .map_err(|error| at(place, &format!("user is no regular expression: {}", last_line(&error))))?;
+                .map_err(|error| at(offset, &format!("user is not a regular expression: {}", last_line(&error))))?;
             if table.steps.is_empty() {
-                return Err(at(place, "steps: a reply has at least one"));
+                return Err(at(offset, "steps: a reply has at least one"));
             }
             let steps = table.steps.into_iter().map(|step| {
-                let place = step.span().start;
-                step.into_inner().read().map_err(|problem| at(place, &problem))
+                let offset = step.span().start;
+                step.into_inner().read().map_err(|problem| at(offset, &problem))
             });
             replies.push(ScriptedReply { user, agent: table.agent, steps: steps.collect::<Result<_, _>>()? });
         }
@@ -128,67 +128,73 @@ impl Script {
     }
 
     /// The next step of a turn, if the script has one.
-    pub(super) fn respond(&self, situation: &ModelRequest<'_>) -> Result<Option<ModelResponse>, Overspent> {
-        let text = asked_text(situation.said);
-        let found = self.replies.iter().find_map(|reply| {
-            let fits = match reply.agent.as_deref() {
-                Some(agent) => agent == situation.agent,
-                // What the user asks of one agent is not asked of those that think for it.
-                None => situation.heard.is_none(),
+    pub(super) fn respond(&self, request: &ModelRequest<'_>) -> Result<Option<ModelResponse>, Overspent> {
+        let text = user_text(request.messages);
+        let matched = self.replies.iter().find_map(|reply| {
+            let is_for_agent = match reply.agent.as_deref() {
+                Some(agent) => agent == request.agent_name,
+                // A request to the main agent is not a request to its sleeptime agents.
+                None => request.user_texts.is_none(),
             };
-            Some((reply, reply.user.captures(&text).filter(|_| fits)?))
+            Some((reply, reply.user.captures(&text).filter(|_| is_for_agent)?))
         });
-        let Some((reply, found)) = found else { return Ok(None) };
-        let returned = situation.said.iter().rev().find(|message| message.role == Role::Tool);
+        let Some((reply, captures)) = matched else { return Ok(None) };
+        let returned = request.messages.iter().rev().find(|message| message.role == Role::Tool);
         let returned = returned.and_then(|message| message.tool_returns.last());
         let returned = returned.map(|returned| returned.tool_return.text()).unwrap_or_default();
-        let calls = situation.said.iter().map(|message| message.tool_calls.len()).sum();
-        reply.step_after(calls, &|template| fill(template, &found, &returned, situation.budget))
+        let calls = request.messages.iter().map(|message| message.tool_calls.len()).sum();
+        reply.step_after(calls, &|template| fill(template, &captures, &returned, request.budget))
     }
 }
 
-/// Makes a text of a template.
+/// Expands a template.
 type Fill<'a> = dyn Fn(&str) -> Result<String, Overspent> + 'a;
 
 impl ScriptedReply {
-    /// What the model says after so many calls, until its next; none: nothing is left.
+    /// The model step after a number of tool calls, up to and including the next call; `None` if no steps are left.
     fn step_after(&self, calls: usize, fill: &Fill<'_>) -> Result<Option<ModelResponse>, Overspent> {
-        let mut answer = ModelResponse::default();
+        let mut response = ModelResponse::default();
         let mut made = 0;
-        let mut says_something = false;
+        let mut has_steps = false;
         for step in &self.steps {
             if made < calls {
                 made += usize::from(matches!(step, Step::Call { .. }));
                 continue;
             }
-            says_something = true;
+            has_steps = true;
             match step {
-                Step::Delay(delay) => answer.delay += *delay,
+                Step::Delay(delay) => response.delay += *delay,
                 Step::Reasoning(text) => {
-                    answer.parts.push(Part::Reasoning { is_native: true, reasoning: fill(text)?, signature: None });
+                    response.parts.push(Part::Reasoning { is_native: true, reasoning: fill(text)?, signature: None });
                 }
-                Step::Assistant(text) => answer.parts.push(Part::text(fill(text)?)),
+                Step::Assistant(text) => response.parts.push(Part::text(fill(text)?)),
                 Step::Error(status) => {
-                    answer.failure = Some(TurnError::of_provider(*status));
+                    response.failure = Some(TurnError::of_provider(*status));
                     break;
                 }
-                Step::Call { name, arguments, asks, returns } => {
+                Step::Call { name, arguments, requires_approval, returns } => {
                     let returns = match returns {
                         Some((text, status)) => Some((fill(text)?, *status)),
                         None => None,
                     };
-                    let arguments = filled(arguments, fill)?;
-                    answer.calls.push(CallRequest { name: name.clone(), arguments, asks: *asks, returns });
+                    let arguments = fill_arguments(arguments, fill)?;
+                    response.calls.push(CallRequest {
+                        name: name.clone(),
+                        arguments,
+                        requires_approval: *requires_approval,
+                        returns,
+                    });
                     break;
                 }
             }
         }
-        Ok(says_something.then_some(answer))
+        Ok(has_steps.then_some(response))
     }
 }
 
-/// Puts what was found into a text: `$1`, `$name` and `${name}` of the expression, `$returned` for what the last tool said.
-fn fill(template: &str, found: &Captures<'_>, returned: &str, budget: &Budget) -> Result<String, Overspent> {
+/// Expands a template: `$1`, `$name` and `${name}` are groups of the regular expression, `$returned` is the last tool's
+/// result.
+fn fill(template: &str, captures: &Captures<'_>, returned: &str, budget: &Budget) -> Result<String, Overspent> {
     let mut text = String::new();
     for (index, piece) in template.split("$returned").enumerate() {
         if index > 0 {
@@ -196,23 +202,23 @@ fn fill(template: &str, found: &Captures<'_>, returned: &str, budget: &Budget) -
             text.push_str(returned);
         }
         let begin = text.len();
-        found.expand(piece, &mut text);
+        captures.expand(piece, &mut text);
         budget.charge(written_length(&text[begin..]))?;
     }
     Ok(text)
 }
 
-/// The same for every text in the arguments of a call.
-fn filled(arguments: &Map<String, Value>, fill: &Fill<'_>) -> Result<Map<String, Value>, Overspent> {
-    fn within(value: &Value, fill: &Fill<'_>) -> Result<Value, Overspent> {
+/// Expands the templates in the arguments of a call.
+fn fill_arguments(arguments: &Map<String, Value>, fill: &Fill<'_>) -> Result<Map<String, Value>, Overspent> {
+    fn fill_value(value: &Value, fill: &Fill<'_>) -> Result<Value, Overspent> {
         Ok(match value {
             Value::String(text) => fill(text)?.into(),
-            Value::Array(items) => items.iter().map(|item| within(item, fill)).collect::<Result<_, _>>()?,
-            Value::Object(map) => Value::Object(filled(map, fill)?),
+            Value::Array(items) => items.iter().map(|item| fill_value(item, fill)).collect::<Result<_, _>>()?,
+            Value::Object(map) => Value::Object(fill_arguments(map, fill)?),
             other => other.clone(),
         })
     }
-    arguments.iter().map(|(name, value)| Ok((name.clone(), within(value, fill)?))).collect()
+    arguments.iter().map(|(name, value)| Ok((name.clone(), fill_value(value, fill)?))).collect()
 }
 
 impl StepTable {
@@ -229,7 +235,7 @@ impl StepTable {
         if kinds.iter().filter(|present| **present).count() != 1 {
             return Err(format!("steps: each is exactly one of {KINDS}"));
         }
-        let asks = self.approval.is_some();
+        let requires_approval = self.approval.is_some();
         if let Some(name) = self.tool_call.or(self.approval) {
             let returns = match (self.returns, self.fails) {
                 (Some(_), Some(_)) => return Err("steps: a call either returns or fails".to_owned()),
@@ -237,7 +243,7 @@ impl StepTable {
                 (None, Some(text)) => Some((text, ToolStatus::Error)),
                 (None, None) => None,
             };
-            return Ok(Step::Call { name, arguments: self.arguments.unwrap_or_default(), asks, returns });
+            return Ok(Step::Call { name, arguments: self.arguments.unwrap_or_default(), requires_approval, returns });
         }
         for (name, present) in [
             ("arguments", self.arguments.is_some()),
@@ -252,20 +258,20 @@ impl StepTable {
             (Some(text), ..) => Ok(Step::Reasoning(text)),
             (_, Some(text), ..) => Ok(Step::Assistant(text)),
             (_, _, Some(text), _) => match humantime::parse_duration(&text) {
-                Ok(delay) if delay <= LONGEST_DELAY => Ok(Step::Delay(delay)),
+                Ok(delay) if delay <= MAX_DELAY => Ok(Step::Delay(delay)),
                 Ok(_) => Err("steps: delay is at most 10m".to_owned()),
                 Err(error) => Err(format!("steps: delay '{text}': {error} (write it as 500ms, 2s)")),
             },
             (.., Some(status)) => match u16::try_from(status).ok().filter(|status| (400..600).contains(status)) {
                 Some(status) => Ok(Step::Error(status)),
-                None => Err(format!("steps: error {status} is no HTTP status from 400 to 599")),
+                None => Err(format!("steps: error {status} is not an HTTP status from 400 to 599")),
             },
             _ => Err(format!("steps: each is exactly one of {KINDS}")),
         }
     }
 }
 
-/// Regular expressions draw what is wrong with them over several lines; the last one says it.
+/// The last line of a multi-line error message of `regex`, which is the problem itself.
 fn last_line(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
@@ -295,59 +301,57 @@ user = "^fail$"
 steps = [{ error = 429 }]
 "#;
 
-    fn said(text: &str, calls: usize) -> Vec<Message> {
-        let mut said = vec![Message::new(Role::User, vec![Part::text(text)])];
+    fn messages(text: &str, calls: usize) -> Vec<Message> {
+        let mut messages = vec![Message::new(Role::User, vec![Part::text(text)])];
         for _ in 0..calls {
             let call = ToolCall { name: "get_weather".into(), arguments: "{}".into(), id: "call_1".into() };
-            said.push(Message { tool_calls: vec![call], ..Message::new(Role::Assistant, Vec::new()) });
+            messages.push(Message { tool_calls: vec![call], ..Message::new(Role::Assistant, Vec::new()) });
         }
-        said
+        messages
     }
 
-    fn answer(text: &str, agent: &str, calls: usize) -> Option<ModelResponse> {
-        let (tool_set, said) = (ToolSet::default(), said(text, calls));
-        let budget = &Budget::new(1_000);
-        let situation = ModelRequest {
-            agent,
-            said: &said,
-            tool_set: &tool_set,
+    fn respond(text: &str, agent_name: &str, calls: usize) -> Option<ModelResponse> {
+        let request = ModelRequest {
+            agent_name,
+            messages: &messages(text, calls),
+            tool_set: &ToolSet::default(),
             blocks: &[],
-            form: None,
+            response_format: None,
             reasons: false,
-            budget,
-            heard: None,
+            budget: &Budget::new(1_000),
+            user_texts: None,
         };
-        Script::parse(SCRIPT).unwrap().respond(&situation).unwrap()
+        Script::parse(SCRIPT).unwrap().respond(&request).unwrap()
     }
 
     #[test]
-    fn a_reply_is_told_step_by_step() {
-        let first = answer("What is the weather in Rome?", "helper", 0).unwrap();
+    fn a_reply_has_a_model_step_per_call() {
+        let first = respond("What is the weather in Rome?", "helper", 0).unwrap();
         assert_eq!(first.parts.len(), 1);
         assert_eq!(
             Value::Object(first.calls[0].arguments.clone()).to_string(),
             r#"{"city":"Rome","days":2,"list":["Rome!"]}"#
         );
         assert_eq!(first.calls[0].returns, Some(("sunny in Rome".into(), ToolStatus::Success)));
-        let second = answer("weather in Rome", "helper", 1).unwrap();
+        let second = respond("weather in Rome", "helper", 1).unwrap();
         assert_eq!((second.delay, second.parts.len(), second.calls.len()), (Duration::from_millis(20), 1, 0));
-        assert!(answer("fail", "anyone", 0).unwrap().failure.is_some());
+        assert!(respond("fail", "anyone", 0).unwrap().failure.is_some());
         for (text, agent, calls) in
             [("weather in Rome", "other", 0), ("hello", "helper", 0), ("weather in Rome", "helper", 2)]
         {
-            assert!(answer(text, agent, calls).is_none(), "{text} {agent} {calls}");
+            assert!(respond(text, agent, calls).is_none(), "{text} {agent} {calls}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn problems_are_reported_with_their_line() {
         for (text, expected) in [
             ("", "line 1: a script has at least one [[reply]]"),
             ("\n[[reply]]\nuser = 'a'\n", "line 2: missing field `steps`"),
             ("[[reply]]\nuser = 'a'\nsteps = []", "line 2: steps: a reply has at least one"),
             (
                 "[[reply]]\nuser = '('\nsteps = [{ error = 500 }]",
-                "line 2: user is no regular expression: unclosed group",
+                "line 2: user is not a regular expression: unclosed group",
             ),
             ("[[reply]]\nuser = 'a'\nsteps = [\n{ error = 500 },\n{ error = 200 }]", "line 5: steps: error 200"),
             ("[[reply]]\nuser = 'a'\nsteps = [{ delay = 'x' }]", "line 3: steps: delay 'x'"),

@@ -1,5 +1,5 @@
-//! Streams that can be read again: the events of a turn in the background, kept in order from the first. While the turn
-//! runs they are in memory; with the turn they are stored.
+//! The events of background turns, kept in order from the first so that they can be read again: in memory while the turn
+//! runs, in the store once it has ended.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,21 +12,22 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::mock::records::Record;
 
-/// The events of a turn that runs.
+/// The events of a running turn.
 #[derive(Debug)]
 pub(in crate::mock) struct EventLog {
     frames: Mutex<Vec<Bytes>>,
-    /// How many of them may be read, and whether more will come.
-    shown: watch::Sender<Visible>,
+    /// How far readers may read.
+    published: watch::Sender<Published>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Visible {
+struct Published {
     count: usize,
+    /// Whether no more events follow.
     ended: bool,
 }
 
-/// The events of a turn that has ended, as they are stored.
+/// The events of an ended turn, as they are stored.
 #[derive(Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct StoredEvents {
     pub(in crate::mock) run_id: String,
@@ -44,47 +45,49 @@ impl Record for StoredEvents {
 
 impl EventLog {
     pub(in crate::mock) fn new() -> Arc<Self> {
-        Arc::new(Self { frames: Mutex::default(), shown: watch::Sender::new(Visible::default()) })
+        Arc::new(Self { frames: Mutex::default(), published: watch::Sender::new(Published::default()) })
     }
 
-    pub(in crate::mock) fn record(&self, frame: Bytes) {
+    /// Adds an event. Readers see it after [`EventLog::publish`].
+    pub(in crate::mock) fn append(&self, frame: Bytes) {
         self.lock().push(frame);
     }
 
-    /// Lets readers see what was recorded so far.
-    pub(in crate::mock) fn show(&self) {
+    /// Makes all events so far visible to readers.
+    pub(in crate::mock) fn publish(&self) {
         let count = self.lock().len();
-        self.shown.send_modify(|shown| shown.count = count);
+        self.published.send_modify(|published| published.count = count);
     }
 
-    /// Forgets everything, for a turn that begins anew.
-    pub(in crate::mock) fn rewind(&self) {
+    /// Removes all events, because the turn starts again.
+    pub(in crate::mock) fn clear(&self) {
         self.lock().clear();
-        self.shown.send_replace(Visible::default());
+        self.published.send_replace(Published::default());
     }
 
-    /// Lets readers see that nothing more will come.
+    /// Makes all events visible to readers, and tells them that no more follow.
     pub(in crate::mock) fn end(&self) {
         let count = self.lock().len();
-        self.shown.send_replace(Visible { count, ended: true });
+        self.published.send_replace(Published { count, ended: true });
     }
 
-    pub(in crate::mock) fn recording(&self, run_id: &str, end: &[Bytes]) -> StoredEvents {
+    /// All events, followed by `last`, as they are stored.
+    pub(in crate::mock) fn to_stored(&self, run_id: &str, last: &[Bytes]) -> StoredEvents {
         let text = |frame: &Bytes| String::from_utf8_lossy(frame).into_owned();
-        let frames = self.lock().iter().chain(end).map(text).collect();
+        let frames = self.lock().iter().chain(last).map(text).collect();
         StoredEvents { run_id: run_id.to_owned(), frames }
     }
 
-    /// What is on it from a place on, as soon as there is something; none: nothing more will come. Where nothing comes for
-    /// `patience`, nothing is returned.
-    pub(in crate::mock) async fn from(&self, place: usize, patience: Duration) -> Option<Vec<Bytes>> {
-        let mut shown = self.shown.subscribe();
-        let there = timeout(patience, shown.wait_for(|shown| shown.count > place || shown.ended)).await;
-        match there {
+    /// The events from `position` on, as soon as there are any: an empty list when `wait` passes without one, `None` when
+    /// the log has ended before.
+    pub(in crate::mock) async fn read_from(&self, position: usize, wait: Duration) -> Option<Vec<Bytes>> {
+        let mut published = self.published.subscribe();
+        let changed = published.wait_for(|published| published.count > position || published.ended);
+        match timeout(wait, changed).await {
             Err(_) => Some(Vec::new()),
             Ok(Err(_)) => None,
-            Ok(Ok(shown)) => {
-                let frames = self.lock().get(place..shown.count).unwrap_or_default().to_vec();
+            Ok(Ok(published)) => {
+                let frames = self.lock().get(position..published.count).unwrap_or_default().to_vec();
                 (!frames.is_empty()).then_some(frames)
             }
         }

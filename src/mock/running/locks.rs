@@ -1,40 +1,40 @@
-//! One lock for each agent that is being spoken to, so that plain requests to one agent are answered one after the other.
+//! One lock for each agent, so that requests without a stream to the same agent are processed one after the other.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::sync::{Mutex as Lock, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// The locks that someone holds or waits for.
+/// The locks of agents that are held or waited for in this process.
 #[derive(Debug, Default)]
-pub(in crate::mock) struct Locks {
-    by_agent: Mutex<HashMap<String, Weak<Lock<()>>>>,
+pub(in crate::mock) struct AgentLocks {
+    by_agent: Mutex<HashMap<String, Weak<AsyncMutex<()>>>>,
 }
 
-impl Locks {
-    /// Waits until it is this caller's turn, first come, first served.
-    pub(in crate::mock) async fn of(&self, agent_id: &str) -> OwnedMutexGuard<()> {
+impl AgentLocks {
+    /// Waits for an agent's lock, first come, first served.
+    pub(in crate::mock) async fn acquire(&self, agent_id: &str) -> OwnedMutexGuard<()> {
         self.find(agent_id).lock_owned().await
     }
 
-    /// Takes the lock, if nobody holds it.
-    pub(in crate::mock) fn try_take(&self, agent_id: &str) -> Option<OwnedMutexGuard<()>> {
+    /// Takes an agent's lock if it is free.
+    pub(in crate::mock) fn try_acquire(&self, agent_id: &str) -> Option<OwnedMutexGuard<()>> {
         self.find(agent_id).try_lock_owned().ok()
     }
 
-    fn find(&self, agent_id: &str) -> Arc<Lock<()>> {
-        /// Beyond this many, those that nobody holds are forgotten.
-        const MANY: usize = 1_024;
+    fn find(&self, agent_id: &str) -> Arc<AsyncMutex<()>> {
+        /// With this many entries, those of free locks are removed.
+        const MAX_ENTRIES: usize = 1_024;
         let mut by_agent = self.by_agent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = by_agent.get(agent_id).and_then(Weak::upgrade) {
             return lock;
         }
-        if by_agent.len() >= MANY {
+        if by_agent.len() >= MAX_ENTRIES {
             by_agent.retain(|_, lock| lock.strong_count() > 0);
         }
-        let lock = Arc::new(Lock::new(()));
+        let lock = Arc::new(AsyncMutex::new(()));
         by_agent.insert(agent_id.to_owned(), Arc::downgrade(&lock));
         lock
     }
@@ -45,12 +45,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_agent_is_spoken_to_by_one_at_a_time_and_others_do_not_wait() {
-        let locks = Locks::default();
-        let held = locks.of("a").await;
-        let _other = locks.of("b").await;
-        assert!(locks.try_take("a").is_none());
+    async fn a_lock_excludes_others_of_the_same_agent_only() {
+        let locks = AgentLocks::default();
+        let held = locks.acquire("a").await;
+        let _other = locks.acquire("b").await;
+        assert!(locks.try_acquire("a").is_none());
         drop(held);
-        assert!(locks.try_take("a").is_some());
+        assert!(locks.try_acquire("a").is_some());
     }
 }

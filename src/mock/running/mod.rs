@@ -1,12 +1,12 @@
-//! The turns that run in this process: which they are, what they have said, and how fast.
+//! The turns that run in this process: a registry of them, their events, their locks, and their simulated latency.
 
 mod event_log;
+mod latency;
 mod locks;
-mod pace;
 mod registry;
 
 pub(super) use event_log::{EventLog, StoredEvents};
-pub(super) use locks::Locks;
-pub(super) use pace::Pace;
-pub use pace::Tempo;
+pub use latency::ModelLatency;
+pub(super) use latency::Pacer;
+pub(super) use locks::AgentLocks;
 pub(super) use registry::{Busy, Registration, Registry};

@@ -1,4 +1,5 @@
-//! The turns that run in this process: how they are found to be cancelled, and which conversation is being streamed.
+//! The registry of the turns that run in this process, by which they are cancelled, followed, and found again, and which
+//! lets each conversation stream only one turn at a time.
 
 use std::{
     collections::HashMap,
@@ -8,6 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::event_log::EventLog;
+use crate::mock::records::Run;
 
 /// The turns that run in this process.
 #[derive(Clone, Debug, Default)]
@@ -17,33 +19,32 @@ pub(in crate::mock) struct Registry {
 
 #[derive(Debug, Default)]
 struct Turns {
-    by_run: HashMap<String, Running>,
-    /// The run that streams in a conversation.
-    streaming: HashMap<Conversation, String>,
+    by_run: HashMap<String, RunningTurn>,
+    /// The id of the run that streams in a conversation.
+    streaming: HashMap<ConversationKey, String>,
 }
 
-/// An agent's id and a conversation's.
-type Conversation = (String, String);
+/// The ids of an agent and of one of its conversations.
+type ConversationKey = (String, String);
 
 #[derive(Clone, Debug)]
-struct Running {
+struct RunningTurn {
     agent_id: String,
     conversation_id: String,
-    /// By what its request is known again.
     idempotency_key: Option<String>,
-    /// Its events, where they can be read again.
+    /// Present if the events can be read again.
     event_log: Option<Arc<EventLog>>,
     cancel: CancellationToken,
     ended: CancellationToken,
 }
 
-/// A turn's place among those that run; dropping it gives the place back, however the turn ended.
+/// A turn's entry in the registry. Dropping it removes the entry, however the turn ends.
 #[derive(Debug)]
 pub(in crate::mock) struct Registration {
     registry: Registry,
     run_id: String,
-    conversation: Option<Conversation>,
-    /// Cancelled when someone wants the turn to end.
+    conversation: Option<ConversationKey>,
+    /// Cancelled when the turn should end.
     pub(in crate::mock) cancel: CancellationToken,
     ended: CancellationToken,
 }
@@ -55,91 +56,89 @@ pub(in crate::mock) struct Busy {
 }
 
 impl Registry {
-    /// Enters a turn. One that streams has its conversation to itself. `idempotency_key`: by what its request is known again; `event_log`:
-    /// where its events are recorded.
-    pub(in crate::mock) fn enter(
+    /// Adds a turn.
+    ///
+    /// # Errors
+    /// If it streams, and another turn streams in the same conversation.
+    pub(in crate::mock) fn register(
         &self,
-        run_id: &str,
-        agent_id: &str,
-        conversation_id: &str,
+        run: &Run,
         streams: bool,
-        idempotency_key: Option<&str>,
         event_log: Option<Arc<EventLog>>,
     ) -> Result<Registration, Busy> {
         let mut turns = self.lock();
-        let conversation = streams.then(|| (agent_id.to_owned(), conversation_id.to_owned()));
+        let conversation = streams.then(|| (run.agent_id.clone(), run.thread_id().to_owned()));
         if let Some(conversation) = &conversation {
             if let Some(run_id) = turns.streaming.get(conversation) {
                 return Err(Busy { run_id: run_id.clone() });
             }
-            turns.streaming.insert(conversation.clone(), run_id.to_owned());
+            turns.streaming.insert(conversation.clone(), run.id.clone());
         }
-        let running = Running {
-            agent_id: agent_id.to_owned(),
-            conversation_id: conversation_id.to_owned(),
-            idempotency_key: idempotency_key.map(str::to_owned),
+        let turn = RunningTurn {
+            agent_id: run.agent_id.clone(),
+            conversation_id: run.thread_id().to_owned(),
+            idempotency_key: run.idempotency_key.clone(),
             event_log,
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
-        turns.by_run.insert(run_id.to_owned(), running.clone());
+        turns.by_run.insert(run.id.clone(), turn.clone());
         Ok(Registration {
             registry: self.clone(),
-            run_id: run_id.to_owned(),
+            run_id: run.id.clone(),
             conversation,
-            cancel: running.cancel,
-            ended: running.ended,
+            cancel: turn.cancel,
+            ended: turn.ended,
         })
     }
 
-    /// Whether a run is one of this process's.
-    pub(in crate::mock) fn holds(&self, run_id: &str) -> bool {
+    /// Whether a run is in progress in this process.
+    pub(in crate::mock) fn contains(&self, run_id: &str) -> bool {
         self.lock().by_run.contains_key(run_id)
     }
 
-    /// The turns of an agent that run here, in one of its conversations or in any.
+    /// The ids of an agent's runs in this process, in one of its conversations or in all.
     pub(in crate::mock) fn of_agent(&self, agent_id: &str, conversation_id: Option<&str>) -> Vec<String> {
         let turns = self.lock();
-        let of_agent = turns.by_run.iter().filter(|(_, running)| {
-            running.agent_id == agent_id && conversation_id.is_none_or(|id| running.conversation_id == id)
+        let of_agent = turns.by_run.iter().filter(|(_, turn)| {
+            turn.agent_id == agent_id && conversation_id.is_none_or(|id| turn.conversation_id == id)
         });
         of_agent.map(|(run_id, _)| run_id.clone()).collect()
     }
 
-    /// The run that answers a request of this mark to an agent.
+    /// The id of the run that an earlier request to an agent with this idempotency key began.
     pub(in crate::mock) fn with_idempotency_key(&self, agent_id: &str, idempotency_key: &str) -> Option<String> {
         let turns = self.lock();
-        let is_it = |running: &Running| {
-            running.agent_id == agent_id && running.idempotency_key.as_deref() == Some(idempotency_key)
-        };
-        turns.by_run.iter().find(|(_, running)| is_it(running)).map(|(run_id, _)| run_id.clone())
+        let matches =
+            |turn: &RunningTurn| turn.agent_id == agent_id && turn.idempotency_key.as_deref() == Some(idempotency_key);
+        turns.by_run.iter().find(|(_, turn)| matches(turn)).map(|(run_id, _)| run_id.clone())
     }
 
-    /// Where the events of a turn are recorded.
+    /// The events of a run, if it is in progress here and they can be read again.
     pub(in crate::mock) fn event_log(&self, run_id: &str) -> Option<Arc<EventLog>> {
-        self.lock().by_run.get(run_id).and_then(|running| running.event_log.clone())
+        self.lock().by_run.get(run_id).and_then(|turn| turn.event_log.clone())
     }
 
-    /// Asks a turn to end and waits until it has; false when it is not one of this process's.
+    /// Cancels a run and waits until it has ended; `false` if it is not in progress in this process.
     pub(in crate::mock) async fn cancel(&self, run_id: &str) -> bool {
-        let Some(running) = self.lock().by_run.get(run_id).cloned() else { return false };
-        running.cancel.cancel();
-        running.ended.cancelled().await;
+        let Some(turn) = self.lock().by_run.get(run_id).cloned() else { return false };
+        turn.cancel.cancel();
+        turn.ended.cancelled().await;
         true
     }
 
-    /// Waits until a turn has given its place back.
-    pub(in crate::mock) async fn ended(&self, run_id: &str) {
-        let running = self.lock().by_run.get(run_id).cloned();
-        if let Some(running) = running {
-            running.ended.cancelled().await;
+    /// Waits until a run is no longer in the registry.
+    pub(in crate::mock) async fn wait_for_end(&self, run_id: &str) {
+        let turn = self.lock().by_run.get(run_id).cloned();
+        if let Some(turn) = turn {
+            turn.ended.cancelled().await;
         }
     }
 
-    /// Asks all turns of an agent to end.
+    /// Cancels all runs of an agent, without waiting for their end.
     pub(in crate::mock) fn cancel_agent(&self, agent_id: &str) {
-        for running in self.lock().by_run.values().filter(|running| running.agent_id == agent_id) {
-            running.cancel.cancel();
+        for turn in self.lock().by_run.values().filter(|turn| turn.agent_id == agent_id) {
+            turn.cancel.cancel();
         }
     }
 
@@ -163,35 +162,41 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::records::{MessageView, RunType};
+
+    fn run(id: &str, conversation_id: Option<&str>) -> Run {
+        Run {
+            id: id.to_owned(),
+            conversation_id: conversation_id.map(str::to_owned),
+            ..Run::begin("agent-1", RunType::Streaming, false, MessageView::USUAL)
+        }
+    }
 
     #[tokio::test]
     async fn a_conversation_streams_one_turn_at_a_time() {
         let registry = Registry::default();
-        let first = registry.enter("run-1", "agent-1", "default", true, None, None).unwrap();
-        assert_eq!(
-            registry.enter("run-2", "agent-1", "default", true, None, None).err(),
-            Some(Busy { run_id: "run-1".into() })
-        );
-        let plain = registry.enter("run-3", "agent-1", "default", false, None, None).unwrap();
-        let elsewhere = registry.enter("run-4", "agent-1", "conv-1", true, None, None).unwrap();
+        let first = registry.register(&run("run-1", None), true, None).unwrap();
+        assert_eq!(registry.register(&run("run-2", None), true, None).err(), Some(Busy { run_id: "run-1".into() }));
+        let plain = registry.register(&run("run-3", None), false, None).unwrap();
+        let elsewhere = registry.register(&run("run-4", Some("conv-1")), true, None).unwrap();
         assert_eq!(registry.of_agent("agent-1", Some("conv-1")), ["run-4"]);
         assert_eq!((registry.of_agent("agent-1", None).len(), registry.of_agent("agent-2", None).len()), (3, 0));
         drop((first, plain, elsewhere));
         assert!(registry.of_agent("agent-1", None).is_empty());
-        assert!(registry.enter("run-5", "agent-1", "default", true, None, None).is_ok());
+        assert!(registry.register(&run("run-5", None), true, None).is_ok());
         assert!(!registry.cancel("run-1").await);
     }
 
     #[tokio::test]
-    async fn whoever_cancels_waits_for_the_end() {
+    async fn cancelling_a_run_waits_for_its_end() {
         let registry = Registry::default();
-        let turn = registry.enter("run-1", "agent-1", "default", false, None, None).unwrap();
+        let turn = registry.register(&run("run-1", None), false, None).unwrap();
         let cancelling = tokio::spawn({
             let registry = registry.clone();
             async move { registry.cancel("run-1").await }
         });
         turn.cancel.cancelled().await;
-        assert!(registry.holds("run-1") && !cancelling.is_finished());
+        assert!(registry.contains("run-1") && !cancelling.is_finished());
         drop(turn);
         assert!(cancelling.await.unwrap());
     }

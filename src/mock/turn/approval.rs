@@ -1,4 +1,5 @@
-//! What a request decides about tool calls that wait for it: in Letta's current form, or in its older one.
+//! Decisions of a request about tool calls that wait for approval or for the client's results, in Letta's current or older
+//! format.
 
 use super::input::read_return;
 use crate::{
@@ -47,20 +48,20 @@ impl Decision {
         Ok(Self { approvals, otid: item.optional("otid")?, group_id: item.optional("group_id")? })
     }
 
-    /// What is decided about each call that waits, in the order of the calls. In the older form the id of the message
-    /// that asks stands for its only call.
+    /// The decision about each waiting call, in the order of the calls. In the older format, the id of the approval request
+    /// stands for its only call.
     ///
     /// # Errors
-    /// 400 unless exactly the calls that wait are named.
-    pub(super) fn about<'a>(&'a self, pending: &Pending) -> Result<Vec<&'a Approval>, ApiError> {
+    /// 400 unless the decision names exactly the waiting calls.
+    pub(super) fn for_calls<'a>(&'a self, pending: &Pending) -> Result<Vec<&'a Approval>, ApiError> {
         let calls = &pending.request.tool_calls;
         let names = |approval: &Approval, call: &str| {
             approval.tool_call_id() == call || calls.len() == 1 && approval.tool_call_id() == pending.request.id
         };
-        let about: Vec<&Approval> =
+        let matched: Vec<&Approval> =
             calls.iter().filter_map(|call| self.approvals.iter().find(|approval| names(approval, &call.id))).collect();
-        if about.len() == calls.len() && about.len() == self.approvals.len() {
-            return Ok(about);
+        if matched.len() == calls.len() && matched.len() == self.approvals.len() {
+            return Ok(matched);
         }
         let quoted = |ids: Vec<&str>| ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
         let expected = quoted(calls.iter().map(|call| call.id.as_str()).collect());
@@ -71,17 +72,17 @@ impl Decision {
         ))
     }
 
-    /// Whether it decides about calls that were answered in one of these messages. As in Letta, only the ids of calls
-    /// tell, not that of the message which asked.
-    pub(super) fn repeats(&self, messages: &[Message]) -> bool {
-        let answered = |id: &str| {
+    /// Whether these messages have the results of all calls that the decision is about. As in Letta, only the ids of calls are
+    /// compared, not that of the approval request.
+    pub(super) fn was_applied_in(&self, messages: &[Message]) -> bool {
+        let has_result = |id: &str| {
             messages.iter().flat_map(|message| &message.tool_returns).any(|returned| returned.tool_call_id == id)
         };
-        self.approvals.iter().all(|approval| answered(approval.tool_call_id()))
+        self.approvals.iter().all(|approval| has_result(approval.tool_call_id()))
     }
 }
 
-/// The 400 for a decision that nobody waits for.
+/// The 400 for a decision when no tool call waits.
 pub(super) fn not_pending() -> ApiError {
     ApiError::letta(
         Code::InvalidRequest,
@@ -90,7 +91,7 @@ pub(super) fn not_pending() -> ApiError {
     )
 }
 
-/// The 409 for a message while a decision is waited for.
+/// The 409 for a message while tool calls wait for a decision.
 pub(super) fn still_pending(pending: &Pending) -> ApiError {
     ApiError::conflict(serde_json::json!({
         "code": "PENDING_APPROVAL",
@@ -100,23 +101,23 @@ pub(super) fn still_pending(pending: &Pending) -> ApiError {
     }))
 }
 
-/// The messages that refuse all calls of a question, because whoever asked the agent wants no answer any more.
-pub(super) fn refusal(pending: &Pending, run_id: &str, why: &str) -> [Message; 2] {
+/// The messages that deny all waiting calls.
+pub(super) fn denial_messages(pending: &Pending, run_id: &str, reason: &str) -> [Message; 2] {
     let calls = pending.request.tool_calls.iter();
     let approvals = calls.clone().map(|call| Approval::Approval {
         tool_call_id: call.id.clone(),
         approve: false,
-        reason: Some(why.to_owned()),
+        reason: Some(reason.to_owned()),
     });
     let decision = Decision { approvals: approvals.collect(), otid: None, group_id: None };
-    let returns = pending.beside.iter().chain(calls).map(|call| denied(call, Some(why)));
+    let returns = pending.beside.iter().chain(calls).map(|call| denied(call, Some(reason)));
     let step_id = pending.request.step_id.as_deref();
     let returned =
         Message { tool_returns: returns.collect(), ..Message::new(Role::Tool, Vec::new()).of_turn(run_id, step_id) };
     [decision.into_message(run_id), returned]
 }
 
-/// What a call returns that was not to be made.
+/// The result of a denied call.
 pub(super) fn denied(call: &ToolCall, reason: Option<&str>) -> ToolReturn {
     let mut text = "Error: request to call tool denied.".to_owned();
     if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {

@@ -1,7 +1,7 @@
-//! How turns are stored: everything that was said and done, the steps, the run and the conversation's new state, in one
-//! transaction that happens once, whoever else takes up the same run.
+//! Stores turns: the messages, effects, steps, run and new state of the conversation, in one transaction. It happens once, even
+//! if several processes work on the same run.
 
-use super::{agent_loop::Produced, lease::RunLease, sleeptime::hand_over};
+use super::{approval::denial_messages, lease::RunLease, output::TurnOutput, sleeptime::next_runs};
 use crate::{
     error::ApiError,
     mock::{
@@ -11,7 +11,7 @@ use crate::{
         },
         budget::Budget,
         files::attachments,
-        records::{Agent, Block, ContextEntry, Message, Record, Run, Step, StopReason, Timestamp, links},
+        records::{Agent, Block, ContextEntry, Record, Run, Step, StopReason, Timestamp, links},
         running::StoredEvents,
         search::archival,
         storage::{Prepared, Stored, insert_all, insert_messages, not_found, parse, update},
@@ -20,59 +20,57 @@ use crate::{
     store::{Locked, Locks, Store, Tx, transaction},
 };
 
-/// What became of a turn.
+/// The result of storing a turn.
 #[derive(Debug)]
 pub(super) enum CommitResult {
     /// It is stored.
     Stored(Run),
-    /// Its run had ended before: another process took it up or cancelled it. Nothing of this turn is stored.
+    /// Another process had ended or cancelled the run. Nothing of this turn is stored.
     EndedElsewhere(Run),
-    /// Meanwhile the conversation came to wait for something else than it did when the turn began. Nothing of this turn
-    /// is stored.
-    Overtaken,
+    /// Other tool calls wait for a decision than when the turn began. Nothing of this turn is stored.
+    ConversationChanged,
 }
 
 /// Stores a turn.
 ///
 /// # Errors
-/// 404 when its agent or conversation is gone, and then its run as well; when the database fails.
+/// 404 if its agent or conversation no longer exists, in which case its run is deleted; if the database fails.
 pub(super) async fn commit(
     lease: &RunLease,
     thread: &Thread,
     model: &str,
-    produced: &Produced,
-    recording: impl Fn(&Run) -> Option<StoredEvents>,
+    output: &TurnOutput,
+    stored_events: impl Fn(&Run) -> Option<StoredEvents>,
 ) -> Result<CommitResult, ApiError> {
     let (agent_id, conversation_id) = (&lease.run.agent_id, thread.conversation_id());
-    let outcome = transaction!(lease.state.store, tx => {
+    let result = transaction!(lease.state.store, tx => {
         let locks = Thread::locks(agent_id, conversation_id)
-            .and(Run::KIND, lease.is_announced.then_some(&lease.run.id));
-        let (mut locked, mut others) = lock_edited(tx, agent_id, &produced.effects.edits, locks).await?;
+            .and(Run::KIND, lease.is_stored.then_some(&lease.run.id));
+        let (mut locked, mut others) = lock_edited(tx, agent_id, &output.effects.edits, locks).await?;
         let Some(mut thread) = Thread::locked(&mut locked, agent_id, conversation_id)? else { return Ok(None) };
         let mut run = lease.run.clone();
-        if lease.is_announced {
+        if lease.is_stored {
             let stored = locked.take(Run::KIND, &run.id).ok_or_else(|| not_found::<Run>(&run.id))?;
             run = parse::<Run>(stored)?.record;
             if run.has_ended() {
                 return Ok(Some(CommitResult::EndedElsewhere(run)));
             }
         }
-        let keeps = produced.failure.is_none() || !produced.said.is_empty();
-        if keeps && thread.pending_id() != produced.answers.as_deref() {
-            return Ok(Some(CommitResult::Overtaken));
+        let has_messages = output.failure.is_none() || !output.messages.is_empty();
+        if has_messages && thread.pending_id() != output.pending_before.as_deref() {
+            return Ok(Some(CommitResult::ConversationChanged));
         }
-        end(&mut thread, &mut run, produced);
-        if keeps {
-            let said = produced.said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-            thread.remember(said.collect(), produced.asks.clone());
+        apply_end(&mut thread, &mut run, output);
+        if has_messages {
+            thread.append(output.messages.iter().map(ContextEntry::of).collect(), output.pending.clone());
         }
-        let begun = hand_over(tx, &thread, &run, produced).await?;
-        run.sleeptime_runs = begun.iter().map(|run| run.id.clone()).collect();
+        let sleeptime_runs = next_runs(tx, &thread, &run, output).await?;
+        run.sleeptime_runs = sleeptime_runs.iter().map(|run| run.id.clone()).collect();
         let mut new = Vec::new();
-        for run in &begun {
+        for run in &sleeptime_runs {
             new.push(Prepared::new(Some(&run.agent_id), run)?);
         }
-        if lease.is_announced {
+        if lease.is_stored {
             update(tx, &run).await?;
             tx.unlink(links::ACTIVE_RUN, agent_id, &run.id).await?;
         } else {
@@ -81,65 +79,49 @@ pub(super) async fn commit(
                 tx.link(idempotency_key, agent_id, &run.id).await?;
             }
         }
-        for step in &produced.steps {
+        for step in &output.steps {
             new.push(Prepared::new(Some(agent_id), &Step::new(step, &thread.agent.record, &run, model))?);
         }
-        if let Some(recording) = recording(&run) {
-            new.push(Prepared::new(Some(&run.id), &recording)?);
+        if let Some(stored_events) = stored_events(&run) {
+            new.push(Prepared::new(Some(&run.id), &stored_events)?);
         }
         insert_all(tx, &thread.agent.project, &new).await?;
-        for run in &begun {
+        for run in &sleeptime_runs {
             tx.link(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
         }
-        insert_messages(tx, &thread.agent, thread.id(), &produced.said).await?;
-        apply(tx, &produced.effects, &mut thread.agent, &mut others).await?;
+        insert_messages(tx, &thread.agent, thread.id(), &output.messages).await?;
+        apply_effects(tx, &output.effects, &mut thread.agent, &mut others).await?;
         thread.update(tx).await?;
         Ok(Some(CommitResult::Stored(run)))
     })?;
-    match outcome {
-        Some(outcome) => Ok(outcome),
+    match result {
+        Some(result) => Ok(result),
         None => {
-            forget(&lease.state.store, agent_id, &lease.run.id).await?;
+            delete_run(&lease.state.store, agent_id, &lease.run.id).await?;
             Err(not_found::<Agent>(agent_id))
         }
     }
 }
 
-/// Marks a run as failed that could not be stored.
+/// Marks a run as failed.
 ///
 /// # Errors
-/// When the database fails.
-pub(super) async fn fail(store: &Store, run: &Run, why: &str) -> Result<(), ApiError> {
+/// If the database fails.
+pub(super) async fn mark_failed(store: &Store, run: &Run, why: &str) -> Result<(), ApiError> {
     end_early(store, run, |run| run.fail(why, StopReason::Error)).await
 }
 
-/// Says of a run that this process still works on it; false when it has ended.
+/// Cancels a run of another process, which stores nothing of its turn then.
 ///
 /// # Errors
-/// When the database fails.
-pub(super) async fn keep_alive(store: &Store, run_id: &str) -> Result<bool, ApiError> {
-    transaction!(store, tx => {
-        let Some(run) = tx.document_for_update(Run::KIND, run_id).await? else { return Ok(false) };
-        let mut run = parse::<Run>(run)?.record;
-        if run.has_ended() {
-            return Ok(false);
-        }
-        run.alive_at = Some(Timestamp::now());
-        update(tx, &run).await?;
-        Ok(true)
-    })
-}
-
-/// Cancels a run that is not one of this process's; whoever works on it finds it ended.
-///
-/// # Errors
-/// When the database fails.
+/// If the database fails.
 pub(in crate::mock) async fn cancel_elsewhere(store: &Store, run: &Run) -> Result<(), ApiError> {
     end_early(store, run, |run| run.end(StopReason::Cancelled)).await
 }
 
+/// Ends a run without storing its turn.
 async fn end_early(store: &Store, run: &Run, end: impl Fn(&mut Run)) -> Result<(), ApiError> {
-    let is_gone = transaction!(store, tx => {
+    let agent_is_gone = transaction!(store, tx => {
         let locks = Locks::of(Agent::KIND, [&run.agent_id]).and(Run::KIND, [&run.id]);
         let mut locked = tx.lock(&locks).await?;
         let Some(agent) = locked.take(Agent::KIND, &run.agent_id) else { return Ok(true) };
@@ -149,20 +131,20 @@ async fn end_early(store: &Store, run: &Run, end: impl Fn(&mut Run)) -> Result<(
             return Ok(false);
         }
         end(&mut run);
-        note_end(&mut agent, &run);
+        set_last_run(&mut agent, &run);
         update(tx, &run).await?;
         update(tx, &agent).await?;
         tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
         Ok(false)
     })?;
-    if is_gone { forget(store, &run.agent_id, &run.id).await } else { Ok(()) }
+    if agent_is_gone { delete_run(store, &run.agent_id, &run.id).await } else { Ok(()) }
 }
 
-/// Removes what is left of a run whose agent or conversation is gone.
+/// Deletes a run whose agent or conversation no longer exists.
 ///
 /// # Errors
-/// When the database fails.
-pub(super) async fn forget(store: &Store, agent_id: &str, run_id: &str) -> Result<(), ApiError> {
+/// If the database fails.
+pub(super) async fn delete_run(store: &Store, agent_id: &str, run_id: &str) -> Result<(), ApiError> {
     transaction!(store, tx => {
         tx.document_for_update(Run::KIND, run_id).await?;
         tx.delete_document(Run::KIND, run_id).await?;
@@ -171,21 +153,23 @@ pub(super) async fn forget(store: &Store, agent_id: &str, run_id: &str) -> Resul
     })
 }
 
-fn end(thread: &mut Thread, run: &mut Run, produced: &Produced) {
-    run.usage = produced.usage();
-    run.steps = produced.steps.iter().map(|step| step.id.clone()).collect();
-    run.tools_used.clone_from(&produced.tools_used);
-    match &produced.failure {
+/// Sets the result of a turn in its run, its agent and its conversation.
+fn apply_end(thread: &mut Thread, run: &mut Run, output: &TurnOutput) {
+    run.usage = output.usage();
+    run.steps = output.steps.iter().map(|step| step.id.clone()).collect();
+    run.tools_used.clone_from(&output.tools_used);
+    match &output.failure {
         Some(failure) => run.fail(failure.text(), failure.stop_reason),
-        None => run.end(produced.stop_reason.unwrap_or(StopReason::Error)),
+        None => run.end(output.stop_reason.unwrap_or(StopReason::Error)),
     }
-    note_end(&mut thread.agent.record, run);
+    set_last_run(&mut thread.agent.record, run);
     if let Some(conversation) = &mut thread.conversation {
         conversation.record.last_message_at = Some(run.created_at);
     }
 }
 
-fn note_end(agent: &mut Agent, run: &Run) {
+/// Sets the fields of an agent that describe its last run.
+fn set_last_run(agent: &mut Agent, run: &Run) {
     let now = Timestamp::now();
     agent.last_run_completion = Some(now);
     agent.last_run_duration_ms = Some(run.created_at.elapsed_millis().max(1));
@@ -193,8 +177,8 @@ fn note_end(agent: &mut Agent, run: &Run) {
     agent.updated_at = now;
 }
 
-/// Locks the blocks that a turn has changed, all agents that show one, and with them what else the turn changes. Returns
-/// what is locked, and the agents other than the turn's own.
+/// Locks the blocks that a turn has changed, the agents to which they are attached, and `locks`. Returns the locked documents,
+/// and separately the agents other than the turn's own.
 async fn lock_edited(
     tx: &mut Tx,
     agent_id: &str,
@@ -208,10 +192,10 @@ async fn lock_edited(
     Ok((locked, others))
 }
 
-/// Stores what a tool has changed that was called outside of any turn.
+/// Stores the effects of a tool that was called outside of a turn.
 ///
 /// # Errors
-/// 404 when the agent is gone; when the database fails.
+/// 404 if the agent no longer exists; if the database fails.
 pub(in crate::mock) async fn store_effects(store: &Store, agent_id: &str, effects: &Effects) -> Result<(), ApiError> {
     if effects.is_empty() {
         return Ok(());
@@ -221,14 +205,14 @@ pub(in crate::mock) async fn store_effects(store: &Store, agent_id: &str, effect
         let (mut locked, mut others) = lock_edited(tx, agent_id, &effects.edits, locks).await?;
         let document = locked.take(Agent::KIND, agent_id);
         let mut agent = parse::<Agent>(document.ok_or_else(|| not_found::<Agent>(agent_id))?)?;
-        apply(tx, effects, &mut agent, &mut others).await?;
+        apply_effects(tx, effects, &mut agent, &mut others).await?;
         agent.record.touch();
         update(tx, &agent.record).await
     })
 }
 
-/// Does what the tools of an agent did. The agent is not stored yet, the others are, which share its blocks.
-async fn apply(
+/// Applies the effects of tools. The caller stores `agent` afterwards; `others`, which share its blocks, are stored here.
+async fn apply_effects(
     tx: &mut Tx,
     effects: &Effects,
     agent: &mut Stored<Agent>,
@@ -251,8 +235,8 @@ async fn apply(
     Ok(())
 }
 
-/// Changes blocks again as they are now: somebody may have changed them since the tools looked. Where a change no longer
-/// fits, the tool has the last word.
+/// Applies edits to the current values of blocks, which may have changed since the tools read them. An edit that no longer
+/// applies sets the value that the tool produced.
 async fn edit_blocks(tx: &mut Tx, edits: &[BlockEdit]) -> Result<(), ApiError> {
     for edit in edits {
         let Some(document) = tx.document(Block::KIND, &edit.block_id).await? else { continue };
@@ -265,29 +249,28 @@ async fn edit_blocks(tx: &mut Tx, edits: &[BlockEdit]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Answers the question that a conversation waits with, so that it waits no longer, without asking the model. Its run
-/// becomes one that was cancelled; its id. None: it waits for nothing.
+/// Denies the tool calls that wait for a decision, without running the agent, and marks their run as cancelled. Returns the
+/// run's id, or `None` if no tool calls wait.
 ///
 /// # Errors
-/// When the database fails.
-pub(in crate::mock) async fn give_up_question(
+/// If the database fails.
+pub(in crate::mock) async fn deny_pending(
     store: &Store,
     agent_id: &str,
     conversation_id: Option<&str>,
 ) -> Result<Option<String>, ApiError> {
-    const WHY: &str = "The user cancelled the request, so the tool call was denied.";
+    const REASON: &str = "The user cancelled the request, so the tool call was denied.";
     transaction!(store, tx => {
         let Some(mut thread) = Thread::lock(tx, agent_id, conversation_id).await? else { return Ok(None) };
         let Some(pending) = thread.pending().cloned() else { return Ok(None) };
         let run_id = pending.request.run_id.clone().unwrap_or_default();
-        let said: [Message; 2] = super::approval::refusal(&pending, &run_id, WHY);
-        insert_messages(tx, &thread.agent, thread.id(), &said).await?;
-        let entries = said.iter().map(|said| ContextEntry { id: said.id.clone(), tokens: said.tokens() });
-        thread.remember(entries.collect(), None);
+        let messages = denial_messages(&pending, &run_id, REASON);
+        insert_messages(tx, &thread.agent, thread.id(), &messages).await?;
+        thread.append(messages.iter().map(ContextEntry::of).collect(), None);
         if let Some(run) = tx.document_for_update(Run::KIND, &run_id).await? {
             let mut run = parse::<Run>(run)?.record;
             run.end(StopReason::Cancelled);
-            note_end(&mut thread.agent.record, &run);
+            set_last_run(&mut thread.agent.record, &run);
             update(tx, &run).await?;
         }
         thread.update(tx).await?;

@@ -1,5 +1,4 @@
-//! What the things that a turn makes take of its budget: their texts as they are written, and what stands around these
-//! wherever they are kept, sent and stored.
+//! What a turn charges to its budget, in bytes: texts as JSON, and the overhead around them in messages, events and records.
 
 use crate::mock::{
     budget::{json_length, written_length},
@@ -7,14 +6,14 @@ use crate::mock::{
     responder::CallRequest,
 };
 
-/// A step takes its record, and a message for what is said in it and one for what its tools return.
+/// A step without its content: its record, its message, and the message with the results of its tools.
 pub(super) fn of_step(agent: &Agent, model: &str) -> usize {
     const RECORDS: usize = 4_000;
     RECORDS + written_length(model) + json_length(&agent.model.llm)
 }
 
 pub(super) fn of_part(part: &Part) -> usize {
-    AROUND
+    OVERHEAD
         + match part {
             Part::Text { text, .. }
             | Part::Reasoning { reasoning: text, .. }
@@ -23,19 +22,19 @@ pub(super) fn of_part(part: &Part) -> usize {
         }
 }
 
-/// A call before its arguments are written, with the spaces that models put between them.
-pub(super) fn of_asked(asked: &CallRequest) -> usize {
-    AROUND + written_length(&asked.name) + 3 * json_length(&asked.arguments)
+/// A call. Its arguments are written with spaces, as models do.
+pub(super) fn of_call_request(request: &CallRequest) -> usize {
+    OVERHEAD + written_length(&request.name) + 3 * json_length(&request.arguments)
 }
 
 pub(super) fn of_return(call: &ToolCall, returned: &ToolReturn) -> usize {
-    let said = match &returned.tool_return {
+    let result = match &returned.tool_return {
         Content::Text(text) => written_length(text),
         Content::Parts(parts) => parts.iter().map(of_part).sum(),
     };
     let printed = returned.stdout.iter().chain(&returned.stderr).flatten();
-    AROUND + written_length(&call.name) + said + printed.map(|line| AROUND + written_length(line)).sum::<usize>()
+    OVERHEAD + written_length(&call.name) + result + printed.map(|line| OVERHEAD + written_length(line)).sum::<usize>()
 }
 
-/// What stands around a text.
-const AROUND: usize = 400;
+/// The overhead around a text.
+const OVERHEAD: usize = 400;

@@ -1,16 +1,17 @@
-//! A turn from its beginning to its end.
+//! Turns, from the registration of the run to the end of the response or stream.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{
-    agent_loop::{AgentLoop, Produced},
-    commit::{CommitResult, commit, fail, forget},
+    agent_loop::AgentLoop,
+    backoff::DatabaseBackoff,
+    commit::{CommitResult, commit, delete_run, mark_failed},
     event_sink::EventSink,
     lease::RunLease,
-    recovery::take_up,
+    output::TurnOutput,
     replay::{ReplayOptions, replay},
     sleeptime,
     sse::End,
@@ -28,34 +29,34 @@ use crate::{
     request::body::Body,
 };
 
-/// A turn that has begun and can be found to be cancelled.
+/// A registered turn, which can be found and cancelled.
 pub(in crate::mock) struct Turn {
     thread: Thread,
     request: TurnRequest,
     lease: RunLease,
-    /// Where its events are recorded, when they can be read again.
+    /// Its events, if they can be read again.
     event_log: Option<Arc<EventLog>>,
 }
 
 /// A turn that has ended.
 #[derive(Debug)]
 pub(in crate::mock) struct Ended {
-    /// What the agent said. Empty when another process ended the run.
-    pub(in crate::mock) answers: Vec<Message>,
+    /// The agent's messages; empty if another process ended the run.
+    pub(in crate::mock) replies: Vec<Message>,
     /// The run as it is stored.
     pub(in crate::mock) run: Run,
     /// Why it failed, if it did.
     pub(in crate::mock) failure: Option<TurnError>,
 }
 
-/// How often a turn is taken anew because another one was quicker.
-const ATTEMPTS: usize = 5;
+/// How often a turn runs if other turns change the conversation meanwhile.
+const MAX_ATTEMPTS: usize = 5;
 
 impl Turn {
-    /// Begins a turn. One that streams has its conversation to itself.
+    /// Registers a new turn.
     ///
     /// # Errors
-    /// 409 when another streams there; when the database fails.
+    /// 409 if it streams, and another turn streams in the same conversation; if the database fails.
     pub(in crate::mock) async fn begin(
         state: &Arc<State>,
         thread: Thread,
@@ -65,24 +66,14 @@ impl Turn {
     ) -> Result<Self, ApiError> {
         run.conversation_id = thread.conversation_id().map(str::to_owned);
         let event_log = run.delivery.map(|_| EventLog::new());
-        let registration = register(state, &run, thread.id(), streams, event_log.as_ref()).await?;
+        let registration = register(state, &run, streams, event_log.as_ref()).await?;
         Ok(Self::registered(state, thread, run, request, registration, event_log, false))
     }
 
-    /// Takes up a turn whose run is stored. None: it is to be streamed, and its conversation streams another.
+    /// Registers a turn whose run is stored; `None` if it streams, and another turn streams in the same conversation.
     pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let event_log = run.delivery.map(|_| EventLog::new());
-        let registration = state
-            .turns
-            .enter(
-                &run.id,
-                &run.agent_id,
-                thread.id(),
-                event_log.is_some(),
-                run.idempotency_key.as_deref(),
-                event_log.clone(),
-            )
-            .ok()?;
+        let registration = state.turns.register(&run, event_log.is_some(), event_log.clone()).ok()?;
         Some(Self::registered(state, thread, run, request, registration, event_log, true))
     }
 
@@ -93,125 +84,121 @@ impl Turn {
         request: TurnRequest,
         registration: Registration,
         event_log: Option<Arc<EventLog>>,
-        is_announced: bool,
+        is_stored: bool,
     ) -> Self {
         let project = thread.agent.project.clone();
-        let mut lease = RunLease { state: Arc::clone(state), project, run, registration, is_announced, signs: None };
-        if is_announced {
-            lease.show_signs_of_life();
+        let mut lease = RunLease { state: Arc::clone(state), project, run, registration, is_stored, renewal: None };
+        if is_stored {
+            lease.start_renewal();
         }
         if lease.run.background {
-            lease.outlives_process(&request);
+            lease.keep_request(&request);
         }
         Self { thread, request, lease, event_log }
     }
 
-    /// The run as it is at the beginning.
+    /// The run, as it was when the turn began.
     pub(in crate::mock) fn run(&self) -> &Run {
         &self.lease.run
     }
 
-    /// Does not take it after all. Whoever follows it already hears nothing more.
-    pub(in crate::mock) fn abandon(self) {
+    /// Discards the turn before it runs, and ends its event log for clients that read it already.
+    pub(in crate::mock) fn discard(self) {
         if let Some(event_log) = &self.event_log {
             event_log.end();
         }
     }
 
-    /// Answers at once, after those who asked the same agent before. Runs to its end even when nobody waits for it.
+    /// Runs the turn as soon as the agent's other turns have ended, and waits for its end. The turn runs to its end even if
+    /// the caller stops waiting.
     ///
     /// # Errors
-    /// When the conversation waits for something else; when the turn cannot be stored, or its agent is gone.
-    pub(in crate::mock) async fn answer(mut self) -> Result<Ended, ApiError> {
+    /// If the request does not fit the tool calls that wait for a decision; if the agent no longer exists; if the turn cannot
+    /// be stored.
+    pub(in crate::mock) async fn complete(mut self) -> Result<Ended, ApiError> {
         let state = Arc::clone(&self.lease.state);
-        let finished = state.tasks.spawn(async move {
-            let _place = self.place().await?;
-            let taken = self.take(None).await;
-            if let Err(error) = &taken {
-                self.mark_as_failed(error);
+        let task = state.tasks.spawn(async move {
+            let _lock = self.acquire_lock().await?;
+            let result = self.run_and_store(None).await;
+            if let Err(error) = &result {
+                self.mark_run_failed(error);
             }
-            taken
+            result
         });
-        finished.await.map_err(ApiError::internal)?
+        task.await.map_err(ApiError::internal)?
     }
 
-    /// Answers some time, beside the request, which may end before. The run is stored when this returns; what a stopping
-    /// process leaves is taken up by the next one.
+    /// Runs the turn in the background. When this returns, its run is stored with the request, so that another process resumes
+    /// the turn if this one stops.
     ///
     /// # Errors
-    /// When the run cannot be stored.
-    pub(in crate::mock) async fn answer_later(mut self) -> Result<(), ApiError> {
-        self.lease.announce().await?;
-        self.go_on();
+    /// If the run cannot be stored.
+    pub(in crate::mock) async fn complete_in_background(mut self) -> Result<(), ApiError> {
+        self.lease.store_run().await?;
+        let state = Arc::clone(&self.lease.state);
+        state.tasks.spawn(async move {
+            if let Err(error) = self.complete_with_retries().await {
+                warn!(%error, "A background turn was not stored; the next process that starts resumes it");
+            }
+        });
         Ok(())
     }
 
-    /// Answers a turn whose run is stored, beside everything else.
-    pub(in crate::mock) fn go_on(self) {
+    /// Runs a turn whose run is stored, again and again while the database fails.
+    async fn complete_with_retries(mut self) -> Result<(), ApiError> {
         let state = Arc::clone(&self.lease.state);
-        state.tasks.spawn(async move {
-            if let Err(error) = self.answer_in_background().await {
-                warn!(%error, "A turn in the background was not stored; the next start takes it up");
-            }
-        });
-    }
-
-    /// The same, for whoever waits for it. What cannot be read or stored now is tried again.
-    pub(super) async fn answer_in_background(mut self) -> Result<(), ApiError> {
-        let state = Arc::clone(&self.lease.state);
-        let mut patience = DatabaseBackoff::new(&state);
+        let mut backoff = DatabaseBackoff::new(&state);
         loop {
-            let done = self.take_in_background().await;
-            match done {
-                Err(error) if patience.waits_after(&error).await => {}
-                // The agent was deleted. Its runs went with it, but for one that began in that moment.
+            match self.try_complete().await {
+                Err(error) if backoff.waits_after(&error).await => {}
+                // The agent was deleted. Its runs were deleted with it, except for runs that began at that moment.
                 Err(error) if error.code() == Code::NotFound => {
-                    return forget(&state.store, &self.lease.run.agent_id, &self.lease.run.id).await;
+                    return delete_run(&state.store, &self.lease.run.agent_id, &self.lease.run.id).await;
                 }
-                done => return done,
+                result => return result,
             }
         }
     }
 
-    async fn take_in_background(&mut self) -> Result<(), ApiError> {
-        let _place = self.place().await?;
-        let mut event_sink = self.recorder();
-        let taken = match self.listen_and_take(event_sink.as_mut()).await {
+    async fn try_complete(&mut self) -> Result<(), ApiError> {
+        let _lock = self.acquire_lock().await?;
+        let mut event_sink = self.event_log_sink();
+        let result = match self.read_transcript_and_run(event_sink.as_mut()).await {
             Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
                 self.store_failure(&error, event_sink.as_ref()).await
             }
-            taken => taken,
+            result => result,
         };
-        let Ended { run, failure, .. } = taken?;
+        let Ended { run, failure, .. } = result?;
         if let Some(event_sink) = event_sink {
             event_sink.close(&End::of(&run, failure)).await;
         }
         Ok(())
     }
 
-    async fn listen_and_take(&mut self, event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
-        sleeptime::listen(&self.lease.state.store, &mut self.request).await?;
-        self.take(event_sink).await
+    async fn read_transcript_and_run(&mut self, event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
+        sleeptime::read_transcript(&self.lease.state.store, &mut self.request).await?;
+        self.run_and_store(event_sink).await
     }
 
-    /// Answers in events, from now on.
+    /// Runs the turn, and streams its events.
     pub(in crate::mock) fn stream(mut self, delivery: Delivery) -> Body {
         let cancel = self.lease.registration.cancel.clone();
         let state = Arc::clone(&self.lease.state);
-        let (mut event_sink, body) = match self.recorder() {
+        let (mut event_sink, body) = match self.event_log_sink() {
             Some(event_sink) => {
-                let reading = ReplayOptions { pings: delivery.pings, ..ReplayOptions::WHOLE };
-                (event_sink, replay(&state, self.lease.run.id.clone(), self.event_log.clone(), reading))
+                let options = ReplayOptions { pings: delivery.pings, ..ReplayOptions::WHOLE };
+                (event_sink, replay(&state, self.lease.run.id.clone(), self.event_log.clone(), options))
             }
             None => EventSink::open(&self.lease.run, delivery, cancel, state.ping_interval),
         };
         state.tasks.spawn(async move {
-            let taken = match self.take(Some(&mut event_sink)).await {
-                // Whatever is wrong now is told in the stream, and noted in the run.
+            let result = match self.run_and_store(Some(&mut event_sink)).await {
+                // The status of the response is sent already, so the stream and the run report the error.
                 Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&event_sink)).await,
-                taken => taken,
+                result => result,
             };
-            let end = match taken {
+            let end = match result {
                 Ok(Ended { run, failure, .. }) => End::of(&run, failure),
                 // The agent was deleted.
                 Err(error) if error.code() == Code::NotFound => {
@@ -219,115 +206,116 @@ impl Turn {
                 }
                 Err(error) => {
                     warn!(%error, "A streamed turn was not stored");
-                    self.mark_as_failed(&error);
+                    self.mark_run_failed(&error);
                     End::Failed(TurnError::internal(error.message().to_owned()))
                 }
             };
-            // The conversation is free before the client learns that it is.
+            // Free the conversation before the client sees the end of the stream.
             drop(self);
             event_sink.close(&end).await;
         });
         body
     }
 
-    /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited
-    /// finds the conversation as those before have left it.
-    async fn place(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
+    /// Waits for the agent's lock, and reloads the conversation if it had to wait. `None` if the turn is cancelled meanwhile.
+    async fn acquire_lock(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
         let locks = &self.lease.state.locks;
-        if let Some(place) = locks.try_take(&self.lease.run.agent_id) {
-            return Ok(Some(place));
+        if let Some(lock) = locks.try_acquire(&self.lease.run.agent_id) {
+            return Ok(Some(lock));
         }
-        let place = tokio::select! {
+        let lock = tokio::select! {
             biased;
             () = self.lease.registration.cancel.cancelled() => None,
-            place = locks.of(&self.lease.run.agent_id) => Some(place),
+            lock = locks.acquire(&self.lease.run.agent_id) => Some(lock),
         };
-        self.look_again().await?;
-        Ok(place)
+        self.reload_thread().await?;
+        Ok(lock)
     }
 
-    async fn look_again(&mut self) -> Result<(), ApiError> {
+    async fn reload_thread(&mut self) -> Result<(), ApiError> {
         let (agent_id, conversation) = (&self.lease.run.agent_id, self.lease.run.conversation_id.as_deref());
         let found = Thread::load(&self.lease.state.store, agent_id, conversation).await?;
         self.thread = found.ok_or_else(|| not_found::<Agent>(agent_id))?;
         Ok(())
     }
 
-    /// Takes the turn and stores it. One that was overtaken and has told nobody anything is taken anew.
-    async fn take(&mut self, mut event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
-        for _ in 0..ATTEMPTS {
+    /// Runs the turn and stores it. If the conversation has changed meanwhile, the turn runs again, unless its client may have
+    /// seen some of it.
+    async fn run_and_store(&mut self, mut event_sink: Option<&mut EventSink>) -> Result<Ended, ApiError> {
+        for _ in 0..MAX_ATTEMPTS {
             let state = Arc::clone(&self.lease.state);
-            let told = event_sink.as_deref_mut();
+            let sink = event_sink.as_deref_mut();
             let budget = state.budget(json_length(&self.request), self.request.sharers);
             let agent_loop =
-                AgentLoop::begin(&state, &self.thread, &self.request, &mut self.lease, told, &budget).await?;
-            let produced = agent_loop.run().await?;
-            if let Some(ended) = self.store(produced, event_sink.as_deref()).await? {
+                AgentLoop::begin(&state, &self.thread, &self.request, &mut self.lease, sink, &budget).await?;
+            let output = agent_loop.run().await?;
+            if let Some(ended) = self.store(output, event_sink.as_deref()).await? {
                 return Ok(ended);
             }
-            if self.lease.is_announced {
+            if self.lease.is_stored {
                 break;
             }
-            self.look_again().await?;
+            self.reload_thread().await?;
             if let Some(event_sink) = &mut event_sink {
-                event_sink.begin_again();
+                event_sink.restart();
             }
         }
-        Err(overtaken())
+        Err(conversation_changed())
     }
 
-    /// Stores a turn. None: it was overtaken.
-    async fn store(&self, mut produced: Produced, event_sink: Option<&EventSink>) -> Result<Option<Ended>, ApiError> {
-        if let Some(failure) = &mut produced.failure
+    /// Stores the turn; `None` if the conversation has changed since the turn began.
+    async fn store(&self, mut output: TurnOutput, event_sink: Option<&EventSink>) -> Result<Option<Ended>, ApiError> {
+        if let Some(failure) = &mut output.failure
             && self.lease.run.is_async()
         {
             failure.stop_reason = StopReason::Error;
         }
-        let recording =
-            |run: &Run| event_sink.and_then(|event_sink| event_sink.recording(&End::of(run, produced.failure.clone())));
+        let stored_events = |run: &Run| {
+            event_sink.and_then(|event_sink| event_sink.stored_events(&End::of(run, output.failure.clone())))
+        };
         let model = self.request.model.as_deref().unwrap_or_else(|| self.thread.model());
-        Ok(match commit(&self.lease, &self.thread, model, &produced, recording).await? {
+        Ok(match commit(&self.lease, &self.thread, model, &output, stored_events).await? {
             CommitResult::Stored(run) => {
-                self.begin_sleeptime_runs(&run);
-                let failure = produced.failure.clone();
-                Some(Ended { answers: produced.into_answers(), run, failure })
+                self.start_sleeptime_runs(&run);
+                let failure = output.failure.clone();
+                Some(Ended { replies: output.into_replies(), run, failure })
             }
-            CommitResult::EndedElsewhere(run) => Some(Ended { answers: Vec::new(), run, failure: None }),
-            CommitResult::Overtaken => None,
+            CommitResult::EndedElsewhere(run) => Some(Ended { replies: Vec::new(), run, failure: None }),
+            CommitResult::ConversationChanged => None,
         })
     }
 
-    /// Lets the sleeptime agents begin whose runs are stored with this one. Nobody waits for them.
-    fn begin_sleeptime_runs(&self, run: &Run) {
+    /// Runs the sleeptime agents whose runs were stored with this one, in the background.
+    fn start_sleeptime_runs(&self, run: &Run) {
         let state = &self.lease.state;
         for run_id in run.sleeptime_runs.iter().cloned() {
-            state.tasks.spawn(take_up(Arc::clone(state), vec![run_id]));
+            state.tasks.spawn(resume_all(Arc::clone(state), vec![run_id]));
         }
     }
 
-    /// Stores that the turn could not be taken.
+    /// Stores that the turn could not run.
     async fn store_failure(&self, why: &ApiError, event_sink: Option<&EventSink>) -> Result<Ended, ApiError> {
-        let produced = Produced::failed(TurnError::internal(why.message().to_owned()));
-        self.store(produced, event_sink).await?.ok_or_else(overtaken)
+        let output = TurnOutput::failed(TurnError::internal(why.message().to_owned()));
+        self.store(output, event_sink).await?.ok_or_else(conversation_changed)
     }
 
-    /// Where its events are recorded.
-    fn recorder(&self) -> Option<EventSink> {
+    /// A sink into the event log, if the turn has one. Events of an earlier attempt are removed.
+    fn event_log_sink(&self) -> Option<EventSink> {
         let (event_log, delivery) = (self.event_log.clone()?, self.lease.run.delivery?);
-        event_log.rewind();
-        Some(EventSink::record(event_log, &self.lease.run, delivery, self.lease.registration.cancel.clone()))
+        event_log.clear();
+        Some(EventSink::into_log(event_log, &self.lease.run, delivery, self.lease.registration.cancel.clone()))
     }
 
-    /// Marks the run as failed as soon as the database can, if anybody can know of it.
-    fn mark_as_failed(&self, why: &ApiError) {
-        if !self.lease.is_announced || why.code() == Code::NotFound {
+    /// Marks the run as failed in the background, unless it is not stored.
+    fn mark_run_failed(&self, why: &ApiError) {
+        if !self.lease.is_stored || why.code() == Code::NotFound {
             return;
         }
         let (state, run, why) = (Arc::clone(&self.lease.state), self.lease.run.clone(), why.message().to_owned());
         self.lease.state.tasks.spawn(async move {
-            let mut patience = DatabaseBackoff::new(&state);
-            while let Err(error) = fail(&state.store, &run, &why).await {
-                if !patience.waits_after(&error).await {
+            let mut backoff = DatabaseBackoff::new(&state);
+            while let Err(error) = mark_failed(&state.store, &run, &why).await {
+                if !backoff.waits_after(&error).await {
                     warn!(%error, run.id = %run.id, "A run that could not be stored could not be marked as failed either");
                     return;
                 }
@@ -336,64 +324,30 @@ impl Turn {
     }
 }
 
-fn overtaken() -> ApiError {
+/// The 409 for a turn during which the conversation changed too often.
+fn conversation_changed() -> ApiError {
     ApiError::letta(Code::Conflict, "CONFLICT: The conversation changed while the agent answered; try again.")
 }
 
-/// Waiting for a database that is away, within reason and not beyond the end of this process.
-struct DatabaseBackoff<'a> {
-    state: &'a State,
-    attempts: u32,
-}
-
-impl<'a> DatabaseBackoff<'a> {
-    fn new(state: &'a State) -> Self {
-        Self { state, attempts: 0 }
-    }
-
-    /// Waits a moment if trying again may help; false when it is not worth it.
-    async fn waits_after(&mut self, error: &ApiError) -> bool {
-        const ATTEMPTS: u32 = 120;
-        const PAUSE: Duration = Duration::from_secs(1);
-        self.attempts += 1;
-        if !error.is_the_stores() || self.attempts > ATTEMPTS {
-            return false;
-        }
-        tokio::select! {
-            () = self.state.closing.cancelled() => false,
-            () = tokio::time::sleep(PAUSE) => true,
-        }
-    }
-}
-
-/// Finds a place for a turn. The end of a turn can be seen in the store a moment before its place is free, and whoever
-/// has seen it must not be told that it still runs.
+/// Registers a turn. A turn that has ended in the store may still be registered for a moment; clients that have seen its end
+/// must not get a 409.
 async fn register(
     state: &State,
     run: &Run,
-    conversation_id: &str,
     streams: bool,
     event_log: Option<&Arc<EventLog>>,
 ) -> Result<Registration, ApiError> {
     loop {
-        let idempotency_key = run.idempotency_key.as_deref();
-        let taken = match state.turns.enter(
-            &run.id,
-            &run.agent_id,
-            conversation_id,
-            streams,
-            idempotency_key,
-            event_log.cloned(),
-        ) {
+        let other = match state.turns.register(run, streams, event_log.cloned()) {
             Ok(registration) => return Ok(registration),
-            Err(taken) => taken,
+            Err(other) => other,
         };
-        let present = state.store.document(Run::KIND, &taken.run_id).await?;
-        let has_ended = present.map(parse::<Run>).transpose()?.is_some_and(|present| present.record.has_ended());
+        let stored = state.store.document(Run::KIND, &other.run_id).await?;
+        let has_ended = stored.map(parse::<Run>).transpose()?.is_some_and(|stored| stored.record.has_ended());
         if !has_ended {
-            return Err(busy(taken));
+            return Err(busy(other));
         }
-        state.turns.ended(&taken.run_id).await;
+        state.turns.wait_for_end(&other.run_id).await;
     }
 }
 
@@ -403,4 +357,33 @@ fn busy(Busy { run_id }: Busy) -> ApiError {
          conversation. Please wait for it to complete."
     ))
     .with("run_id", run_id)
+}
+
+/// Runs turns whose runs are stored with their requests, one after the other; `false` if some could not run now.
+pub(in crate::mock) async fn resume_all(state: Arc<State>, run_ids: Vec<String>) -> bool {
+    let mut all = true;
+    for run_id in run_ids {
+        if state.closing.is_cancelled() {
+            break;
+        }
+        all &= resume_one(&state, &run_id).await.unwrap_or_else(|error| {
+            warn!(%error, run.id = %run_id, "A background turn could not be resumed");
+            false
+        });
+    }
+    all
+}
+
+async fn resume_one(state: &Arc<State>, run_id: &str) -> Result<bool, ApiError> {
+    let Some(document) = state.store.document(Run::KIND, run_id).await? else { return Ok(true) };
+    let run = parse::<Run>(document)?.record;
+    let Some(request) = run.request.clone().filter(|_| !run.has_ended()) else { return Ok(true) };
+    let Some(thread) = Thread::load(&state.store, &run.agent_id, run.conversation_id.as_deref()).await? else {
+        delete_run(&state.store, &run.agent_id, &run.id).await?;
+        return Ok(true);
+    };
+    // The conversation may be streaming a newer turn.
+    let Some(turn) = Turn::resume(state, thread, run, request) else { return Ok(false) };
+    turn.complete_with_retries().await?;
+    Ok(true)
 }

@@ -1,6 +1,6 @@
-//! Where a turn's events go. A turn that needs no time is stored before its client sees any of it; one that takes longer
-//! is told as it happens. In the foreground events go through a short channel that makes the turn wait for a slow client
-//! and notices one that has gone; in the background they are recorded.
+//! Event sinks: where a turn's events go. In the foreground that is a short channel to the client, which makes the turn wait for
+//! a slow client and shows when the client has disconnected. In the background it is an event log. Events are buffered until
+//! the turn is stored or has to wait.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -16,35 +16,35 @@ use super::sse::{End, data, ping};
 use crate::{
     mock::{
         records::{Delivery, MOST_PIECES, Message, MessageView, Run},
-        running::{EventLog, Pace, StoredEvents},
+        running::{EventLog, Pacer, StoredEvents},
     },
     request::body::Body,
 };
 
 /// How many events may wait for the client.
 const CAPACITY: usize = 16;
-/// How many bytes of events may wait until the turn is stored.
-const HELD: usize = 64 * 1024;
-/// About what an event takes beside its text.
-const FRAME: usize = 400;
-/// The longest that a client may take to read an answer.
-const LONGEST_STREAM: Duration = Duration::from_mins(5);
-/// The longest that a client may take to read how its answer ended.
-const LONGEST_END: Duration = Duration::from_secs(30);
+/// How many bytes of events may be buffered.
+const MAX_BUFFERED: usize = 64 * 1024;
+/// About the size of an event besides its text, in bytes.
+const FRAME_OVERHEAD: usize = 400;
+/// The time limit for a client to read a stream.
+const MAX_STREAM_TIME: Duration = Duration::from_mins(5);
+/// The time limit for a client to read the last events of a stream.
+const MAX_END_TIME: Duration = Duration::from_secs(30);
 
-/// A turn's side of a stream of events.
+/// The turn's side of a stream of events.
 #[derive(Debug)]
 pub(super) struct EventSink {
-    way: SinkTarget,
+    target: SinkTarget,
     cancel: CancellationToken,
     deadline: Instant,
     run_id: String,
     delivery: Delivery,
     message_view: MessageView,
-    /// The number of the last event, where events are numbered.
+    /// The number of the last event, if events are numbered.
     number: Option<u64>,
-    /// What is not yet told, until it may be.
-    held: Option<Vec<Bytes>>,
+    /// The buffered events; `None` if events are sent at once.
+    buffer: Option<Vec<Bytes>>,
 }
 
 #[derive(Debug)]
@@ -53,21 +53,21 @@ enum SinkTarget {
     Background(Arc<EventLog>),
 }
 
-/// The turn is to end: it was cancelled, or nobody reads its answer.
+/// The turn should end: it was cancelled, or its client has disconnected.
 #[derive(Debug)]
 pub(super) struct Interrupted;
 
-/// How much of a message was sent before the turn had to end.
+/// How much of a message was sent before the turn was interrupted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Sent {
-    /// Whole parts.
+    /// The number of whole parts.
     pub(super) parts: usize,
-    /// Bytes of the text of the part after them.
+    /// The bytes of the text of the next part.
     pub(super) bytes: usize,
 }
 
 impl EventSink {
-    /// Opens a stream for a run; the body is the client's side.
+    /// Opens a stream for a run. The body is the client's side.
     pub(super) fn open(
         run: &Run,
         delivery: Delivery,
@@ -79,129 +79,132 @@ impl EventSink {
         (Self::new(SinkTarget::Foreground(sender), run, delivery, cancel), body)
     }
 
-    /// Records the stream of a run.
-    pub(super) fn record(event_log: Arc<EventLog>, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+    /// Writes the stream of a run into an event log.
+    pub(super) fn into_log(event_log: Arc<EventLog>, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
         Self::new(SinkTarget::Background(event_log), run, delivery, cancel)
     }
 
-    fn new(way: SinkTarget, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
+    fn new(target: SinkTarget, run: &Run, delivery: Delivery, cancel: CancellationToken) -> Self {
         let mut event_sink = Self {
-            number: matches!(way, SinkTarget::Background(_)).then_some(0),
-            way,
+            number: matches!(target, SinkTarget::Background(_)).then_some(0),
+            target,
             cancel,
-            deadline: Instant::now() + LONGEST_STREAM,
+            deadline: Instant::now() + MAX_STREAM_TIME,
             run_id: run.id.clone(),
             delivery,
             message_view: run.request_config.clone(),
-            held: None,
+            buffer: None,
         };
-        event_sink.begin_again();
+        event_sink.restart();
         event_sink
     }
 
-    /// Forgets what was held back, all of it. The first event tells the client its run.
-    pub(super) fn begin_again(&mut self) {
+    /// Empties the buffer. The first event is a ping with the id of the run.
+    pub(super) fn restart(&mut self) {
         self.number = self.number.map(|_| 0);
-        let mut held = Vec::new();
+        let mut buffer = Vec::new();
         if self.delivery.pings {
-            let number = self.count();
-            held.push(ping(&self.run_id, number));
+            let number = self.next_number();
+            buffer.push(ping(&self.run_id, number));
         }
-        self.held = Some(held);
+        self.buffer = Some(buffer);
     }
 
-    /// Whether texts go in pieces.
-    pub(super) fn in_pieces(&self) -> bool {
+    /// Whether texts are streamed by tokens.
+    pub(super) fn is_by_tokens(&self) -> bool {
         self.delivery.tokens
     }
 
-    /// Whether a message can wait with what is not yet told.
-    pub(super) fn can_hold(&self, message: &Message) -> bool {
-        let Some(held) = &self.held else { return true };
-        let waiting: usize = held.iter().map(Bytes::len).sum();
+    /// Whether the buffer has room for a message.
+    pub(super) fn can_buffer(&self, message: &Message) -> bool {
+        let Some(buffer) = &self.buffer else { return true };
+        let buffered: usize = buffer.iter().map(Bytes::len).sum();
         let pieces = if self.delivery.tokens { message.length() / 8 + 1 } else { 1 };
-        waiting + pieces.saturating_mul(FRAME) + message.length() <= HELD
+        buffered + pieces.saturating_mul(FRAME_OVERHEAD) + message.length() <= MAX_BUFFERED
     }
 
-    /// About how many bytes of events are kept of a message until the stream is no longer read.
-    pub(super) fn recorded(&self, message: &Message) -> usize {
-        match self.way {
+    /// About how many bytes a message takes in the event log; 0 without one.
+    pub(super) fn logged_bytes(&self, message: &Message) -> usize {
+        match self.target {
             SinkTarget::Foreground(_) => 0,
             SinkTarget::Background(_) => {
-                let things = message.content.len() + message.tool_calls.len() + 1;
-                let pieces = if self.delivery.tokens { (message.length() / 8).min(things * MOST_PIECES) } else { 0 };
-                (things + pieces) * FRAME + message.length()
+                let events = message.content.len() + message.tool_calls.len() + 1;
+                let pieces = if self.delivery.tokens { (message.length() / 8).min(events * MOST_PIECES) } else { 0 };
+                (events + pieces) * FRAME_OVERHEAD + message.length()
             }
         }
     }
 
-    /// Tells what was held back, and everything from now on as it happens.
-    pub(super) async fn release(&mut self) {
-        for frame in self.held.take().unwrap_or_default() {
-            if self.send(frame).await.is_err() {
-                // Whether anyone reads is found out with the next message.
+    /// Sends the buffered events, and all later ones at once.
+    pub(super) async fn flush(&mut self) {
+        for frame in self.buffer.take().unwrap_or_default() {
+            if self.send_frame(frame).await.is_err() {
+                // The next message finds out that the turn is interrupted.
                 return;
             }
         }
     }
 
-    /// Sends a message, whole or in pieces, each after its time.
-    pub(super) async fn say(&mut self, message: &Message, pace: &mut Pace) -> Result<(), Sent> {
+    /// Sends a message, whole or by tokens, at the speed of the model.
+    ///
+    /// # Errors
+    /// If the turn is interrupted meanwhile: how much was sent.
+    pub(super) async fn send(&mut self, message: &Message, pacer: &mut Pacer) -> Result<(), Sent> {
         for (parts, mut wire) in message.shown(&self.message_view).into_iter().enumerate() {
             let sent = Sent { parts, bytes: 0 };
             if !self.message_view.wants(wire.message_type) {
-                self.pause(pace.unseen(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
+                self.sleep(pacer.generation_time(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 continue;
             }
             if !self.delivery.tokens {
-                self.pause(pace.before(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
-                wire.seq_id = self.count();
-                self.send(data(&wire)).await.map_err(|Interrupted| sent)?;
+                self.sleep(pacer.delay_before(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
+                wire.seq_id = self.next_number();
+                self.send_frame(data(&wire)).await.map_err(|Interrupted| sent)?;
                 continue;
             }
             let mut bytes = 0;
             for mut piece in wire.pieces() {
                 let sent = Sent { parts, bytes };
-                self.pause(pace.before(|| 1)).await.map_err(|Interrupted| sent)?;
-                piece.seq_id = self.count();
-                self.send(data(&piece)).await.map_err(|Interrupted| sent)?;
+                self.sleep(pacer.delay_before(|| 1)).await.map_err(|Interrupted| sent)?;
+                piece.seq_id = self.next_number();
+                self.send_frame(data(&piece)).await.map_err(|Interrupted| sent)?;
                 bytes += piece.text().map_or(0, str::len);
             }
         }
         Ok(())
     }
 
-    /// What is to be stored of the stream when the turn ends so.
-    pub(super) fn recording(&self, end: &End) -> Option<StoredEvents> {
-        match &self.way {
+    /// The events to store with the turn, if they are logged, including those of its end.
+    pub(super) fn stored_events(&self, end: &End) -> Option<StoredEvents> {
+        match &self.target {
             SinkTarget::Foreground(_) => None,
             SinkTarget::Background(event_log) => {
-                let mut frames = self.held.clone().unwrap_or_default();
+                let mut frames = self.buffer.clone().unwrap_or_default();
                 frames.extend(end.frames(&self.run_id, self.delivery.tokens, self.number));
-                Some(event_log.recording(&self.run_id, &frames))
+                Some(event_log.to_stored(&self.run_id, &frames))
             }
         }
     }
 
-    /// Sends how the turn ended, whether or not it was cancelled.
+    /// Sends the last events, even if the turn was cancelled.
     pub(super) async fn close(mut self, end: &End) {
         self.cancel = CancellationToken::new();
-        self.release().await;
-        self.deadline = Instant::now() + LONGEST_END;
+        self.flush().await;
+        self.deadline = Instant::now() + MAX_END_TIME;
         for frame in end.frames(&self.run_id, self.delivery.tokens, self.number) {
-            if self.send(frame).await.is_err() {
+            if self.send_frame(frame).await.is_err() {
                 break;
             }
         }
     }
 
-    /// Lets time pass, unless the turn is to end meanwhile.
-    pub(super) async fn pause(&self, pace: Duration) -> Result<(), Interrupted> {
-        if pace.is_zero() {
+    /// Waits, unless the turn is interrupted meanwhile.
+    pub(super) async fn sleep(&self, time: Duration) -> Result<(), Interrupted> {
+        if time.is_zero() {
             return Ok(());
         }
-        let gone = async {
-            match &self.way {
+        let disconnected = async {
+            match &self.target {
                 SinkTarget::Foreground(sender) => sender.closed().await,
                 SinkTarget::Background(_) => std::future::pending().await,
             }
@@ -209,22 +212,22 @@ impl EventSink {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Interrupted),
-            () = gone => Err(Interrupted),
-            () = tokio::time::sleep(pace) => Ok(()),
+            () = disconnected => Err(Interrupted),
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 
-    async fn send(&mut self, frame: Bytes) -> Result<(), Interrupted> {
-        if let Some(held) = &mut self.held {
-            held.push(frame);
+    async fn send_frame(&mut self, frame: Bytes) -> Result<(), Interrupted> {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.push(frame);
             return Ok(());
         }
-        let sender = match &self.way {
-            // A turn in the background does not depend on its readers.
+        let sender = match &self.target {
+            // A background turn does not depend on its readers.
             SinkTarget::Background(_) if self.cancel.is_cancelled() => return Err(Interrupted),
             SinkTarget::Background(event_log) => {
-                event_log.record(frame);
-                event_log.show();
+                event_log.append(frame);
+                event_log.publish();
                 return Ok(());
             }
             SinkTarget::Foreground(sender) => sender,
@@ -232,30 +235,30 @@ impl EventSink {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Interrupted),
-            taken = timeout_at(self.deadline, sender.send(frame)) => match taken {
+            sent = timeout_at(self.deadline, sender.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) | Err(_) => Err(Interrupted),
             },
         }
     }
 
-    /// The next event's number, where events are numbered.
-    fn count(&mut self) -> Option<u64> {
+    /// The number of the next event, if events are numbered.
+    fn next_number(&mut self) -> Option<u64> {
         self.number = self.number.map(|number| number + 1);
         self.number
     }
 }
 
 impl Drop for EventSink {
-    /// Whoever reads a recording must not wait for a turn that is no more.
+    /// Readers of the event log must not wait for a turn that has ended.
     fn drop(&mut self) {
-        if let SinkTarget::Background(event_log) = &self.way {
+        if let SinkTarget::Background(event_log) = &self.target {
             event_log.end();
         }
     }
 }
 
-/// The client's side: what the turn sends, and pings while it sends nothing.
+/// The client's side: the events of the turn, and pings while there are none.
 fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<(String, Duration)>) -> Body {
     Body::from_stream(stream::unfold((receiver, pings), |(mut receiver, pings)| async move {
         let frame = match &pings {
@@ -276,7 +279,7 @@ mod tests {
 
     use super::*;
     use crate::mock::records::{Part, Role, RunType, StopReason, Usage};
-    use crate::mock::running::Tempo;
+    use crate::mock::running::ModelLatency;
 
     const DELIVERY: Delivery = Delivery { streaming: true, tokens: true, pings: true, background: false };
     const NEVER: Duration = Duration::from_secs(20);
@@ -302,10 +305,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_event_is_a_frame_and_the_pieces_are_the_text() {
+    async fn every_event_is_a_frame_and_the_chunks_are_the_text() {
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            event_sink.say(&message("Echo: Stream by tokens"), &mut Pace::default()).await.unwrap();
+            event_sink.send(&message("Echo: Stream by tokens"), &mut Pacer::default()).await.unwrap();
             event_sink.close(&end()).await;
         });
         let frames = frames(body).await;
@@ -324,32 +327,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_learns_how_much_was_sent_when_it_is_cancelled_or_left_alone() {
+    async fn an_interrupted_turn_learns_how_much_was_sent() {
         let cancel = CancellationToken::new();
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, cancel.clone(), NEVER);
-        event_sink.release().await;
+        event_sink.flush().await;
         cancel.cancel();
-        assert_eq!(event_sink.say(&message("Echo"), &mut Pace::default()).await, Err(Sent { parts: 0, bytes: 0 }));
+        assert_eq!(event_sink.send(&message("Echo"), &mut Pacer::default()).await, Err(Sent { parts: 0, bytes: 0 }));
         event_sink.close(&End::Stopped(StopReason::Cancelled, Usage::default(), Vec::new())).await;
         assert_eq!(frames(body).await.len(), 3);
 
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        event_sink.release().await;
+        event_sink.flush().await;
         drop(body);
-        assert!(event_sink.say(&message("Echo"), &mut Pace::default()).await.is_err());
+        assert!(event_sink.send(&message("Echo"), &mut Pacer::default()).await.is_err());
         assert!(
-            event_sink.say(&message("Echo"), &mut Pace::new(NEVER, Tempo::default())).await.is_err(),
-            "nobody is waited for who has gone"
+            event_sink.send(&message("Echo"), &mut Pacer::new(NEVER, ModelLatency::default())).await.is_err(),
+            "the delay ends when the client disconnects"
         );
     }
 
     #[tokio::test]
-    async fn nothing_is_told_before_it_may_be() {
+    async fn events_are_buffered_until_they_are_flushed() {
         let (mut event_sink, mut body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
-        event_sink.say(&message("Echo"), &mut Pace::default()).await.unwrap();
+        event_sink.send(&message("Echo"), &mut Pacer::default()).await.unwrap();
         assert!(timeout(Duration::from_millis(20), body.frame()).await.is_err());
-        assert!(event_sink.can_hold(&message("short")) && !event_sink.can_hold(&message(&"long".repeat(20_000))));
-        event_sink.release().await;
+        assert!(event_sink.can_buffer(&message("short")) && !event_sink.can_buffer(&message(&"long".repeat(20_000))));
+        event_sink.flush().await;
         drop(event_sink);
         assert_eq!(frames(body).await.len(), 2);
     }
@@ -358,8 +361,8 @@ mod tests {
     async fn a_turn_waits_for_a_slow_client() {
         let (mut event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         let turn = tokio::spawn(async move {
-            event_sink.release().await;
-            event_sink.say(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pace::default()).await
+            event_sink.flush().await;
+            event_sink.send(&message(&"x".repeat(8 * 2 * CAPACITY)), &mut Pacer::default()).await
         });
         tokio::task::yield_now().await;
         assert!(!turn.is_finished());
@@ -368,14 +371,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_waits_is_pinged_at_intervals_if_it_wants() {
+    async fn a_waiting_client_gets_pings_if_it_wants_them() {
         for (pings, expected) in [(true, 3), (false, 0)] {
             let delivery = Delivery { pings, ..DELIVERY };
             let (mut event_sink, body) = EventSink::open(&run(), delivery, CancellationToken::new(), NEVER);
             let turn = tokio::spawn(async move {
-                event_sink.release().await;
+                event_sink.flush().await;
                 event_sink
-                    .say(&message("Echo"), &mut Pace::new(Duration::from_secs(59), Tempo::default()))
+                    .send(&message("Echo"), &mut Pacer::new(Duration::from_secs(59), ModelLatency::default()))
                     .await
                     .unwrap();
             });
@@ -388,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_the_one_event_with_a_name() {
+    async fn only_the_event_of_a_failure_has_a_name() {
         let (event_sink, body) = EventSink::open(&run(), DELIVERY, CancellationToken::new(), NEVER);
         event_sink.close(&End::Failed(crate::mock::records::turn_error::TurnError::internal("no"))).await;
         let frames = frames(body).await;

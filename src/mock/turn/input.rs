@@ -1,4 +1,4 @@
-//! What is said to an agent: ordinary messages of a request, or of the beginning of a history.
+//! Reads messages to an agent: those of a request, and the initial messages of a new agent.
 
 use serde_json::Value;
 
@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// Bounds the transaction that stores a turn.
-pub(super) const MOST_MESSAGES: usize = 10_000;
+/// The limit of messages in a request, which bounds the transaction that stores the turn.
+pub(super) const MAX_MESSAGES: usize = 10_000;
 
 impl IncomingMessage {
     /// Reads an item of a list of messages.
@@ -37,19 +37,19 @@ impl IncomingMessage {
     }
 }
 
-/// The messages that an agent begins with; `None`: those of its type.
+/// Reads the initial messages of an agent; `None` if the request leaves them to the agent's type.
 pub(in crate::mock) fn read_initial_messages(fields: &Fields<'_>) -> Result<Option<Vec<Message>>, ApiError> {
     let name = "initial_message_sequence";
     let Some(items) = fields.optional::<Vec<Fields<'_>>>(name)? else { return Ok(None) };
-    if items.len() > MOST_MESSAGES {
-        let rule = format!("an agent begins with at most {MOST_MESSAGES} messages");
+    if items.len() > MAX_MESSAGES {
+        let rule = format!("an agent begins with at most {MAX_MESSAGES} messages");
         return Err(fields.at(name).breaks_rule(&rule, &Value::Null));
     }
     let read = |item| IncomingMessage::read(item).map(IncomingMessage::into_initial);
     items.iter().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-/// Text, or a list of parts.
+/// Reads content: text, or a list of parts.
 pub(super) fn read_content(content: &Value, location: &Location) -> Result<Vec<Part>, ApiError> {
     match content {
         Value::String(text) => Ok(vec![Part::text(text.as_str())]),
@@ -58,7 +58,7 @@ pub(super) fn read_content(content: &Value, location: &Location) -> Result<Vec<P
     }
 }
 
-/// What a tool returned: text, or a list of parts.
+/// Reads the result of a tool: text, or a list of parts.
 pub(super) fn read_return(content: &Value, location: &Location) -> Result<Content, ApiError> {
     match content {
         Value::String(text) => Ok(Content::Text(text.clone())),

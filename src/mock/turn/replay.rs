@@ -1,4 +1,4 @@
-//! Reading the events of a turn in the background, while it runs or after it has ended.
+//! Replays the events of a background turn, while it runs or after it has ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,18 +17,19 @@ use crate::{
     request::body::Body,
 };
 
-/// What a reader of a stream wants.
+/// Options of a replay.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mock) struct ReplayOptions {
-    /// The number of the last event that it knows.
+    /// The number of the last event that the client has.
     pub(in crate::mock) after: usize,
+    /// Whether to send pings.
     pub(in crate::mock) pings: bool,
-    /// How often to look whether another process has ended the turn.
+    /// The interval at which to check whether another process has ended the turn.
     pub(in crate::mock) poll: Duration,
 }
 
 impl ReplayOptions {
-    /// From the first event, with all signs of life.
+    /// All events, with pings.
     pub(in crate::mock) const WHOLE: Self = Self { after: 0, pings: true, poll: Duration::from_millis(100) };
 }
 
@@ -36,7 +37,7 @@ impl ReplayOptions {
 enum EventSource {
     Running(Arc<EventLog>),
     Ended(Vec<Bytes>),
-    /// In another process, or about to be taken up.
+    /// In another process, or about to be resumed.
     Elsewhere,
 }
 
@@ -49,81 +50,81 @@ async fn source(state: &State, run_id: &str) -> Result<EventSource, ApiError> {
     match run {
         Some(run) if !run.record.has_ended() => Ok(EventSource::Elsewhere),
         run => {
-            // Looked for once the run has ended, with which it is stored.
+            // The events are stored with the end of the run, so they are there if it has ended here.
             if let Some(document) = state.store.document(StoredEvents::KIND, run_id).await? {
                 let Stored { record, .. } = parse::<StoredEvents>(document)?;
                 return Ok(EventSource::Ended(record.frames.into_iter().map(Bytes::from).collect()));
             }
-            // Another process cancelled it, or it never got to speak.
+            // Another process cancelled the run, or it failed before it sent events.
             let end = run.map(|run| End::of(&run.record, None).frames(run_id, true, Some(0)));
             Ok(EventSource::Ended(end.unwrap_or_default()))
         }
     }
 }
 
-/// The events of a run that is in the background, from a place on and to its end.
+/// The events of a background run, from a position to the end.
 pub(in crate::mock) fn replay(
     state: &Arc<State>,
     run_id: String,
     event_log: Option<Arc<EventLog>>,
-    reading: ReplayOptions,
+    options: ReplayOptions,
 ) -> Body {
     struct ReplayCursor {
         state: Arc<State>,
         run_id: String,
-        reading: ReplayOptions,
-        place: usize,
+        options: ReplayOptions,
+        position: usize,
         source: EventSource,
         ended: bool,
     }
-    let reader = ReplayCursor {
+    let cursor = ReplayCursor {
         state: Arc::clone(state),
         run_id,
-        place: reading.after,
-        reading,
+        position: options.after,
+        options,
         source: event_log.map_or(EventSource::Elsewhere, EventSource::Running),
         ended: false,
     };
-    Body::from_stream(stream::unfold(reader, |mut reader| async move {
+    Body::from_stream(stream::unfold(cursor, |mut cursor| async move {
         let mut silence = Duration::ZERO;
-        while !reader.ended {
-            let interval = reader.state.ping_interval;
-            let frames = match &mut reader.source {
-                EventSource::Running(event_log) => match event_log.from(reader.place, interval).await {
-                    Some(frames) if frames.is_empty() => vec![ping(&reader.run_id, None)],
+        while !cursor.ended {
+            let interval = cursor.state.ping_interval;
+            let frames = match &mut cursor.source {
+                EventSource::Running(event_log) => match event_log.read_from(cursor.position, interval).await {
+                    Some(frames) if frames.is_empty() => vec![ping(&cursor.run_id, None)],
                     Some(frames) => {
-                        reader.place += frames.len();
+                        cursor.position += frames.len();
                         frames
                     }
                     None => return None,
                 },
                 EventSource::Ended(frames) => {
-                    reader.ended = true;
-                    frames.split_off(reader.place.min(frames.len()))
+                    cursor.ended = true;
+                    frames.split_off(cursor.position.min(frames.len()))
                 }
                 EventSource::Elsewhere => {
-                    match source(&reader.state, &reader.run_id).await {
+                    match source(&cursor.state, &cursor.run_id).await {
                         Ok(EventSource::Elsewhere) => {}
                         Ok(found) => {
-                            reader.source = found;
+                            cursor.source = found;
                             continue;
                         }
-                        // Broken off rather than ended as if it were whole.
-                        Err(error) => return Some((Err(std::io::Error::other(error.to_string())), reader)),
+                        // An error aborts the stream, so that it does not look complete.
+                        Err(error) => return Some((Err(std::io::Error::other(error.to_string())), cursor)),
                     }
-                    tokio::time::sleep(reader.reading.poll).await;
-                    silence += reader.reading.poll;
+                    tokio::time::sleep(cursor.options.poll).await;
+                    silence += cursor.options.poll;
                     if silence < interval {
                         continue;
                     }
                     silence = Duration::ZERO;
-                    vec![ping(&reader.run_id, None)]
+                    vec![ping(&cursor.run_id, None)]
                 }
             };
-            let wanted = |frame: &&Bytes| reader.reading.pings || !std::str::from_utf8(frame).is_ok_and(is_ping);
-            let chunk: Vec<u8> = frames.iter().filter(wanted).flat_map(|frame| frame.iter().copied()).collect();
+            let is_wanted = |frame: &&Bytes| cursor.options.pings || !std::str::from_utf8(frame).is_ok_and(is_ping);
+            let chunk: Vec<u8> = frames.iter().filter(is_wanted).flat_map(|frame| frame.iter().copied()).collect();
             if !chunk.is_empty() {
-                return Some((Ok(Bytes::from(chunk)), reader));
+                return Some((Ok(Bytes::from(chunk)), cursor));
             }
         }
         None

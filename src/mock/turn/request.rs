@@ -1,8 +1,8 @@
-//! What a request to an agent says, and how it wants to be answered.
+//! Reads requests to send messages to an agent.
 
 use serde_json::{Map, Value, json};
 
-use super::input::{MOST_MESSAGES, read_content};
+use super::input::{MAX_MESSAGES, read_content};
 use crate::{
     error::{ApiError, Code},
     mock::{
@@ -18,14 +18,15 @@ pub(in crate::mock) struct SendRequest {
     pub(in crate::mock) request: TurnRequest,
     pub(in crate::mock) message_view: MessageView,
     pub(in crate::mock) delivery: Delivery,
-    /// In place of a conversation's id: the agent whose default conversation is meant.
+    /// The agent whose default conversation is meant, if the request names no conversation.
     pub(in crate::mock) agent_id: Option<String>,
     pub(in crate::mock) callback_url: Option<String>,
 }
 
+/// The limit of steps, unless the request sets one.
 pub(super) const DEFAULT_MAX_STEPS: i64 = 50;
 
-/// Fields that a mock without models has no use for.
+/// Fields that are checked and have no effect, since there is no model.
 const UNUSED: &[(&str, Expect)] = &[
     ("enable_thinking", Expect::Text),
     ("override_system", Expect::Text),
@@ -37,7 +38,7 @@ const UNUSED: &[(&str, Expect)] = &[
 ];
 
 impl TurnRequest {
-    /// A kind of link by which a request in the background is known again, when the client chose ids for all it says.
+    /// The idempotency key of a background request, if the client has chosen an `otid` for each message and decision.
     pub(in crate::mock) fn idempotency_key(&self, conversation_id: &str) -> Option<String> {
         let chosen = self.input.iter().map(|message| message.otid.as_deref());
         let chosen = chosen.chain(self.decision.iter().map(|decision| decision.otid.as_deref()));
@@ -45,20 +46,21 @@ impl TurnRequest {
     }
 }
 
-/// The kind of link by which a request in the background is known again; `otids`: those of all it says.
+/// The idempotency key of a background request with these `otids`, separated by commas. It is the kind of the link from the
+/// agent to the run.
 pub(in crate::mock) fn idempotency_key(conversation_id: &str, otids: &str) -> Option<String> {
-    const LONGEST: usize = 1_000;
+    const MAX_LENGTH: usize = 1_000;
     let idempotency_key = format!("background:{conversation_id}:{otids}");
-    (idempotency_key.len() <= LONGEST && is_plain(&idempotency_key)).then_some(idempotency_key)
+    (idempotency_key.len() <= MAX_LENGTH && is_plain(&idempotency_key)).then_some(idempotency_key)
 }
 
 impl SendRequest {
-    /// Reads a body. `streaming`: whether it is answered in events when it does not say.
+    /// Reads a body. `streaming` is whether the response is a stream if the request does not say.
     pub(in crate::mock) fn read(body: &Value, streaming: bool) -> Result<Self, ApiError> {
         Self::read_fields(&Fields::of_body(body)?, streaming)
     }
 
-    /// The same of an object that stands somewhere in a body.
+    /// Reads an object within a body.
     pub(in crate::mock) fn read_fields(fields: &Fields<'_>, streaming: bool) -> Result<Self, ApiError> {
         fields.check(UNUSED)?;
         check_skills(fields)?;
@@ -87,11 +89,11 @@ impl SendRequest {
         Ok(Self { request, message_view, delivery, agent_id, callback_url })
     }
 
-    /// Refuses options of streams in a request that wants none.
+    /// Refuses options of streams in a request without a stream.
     pub(in crate::mock) fn check_plain(&self) -> Result<(), ApiError> {
         let Delivery { tokens, pings, background, .. } = self.delivery;
-        let found = [(tokens, "stream_tokens"), (!pings, "include_pings"), (background, "background")];
-        match found.iter().find(|(set, _)| *set) {
+        let options = [(tokens, "stream_tokens"), (!pings, "include_pings"), (background, "background")];
+        match options.iter().find(|(set, _)| *set) {
             Some((_, name)) => Err(ApiError::letta(
                 Code::ValidationFailed,
                 format!("{name} is an option of streams: send streaming=true with it, or leave it out."),
@@ -121,7 +123,7 @@ fn read_client_tools(fields: &Fields<'_>) -> Result<Vec<ClientTool>, ApiError> {
     tools.iter().map(read).collect()
 }
 
-/// The types of messages that a body wants to see.
+/// Reads the message types that the response should contain.
 fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiError> {
     let name = "include_return_message_types";
     let Some(words) = fields.optional::<Vec<&str>>(name)? else { return Ok(None) };
@@ -134,7 +136,7 @@ fn message_types(fields: &Fields<'_>) -> Result<Option<Vec<MessageType>>, ApiErr
     words.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
 }
 
-/// What is said: exactly one of `messages` and `input`. And what is decided before that.
+/// Reads the messages, from exactly one of `messages` and `input`, and the decision about tool calls before them.
 fn read_input(fields: &Fields<'_>) -> Result<(Vec<IncomingMessage>, Option<Decision>), ApiError> {
     let refuse = |rule: &str| Err(fields.location().breaks_rule(rule, &Value::Object(fields.map().clone())));
     match (fields.value("messages"), fields.value("input")) {
@@ -147,8 +149,8 @@ fn read_input(fields: &Fields<'_>) -> Result<(Vec<IncomingMessage>, Option<Decis
         (Some(messages), None) => {
             let location = fields.at("messages");
             let items = Vec::<Fields<'_>>::read(messages, &location)?;
-            if items.is_empty() || items.len() > MOST_MESSAGES {
-                let rule = format!("a request brings 1 to {MOST_MESSAGES} messages");
+            if items.is_empty() || items.len() > MAX_MESSAGES {
+                let rule = format!("a request brings 1 to {MAX_MESSAGES} messages");
                 return Err(location.breaks_rule(&rule, messages));
             }
             let mut input = Vec::new();
@@ -174,7 +176,7 @@ fn read_input(fields: &Fields<'_>) -> Result<(Vec<IncomingMessage>, Option<Decis
     }
 }
 
-/// What an item of `messages` is; without a word for it, its fields tell.
+/// The kind of an item of `messages`. Without a `type`, its fields tell.
 fn kind(item: &Fields<'_>) -> Result<&'static str, ApiError> {
     match item.one_of("type", &["message", "approval", "tool_return"])? {
         Some(kind) => Ok(kind),
@@ -191,19 +193,19 @@ mod tests {
         SendRequest::read(body, false).err().map(|error| error.message().to_owned()).unwrap_or_default()
     }
 
-    fn said(send: &SendRequest) -> String {
+    fn first_text(send: &SendRequest) -> String {
         send.request.input[0].clone().into_initial().text()
     }
 
     #[test]
-    fn a_request_says_something_in_one_of_two_ways() {
+    fn a_request_has_messages_or_input() {
         let send = SendRequest::read(&json!({"input": "Hello"}), false).unwrap();
-        assert_eq!(said(&send), "Hello");
+        assert_eq!(first_text(&send), "Hello");
         let send = SendRequest::read(
             &json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}),
             false,
         );
-        assert_eq!(said(&send.unwrap()), "Hello");
+        assert_eq!(first_text(&send.unwrap()), "Hello");
         for body in [json!({}), json!({"messages": [], "input": "x"}), json!({"messages": []}), json!(null), json!([])]
         {
             assert!(SendRequest::read(&body, false).is_err(), "{body}");
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_is_told_from_a_message() {
+    fn decisions_are_distinguished_from_messages() {
         for item in [
             json!({"type": "approval", "approvals": [{"type": "approval", "tool_call_id": "c", "approve": true}]}),
             json!({"approve": true, "approval_request_id": "message-1"}),
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_named() {
+    fn errors_name_the_field() {
         let user = json!({"role": "user", "content": "x"});
         for (body, expected) in [
             (json!({"messages": [{"role": "robot", "content": "x"}]}), "body.messages.0.role: "),

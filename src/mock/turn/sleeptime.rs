@@ -1,8 +1,8 @@
-//! Sleeptime agents. When a turn of their main agent ends, the transaction that stores it also stores a run for each of
-//! them whose time has come, with all that is needed to take it up. Such a run is a turn like any other, beside everything
-//! else, and begins no more of them.
+//! Runs of sleeptime agents. The transaction that stores a turn of a main agent also stores a run for each of its sleeptime
+//! agents that is due, with a request that names the transcript to process. It is an ordinary background turn, except that it
+//! starts no further sleeptime runs.
 
-use super::{agent_loop::Produced, request::DEFAULT_MAX_STEPS};
+use super::{output::TurnOutput, request::DEFAULT_MAX_STEPS};
 use crate::{
     error::ApiError,
     mock::{
@@ -16,24 +16,24 @@ use crate::{
     store::{Locks, MessageFilter, Store, StoredMessage, Tx},
 };
 
-/// The most messages of a transcript: the newest count.
-const MOST_MESSAGES: i64 = 100;
-/// The most bytes of a transcript.
-const LONGEST: usize = 100_000;
+/// A transcript has at most this many messages, the newest.
+const MAX_MESSAGES: i64 = 100;
+/// The size limit of a transcript, in bytes.
+const MAX_BYTES: usize = 100_000;
 
-/// Counts a turn that has ended in the groups of its agent, and makes the runs of the sleeptime agents that go through what
-/// was said. The caller has locked the agent, stores the runs and links them.
+/// Counts an ended turn in the groups of its agent, and makes the runs of the sleeptime agents that are due. The caller has
+/// locked the agent, and stores and links the runs.
 ///
 /// # Errors
-/// When the database fails.
-pub(super) async fn hand_over(
+/// If the database fails.
+pub(super) async fn next_runs(
     tx: &mut Tx,
     thread: &Thread,
     run: &Run,
-    produced: &Produced,
+    output: &TurnOutput,
 ) -> Result<Vec<Run>, ApiError> {
     let agent = &thread.agent.record;
-    if agent.enable_sleeptime != Some(true) || run.is_of_sleeptime_agent() || produced.failure.is_some() {
+    if agent.enable_sleeptime != Some(true) || run.is_of_sleeptime_agent() || output.failure.is_some() {
         return Ok(Vec::new());
     }
     // As in Letta, nobody goes through what a batch says.
@@ -44,7 +44,7 @@ pub(super) async fn hand_over(
     let mut runs = Vec::new();
     for document in tx.lock(&Locks::of(Group::KIND, groups.iter().map(|group| &group.id))).await?.of(Group::KIND) {
         let mut group = parse::<Group>(document)?.record;
-        let transcript = next_transcript(&mut group, thread, run, produced);
+        let transcript = next_transcript(&mut group, thread, run, output);
         update(tx, &group).await?;
         let Some(transcript) = transcript else { continue };
         for agent in tx.linked_documents(links::GROUP_AGENT, &group.id, Agent::KIND).await? {
@@ -70,26 +70,26 @@ fn background_run(agent_id: &str, transcript: Transcript) -> Run {
     run
 }
 
-/// What the agents of a group go through after a turn; none: it is not their time.
-fn next_transcript(group: &mut Group, thread: &Thread, run: &Run, produced: &Produced) -> Option<Transcript> {
+/// The transcript that the agents of a group process after a turn; `None` if they are not due.
+fn next_transcript(group: &mut Group, thread: &Thread, run: &Run, output: &TurnOutput) -> Option<Transcript> {
     let agent_id = thread.agent.record.id.clone();
     let group_id = group.id.clone();
     let (run_id, after, until) = match group.manager_type.as_str() {
         "sleeptime" => {
-            let is_time = group.count_turn();
-            let last = produced.said.get(produced.asked..)?.last().filter(|_| is_time)?.id.clone();
+            let is_due = group.count_turn();
+            let last = output.messages.get(output.input_count..)?.last().filter(|_| is_due)?.id.clone();
             let after = group.last_processed_message_id.replace(last.clone());
             match group.sleeptime_agent_frequency {
                 None => (Some(run.id.clone()), None, last),
                 Some(_) => (None, after, last),
             }
         }
-        // Voice agents have no conversations but the default one.
+        // Voice agents have only their default conversation.
         "voice_sleeptime" if thread.conversation.is_none() => {
-            let seen = thread.context().get(1..)?;
-            let place = group.last_processed_message_id.as_ref();
-            let place = place.and_then(|last| seen.iter().position(|entry| entry.id == *last));
-            let new = &seen[place.map_or(0, |place| place + 1)..];
+            let context = thread.context().get(1..)?;
+            let index = group.last_processed_message_id.as_ref();
+            let index = index.and_then(|last| context.iter().position(|entry| entry.id == *last));
+            let new = &context[index.map_or(0, |index| index + 1)..];
             let last = new.get(group.overflow(new.len())?)?.id.clone();
             (None, group.last_processed_message_id.replace(last.clone()), last)
         }
@@ -98,21 +98,21 @@ fn next_transcript(group: &mut Group, thread: &Thread, run: &Run, produced: &Pro
     Some(Transcript { agent_id, group_id, run_id, after, until, user_texts: Vec::new() })
 }
 
-/// Reads the transcript that a request is about, which becomes what is said in it.
+/// Reads the transcript that a request names, and makes it the request's input.
 ///
 /// # Errors
-/// When the database fails.
-pub(super) async fn listen(store: &Store, request: &mut TurnRequest) -> Result<(), ApiError> {
+/// If the database fails.
+pub(super) async fn read_transcript(store: &Store, request: &mut TurnRequest) -> Result<(), ApiError> {
     let Some(transcript) = request.transcript.as_mut().filter(|_| request.input.is_empty()) else { return Ok(()) };
-    let (mut lines, mut heard, mut left) = (Vec::new(), Vec::new(), LONGEST);
+    let (mut lines, mut heard, mut room) = (Vec::new(), Vec::new(), MAX_BYTES);
     for stored in messages(store, transcript).await? {
         let message = parse_message(&stored)?;
         let Some(line) = line(&message) else { continue };
         if message.is_of_user() {
-            heard.push(cut(message.text(), left).0);
+            heard.push(cut(message.text(), room).0);
         }
-        let (line, is_whole) = cut(line, left);
-        left -= line.len();
+        let (line, is_whole) = cut(line, room);
+        room -= line.len();
         lines.push(line);
         if !is_whole {
             break;
@@ -132,7 +132,7 @@ pub(super) async fn listen(store: &Store, request: &mut TurnRequest) -> Result<(
     Ok(())
 }
 
-/// The messages of a transcript that are still there, newest first.
+/// The messages of a transcript that still exist, newest first.
 async fn messages(store: &Store, transcript: &Transcript) -> Result<Vec<StoredMessage>, ApiError> {
     let Some(last) = store.message(&transcript.until).await? else { return Ok(Vec::new()) };
     let filter = match &transcript.run_id {
@@ -143,14 +143,14 @@ async fn messages(store: &Store, transcript: &Transcript) -> Result<Vec<StoredMe
         Some(after) => store.message(after).await?.map_or(0, |message| message.seq),
         None => 0,
     };
-    let filter = filter.after(after).before(last.seq.saturating_add(1)).newest_first(true).limit(MOST_MESSAGES);
+    let filter = filter.after(after).before(last.seq.saturating_add(1)).newest_first(true).limit(MAX_MESSAGES);
     Ok(store.messages_chunk(&filter).await?)
 }
 
-/// A message as a line of a transcript; none: it is not part of what was said.
+/// A message as a line of a transcript; `None` if transcripts leave it out.
 fn line(message: &Message) -> Option<String> {
     let mut lines = Vec::new();
-    let who = match message.role {
+    let speaker = match message.role {
         Role::User => message.name.as_deref().unwrap_or("user"),
         _ => "assistant",
     };
@@ -159,27 +159,27 @@ fn line(message: &Message) -> Option<String> {
         _ if message.is_event() => return None,
         Role::Tool => {
             let returned = message.tool_returns.iter().map(|returned| returned.tool_return.text());
-            lines.extend(returned.map(|text| format!("{who}: Tool call returned {text}")));
+            lines.extend(returned.map(|text| format!("{speaker}: Tool call returned {text}")));
         }
         Role::User | Role::Assistant | Role::Approval => {
             lines.extend(message.content.iter().filter_map(|part| match part {
-                Part::Text { text, .. } => Some(format!("{who}: {text}")),
-                Part::Reasoning { reasoning, .. } => Some(format!("{who}: <thinking>{reasoning}</thinking>")),
-                Part::Image { .. } => Some(format!("{who}: [Image Here]")),
+                Part::Text { text, .. } => Some(format!("{speaker}: {text}")),
+                Part::Reasoning { reasoning, .. } => Some(format!("{speaker}: <thinking>{reasoning}</thinking>")),
+                Part::Image { .. } => Some(format!("{speaker}: [Image Here]")),
                 Part::RedactedReasoning { .. } | Part::OmittedReasoning { .. } => None,
             }));
             lines.extend(message.tool_calls.iter().map(|call| match MessageView::USUAL.said_by(call) {
-                Some(said) if MessageView::USUAL.speaks(&call.name) => format!("{who}: {said}"),
-                _ => format!("{who}: Calling tool {}", call.name),
+                Some(said) if MessageView::USUAL.speaks(&call.name) => format!("{speaker}: {said}"),
+                _ => format!("{speaker}: Calling tool {}", call.name),
             }));
         }
     }
     Some(lines.join("\n")).filter(|line| !line.is_empty())
 }
 
-/// The beginning of a text that has at most so many bytes, and whether that is all of it.
-fn cut(mut text: String, most: usize) -> (String, bool) {
-    let end = text.floor_char_boundary(most);
+/// The beginning of a text, at most `limit` bytes, and whether that is the whole text.
+fn cut(mut text: String, limit: usize) -> (String, bool) {
+    let end = text.floor_char_boundary(limit);
     let is_whole = end == text.len();
     text.truncate(end);
     (text, is_whole)

@@ -1,4 +1,4 @@
-//! The events of a stream, each in a frame of its own.
+//! The server-sent events of a stream. Each is a frame of its own.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -12,14 +12,15 @@ use crate::{
 /// How a stream ends.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// As turns do, and with its end the runs of sleeptime agents began. What a cancelled turn cost is not said.
+    /// The turn ended without failure. The ids are those of the sleeptime runs that it started. The usage of a cancelled turn is
+    /// not sent.
     Stopped(StopReason, Usage, Vec<String>),
     /// The turn failed.
     Failed(TurnError),
 }
 
 impl End {
-    /// How the stream of a run ends that has ended so.
+    /// The end of the stream of an ended run.
     pub(super) fn of(run: &Run, failure: Option<TurnError>) -> Self {
         match failure {
             Some(failure) => Self::Failed(failure),
@@ -30,14 +31,14 @@ impl End {
         }
     }
 
-    /// The last events of a stream. `number`: of the event before them, where events are numbered.
-    pub(super) fn frames(&self, run_id: &str, in_pieces: bool, number: Option<u64>) -> Vec<Bytes> {
+    /// The last events of a stream. `number` is that of the event before them, if events are numbered.
+    pub(super) fn frames(&self, run_id: &str, by_tokens: bool, number: Option<u64>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         match self {
             Self::Stopped(stop_reason, usage, run_ids) => {
                 frames.push(data(&stop_reason.wire()));
                 if *stop_reason != StopReason::Cancelled {
-                    frames.push(data(&usage.wire(in_pieces, run_ids)));
+                    frames.push(data(&usage.wire(by_tokens, run_ids)));
                 }
             }
             Self::Failed(failure) => {
@@ -53,12 +54,12 @@ impl End {
 
 /// One event.
 pub(super) fn data(event: &impl Serialize) -> Bytes {
-    // Nothing that is sent has keys other than texts, which is all that could fail.
+    // Only keys that are not strings could fail, and there are none.
     let event = serde_json::to_string(event).unwrap_or_default();
     Bytes::from(format!("data: {event}\n\n"))
 }
 
-/// A sign of life.
+/// A ping, which shows the client that the turn still runs.
 pub(super) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
     let ping: Value = json!({
         "id": entropy::letta_id("ping"),
@@ -75,7 +76,7 @@ pub(super) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
     data(&ping)
 }
 
-/// Whether a frame is a sign of life.
+/// Whether a frame is a ping.
 pub(super) fn is_ping(frame: &str) -> bool {
     frame.starts_with("data: {\"id\":\"ping-")
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::import::{corrupted, found, items, made_of};
+use super::reading::{invalid_file, items, new_id, new_ids};
 use crate::{
     error::ApiError,
     mock::{
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The group that an agent manages, with its other agents.
-pub(in crate::mock) async fn managed(
+pub(super) async fn managed(
     view: View<'_>,
     agent_id: &str,
 ) -> Result<Option<(Stored<Group>, Vec<Stored<Agent>>)>, ApiError> {
@@ -28,9 +28,9 @@ pub(in crate::mock) async fn managed(
     Ok(Some((group, agents)))
 }
 
-/// A group as it is written into a file, with the ids that its agents have there. Blocks that it shares are not named:
-/// Letta cannot read a file that names one. Each is written with the agents that have it.
-pub(in crate::mock) fn written(group: &Group, number: &str, agents: &[String], manager: &str) -> Value {
+/// A group as it is written to a file, with the local ids of its agents. Shared blocks are left out, since Letta cannot import
+/// a file that has them here; they are written with the agents that have them.
+pub(super) fn to_file(group: &Group, local_id: &str, agents: &[String], manager: &str) -> Value {
     let mut config = object! {"manager_type": group.manager_type};
     if group.manager_type != "round_robin" {
         config.insert("manager_agent_id".into(), manager.into());
@@ -55,22 +55,22 @@ pub(in crate::mock) fn written(group: &Group, number: &str, agents: &[String], m
         "project_id": null,
         "shared_block_ids": [],
         "hidden": group.hidden,
-        "id": number,
+        "id": local_id,
     })
 }
 
-/// Makes the groups of a file of agents and blocks that were made from it; returns their ids.
-pub(in crate::mock) async fn make(
+/// Imports the groups of a file, after its agents and blocks, and returns their ids.
+pub(super) async fn make(
     tx: &mut Tx,
     scope: &ProjectScope,
     file: &Fields<'_>,
     agents: &HashMap<String, String>,
     blocks: &HashMap<String, String>,
 ) -> Result<Vec<String>, ApiError> {
-    let mut made = Vec::new();
+    let mut ids = Vec::new();
     for written in items(file, "groups")? {
         let body = body(&written, agents, blocks)?;
-        let change = GroupChange::read_new(&Fields::of_body(&body)?).map_err(corrupted)?;
+        let change = GroupChange::read_new(&Fields::of_body(&body)?).map_err(invalid_file)?;
         let group = Group::create(&change, scope.shown.clone());
         insert(tx, scope.project.as_str(), None, &group).await?;
         for agent in change.agent_ids.iter().flatten() {
@@ -82,27 +82,27 @@ pub(in crate::mock) async fn make(
         if let Some(manager) = change.manager_agent_id() {
             tx.link(links::MANAGED_GROUP, manager, &group.id).await?;
         }
-        made.push(group.id);
+        ids.push(group.id);
     }
-    Ok(made)
+    Ok(ids)
 }
 
-/// What a request for the same group would say.
+/// The body of a request for the same group.
 fn body(
     written: &Fields<'_>,
     agents: &HashMap<String, String>,
     blocks: &HashMap<String, String>,
 ) -> Result<Value, ApiError> {
-    written.required::<Vec<&str>>("agent_ids").map_err(corrupted)?;
+    written.required::<Vec<&str>>("agent_ids").map_err(invalid_file)?;
     let mut body: Map<String, Value> = written.map().clone();
-    body.insert("agent_ids".into(), json!(found(agents, written, "agent_ids")?));
-    body.insert("shared_block_ids".into(), json!(found(blocks, written, "shared_block_ids")?));
-    if let Some(config) = written.optional::<Fields<'_>>("manager_config").map_err(corrupted)? {
-        let mut changed = config.map().clone();
-        if let Some(manager) = config.optional::<&str>("manager_agent_id").map_err(corrupted)? {
-            changed.insert("manager_agent_id".into(), made_of(agents, manager)?.into());
+    body.insert("agent_ids".into(), json!(new_ids(agents, written, "agent_ids")?));
+    body.insert("shared_block_ids".into(), json!(new_ids(blocks, written, "shared_block_ids")?));
+    if let Some(config) = written.optional::<Fields<'_>>("manager_config").map_err(invalid_file)? {
+        let mut config_body = config.map().clone();
+        if let Some(manager) = config.optional::<&str>("manager_agent_id").map_err(invalid_file)? {
+            config_body.insert("manager_agent_id".into(), new_id(agents, manager)?.into());
         }
-        body.insert("manager_config".into(), changed.into());
+        body.insert("manager_config".into(), config_body.into());
     }
     Ok(body.into())
 }

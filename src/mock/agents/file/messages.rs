@@ -1,11 +1,11 @@
-//! The messages of agent files, both ways. What a file says of a message and is not kept of it here is kept beside it, so
-//! that the message is written again as it was.
+//! The messages of agent files. Fields of an imported message that the mock does not model are stored with it, so that the
+//! message is exported unchanged.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::import::{corrupted, items};
+use super::reading::{invalid_file, items};
 use crate::{
     entropy,
     error::ApiError,
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a file says of a message. The order of the keys is Letta's.
+/// The fields of a message, in Letta's order.
 const KEYS: [&str; 19] = [
     "type",
     "otid",
@@ -42,8 +42,8 @@ const KEYS: [&str; 19] = [
     "approvals",
 ];
 
-/// Those of them that an import may find different from what is written here, and that stay as they were.
-const KEPT: [&str; 12] = [
+/// The fields whose imported values are kept where an export would write others.
+const PRESERVED: [&str; 12] = [
     "group_id",
     "content",
     "name",
@@ -58,12 +58,12 @@ const KEPT: [&str; 12] = [
     "approvals",
 ];
 
-/// A message as a file has it; `agent_number` and `number` are the ids there.
-pub(in crate::mock) fn written(message: &Message, agent: &Agent, agent_number: &str, number: &str) -> Value {
+/// A message as it is written to a file.
+pub(super) fn to_file(message: &Message, agent: &Agent, agent_local_id: &str, local_id: &str) -> Value {
     let mut wire = message.stored(&agent.id, DEFAULT_CONVERSATION);
     wire["type"] = "message".into();
-    wire["id"] = number.into();
-    wire["agent_id"] = agent_number.into();
+    wire["id"] = local_id.into();
+    wire["agent_id"] = agent_local_id.into();
     if !message.is_of_user() {
         wire["model"] = agent.model.llm.get("model").cloned().unwrap_or_default();
     }
@@ -80,72 +80,73 @@ pub(in crate::mock) fn written(message: &Message, agent: &Agent, agent_number: &
     KEYS.iter().map(|key| ((*key).to_owned(), wire[*key].take())).collect::<Map<_, _>>().into()
 }
 
-/// What an agent of a file has said.
+/// The history of an agent in a file.
 #[derive(Debug, Default)]
-pub(in crate::mock) struct ImportedMessages {
-    /// The system message as it was when the file was written; none: the file has none that the model saw.
-    pub(in crate::mock) system: Option<Message>,
-    /// Everything after it.
-    pub(in crate::mock) messages: Vec<Message>,
-    /// The ids of what the model did not see.
-    pub(in crate::mock) forgotten: HashSet<String>,
+pub(super) struct ImportedMessages {
+    /// The system message as it was exported; `None` if it is not in the model's context.
+    pub(super) system: Option<Message>,
+    /// All messages after the system message.
+    pub(super) messages: Vec<Message>,
+    /// The ids of messages outside of the model's context.
+    pub(super) out_of_context: HashSet<String>,
 }
 
 impl ImportedMessages {
-    /// Reads what an agent's part of a file says. `speaks_by_tool`: whether the agent has the tool to speak with.
-    pub(in crate::mock) fn read(written: &Fields<'_>, agent: &Agent, speaks_by_tool: bool) -> Result<Self, ApiError> {
+    /// Reads the history of an agent. `speaks_by_tool` is whether the agent has the tool by which older agents speak.
+    pub(super) fn read(written: &Fields<'_>, agent: &Agent, speaks_by_tool: bool) -> Result<Self, ApiError> {
         let context: Option<HashSet<&str>> = written
             .optional::<Vec<&str>>("in_context_message_ids")
-            .map_err(corrupted)?
+            .map_err(invalid_file)?
             .map(|ids| ids.into_iter().collect());
         let sources = items(written, "messages")?;
-        let mut messages = sources.iter().map(read_message).collect::<Result<Vec<_>, _>>().map_err(corrupted)?;
-        legacy::recognise(&agent.agent_type, speaks_by_tool, &mut messages);
-        let mut forgotten = HashSet::new();
+        let mut messages = sources.iter().map(read_message).collect::<Result<Vec<_>, _>>().map_err(invalid_file)?;
+        legacy::restore_monologue(&agent.agent_type, speaks_by_tool, &mut messages);
+        let mut out_of_context = HashSet::new();
         for (message, source) in messages.iter_mut().zip(&sources) {
-            keep_original(message, source, agent);
-            let number = source.optional::<&str>("id").map_err(corrupted)?.unwrap_or_default();
-            if context.as_ref().is_some_and(|context| !context.contains(number)) {
-                forgotten.insert(message.id.clone());
+            preserve_fields(message, source, agent);
+            let local_id = source.optional::<&str>("id").map_err(invalid_file)?.unwrap_or_default();
+            if context.as_ref().is_some_and(|context| !context.contains(local_id)) {
+                out_of_context.insert(message.id.clone());
             }
         }
         let mut system = None;
         if messages.first().is_some_and(|first| first.role == Role::System) {
             let first = messages.remove(0);
-            system = Some(first).filter(|first| !forgotten.remove(&first.id));
+            system = Some(first).filter(|first| !out_of_context.remove(&first.id));
         }
-        Ok(Self { system, messages, forgotten })
+        Ok(Self { system, messages, out_of_context })
     }
 
-    /// The question with which it ends, if it does.
-    pub(in crate::mock) fn pending(&self) -> Option<Box<Pending>> {
+    /// The approval request with which the history ends, if it does.
+    pub(super) fn pending(&self) -> Option<Box<Pending>> {
         let (request, before) = self.messages.split_last()?;
-        if request.role != Role::Approval || request.tool_calls.is_empty() || self.forgotten.contains(&request.id) {
+        if request.role != Role::Approval || request.tool_calls.is_empty() || self.out_of_context.contains(&request.id)
+        {
             return None;
         }
-        let beside = before.last().filter(|message| message.role == Role::Assistant);
-        let beside = beside.map(|message| message.tool_calls.clone()).unwrap_or_default();
+        let other_calls = before.last().filter(|message| message.role == Role::Assistant);
+        let beside = other_calls.map(|message| message.tool_calls.clone()).unwrap_or_default();
         Some(Box::new(Pending { request: request.clone(), beside, scripted: Vec::new() }))
     }
 }
 
-/// Keeps the fields in which the file says something else than would be written of the message as it is kept.
-fn keep_original(message: &mut Message, source: &Fields<'_>, agent: &Agent) {
-    let ours = written(message, agent, "", "");
-    for key in KEPT {
-        // The system message is compiled again.
+/// Stores the imported values of fields for which an export would write other values.
+fn preserve_fields(message: &mut Message, source: &Fields<'_>, agent: &Agent) {
+    let exported = to_file(message, agent, "", "");
+    for key in PRESERVED {
+        // The system message is compiled anew.
         if message.role == Role::System && key == "content" {
             continue;
         }
-        if let Some(value) = source.map().get(key).filter(|value| !is_same(value, &ours[key])) {
+        if let Some(value) = source.map().get(key).filter(|value| !is_same(value, &exported[key])) {
             message.original.insert(key.to_owned(), value.clone());
         }
     }
 }
 
-/// Whether two values say the same: what is null or empty is not there.
+/// Whether two values are equal, where `null`, an empty list and a missing member are the same.
 fn is_same(one: &Value, other: &Value) -> bool {
-    let is_nothing = |value: &Value| match value {
+    let is_absent = |value: &Value| match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         _ => false,
@@ -160,11 +161,11 @@ fn is_same(one: &Value, other: &Value) -> bool {
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
         }
-        _ => one == other || is_nothing(one) && is_nothing(other),
+        _ => one == other || is_absent(one) && is_absent(other),
     }
 }
 
-/// A message as it is stored, with a new id.
+/// Reads a message. It gets a new id.
 fn read_message(written: &Fields<'_>) -> Result<Message, ApiError> {
     let role = written.required::<&str>("role")?;
     let role: Role = parse(written, "role", &json!(role))?;
@@ -175,10 +176,10 @@ fn read_message(written: &Fields<'_>) -> Result<Message, ApiError> {
     let (mut content, returned) = read_content(written)?;
     let mut tool_returns = returns.iter().map(read_return).collect::<Result<Vec<_>, _>>()?;
     if role == Role::Tool {
-        // The content repeats what was returned; older files have nothing else.
+        // The content repeats the result of the tool. Older files have nothing else.
         let text = Part::text_of(&std::mem::take(&mut content));
         if tool_returns.is_empty() {
-            tool_returns.extend(returned.or_else(|| Some(older_return(&text))));
+            tool_returns.extend(returned.or_else(|| Some(read_older_return(&text))));
         }
         if let (Some(id), [only]) = (written.optional::<String>("tool_call_id")?, tool_returns.as_mut_slice())
             && only.tool_call_id.is_empty()
@@ -190,7 +191,7 @@ fn read_message(written: &Fields<'_>) -> Result<Message, ApiError> {
     Ok(Message {
         id: entropy::letta_id("message"),
         created_at: created_at.unwrap_or(new.created_at),
-        // Those of what agents say and tools return follow from the message's id.
+        // The others are derived from the message's id.
         otid: otid.filter(|_| matches!(role, Role::User | Role::Summary)),
         name: written.optional("name")?,
         sender_id: written.optional("sender_id")?,
@@ -201,7 +202,7 @@ fn read_message(written: &Fields<'_>) -> Result<Message, ApiError> {
     })
 }
 
-/// The parts that are kept of a message, and what a tool returned if a part says so.
+/// The content of a message, and the tool result among its parts, if any.
 fn read_content(written: &Fields<'_>) -> Result<(Vec<Part>, Option<ToolReturn>), ApiError> {
     let (mut parts, mut returned) = (Vec::new(), None);
     match written.value("content") {
@@ -210,7 +211,7 @@ fn read_content(written: &Fields<'_>) -> Result<(Vec<Part>, Option<ToolReturn>),
         Some(_) => {
             for part in written.required::<Vec<Fields<'_>>>("content")? {
                 match part.required::<&str>("type")? {
-                    // It repeats one of the calls, for providers that sign them.
+                    // Repeats one of the calls, for providers that sign calls.
                     "tool_call" => drop(part.required::<&str>("id")?),
                     "tool_return" => {
                         let is_error = part.required::<bool>("is_error")?;
@@ -231,7 +232,7 @@ fn read_content(written: &Fields<'_>) -> Result<(Vec<Part>, Option<ToolReturn>),
     Ok((parts, returned))
 }
 
-/// Reasoning of which there is a summary.
+/// Reasoning that is only known by its summary.
 fn read_summary(part: &Fields<'_>) -> Result<Option<Part>, ApiError> {
     let mut texts = Vec::new();
     for summary in part.required::<Vec<Fields<'_>>>("summary")? {
@@ -239,8 +240,8 @@ fn read_summary(part: &Fields<'_>) -> Result<Option<Part>, ApiError> {
     }
     texts.retain(|text| !text.is_empty());
     let signature = part.optional("encrypted_content")?;
-    let whole = || Part::Reasoning { is_native: true, reasoning: texts.join("\n\n"), signature };
-    Ok((!texts.is_empty()).then(whole))
+    let part = || Part::Reasoning { is_native: true, reasoning: texts.join("\n\n"), signature };
+    Ok((!texts.is_empty()).then(part))
 }
 
 fn read_call(written: &Fields<'_>) -> Result<ToolCall, ApiError> {
@@ -253,10 +254,10 @@ fn read_call(written: &Fields<'_>) -> Result<ToolCall, ApiError> {
 }
 
 fn read_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
-    let said = written.value("func_response").map_or_else(|| "".into(), unpacked);
+    let response = written.value("func_response").map_or_else(|| "".into(), unpacked);
     let status = written.value("status").cloned().unwrap_or_else(|| "success".into());
     Ok(ToolReturn {
-        tool_return: parse::<Content>(written, "func_response", &said)?,
+        tool_return: parse::<Content>(written, "func_response", &response)?,
         status: parse(written, "status", &status)?,
         tool_call_id: written.optional("tool_call_id")?.unwrap_or_default(),
         stdout: written.optional("stdout")?,
@@ -264,16 +265,17 @@ fn read_return(written: &Fields<'_>) -> Result<ToolReturn, ApiError> {
     })
 }
 
-/// What older files say in the content alone.
-fn older_return(text: &str) -> ToolReturn {
+/// The tool result of an older file, which has it only in the content.
+fn read_older_return(text: &str) -> ToolReturn {
     let packaged = serde_json::from_str::<Value>(text).unwrap_or_default();
     let status = if packaged["status"] == "Failed" { ToolStatus::Error } else { ToolStatus::Success };
-    let said = unpacked(&text.into());
-    let said = said.as_str().unwrap_or(text).to_owned();
-    ToolReturn { tool_return: Content::Text(said), status, tool_call_id: String::new(), stdout: None, stderr: None }
+    let message = unpacked(&text.into());
+    let message = message.as_str().unwrap_or(text).to_owned();
+    ToolReturn { tool_return: Content::Text(message), status, tool_call_id: String::new(), stdout: None, stderr: None }
 }
 
-/// Decisions, each in the form in which it is stored or sent; older files have one, in fields of the message.
+/// The decisions about tool calls, in the format in which Letta stores or receives them. Older files have a single decision,
+/// in fields of the message.
 fn read_approvals(written: &Fields<'_>) -> Result<Vec<Approval>, ApiError> {
     let approvals = written.optional::<Vec<Fields<'_>>>("approvals")?.unwrap_or_default();
     if let (true, Some(approve)) = (approvals.is_empty(), written.optional::<bool>("approve")?) {
@@ -294,7 +296,7 @@ fn read_approvals(written: &Fields<'_>) -> Result<Vec<Approval>, ApiError> {
     approvals.iter().map(read).collect()
 }
 
-/// What a tool returned, without the wrapping in which Letta keeps it.
+/// The result of a tool, without the envelope in which Letta stores it.
 fn unpacked(response: &Value) -> Value {
     let packaged = response.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
     match packaged.filter(|packaged| packaged.contains_key("status") && packaged.contains_key("time")) {

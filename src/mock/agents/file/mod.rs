@@ -1,13 +1,21 @@
-//! Agent files (`.af`): an agent with all that belongs to it, written down with ids of its own, and made from that again.
+//! Agent files (`.af`): an agent is exported with everything that belongs to it, under ids that are local to the file, and
+//! imported again.
 
 mod export;
+mod export_fields;
 mod groups;
 mod import;
+mod import_agent;
+mod import_options;
+mod import_parts;
+mod local_ids;
 mod messages;
-mod numbers;
+mod reading;
 mod tools;
 
 pub(in crate::mock) use self::{
     export::{Export, export},
-    import::{History, Import, import},
+    import::import,
+    import_options::{History, Import},
+    reading::invalid_argument,
 };

@@ -1,10 +1,10 @@
-//! The tools of agent files, and the MCP servers that have some of them.
+//! The tools and MCP servers of agent files.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::import::{corrupted, items};
+use super::reading::{invalid_file, items};
 use crate::{
     error::ApiError,
     mock::{
@@ -15,21 +15,21 @@ use crate::{
     store::{Locked, Tx},
 };
 
-/// A tool as a file has it, with an id of its own.
-pub(in crate::mock) fn read(name: &str, written: &Fields<'_>, project_id: Option<&str>) -> Result<Tool, ApiError> {
-    let change = ToolChange::read(written).map_err(corrupted)?;
+/// Reads a tool. It gets a new id.
+pub(super) fn read(name: &str, written: &Fields<'_>, project_id: Option<&str>) -> Result<Tool, ApiError> {
+    let change = ToolChange::read(written).map_err(invalid_file)?;
     let mut tool = Tool::create(change, project_id.map(str::to_owned));
     name.clone_into(&mut tool.name);
-    written.one_of("tool_type", TOOL_TYPES).map_err(corrupted)?.unwrap_or("custom").clone_into(&mut tool.tool_type);
-    let arguments = written.optional::<&Map<String, Value>>("args_json_schema").map_err(corrupted)?;
+    written.one_of("tool_type", TOOL_TYPES).map_err(invalid_file)?.unwrap_or("custom").clone_into(&mut tool.tool_type);
+    let arguments = written.optional::<&Map<String, Value>>("args_json_schema").map_err(invalid_file)?;
     tool.args_json_schema = arguments.cloned();
-    let metadata = written.optional::<&Map<String, Value>>("metadata_").map_err(corrupted)?;
+    let metadata = written.optional::<&Map<String, Value>>("metadata_").map_err(invalid_file)?;
     tool.metadata = metadata.cloned().unwrap_or_default();
     Ok(tool)
 }
 
-/// Makes a tool that is there what a file says. What its calls come to stays what the configuration says.
-pub(in crate::mock) fn replace(present: &mut Tool, written: Tool) {
+/// Replaces an existing tool by what a file says, except for its id, its project and its scripted results.
+pub(super) fn replace(present: &mut Tool, written: Tool) {
     *present = Tool {
         id: std::mem::take(&mut present.id),
         project_id: present.project_id.take(),
@@ -38,22 +38,22 @@ pub(in crate::mock) fn replace(present: &mut Tool, written: Tool) {
     };
 }
 
-/// A tool as it is written into a file; `number` is its id there.
-pub(in crate::mock) fn written(tool: &Tool, number: &str) -> Value {
+/// A tool as it is written to a file.
+pub(super) fn to_file(tool: &Tool, local_id: &str) -> Value {
     let mut wire = tool.wire();
-    wire["id"] = number.into();
+    wire["id"] = local_id.into();
     wire["project_id"] = Value::Null;
     wire
 }
 
-/// The MCP server that a tool names: its id where it was made, and its name.
-pub(in crate::mock) fn server_of(tool: &Tool) -> Option<(Option<&str>, Option<&str>)> {
+/// The id and the name of the MCP server that a tool belongs to.
+pub(super) fn server_of(tool: &Tool) -> Option<(Option<&str>, Option<&str>)> {
     let named = tool.metadata.get("mcp")?;
     Some((named["server_id"].as_str(), named["server_name"].as_str()))
 }
 
-/// An MCP server as it is written into a file. What it is reached with stays where it is.
-pub(in crate::mock) fn written_server(server: &McpServer, number: &str) -> Value {
+/// An MCP server as it is written to a file, without its credentials.
+pub(super) fn server_to_file(server: &McpServer, local_id: &str) -> Value {
     let setting = |name: &str| server.config.get(name).cloned().unwrap_or_default();
     let is_local = server.server_type == "stdio";
     let stdio = json!({
@@ -63,7 +63,7 @@ pub(in crate::mock) fn written_server(server: &McpServer, number: &str) -> Value
         "args": setting("args"),
     });
     json!({
-        "id": number,
+        "id": local_id,
         "server_type": server.server_type,
         "server_name": server.server_name,
         "server_url": if is_local { Value::Null } else { setting("server_url") },
@@ -72,15 +72,15 @@ pub(in crate::mock) fn written_server(server: &McpServer, number: &str) -> Value
     })
 }
 
-/// The ids of the servers of a file that are there already, by their names.
-pub(in crate::mock) async fn present_servers(
+/// The ids of existing MCP servers that have the names of servers in a file, by name.
+pub(super) async fn present_servers(
     tx: &mut Tx,
     project: &str,
     file: &Fields<'_>,
 ) -> Result<HashMap<String, String>, ApiError> {
     let mut present = HashMap::new();
     for written in items(file, "mcp_servers")? {
-        let name: &str = written.required("server_name").map_err(corrupted)?;
+        let name: &str = written.required("server_name").map_err(invalid_file)?;
         if let Some(holder) = holder_within(tx, claims::MCP_SERVER, project, name).await? {
             present.insert(name.to_owned(), holder);
         }
@@ -88,22 +88,22 @@ pub(in crate::mock) async fn present_servers(
     Ok(present)
 }
 
-/// Makes the servers of a file, or lets those that are there be reached as it says. The caller has locked these, and has
-/// called [`Tx::lock_names`].
-pub(in crate::mock) async fn make_servers(
+/// Creates the MCP servers of a file, or updates the settings of existing ones. The caller has locked the existing ones, and
+/// has called [`Tx::lock_names`].
+pub(super) async fn make_servers(
     tx: &mut Tx,
     project: &str,
     file: &Fields<'_>,
     locked: &Locked,
 ) -> Result<(), ApiError> {
     for written in items(file, "mcp_servers")? {
-        let server = read_server(&written).map_err(corrupted)?;
+        let server = read_server(&written).map_err(invalid_file)?;
         let holder = claim(tx, claims::MCP_SERVER, project, &server.server_name, &server.id).await?;
         let Some(holder) = holder else {
             insert(tx, project, None, &server).await?;
             continue;
         };
-        // One that is not locked was made from this very file.
+        // A server that is not locked was created from this file.
         let Some(document) = locked.get(McpServer::KIND, &holder) else { continue };
         let mut present: Stored<McpServer> = parse(document)?;
         if present.record.server_type == server.server_type {

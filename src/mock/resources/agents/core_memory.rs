@@ -11,9 +11,9 @@ use crate::{
     mock::{
         agents::{
             create::label_taken,
-            directories::{self, Source},
+            directories::{self, Reader},
             memory::{self, blocks, blocks_within, recompile},
-            sleeptime::lock_with_partners,
+            sleeptime::lock_with_sleeptime_agents,
         },
         pagination::{
             cursor::{Defaults, Page},
@@ -44,7 +44,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
     let blocks: Vec<Block> = blocks(view, &agent.record.id).await?.into_iter().map(|block| block.record).collect();
-    let shown = directories::of(Source::Store(view.store()), &agent.record).await?;
+    let shown = directories::load(Reader::Store(view.store()), &agent.record).await?;
     Ok(Reply::ok(json!(WireMemory::new(&agent.record.id, &agent.record.agent_type, &blocks, &shown.files))))
 }
 
@@ -104,7 +104,7 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
     let agent = transaction!(state.store, tx => {
-        let (partners, locked) = lock_with_partners(tx, agent_id, Locks::of(Block::KIND, [block_id])).await?;
+        let (partners, locked) = lock_with_sleeptime_agents(tx, agent_id, Locks::of(Block::KIND, [block_id])).await?;
         let agent = view.locked::<Agent>(&locked, agent_id)?;
         let block = view.locked::<Block>(&locked, block_id)?;
         if block.project != agent.project {

@@ -9,7 +9,7 @@ use crate::{
     call::{Call, Reply},
     error::ApiError,
     mock::{
-        agents::directories::{Source, windows},
+        agents::directories::{Reader, windows},
         files::attachments,
         pagination::{
             cursor::{Defaults, Page},
@@ -65,7 +65,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let names = folder_names(view, &agent.id).await?;
     let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();
     let limit = agent.per_file_view_window_char_limit;
-    let shown = windows(&mut Source::Store(view.store()), &touched, &open, limit).await?;
+    let shown = windows(&mut Reader::Store(view.store()), &touched, &open, limit).await?;
     let attachments: Vec<Value> = files
         .iter()
         .map(|file| attachment(&agent, &file.record, &names, &touched, shown.get(&file.record.id)))

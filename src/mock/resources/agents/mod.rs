@@ -20,10 +20,11 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agents::{
-            create::{Attached, Attachments, check_labels, link, make, new_blocks, replace_folders},
+            create::{Attachments, RequestedAttachments, check_labels, create_agent, new_blocks, replace_folders},
+            insert::link_all,
             legacy,
             memory::{self, recompile},
-            sleeptime::{is_partner, leave_mains, mains, make_missing, partners},
+            sleeptime::{create_missing, detach_from_main_agents, is_sleeptime_agent, main_agents, sleeptime_agents},
         },
         files::attachments,
         records::{
@@ -59,7 +60,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     // First whatever is malformed, then what does not exist.
-    let attached = Attached::read(&fields)?;
+    let attached = RequestedAttachments::read(&fields)?;
     let initial = read_initial_messages(&fields)?;
     let new_blocks = new_blocks(&fields)?;
     let include_base_tools = fields.optional("include_base_tools")?.unwrap_or(true);
@@ -77,8 +78,8 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
         base_tools::add_base_rules(&mut agent, names);
     }
     let history = match initial {
-        Some(initial) => legacy::given(&agent.agent_type, initial),
-        None => legacy::beginning_of_new(&agent.agent_type, include_base_tools),
+        Some(initial) => legacy::convert_initial_messages(&agent.agent_type, initial),
+        None => legacy::initial_messages_of_new(&agent.agent_type, include_base_tools),
     };
     let view = state.view(&call.permit);
     let tool_ids = attached.tool_ids.unwrap_or_default();
@@ -94,7 +95,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
         ..Attachments::default()
     };
     let agent = transaction!(state.store, tx => {
-        make(tx, view, &scope, agent.clone(), attachments.clone()).await
+        create_agent(tx, view, &scope, agent.clone(), attachments.clone()).await
     })?;
     show(view, agent, Include::EVERYTHING).await
 }
@@ -109,7 +110,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let attached = Attached::read(&fields)?;
+    let attached = RequestedAttachments::read(&fields)?;
     let message_ids = fields.ids("message_ids", "message")?;
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
@@ -138,14 +139,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         let mut agent = view.locked::<Agent>(&locked, id)?;
         refuse_move(&fields, &agent.project)?;
         if wants_partner {
-            make_missing(tx, &agent, &shown).await?;
+            create_missing(tx, &agent, &shown).await?;
         }
         agent.record.change(&fields)?;
         if let Some(ids) = &attached.block_ids {
             let blocks = view.all_locked::<Block>(&locked, &agent.project, ids)?;
             check_labels(&blocks)?;
             tx.unlink_kind(links::AGENT_BLOCK, id).await?;
-            link(tx, links::AGENT_BLOCK, id, blocks.iter().map(|block| block.id.as_str())).await?;
+            link_all(tx, links::AGENT_BLOCK, id, blocks.iter().map(|block| block.id.as_str())).await?;
         }
         if let Some(tools) = &tools {
             let tools = tools.as_ref().map_err(ApiError::same)?;
@@ -153,7 +154,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
             agent_tools::check_locked(tools, &locked)?;
             agent_tools::ask_by_default(&mut agent.record, tools);
             tx.unlink_kind(links::AGENT_TOOL, id).await?;
-            link(tx, links::AGENT_TOOL, id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
+            link_all(tx, links::AGENT_TOOL, id, tools.iter().map(|tool| tool.record.id.as_str())).await?;
         }
         if let Some(identities) = &attached.identity_ids {
             view.all_locked::<Identity>(&locked, &agent.project, identities)?;
@@ -191,7 +192,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
         relations::leave_groups(tx, &family.agents, &family.blocks).await?;
         archival::leave(tx, &family.agents).await?;
         memory::delete_blocks(tx, &shown, &family.agents).await?;
-        leave_mains(tx, &family.mains).await?;
+        detach_from_main_agents(tx, &family.mains).await?;
         for id in &family.agents {
             tx.delete_messages_but(id, "").await?;
             tx.delete_document(Agent::KIND, id).await?;
@@ -217,15 +218,16 @@ struct AgentGroup {
 
 impl AgentGroup {
     async fn of(tx: &mut Tx, id: &str) -> Result<Self, ApiError> {
-        let mut agents = partners(tx, id).await?;
+        let mut agents = sleeptime_agents(tx, id).await?;
         agents.push(id.to_owned());
         let mut blocks = Vec::new();
         for agent in &agents {
             blocks.extend(tx.grandchildren(Block::KIND, Conversation::KIND, agent).await?);
         }
         let document = tx.document(Agent::KIND, id).await?;
-        let is_partner = document.map(parse::<Agent>).transpose()?.is_some_and(|it| is_partner(&it.record.agent_type));
-        let mut mains = if is_partner { mains(tx, id).await? } else { Vec::new() };
+        let is_partner =
+            document.map(parse::<Agent>).transpose()?.is_some_and(|it| is_sleeptime_agent(&it.record.agent_type));
+        let mut mains = if is_partner { main_agents(tx, id).await? } else { Vec::new() };
         mains.retain(|(main, _)| !agents.contains(main));
         Ok(Self { agents, blocks, mains })
     }
@@ -244,7 +246,7 @@ async fn reset_messages(state: Arc<State>, mut call: Call) -> HandlerResult {
         let kept = record.system_message_id().unwrap_or_default();
         tx.delete_conversation(&record.id, DEFAULT_CONVERSATION, kept).await?;
         record.forget();
-        let beginning = if begins_anew { legacy::beginning(&record.agent_type) } else { Vec::new() };
+        let beginning = if begins_anew { legacy::initial_messages(&record.agent_type) } else { Vec::new() };
         record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
         record.begin_with(&beginning);
         recompile(tx, record).await?;

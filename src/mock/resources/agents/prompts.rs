@@ -10,7 +10,7 @@ use crate::{
     error::ApiError,
     mock::{
         agents::{
-            directories::{self, Directories, Source},
+            directories::{self, Directories, Reader},
             memory, prompt,
         },
         records::{Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Passage, Record, Timestamp},
@@ -89,7 +89,7 @@ async fn context(state: Arc<State>, call: Call) -> HandlerResult {
         None => 0,
     };
     let core_memory = prompt::memory_blocks(&blocks);
-    let directories = prompt::directories(&agent, &directories(view, &agent).await?);
+    let directories = prompt::folder_list(&agent, &directories(view, &agent).await?);
     // The summary as it was compiled, which is what the model sees.
     let summary = system.rfind("<memory_metadata>").and_then(|start| system.get(start..)).unwrap_or_default();
     let functions_tokens: i64 = functions.iter().map(|function| tokens::estimate(&function.to_string())).sum();
@@ -149,7 +149,7 @@ async fn blocks(view: View<'_>, agent_id: &str) -> Result<Vec<Block>, ApiError> 
 }
 
 async fn directories(view: View<'_>, agent: &Agent) -> Result<Directories, ApiError> {
-    directories::of(Source::Store(view.store()), agent).await
+    directories::load(Reader::Store(view.store()), agent).await
 }
 
 /// Puts the blocks that a conversation has for itself in the places of its agent's.

@@ -10,10 +10,7 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::{
-            create::unusable,
-            file::{self, Export, History, Import},
-        },
+        agents::file::{self, Export, History, Import, invalid_argument},
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
         resources::{HandlerResult, Routes, models::handles},
         state::State,
@@ -37,7 +34,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 async fn export(state: Arc<State>, call: Call) -> HandlerResult {
     call.query.integer("max_steps")?;
     if call.query.boolean("use_legacy_format")?.unwrap_or(false) {
-        return Err(unusable("The legacy format is no longer supported"));
+        return Err(invalid_argument("The legacy format is no longer supported"));
     }
     let without_messages = call.query.boolean("scrub_messages")?.unwrap_or(false);
     let conversation_id = call.query.first("conversation_id").map(str::to_owned);
@@ -102,7 +99,7 @@ async fn import(state: Arc<State>, mut call: Call) -> HandlerResult {
         name: text("name", "override_name"),
         with_suffix: form.flag("append_copy_suffix")?.unwrap_or(true),
         overrides_tools: form.flag("override_existing_tools")?.unwrap_or(true),
-        history: if form.flag("strip_messages")?.unwrap_or(false) { History::Nothing } else { History::Written },
+        history: if form.flag("strip_messages")?.unwrap_or(false) { History::Empty } else { History::FromFile },
         model: text("model", "override_model_handle"),
         embedding: text("embedding", "override_embedding_handle").or_else(|| by_header.map(str::to_owned)),
         secrets: secrets(text("secrets", "env_vars_json").as_deref())?,
@@ -137,7 +134,8 @@ fn read_file(bytes: &[u8]) -> Result<Value, ApiError> {
 /// Secrets, which are JSON within the form.
 fn secrets(text: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    let value: Value = json::from_slice(text.as_bytes()).map_err(|_| unusable("secrets must be a JSON object"))?;
+    let value: Value =
+        json::from_slice(text.as_bytes()).map_err(|_| invalid_argument("secrets must be a JSON object"))?;
     let TextMap(secrets) = TextMap::read(&value, &Location::body().at("secrets"))?;
     Ok(secrets)
 }

@@ -21,7 +21,7 @@ use crate::{
         resources::{HandlerResult, Routes},
         state::State,
         storage::{View, is_plain, parse},
-        turn::{cancel_elsewhere, give_up_question},
+        turn::{cancel_elsewhere, deny_pending},
         validation::{body::Fields, client_generation::is_current_client},
     },
     store::{DocumentFilter, MessageFilter},
@@ -120,7 +120,7 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     let mut runs = running(&state, agent_id, None).await?;
     if runs.is_empty()
-        && let Some(run) = give_up_question(&state.store, agent_id, None).await?
+        && let Some(run) = deny_pending(&state.store, agent_id, None).await?
     {
         return Ok(Reply::ok(json!({run: "cancelled"})));
     }

@@ -31,7 +31,7 @@ use crate::{
         state::State,
         storage::{View, parse},
         tools::set::ToolSet,
-        turn::{SendRequest, give_up_question},
+        turn::{SendRequest, deny_pending},
         validation::body::{Expect, Fields},
     },
     store::{MessageFilter, StoredMessage, transaction},
@@ -166,7 +166,7 @@ async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
         return Ok(Reply::ok(Value::Object(cancel_all(&state, runs).await?)));
     }
     let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
-    match give_up_question(&state.store, agent_id, conversation).await? {
+    match deny_pending(&state.store, agent_id, conversation).await? {
         Some(run) => Ok(Reply::ok(json!({run: "cancelled"}))),
         None => Err(ApiError::conflict(format!("CONFLICT: No active runs to cancel for conversation {id}"))),
     }

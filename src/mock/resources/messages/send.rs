@@ -36,7 +36,7 @@ pub(in crate::mock) async fn send(
     if !delivery.streaming {
         let run = Run::begin(&thread.agent.record.id, run_type, false, request.message_view);
         let turn = Turn::begin(state, thread, run, request.request, false).await?;
-        let ended = turn.answer().await?;
+        let ended = turn.complete().await?;
         return match &ended.failure {
             Some(failure) => Err(failure.answer()),
             None => Ok(Reply::ok(response(&ended))),
@@ -56,7 +56,7 @@ pub(in crate::mock) async fn send(
     };
     let Some(earlier) = earlier else { return Ok(Reply::Events(turn?.stream(delivery))) };
     if let Ok(turn) = turn {
-        turn.abandon();
+        turn.discard();
     }
     let reading = ReplayOptions { pings: delivery.pings, ..ReplayOptions::WHOLE };
     Ok(Reply::Events(replay(state, earlier?, None, reading)))
@@ -70,7 +70,7 @@ pub(in crate::mock) async fn send_later(state: &Arc<State>, thread: Thread, requ
     run.callback_url = request.callback_url;
     let turn = Turn::begin(state, thread, run, request.request, false).await?;
     let run = turn.run().wire();
-    turn.answer_later().await?;
+    turn.complete_in_background().await?;
     Ok(Reply::ok(run))
 }
 
@@ -95,7 +95,7 @@ async fn earlier(
 
 fn response(ended: &Ended) -> Value {
     json!({
-        "messages": shown(&ended.answers, &ended.run.request_config),
+        "messages": shown(&ended.replies, &ended.run.request_config),
         "stop_reason": ended.run.stop_reason.unwrap_or(StopReason::Error).wire(),
         "usage": ended.run.usage.wire(false, &ended.run.sleeptime_runs),
         "logprobs": null,

@@ -43,7 +43,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let tags: Option<Vec<String>> = fields.optional("tags")?;
     let variables: Option<TextMap> = fields.optional("memory_variables")?;
     let secrets: Option<TextMap> = fields.optional("tool_variables")?;
-    let history = read_initial_messages(&fields)?.map_or(History::Usual, History::Given);
+    let history = read_initial_messages(&fields)?.map_or(History::Initial, History::Given);
     let identity_ids = fields.ids("identity_ids", Identity::KIND)?.unwrap_or_default();
 
     let view = state.view(&call.permit);

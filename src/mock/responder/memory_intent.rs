@@ -1,10 +1,11 @@
-//! Plain words that ask an agent to remember, to change what it remembers, or to look something up.
+//! Recognizes requests in plain English to remember something, to change what is remembered, or to look something up, and
+//! turns them into calls of memory tools.
 
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::{CallRequest, understood};
+use super::{CallRequest, interpreted};
 use crate::mock::{
     records::{Block, object},
     tools::set::ToolSet,
@@ -16,7 +17,7 @@ macro_rules! pattern {
     };
 }
 
-/// What agents keep things in, as people call it.
+/// The words with which people refer to an agent's memory.
 macro_rules! memory {
     () => {
         r"(?:(?:the|your|our|my)\s+)?(?:\w+\s+){0,2}(?:memory|memories|archives?|block)\b"
@@ -86,77 +87,79 @@ pattern!(
     r"actually|now|really|not|save|store|add|append|insert|put|write|record|rewrite|rethink|overwrite|set)\b"
 );
 
-/// Whether a text may ask for something that depends on what the memory blocks say.
-pub(super) fn speaks_of_memory(text: &str) -> bool {
-    MEMORY.as_ref().is_some_and(|pattern| pattern.is_match(understood(text)))
+/// Whether a text may be a request that depends on the values of memory blocks.
+pub(super) fn mentions_memory(text: &str) -> bool {
+    MEMORY.as_ref().is_some_and(|pattern| pattern.is_match(interpreted(text)))
 }
 
-/// The call of a memory tool that a text asks for, if the agent has such a tool.
+/// The call of a memory tool that a text requests, if the agent has that tool.
 pub(super) fn memory_call(text: &str, tool_set: &ToolSet, blocks: &[Block]) -> Option<CallRequest> {
     let text = text.trim();
     let lower = text.to_lowercase();
-    // What somebody knows is in the archive, if there is one; what was said is in the conversation.
-    let archive = lower.contains("archiv") || lower.contains("know about");
-    let memory = WordsContext { text, tool_set, blocks, archive };
-    if let Some([query]) = find(&LOOK_UP, text).or_else(|| find(&ASKED_ABOUT, text)) {
+    // "What do you know about" asks for archival memory, "what did I say about" for the conversation.
+    let is_archival = lower.contains("archiv") || lower.contains("know about");
+    let memory = MemoryIntent { text, tool_set, blocks, is_archival };
+    if let Some([query]) = captures(&LOOK_UP, text).or_else(|| captures(&ASKED_ABOUT, text)) {
         return memory.search(unquoted(query));
     }
-    if let Some([label, value]) = find(&REWRITE, text)
+    if let Some([label, value]) = captures(&REWRITE, text)
         && let Some(block) = blocks.iter().find(|block| block.label.eq_ignore_ascii_case(label))
     {
         return memory.rewrite(block, value);
     }
-    if let Some([verb, quote, old, new]) = find(&REPLACE, text)
-        && (!quote.is_empty() || verb.eq_ignore_ascii_case("replace") || memory.holder(old).is_some())
+    if let Some([verb, quote, old, new]) = captures(&REPLACE, text)
+        && (!quote.is_empty() || verb.eq_ignore_ascii_case("replace") || memory.containing(old).is_some())
     {
         return memory.replace(old, new);
     }
-    if let Some([new, old]) = find(&CORRECT, text)
-        && memory.holder(old).is_some()
+    if let Some([new, old]) = captures(&CORRECT, text)
+        && memory.containing(old).is_some()
     {
         return memory.replace(old, new);
     }
     if !lower.contains("n't forget")
         && !lower.contains("not forget")
-        && let Some([old]) = find(&FORGET, text)
+        && let Some([old]) = captures(&FORGET, text)
     {
-        return memory.holder(old).and_then(|_| memory.replace(old, ""));
+        return memory.containing(old).and_then(|_| memory.replace(old, ""));
     }
-    if let Some([fact]) = find(&NOTED, text).or_else(|| find(&REMEMBER, text)).or_else(|| find(&KEEP, text)) {
-        return memory.keep(fact);
+    if let Some([fact]) = captures(&NOTED, text).or_else(|| captures(&REMEMBER, text)).or_else(|| captures(&KEEP, text))
+    {
+        return memory.remember(fact);
     }
-    memory.change()
+    memory.correct()
 }
 
-/// What a text is about, and what its agent has to do it with.
-struct WordsContext<'a> {
+/// A text that may be a request about memory, with the tools and blocks of its agent.
+struct MemoryIntent<'a> {
     text: &'a str,
     tool_set: &'a ToolSet,
     blocks: &'a [Block],
-    /// Whether it speaks of what is in the archive.
-    archive: bool,
+    /// Whether it refers to archival memory.
+    is_archival: bool,
 }
 
-impl<'a> WordsContext<'a> {
-    fn has(&self, name: &'static str) -> Option<&'static str> {
+impl<'a> MemoryIntent<'a> {
+    /// The name of a tool, if the agent has it and the client does not run it.
+    fn tool(&self, name: &'static str) -> Option<&'static str> {
         self.tool_set.find(name).filter(|tool| !tool.is_clients()).map(|_| name)
     }
 
     fn search(&self, query: &str) -> Option<CallRequest> {
-        let archive = self.has("archival_memory_search");
-        let name = archive.filter(|_| self.archive).or(self.has("conversation_search")).or(archive)?;
+        let archive = self.tool("archival_memory_search");
+        let name = archive.filter(|_| self.is_archival).or(self.tool("conversation_search")).or(archive)?;
         Some(CallRequest::new(name, object! {"query": query}))
     }
 
-    /// The block that says something, if the agent may change it.
-    fn holder(&self, text: &str) -> Option<&'a Block> {
+    /// The writable block whose value contains a text.
+    fn containing(&self, text: &str) -> Option<&'a Block> {
         self.blocks.iter().find(|block| !block.read_only && block.value.contains(text))
     }
 
     fn replace(&self, old: &str, new: &str) -> Option<CallRequest> {
-        let block = self.holder(old).or_else(|| self.named()).or_else(|| self.usual())?;
+        let block = self.containing(old).or_else(|| self.named_block()).or_else(|| self.default_block())?;
         let label = block.label.as_str();
-        match (self.has("memory_replace"), self.has("core_memory_replace")) {
+        match (self.tool("memory_replace"), self.tool("core_memory_replace")) {
             (Some(name), _) => {
                 Some(CallRequest::new(name, object! {"label": label, "old_string": old, "new_string": new}))
             }
@@ -168,17 +171,17 @@ impl<'a> WordsContext<'a> {
     }
 
     fn rewrite(&self, block: &Block, value: &str) -> Option<CallRequest> {
-        match self.has("memory_rethink") {
+        match self.tool("memory_rethink") {
             Some(name) => Some(CallRequest::new(name, object! {"label": block.label, "new_memory": value})),
             None => self.replace(&block.value, value),
         }
     }
 
-    fn keep(&self, fact: &str) -> Option<CallRequest> {
-        let label = self.named().or_else(|| self.usual()).map(|block| block.label.as_str());
-        let archive = self.has("archival_memory_insert");
-        match (label, self.has("memory_insert"), self.has("core_memory_append"), archive) {
-            (_, _, _, Some(name)) if self.archive => Some(CallRequest::new(name, object! {"content": fact})),
+    fn remember(&self, fact: &str) -> Option<CallRequest> {
+        let label = self.named_block().or_else(|| self.default_block()).map(|block| block.label.as_str());
+        let archive = self.tool("archival_memory_insert");
+        match (label, self.tool("memory_insert"), self.tool("core_memory_append"), archive) {
+            (_, _, _, Some(name)) if self.is_archival => Some(CallRequest::new(name, object! {"content": fact})),
             (Some(label), Some(name), ..) => Some(CallRequest::new(name, object! {"label": label, "new_string": fact})),
             (Some(label), None, Some(name), _) => {
                 Some(CallRequest::new(name, object! {"label": label, "content": fact}))
@@ -188,8 +191,8 @@ impl<'a> WordsContext<'a> {
         }
     }
 
-    /// What "My name is actually Bob" changes: the line that says "Name: Alice", or else it is one more thing to keep.
-    fn change(&self) -> Option<CallRequest> {
+    /// Handles "My name is actually Bob": replaces a line such as "Name: Alice", or remembers the fact if there is none.
+    fn correct(&self) -> Option<CallRequest> {
         let found = CHANGED.as_ref()?.captures(self.text)?;
         let what = found.get(1)?.as_str();
         let value = found.get(2).or(found.get(3))?.as_str().trim();
@@ -199,18 +202,18 @@ impl<'a> WordsContext<'a> {
                 return self.replace(line.get(0)?.as_str(), &format!("{}{value}", line.get(1)?.as_str()));
             }
         }
-        self.keep(found.get(0)?.as_str())
+        self.remember(found.get(0)?.as_str())
     }
 
-    /// The block whose label the text names.
-    fn named(&self) -> Option<&'a Block> {
+    /// The block whose label the text contains.
+    fn named_block(&self) -> Option<&'a Block> {
         let is_part = |character: char| character.is_alphanumeric() || character == '_';
         let mut words = self.text.split(|character| !is_part(character));
         words.find_map(|word| self.blocks.iter().find(|block| block.label.eq_ignore_ascii_case(word)))
     }
 
-    /// The block for what nobody says where it belongs.
-    fn usual(&self) -> Option<&'a Block> {
+    /// The block for facts whose block the text does not name.
+    fn default_block(&self) -> Option<&'a Block> {
         let mut writable = self.blocks.iter().filter(|block| !block.read_only);
         writable.clone().find(|block| block.label == "human").or_else(|| writable.next())
     }
@@ -220,11 +223,12 @@ fn unquoted(text: &str) -> &str {
     text.trim_matches(['"', '\'', '`'])
 }
 
-fn find<'t, const N: usize>(pattern: &LazyLock<Option<Regex>>, text: &'t str) -> Option<[&'t str; N]> {
-    let captures: Captures<'t> = pattern.as_ref()?.captures(text)?;
+/// The first `N` groups that a pattern captures, trimmed; `None` if one is missing or the first is empty.
+fn captures<'t, const N: usize>(pattern: &LazyLock<Option<Regex>>, text: &'t str) -> Option<[&'t str; N]> {
+    let captured: Captures<'t> = pattern.as_ref()?.captures(text)?;
     let mut found = [""; N];
     for (index, place) in found.iter_mut().enumerate() {
-        *place = captures.get(index + 1)?.as_str().trim();
+        *place = captured.get(index + 1)?.as_str().trim();
     }
     found[0].chars().next().map(|_| found)
 }
