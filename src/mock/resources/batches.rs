@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
-    messages::list::{NEWEST, unknown},
+    messages::{
+        cancel::cancel_all,
+        list::{NEWEST, unknown},
+    },
     models::handles::check_override,
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -137,7 +140,7 @@ async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let runs = runs_of(view, &batch).await?;
     let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
     if !unfinished.is_empty() {
-        super::messages::agent::cancel_all(&state, unfinished).await?;
+        cancel_all(&state, unfinished).await?;
         transaction!(state.store, tx => {
             let mut batch = view.get_for_update::<Batch>(tx, batch.id()).await?.record;
             batch.is_cancelled = true;

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes, agents::core_memory};
+use super::{
+    agents::core_memory,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},

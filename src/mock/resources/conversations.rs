@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    messages::thread::named,
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
@@ -24,7 +28,7 @@ use crate::{
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
         state::State,
         storage::{
-            documents::{Prepared, Stored, View, insert_all, insert_messages, parse_message, update},
+            documents::{Prepared, Stored, insert_all, insert_messages, parse_message, update},
             relations::leave_groups,
         },
         validation::body::{Expect, Fields},
@@ -40,28 +44,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyConversation, modify)
         .on(Operation::DeleteConversation, delete)
         .on(Operation::ForkConversation, fork)
-}
-
-/// What a path or a query may put in the place of a conversation's id: the default conversation of the agent that is named
-/// beside it.
-const DEFAULT: &str = "default";
-
-/// The conversation that a path names: by its own id, by its agent's, or as the default one of an agent named elsewhere.
-pub(super) async fn named(view: View<'_>, id: &str, agent_id: Option<&str>) -> Result<Thread, ApiError> {
-    if is_letta_id(id, "conv") {
-        let conversation = view.get::<Conversation>(id).await?;
-        let agent = view.get::<Agent>(&conversation.record.agent_id).await?;
-        return Ok(Thread { agent, conversation: Some(conversation) });
-    }
-    let agent_id = if id == DEFAULT { agent_id } else { Some(id) };
-    let Some(agent_id) = agent_id else {
-        return Err(ApiError::letta(
-            Code::InvalidRequest,
-            "INVALID_ARGUMENT: agent_id is required with the conversation 'default'",
-        ));
-    };
-    let found = if is_letta_id(agent_id, "agent") { view.find::<Agent>(agent_id).await? } else { None };
-    found.map(Thread::default_of).ok_or_else(|| ApiError::letta(Code::NotFound, "Agent not found"))
 }
 
 const LIST: Defaults =

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
     messages::{agent, list},
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,

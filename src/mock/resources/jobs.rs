@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},

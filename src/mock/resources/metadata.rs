@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Permit},
     call::{Call, Reply},

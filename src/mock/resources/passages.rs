@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Written},
     call::{Call, Query, Reply},

@@ -1,12 +1,15 @@
 //! Runs: every turn has one, by whichever route it was asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
-    messages::list::{self, OLDEST, written, written_backwards},
+    messages::{
+        list::{self, OLDEST, written, written_backwards},
+        replay::{again, read_reading},
+    },
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,
@@ -20,7 +23,6 @@ use crate::{
         records::{Agent, Record, Run, RunStatus, Step, StopReason},
         state::State,
         storage::documents::{Stored, parse},
-        turn::{ReplayOptions, replay},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
@@ -218,32 +220,4 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let reading = read_reading(Fields::of_optional_body(&body)?.as_ref())?;
     let run = state.view(&call.permit).get::<Run>(call.param("run_id")).await?.record;
     again(&state, &run, reading)
-}
-
-/// What a request to read a stream again asks for.
-pub(super) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
-    let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
-    fields.at_least("batch_size", 1)?;
-    let poll = match fields.optional::<f64>("poll_interval")? {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
-            fields.at("poll_interval").breaks_rule("an interval is a number of seconds", &json!(seconds))
-        })?,
-        None => ReplayOptions::WHOLE.poll,
-    };
-    Ok(ReplayOptions {
-        after: fields.at_least("starting_after", 0)?.and_then(|number| usize::try_from(number).ok()).unwrap_or(0),
-        pings: fields.optional("include_pings")?.unwrap_or(true),
-        poll: poll.clamp(Duration::from_millis(10), Duration::from_secs(10)),
-    })
-}
-
-/// The events of a run that is or was streamed in the background.
-pub(super) fn again(state: &Arc<State>, run: &Run, reading: ReplayOptions) -> HandlerResult {
-    if run.delivery.is_none() {
-        return Err(ApiError::letta(
-            Code::InvalidRequest,
-            "INVALID_ARGUMENT: Run was not created in background mode, so it cannot be retrieved.",
-        ));
-    }
-    Ok(Reply::Events(replay(state, run.id.clone(), None, reading)))
 }

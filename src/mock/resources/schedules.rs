@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},

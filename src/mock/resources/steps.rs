@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
     messages::list::{OLDEST, shown, shown_backwards, unknown},
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},

@@ -1,6 +1,6 @@
 //! What the mock leaves out on purpose, by the beginning of its paths.
 
-use super::Routes;
+use super::routes::Routes;
 use crate::access::Operation;
 
 const LEFT_OUT: &[(&str, &str)] = &[

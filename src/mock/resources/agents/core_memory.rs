@@ -20,7 +20,7 @@ use crate::{
             list::Listing,
         },
         records::{Agent, Block, Record, include::Include, links},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{
             documents::{Stored, View, not_found, parse, update},
@@ -31,7 +31,7 @@ use crate::{
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::RetrieveAgentMemory, retrieve)
         .on(Operation::ListCoreMemoryBlocks, list)
@@ -80,7 +80,11 @@ async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// Changes a block, and what the agents see that show it.
-pub(in crate::mock) async fn change(view: View<'_>, block_id: &str, fields: &Fields<'_>) -> Result<Block, ApiError> {
+pub(in crate::mock::resources) async fn change(
+    view: View<'_>,
+    block_id: &str,
+    fields: &Fields<'_>,
+) -> Result<Block, ApiError> {
     transaction!(view.store(), tx => {
         let mut block = view.get_for_update::<Block>(tx, block_id).await?.record;
         let label = block.label.clone();
@@ -93,7 +97,7 @@ pub(in crate::mock) async fn change(view: View<'_>, block_id: &str, fields: &Fie
 }
 
 /// Deletes a block, also where it is attached.
-pub(in crate::mock) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
+pub(in crate::mock::resources) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
     transaction!(view.store(), tx => {
         let blocks = [view.get_for_update::<Block>(tx, block_id).await?.record.id];
         let shown = memory::lock_with_agents(tx, &blocks, Locks::default()).await?;

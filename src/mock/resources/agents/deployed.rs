@@ -12,7 +12,10 @@ use crate::{
         agents::memory,
         pagination::{cursor::Page, list::Listing},
         records::{Agent, Record, Template, claims, include::Include, links},
-        resources::{HandlerResult, Routes, templates},
+        resources::{
+            routes::{HandlerResult, Routes},
+            templates,
+        },
         state::State,
         storage::documents::{View, holder},
         validation::body::{Fields, Location, Read},
@@ -21,7 +24,7 @@ use crate::{
     store::DocumentFilter,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::SearchDeployedAgents, search).on(Operation::CountDeployedAgents, count)
 }
 

@@ -16,14 +16,14 @@ use crate::{
             list::Listing,
         },
         records::{Agent, File, Folder, OpenFiles, Record, attached_file_id, attachment_id, links},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found},
     },
     store::{DocumentFilter, Tx, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListFilesForAgent, list)
         .on(Operation::OpenFileForAgent, open)

@@ -20,14 +20,17 @@ use crate::{
             include::{Include, is_current_client},
             links,
         },
-        resources::{HandlerResult, Routes, folders::id_in_path},
+        resources::{
+            folders::id_in_path,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::documents::{Stored, View, not_found, update},
     },
     store::{DocumentFilter, Locks, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListFoldersForAgent, |state, call| list(state, call, Folder::wire))
         .on(Operation::AttachFolderToAgent, |state, call| attach(state, call, ResponseForm::ByGeneration))

@@ -15,7 +15,7 @@ use crate::{
             list::Listing,
         },
         records::{ACTOR, Agent, Record, StopReason, include::Include, links},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{documents::View, relations::of_identities},
         text::search::tagged,
@@ -24,7 +24,7 @@ use crate::{
     store::DocumentFilter,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::ListAgents, list).on(Operation::CountAgents, count)
 }
 

@@ -1,19 +1,22 @@
 //! Agents.
 
 pub(super) mod core_memory;
-pub(super) mod deployed;
-pub(super) mod files;
-pub(super) mod folders;
-pub(super) mod list;
-pub(super) mod prompts;
-pub(super) mod tools;
-pub(super) mod transfer;
+mod deployed;
+mod files;
+mod folders;
+mod list;
+mod prompts;
+mod tools;
+mod transfer;
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -51,6 +54,14 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyAgent, modify)
         .on(Operation::DeleteAgent, delete)
         .on(Operation::ResetMessages, reset_messages)
+        .with(core_memory::mount)
+        .with(deployed::mount)
+        .with(files::mount)
+        .with(folders::mount)
+        .with(list::mount)
+        .with(prompts::mount)
+        .with(tools::mount)
+        .with(transfer::mount)
 }
 
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {

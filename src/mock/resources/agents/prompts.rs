@@ -14,7 +14,7 @@ use crate::{
             memory, prompt,
         },
         records::{Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Passage, Record, Timestamp},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         search::archival,
         state::State,
         storage::documents::{View, not_found, parse_message, update},
@@ -24,7 +24,7 @@ use crate::{
     store::transaction,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::RecompileAgent, recompile)
         .on(Operation::RecompileAgentSystemPrompt, recompile)

@@ -18,7 +18,7 @@ use crate::{
             include::{Include, is_current_client},
             links,
         },
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found, update},
         tools::{builtin, execute::ToolExecutor, set::ToolSet},
@@ -28,7 +28,7 @@ use crate::{
     store::{Locks, Tx, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListToolsForAgent, list)
         .on(Operation::AttachToolToAgent, attach)

@@ -15,7 +15,10 @@ use crate::{
             file::{self, Export, History, Import},
         },
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
-        resources::{HandlerResult, Routes, models::handles},
+        resources::{
+            models::handles,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::{documents::not_found, project_scope::ProjectScope},
         validation::{
@@ -27,7 +30,7 @@ use crate::{
     store::transaction,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ExportAgent, export)
         .on(Operation::ExportAgentWithSkills, export_with_skills)

@@ -20,7 +20,7 @@ use crate::{
             list::Listing,
         },
         records::{File, FileText, Folder, Passage, Record, write_passages},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, not_found},
         validation::form::Form,
@@ -28,7 +28,7 @@ use crate::{
     store::{DocumentFilter, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::UploadFileToFolder, upload)
         .on(Operation::ListFilesForFolder, list)
@@ -143,7 +143,10 @@ async fn passages(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// What files say, by their ids.
-pub(in crate::mock) async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
+pub(in crate::mock::resources) async fn texts(
+    view: View<'_>,
+    ids: &[&str],
+) -> Result<HashMap<String, String>, ApiError> {
     view.store().check_size(FileText::KIND, ids).await?;
     let texts = view.find_all::<FileText>(ids).await?;
     Ok(texts.into_iter().map(|text| (text.record.id, text.record.text)).collect())

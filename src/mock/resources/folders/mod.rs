@@ -1,12 +1,15 @@
 //! Folders, under both of their names: older clients call them sources. Their files have a file of their own.
 
-pub(super) mod files;
+mod files;
 
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -45,6 +48,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifySource, |state, call| modify(state, call, Folder::wire_as_source))
         .on(Operation::DeleteSource, delete)
         .on(Operation::GetAgentsForSource, agents)
+        .with(files::mount)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };

@@ -11,7 +11,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         records::{McpServer, Tool, claims},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, holder},
         tools::mcp,
@@ -24,7 +24,7 @@ const NOBODY_CALLED: &str =
     "Nobody is connected to; the tools are those that the configuration gives the server's name.";
 const NO_REDIRECT: &str = "Nobody is sent away to log in, so nobody comes back.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListMcpServers, list)
         .on(Operation::AddMcpServer, add)

@@ -12,7 +12,7 @@ use crate::{
     mock::{
         pagination::list::Listing,
         records::{Agent, McpServer, Record, Tool, claims},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, claim, insert, not_found, release, update},
         tools::mcp::{self, Present},
@@ -25,7 +25,7 @@ use crate::{
 const NOBODY_CALLED: &str =
     "Nobody is connected to; the tools are those that the configuration gives the server's name.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::McpListMcpServers, list)
         .on(Operation::McpCreateMcpServer, create)
@@ -45,7 +45,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// The servers of a project, oldest first.
-pub(in crate::mock) async fn all(view: View<'_>, project: &str) -> Result<Vec<Stored<McpServer>>, ApiError> {
+pub(super) async fn all(view: View<'_>, project: &str) -> Result<Vec<Stored<McpServer>>, ApiError> {
     Listing::<McpServer>::of(DocumentFilter::of_project(McpServer::KIND, project)).all(view, |_| true).await
 }
 
@@ -60,12 +60,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// Stores a new server with its tools.
-pub(in crate::mock) async fn store(
-    state: &State,
-    tx: &mut Tx,
-    project: &str,
-    server: McpServer,
-) -> Result<McpServer, ApiError> {
+pub(super) async fn store(state: &State, tx: &mut Tx, project: &str, server: McpServer) -> Result<McpServer, ApiError> {
     tx.lock_names(project).await?;
     take_name(tx, project, &server).await?;
     insert(tx, project, None, &server).await?;
@@ -106,7 +101,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// Stores a changed server. The caller holds the lock on its document.
-pub(in crate::mock) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str) -> Result<(), ApiError> {
+pub(super) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str) -> Result<(), ApiError> {
     if server.record.server_name != former {
         release(tx, claims::MCP_SERVER, &server.project, former).await?;
         take_name(tx, &server.project, &server.record).await?;
@@ -130,7 +125,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// Removes a server and its tools. The caller has locked the server.
-pub(in crate::mock) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
+pub(super) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
     Present::lock(tx, server_id, |_| false).await?.remove(tx).await?;
     tx.delete_document(McpServer::KIND, server_id).await?;
     Ok(())
@@ -163,13 +158,13 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// The arguments in the body of a request that calls a tool.
-pub(in crate::mock) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
+pub(super) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
     let Some(fields) = Fields::of_optional_body(body)? else { return Ok(Map::new()) };
     Ok(fields.optional::<&Map<String, Value>>("args")?.cloned().unwrap_or_default())
 }
 
 /// What a call of a tool comes to.
-pub(in crate::mock) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Value {
+pub(super) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Value {
     tool.call(arguments, &Map::new()).wire()
 }
 
@@ -184,11 +179,7 @@ async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// Makes a server's tools what the configuration says by now.
-pub(in crate::mock) async fn read_again(
-    state: &State,
-    view: View<'_>,
-    server_id: &str,
-) -> Result<mcp::Changes, ApiError> {
+pub(super) async fn read_again(state: &State, view: View<'_>, server_id: &str) -> Result<mcp::Changes, ApiError> {
     transaction!(state.store, tx => {
         let server = view.get_for_update::<McpServer>(tx, server_id).await?;
         let stays = |tool: &Tool| mcp::has(&state.mcp_tools, &server.record.server_name, &tool.name);
@@ -204,7 +195,7 @@ async fn connect(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// The events of a connection that succeeds at once.
-pub(in crate::mock) fn connected(state: &State, server_name: &str) -> Reply {
+pub(super) fn connected(state: &State, server_name: &str) -> Reply {
     let tools: Vec<Value> = mcp::of_server(&state.mcp_tools, server_name).map(mcp::McpTool::wire).collect();
     let attempt = json!({"event": "connection_attempt", "server_name": server_name});
     let message = format!("Successfully connected to {server_name}");

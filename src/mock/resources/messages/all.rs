@@ -12,7 +12,7 @@ use crate::{
     mock::{
         pagination::cursor::Page,
         records::{Message, MessageType, MessageView, Role, Timestamp},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         search::messages::{self, MessageQuery},
         state::State,
         storage::documents::{is_plain, parse_message},
@@ -21,7 +21,7 @@ use crate::{
     store::{MessageFilter, StoredMessage},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListAllMessages, list)
         .on(Operation::RetrieveMessage, retrieve)

@@ -16,7 +16,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{Agent, RunType},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         turn::SendRequest,
         validation::body::{Expect, Fields},
@@ -35,7 +35,7 @@ const UNUSED: &[(&str, Expect)] = &[
     ("user", Expect::Text),
 ];
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::CreateChatCompletion, complete)
 }
 

@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{
-    agent::{cancel_all, of_agent, running},
-    list::{self, NEWEST, message_types, written, written_backwards},
+    cancel::{cancel_all, running},
+    compaction::{CompactionRequest, read_compaction},
+    list::{self, NEWEST, message_types, of_agent, written, written_backwards},
+    preview::preview_of,
+    replay::{again, read_reading},
     send::{self, send},
+    thread::named,
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -21,23 +25,17 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, Message, MessageView, Record, Run, RunType},
-        resources::{
-            HandlerResult, Routes,
-            conversations::named,
-            runs::{again, read_reading},
-        },
-        responder::provider_request,
+        records::{Conversation, MessageView, Record, Run, RunType},
+        resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::documents::{View, parse},
-        tools::set::ToolSet,
-        turn::{SendRequest, give_up_question},
-        validation::body::{Expect, Fields},
+        storage::documents::{not_found, parse},
+        turn::{give_up_question, idempotency_key},
+        validation::body::Fields,
     },
     store::{MessageFilter, StoredMessage, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListConversationMessages, list)
         .on(Operation::SendConversationMessage, say)
@@ -94,25 +92,6 @@ async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
 }
 
-/// The request that a model would be sent about what is said in a conversation.
-pub(in crate::mock) async fn preview_of(
-    state: &State,
-    thread: &Thread,
-    request: &SendRequest,
-) -> Result<Value, ApiError> {
-    let agent = &thread.agent.record;
-    let tool_set = ToolSet::of(&state.store, agent, &request.request.client_tools).await?;
-    let filter = MessageFilter::of_conversation(&agent.id, thread.id()).newest_first(true).limit(2_000);
-    let stored = state.store.messages(&filter).await?;
-    let stored =
-        stored.iter().rev().map(crate::mock::storage::documents::parse_message).collect::<Result<Vec<_>, _>>()?;
-    let is_seen = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
-    let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
-    messages.extend(request.request.input.iter().cloned().map(crate::mock::turn::Incoming::into_initial));
-    let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
-    Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))
-}
-
 /// Reads a stream again: of the run that is named, or of the one that runs.
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
@@ -126,7 +105,7 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
         (Some(id), _) => {
             let run = view.get::<Run>(&id).await?.record;
             if run.agent_id != thread.agent.record.id || run.thread_id() != thread.id() {
-                return Err(crate::mock::storage::documents::not_found::<Run>(&id));
+                return Err(not_found::<Run>(&id));
             }
             run
         }
@@ -152,7 +131,7 @@ async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiE
         let otid: String = otid.chars().take(100).collect();
         ApiError::letta(Code::NotFound, format!("Run with otid {otid} not found"))
     };
-    let idempotency_key = crate::mock::turn::idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
+    let idempotency_key = idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
     let linked = state.store.linked_documents(&idempotency_key, &[&thread.agent.record.id], Run::KIND).await?;
     let (_, document) = linked.into_iter().next_back().ok_or_else(unknown)?;
     Ok(parse::<Run>(document)?.record)
@@ -207,38 +186,8 @@ async fn shorten(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let CompactionRequest { agent_id, settings } = read_compaction(&body)?;
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
-    let thread = named_thread(state.view(&call.permit), call.param("conversation_id"), named_agent).await?;
+    let thread = named(state.view(&call.permit), call.param("conversation_id"), named_agent.as_deref()).await?;
     let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
     let compacted = compact(&state.store, &thread.agent.record.id, conversation, settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))
-}
-
-async fn named_thread(view: View<'_>, id: &str, agent_id: Option<String>) -> Result<Thread, ApiError> {
-    named(view, id, agent_id.as_deref()).await
-}
-
-/// What a request about compaction says: an agent in the place of a conversation, and how to go about it.
-#[derive(Default)]
-pub(in crate::mock) struct CompactionRequest {
-    agent_id: Option<String>,
-    pub(in crate::mock) settings: Option<Map<String, Value>>,
-}
-
-pub(in crate::mock) fn read_compaction(body: &Value) -> Result<CompactionRequest, ApiError> {
-    const MODES: &[&str] = &["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"];
-    let Some(fields) = Fields::of_optional_body(body)? else { return Ok(CompactionRequest::default()) };
-    let settings = fields.optional::<Fields<'_>>("compaction_settings")?;
-    if let Some(settings) = &settings {
-        settings.check(&[
-            ("model", Expect::Text),
-            ("model_settings", Expect::Object),
-            ("prompt", Expect::Text),
-            ("prompt_acknowledgement", Expect::Flag),
-            ("clip_chars", Expect::Integer),
-            ("mode", Expect::Word(MODES)),
-            ("sliding_window_percentage", Expect::Number),
-        ])?;
-    }
-    let settings = settings.map(|settings| settings.map().clone());
-    Ok(CompactionRequest { agent_id: fields.optional("agent_id")?, settings })
 }

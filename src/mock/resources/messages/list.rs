@@ -6,24 +6,25 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
-        records::{Message, MessageType, MessageView, PlainMessage, WireMessage},
-        resources::HandlerResult,
+        records::{Agent, Message, MessageType, MessageView, PlainMessage, WireMessage},
+        resources::routes::HandlerResult,
         storage::documents::{View, is_plain, parse_message},
     },
     store::{MessageFilter, StoredMessage},
 };
 
 /// What most lists of messages do unless the request says otherwise.
-pub(in crate::mock) const NEWEST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
+pub(in crate::mock::resources) const NEWEST: Defaults =
+    Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 /// What those of a run or a step do.
-pub(in crate::mock) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
+pub(in crate::mock::resources) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
 
 /// A page of messages as they are stored, in the order in which they were read: the newest first, or the oldest. Cursors
 /// are absolute in time, whatever the order, and the messages that they name must be ones that `belongs` takes.
 ///
 /// # Errors
 /// 404 when a cursor names nothing; when the database fails.
-pub(in crate::mock) async fn page(
+pub(in crate::mock::resources) async fn page(
     view: View<'_>,
     filter: MessageFilter<'_>,
     page: &Page<'_>,
@@ -38,7 +39,7 @@ pub(in crate::mock) async fn page(
 ///
 /// # Errors
 /// 404 when a cursor names nothing; when the database fails.
-pub(in crate::mock) async fn page_in_order(
+pub(in crate::mock::resources) async fn page_in_order(
     view: View<'_>,
     filter: MessageFilter<'_>,
     page: &Page<'_>,
@@ -73,14 +74,43 @@ async fn between<'a>(
     Ok(filter)
 }
 
+/// The messages of an agent, of one of its conversations or of all. Always oldest first; `order` only says which end of
+/// the history `limit` keeps.
+pub(super) async fn of_agent(
+    view: View<'_>,
+    query: &Query,
+    agent_id: &str,
+    conversation: Option<&str>,
+) -> HandlerResult {
+    let page = Page::read(query, NEWEST)?;
+    let message_view = message_view(query)?;
+    query.boolean("include_err")?;
+    let filter = match conversation {
+        Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
+        // No conversation has such a name.
+        Some(_) => MessageFilter::of_agent(agent_id).limit(0),
+        None => MessageFilter::of_agent(agent_id),
+    };
+    // Messages of groups are not filed under the agents that said them.
+    let nothing = conversation.is_some_and(|conversation| !is_plain(conversation)) || query.first("group_id").is_some();
+    let page = if nothing { Page { limit: 0, ..page } } else { page };
+    let messages = self::page(view, filter, &page, |message| message.agent_id == agent_id).await;
+    // A message shows that its agent is there. Where there is none, one has to look.
+    if !messages.as_ref().is_ok_and(|messages| messages.first().is_some_and(|message| view.shows(message))) {
+        view.get_stored::<Agent>(agent_id).await?;
+    }
+    let messages = messages?;
+    if page.newest_first { written(messages.iter().rev(), &message_view) } else { written(&messages, &message_view) }
+}
+
 /// The 404 for a message.
-pub(in crate::mock) fn unknown(id: &str) -> ApiError {
+pub(in crate::mock::resources) fn unknown(id: &str) -> ApiError {
     let id: String = id.chars().take(100).collect();
     ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"))
 }
 
 /// The types that a query asks for; none: all.
-pub(in crate::mock) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, ApiError> {
+pub(in crate::mock::resources) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, ApiError> {
     let name = "include_return_message_types";
     let read = |word: &str| {
         MessageType::from_word(word).ok_or_else(|| {
@@ -93,7 +123,7 @@ pub(in crate::mock) fn message_types(query: &Query) -> Result<Option<Vec<Message
 }
 
 /// How a query asks for messages to be shown.
-pub(in crate::mock) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
+pub(in crate::mock::resources) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
     let mut message_view = MessageView::only(message_types(query)?);
     if let Some(flag) = query.boolean("use_assistant_message")? {
         message_view.use_assistant_message = flag;
@@ -108,7 +138,7 @@ pub(in crate::mock) fn message_view(query: &Query) -> Result<MessageView, ApiErr
 }
 
 /// Stored messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn written<'a, I>(messages: I, message_view: &MessageView) -> HandlerResult
+pub(in crate::mock::resources) fn written<'a, I>(messages: I, message_view: &MessageView) -> HandlerResult
 where
     I: IntoIterator<Item = &'a StoredMessage, IntoIter: Clone>,
 {
@@ -124,7 +154,10 @@ where
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], message_view: &MessageView) -> HandlerResult {
+pub(in crate::mock::resources) fn written_backwards(
+    messages: &[StoredMessage],
+    message_view: &MessageView,
+) -> HandlerResult {
     let mut list = List::of(message_view, messages.iter());
     for message in messages {
         match PlainMessage::read(&message.body) {
@@ -170,13 +203,16 @@ impl<'a> List<'a> {
 }
 
 /// Messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn shown(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+pub(in crate::mock::resources) fn shown(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
     let shown = messages.iter().flat_map(|message| message.shown(message_view));
     shown.filter(|message| message_view.wants(message.message_type)).collect()
 }
 
 /// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn shown_backwards(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+pub(in crate::mock::resources) fn shown_backwards(
+    messages: &[Message],
+    message_view: &MessageView,
+) -> Vec<WireMessage> {
     let shown = messages.iter().flat_map(|message| message.shown(message_view).into_iter().rev());
     shown.filter(|message| message_view.wants(message.message_type)).collect()
 }

@@ -11,7 +11,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{Record, Run, RunStatus, RunType, StopReason},
-        resources::{HandlerResult, models::handles::check_override},
+        resources::{models::handles::check_override, routes::HandlerResult},
         state::State,
         storage::documents::parse,
         turn::{Ended, ReplayOptions, SendRequest, Turn, replay},
@@ -19,14 +19,18 @@ use crate::{
 };
 
 /// Reads what a body asks for. `streaming`: whether it is answered in events when it does not say.
-pub(in crate::mock) async fn read(state: &State, call: &mut Call, streaming: bool) -> Result<SendRequest, ApiError> {
+pub(in crate::mock::resources) async fn read(
+    state: &State,
+    call: &mut Call,
+    streaming: bool,
+) -> Result<SendRequest, ApiError> {
     let request = SendRequest::read(&call.json().await?, streaming)?;
     check_override(state, &call.permit, request.request.model.as_deref()).await?;
     Ok(request)
 }
 
 /// Answers a request: at once, or in events if it wants them.
-pub(in crate::mock) async fn send(
+pub(in crate::mock::resources) async fn send(
     state: &Arc<State>,
     thread: Thread,
     request: SendRequest,
@@ -64,7 +68,11 @@ pub(in crate::mock) async fn send(
 
 /// Answers with a run that goes on by itself. It is durable before this answers, with all that is needed to take it up
 /// again.
-pub(in crate::mock) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> HandlerResult {
+pub(in crate::mock::resources) async fn send_later(
+    state: &Arc<State>,
+    thread: Thread,
+    request: SendRequest,
+) -> HandlerResult {
     let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.message_view);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;

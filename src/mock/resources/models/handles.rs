@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The providers that users bring to a project.
-pub(in crate::mock) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
+pub(in crate::mock::resources) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
     let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
     Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
 }
@@ -28,7 +28,11 @@ pub(in crate::mock) async fn providers(view: View<'_>, project: &str) -> Result<
 ///
 /// # Errors
 /// 404 for an unknown model, 400 for an unknown embedding model or what is no handle.
-pub(in crate::mock) async fn check(state: &State, permit: &Permit, fields: &Fields<'_>) -> Result<(), ApiError> {
+pub(in crate::mock::resources) async fn check(
+    state: &State,
+    permit: &Permit,
+    fields: &Fields<'_>,
+) -> Result<(), ApiError> {
     check_model(state, permit, fields.optional("model")?).await?;
     check_embedding(state, permit, fields.optional("embedding")?).await
 }
@@ -37,7 +41,11 @@ pub(in crate::mock) async fn check(state: &State, permit: &Permit, fields: &Fiel
 ///
 /// # Errors
 /// 404 when it is unknown, 400 when it is no handle.
-pub(in crate::mock) async fn check_model(state: &State, permit: &Permit, handle: Option<&str>) -> Result<(), ApiError> {
+pub(in crate::mock::resources) async fn check_model(
+    state: &State,
+    permit: &Permit,
+    handle: Option<&str>,
+) -> Result<(), ApiError> {
     let Some(handle) = handle.map(Handle::parse).transpose()? else { return Ok(()) };
     let is_listed = |provider: &Provider| lists(catalogue::models_of(&provider.provider_type, &provider.name), handle);
     let is_known = is_known(state, permit, handle, lists(catalogue::models(), handle), is_listed).await?;
@@ -48,7 +56,7 @@ pub(in crate::mock) async fn check_model(state: &State, permit: &Permit, handle:
 ///
 /// # Errors
 /// 400 when it is unknown or no handle.
-pub(in crate::mock) async fn check_embedding(
+pub(in crate::mock::resources) async fn check_embedding(
     state: &State,
     permit: &Permit,
     handle: Option<&str>,
@@ -67,7 +75,7 @@ pub(in crate::mock) async fn check_embedding(
 ///
 /// # Errors
 /// 404 when it is not listed.
-pub(in crate::mock) async fn check_override(
+pub(in crate::mock::resources) async fn check_override(
     state: &State,
     permit: &Permit,
     handle: Option<&str>,

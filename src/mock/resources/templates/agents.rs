@@ -15,7 +15,7 @@ use crate::{
         agents::file::{self, History, Import},
         budget::json_length,
         records::{Deployment, Identity, Record, Template},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{
             documents::{insert, update},
@@ -30,7 +30,7 @@ use crate::{
 const UNDOCUMENTED: &str = "What a snapshot looks like as a request is not documented.";
 const VERSION_NOTED: &str = "Only the version is noted: the agents stay as they are.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::CreateAgentsFromTemplate, create)
         .on(Operation::CreateAgentsFromTemplateNoProject, create)

@@ -1,14 +1,14 @@
 //! Templates: made, listed, changed, saved in versions and rolled back. Each route exists with the project in its path and
 //! without, where the request's project is meant.
 
-pub(super) mod agents;
+mod agents;
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -44,6 +44,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RollbackTemplate, roll_back)
         .on(Operation::RollbackTemplateNoProject, roll_back)
         .on(Operation::ForkTemplate, fork)
+        .with(agents::mount)
 }
 
 const DEFAULT_LIMIT: usize = 20;

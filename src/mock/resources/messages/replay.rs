@@ -1,0 +1,45 @@
+//! Reading the stream of a run in the background again.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    call::Reply,
+    error::{ApiError, Code},
+    mock::{
+        records::Run,
+        resources::routes::HandlerResult,
+        state::State,
+        turn::{ReplayOptions, replay},
+        validation::body::Fields,
+    },
+};
+
+/// What a request to read a stream again asks for.
+pub(in crate::mock::resources) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
+    let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
+    fields.at_least("batch_size", 1)?;
+    let poll = match fields.optional::<f64>("poll_interval")? {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
+            fields.at("poll_interval").breaks_rule("an interval is a number of seconds", &json!(seconds))
+        })?,
+        None => ReplayOptions::WHOLE.poll,
+    };
+    Ok(ReplayOptions {
+        after: fields.at_least("starting_after", 0)?.and_then(|number| usize::try_from(number).ok()).unwrap_or(0),
+        pings: fields.optional("include_pings")?.unwrap_or(true),
+        poll: poll.clamp(Duration::from_millis(10), Duration::from_secs(10)),
+    })
+}
+
+/// The events of a run that is or was streamed in the background.
+pub(in crate::mock::resources) fn again(state: &Arc<State>, run: &Run, reading: ReplayOptions) -> HandlerResult {
+    if run.delivery.is_none() {
+        return Err(ApiError::letta(
+            Code::InvalidRequest,
+            "INVALID_ARGUMENT: Run was not created in background mode, so it cannot be retrieved.",
+        ));
+    }
+    Ok(Reply::Events(replay(state, run.id.clone(), None, reading)))
+}
