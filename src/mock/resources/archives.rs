@@ -6,6 +6,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
+    agents::{changed, list::linked_agents},
+    attach::locked_in,
+    by_id,
+    lists::in_project,
     models::handles,
     routes::{HandlerResult, Routes},
 };
@@ -14,19 +18,16 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::memory,
         budget::Budget,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{
-            Agent, Archive, ArchiveChange, NewPassage, Passage, Record, include::Include, links, write_passages,
-        },
+        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links, write_passages},
         search::archival,
         state::State,
         storage::{
-            documents::{View, insert, not_found, update},
+            documents::{View, insert},
             relations::lock_with_sources,
         },
         validation::body::Fields,
@@ -56,12 +57,12 @@ const MOST_PASSAGES: usize = 1_000;
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
-    let documents = match call.query.first("agent_id") {
-        Some(agent) => DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent),
-        None => DocumentFilter::of_project(Archive::KIND, call.permit.project().as_str()),
+    let archives = match call.query.first("agent_id") {
+        Some(agent) => Listing::of(DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent)),
+        None => in_project(&call),
     };
     let accepts = |archive: &Archive| name.is_none_or(|name| archive.name == name);
-    let archives = Listing::of(documents).page(state.view(&call.permit), &page, accepts).await?;
+    let archives = archives.page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(archives.iter().map(|archive| archive.record.wire()).collect()))
 }
 
@@ -85,14 +86,11 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = ArchiveChange::read(&Fields::of_body(&body)?)?;
-    let view = state.view(&call.permit);
-    let archive_id = call.param("archive_id");
-    let archive = transaction!(state.store, tx => {
-        let mut archive = view.get_for_update::<Archive>(tx, archive_id).await?.record;
+    let archive = by_id::change(state.view(&call.permit), call.param("archive_id"), |archive: &mut Archive| {
         archive.change(change.clone());
-        update(tx, &archive).await?;
-        Ok(archive)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(archive.wire()))
 }
 
@@ -111,13 +109,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
-    let page = Page::read(&call.query, LIST)?;
-    let include = Include::of(&call.headers, &call.query)?;
-    let view = state.view(&call.permit);
-    let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
-    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_ARCHIVE, &archive.id);
-    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::written(memory::show(view, &agents, include).await?))
+    linked_agents::<Archive>(state, call, "archive_id", links::AGENT_ARCHIVE).await
 }
 
 async fn create_passage(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -170,18 +162,14 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let archive_id = call.param("archive_id");
     transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Agent::KIND, [agent_id]).and(Archive::KIND, [archive_id])).await?;
-        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
-        let archive = view.locked::<Archive>(&locked, archive_id)?;
-        if archive.project != agent.project {
-            return Err(not_found::<Archive>(&archive.record.id));
-        }
+        let agent = view.locked::<Agent>(&locked, agent_id)?;
+        let archive = locked_in::<Archive>(view, &locked, &agent.project, archive_id)?;
         let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
         if present.iter().any(|present| present.id != archive.record.id) {
             return Err(ApiError::conflict("CONFLICT: Another archive is attached to the agent; detach it first"));
         }
         tx.link(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
+        changed::store(tx, agent).await?;
         Ok(())
     })?;
     Ok(Reply::ok(Value::Null))
@@ -192,11 +180,10 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let agent_id = call.param("agent_id");
     let archive_id = call.param("archive_id");
     transaction!(state.store, tx => {
-        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         let archive = view.get_within::<Archive>(tx, archive_id).await?;
         tx.unlink(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
+        changed::store(tx, agent).await?;
         Ok(())
     })?;
     Ok(Reply::ok(Value::Null))

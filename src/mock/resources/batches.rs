@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    by_id,
+    lists::{cut_known, in_project},
     messages::{
         cancel::cancel_all,
         list::{NEWEST, unknown},
@@ -17,17 +19,14 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
+        pagination::cursor::{Defaults, Page},
         records::{Agent, Batch, Record, Run, RunStatus, RunType, links},
         state::State,
-        storage::documents::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
+        storage::documents::{Prepared, Stored, View, insert_all, not_found, parse_message},
         turn::{SendRequest, TurnRequest, take_up},
         validation::body::Fields,
     },
-    store::{DocumentFilter, MessageFilter, transaction},
+    store::{MessageFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -114,8 +113,7 @@ async fn runs_of(view: View<'_>, batch: &Batch) -> Result<Vec<Run>, ApiError> {
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
-    let listing = Listing::<Batch>::of(DocumentFilter::of_project(Batch::KIND, call.permit.project().as_str()));
-    let batches = listing.page(view, &page, |_| true).await?;
+    let batches = in_project::<Batch>(&call).page(view, &page, |_| true).await?;
     let ids: Vec<&str> = batches.iter().map(|batch| batch.record.id()).collect();
     let mut linked = view.linked::<Run>(links::BATCH_RUN, &ids).await?;
     let mut wire = Vec::new();
@@ -141,12 +139,11 @@ async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
     if !unfinished.is_empty() {
         cancel_all(&state, unfinished).await?;
-        transaction!(state.store, tx => {
-            let mut batch = view.get_for_update::<Batch>(tx, batch.id()).await?.record;
+        by_id::change(view, batch.id(), |batch: &mut Batch| {
             batch.is_cancelled = true;
-            update(tx, &batch).await?;
             Ok(())
-        })?;
+        })
+        .await?;
     }
     Ok(Reply::ok(Value::Null))
 }
@@ -164,15 +161,7 @@ async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
         stored.extend(of_run);
     }
     stored.sort_by_key(|message| message.seq);
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !is_plain(cursor) || stored.iter().all(|message| message.id != cursor) {
-            return Err(unknown(cursor));
-        }
-    }
-    if page.newest_first {
-        stored.reverse();
-    }
-    let wire = page.cut(stored, |message| &message.id);
+    let wire = cut_known(&page, stored, |message| &message.id, unknown)?;
     let wire = wire.iter().map(|stored| {
         let message = parse_message(stored)?;
         Ok(message.stored(&stored.agent_id, &stored.conversation_id))

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    agents::core_memory,
+    agents::{core_memory, list::linked_agents},
     routes::{HandlerResult, Routes},
 };
 use crate::{
@@ -16,12 +16,11 @@ use crate::{
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        agents::memory,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Record, include::Include, links},
+        records::{Block, Record, links},
         state::State,
         storage::{
             documents::{View, insert},
@@ -47,7 +46,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
-const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
@@ -183,11 +181,5 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
 
 /// The agents to which a block is attached.
 async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
-    let page = Page::read(&call.query, AGENTS)?;
-    let include = Include::of(&call.headers, &call.query)?;
-    let view = state.view(&call.permit);
-    let block = view.get::<Block>(call.param("block_id")).await?.record;
-    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_BLOCK, &block.id);
-    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::written(memory::show(view, &agents, include).await?))
+    linked_agents::<Block>(state, call, "block_id", links::AGENT_BLOCK).await
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
+    lists::in_project,
     messages::thread::named,
     models::handles,
     routes::{HandlerResult, Routes},
@@ -31,6 +32,7 @@ use crate::{
             documents::{Prepared, Stored, insert_all, insert_messages, parse_message, update},
             relations::leave_groups,
         },
+        text::excerpt::excerpt,
         validation::body::{Expect, Fields},
     },
     store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
@@ -94,7 +96,7 @@ async fn begin(
     let mut copies = Vec::new();
     for label in labels {
         let unknown = || {
-            let label: String = label.chars().take(100).collect();
+            let label = excerpt(label);
             ApiError::letta(
                 Code::InvalidRequest,
                 format!("INVALID_ARGUMENT: The agent has no block labelled '{label}'"),
@@ -124,11 +126,11 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let fits = |conversation: &Conversation| {
         search.is_none_or(|search| conversation.summary.as_deref().is_some_and(|summary| summary.contains(search)))
     };
-    let documents = match query.first("agent_id") {
-        Some(agent) => DocumentFilter::of_parent(Conversation::KIND, agent),
-        None => DocumentFilter::of_project(Conversation::KIND, call.permit.project().as_str()),
+    let listing = match query.first("agent_id") {
+        Some(agent) => Listing::of(DocumentFilter::of_parent(Conversation::KIND, agent)),
+        None => in_project(&call),
     };
-    let (listing, view) = (Listing::<Conversation>::of(documents), state.view(&call.permit));
+    let view = state.view(&call.permit);
     let conversations = match query.first("order_by") {
         Some("last_run_completion") => {
             listing.sorted_page(view, &page, fits, |conversation| conversation.last_run_completion).await?

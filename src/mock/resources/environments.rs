@@ -9,7 +9,7 @@ use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
-    mock::{pagination::cursor::Window, state::State, validation::body::Fields},
+    mock::{pagination::cursor::Window, state::State, text::excerpt::excerpt, validation::body::Fields},
 };
 
 const NO_DEVICES: &str = "No device ever connects, so the list is empty and every id is unknown.";
@@ -43,6 +43,6 @@ async fn delete(_: Arc<State>, call: Call) -> HandlerResult {
 }
 
 fn unknown(id: &str) -> ApiError {
-    let id: String = id.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("No environment {id} is connected")).with("errorCode", "NOT_FOUND")
+    ApiError::letta(Code::NotFound, format!("No environment {} is connected", excerpt(id)))
+        .with("errorCode", "NOT_FOUND")
 }

@@ -2,8 +2,10 @@
 
 mod agents;
 mod archives;
+mod attach;
 mod batches;
 mod blocks;
+mod by_id;
 mod conversations;
 mod environments;
 mod folders;
@@ -11,10 +13,12 @@ mod generate;
 mod groups;
 mod identities;
 mod jobs;
+mod lists;
 mod mcp;
 mod messages;
 mod metadata;
 mod models;
+mod names;
 mod passages;
 mod projects;
 mod providers;

@@ -35,7 +35,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["created_at"] };
 /// How many passages an agent is told of unless more are asked for.
-pub(in crate::mock) const TOP_K: usize = 5;
+const TOP_K: usize = 5;
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let mut page = Page::read_ascending(&call.query, LIST)?;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 
-use super::routes::{HandlerResult, Routes};
+use super::{
+    by_id,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -76,13 +79,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
-    let id = call.param("projectId");
-    let view = state.view(&call.permit);
-    transaction!(state.store, tx => {
-        let entry = view.get_for_update::<ProjectEntry>(tx, id).await?;
-        tx.delete_document(ProjectEntry::KIND, &entry.record.id).await?;
-        Ok(())
-    })?;
+    by_id::delete::<ProjectEntry>(state.view(&call.permit), call.param("projectId")).await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 

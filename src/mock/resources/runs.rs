@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    lists::cut_known,
     messages::{
         list::{self, OLDEST, written, written_backwards},
         replay::{again, read_reading},
@@ -20,9 +21,10 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Record, Run, RunStatus, Step, StopReason},
+        records::{Agent, Record, Run, RunStatus, Step, StopReason, links},
         state::State,
-        storage::documents::{Stored, parse},
+        storage::documents::{Stored, not_found, parse},
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
@@ -95,7 +97,7 @@ impl<'a> RunFilter<'a> {
 
 fn status(word: &str) -> Result<RunStatus, ApiError> {
     serde_json::from_value(word.into()).map_err(|_| {
-        let word: String = word.chars().take(100).collect();
+        let word = excerpt(word);
         ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: '{word}' is not a status of a run"))
     })
 }
@@ -143,7 +145,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
             tx.delete_document(Step::KIND, step).await?;
         }
         tx.delete_document(Run::KIND, &run.id).await?;
-        tx.unlink(crate::mock::records::links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+        tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
         if let Some(idempotency_key) = &run.idempotency_key {
             tx.unlink(idempotency_key, &run.agent_id, &run.id).await?;
         }
@@ -187,20 +189,11 @@ async fn steps(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, STEPS)?;
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !run.steps.iter().any(|step| step == cursor) {
-            return Err(crate::mock::storage::documents::not_found::<Step>(
-                &cursor.chars().take(100).collect::<String>(),
-            ));
-        }
-    }
     let ids: Vec<&str> = run.steps.iter().map(String::as_str).collect();
     let stored = state.store.documents_by_ids(Step::KIND, &ids).await?;
-    let mut steps: Vec<Stored<Step>> = stored.into_iter().map(parse).collect::<Result<_, _>>()?;
-    if page.newest_first {
-        steps.reverse();
-    }
-    let steps = page.cut(steps, |step| step.record.id());
+    let steps: Vec<Stored<Step>> = stored.into_iter().map(parse).collect::<Result<_, _>>()?;
+    let unknown = |cursor: &str| not_found::<Step>(&excerpt(cursor));
+    let steps = cut_known(&page, steps, |step| step.record.id(), unknown)?;
     Ok(Reply::ok(steps.iter().map(|step| step.record.wire()).collect()))
 }
 

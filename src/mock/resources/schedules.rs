@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::json;
 
-use super::routes::{HandlerResult, Routes};
+use super::{
+    lists::page_and_more,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -49,16 +52,14 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
-    let mut page = Page::read(&call.query, LIST)?;
-    let limit = page.limit;
-    // One more than is shown tells whether there is more.
-    page.limit = limit.saturating_add(1);
+    let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let messages = DocumentFilter::of_parent(ScheduledMessage::KIND, &agent.id);
-    let messages = Listing::<ScheduledMessage>::of(messages).page(view, &page, |_| true).await?;
-    let shown: Vec<_> = messages.iter().take(limit).map(|message| message.record.wire()).collect();
-    Ok(Reply::ok(json!({"scheduled_messages": shown, "has_next_page": messages.len() > limit})))
+    let messages = Listing::<ScheduledMessage>::of(messages);
+    let (messages, has_more) = page_and_more(messages, view, &page, |_| true).await?;
+    let shown: Vec<_> = messages.iter().map(|message| message.record.wire()).collect();
+    Ok(Reply::ok(json!({"scheduled_messages": shown, "has_next_page": has_more})))
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
+    by_id,
+    lists::{cut_known, in_project},
     messages::list::{OLDEST, shown, shown_backwards, unknown},
     routes::{HandlerResult, Routes},
 };
@@ -20,10 +22,10 @@ use crate::{
         records::{Agent, Message, MessageView, Record, Step, StepFilter, Timestamp},
         responder::provider_request,
         state::State,
-        storage::documents::{View, parse_message, update},
+        storage::documents::{View, parse_message},
         validation::body::Fields,
     },
-    store::{DocumentFilter, MessageFilter, transaction},
+    store::{DocumentFilter, MessageFilter},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -54,12 +56,11 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         trace_ids: query.all("trace_ids").collect(),
         tags: query.all("tags").collect(),
     };
-    let documents = match filter.agent_id {
-        Some(agent) => DocumentFilter::of_parent(Step::KIND, agent),
-        None => DocumentFilter::of_project(Step::KIND, call.permit.project().as_str()),
+    let steps = match filter.agent_id {
+        Some(agent) => Listing::of(DocumentFilter::of_parent(Step::KIND, agent)),
+        None => in_project(&call),
     };
-    let steps = Listing::<Step>::of(documents);
-    let steps = steps.page(state.view(&call.permit), &page, |step| step.fits(&filter)).await?;
+    let steps = steps.page(state.view(&call.permit), &page, |step: &Step| step.fits(&filter)).await?;
     Ok(Reply::ok(steps.iter().map(|step| step.record.wire()).collect()))
 }
 
@@ -87,15 +88,7 @@ async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let step = view.get::<Step>(call.param("step_id")).await?.record;
     let mut messages = of_run(view, &step).await?;
     messages.retain(|message| message.step_id.as_deref() == Some(step.id()));
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !messages.iter().any(|message| message.id == cursor) {
-            return Err(unknown(cursor));
-        }
-    }
-    if page.newest_first {
-        messages.reverse();
-    }
-    let messages = page.cut(messages, |message| &message.id);
+    let messages = cut_known(&page, messages, |message| &message.id, unknown)?;
     let message_view = &MessageView::USUAL;
     let shown =
         if page.newest_first { shown_backwards(&messages, message_view) } else { shown(&messages, message_view) };
@@ -114,13 +107,10 @@ async fn judge(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let feedback = fields.one_of("feedback", FEEDBACK)?;
     let tags: Option<Vec<String>> = fields.optional("tags")?;
-    let view = state.view(&call.permit);
-    let step_id = call.param("step_id");
-    let step = transaction!(state.store, tx => {
-        let mut step = view.get_for_update::<Step>(tx, step_id).await?.record;
+    let step = by_id::change(state.view(&call.permit), call.param("step_id"), |step: &mut Step| {
         step.judge(feedback, tags.clone());
-        update(tx, &step).await?;
-        Ok(step)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(step.wire()))
 }

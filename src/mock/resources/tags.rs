@@ -4,19 +4,18 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::routes::{HandlerResult, Routes};
+use super::{
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
-        records::{Agent, Block, Record},
+        pagination::cursor::{Defaults, Page},
+        records::{Agent, Block},
         state::State,
     },
-    store::DocumentFilter,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -32,9 +31,8 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let wanted: Vec<String> =
         ["name", "query_text"].into_iter().filter_map(|name| query.first(name)).map(str::to_lowercase).collect();
     let view = state.view(&call.permit);
-    let project = call.permit.project().as_str();
-    let agents = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project)).all(view, |_| true).await?;
-    let blocks = Listing::<Block>::of(DocumentFilter::of_project(Block::KIND, project)).all(view, |_| true).await?;
+    let agents = in_project::<Agent>(&call).all(view, |_| true).await?;
+    let blocks = in_project::<Block>(&call).all(view, |_| true).await?;
     let of_agents = agents.into_iter().flat_map(|agent| agent.record.tags);
     let of_blocks = blocks.into_iter().flat_map(|block| block.record.tags);
     let mut tags: BTreeSet<String> = of_agents.chain(of_blocks).collect();

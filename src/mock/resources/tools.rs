@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{HandlerResult, Routes};
+use super::{
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -22,14 +25,17 @@ use crate::{
             documents::{Stored, claim, insert, lock_holder, release, update},
             project_scope::ProjectScope,
         },
-        text::search::{Terms, tagged},
+        text::{
+            excerpt::excerpt,
+            search::{Terms, tagged},
+        },
         tools::builtin,
         validation::{
             body::{Expect, Fields, TextMap},
             query,
         },
     },
-    store::{DocumentFilter, Locks, Tx, transaction},
+    store::{Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -64,7 +70,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
 
 /// All tools of a project.
 fn present(call: &Call) -> Listing<'_, Tool> {
-    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(builtin::all())
+    in_project(call).with_built_in(builtin::all())
 }
 
 /// What a request wants tools to be.
@@ -111,7 +117,7 @@ fn types(named: Vec<&str>) -> Result<Vec<&str>, ApiError> {
     match named.iter().find(|word| !TOOL_TYPES.contains(word)) {
         None => Ok(named),
         Some(word) => {
-            let word: String = word.chars().take(100).collect();
+            let word = excerpt(word);
             let problem = format!("INVALID_ARGUMENT: '{word}' is not a tool type; those are {}", TOOL_TYPES.join(", "));
             Err(ApiError::letta(Code::InvalidRequest, problem))
         }
@@ -197,8 +203,7 @@ fn refuse_built_in(name: &str) -> Result<(), ApiError> {
 }
 
 fn name_taken(name: &str) -> ApiError {
-    let name: String = name.chars().take(100).collect();
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tool with name {name} already exists"))
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tool with name {} already exists", excerpt(name)))
 }
 
 /// Agents lose it. What comes with the server is there again at once.

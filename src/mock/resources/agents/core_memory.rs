@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::changed;
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -19,13 +20,17 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Record, include::Include, links},
-        resources::routes::{HandlerResult, Routes},
+        records::{Agent, Block, Record, links},
+        resources::{
+            attach::locked_in,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::{
             documents::{Stored, View, not_found, parse, update},
             relations::leave_groups,
         },
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, Tx, transaction},
@@ -113,10 +118,7 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         let (partners, locked) = lock_with_partners(tx, agent_id, Locks::of(Block::KIND, [block_id])).await?;
         let agent = view.locked::<Agent>(&locked, agent_id)?;
-        let block = view.locked::<Block>(&locked, block_id)?;
-        if block.project != agent.project {
-            return Err(not_found::<Block>(&block.record.id));
-        }
+        let block = locked_in::<Block>(view, &locked, &agent.project, block_id)?;
         for partner in partners {
             show_block(tx, &partner.record.id, &block.record).await?;
             store_changed(tx, partner).await?;
@@ -124,16 +126,22 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
         show_block(tx, &agent.record.id, &block.record).await?;
         store_changed(tx, agent).await
     })?;
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    changed::show(view, &agent.record).await
 }
 
 /// Attaches a block to an agent.
 async fn show_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
-    let beside = blocks_within(tx, agent_id).await?;
-    if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
+    check_label(tx, agent_id, block).await?;
+    Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
+}
+
+/// Refuses a block whose label another block of the agent has.
+async fn check_label(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
+    let blocks = blocks_within(tx, agent_id).await?;
+    if blocks.iter().any(|other| other.id != block.id && other.label == block.label) {
         return Err(label_taken(&block.label));
     }
-    Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
+    Ok(())
 }
 
 async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
@@ -149,21 +157,19 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
         tx.unlink(links::AGENT_BLOCK, id, block_id).await?;
         store_changed(tx, agent).await
     })?;
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    changed::show(view, &agent.record).await
 }
 
 /// Stores an agent whose blocks have changed.
 async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
     recompile(tx, &mut agent.record).await?;
-    agent.record.touch();
-    update(tx, &agent.record).await?;
-    Ok(agent)
+    changed::store(tx, agent).await
 }
 
 async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Block>, ApiError> {
     let blocks = blocks(view, agent_id).await?;
     blocks.into_iter().find(|block| block.record.label == label).ok_or_else(|| {
-        let label: String = label.chars().take(100).collect();
+        let label = excerpt(label);
         ApiError::letta(Code::NotFound, format!("Block with label '{label}' not found for agent {agent_id}"))
     })
 }
@@ -173,10 +179,7 @@ async fn show_changed(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -
     for document in tx.lock(&Locks::of(Agent::KIND, agents)).await?.of(Agent::KIND) {
         let mut agent = parse::<Agent>(document)?.record;
         if let Some(block) = renamed {
-            let beside = blocks_within(tx, &agent.id).await?;
-            if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
-                return Err(label_taken(&block.label));
-            }
+            check_label(tx, &agent.id, block).await?;
         }
         recompile(tx, &mut agent).await?;
         update(tx, &agent).await?;

@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
 
+use super::list::page_ordered_by;
 use crate::{
     access::{Operation, Written},
     call::{Call, Reply},
@@ -14,10 +15,10 @@ use crate::{
         records::{Agent, Record, Template, claims, include::Include, links},
         resources::{
             routes::{HandlerResult, Routes},
-            templates,
+            templates::path,
         },
         state::State,
-        storage::documents::{View, holder},
+        storage::documents::{View, holder, is_plain},
         validation::body::{Fields, Location, Read},
     },
     model::Project,
@@ -89,7 +90,7 @@ impl Condition {
 async fn of_identity(view: View<'_>, project: &Project, named: &str) -> Result<HashSet<String>, ApiError> {
     let by_key = holder(view.store(), claims::IDENTIFIER_KEY, project.as_str(), named).await?;
     let id = by_key.unwrap_or_else(|| named.to_owned());
-    let id = if crate::mock::storage::documents::is_plain(&id) { id } else { String::new() };
+    let id = if is_plain(&id) { id } else { String::new() };
     Ok(view.store().links_to(links::AGENT_IDENTITY, &[&id]).await?.into_iter().map(|(_, agent)| agent).collect())
 }
 
@@ -98,7 +99,7 @@ async fn version_id(view: View<'_>, project: &Project, named: &str) -> Result<Op
     let Some((name, word)) = named.rsplit_once(':') else { return Ok(None) };
     let Some(id) = holder(view.store(), claims::TEMPLATE, project.as_str(), name).await? else { return Ok(None) };
     let Some(template) = view.find::<Template>(&id).await? else { return Ok(None) };
-    match templates::version(view, &template.record, Some(word)).await {
+    match path::version(view, &template.record, Some(word)).await {
         Ok(version) => Ok(version.map(|version| version.id)),
         Err(error) if error.code() == Code::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -122,13 +123,7 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let page = Page { before: None, after, limit: limit.saturating_add(1), newest_first };
     let listing = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project.as_str()));
     let accepts = |agent: &Agent| agent.hidden != Some(true) && conditions.iter().all(|one| one.holds(agent));
-    let mut agents = match sort_by {
-        Some("updated_at") => listing.sorted_page(view, &page, accepts, |agent| agent.updated_at).await?,
-        Some("last_run_completion") => {
-            listing.sorted_page(view, &page, accepts, |agent| agent.last_run_completion).await?
-        }
-        _ => listing.page(view, &page, accepts).await?,
-    };
+    let mut agents = page_ordered_by(sort_by.unwrap_or("created_at"), listing, view, &page, accepts).await?;
     let has_more = agents.len() > limit;
     agents.truncate(limit);
     let next = agents.last().filter(|_| has_more).map(|agent| agent.record.id.clone());
@@ -170,7 +165,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
 /// The project that a request names, or acts in; the view shows nothing of one that it may not see.
 fn named_project(call: &Call, named: Option<&str>) -> Result<Project, ApiError> {
     let Some(named) = named else { return Ok(call.permit.project().clone()) };
-    named.parse().map_err(|_| templates::missing("Project", named))
+    named.parse().map_err(|_| path::missing("Project", named))
 }
 
 async fn conditions(view: View<'_>, project: &Project, items: &[Fields<'_>]) -> Result<Vec<Condition>, ApiError> {

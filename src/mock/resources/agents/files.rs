@@ -16,7 +16,10 @@ use crate::{
             list::Listing,
         },
         records::{Agent, File, Folder, OpenFiles, Record, attached_file_id, attachment_id, links},
-        resources::routes::{HandlerResult, Routes},
+        resources::{
+            lists::page_and_more,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::documents::{Stored, View, not_found},
     },
@@ -44,23 +47,12 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         cursor.map(|cursor| attached_file_id(&agent.id, cursor).unwrap_or_else(|| cursor.to_owned()))
     };
     let (after, before) = (file_of(page.after), file_of(page.before));
-    // One more than is shown tells whether there is more.
-    let asked = Page {
-        after: after.as_deref(),
-        before: before.as_deref(),
-        limit: page.limit.saturating_add(1),
-        newest_first: page.newest_first,
-    };
+    let page = Page { after: after.as_deref(), before: before.as_deref(), ..page };
     let touched = view.find::<OpenFiles>(&agent.id).await?.map(|files| files.record).unwrap_or_default();
     let opened = |file: &File| touched.of(&file.id).is_some_and(|touched| touched.is_open);
     let files = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
     let accepts = |file: &File| is_open.is_none_or(|wanted| opened(file) == wanted);
-    let mut files = Listing::<File>::of(files).page(view, &asked, accepts).await?;
-    let has_more = files.len() > page.limit;
-    if has_more && asked.before.is_some() && asked.after.is_none() {
-        files.remove(0);
-    }
-    files.truncate(page.limit);
+    let (files, has_more) = page_and_more(Listing::of(files), view, &page, accepts).await?;
 
     let names = folder_names(view, &agent.id).await?;
     let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();

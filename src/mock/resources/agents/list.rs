@@ -17,7 +17,10 @@ use crate::{
         records::{ACTOR, Agent, Record, StopReason, include::Include, links},
         resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::{documents::View, relations::of_identities},
+        storage::{
+            documents::{Stored, View},
+            relations::of_identities,
+        },
         text::search::tagged,
     },
     model::Project,
@@ -30,6 +33,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults =
     Defaults { limit: 50, newest_first: true, order_by: &["created_at", "updated_at", "last_run_completion"] };
+const LINKED: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
+
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read_ascending(query, LIST)?;
@@ -39,11 +44,38 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let order_by = query.one_of("order_by", LIST.order_by)?.or_else(|| sort_by(query)).unwrap_or("created_at");
     let agents = filter.listing();
     let accepts = |agent: &Agent| filter.accepts(agent);
-    let agents = match order_by {
-        "updated_at" => agents.sorted_page(view, &page, accepts, |agent| agent.updated_at).await?,
-        "last_run_completion" => agents.sorted_page(view, &page, accepts, |agent| agent.last_run_completion).await?,
-        _ => agents.page(view, &page, accepts).await?,
-    };
+    let agents = page_ordered_by(order_by, agents, view, &page, accepts).await?;
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
+}
+
+/// A page of agents in one of the orders of [`LIST`].
+pub(super) async fn page_ordered_by(
+    order_by: &str,
+    agents: Listing<'_, Agent>,
+    view: View<'_>,
+    page: &Page<'_>,
+    accepts: impl Fn(&Agent) -> bool,
+) -> Result<Vec<Stored<Agent>>, ApiError> {
+    match order_by {
+        "updated_at" => agents.sorted_page(view, page, accepts, |agent| agent.updated_at).await,
+        "last_run_completion" => agents.sorted_page(view, page, accepts, |agent| agent.last_run_completion).await,
+        _ => agents.page(view, page, accepts).await,
+    }
+}
+
+/// Responds with a page of the agents that links of a kind lead from to the record that a path parameter names.
+pub(in crate::mock::resources) async fn linked_agents<Target: Record>(
+    state: Arc<State>,
+    call: Call,
+    target_id: &str,
+    link: &str,
+) -> HandlerResult {
+    let page = Page::read(&call.query, LINKED)?;
+    let include = Include::of(&call.headers, &call.query)?;
+    let view = state.view(&call.permit);
+    let target = view.get::<Target>(call.param(target_id)).await?.record;
+    let agents = Listing::of(DocumentFilter::linked_to(Agent::KIND, link, target.id()));
+    let agents = agents.page(view, &page, |_| true).await?;
     Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 

@@ -1,10 +1,11 @@
 //! Agents.
 
+pub(super) mod changed;
 pub(super) mod core_memory;
 mod deployed;
 mod files;
 mod folders;
-mod list;
+pub(super) mod list;
 mod prompts;
 mod tools;
 mod transfer;
@@ -36,7 +37,7 @@ use crate::{
         search::archival,
         state::State,
         storage::{
-            documents::{Stored, View, changed_meanwhile, insert_messages, parse, parse_message, update},
+            documents::{changed_meanwhile, insert_messages, parse, parse_message, update},
             project_scope::ProjectScope,
             relations::{self, link_only},
         },
@@ -104,7 +105,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         make(tx, view, &scope, agent.clone(), attachments.clone()).await
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
@@ -179,7 +180,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         update(tx, &agent.record).await?;
         Ok(agent)
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
 /// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
@@ -260,7 +261,7 @@ async fn reset_messages(state: Arc<State>, mut call: Call) -> HandlerResult {
         update(tx, &agent.record).await?;
         Ok(agent)
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
 /// Leaves an agent's conversations with nothing but their system messages.
@@ -275,10 +276,6 @@ async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiErro
         update(tx, &conversation).await?;
     }
     Ok(())
-}
-
-async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> HandlerResult {
-    Ok(Reply::written(memory::show_one(view, &agent.record, include).await?))
 }
 
 /// An agent's history belongs to a project as well, so it stays where it was made.

@@ -2,30 +2,26 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
+use super::changed::{self, show_unless_current};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::memory,
         pagination::cursor::{Defaults, Page},
         python::CallResult,
-        records::{
-            Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus,
-            include::{Include, is_current_client},
-            links,
-        },
+        records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, links},
         resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::documents::{Stored, View, not_found, update},
+        storage::documents::{Stored, not_found},
+        text::excerpt::excerpt,
         tools::{builtin, execute::ToolExecutor, set::ToolSet},
         turn::store_effects,
         validation::body::{Fields, Location},
     },
-    store::{Locks, Tx, transaction},
+    store::{Locks, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -67,9 +63,9 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
         }
         tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
         builtin::ask_by_default(&mut agent.record, &tools);
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
 async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
@@ -79,9 +75,9 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         tx.unlink(links::AGENT_TOOL, &agent.record.id, tool_id).await?;
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
 /// Any name will do: the rule may be there before the tool.
@@ -102,24 +98,9 @@ async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         agent.record.require_approval(tool_name, required);
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
-}
-
-/// Stores a changed agent.
-async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
-    agent.record.touch();
-    update(tx, &agent.record).await?;
-    Ok(agent)
-}
-
-/// Shows a changed agent to clients that expect to see it.
-async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> HandlerResult {
-    if is_current_client(headers) {
-        return Ok(Reply::ok(Value::Null));
-    }
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
 /// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
@@ -138,7 +119,7 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let name = call.param("tool_name");
     let tools = builtin::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
     let outcome = if builtin::by_name(name).is_some() {

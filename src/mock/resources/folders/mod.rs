@@ -7,7 +7,9 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
+    lists::in_project,
     models::handles,
+    names::take_name,
     routes::{HandlerResult, Routes},
 };
 use crate::{
@@ -22,10 +24,11 @@ use crate::{
         },
         records::{Agent, File, Folder, Record, claims, links},
         state::State,
-        storage::documents::{claim, holder, insert, release, update},
+        storage::documents::{holder, insert, release, update},
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
-    store::{DocumentFilter, Locks, Tx, transaction},
+    store::{DocumentFilter, Locks, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -66,18 +69,18 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
     let accepts = |folder: &Folder| name.is_none_or(|name| folder.name.contains(name));
-    let folders = Listing::of(in_project(&call)).page(state.view(&call.permit), &page, accepts).await?;
+    let folders = in_project(&call).page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire()).collect()))
 }
 
 /// All of them: this list has no pages.
 async fn list_sources(state: Arc<State>, call: Call) -> HandlerResult {
-    let folders = Listing::<Folder>::of(in_project(&call)).all(state.view(&call.permit), |_| true).await?;
+    let folders = in_project::<Folder>(&call).all(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire_as_source()).collect()))
 }
 
 async fn count(state: Arc<State>, call: Call) -> HandlerResult {
-    let count = Listing::<Folder>::of(in_project(&call)).count(state.view(&call.permit), |_| true).await?;
+    let count = in_project::<Folder>(&call).count(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(json!(count)))
 }
 
@@ -88,7 +91,7 @@ async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
     let folder = Folder::create(&fields)?;
     let project = call.permit.project().as_str();
     transaction!(state.store, tx => {
-        take_name(tx, project, &folder).await?;
+        take_name(tx, claims::FOLDER, project, &folder.name, &folder, "A folder").await?;
         insert(tx, project, None, &folder).await?;
         Ok(())
     })?;
@@ -105,7 +108,7 @@ async fn by_name(state: Arc<State>, call: Call) -> HandlerResult {
     match holder(&state.store, claims::FOLDER, call.permit.project().as_str(), name).await? {
         Some(id) => Ok(Reply::ok(json!(id))),
         None => {
-            let name: String = name.chars().take(100).collect();
+            let name = excerpt(name);
             Err(ApiError::letta(Code::NotFound, format!("Folder with name '{name}' not found")))
         }
     }
@@ -124,7 +127,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
         folder.record.change(&fields)?;
         if folder.record.name != old_name {
             release(tx, claims::FOLDER, &folder.project, &old_name).await?;
-            take_name(tx, &folder.project, &folder.record).await?;
+            take_name(tx, claims::FOLDER, &folder.project, &folder.record.name, &folder.record, "A folder").await?;
         }
         update(tx, &folder.record).await?;
         Ok(folder)
@@ -163,9 +166,8 @@ async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
 async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
     let detailed = call.query.boolean("include_detailed_per_source_metadata")?.unwrap_or(false);
     let view = state.view(&call.permit);
-    let project = call.permit.project().as_str();
-    let folders = Listing::<Folder>::of(in_project(&call)).all(view, |_| true).await?;
-    let files = Listing::<File>::of(DocumentFilter::of_project(File::KIND, project)).all(view, |_| true).await?;
+    let folders = in_project::<Folder>(&call).all(view, |_| true).await?;
+    let files = in_project::<File>(&call).all(view, |_| true).await?;
     let size: i64 = files.iter().map(|file| file.record.size).sum();
     let mut by_folder: HashMap<&str, Vec<&File>> = HashMap::new();
     for file in &files {
@@ -189,18 +191,4 @@ async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
         "total_size": size,
         "sources": sources.collect::<Value>(),
     })))
-}
-
-fn in_project(call: &Call) -> DocumentFilter<'_> {
-    DocumentFilter::of_project(Folder::KIND, call.permit.project().as_str())
-}
-
-async fn take_name(tx: &mut Tx, project: &str, folder: &Folder) -> Result<(), ApiError> {
-    match claim(tx, claims::FOLDER, project, &folder.name, &folder.id).await? {
-        None => Ok(()),
-        Some(_) => {
-            let name: String = folder.name.chars().take(100).collect();
-            Err(ApiError::conflict(format!("CONFLICT: A folder with the name '{name}' already exists")))
-        }
-    }
 }

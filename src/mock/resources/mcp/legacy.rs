@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::servers::{all, arguments, called, change, connected, read_again, remove, store};
+use super::servers::{NOBODY_CALLED, all, arguments, called, change, connected, read_again, remove, store};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -14,14 +14,13 @@ use crate::{
         resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{Stored, View, holder},
+        text::excerpt::excerpt,
         tools::mcp,
         validation::body::{Expect, Fields, TextMap},
     },
     store::transaction,
 };
 
-const NOBODY_CALLED: &str =
-    "Nobody is connected to; the tools are those that the configuration gives the server's name.";
 const NO_REDIRECT: &str = "Nobody is sent away to log in, so nobody comes back.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -68,7 +67,7 @@ async fn find(view: View<'_>, project: &str, name: &str) -> Result<Stored<McpSer
         None => None,
     };
     found.ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("MCP server with name '{name}' not found"))
     })
 }
@@ -142,7 +141,7 @@ async fn find_tool(view: View<'_>, project: &str, server: &str, name: &str) -> R
     let tools = mcp::stored(view, &server.id).await?;
     let found = tools.into_iter().find(|tool| tool.record.name == name);
     found.map(|tool| tool.record).ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' not found on MCP server '{}'", server.server_name))
     })
 }

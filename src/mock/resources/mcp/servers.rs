@@ -12,9 +12,12 @@ use crate::{
     mock::{
         pagination::list::Listing,
         records::{Agent, McpServer, Record, Tool, claims},
-        resources::routes::{HandlerResult, Routes},
+        resources::{
+            names::take_name,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
-        storage::documents::{Stored, View, claim, insert, not_found, release, update},
+        storage::documents::{Stored, View, insert, not_found, release, update},
         tools::mcp::{self, Present},
         validation::body::Fields,
     },
@@ -22,7 +25,7 @@ use crate::{
     store::{DocumentFilter, Tx, transaction},
 };
 
-const NOBODY_CALLED: &str =
+pub(super) const NOBODY_CALLED: &str =
     "Nobody is connected to; the tools are those that the configuration gives the server's name.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -62,21 +65,11 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 /// Stores a new server with its tools.
 pub(super) async fn store(state: &State, tx: &mut Tx, project: &str, server: McpServer) -> Result<McpServer, ApiError> {
     tx.lock_names(project).await?;
-    take_name(tx, project, &server).await?;
+    take_name(tx, claims::MCP_SERVER, project, &server.server_name, &server, "An MCP server").await?;
     insert(tx, project, None, &server).await?;
     let server = Stored { seq: 0, project: project.to_owned(), record: server };
     mcp::sync(tx, &server, &Present::default(), &state.mcp_tools).await?;
     Ok(server.record)
-}
-
-async fn take_name(tx: &mut Tx, project: &str, server: &McpServer) -> Result<(), ApiError> {
-    match claim(tx, claims::MCP_SERVER, project, &server.server_name, &server.id).await? {
-        None => Ok(()),
-        Some(_) => {
-            let name: String = server.server_name.chars().take(100).collect();
-            Err(ApiError::conflict(format!("CONFLICT: An MCP server with the name '{name}' already exists")))
-        }
-    }
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
@@ -104,7 +97,8 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
 pub(super) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str) -> Result<(), ApiError> {
     if server.record.server_name != former {
         release(tx, claims::MCP_SERVER, &server.project, former).await?;
-        take_name(tx, &server.project, &server.record).await?;
+        let name = &server.record.server_name;
+        take_name(tx, claims::MCP_SERVER, &server.project, name, &server.record, "An MCP server").await?;
     }
     update(tx, &server.record).await
 }

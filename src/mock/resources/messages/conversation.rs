@@ -29,6 +29,7 @@ use crate::{
         resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{not_found, parse},
+        text::excerpt::excerpt,
         turn::{give_up_question, idempotency_key},
         validation::body::Fields,
     },
@@ -127,10 +128,7 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
 
 /// The run in the background whose request brought a message with this otid, which its client chose.
 async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiError> {
-    let unknown = || {
-        let otid: String = otid.chars().take(100).collect();
-        ApiError::letta(Code::NotFound, format!("Run with otid {otid} not found"))
-    };
+    let unknown = || ApiError::letta(Code::NotFound, format!("Run with otid {} not found", excerpt(otid)));
     let idempotency_key = idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
     let linked = state.store.linked_documents(&idempotency_key, &[&thread.agent.record.id], Run::KIND).await?;
     let (_, document) = linked.into_iter().next_back().ok_or_else(unknown)?;

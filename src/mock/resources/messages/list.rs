@@ -9,6 +9,7 @@ use crate::{
         records::{Agent, Message, MessageType, MessageView, PlainMessage, WireMessage},
         resources::routes::HandlerResult,
         storage::documents::{View, is_plain, parse_message},
+        text::excerpt::excerpt,
     },
     store::{MessageFilter, StoredMessage},
 };
@@ -105,8 +106,7 @@ pub(super) async fn of_agent(
 
 /// The 404 for a message.
 pub(in crate::mock::resources) fn unknown(id: &str) -> ApiError {
-    let id: String = id.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"))
+    ApiError::letta(Code::NotFound, format!("Message with ID {} not found", excerpt(id)))
 }
 
 /// The types that a query asks for; none: all.

@@ -13,6 +13,7 @@ use crate::{
         records::{Provider, Record},
         state::State,
         storage::documents::View,
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
     store::DocumentFilter,
@@ -111,7 +112,7 @@ fn lists(mut models: impl Iterator<Item = serde_json::Value>, handle: Handle<'_>
 }
 
 fn not_found(handle: &impl fmt::Display) -> ApiError {
-    let handle: String = handle.to_string().chars().take(100).collect();
+    let handle = excerpt(&handle.to_string());
     let detail = format!("NOT_FOUND: Handle {handle} not found; GET /v1/models/ lists the models");
     ApiError::letta(Code::NotFound, detail)
 }

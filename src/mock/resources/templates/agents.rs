@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{find, missing, name, project, version};
+use super::path::{self, missing};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -50,10 +50,8 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let identity_ids = fields.ids("identity_ids", Identity::KIND)?.unwrap_or_default();
 
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let (called, word) = name(&call);
-    let template = find(view, called, &project).await?.record;
-    let version = version(view, &template, word).await?;
+    let project = path::project(&call)?;
+    let (template, version) = path::template_and_version(view, &call).await?;
     let file = version.as_ref().map_or(&template.current, |version| &version.file);
     let budget = state.budget(file.len() + json_length(&body), 1);
     let file: Value = serde_json::from_str(file).map_err(ApiError::internal)?;
@@ -101,8 +99,8 @@ async fn migrate(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     fields.optional::<TextMap>("memory_variables")?;
     let view = state.view(&call.permit);
-    let template = find(view, name(&call).0, &project(&call)?).await?.record;
-    let version = version(view, &template, Some(word)).await?;
+    let template = path::template(view, &call).await?;
+    let version = path::version(view, &template, Some(word)).await?;
     let id = call.param("deployment_id");
     transaction!(state.store, tx => {
         let mut deployment = view.get_for_update::<Deployment>(tx, id).await?.record;
@@ -119,9 +117,7 @@ async fn migrate(state: Arc<State>, mut call: Call) -> HandlerResult {
 /// The agents and blocks of a version in the hosted service's own words.
 async fn snapshot(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let (called, word) = name(&call);
-    let template = find(view, called, &project(&call)?).await?.record;
-    let version = version(view, &template, word).await?;
+    let (template, version) = path::template_and_version(view, &call).await?;
     let file = version.as_ref().map_or(&template.current, |version| &version.file);
     let file: Value = serde_json::from_str(file).map_err(ApiError::internal)?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -2,13 +2,17 @@
 //! without, where the request's project is meant.
 
 mod agents;
+pub(super) mod path;
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::routes::{HandlerResult, Routes};
+use super::{
+    by_id,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -18,7 +22,7 @@ use crate::{
         pagination::{cursor::Window, list::Listing},
         records::{Agent, DEFAULT_CONVERSATION, Record, Template, TemplateVersion, claims, project_slug},
         state::State,
-        storage::documents::{Stored, View, claim, holder, insert, release, update},
+        storage::documents::{claim, insert, release, update},
         validation::body::Fields,
     },
     model::Project,
@@ -48,55 +52,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const DEFAULT_LIMIT: usize = 20;
-
-/// The project in the path, or the one that the request acts in.
-pub(super) fn project(call: &Call) -> Result<Project, ApiError> {
-    let Some(named) = call.params.find("project_id") else { return Ok(call.permit.project().clone()) };
-    let project = named.parse::<Project>().ok().filter(|project| call.permit.reaches(project.as_str()));
-    project.ok_or_else(|| missing("Project", named))
-}
-
-/// The name in the path; where the path names a version, `name:version` taken apart.
-pub(super) fn name(call: &Call) -> (&str, Option<&str>) {
-    if let Some(named) = call.params.find("template_version") {
-        return match named.rsplit_once(':') {
-            Some((name, version)) => (name, Some(version)),
-            None => (named, None),
-        };
-    }
-    (call.params.find("template_name").unwrap_or_else(|| call.param("name")), None)
-}
-
-/// The template in the path.
-pub(super) async fn find(view: View<'_>, call_name: &str, project: &Project) -> Result<Stored<Template>, ApiError> {
-    let found = match holder(view.store(), claims::TEMPLATE, project.as_str(), call_name).await? {
-        Some(id) => view.find::<Template>(&id).await?,
-        None => None,
-    };
-    found.ok_or_else(|| missing("Template", call_name))
-}
-
-/// The version of a template that a word names; none: what is worked on.
-pub(super) async fn version(
-    view: View<'_>,
-    template: &Template,
-    word: Option<&str>,
-) -> Result<Option<TemplateVersion>, ApiError> {
-    let number = match word {
-        Some("current") => return Ok(None),
-        None | Some("latest") => template.latest,
-        Some(word) => word.parse().map_err(|_| missing("Version", word))?,
-    };
-    let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);
-    let versions = Listing::<TemplateVersion>::of(versions).all(view, |version| version.number == number).await?;
-    let found = versions.into_iter().next().map(|version| version.record);
-    found.map(Some).ok_or_else(|| missing("Version", &number.to_string()))
-}
-
-pub(super) fn missing(class: &str, name: &str) -> ApiError {
-    let name: String = name.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("{class} {name} not found"))
-}
 
 fn refused(problem: impl Into<Value>) -> ApiError {
     ApiError::letta(Code::InvalidRequest, problem)
@@ -135,7 +90,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let project = project(&call)?;
+    let project = path::project(&call)?;
     let view = state.view(&call.permit);
     let wanted: Option<String> = fields.optional("name")?;
     fields.required::<&str>("type")?;
@@ -202,7 +157,7 @@ fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
 async fn versions(state: Arc<State>, call: Call) -> HandlerResult {
     let window = Window::read(&call.query, DEFAULT_LIMIT)?;
     let view = state.view(&call.permit);
-    let template = find(view, name(&call).0, &project(&call)?).await?.record;
+    let template = path::template(view, &call).await?;
     let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);
     let mut versions = Listing::<TemplateVersion>::of(versions).all(view, |_| true).await?;
     versions.reverse();
@@ -228,8 +183,8 @@ async fn save(state: Arc<State>, mut call: Call) -> HandlerResult {
         fields.one_of("block_reconciliation_strategy", &["reconcile-all", "preserve-deleted"])?;
     }
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     let template = transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
         let version = template.save(message.clone());
@@ -242,11 +197,8 @@ async fn save(state: Arc<State>, mut call: Call) -> HandlerResult {
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
-    transaction!(state.store, tx => {
-        let template = view.get_for_update::<Template>(tx, &id).await?.record;
-        Ok(tx.delete_document(Template::KIND, &template.id).await?)
-    })?;
+    let id = path::template(view, &call).await?.id;
+    by_id::delete::<Template>(view, &id).await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -257,8 +209,8 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     let saves_first = fields.optional::<bool>("save_existing_changes")?.unwrap_or(false);
     let file = checked_file(&fields, "agent_file_json")?;
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
         if saves_first {
@@ -276,12 +228,12 @@ async fn describe(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
     let view = state.view(&call.permit);
-    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
-    transaction!(state.store, tx => {
-        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+    let id = path::template(view, &call).await?.id;
+    by_id::change(view, &id, |template: &mut Template| {
         template.description.clone_from(&description);
-        update(tx, &template).await
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -290,8 +242,8 @@ async fn rename(state: Arc<State>, mut call: Call) -> HandlerResult {
     let new_name: String = Fields::of_body(&body)?.required("new_name")?;
     check_name(&new_name)?;
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
         if new_name == template.name {
@@ -315,11 +267,10 @@ async fn roll_back(state: Arc<State>, mut call: Call) -> HandlerResult {
         return Err(refused(format!("One cannot roll back to '{word}'")));
     }
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let named = find(view, name(&call).0, &project).await?.record;
-    let version = version(view, &named, Some(&word)).await?;
+    let current = path::template(view, &call).await?;
+    let version = path::version(view, &current, Some(&word)).await?;
     transaction!(state.store, tx => {
-        let mut template = view.get_for_update::<Template>(tx, &named.id).await?.record;
+        let mut template = view.get_for_update::<Template>(tx, &current.id).await?.record;
         if let Some(version) = &version {
             template.set_current(version.file.clone());
         }
@@ -335,10 +286,9 @@ async fn fork(state: Arc<State>, mut call: Call) -> HandlerResult {
         None => None,
     };
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let (called, word) = name(&call);
-    let source = find(view, called, &project).await?.record;
-    let file = match version(view, &source, word).await? {
+    let project = path::project(&call)?;
+    let (source, version) = path::template_and_version(view, &call).await?;
+    let file = match version {
         Some(version) => version.file,
         None => source.current,
     };
