@@ -1,23 +1,23 @@
-//! How true the mock is to Letta, operation by operation. Each resource says so where it is mounted.
+//! How true the mock is to Letta. Each resource declares it for its operations where it is mounted.
 
-/// How true the mock is to Letta for an operation. Where it is less than full, a sentence says why.
+/// How true the mock is to Letta for one operation. Where it is less than full, a sentence says why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fidelity {
-    /// It answers as Letta does: from state, with Letta's rules, shapes and refusals.
+    /// It responds as Letta does: from state, with Letta's rules, shapes and errors.
     Full,
-    /// It keeps what it is told and shows it again, but what Letta would do with it does not happen.
+    /// It stores what it receives and shows it again, but does not do what Letta would do with it.
     StateOnly(&'static str),
-    /// It always answers the same, in the right shape.
+    /// It always gives the same response, in the right shape.
     FixedShape(&'static str),
-    /// It answers 501.
+    /// It responds with 501.
     NotMocked(&'static str),
 }
 
 impl Fidelity {
-    /// Every word, from the most to the least.
+    /// The words of all levels, from the most to the least true.
     pub const WORDS: [&'static str; 4] = ["full", "state only", "fixed shape", "not mocked"];
 
-    /// The word for the table.
+    /// The word for a level.
     #[must_use]
     pub fn word(self) -> &'static str {
         let [full, state_only, fixed_shape, not_mocked] = Self::WORDS;

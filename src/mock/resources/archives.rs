@@ -1,4 +1,4 @@
-//! Archives, their passages, and the agents whose archival memory they are.
+//! Archives, their passages, and the agents that use them as archival memory.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
-/// Bounds the transaction that stores passages, and the answer that shows them.
+/// Bounds the transaction that stores passages, and the response that shows them.
 const MOST_PASSAGES: usize = 1_000;
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
@@ -72,8 +72,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let archive = Archive::create(&fields)?;
     transaction!(state.store, tx => {
-        insert(tx, call.permit.project().as_str(), None, &archive).await?;
-        Ok(())
+        insert(tx, call.permit.project().as_str(), None, &archive).await
     })?;
     Ok(Reply::ok(archive.wire()))
 }
@@ -94,7 +93,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(archive.wire()))
 }
 
-/// Takes its passages along.
+/// Deletes the passages of the archive too.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let archive_id = call.param("archive_id");
@@ -115,7 +114,7 @@ async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
 async fn create_passage(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let passage = NewPassage::read(&Fields::of_body(&body)?)?;
-    let stored = put(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
+    let stored = store_passages(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
     Ok(Reply::ok(json!(stored.first().map(Passage::wire))))
 }
 
@@ -124,15 +123,15 @@ async fn create_passages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let passages: Vec<Fields<'_>> = fields.required("passages")?;
     if passages.len() > MOST_PASSAGES {
-        let rule = format!("at most {MOST_PASSAGES} passages are made at once");
+        let rule = format!("at most {MOST_PASSAGES} passages can be created in one request");
         return Err(fields.at("passages").breaks_rule(&rule, &Value::Null));
     }
     let passages = passages.iter().map(NewPassage::read).collect::<Result<_, _>>()?;
-    let stored = put(state.view(&call.permit), call.param("archive_id"), passages).await?;
+    let stored = store_passages(state.view(&call.permit), call.param("archive_id"), passages).await?;
     Ok(Reply::written(write_passages(&stored, &Budget::of_answer(usize::MAX))?))
 }
 
-async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
+async fn store_passages(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
     transaction!(view.store(), tx => {
         let archive = view.get_for_update::<Archive>(tx, archive_id).await?;
         archival::put(tx, archive, passages.clone()).await
@@ -155,7 +154,7 @@ async fn delete_passage(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-/// An agent has one archive at most.
+/// An agent has at most one archive.
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");

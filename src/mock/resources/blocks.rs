@@ -1,4 +1,4 @@
-//! Blocks by their own id: made, found, changed and deleted apart from the agents that show them.
+//! Blocks by id: created, listed, changed and deleted independently of the agents they are attached to.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -61,7 +61,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(filter.listing().count(view, |block| filter.accepts(block)).await?.into()))
 }
 
-/// What a request wants blocks to be.
+/// Which blocks a request asks for.
 struct BlockFilter<'a> {
     project: &'a str,
     label: Option<&'a str>,
@@ -69,14 +69,14 @@ struct BlockFilter<'a> {
     template_name: Option<&'a str>,
     tags: Vec<&'a str>,
     match_all_tags: bool,
-    /// What label, description and value are to contain, in lower case.
+    /// What label, description and value must contain, in lower case.
     searches: [Option<String>; 3],
-    /// The blocks that belong to the identities that were asked for.
+    /// The blocks of the identities that the request names.
     of_identities: Option<HashSet<String>>,
     agents: Option<AgentCounts>,
 }
 
-/// To how many agents blocks are to be attached, and to how many they are.
+/// How many agents a block must be attached to, and how many each block is attached to.
 struct AgentCounts {
     more_than: Option<i64>,
     less_than: Option<i64>,
@@ -154,8 +154,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     block.project_id = scope.shown;
     transaction!(state.store, tx => {
-        insert(tx, scope.project.as_str(), None, &block).await?;
-        Ok(())
+        insert(tx, scope.project.as_str(), None, &block).await
     })?;
     Ok(Reply::ok(json!(block)))
 }
@@ -168,7 +167,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Block::check(&fields)?;
     let block = core_memory::change(state.view(&call.permit), call.param("block_id"), &fields).await?;
     Ok(Reply::ok(json!(block)))

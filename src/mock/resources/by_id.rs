@@ -1,4 +1,4 @@
-//! Changing or deleting one record, where nothing else changes with it.
+//! Changing or deleting one record by its id, where nothing else changes with it.
 
 use crate::{
     error::ApiError,

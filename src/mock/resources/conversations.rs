@@ -1,5 +1,4 @@
-//! Conversations: histories that an agent has beside its default one. This file keeps them; what is said in them is in
-//! `conversation_messages`.
+//! Conversations: histories of an agent in addition to its default one. Their messages are in `messages/conversation.rs`.
 
 use std::sync::Arc;
 
@@ -7,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     lists::in_project,
-    messages::thread::named,
+    messages::thread::resolve,
     models::handles,
     routes::{HandlerResult, Routes},
 };
@@ -85,7 +84,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// Gives a new conversation its system message, and copies of the blocks that it is to have for itself.
+/// Gives a new conversation its system message, and copies of the blocks that are isolated for it.
 async fn begin(
     tx: &mut Tx,
     agent: &Stored<Agent>,
@@ -118,12 +117,12 @@ async fn begin(
     insert_messages(tx, agent, &conversation.id, &[system]).await
 }
 
-/// Those without a time come last in the order of their last use.
+/// When sorted by a time, conversations without one come last.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page { before: None, ..Page::read(query, LIST)? };
     let search = query.first("summary_search");
-    let fits = |conversation: &Conversation| {
+    let accepts = |conversation: &Conversation| {
         search.is_none_or(|search| conversation.summary.as_deref().is_some_and(|summary| summary.contains(search)))
     };
     let listing = match query.first("agent_id") {
@@ -133,12 +132,12 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let conversations = match query.first("order_by") {
         Some("last_run_completion") => {
-            listing.sorted_page(view, &page, fits, |conversation| conversation.last_run_completion).await?
+            listing.sorted_page(view, &page, accepts, |conversation| conversation.last_run_completion).await?
         }
         Some("last_message_at") => {
-            listing.sorted_page(view, &page, fits, |conversation| conversation.last_message_at).await?
+            listing.sorted_page(view, &page, accepts, |conversation| conversation.last_message_at).await?
         }
-        _ => listing.page(view, &page, fits).await?,
+        _ => listing.page(view, &page, accepts).await?,
     };
     Ok(Reply::ok(conversations.iter().map(|conversation| conversation.record.wire(false)).collect()))
 }
@@ -151,7 +150,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Conversation::new("").change(&fields)?;
     handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
     let view = state.view(&call.permit);
@@ -167,7 +166,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// Takes along what was said in it, and the blocks that it had for itself.
+/// Deletes its messages and its isolated blocks too.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?.record;
@@ -187,11 +186,10 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(Value::Null))
 }
 
-/// A new conversation that has heard the same, with a system message of its own. What is said later in one of them, the
-/// other does not hear.
+/// Copies a conversation with its messages; the copy gets a system message of its own.
 async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
+    let origin = resolve(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
     let budget = state.answer_budget();
     let conversation = transaction!(state.store, tx => {
@@ -217,16 +215,16 @@ async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// What was copied of a history.
+/// What was copied from a history.
 struct Copies {
     count: usize,
-    /// The copies of what the model sees.
+    /// The copies of the messages that the model sees.
     context: Vec<ContextEntry>,
-    /// The copy of the message that asks the question which waits for an answer.
+    /// The copy of the message whose tool call waits for approval.
     pending: Option<String>,
 }
 
-/// Files copies of all that was said in a conversation under another, the system message excepted.
+/// Copies all messages of a conversation except its system message to another one.
 async fn copy_history(tx: &mut Tx, origin: &Thread, into: &str, budget: &Budget) -> Result<Copies, ApiError> {
     const CHUNK: i64 = 500;
     const CHUNK_BYTES: usize = 4 * 1024 * 1024;

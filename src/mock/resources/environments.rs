@@ -1,4 +1,4 @@
-//! Remote devices that wait for work. None ever registers with the mock.
+//! Remote devices that wait for work. No device can register with the mock.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     mock::{pagination::cursor::Window, state::State, text::excerpt::excerpt, validation::body::Fields},
 };
 
-const NO_DEVICES: &str = "No device ever connects, so the list is empty and every id is unknown.";
+const NO_DEVICES: &str = "No device can connect, so the list is always empty and every id is unknown.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes

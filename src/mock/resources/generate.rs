@@ -1,4 +1,4 @@
-//! One answer of an agent's model without the agent: nothing is remembered, and no tool runs.
+//! One completion by an agent's model, without the agent: nothing is stored, and no tool runs.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     fields.check(&[("system_prompt", Expect::Text)])?;
     let prompt: &str = fields.required("prompt")?;
     if prompt.trim().is_empty() {
-        return Err(fields.at("prompt").breaks_rule("the prompt must say something", &prompt.into()));
+        return Err(fields.at("prompt").breaks_rule("the prompt must not be blank", &prompt.into()));
     }
     let schema = fields.optional::<&Map<String, Value>>("response_schema")?;
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
@@ -43,25 +43,25 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let tool_set = ToolSet::default();
     let budget = &state.budget(prompt.len(), 1);
-    let situation = ModelRequest {
+    let request = ModelRequest {
         agent: &agent.name,
         said: &said,
         tool_set: &tool_set,
         blocks: &[],
         form: None,
-        // Only the text of the answer is shown.
+        // Only the text of the completion is shown.
         reasons: false,
         budget,
         heard: None,
     };
-    let answer = state.responder.respond(&situation)?;
-    tokio::time::sleep(answer.delay.saturating_add(state.tempo.first_token)).await;
-    if let Some(failure) = answer.failure {
+    let response = state.responder.respond(&request)?;
+    tokio::time::sleep(response.delay.saturating_add(state.tempo.first_token)).await;
+    if let Some(failure) = response.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
     let content = match schema {
         Some(schema) => Value::Object(responder::filled_in(prompt, schema, &budget.draft())?).to_string(),
-        None => Message::new(Role::Assistant, answer.parts).text(),
+        None => Message::new(Role::Assistant, response.parts).text(),
     };
     let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
     tokio::time::sleep(state.tempo.time_to_write(&written)).await;

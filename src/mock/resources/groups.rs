@@ -1,4 +1,4 @@
-//! Groups of agents: who belongs to them. Nothing is sent to a group any more, so it has no messages.
+//! Groups of agents. Letta no longer sends messages to groups, so they have none.
 
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ fn related(change: &GroupChange) -> Locks {
     Locks::of(Agent::KIND, agents).and(Block::KIND, change.block_ids.iter().flatten())
 }
 
-/// Links a group, whose managers so far are `managers`, to the agents and blocks that a change names.
+/// Links a group to the agents and blocks that a change names. `managers` are the agents that manage it before the change.
 async fn relate(
     view: View<'_>,
     tx: &mut Tx,
@@ -153,7 +153,7 @@ async fn relate(
     Ok(())
 }
 
-/// Agents and blocks survive.
+/// The agents and blocks of the group remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let group_id = call.param("group_id");

@@ -63,7 +63,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(show_identities(view, &identities).await?.into()))
 }
 
-/// What a request wants identities to be.
+/// Which identities a request asks for.
 struct IdentityFilter<'a> {
     name: Option<String>,
     identifier_key: Option<&'a str>,
@@ -98,12 +98,12 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
-        make(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
+        insert_new(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
     })?;
     show(view, identity).await
 }
 
-/// Changes the identity that has the key, properties and all, or else makes it.
+/// Changes the identity with this key, its properties included, or creates it.
 async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -122,14 +122,14 @@ async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
                 apply(view, tx, &mut identity, &change).await?;
                 Ok(identity)
             }
-            None => make(view, tx, &change, &scope).await?.ok_or_else(|| changed_meanwhile(&key)),
+            None => insert_new(view, tx, &change, &scope).await?.ok_or_else(|| changed_meanwhile(&key)),
         }
     })?;
     show(view, identity).await
 }
 
-/// Makes an identity; none: another has its key.
-async fn make(
+/// Stores a new identity; `None` if another one has its key.
+async fn insert_new(
     view: View<'_>,
     tx: &mut Tx,
     change: &IdentityChange,
@@ -166,7 +166,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     show(view, identity).await
 }
 
-/// Applies a change, and stores what came of it.
+/// Applies a change and stores the identity.
 async fn apply(
     view: View<'_>,
     tx: &mut Tx,
@@ -187,7 +187,7 @@ async fn apply(
     related.link(view, tx, identity, change).await
 }
 
-/// The agents and blocks that a change of an identity names, and those that belong to it so far.
+/// The agents and blocks that a change of an identity names, and those that belonged to it before.
 struct Related {
     agents: Vec<String>,
     blocks: Vec<String>,
@@ -195,7 +195,7 @@ struct Related {
 }
 
 impl Related {
-    /// Locks them. Whoever changes an identity that is there, `present`, has locked it.
+    /// Locks them. `present` is the id of the identity if it exists already; the caller has locked it.
     async fn lock(tx: &mut Tx, present: Option<&str>, change: &IdentityChange) -> Result<Self, ApiError> {
         let (mut agents, mut blocks) = (Vec::new(), Vec::new());
         if let Some(id) = present {
@@ -206,14 +206,13 @@ impl Related {
                 blocks = tx.linked_from(links::BLOCK_IDENTITY, id).await?;
             }
         }
-        let named = |ids: &Option<Vec<String>>| ids.clone().unwrap_or_default();
-        let locks = Locks::of(Agent::KIND, agents.iter().chain(&named(&change.agent_ids)))
-            .and(Block::KIND, blocks.iter().chain(&named(&change.block_ids)));
+        let locks = Locks::of(Agent::KIND, agents.iter().chain(change.agent_ids.iter().flatten()))
+            .and(Block::KIND, blocks.iter().chain(change.block_ids.iter().flatten()));
         let locked = tx.lock(&locks).await?;
         Ok(Self { agents, blocks, locked })
     }
 
-    /// Links an identity to those that a change names, and to no others.
+    /// Links an identity to the agents and blocks that a change names, and to no others.
     async fn link(
         &self,
         view: View<'_>,
@@ -239,7 +238,7 @@ fn key_taken(change: &IdentityChange) -> ApiError {
     ApiError::conflict(format!("CONFLICT: An identity with identifier_key '{key}' already exists"))
 }
 
-/// Agents and blocks survive.
+/// The agents and blocks of the identity remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let identity_id = call.param("identity_id");
@@ -256,7 +255,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(Value::Null))
 }
 
-/// Replaces all properties; the body is a list.
+/// Replaces all properties. The body is a list.
 async fn set_properties(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let properties = Vec::<Property>::read(&body, &Location::body())?;

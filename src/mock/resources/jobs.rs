@@ -1,4 +1,4 @@
-//! Jobs.
+//! Jobs: the processing of files.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(job.record.wire()))
 }
 
-/// A job that has ended stays as it is.
+/// Changes nothing about a job that has ended.
 async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let job = by_id::change(state.view(&call.permit), call.param("job_id"), |job: &mut Job| {
         job.cancel();

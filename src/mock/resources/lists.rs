@@ -16,7 +16,7 @@ pub(super) fn in_project<T: Record>(call: &Call) -> Listing<'_, T> {
     Listing::of(DocumentFilter::of_project(T::KIND, call.permit.project().as_str()))
 }
 
-/// A page of a list, and whether the list has more records in the direction of reading.
+/// A page of a list, and whether the list continues in the direction in which the page is read.
 pub(super) async fn page_and_more<T: Record>(
     listing: Listing<'_, T>,
     view: View<'_>,
@@ -26,7 +26,7 @@ pub(super) async fn page_and_more<T: Record>(
     let one_more = Page { limit: page.limit.saturating_add(1), ..page.clone() };
     let mut records = listing.page(view, &one_more, accepts).await?;
     let has_more = records.len() > page.limit;
-    // With only `before`, the page ends at the cursor, so the record that is too many is the first.
+    // With only `before`, the page ends at the cursor, so the surplus record is the first.
     if has_more && page.before.is_some() && page.after.is_none() {
         records.remove(0);
     }
@@ -34,10 +34,10 @@ pub(super) async fn page_and_more<T: Record>(
     Ok((records, has_more))
 }
 
-/// Cuts a page out of a complete list, which is oldest first, and refuses cursors that name nothing in it.
+/// Cuts a page out of a complete list that is sorted oldest first.
 ///
 /// # Errors
-/// What `unknown` makes of such a cursor.
+/// `unknown` of a cursor that names nothing in the list.
 pub(super) fn cut_known<T>(
     page: &Page<'_>,
     mut items: Vec<T>,

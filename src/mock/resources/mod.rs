@@ -1,4 +1,4 @@
-//! The resources that the mock has, one file or folder for each. A new one is a file, declared and mounted here.
+//! The resources of the mock, one file or folder each. A new resource is a file that is declared and mounted here.
 
 mod agents;
 mod archives;
@@ -35,7 +35,7 @@ pub(super) use self::routes::Routes;
 use super::fidelity::Fidelity;
 use crate::access::Operation;
 
-/// All resources.
+/// The routes of all resources.
 pub(super) fn routes() -> Routes {
     Routes::default()
         .with(agents::mount)
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_operation_is_mounted_once() {
-        // Mounting one twice fails here.
+        // Debug builds panic where an operation is mounted twice.
         assert!(routes().find(Operation::SendMessage).is_some());
     }
 

@@ -1,4 +1,4 @@
-//! Providers of models that users bring themselves.
+//! Model providers that users add.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     store::transaction,
 };
 
-const NOBODY_ASKED: &str = "No provider is asked: any key will do.";
+const NOT_CONTACTED: &str = "No provider is contacted, so every key is valid.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -33,9 +33,13 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RetrieveProvider, retrieve)
         .on(Operation::ModifyProvider, modify)
         .on(Operation::DeleteProvider, delete)
-        .state_only(Operation::RefreshProviderModels, refresh, "Its models are a fixed list; only the time is noted.")
-        .fixed_shape(Operation::CheckProvider, check, NOBODY_ASKED)
-        .fixed_shape(Operation::CheckExistingProvider, check_existing, NOBODY_ASKED)
+        .state_only(
+            Operation::RefreshProviderModels,
+            refresh,
+            "The models are a fixed list; only the time of the refresh is stored.",
+        )
+        .fixed_shape(Operation::CheckProvider, check, NOT_CONTACTED)
+        .fixed_shape(Operation::CheckExistingProvider, check_existing, NOT_CONTACTED)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };

@@ -1,4 +1,4 @@
-//! Which handler answers which operation, and how true it is to Letta.
+//! The handlers of the operations, and how true they are to Letta.
 
 use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
@@ -9,14 +9,14 @@ use crate::{
     mock::{fidelity::Fidelity, state::State},
 };
 
-/// What is said of an operation that no resource names.
-const UNNAMED: &str = "No resource of the mock answers it yet.";
+/// The reason given for an operation that no resource declares.
+const UNDECLARED: &str = "No resource of the mock handles it yet.";
 
-/// What a handler comes to.
+/// What a handler returns.
 pub(super) type HandlerResult = Result<Reply, ApiError>;
 type Handler = Box<dyn Fn(Arc<State>, Call) -> Pin<Box<dyn Future<Output = HandlerResult> + Send>> + Send + Sync>;
 
-/// Which handler answers which operation, and how true it is to Letta.
+/// The handler and the fidelity of each operation.
 #[derive(Default)]
 pub(in crate::mock) struct Routes {
     routes: BTreeMap<Operation, Route>,
@@ -24,17 +24,17 @@ pub(in crate::mock) struct Routes {
 
 struct Route {
     fidelity: Fidelity,
-    /// None: the operation is declared as not mocked.
+    /// `None` where the operation is declared as not mocked.
     handler: Option<Handler>,
 }
 
 impl Routes {
-    /// Adds the routes of a resource, or of a part of one.
+    /// Adds the routes of a resource or of a part of one.
     pub(super) fn with(self, mount: fn(Self) -> Self) -> Self {
         mount(self)
     }
 
-    /// Lets a handler answer an operation as Letta does.
+    /// Mounts a handler that responds as Letta does.
     pub(super) fn on<F, Fut>(self, operation: Operation, handler: F) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
@@ -43,7 +43,7 @@ impl Routes {
         self.mount(Fidelity::Full, operation, handler)
     }
 
-    /// Lets a handler keep and show the state of an operation; `reason` says what does not follow from it.
+    /// Mounts a handler that only stores and shows state; `reason` says what Letta would do beyond that.
     pub(super) fn state_only<F, Fut>(self, operation: Operation, handler: F, reason: &'static str) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
@@ -52,7 +52,7 @@ impl Routes {
         self.mount(Fidelity::StateOnly(reason), operation, handler)
     }
 
-    /// Lets a handler give an operation's one answer; `reason` says why there is no other.
+    /// Mounts a handler that always gives the same response; `reason` says why.
     pub(super) fn fixed_shape<F, Fut>(self, operation: Operation, handler: F, reason: &'static str) -> Self
     where
         F: Fn(Arc<State>, Call) -> Fut + Send + Sync + 'static,
@@ -61,7 +61,7 @@ impl Routes {
         self.mount(Fidelity::FixedShape(reason), operation, handler)
     }
 
-    /// Declares that operations are answered with 501, and why.
+    /// Declares operations that respond with 501, and why.
     pub(super) fn not_mocked(mut self, operations: impl IntoIterator<Item = Operation>, reason: &'static str) -> Self {
         for operation in operations {
             self.insert(operation, Route { fidelity: Fidelity::NotMocked(reason), handler: None });
@@ -84,18 +84,18 @@ impl Routes {
         debug_assert!(present.is_none(), "{operation} is mounted twice");
     }
 
-    /// The handler of an operation.
+    /// The handler of an operation; `None` where it is not mocked.
     pub(in crate::mock) fn find(&self, operation: Operation) -> Option<&Handler> {
         self.routes.get(&operation)?.handler.as_ref()
     }
 
     /// How true the mock is to an operation.
     pub(in crate::mock) fn fidelity(&self, operation: Operation) -> Fidelity {
-        // Gatelet answers these itself, whatever is behind it.
+        // Gatelet handles these itself, in front of a mock as in front of an upstream.
         if matches!(operation.grant(), Grant::Public | Grant::KeyOnly) {
             return Fidelity::Full;
         }
-        self.routes.get(&operation).map_or(Fidelity::NotMocked(UNNAMED), |route| route.fidelity)
+        self.routes.get(&operation).map_or(Fidelity::NotMocked(UNDECLARED), |route| route.fidelity)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Messages that are to be sent to an agent later. They are kept and shown; nothing is sent.
+//! Scheduled messages to an agent. They are stored and shown, but never sent.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::{
     store::{DocumentFilter, transaction},
 };
 
-const NOT_SENT: &str = "When the time comes, nothing is sent.";
+const NOT_SENT: &str = "The message is stored, but never sent.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -44,8 +44,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent_id = call.param("agent_id");
     transaction!(state.store, tx => {
         let agent = state.view(&call.permit).get_for_update::<Agent>(tx, agent_id).await?;
-        insert(tx, &agent.project, Some(&agent.record.id), &message).await?;
-        Ok(())
+        insert(tx, &agent.project, Some(&agent.record.id), &message).await
     })?;
     let body = json!({"id": message.id, "next_scheduled_at": message.schedule.next()});
     Ok(Reply::Json(StatusCode::CREATED, body))

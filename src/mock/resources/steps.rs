@@ -1,4 +1,4 @@
-//! Steps: the model calls that runs are made of, and what people think of them.
+//! Steps: the model calls of a run, and feedback on them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     by_id,
     lists::{cut_known, in_project},
-    messages::list::{OLDEST, shown, shown_backwards, unknown},
+    messages::list::{OLDEST, message_not_found, to_wire, to_wire_reversed},
     routes::{HandlerResult, Routes},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RetrieveTraceForStep, trace)
         .on(Operation::RetrieveProviderTrace, trace)
         .on(Operation::ListMessagesForStep, messages)
-        .on(Operation::ModifyStepFeedback, judge)
+        .on(Operation::ModifyStepFeedback, set_feedback)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
@@ -72,37 +72,37 @@ async fn metrics(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(state.view(&call.permit).get::<Step>(call.param("step_id")).await?.record.metrics()))
 }
 
-/// What a provider would have been asked, and what it would have answered; null when there is no such step.
+/// The request and the response that a provider would have seen; `null` when there is no such step.
 async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let Some(step) = view.find::<Step>(call.param("step_id")).await? else { return Ok(Reply::ok(Value::Null)) };
     let step = step.record;
     let Some(agent) = view.find::<Agent>(&step.agent_id).await? else { return Ok(Reply::ok(Value::Null)) };
-    let of_run = of_run(view, &step).await?;
-    Ok(Reply::ok(provider_request::trace(&step, &agent.record, &of_run)))
+    let messages = messages_of_run(view, &step).await?;
+    Ok(Reply::ok(provider_request::trace(&step, &agent.record, &messages)))
 }
 
 async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OLDEST)?;
     let view = state.view(&call.permit);
     let step = view.get::<Step>(call.param("step_id")).await?.record;
-    let mut messages = of_run(view, &step).await?;
+    let mut messages = messages_of_run(view, &step).await?;
     messages.retain(|message| message.step_id.as_deref() == Some(step.id()));
-    let messages = cut_known(&page, messages, |message| &message.id, unknown)?;
+    let messages = cut_known(&page, messages, |message| &message.id, message_not_found)?;
     let message_view = &MessageView::USUAL;
     let shown =
-        if page.newest_first { shown_backwards(&messages, message_view) } else { shown(&messages, message_view) };
+        if page.newest_first { to_wire_reversed(&messages, message_view) } else { to_wire(&messages, message_view) };
     Ok(Reply::ok(json!(shown)))
 }
 
-/// What was said in the run of a step, oldest first. A turn that was interrupted by a question goes on in another run,
+/// The messages of the run of a step, oldest first. A turn that was interrupted for an approval continues in another run,
 /// whose first message still belongs to this step.
-async fn of_run(view: View<'_>, step: &Step) -> Result<Vec<Message>, ApiError> {
+async fn messages_of_run(view: View<'_>, step: &Step) -> Result<Vec<Message>, ApiError> {
     let stored = view.store().messages(&MessageFilter::of_run(step.run_id())).await?;
     stored.iter().map(parse_message).collect()
 }
 
-async fn judge(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn set_feedback(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let feedback = fields.one_of("feedback", FEEDBACK)?;

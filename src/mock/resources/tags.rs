@@ -1,4 +1,4 @@
-//! Tags: whatever agents and blocks carry.
+//! Tags: all that agents and blocks have.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["name"] };
 
-/// Alphabetical. Cursors are tags, and need not exist.
+/// In alphabetical order. Cursors are tags and need not exist.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, LIST)?;
@@ -43,7 +43,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     if page.newest_first {
         tags.reverse();
     }
-    // With only `before`, the page ends where the cursor is.
+    // With only `before`, the page ends at the cursor.
     let skipped = if page.after.is_none() && page.before.is_some() { tags.len().saturating_sub(page.limit) } else { 0 };
     Ok(Reply::ok(tags.into_iter().skip(skipped).take(page.limit).map(Value::from).collect()))
 }

@@ -18,7 +18,7 @@ use crate::{
     store::Tx,
 };
 
-/// Stores a changed agent with the time of the change.
+/// Stores a changed agent, with the current time as that of its last change.
 pub(in crate::mock::resources) async fn store(
     tx: &mut Tx,
     mut agent: Stored<Agent>,
@@ -33,7 +33,7 @@ pub(super) async fn show(view: View<'_>, agent: &Agent) -> HandlerResult {
     Ok(Reply::written(memory::show_one(view, agent, Include::EVERYTHING).await?))
 }
 
-/// Responds with the whole agent, or with `null` where clients of the current generation expect that.
+/// Responds with the whole agent, or with `null` to clients of the current generation, which expect that.
 pub(super) async fn show_unless_current(headers: &HeaderMap, view: View<'_>, agent: &Agent) -> HandlerResult {
     if is_current_client(headers) { Ok(Reply::ok(Value::Null)) } else { show(view, agent).await }
 }

@@ -72,11 +72,11 @@ async fn retrieve_block(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(block.record)))
 }
 
-/// Changes the block itself, so every agent that shows it sees the change.
+/// Changes the block itself, and so the memory of every agent it is attached to.
 async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Block::check(&fields)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
@@ -84,7 +84,7 @@ async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(change(view, &found.record.id, &fields).await?)))
 }
 
-/// Changes a block, and what the agents see that show it.
+/// Changes a block, and compiles the system messages of the agents it is attached to.
 pub(in crate::mock::resources) async fn change(
     view: View<'_>,
     block_id: &str,
@@ -96,12 +96,12 @@ pub(in crate::mock::resources) async fn change(
         block.change(fields)?;
         update(tx, &block).await?;
         let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
-        show_changed(tx, &agents, (block.label != label).then_some(&block)).await?;
+        recompile_agents(tx, &agents, (block.label != label).then_some(&block)).await?;
         Ok(block)
     })
 }
 
-/// Deletes a block, also where it is attached.
+/// Deletes a block and detaches it from its agents.
 pub(in crate::mock::resources) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
     transaction!(view.store(), tx => {
         let blocks = [view.get_for_update::<Block>(tx, block_id).await?.record.id];
@@ -111,7 +111,7 @@ pub(in crate::mock::resources) async fn delete(view: View<'_>, block_id: &str) -
     })
 }
 
-/// Attaches it to the agent's sleeptime agents too. Detaching it leaves it with them, as in Letta.
+/// Attaches the block to the agent's sleeptime agents too. Detaching it later leaves it with them, as in Letta.
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
@@ -120,17 +120,17 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
         let agent = view.locked::<Agent>(&locked, agent_id)?;
         let block = locked_in::<Block>(view, &locked, &agent.project, block_id)?;
         for partner in partners {
-            show_block(tx, &partner.record.id, &block.record).await?;
+            attach_block(tx, &partner.record.id, &block.record).await?;
             store_changed(tx, partner).await?;
         }
-        show_block(tx, &agent.record.id, &block.record).await?;
+        attach_block(tx, &agent.record.id, &block.record).await?;
         store_changed(tx, agent).await
     })?;
     changed::show(view, &agent.record).await
 }
 
 /// Attaches a block to an agent.
-async fn show_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
+async fn attach_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
     check_label(tx, agent_id, block).await?;
     Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
 }
@@ -174,8 +174,9 @@ async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Bloc
     })
 }
 
-/// Compiles the system messages of agents after a change of a block that they show, `renamed` if its label is new.
-async fn show_changed(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -> Result<(), ApiError> {
+/// Compiles the system messages of agents after a change of one of their blocks. `renamed` is the block if its label has
+/// changed.
+async fn recompile_agents(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -> Result<(), ApiError> {
     for document in tx.lock(&Locks::of(Agent::KIND, agents)).await?.of(Agent::KIND) {
         let mut agent = parse::<Agent>(document)?.record;
         if let Some(block) = renamed {

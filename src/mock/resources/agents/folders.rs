@@ -1,4 +1,4 @@
-//! The folders of an agent, under both names of folders.
+//! The folders of an agent, also under their older name, sources.
 
 use std::sync::Arc;
 
@@ -39,11 +39,12 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
-/// Whether the answer to a change is the agent.
+/// Which clients get the agent in the response to a change.
 #[derive(Clone, Copy)]
 enum ResponseForm {
+    /// All of them.
     Always,
-    /// Clients of the current generation get `null`.
+    /// Those of older generations. Clients of the current one get `null`.
     ByGeneration,
 }
 
@@ -67,8 +68,8 @@ async fn list(state: Arc<State>, call: Call, wire: fn(&Folder) -> Value) -> Hand
 
 async fn attach(state: Arc<State>, call: Call, form: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
-    let most = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
-    let newest = attachments::newest_files(view, id_in_path(&call), most).await?;
+    let max_files_open = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
+    let newest = attachments::newest_files(view, id_in_path(&call), max_files_open).await?;
     let agent_id = call.param("agent_id");
     let folder_id = id_in_path(&call);
     let agent = transaction!(state.store, tx => {
@@ -82,7 +83,7 @@ async fn attach(state: Arc<State>, call: Call, form: ResponseForm) -> HandlerRes
     form.show(&call.headers, view, &agent.record).await
 }
 
-/// Detaching what is not attached changes nothing.
+/// Detaching a folder that is not attached changes nothing.
 async fn detach(state: Arc<State>, call: Call, form: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");

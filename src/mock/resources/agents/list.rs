@@ -1,4 +1,4 @@
-//! Lists of agents: filters, orders, cursors.
+//! Lists of agents, and their filters and orders.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -63,7 +63,8 @@ pub(super) async fn page_ordered_by(
     }
 }
 
-/// Responds with a page of the agents that links of a kind lead from to the record that a path parameter names.
+/// Responds with a page of the agents that are linked to a record. `target_id` is the name of the path parameter with its
+/// id, `link` the kind of link.
 pub(in crate::mock::resources) async fn linked_agents<Target: Record>(
     state: Arc<State>,
     call: Call,
@@ -86,13 +87,13 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(count)))
 }
 
-/// Older clients say `sort_by` instead of `order_by`; a word that means nothing to it is the default.
+/// Older clients send `sort_by` instead of `order_by`. An unknown word means the default order.
 fn sort_by(query: &Query) -> Option<&'static str> {
-    let wanted = query.first("sort_by")?;
-    LIST.order_by.iter().copied().find(|word| *word == wanted)
+    let sort_by = query.first("sort_by")?;
+    LIST.order_by.iter().copied().find(|order| *order == sort_by)
 }
 
-/// What a request wants agents to be.
+/// Which agents a request asks for.
 struct AgentFilter<'a> {
     project: &'a str,
     name: Option<&'a str>,
@@ -104,7 +105,7 @@ struct AgentFilter<'a> {
     last_stop_reason: Option<StopReason>,
     created_by_id: Option<&'a str>,
     show_hidden: bool,
-    /// The agents that belong to the identities that were asked for.
+    /// The agents of the identities that the request names.
     of_identities: Option<HashSet<String>>,
 }
 

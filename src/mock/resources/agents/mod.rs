@@ -1,4 +1,4 @@
-//! Agents.
+//! Agents: created, retrieved, changed, deleted and reset.
 
 pub(super) mod changed;
 pub(super) mod core_memory;
@@ -68,7 +68,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // First whatever is malformed, then what does not exist.
+    // Malformed fields are refused before anything is looked up.
     let attached = Attached::read(&fields)?;
     let initial = Incoming::read_initial(&fields)?;
     let new_blocks = new_blocks(&fields)?;
@@ -123,7 +123,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
     let view = state.view(&call.permit);
-    // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
+    // Looked up before the transaction, which holds a connection. Errors are returned once the agent is known to exist.
     let tools = match &attached.tool_ids {
         Some(ids) => Some(builtin::named(view, "", &[], &[], ids).await),
         None => None,
@@ -139,14 +139,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         .and(Identity::KIND, attached.identity_ids.iter().flatten())
         .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| builtin::by_id(id).is_none()))
         .and(Folder::KIND, &folder_ids);
-    let wants_partner = fields.optional("enable_sleeptime")?.unwrap_or(false);
+    let wants_sleeptime = fields.optional("enable_sleeptime")?.unwrap_or(false);
     let agent = transaction!(state.store, tx => {
-        let shown = if wants_partner { memory::blocks_within(tx, id).await? } else { Vec::new() };
+        let shown = if wants_sleeptime { memory::blocks_within(tx, id).await? } else { Vec::new() };
         let locks = locks.clone().and(Block::KIND, shown.iter().map(|block| &block.id));
         let locked = tx.lock(&locks).await?;
         let mut agent = view.locked::<Agent>(&locked, id)?;
-        refuse_move(&fields, &agent.project)?;
-        if wants_partner {
+        refuse_other_project(&fields, &agent.project)?;
+        if wants_sleeptime {
             make_missing(tx, &agent, &shown).await?;
         }
         agent.record.change(&fields)?;
@@ -183,48 +183,48 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     changed::show(view, &agent.record).await
 }
 
-/// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
+/// Deletes its messages, runs, steps and sleeptime agents too; its blocks remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
-    let (agent, gone) = transaction!(state.store, tx => {
+    let (agent, deleted) = transaction!(state.store, tx => {
         let agent = view.get_within::<Agent>(tx, agent_id).await?;
-        let family = AgentGroup::of(tx, &agent.record.id).await?;
-        let locks = Locks::of(Agent::KIND, family.agents.iter().chain(family.mains.iter().map(|(main, _)| main)));
-        let shown = memory::lock_with_agents(tx, &family.blocks, locks).await?;
-        // Another may have deleted it until it was locked, or added to what goes with it.
+        let deletion = DeletionSet::of(tx, &agent.record.id).await?;
+        let locks = Locks::of(Agent::KIND, deletion.agents.iter().chain(deletion.mains.iter().map(|(main, _)| main)));
+        let shown = memory::lock_with_agents(tx, &deletion.blocks, locks).await?;
+        // Before the locks were taken, another request may have deleted it, or changed what is deleted with it.
         view.locked::<Agent>(&shown.locked, &agent.record.id)?;
-        if AgentGroup::of(tx, &agent.record.id).await? != family {
+        if DeletionSet::of(tx, &agent.record.id).await? != deletion {
             return Err(changed_meanwhile(&agent.record.id));
         }
-        relations::leave_groups(tx, &family.agents, &family.blocks).await?;
-        archival::leave(tx, &family.agents).await?;
-        memory::delete_blocks(tx, &shown, &family.agents).await?;
-        leave_mains(tx, &family.mains).await?;
-        for id in &family.agents {
+        relations::leave_groups(tx, &deletion.agents, &deletion.blocks).await?;
+        archival::leave(tx, &deletion.agents).await?;
+        memory::delete_blocks(tx, &shown, &deletion.agents).await?;
+        leave_mains(tx, &deletion.mains).await?;
+        for id in &deletion.agents {
             tx.delete_messages_but(id, "").await?;
             tx.delete_document(Agent::KIND, id).await?;
             tx.unlink_all(id).await?;
         }
-        Ok((agent, family.agents))
+        Ok((agent, deletion.agents))
     })?;
-    for id in &gone {
+    for id in &deleted {
         state.turns.cancel_agent(id);
     }
     Ok(Reply::ok(json!({"message": format!("Agent id={} successfully deleted", agent.record.id)})))
 }
 
-/// What goes with an agent and is locked before or beside it: the partners that think for it, itself, and the blocks that
-/// their conversations have for themselves.
+/// What is deleted with an agent, and locked before or together with it: the agent and its sleeptime agents, and the
+/// isolated blocks of their conversations.
 #[derive(PartialEq)]
-struct AgentGroup {
+struct DeletionSet {
     agents: Vec<String>,
     blocks: Vec<String>,
-    /// The agents for which it thinks in the background, which stay, each with the group by which it does.
+    /// If it is a sleeptime agent: the agents it works for, which remain, each with the group that links them.
     mains: Vec<(String, String)>,
 }
 
-impl AgentGroup {
+impl DeletionSet {
     async fn of(tx: &mut Tx, id: &str) -> Result<Self, ApiError> {
         let mut agents = partners(tx, id).await?;
         agents.push(id.to_owned());
@@ -240,32 +240,33 @@ impl AgentGroup {
     }
 }
 
-/// Forgets everything that was said, in whichever conversation. Then the agent begins again, with what agents of its type begin with if that is wanted.
+/// Deletes the messages of all conversations. On request the default one begins with the initial messages of the agent's
+/// type again.
 async fn reset_messages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let begins_anew = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
+    let adds_initial_messages = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let agent = transaction!(state.store, tx => {
         let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         let record = &mut agent.record;
-        forget_conversations(tx, &record.id).await?;
+        clear_conversations(tx, &record.id).await?;
         let kept = record.system_message_id().unwrap_or_default();
         tx.delete_conversation(&record.id, DEFAULT_CONVERSATION, kept).await?;
         record.forget();
-        let beginning = if begins_anew { legacy::beginning(&record.agent_type) } else { Vec::new() };
-        record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
-        record.begin_with(&beginning);
+        let initial = if adds_initial_messages { legacy::beginning(&record.agent_type) } else { Vec::new() };
+        record.recall = i64::try_from(initial.len()).unwrap_or(i64::MAX);
+        record.begin_with(&initial);
         recompile(tx, record).await?;
-        insert_messages(tx, &agent, DEFAULT_CONVERSATION, &beginning).await?;
+        insert_messages(tx, &agent, DEFAULT_CONVERSATION, &initial).await?;
         update(tx, &agent.record).await?;
         Ok(agent)
     })?;
     changed::show(view, &agent.record).await
 }
 
-/// Leaves an agent's conversations with nothing but their system messages.
-async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
+/// Deletes all messages of an agent's conversations but their system messages.
+async fn clear_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
     let conversations = tx.children(Conversation::KIND, agent_id).await?;
     let locks = Locks::of(Conversation::KIND, conversations.iter().map(|conversation| &conversation.id));
     for document in tx.lock(&locks).await?.of(Conversation::KIND) {
@@ -278,10 +279,10 @@ async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiErro
     Ok(())
 }
 
-/// An agent's history belongs to a project as well, so it stays where it was made.
-fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
+/// Refuses to move an agent to another project, because its history belongs to the project too.
+fn refuse_other_project(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
     match fields.optional::<&str>("project_id")? {
-        Some(named) if named != project => Err(ApiError::letta(
+        Some(id) if id != project => Err(ApiError::letta(
             Code::InvalidRequest,
             "INVALID_ARGUMENT: project_id cannot be changed; create the agent in the other project",
         )),
@@ -289,7 +290,10 @@ fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Makes the model see these messages, in this order, after the system message.
+/// Replaces the messages that the model sees after the system message.
+///
+/// # Errors
+/// 404 when one of them is not a message of the agent.
 async fn set_context(tx: &mut Tx, agent: &mut Agent, ids: Vec<String>) -> Result<(), ApiError> {
     let missing = |id: &str| ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"));
     let mut context: Vec<ContextEntry> = agent.context.first().cloned().into_iter().collect();

@@ -1,4 +1,4 @@
-//! The tools of an agent: which it may use, which of them ask first, and calls of one from outside.
+//! The tools of an agent: attached and detached, which of them require approval, and calls from outside of a turn.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("tool_id");
-    // Looked up before the transaction, which keeps one connection for itself.
+    // Looked up before the transaction, which holds a connection.
     let tools: Vec<Stored<Tool>> = builtin::find(view, id).await?.into_iter().collect();
     let stored = builtin::by_id(id).is_none().then_some(id);
     let agent_id = call.param("agent_id");
@@ -80,7 +80,7 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     show_unless_current(&call.headers, view, &agent.record).await
 }
 
-/// Any name will do: the rule may be there before the tool.
+/// The tool need not be attached: the rule may be set before.
 async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let in_query = call.query.boolean("requires_approval")?;
@@ -103,7 +103,7 @@ async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     show_unless_current(&call.headers, view, &agent.record).await
 }
 
-/// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
+/// Calls a tool of an agent as a turn does, with the agent's secrets as its environment.
 async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
@@ -122,15 +122,15 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
         let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let outcome = if builtin::by_name(name).is_some() {
+    let result = if builtin::by_name(name).is_some() {
         run_built_in(&state, &agent, name, &arguments).await?
     } else {
         tool.record.call(&arguments, &agent.environment())
     };
-    Ok(Reply::ok(outcome.wire()))
+    Ok(Reply::ok(result.wire()))
 }
 
-/// What comes with the server works on the agent's own memory and archive.
+/// Calls a built-in tool, which works on the agent's memory and archive.
 async fn run_built_in(
     state: &State,
     agent: &Agent,

@@ -1,4 +1,4 @@
-//! Folders, under both of their names: older clients call them sources. Their files have a file of their own.
+//! Folders. Older clients call them sources, and every operation exists under both names.
 
 mod files;
 
@@ -57,10 +57,10 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
 const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-/// How a folder looks under one of its two names.
+/// The form of a folder under one of its two names.
 type Wire = fn(&Folder) -> Value;
 
-/// The id in the path, under either name.
+/// The id of the folder in the path, under either name.
 pub(super) fn id_in_path(call: &Call) -> &str {
     call.params.find("folder_id").unwrap_or_else(|| call.param("source_id"))
 }
@@ -73,7 +73,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire()).collect()))
 }
 
-/// All of them: this list has no pages.
+/// This list has no pages.
 async fn list_sources(state: Arc<State>, call: Call) -> HandlerResult {
     let folders = in_project::<Folder>(&call).all(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire_as_source()).collect()))
@@ -92,8 +92,7 @@ async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
     let project = call.permit.project().as_str();
     transaction!(state.store, tx => {
         take_name(tx, claims::FOLDER, project, &folder.name, &folder, "A folder").await?;
-        insert(tx, project, None, &folder).await?;
-        Ok(())
+        insert(tx, project, None, &folder).await
     })?;
     Ok(Reply::ok(wire(&folder)))
 }
@@ -135,7 +134,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
     Ok(Reply::ok(wire(&folder.record)))
 }
 
-/// Takes its files along; agents lose sight of them.
+/// Deletes its files too and detaches it from its agents.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let folder_id = id_in_path(&call);
@@ -162,7 +161,7 @@ async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(agents.iter().map(|agent| json!(agent.record.id)).collect()))
 }
 
-/// How many files there are, and how large.
+/// The number and the size of the files.
 async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
     let detailed = call.query.boolean("include_detailed_per_source_metadata")?.unwrap_or(false);
     let view = state.view(&call.permit);

@@ -1,4 +1,4 @@
-//! MCP servers, under both of their interfaces.
+//! MCP servers, in their current and in their older interface.
 
 mod legacy;
 mod servers;

@@ -1,4 +1,4 @@
-//! MCP servers. Their tools come from the configuration.
+//! MCP servers by id. Their tools come from the configuration.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use crate::{
     store::{DocumentFilter, Tx, transaction},
 };
 
-pub(super) const NOBODY_CALLED: &str =
-    "Nobody is connected to; the tools are those that the configuration gives the server's name.";
+pub(super) const NOT_CONTACTED: &str =
+    "No MCP server is contacted; the tools are those that the configuration lists under the server's name.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -35,11 +35,11 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::McpRetrieveMcpServer, retrieve)
         .on(Operation::McpUpdateMcpServer, modify)
         .on(Operation::McpDeleteMcpServer, delete)
-        .state_only(Operation::McpListToolsForMcpServer, tools, NOBODY_CALLED)
-        .state_only(Operation::McpRetrieveMcpTool, tool, NOBODY_CALLED)
-        .state_only(Operation::McpRunTool, run, NOBODY_CALLED)
-        .state_only(Operation::McpRefreshMcpServerTools, refresh, NOBODY_CALLED)
-        .fixed_shape(Operation::McpConnectMcpServer, connect, NOBODY_CALLED)
+        .state_only(Operation::McpListToolsForMcpServer, tools, NOT_CONTACTED)
+        .state_only(Operation::McpRetrieveMcpTool, tool, NOT_CONTACTED)
+        .state_only(Operation::McpRunTool, run, NOT_CONTACTED)
+        .state_only(Operation::McpRefreshMcpServerTools, refresh, NOT_CONTACTED)
+        .fixed_shape(Operation::McpConnectMcpServer, connect, NOT_CONTACTED)
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
@@ -56,8 +56,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create(&Fields::of_body(&body)?)?;
     let server = transaction!(state.store, tx => {
-        let server = store(&state, tx, call.permit.project().as_str(), server.clone()).await?;
-        Ok(server)
+        store(&state, tx, call.permit.project().as_str(), server.clone()).await
     })?;
     Ok(Reply::ok(server.wire()))
 }
@@ -103,7 +102,7 @@ pub(super) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str
     update(tx, &server.record).await
 }
 
-/// Takes its tools along. A second time is a mistake of the caller's, by Letta's word not a 404.
+/// Deletes its tools too. Letta responds with 400 to an unknown id here, not with 404.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("mcp_server_id");
@@ -118,7 +117,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-/// Removes a server and its tools. The caller has locked the server.
+/// Deletes a server and its tools. The caller has locked the server.
 pub(super) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
     Present::lock(tx, server_id, |_| false).await?.remove(tx).await?;
     tx.delete_document(McpServer::KIND, server_id).await?;
@@ -148,7 +147,7 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let arguments = arguments(&body)?;
     let tool = find_tool(state.view(&call.permit), call.param("mcp_server_id"), call.param("tool_id")).await?;
-    Ok(Reply::ok(called(&tool, &arguments)))
+    Ok(Reply::ok(call_tool(&tool, &arguments)))
 }
 
 /// The arguments in the body of a request that calls a tool.
@@ -157,8 +156,8 @@ pub(super) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
     Ok(fields.optional::<&Map<String, Value>>("args")?.cloned().unwrap_or_default())
 }
 
-/// What a call of a tool comes to.
-pub(super) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Value {
+/// The result of a call of a tool.
+pub(super) fn call_tool(tool: &Tool, arguments: &Map<String, Value>) -> Value {
     tool.call(arguments, &Map::new()).wire()
 }
 
@@ -168,12 +167,12 @@ async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
         view.get::<Agent>(agent_id).await?;
     }
     let id = call.param("mcp_server_id");
-    let changes = read_again(&state, view, id).await?;
+    let changes = resync_tools(&state, view, id).await?;
     Ok(Reply::ok(changes.wire()))
 }
 
-/// Makes a server's tools what the configuration says by now.
-pub(super) async fn read_again(state: &State, view: View<'_>, server_id: &str) -> Result<mcp::Changes, ApiError> {
+/// Replaces a server's tools by those in the configuration.
+pub(super) async fn resync_tools(state: &State, view: View<'_>, server_id: &str) -> Result<mcp::Changes, ApiError> {
     transaction!(state.store, tx => {
         let server = view.get_for_update::<McpServer>(tx, server_id).await?;
         let stays = |tool: &Tool| mcp::has(&state.mcp_tools, &server.record.server_name, &tool.name);
@@ -185,11 +184,11 @@ pub(super) async fn read_again(state: &State, view: View<'_>, server_id: &str) -
 
 async fn connect(state: Arc<State>, call: Call) -> HandlerResult {
     let server = state.view(&call.permit).get::<McpServer>(call.param("mcp_server_id")).await?.record;
-    Ok(connected(&state, &server.server_name))
+    Ok(connection_events(&state, &server.server_name))
 }
 
-/// The events of a connection that succeeds at once.
-pub(super) fn connected(state: &State, server_name: &str) -> Reply {
+/// The events of a connection that succeeds immediately.
+pub(super) fn connection_events(state: &State, server_name: &str) -> Reply {
     let tools: Vec<Value> = mcp::of_server(&state.mcp_tools, server_name).map(mcp::McpTool::wire).collect();
     let attempt = json!({"event": "connection_attempt", "server_name": server_name});
     let message = format!("Successfully connected to {server_name}");

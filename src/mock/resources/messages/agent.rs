@@ -1,4 +1,4 @@
-//! The messages of an agent: sending them in every way there is, and reading them again.
+//! The messages of an agent: sent, listed, cancelled and summarized.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::{
-    cancel::{cancel_all, running},
-    compaction::read_compaction,
-    list::of_agent,
-    preview::preview_of,
+    cancel::{active_runs, cancel_runs},
+    compaction,
+    list::list_of_agent,
+    preview::model_request,
     send::{self, send, send_later},
-    thread::addressed,
+    thread::default_thread,
 };
 use crate::{
     access::Operation,
@@ -43,7 +43,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let conversation = call.query.first("conversation_id");
-    of_agent(state.view(&call.permit), &call.query, call.param("agent_id"), conversation).await
+    list_of_agent(state.view(&call.permit), &call.query, call.param("agent_id"), conversation).await
 }
 
 async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -53,28 +53,28 @@ async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
     } else if !is_current_client(&call.headers) {
         return Err(ApiError::letta(
             Code::ValidationFailed,
-            "streaming=true needs a client of the 1.x generation here; others use /messages/stream.",
+            "streaming=true is only supported for clients of the 1.x generation; use /messages/stream instead.",
         ));
     }
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Plain).await
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let mut request = send::read(&state, &mut call, true).await?;
     request.delivery.streaming = true;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Streaming).await
 }
 
 async fn send_async(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send_later(&state, thread, request).await
 }
 
-/// Without ids: the runs that have not ended, or else the question that the agent waits for an answer to, or else the
-/// last run, which is then reported as cancelled although it is left as it is.
+/// Without ids, cancels the runs that have not ended. If there are none, cancels the tool call that waits for approval; if
+/// there is none, reports the newest_run run as cancelled without changing it.
 async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let named = match Fields::of_optional_body(&body)? {
@@ -93,7 +93,7 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
         runs.push(run.id);
     }
     if named.is_empty() {
-        runs = running(&state, agent_id, None).await?;
+        runs = active_runs(&state, agent_id, None).await?;
     }
     if runs.is_empty()
         && let Some(run) = give_up_question(&state.store, agent_id, None).await?
@@ -102,33 +102,33 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     if runs.is_empty() {
         let conflict = || ApiError::conflict(format!("CONFLICT: No active runs to cancel for agent {agent_id}"));
-        runs.push(last(view, agent_id).await?.ok_or_else(conflict)?);
+        runs.push(newest_run(view, agent_id).await?.ok_or_else(conflict)?);
     }
-    cancel_all(&state, runs).await
+    cancel_runs(&state, runs).await
 }
 
-async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {
+async fn newest_run(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {
     let newest = DocumentFilter::of_parent(Run::KIND, agent_id).newest_first(true).limit(1);
     Ok(view.list::<Run>(&newest).await?.pop().map(|run| run.record.id))
 }
 
-/// What a provider would be sent.
+/// The request that a provider would get for these messages.
 async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
-    Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
+    Ok(Reply::ok(model_request(&state, &thread, &request).await?))
 }
 
 async fn summarize(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let settings = read_compaction(&body)?.settings;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let settings = compaction::read(&body)?.settings;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     let compacted = compact(&state.store, &thread.agent.record.id, None, settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))
 }
 
-/// Letta has removed it.
+/// Letta has removed this operation.
 pub(in crate::mock::resources) async fn modify(_: Arc<State>, _: Call) -> HandlerResult {
-    Err(ApiError::letta(Code::MethodNotAllowed, "Messages cannot be edited any more.")
+    Err(ApiError::letta(Code::MethodNotAllowed, "Messages can no longer be edited.")
         .header(header::ALLOW, HeaderValue::from_static("")))
 }

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// The ids of an agent's runs that have not ended, in one of its conversations or in any.
-pub(super) async fn running(
+/// The ids of an agent's runs that have not ended, in one of its conversations or in all.
+pub(super) async fn active_runs(
     state: &State,
     agent_id: &str,
     conversation: Option<&str>,
@@ -23,16 +23,16 @@ pub(super) async fn running(
     let mut running = state.turns.of_agent(agent_id, conversation);
     for (_, document) in state.store.linked_documents(links::ACTIVE_RUN, &[agent_id], Run::KIND).await? {
         let run = parse::<Run>(document)?.record;
-        let is_there = conversation.is_none_or(|conversation| run.thread_id() == conversation);
-        if is_there && !run.has_ended() && !running.contains(&run.id) {
+        let is_in_conversation = conversation.is_none_or(|conversation| run.thread_id() == conversation);
+        if is_in_conversation && !run.has_ended() && !running.contains(&run.id) {
             running.push(run.id);
         }
     }
     Ok(running)
 }
 
-/// Cancels runs, those that have ended excepted, and says so of all.
-pub(in crate::mock::resources) async fn cancel_all(state: &State, runs: Vec<String>) -> HandlerResult {
+/// Cancels runs that have not ended, and responds with all of them as cancelled.
+pub(in crate::mock::resources) async fn cancel_runs(state: &State, runs: Vec<String>) -> HandlerResult {
     let mut cancelled = Map::new();
     for id in runs {
         if !state.turns.cancel(&id).await

@@ -1,4 +1,4 @@
-//! What requests about compaction say.
+//! The body of requests that compact a history.
 
 use serde_json::{Map, Value};
 
@@ -7,14 +7,14 @@ use crate::{
     mock::validation::body::{Expect, Fields},
 };
 
-/// What a request about compaction says: an agent in the place of a conversation, and how to go about it.
+/// The fields of such a body: the agent of a default conversation, and how to compact it.
 #[derive(Default)]
 pub(super) struct CompactionRequest {
     pub(super) agent_id: Option<String>,
     pub(super) settings: Option<Map<String, Value>>,
 }
 
-pub(super) fn read_compaction(body: &Value) -> Result<CompactionRequest, ApiError> {
+pub(super) fn read(body: &Value) -> Result<CompactionRequest, ApiError> {
     const MODES: &[&str] = &["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"];
     let Some(fields) = Fields::of_optional_body(body)? else { return Ok(CompactionRequest::default()) };
     let settings = fields.optional::<Fields<'_>>("compaction_settings")?;

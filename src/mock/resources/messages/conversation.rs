@@ -1,18 +1,18 @@
-//! What is said in conversations. In the place of a conversation's id stands also an agent's, or `default` with an agent
-//! named beside it: both mean the agent's default conversation.
+//! The messages of conversations. Instead of the id of a conversation, a path may have the id of an agent, or `default`
+//! with the agent in a parameter; both mean the agent's default conversation.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
 use super::{
-    cancel::{cancel_all, running},
-    compaction::{CompactionRequest, read_compaction},
-    list::{self, NEWEST, message_types, of_agent, written, written_backwards},
-    preview::preview_of,
-    replay::{again, read_reading},
+    cancel::{active_runs, cancel_runs},
+    compaction::{self, CompactionRequest},
+    list::{self, NEWEST, list_of_agent, message_types, respond, respond_reversed},
+    preview::model_request,
+    replay::{read_options, replay_run},
     send::{self, send},
-    thread::named,
+    thread::resolve,
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -25,7 +25,7 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, MessageView, Record, Run, RunType},
+        records::{Conversation, DEFAULT_CONVERSATION, MessageView, Record, Run, RunType},
         resources::routes::{HandlerResult, Routes},
         state::State,
         storage::documents::{not_found, parse},
@@ -39,23 +39,23 @@ use crate::{
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListConversationMessages, list)
-        .on(Operation::SendConversationMessage, say)
+        .on(Operation::SendConversationMessage, send_one)
         .on(Operation::PreviewConversationModelRequest, preview)
         .on(Operation::StreamConversation, stream)
         .on(Operation::CancelConversation, cancel)
         .on(Operation::RecompileConversation, recompile)
-        .on(Operation::CompactConversation, shorten)
+        .on(Operation::CompactConversation, summarize)
 }
 
-/// Newest first and with cursors relative to the order, unlike an agent's: clients that page visit each message once. A
-/// cursor that names nothing here leaves nothing.
+/// Unlike the list of an agent's messages, newest first and with cursors relative to the order, so that clients that page
+/// see each message once. With a cursor that names nothing, the list is empty.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let (view, query) = (state.view(&call.permit), &call.query);
     let id = call.param("conversation_id");
     if !is_letta_id(id, "conv") {
-        let agent = if id == "default" { query.first("agent_id") } else { Some(id) };
+        let agent = if id == DEFAULT_CONVERSATION { query.first("agent_id") } else { Some(id) };
         return match agent.filter(|agent| is_letta_id(agent, "agent")) {
-            Some(agent) => of_agent(view, query, agent, Some("default")).await,
+            Some(agent) => list_of_agent(view, query, agent, Some(DEFAULT_CONVERSATION)).await,
             None => {
                 Page::read(query, NEWEST)?;
                 Ok(Reply::ok(json!([])))
@@ -72,36 +72,36 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         Err(error) if error.code() == Code::NotFound => Vec::new(),
         messages => messages?,
     };
-    if page.newest_first { written_backwards(&messages, &message_view) } else { written(&messages, &message_view) }
+    if page.newest_first { respond_reversed(&messages, &message_view) } else { respond(&messages, &message_view) }
 }
 
-async fn say(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
     }
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
+    let thread = resolve(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
     send(&state, thread, request, RunType::Conversation).await
 }
 
-/// What a provider would be sent.
+/// The request that a provider would get for these messages.
 async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
-    Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
+    let thread = resolve(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
+    Ok(Reply::ok(model_request(&state, &thread, &request).await?))
 }
 
-/// Reads a stream again: of the run that is named, or of the one that runs.
+/// Streams a run in the background again: the one that the request names, or else the active one.
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
-    let reading = read_reading(fields.as_ref())?;
+    let options = read_options(fields.as_ref())?;
     let text = |name: &str| fields.as_ref().map_or(Ok(None), |fields| fields.optional::<String>(name));
     let (run_id, otid, agent_id) = (text("run_id")?, text("otid")?, text("agent_id")?);
     let view = state.view(&call.permit);
-    let thread = named(view, call.param("conversation_id"), agent_id.as_deref()).await?;
+    let thread = resolve(view, call.param("conversation_id"), agent_id.as_deref()).await?;
     let run = match (run_id, otid) {
         (Some(id), _) => {
             let run = view.get::<Run>(&id).await?.record;
@@ -110,10 +110,10 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
             }
             run
         }
-        (None, Some(otid)) => by_otid(&state, &thread, &otid).await?,
+        (None, Some(otid)) => run_with_otid(&state, &thread, &otid).await?,
         (None, None) => {
             let mut active = None;
-            for id in running(&state, &thread.agent.record.id, Some(thread.id())).await? {
+            for id in active_runs(&state, &thread.agent.record.id, Some(thread.id())).await? {
                 let run = view.find::<Run>(&id).await?.map(|run| run.record);
                 active = active.or(run.filter(|run| run.delivery.is_some() && !run.has_ended()));
             }
@@ -123,11 +123,11 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
             })?
         }
     };
-    again(&state, &run, reading)
+    replay_run(&state, &run, options)
 }
 
-/// The run in the background whose request brought a message with this otid, which its client chose.
-async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiError> {
+/// The run in the background whose request had a message with this otid, an id that the client chooses.
+async fn run_with_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiError> {
     let unknown = || ApiError::letta(Code::NotFound, format!("Run with otid {} not found", excerpt(otid)));
     let idempotency_key = idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
     let linked = state.store.linked_documents(&idempotency_key, &[&thread.agent.record.id], Run::KIND).await?;
@@ -137,31 +137,30 @@ async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiE
 
 async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, call.query.first("agent_id")).await?;
+    let thread = resolve(state.view(&call.permit), id, call.query.first("agent_id")).await?;
     let agent_id = &thread.agent.record.id;
-    let runs = running(&state, agent_id, Some(thread.id())).await?;
+    let runs = active_runs(&state, agent_id, Some(thread.id())).await?;
     if !runs.is_empty() {
-        return cancel_all(&state, runs).await;
+        return cancel_runs(&state, runs).await;
     }
-    let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
-    match give_up_question(&state.store, agent_id, conversation).await? {
+    match give_up_question(&state.store, agent_id, thread.conversation_id()).await? {
         Some(run) => Ok(Reply::ok(json!({run: "cancelled"}))),
         None => Err(ApiError::conflict(format!("CONFLICT: No active runs to cancel for conversation {id}"))),
     }
 }
 
-/// The compiled prompt, which becomes the conversation's system message unless it is only asked for.
+/// Compiles the system prompt and responds with it. Unless it is a dry run, it becomes the system message.
 async fn recompile(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let CompactionRequest { agent_id, .. } = read_compaction(&body)?;
-    let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
+    let CompactionRequest { agent_id, .. } = compaction::read(&body)?;
+    let is_dry_run = call.query.boolean("dry_run")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
-    let thread = named(view, call.param("conversation_id"), named_agent.as_deref()).await?;
+    let thread = resolve(view, call.param("conversation_id"), named_agent.as_deref()).await?;
     let (agent_id, conversation_id) = (thread.agent.record.id, thread.conversation.map(|own| own.record.id));
     let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
     let prompt = transaction!(state.store, tx => {
-        if only_asked {
+        if is_dry_run {
             tx.only_try();
         }
         let mut thread = Thread::lock(tx, &agent_id, conversation_id.as_deref()).await?.ok_or_else(gone)?;
@@ -180,12 +179,11 @@ async fn recompile(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(prompt.into()))
 }
 
-async fn shorten(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn summarize(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let CompactionRequest { agent_id, settings } = read_compaction(&body)?;
+    let CompactionRequest { agent_id, settings } = compaction::read(&body)?;
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
-    let thread = named(state.view(&call.permit), call.param("conversation_id"), named_agent.as_deref()).await?;
-    let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
-    let compacted = compact(&state.store, &thread.agent.record.id, conversation, settings.as_ref()).await?;
+    let thread = resolve(state.view(&call.permit), call.param("conversation_id"), named_agent.as_deref()).await?;
+    let compacted = compact(&state.store, &thread.agent.record.id, thread.conversation_id(), settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))
 }

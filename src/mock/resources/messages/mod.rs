@@ -1,4 +1,4 @@
-//! Messages: sent, listed, and found.
+//! Messages: sent, listed and searched.
 
 pub(super) mod agent;
 mod all;

@@ -1,4 +1,4 @@
-//! What a provider would be sent.
+//! Previews of the request to a model provider.
 
 use serde_json::Value;
 
@@ -16,15 +16,15 @@ use crate::{
     store::MessageFilter,
 };
 
-/// The request that a model would be sent about what is said in a conversation.
-pub(super) async fn preview_of(state: &State, thread: &Thread, request: &SendRequest) -> Result<Value, ApiError> {
+/// The request that a model provider would get if these messages were sent to a conversation.
+pub(super) async fn model_request(state: &State, thread: &Thread, request: &SendRequest) -> Result<Value, ApiError> {
     let agent = &thread.agent.record;
     let tool_set = ToolSet::of(&state.store, agent, &request.request.client_tools).await?;
     let filter = MessageFilter::of_conversation(&agent.id, thread.id()).newest_first(true).limit(2_000);
     let stored = state.store.messages(&filter).await?;
     let stored = stored.iter().rev().map(parse_message).collect::<Result<Vec<_>, _>>()?;
-    let is_seen = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
-    let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
+    let is_in_context = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
+    let mut messages: Vec<Message> = stored.iter().filter(is_in_context).cloned().collect();
     messages.extend(request.request.input.iter().cloned().map(Incoming::into_initial));
     let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
     Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))

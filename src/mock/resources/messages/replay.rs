@@ -1,4 +1,4 @@
-//! Reading the stream of a run in the background again.
+//! Streaming the events of a run in the background again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
     },
 };
 
-/// What a request to read a stream again asks for.
-pub(in crate::mock::resources) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
+/// Reads the options of a request that streams a run again.
+pub(in crate::mock::resources) fn read_options(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
     let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
     fields.at_least("batch_size", 1)?;
     let poll = match fields.optional::<f64>("poll_interval")? {
         Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
-            fields.at("poll_interval").breaks_rule("an interval is a number of seconds", &json!(seconds))
+            fields.at("poll_interval").breaks_rule("the interval must be a number of seconds", &json!(seconds))
         })?,
         None => ReplayOptions::WHOLE.poll,
     };
@@ -33,13 +33,13 @@ pub(in crate::mock::resources) fn read_reading(fields: Option<&Fields<'_>>) -> R
     })
 }
 
-/// The events of a run that is or was streamed in the background.
-pub(in crate::mock::resources) fn again(state: &Arc<State>, run: &Run, reading: ReplayOptions) -> HandlerResult {
+/// Streams the events of a run from the beginning or from a position in the options.
+pub(in crate::mock::resources) fn replay_run(state: &Arc<State>, run: &Run, options: ReplayOptions) -> HandlerResult {
     if run.delivery.is_none() {
         return Err(ApiError::letta(
             Code::InvalidRequest,
             "INVALID_ARGUMENT: Run was not created in background mode, so it cannot be retrieved.",
         ));
     }
-    Ok(Reply::Events(replay(state, run.id.clone(), None, reading)))
+    Ok(Reply::Events(replay(state, run.id.clone(), None, options)))
 }

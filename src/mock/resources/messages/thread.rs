@@ -5,17 +5,13 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agents::thread::Thread,
-        records::{Agent, Conversation},
+        records::{Agent, Conversation, DEFAULT_CONVERSATION},
         storage::documents::View,
     },
 };
 
-/// What a path or a query may put in the place of a conversation's id: the default conversation of the agent that is named
-/// beside it.
-const DEFAULT: &str = "default";
-
-/// The conversation that a path names: by its own id, by its agent's, or as the default one of an agent named elsewhere.
-pub(in crate::mock::resources) async fn named(
+/// The conversation in a path: by its id, by the id of its agent, or as `default` with the agent in `agent_id`.
+pub(in crate::mock::resources) async fn resolve(
     view: View<'_>,
     id: &str,
     agent_id: Option<&str>,
@@ -25,7 +21,7 @@ pub(in crate::mock::resources) async fn named(
         let agent = view.get::<Agent>(&conversation.record.agent_id).await?;
         return Ok(Thread { agent, conversation: Some(conversation) });
     }
-    let agent_id = if id == DEFAULT { agent_id } else { Some(id) };
+    let agent_id = if id == DEFAULT_CONVERSATION { agent_id } else { Some(id) };
     let Some(agent_id) = agent_id else {
         return Err(ApiError::letta(
             Code::InvalidRequest,
@@ -37,6 +33,6 @@ pub(in crate::mock::resources) async fn named(
 }
 
 /// The default conversation of an agent.
-pub(super) async fn addressed(view: View<'_>, agent_id: &str) -> Result<Thread, ApiError> {
+pub(super) async fn default_thread(view: View<'_>, agent_id: &str) -> Result<Thread, ApiError> {
     Ok(Thread::default_of(view.get::<Agent>(agent_id).await?))
 }

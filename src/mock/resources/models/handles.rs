@@ -1,6 +1,6 @@
-//! Which model handles a request may name: those of Letta's provider types and of the providers that were added through
-//! the API. What stands in for a request's model must be listed, as in Letta; an agent may have any model of a provider,
-//! so that tests need no list, unless the mock is told otherwise.
+//! Which model handles a request may use: those of Letta's provider types and of the providers that were added through
+//! the API. A model that replaces the agent's for one request must be listed, as in Letta. An agent may have any model of
+//! a provider, so that tests need no list, unless the settings forbid it.
 
 use std::fmt;
 
@@ -19,16 +19,16 @@ use crate::{
     store::DocumentFilter,
 };
 
-/// The providers that users bring to a project.
+/// The providers that were added to a project.
 pub(in crate::mock::resources) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
     let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
     Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
 }
 
-/// Checks what a body says in `model` and `embedding`.
+/// Checks the fields `model` and `embedding` of a body.
 ///
 /// # Errors
-/// 404 for an unknown model, 400 for an unknown embedding model or what is no handle.
+/// 404 for an unknown model, 400 for an unknown embedding model or a malformed handle.
 pub(in crate::mock::resources) async fn check(
     state: &State,
     permit: &Permit,
@@ -38,10 +38,10 @@ pub(in crate::mock::resources) async fn check(
     check_embedding(state, permit, fields.optional("embedding")?).await
 }
 
-/// Checks the handle of a model that answers.
+/// Checks the handle of a language model.
 ///
 /// # Errors
-/// 404 when it is unknown, 400 when it is no handle.
+/// 404 when it is unknown, 400 when it is malformed.
 pub(in crate::mock::resources) async fn check_model(
     state: &State,
     permit: &Permit,
@@ -53,10 +53,10 @@ pub(in crate::mock::resources) async fn check_model(
     if is_known { Ok(()) } else { Err(not_found(&handle)) }
 }
 
-/// Checks the handle of a model that embeds.
+/// Checks the handle of an embedding model.
 ///
 /// # Errors
-/// 400 when it is unknown or no handle.
+/// 400 when it is unknown or malformed.
 pub(in crate::mock::resources) async fn check_embedding(
     state: &State,
     permit: &Permit,
@@ -72,7 +72,7 @@ pub(in crate::mock::resources) async fn check_embedding(
     Err(ApiError::letta(Code::InvalidRequest, detail))
 }
 
-/// Checks the handle of a model that answers one request in place of the agent's own.
+/// Checks the handle of a language model that replaces the agent's for one request.
 ///
 /// # Errors
 /// 404 when it is not listed.

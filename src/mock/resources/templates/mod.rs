@@ -1,5 +1,5 @@
-//! Templates: made, listed, changed, saved in versions and rolled back. Each route exists with the project in its path and
-//! without, where the request's project is meant.
+//! Templates: created, listed, changed, saved in versions and rolled back. Most routes exist with the project in the path,
+//! and without it for the project that the request acts in.
 
 mod agents;
 pub(super) mod path;
@@ -29,7 +29,7 @@ use crate::{
     store::{DocumentFilter, Tx, transaction},
 };
 
-const AGENTS_STAY: &str = "Agents that were made from it earlier stay as they are.";
+const AGENTS_STAY: &str = "Agents created from an earlier version do not change.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -43,7 +43,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::DeleteTemplateNoProject, delete)
         .on(Operation::UpdateCurrentTemplateFromAgentFile, update_from_file)
         .on(Operation::UpdateCurrentTemplateFromAgentFileNoProject, update_from_file)
-        .on(Operation::UpdateTemplateDescription, describe)
+        .on(Operation::UpdateTemplateDescription, set_description)
         .on(Operation::RenameTemplate, rename)
         .on(Operation::RollbackTemplate, roll_back)
         .on(Operation::RollbackTemplateNoProject, roll_back)
@@ -68,12 +68,13 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let named = query.first("project_id").or(query.first("project_slug"));
     let project = named.unwrap_or(call.permit.project().as_str());
     let accepts = |template: &Template| {
-        let present = template.name.to_lowercase();
-        let fits = |wanted: &String| if exact { present == *wanted } else { present.contains(wanted.as_str()) };
+        let template_name = template.name.to_lowercase();
+        let matches =
+            |wanted: &String| if exact { template_name == *wanted } else { template_name.contains(wanted.as_str()) };
         id.is_none_or(|id| template.id == id)
             && version.is_none_or(|version| template.latest.to_string() == version)
-            && name.as_ref().is_none_or(fits)
-            && search.as_ref().is_none_or(|text| present.contains(text.as_str()))
+            && name.as_ref().is_none_or(matches)
+            && search.as_ref().is_none_or(|text| template_name.contains(text.as_str()))
     };
     let documents = DocumentFilter::of_project(Template::KIND, project);
     let mut templates = Listing::<Template>::of(documents).all(state.view(&call.permit), accepts).await?;
@@ -86,7 +87,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"templates": templates, "has_next_page": has_next_page})))
 }
 
-/// From an agent or from an agent file. The first version is saved at once.
+/// From an agent or an agent file. The first version is saved too.
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -121,13 +122,14 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::Json(StatusCode::CREATED, template.wire()))
 }
 
-/// Stores a new template with its first version. A name that is taken is refused where it was asked for, else changed.
-async fn store(tx: &mut Tx, project: &Project, mut template: Template, asked: bool) -> Result<Template, ApiError> {
+/// Stores a new template with its first version. A name that is taken is refused if the request chose it, and otherwise
+/// gets a number.
+async fn store(tx: &mut Tx, project: &Project, mut template: Template, is_chosen: bool) -> Result<Template, ApiError> {
     check_name(&template.name)?;
     let base = template.name.clone();
     let mut number = 1;
     while claim(tx, claims::TEMPLATE, project.as_str(), &template.name, &template.id).await?.is_some() {
-        if asked {
+        if is_chosen {
             return Err(refused(format!("A template with the name '{base}' already exists")));
         }
         number += 1;
@@ -140,14 +142,14 @@ async fn store(tx: &mut Tx, project: &Project, mut template: Template, asked: bo
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !name.is_empty() && name.len() <= 200 && name.bytes().all(fits) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !name.is_empty() && name.len() <= 200 && name.bytes().all(is_allowed) {
         return Ok(());
     }
     Err(refused("A template's name has 1 to 200 characters of a-z, A-Z, 0-9, _ and -"))
 }
 
-/// An agent file in a request, which must at least name agents.
+/// An agent file in a request, which must at least have agents.
 fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
     let file: Fields<'_> = fields.required(name)?;
     file.required::<Vec<Fields<'_>>>("agents")?;
@@ -206,14 +208,14 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.optional::<bool>("update_existing_tools")?;
-    let saves_first = fields.optional::<bool>("save_existing_changes")?.unwrap_or(false);
+    let saves_current = fields.optional::<bool>("save_existing_changes")?.unwrap_or(false);
     let file = checked_file(&fields, "agent_file_json")?;
     let view = state.view(&call.permit);
     let project = path::project(&call)?;
     let id = path::template(view, &call).await?.id;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
-        if saves_first {
+        if saves_current {
             let version = template.save(None);
             insert(tx, project.as_str(), Some(&template.id), &version).await?;
         }
@@ -223,7 +225,7 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn describe(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn set_description(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
@@ -259,16 +261,16 @@ async fn rename(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-/// What was saved as a version is worked on again.
+/// Makes a saved version the current state.
 async fn roll_back(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let word: String = Fields::of_body(&body)?.required("version")?;
-    if ["current", "dev"].contains(&word.as_str()) {
-        return Err(refused(format!("One cannot roll back to '{word}'")));
+    let version: String = Fields::of_body(&body)?.required("version")?;
+    if ["current", "dev"].contains(&version.as_str()) {
+        return Err(refused(format!("A template cannot be rolled back to '{version}'")));
     }
     let view = state.view(&call.permit);
     let current = path::template(view, &call).await?;
-    let version = path::version(view, &current, Some(&word)).await?;
+    let version = path::version(view, &current, Some(&version)).await?;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &current.id).await?.record;
         if let Some(version) = &version {

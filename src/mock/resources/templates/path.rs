@@ -1,4 +1,4 @@
-//! The project, the template and its version that a path names.
+//! The project, template and version in a path.
 
 use crate::{
     call::Call,
@@ -13,14 +13,14 @@ use crate::{
     store::DocumentFilter,
 };
 
-/// The project in the path, or the one that the request acts in.
+/// The project in the path, or else the one that the request acts in.
 pub(super) fn project(call: &Call) -> Result<Project, ApiError> {
     let Some(named) = call.params.find("project_id") else { return Ok(call.permit.project().clone()) };
     let project = named.parse::<Project>().ok().filter(|project| call.permit.reaches(project.as_str()));
     project.ok_or_else(|| missing("Project", named))
 }
 
-/// The name in the path; where the path names a version, `name:version` taken apart.
+/// The name of the template in the path, and of its version where the path has one as `name:version`.
 fn name(call: &Call) -> (&str, Option<&str>) {
     if let Some(named) = call.params.find("template_version") {
         return match named.rsplit_once(':') {
@@ -37,15 +37,15 @@ pub(super) fn template(view: View<'_>, call: &Call) -> impl Future<Output = Resu
     async move { find(view, name, &project?).await }
 }
 
-/// The template in the path, and the version that the path names.
+/// The template and its version in the path.
 pub(super) fn template_and_version(
     view: View<'_>,
     call: &Call,
 ) -> impl Future<Output = Result<(Template, Option<TemplateVersion>), ApiError>> {
-    let ((name, word), project) = (name(call), project(call));
+    let ((name, version_name), project) = (name(call), project(call));
     async move {
         let template = find(view, name, &project?).await?;
-        let version = version(view, &template, word).await?;
+        let version = version(view, &template, version_name).await?;
         Ok((template, version))
     }
 }
@@ -58,16 +58,17 @@ async fn find(view: View<'_>, name: &str, project: &Project) -> Result<Template,
     found.map(|template| template.record).ok_or_else(|| missing("Template", name))
 }
 
-/// The version of a template that a word names; none: what is worked on.
+/// The version of a template with a name: a number, `latest` (the default) or `current`. `None` is the current state, which
+/// is not saved as a version.
 pub(in crate::mock::resources) async fn version(
     view: View<'_>,
     template: &Template,
-    word: Option<&str>,
+    version: Option<&str>,
 ) -> Result<Option<TemplateVersion>, ApiError> {
-    let number = match word {
+    let number = match version {
         Some("current") => return Ok(None),
         None | Some("latest") => template.latest,
-        Some(word) => word.parse().map_err(|_| missing("Version", word))?,
+        Some(version) => version.parse().map_err(|_| missing("Version", version))?,
     };
     let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);
     let versions = Listing::<TemplateVersion>::of(versions).all(view, |version| version.number == number).await?;
