@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
+    messages::list::message_not_found,
     models::handles,
     routes::{HandlerResult, Routes},
 };
@@ -295,14 +296,13 @@ fn refuse_other_project(fields: &Fields<'_>, project: &str) -> Result<(), ApiErr
 /// # Errors
 /// 404 when one of them is not a message of the agent.
 async fn set_context(tx: &mut Tx, agent: &mut Agent, ids: Vec<String>) -> Result<(), ApiError> {
-    let missing = |id: &str| ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"));
     let mut context: Vec<ContextEntry> = agent.context.first().cloned().into_iter().collect();
     for id in without_repeats(ids) {
         if agent.system_message_id() == Some(id.as_str()) {
             continue;
         }
         let stored = tx.message(&id).await?.filter(|message| message.agent_id == agent.id);
-        let message = parse_message(&stored.ok_or_else(|| missing(&id))?)?;
+        let message = parse_message(&stored.ok_or_else(|| message_not_found(&id))?)?;
         context.push(ContextEntry { id, tokens: message.tokens() });
     }
     agent.context = context;

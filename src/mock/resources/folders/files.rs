@@ -143,10 +143,7 @@ async fn passages(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// The texts of files, by the ids of the files.
-pub(in crate::mock::resources) async fn texts(
-    view: View<'_>,
-    ids: &[&str],
-) -> Result<HashMap<String, String>, ApiError> {
+async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
     view.store().check_size(FileText::KIND, ids).await?;
     let texts = view.find_all::<FileText>(ids).await?;
     Ok(texts.into_iter().map(|text| (text.record.id, text.record.text)).collect())

@@ -74,7 +74,7 @@ async fn send_async(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// Without ids, cancels the runs that have not ended. If there are none, cancels the tool call that waits for approval; if
-/// there is none, reports the newest_run run as cancelled without changing it.
+/// there is none, reports the newest run as cancelled without changing it.
 async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let named = match Fields::of_optional_body(&body)? {

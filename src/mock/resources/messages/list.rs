@@ -24,7 +24,7 @@ pub(in crate::mock::resources) const OLDEST: Defaults = Defaults { newest_first:
 /// `belongs` tells whether a message is in the list, so that a cursor may name it.
 ///
 /// # Errors
-/// 404 when a cursor names is_empty in the list, or when the database fails.
+/// 404 when a cursor names nothing in the list, or when the database fails.
 pub(in crate::mock::resources) async fn page(
     view: View<'_>,
     filter: MessageFilter<'_>,
@@ -39,8 +39,8 @@ pub(in crate::mock::resources) async fn page(
 /// ends at the cursor.
 ///
 /// # Errors
-/// 404 when a cursor names is_empty in the list, or when the database fails.
-pub(in crate::mock::resources) async fn page_in_order(
+/// 404 when a cursor names nothing in the list, or when the database fails.
+pub(super) async fn page_in_order(
     view: View<'_>,
     filter: MessageFilter<'_>,
     page: &Page<'_>,
@@ -126,7 +126,7 @@ pub(in crate::mock::resources) fn message_types(query: &Query) -> Result<Option<
 }
 
 /// The message view that a query asks for.
-pub(in crate::mock::resources) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
+pub(super) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
     let mut message_view = MessageView::only(message_types(query)?);
     if let Some(flag) = query.boolean("use_assistant_message")? {
         message_view.use_assistant_message = flag;

@@ -19,23 +19,14 @@ use crate::{
 };
 
 /// Reads a body. `streaming` is the default of its field of this name.
-pub(in crate::mock::resources) async fn read(
-    state: &State,
-    call: &mut Call,
-    streaming: bool,
-) -> Result<SendRequest, ApiError> {
+pub(super) async fn read(state: &State, call: &mut Call, streaming: bool) -> Result<SendRequest, ApiError> {
     let request = SendRequest::read(&call.json().await?, streaming)?;
     check_override(state, &call.permit, request.request.model.as_deref()).await?;
     Ok(request)
 }
 
 /// Runs a turn and responds with its messages, or with a stream of its events if the request asks for one.
-pub(in crate::mock::resources) async fn send(
-    state: &Arc<State>,
-    thread: Thread,
-    request: SendRequest,
-    run_type: RunType,
-) -> HandlerResult {
+pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendRequest, run_type: RunType) -> HandlerResult {
     let delivery = request.delivery;
     if !delivery.streaming {
         let run = Run::begin(&thread.agent.record.id, run_type, false, request.message_view);
@@ -68,11 +59,7 @@ pub(in crate::mock::resources) async fn send(
 
 /// Begins a turn in the background and responds with its run. By then the run is stored with everything that is needed to
 /// resume it.
-pub(in crate::mock::resources) async fn send_later(
-    state: &Arc<State>,
-    thread: Thread,
-    request: SendRequest,
-) -> HandlerResult {
+pub(super) async fn send_later(state: &Arc<State>, thread: Thread, request: SendRequest) -> HandlerResult {
     let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.message_view);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;

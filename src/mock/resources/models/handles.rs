@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The providers that were added to a project.
-pub(in crate::mock::resources) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
+pub(super) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
     let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
     Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
 }
