@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{CliError, Output, table};
 use crate::{
     access::{Grant, Operation},
-    mock::Fidelity,
+    mock::{Fidelity, fidelity_table},
     model::Access,
 };
 
@@ -65,7 +65,7 @@ fn markdown() -> String {
 }
 
 fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {
-    let rows = Fidelity::table();
+    let rows = fidelity_table();
     if arguments.markdown {
         return output.print(&fidelity_page(&rows), || json!({"markdown": fidelity_page(&rows)}));
     }

@@ -32,6 +32,7 @@ pub use self::models::catalogue::Models;
 pub use self::models::reasoning::Reasoning;
 #[cfg(feature = "fuzzing")]
 pub use self::python::probe as python_probe;
+pub use self::resources::fidelity_table;
 pub use self::responder::{Script, ScriptError};
 pub use self::running::ModelLatency;
 pub use self::tools::mcp::McpTool;
@@ -119,7 +120,7 @@ impl Mock {
         match self.routes.find(call.operation) {
             Some(handler) => handler(Arc::clone(&self.state), call).await,
             None => {
-                let reason = Fidelity::of(&self.routes, call.operation).reason();
+                let reason = self.routes.fidelity(call.operation).reason();
                 let sentence = format!("{} is not mocked. {reason}", call.operation);
                 Err(ApiError::new(Code::NotMocked, sentence).final_answer())
             }

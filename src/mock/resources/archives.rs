@@ -1,28 +1,32 @@
-//! Archives, their passages, and the agents whose archival memory they are.
+//! Archives, their passages, and the agents that use them as archival memory.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    agents::{changed, list::linked_agents},
+    attach::locked_in,
+    by_id,
+    lists::in_project,
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::memory,
         budget::Budget,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{
-            Agent, Archive, ArchiveChange, NewPassage, Passage, Record, include::Include, links, write_passages,
-        },
+        records::{Agent, Archive, ArchiveChange, NewPassage, Passage, Record, links, write_passages},
         search::archival,
         state::State,
-        storage::{View, insert, not_found, relations::lock_with_sources, update},
+        storage::{View, insert, relations::lock_with_sources},
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, transaction},
@@ -44,18 +48,18 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
-/// Bounds the transaction that stores passages, and the answer that shows them.
+/// Bounds the transaction that stores passages, and the response that shows them.
 const MOST_PASSAGES: usize = 1_000;
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
-    let documents = match call.query.first("agent_id") {
-        Some(agent) => DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent),
-        None => DocumentFilter::of_project(Archive::KIND, call.permit.project().as_str()),
+    let archives = match call.query.first("agent_id") {
+        Some(agent) => Listing::of(DocumentFilter::linked_from(Archive::KIND, links::AGENT_ARCHIVE, agent)),
+        None => in_project(&call),
     };
     let accepts = |archive: &Archive| name.is_none_or(|name| archive.name == name);
-    let archives = Listing::of(documents).page(state.view(&call.permit), &page, accepts).await?;
+    let archives = archives.page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(archives.iter().map(|archive| archive.record.wire()).collect()))
 }
 
@@ -65,8 +69,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     handles::check_embedding(&state, &call.permit, fields.optional("embedding")?).await?;
     let archive = Archive::create(&fields)?;
     transaction!(state.store, tx => {
-        insert(tx, call.permit.project().as_str(), None, &archive).await?;
-        Ok(())
+        insert(tx, call.permit.project().as_str(), None, &archive).await
     })?;
     Ok(Reply::ok(archive.wire()))
 }
@@ -79,18 +82,15 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let change = ArchiveChange::read(&Fields::of_body(&body)?)?;
-    let view = state.view(&call.permit);
-    let archive_id = call.param("archive_id");
-    let archive = transaction!(state.store, tx => {
-        let mut archive = view.get_for_update::<Archive>(tx, archive_id).await?.record;
+    let archive = by_id::change(state.view(&call.permit), call.param("archive_id"), |archive: &mut Archive| {
         archive.change(change.clone());
-        update(tx, &archive).await?;
-        Ok(archive)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(archive.wire()))
 }
 
-/// Takes its passages along.
+/// Deletes the passages of the archive too.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let archive_id = call.param("archive_id");
@@ -105,19 +105,13 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
-    let page = Page::read(&call.query, LIST)?;
-    let include = Include::of(&call.headers, &call.query)?;
-    let view = state.view(&call.permit);
-    let archive = view.get::<Archive>(call.param("archive_id")).await?.record;
-    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_ARCHIVE, &archive.id);
-    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::written(memory::show(view, &agents, include).await?))
+    linked_agents::<Archive>(state, call, "archive_id", links::AGENT_ARCHIVE).await
 }
 
 async fn create_passage(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let passage = NewPassage::read(&Fields::of_body(&body)?)?;
-    let stored = put(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
+    let stored = store_passages(state.view(&call.permit), call.param("archive_id"), vec![passage]).await?;
     Ok(Reply::ok(json!(stored.first().map(Passage::wire))))
 }
 
@@ -126,15 +120,15 @@ async fn create_passages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let passages: Vec<Fields<'_>> = fields.required("passages")?;
     if passages.len() > MOST_PASSAGES {
-        let rule = format!("at most {MOST_PASSAGES} passages are made at once");
+        let rule = format!("at most {MOST_PASSAGES} passages can be created in one request");
         return Err(fields.at("passages").breaks_rule(&rule, &Value::Null));
     }
     let passages = passages.iter().map(NewPassage::read).collect::<Result<_, _>>()?;
-    let stored = put(state.view(&call.permit), call.param("archive_id"), passages).await?;
+    let stored = store_passages(state.view(&call.permit), call.param("archive_id"), passages).await?;
     Ok(Reply::written(write_passages(&stored, &Budget::of_answer(usize::MAX))?))
 }
 
-async fn put(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
+async fn store_passages(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {
     transaction!(view.store(), tx => {
         let archive = view.get_for_update::<Archive>(tx, archive_id).await?;
         archival::put(tx, archive, passages.clone()).await
@@ -157,25 +151,21 @@ async fn delete_passage(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-/// An agent has one archive at most.
+/// An agent has at most one archive.
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let archive_id = call.param("archive_id");
     transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Agent::KIND, [agent_id]).and(Archive::KIND, [archive_id])).await?;
-        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
-        let archive = view.locked::<Archive>(&locked, archive_id)?;
-        if archive.project != agent.project {
-            return Err(not_found::<Archive>(&archive.record.id));
-        }
+        let agent = view.locked::<Agent>(&locked, agent_id)?;
+        let archive = locked_in::<Archive>(view, &locked, &agent.project, archive_id)?;
         let present = tx.linked_documents(links::AGENT_ARCHIVE, &agent.record.id, Archive::KIND).await?;
         if present.iter().any(|present| present.id != archive.record.id) {
             return Err(ApiError::conflict("CONFLICT: Another archive is attached to the agent; detach it first"));
         }
         tx.link(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
+        changed::store(tx, agent).await?;
         Ok(())
     })?;
     Ok(Reply::ok(Value::Null))
@@ -186,11 +176,10 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let agent_id = call.param("agent_id");
     let archive_id = call.param("archive_id");
     transaction!(state.store, tx => {
-        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         let archive = view.get_within::<Archive>(tx, archive_id).await?;
         tx.unlink(links::AGENT_ARCHIVE, &agent.record.id, &archive.record.id).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
+        changed::store(tx, agent).await?;
         Ok(())
     })?;
     Ok(Reply::ok(Value::Null))

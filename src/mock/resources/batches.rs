@@ -1,30 +1,32 @@
-//! Batches: requests to many agents, answered one after the other, some time.
+//! Batches: requests to many agents, processed one after another in the background.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
-    messages::list::{NEWEST, unknown},
+    by_id,
+    lists::{cut_known, in_project},
+    messages::{
+        cancel::cancel_runs,
+        list::{NEWEST, message_not_found},
+    },
     models::handles::check_override,
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
+        pagination::cursor::{Defaults, Page},
         records::{Agent, Batch, Record, Run, RunStatus, RunType, TurnRequest, links},
         state::State,
-        storage::{Prepared, Stored, View, insert_all, is_plain, not_found, parse_message, update},
+        storage::{Prepared, Stored, View, insert_all, not_found, parse_message},
         turn::{SendRequest, resume_all},
         validation::body::Fields,
     },
-    store::{DocumentFilter, MessageFilter, transaction},
+    store::{MessageFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -40,7 +42,7 @@ const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["c
 /// Bounds the transaction that stores a batch.
 const MOST_REQUESTS: usize = 1_000;
 
-/// The batch is durable before this answers, with all that is needed to take it up again.
+/// Responds once the batch is stored with everything that is needed to resume it.
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -58,11 +60,11 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     let mut batch = Batch::begin(fields.optional("callback_url")?);
     if requests.is_empty() || requests.len() > MOST_REQUESTS {
-        let rule = format!("INVALID_ARGUMENT: A batch has 1 to {MOST_REQUESTS} requests");
+        let rule = format!("INVALID_ARGUMENT: A batch must have 1 to {MOST_REQUESTS} requests");
         return Err(ApiError::letta(Code::InvalidRequest, rule));
     }
     let view = state.view(&call.permit);
-    let agents = agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
+    let agents = find_agents(view, requests.iter().map(|(agent_id, _)| agent_id.as_str()).collect()).await?;
     let (mut new, mut runs) = (Vec::new(), Vec::new());
     let sharers = requests.len();
     for (agent_id, SendRequest { request, message_view, .. }) in requests {
@@ -86,14 +88,17 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
         }
         Ok(())
     })?;
-    // One after the other: together they would take as much memory as there are of them.
+    // One after another, so that the memory they take does not grow with their number.
     let ids = runs.iter().map(|run| run.id.clone()).collect();
     state.tasks.spawn(resume_all(Arc::clone(&state), ids));
     Ok(Reply::ok(batch.wire(&runs)))
 }
 
-/// The agents with these ids, all of which must be there.
-async fn agents(view: View<'_>, mut ids: Vec<&str>) -> Result<Vec<Stored<Agent>>, ApiError> {
+/// The agents with these ids.
+///
+/// # Errors
+/// 404 when one of them does not exist.
+async fn find_agents(view: View<'_>, mut ids: Vec<&str>) -> Result<Vec<Stored<Agent>>, ApiError> {
     ids.sort_unstable();
     ids.dedup();
     let found = view.find_all::<Agent>(&ids).await?;
@@ -111,8 +116,7 @@ async fn runs_of(view: View<'_>, batch: &Batch) -> Result<Vec<Run>, ApiError> {
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
-    let listing = Listing::<Batch>::of(DocumentFilter::of_project(Batch::KIND, call.permit.project().as_str()));
-    let batches = listing.page(view, &page, |_| true).await?;
+    let batches = in_project::<Batch>(&call).page(view, &page, |_| true).await?;
     let ids: Vec<&str> = batches.iter().map(|batch| batch.record.id()).collect();
     let mut linked = view.linked::<Run>(links::BATCH_RUN, &ids).await?;
     let mut wire = Vec::new();
@@ -137,18 +141,17 @@ async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let runs = runs_of(view, &batch).await?;
     let unfinished: Vec<String> = runs.into_iter().filter(|run| !run.has_ended()).map(|run| run.id).collect();
     if !unfinished.is_empty() {
-        super::messages::agent::cancel_all(&state, unfinished).await?;
-        transaction!(state.store, tx => {
-            let mut batch = view.get_for_update::<Batch>(tx, batch.id()).await?.record;
+        cancel_runs(&state, unfinished).await?;
+        by_id::change(view, batch.id(), |batch: &mut Batch| {
             batch.is_cancelled = true;
-            update(tx, &batch).await?;
             Ok(())
-        })?;
+        })
+        .await?;
     }
     Ok(Reply::ok(Value::Null))
 }
 
-/// What was said in the runs of a batch, as it is stored.
+/// The messages of the runs of a batch, in the form in which they are stored.
 async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, NEWEST)?;
     let view = state.view(&call.permit);
@@ -161,15 +164,7 @@ async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
         stored.extend(of_run);
     }
     stored.sort_by_key(|message| message.seq);
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !is_plain(cursor) || stored.iter().all(|message| message.id != cursor) {
-            return Err(unknown(cursor));
-        }
-    }
-    if page.newest_first {
-        stored.reverse();
-    }
-    let wire = page.cut(stored, |message| &message.id);
+    let wire = cut_known(&page, stored, |message| &message.id, message_not_found)?;
     let wire = wire.iter().map(|stored| {
         let message = parse_message(stored)?;
         Ok(message.stored(&stored.agent_id, &stored.conversation_id))

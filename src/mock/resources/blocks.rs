@@ -1,4 +1,4 @@
-//! Blocks by their own id: made, found, changed and deleted apart from the agents that show them.
+//! Blocks by id: created, listed, changed and deleted independently of the agents they are attached to.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,18 +7,20 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes, agents::core_memory};
+use super::{
+    agents::{core_memory, list::linked_agents},
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        agents::memory,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Identity, Record, include::Include, links},
+        records::{Block, Identity, Record, links},
         state::State,
         storage::{View, insert, project_scope::ProjectScope, relations::of_identities},
         text::search::tagged,
@@ -40,7 +42,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
-const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
@@ -56,7 +57,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(filter.listing().count(view, |block| filter.accepts(block)).await?.into()))
 }
 
-/// What a request wants blocks to be.
+/// Which blocks a request asks for.
 struct BlockFilter<'a> {
     project: &'a str,
     label: Option<&'a str>,
@@ -64,14 +65,14 @@ struct BlockFilter<'a> {
     template_name: Option<&'a str>,
     tags: Vec<&'a str>,
     match_all_tags: bool,
-    /// What label, description and value are to contain, in lower case.
+    /// What label, description and value must contain, in lower case.
     searches: [Option<String>; 3],
-    /// The blocks that belong to the identities that were asked for.
+    /// The blocks of the identities that the request names.
     of_identities: Option<HashSet<String>>,
     agents: Option<AgentCounts>,
 }
 
-/// To how many agents blocks are to be attached, and to how many they are.
+/// How many agents a block must be attached to, and how many each block is attached to.
 struct AgentCounts {
     more_than: Option<i64>,
     less_than: Option<i64>,
@@ -150,8 +151,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     block.project_id = scope.shown;
     transaction!(state.store, tx => {
-        insert(tx, scope.project.as_str(), None, &block).await?;
-        Ok(())
+        insert(tx, scope.project.as_str(), None, &block).await
     })?;
     Ok(Reply::ok(json!(block)))
 }
@@ -164,7 +164,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Block::check(&fields)?;
     let block = core_memory::change(state.view(&call.permit), call.param("block_id"), &fields).await?;
     Ok(Reply::ok(json!(block)))
@@ -177,11 +177,5 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
 
 /// The agents to which a block is attached.
 async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
-    let page = Page::read(&call.query, AGENTS)?;
-    let include = Include::of(&call.headers, &call.query)?;
-    let view = state.view(&call.permit);
-    let block = view.get::<Block>(call.param("block_id")).await?.record;
-    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_BLOCK, &block.id);
-    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::written(memory::show(view, &agents, include).await?))
+    linked_agents::<Block>(state, call, "block_id", links::AGENT_BLOCK).await
 }

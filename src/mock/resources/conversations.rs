@@ -1,11 +1,15 @@
-//! Conversations: histories that an agent has beside its default one. This file keeps them; what is said in them is in
-//! `conversation_messages`.
+//! Conversations: histories of an agent in addition to its default one. Their messages are in `messages/conversation.rs`.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    lists::in_project,
+    messages::thread::resolve,
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
@@ -23,9 +27,8 @@ use crate::{
         },
         records::{Agent, Block, ContextEntry, Conversation, Message, Part, Record, Role, remember},
         state::State,
-        storage::{
-            Prepared, Stored, View, insert_all, insert_messages, parse_message, relations::leave_groups, update,
-        },
+        storage::{Prepared, Stored, insert_all, insert_messages, parse_message, relations::leave_groups, update},
+        text::excerpt::excerpt,
         validation::body::{Expect, Fields},
     },
     store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
@@ -39,28 +42,6 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyConversation, modify)
         .on(Operation::DeleteConversation, delete)
         .on(Operation::ForkConversation, fork)
-}
-
-/// What a path or a query may put in the place of a conversation's id: the default conversation of the agent that is named
-/// beside it.
-const DEFAULT: &str = "default";
-
-/// The conversation that a path names: by its own id, by its agent's, or as the default one of an agent named elsewhere.
-pub(super) async fn named(view: View<'_>, id: &str, agent_id: Option<&str>) -> Result<Thread, ApiError> {
-    if is_letta_id(id, "conv") {
-        let conversation = view.get::<Conversation>(id).await?;
-        let agent = view.get::<Agent>(&conversation.record.agent_id).await?;
-        return Ok(Thread { agent, conversation: Some(conversation) });
-    }
-    let agent_id = if id == DEFAULT { agent_id } else { Some(id) };
-    let Some(agent_id) = agent_id else {
-        return Err(ApiError::letta(
-            Code::InvalidRequest,
-            "INVALID_ARGUMENT: agent_id is required with the conversation 'default'",
-        ));
-    };
-    let found = if is_letta_id(agent_id, "agent") { view.find::<Agent>(agent_id).await? } else { None };
-    found.map(Thread::default_of).ok_or_else(|| ApiError::letta(Code::NotFound, "Agent not found"))
 }
 
 const LIST: Defaults =
@@ -100,7 +81,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// Gives a new conversation its system message, and copies of the blocks that it is to have for itself.
+/// Gives a new conversation its system message, and copies of the blocks that are isolated for it.
 async fn begin(
     tx: &mut Tx,
     agent: &Stored<Agent>,
@@ -111,7 +92,7 @@ async fn begin(
     let mut copies = Vec::new();
     for label in labels {
         let unknown = || {
-            let label: String = label.chars().take(100).collect();
+            let label = excerpt(label);
             ApiError::letta(
                 Code::InvalidRequest,
                 format!("INVALID_ARGUMENT: The agent has no block labelled '{label}'"),
@@ -133,27 +114,27 @@ async fn begin(
     insert_messages(tx, agent, &conversation.id, &[system]).await
 }
 
-/// Those without a time come last in the order of their last use.
+/// When sorted by a time, conversations without one come last.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page { before: None, ..Page::read(query, LIST)? };
     let search = query.first("summary_search");
-    let fits = |conversation: &Conversation| {
+    let accepts = |conversation: &Conversation| {
         search.is_none_or(|search| conversation.summary.as_deref().is_some_and(|summary| summary.contains(search)))
     };
-    let documents = match query.first("agent_id") {
-        Some(agent) => DocumentFilter::of_parent(Conversation::KIND, agent),
-        None => DocumentFilter::of_project(Conversation::KIND, call.permit.project().as_str()),
+    let listing = match query.first("agent_id") {
+        Some(agent) => Listing::of(DocumentFilter::of_parent(Conversation::KIND, agent)),
+        None => in_project(&call),
     };
-    let (listing, view) = (Listing::<Conversation>::of(documents), state.view(&call.permit));
+    let view = state.view(&call.permit);
     let conversations = match query.first("order_by") {
         Some("last_run_completion") => {
-            listing.sorted_page(view, &page, fits, |conversation| conversation.last_run_completion).await?
+            listing.sorted_page(view, &page, accepts, |conversation| conversation.last_run_completion).await?
         }
         Some("last_message_at") => {
-            listing.sorted_page(view, &page, fits, |conversation| conversation.last_message_at).await?
+            listing.sorted_page(view, &page, accepts, |conversation| conversation.last_message_at).await?
         }
-        _ => listing.page(view, &page, fits).await?,
+        _ => listing.page(view, &page, accepts).await?,
     };
     Ok(Reply::ok(conversations.iter().map(|conversation| conversation.record.wire(false)).collect()))
 }
@@ -166,7 +147,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
 async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Conversation::new("").change(&fields)?;
     handles::check_model(&state, &call.permit, fields.optional("model")?).await?;
     let view = state.view(&call.permit);
@@ -182,7 +163,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// Takes along what was said in it, and the blocks that it had for itself.
+/// Deletes its messages and its isolated blocks too.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let found = view.get::<Conversation>(call.param("conversation_id")).await?.record;
@@ -202,11 +183,10 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(Value::Null))
 }
 
-/// A new conversation that has heard the same, with a system message of its own. What is said later in one of them, the
-/// other does not hear.
+/// Copies a conversation with its messages; the copy gets a system message of its own.
 async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let origin = named(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
+    let origin = resolve(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
     let budget = state.answer_budget();
     let conversation = transaction!(state.store, tx => {
@@ -232,16 +212,16 @@ async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(conversation.wire(false)))
 }
 
-/// What was copied of a history.
+/// What was copied from a history.
 struct Copies {
     count: usize,
-    /// The copies of what the model sees.
+    /// The copies of the messages that the model sees.
     context: Vec<ContextEntry>,
-    /// The copy of the message that asks the question which waits for an answer.
+    /// The copy of the message whose tool call waits for approval.
     pending: Option<String>,
 }
 
-/// Files copies of all that was said in a conversation under another, the system message excepted.
+/// Copies all messages of a conversation except its system message to another one.
 async fn copy_history(tx: &mut Tx, origin: &Thread, into: &str, budget: &Budget) -> Result<Copies, ApiError> {
     const CHUNK: i64 = 500;
     const CHUNK_BYTES: usize = 4 * 1024 * 1024;

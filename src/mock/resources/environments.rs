@@ -1,18 +1,18 @@
-//! Remote devices that wait for work. None ever registers with the mock.
+//! Remote devices that wait for work. No device can register with the mock.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
-    mock::{pagination::cursor::Window, state::State, validation::body::Fields},
+    mock::{pagination::cursor::Window, state::State, text::excerpt::excerpt, validation::body::Fields},
 };
 
-const NO_DEVICES: &str = "No device ever connects, so the list is empty and every id is unknown.";
+const NO_DEVICES: &str = "No device can connect, so the list is always empty and every id is unknown.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -43,6 +43,6 @@ async fn delete(_: Arc<State>, call: Call) -> HandlerResult {
 }
 
 fn unknown(id: &str) -> ApiError {
-    let id: String = id.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("No environment {id} is connected")).with("errorCode", "NOT_FOUND")
+    ApiError::letta(Code::NotFound, format!("No environment {} is connected", excerpt(id)))
+        .with("errorCode", "NOT_FOUND")
 }

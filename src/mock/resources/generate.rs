@@ -1,10 +1,13 @@
-//! One answer of an agent's model without the agent: nothing is remembered, and no tool runs.
+//! One completion by an agent's model, without the agent: nothing is stored, and no tool runs.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{HandlerResult, Routes, models::handles::check_override};
+use super::{
+    models::handles::check_override,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -29,7 +32,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     fields.check(&[("system_prompt", Expect::Text)])?;
     let prompt: &str = fields.required("prompt")?;
     if prompt.trim().is_empty() {
-        return Err(fields.at("prompt").breaks_rule("the prompt must say something", &prompt.into()));
+        return Err(fields.at("prompt").breaks_rule("the prompt must not be blank", &prompt.into()));
     }
     let schema = fields.optional::<&Map<String, Value>>("response_schema")?;
     let mut agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?.record;
@@ -46,19 +49,19 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
         tool_set: &tool_set,
         blocks: &[],
         response_format: None,
-        // Only the text of the answer is shown.
+        // Only the text of the completion is shown.
         reasons: false,
         budget,
         user_texts: None,
     };
-    let answer = state.responder.respond(&request)?;
-    tokio::time::sleep(answer.delay.saturating_add(state.latency.first_token)).await;
-    if let Some(failure) = answer.failure {
+    let response = state.responder.respond(&request)?;
+    tokio::time::sleep(response.delay.saturating_add(state.latency.first_token)).await;
+    if let Some(failure) = response.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
     let content = match schema {
         Some(schema) => Value::Object(responder::object_from_text(prompt, schema, &budget.draft())?).to_string(),
-        None => Message::new(Role::Assistant, answer.parts).text(),
+        None => Message::new(Role::Assistant, response.parts).text(),
     };
     let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
     tokio::time::sleep(state.latency.generation_time(&written)).await;

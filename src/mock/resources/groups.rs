@@ -1,12 +1,14 @@
-//! Groups of agents: who belongs to them. Nothing is sent to a group any more, so it has no messages.
+//! Groups of agents. Letta no longer sends messages to groups, so they have none.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
+    attach::{Change, locked_in},
+    lists::in_project,
     messages::{agent, list},
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,
@@ -20,7 +22,7 @@ use crate::{
         records::{Agent, Block, Group, GroupChange, MANAGER_TYPES, Record, links},
         state::State,
         storage::{
-            Stored, View, insert, not_found,
+            Stored, View, insert,
             project_scope::ProjectScope,
             relations::{link_only, link_only_from, lock_with_sources, show_groups},
             update,
@@ -41,8 +43,8 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyGroup, modify)
         .on(Operation::DeleteGroup, delete)
         .on(Operation::ListGroupsForAgent, of_agent)
-        .on(Operation::AttachBlockToGroup, |state, call| set_block(state, call, true))
-        .on(Operation::DetachBlockFromGroup, |state, call| set_block(state, call, false))
+        .on(Operation::AttachBlockToGroup, |state, call| set_block(state, call, Change::Attach))
+        .on(Operation::DetachBlockFromGroup, |state, call| set_block(state, call, Change::Detach))
         .fixed_shape(Operation::ListGroupMessages, list_messages, WITHOUT_MESSAGES)
         .on(Operation::ModifyGroupMessage, agent::modify)
         .fixed_shape(Operation::ResetGroupMessages, reset_messages, WITHOUT_MESSAGES)
@@ -80,9 +82,8 @@ async fn show_page(
 }
 
 async fn count(state: Arc<State>, call: Call) -> HandlerResult {
-    let groups = DocumentFilter::of_project(Group::KIND, call.permit.project().as_str());
     let accepts = |group: &Group| group.hidden != Some(true);
-    Ok(Reply::ok(Listing::of(groups).count(state.view(&call.permit), accepts).await?.into()))
+    Ok(Reply::ok(in_project(&call).count(state.view(&call.permit), accepts).await?.into()))
 }
 
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -129,7 +130,7 @@ fn related(change: &GroupChange) -> Locks {
     Locks::of(Agent::KIND, agents).and(Block::KIND, change.block_ids.iter().flatten())
 }
 
-/// Links a group, whose managers so far are `managers`, to the agents and blocks that a change names.
+/// Links a group to the agents and blocks that a change names. `managers` are the agents that manage it before the change.
 async fn relate(
     view: View<'_>,
     tx: &mut Tx,
@@ -155,7 +156,7 @@ async fn relate(
     Ok(())
 }
 
-/// Agents and blocks survive.
+/// The agents and blocks of the group remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let group_id = call.param("group_id");
@@ -171,23 +172,15 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"message": format!("Group id={} successfully deleted", group.id)})))
 }
 
-async fn set_block(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
+async fn set_block(state: Arc<State>, call: Call, change: Change) -> HandlerResult {
     let view = state.view(&call.permit);
     let block_id = call.param("block_id");
     let group_id = call.param("group_id");
     transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Block::KIND, [block_id]).and(Group::KIND, [group_id])).await?;
         let group = view.locked::<Group>(&locked, group_id)?;
-        let block = view.locked::<Block>(&locked, block_id)?;
-        if block.project != group.project {
-            return Err(not_found::<Block>(&block.record.id));
-        }
-        if attach {
-            tx.link(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
-        } else {
-            tx.unlink(links::GROUP_BLOCK, &group.record.id, &block.record.id).await?;
-        }
-        Ok(())
+        let block = locked_in::<Block>(view, &locked, &group.project, block_id)?;
+        change.apply(tx, links::GROUP_BLOCK, &group.record.id, &block.record.id).await
     })?;
     Ok(Reply::ok(Value::Null))
 }

@@ -4,27 +4,31 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes};
+use super::{
+    agents::{changed, list::linked_agents},
+    attach::{Change, locked_in},
+    by_id,
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
     error::ApiError,
     mock::{
-        agents::memory,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{
-            Agent, Block, IDENTITY_TYPES, Identity, IdentityChange, Property, Record, claims, include::Include, links,
-        },
+        records::{Agent, Block, IDENTITY_TYPES, Identity, IdentityChange, Property, Record, claims, links},
         state::State,
         storage::{
-            Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder, not_found,
+            Stored, View, changed_meanwhile, claim, holder_within, insert, lock_holder,
             project_scope::ProjectScope,
             relations::{link_only_from, show_identities},
             release, update,
         },
+        text::excerpt::excerpt,
         validation::body::{Fields, Location, Read},
     },
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
@@ -42,10 +46,10 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::UpsertPropertiesForIdentity, set_properties)
         .on(Operation::ListAgentsForIdentity, agents)
         .on(Operation::ListBlocksForIdentity, blocks)
-        .on(Operation::AttachIdentityToAgent, |state, call| change_agent(state, call, true))
-        .on(Operation::DetachIdentityFromAgent, |state, call| change_agent(state, call, false))
-        .on(Operation::AttachIdentityToBlock, |state, call| change_block(state, call, true))
-        .on(Operation::DetachIdentityFromBlock, |state, call| change_block(state, call, false))
+        .on(Operation::AttachIdentityToAgent, |state, call| change_agent(state, call, Change::Attach))
+        .on(Operation::DetachIdentityFromAgent, |state, call| change_agent(state, call, Change::Detach))
+        .on(Operation::AttachIdentityToBlock, |state, call| change_block(state, call, Change::Attach))
+        .on(Operation::DetachIdentityFromBlock, |state, call| change_block(state, call, Change::Detach))
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
@@ -60,7 +64,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(show_identities(view, &identities).await?.into()))
 }
 
-/// What a request wants identities to be.
+/// Which identities a request asks for.
 struct IdentityFilter<'a> {
     name: Option<String>,
     identifier_key: Option<&'a str>,
@@ -84,8 +88,7 @@ impl<'a> IdentityFilter<'a> {
 }
 
 async fn count(state: Arc<State>, call: Call) -> HandlerResult {
-    let identities = DocumentFilter::of_project(Identity::KIND, call.permit.project().as_str());
-    let count = Listing::<Identity>::of(identities).count(state.view(&call.permit), |_| true).await?;
+    let count = in_project::<Identity>(&call).count(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(count.into()))
 }
 
@@ -96,12 +99,12 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
-        make(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
+        insert_new(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
     })?;
     show(view, identity).await
 }
 
-/// Changes the identity that has the key, properties and all, or else makes it.
+/// Changes the identity with this key, its properties included, or creates it.
 async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -120,14 +123,14 @@ async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
                 apply(view, tx, &mut identity, &change).await?;
                 Ok(identity)
             }
-            None => make(view, tx, &change, &scope).await?.ok_or_else(|| changed_meanwhile(&key)),
+            None => insert_new(view, tx, &change, &scope).await?.ok_or_else(|| changed_meanwhile(&key)),
         }
     })?;
     show(view, identity).await
 }
 
-/// Makes an identity; none: another has its key.
-async fn make(
+/// Stores a new identity; `None` if another one has its key.
+async fn insert_new(
     view: View<'_>,
     tx: &mut Tx,
     change: &IdentityChange,
@@ -164,7 +167,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     show(view, identity).await
 }
 
-/// Applies a change, and stores what came of it.
+/// Applies a change and stores the identity.
 async fn apply(
     view: View<'_>,
     tx: &mut Tx,
@@ -185,7 +188,7 @@ async fn apply(
     related.link(view, tx, identity, change).await
 }
 
-/// The agents and blocks that a change of an identity names, and those that belong to it so far.
+/// The agents and blocks that a change of an identity names, and those that belonged to it before.
 struct Related {
     agents: Vec<String>,
     blocks: Vec<String>,
@@ -193,7 +196,7 @@ struct Related {
 }
 
 impl Related {
-    /// Locks them. Whoever changes an identity that is there, `present`, has locked it.
+    /// Locks them. `present` is the id of the identity if it exists already; the caller has locked it.
     async fn lock(tx: &mut Tx, present: Option<&str>, change: &IdentityChange) -> Result<Self, ApiError> {
         let (mut agents, mut blocks) = (Vec::new(), Vec::new());
         if let Some(id) = present {
@@ -204,14 +207,13 @@ impl Related {
                 blocks = tx.linked_from(links::BLOCK_IDENTITY, id).await?;
             }
         }
-        let named = |ids: &Option<Vec<String>>| ids.clone().unwrap_or_default();
-        let locks = Locks::of(Agent::KIND, agents.iter().chain(&named(&change.agent_ids)))
-            .and(Block::KIND, blocks.iter().chain(&named(&change.block_ids)));
+        let locks = Locks::of(Agent::KIND, agents.iter().chain(change.agent_ids.iter().flatten()))
+            .and(Block::KIND, blocks.iter().chain(change.block_ids.iter().flatten()));
         let locked = tx.lock(&locks).await?;
         Ok(Self { agents, blocks, locked })
     }
 
-    /// Links an identity to those that a change names, and to no others.
+    /// Links an identity to the agents and blocks that a change names, and to no others.
     async fn link(
         &self,
         view: View<'_>,
@@ -233,11 +235,11 @@ impl Related {
 }
 
 fn key_taken(change: &IdentityChange) -> ApiError {
-    let key: String = change.identifier_key.iter().flat_map(|key| key.chars()).take(100).collect();
+    let key = excerpt(change.identifier_key.as_deref().unwrap_or_default());
     ApiError::conflict(format!("CONFLICT: An identity with identifier_key '{key}' already exists"))
 }
 
-/// Agents and blocks survive.
+/// The agents and blocks of the identity remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let identity_id = call.param("identity_id");
@@ -254,29 +256,20 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(Value::Null))
 }
 
-/// Replaces all properties; the body is a list.
+/// Replaces all properties. The body is a list.
 async fn set_properties(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let properties = Vec::<Property>::read(&body, &Location::body())?;
-    let view = state.view(&call.permit);
-    let identity_id = call.param("identity_id");
-    transaction!(state.store, tx => {
-        let mut identity = view.get_for_update::<Identity>(tx, identity_id).await?.record;
+    by_id::change(state.view(&call.permit), call.param("identity_id"), |identity: &mut Identity| {
         identity.set_properties(&properties);
-        update(tx, &identity).await?;
         Ok(())
-    })?;
+    })
+    .await?;
     Ok(Reply::ok(Value::Null))
 }
 
 async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
-    let page = Page::read(&call.query, LIST)?;
-    let include = Include::of(&call.headers, &call.query)?;
-    let view = state.view(&call.permit);
-    let identity = view.get::<Identity>(call.param("identity_id")).await?.record;
-    let agents = DocumentFilter::linked_to(Agent::KIND, links::AGENT_IDENTITY, &identity.id);
-    let agents = Listing::of(agents).page(view, &page, |_| true).await?;
-    Ok(Reply::written(memory::show(view, &agents, include).await?))
+    linked_agents::<Identity>(state, call, "identity_id", links::AGENT_IDENTITY).await
 }
 
 async fn blocks(state: Arc<State>, call: Call) -> HandlerResult {
@@ -288,53 +281,33 @@ async fn blocks(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(blocks.iter().map(|block| json!(block.record)).collect()))
 }
 
-async fn change_agent(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
+async fn change_agent(state: Arc<State>, call: Call, change: Change) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let identity_id = call.param("identity_id");
     transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Identity::KIND, [identity_id]).and(Agent::KIND, [agent_id])).await?;
-        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
-        let identity = view.locked::<Identity>(&locked, identity_id)?;
-        set_link(tx, links::AGENT_IDENTITY, &agent, &identity, attach).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
+        let agent = view.locked::<Agent>(&locked, agent_id)?;
+        let identity = locked_in::<Identity>(view, &locked, &agent.project, identity_id)?;
+        change.apply(tx, links::AGENT_IDENTITY, &agent.record.id, &identity.record.id).await?;
+        changed::store(tx, agent).await?;
         Ok(())
     })?;
     Ok(Reply::ok(Value::Null))
 }
 
-async fn change_block(state: Arc<State>, call: Call, attach: bool) -> HandlerResult {
+async fn change_block(state: Arc<State>, call: Call, change: Change) -> HandlerResult {
     let view = state.view(&call.permit);
     let block_id = call.param("block_id");
     let identity_id = call.param("identity_id");
     let block = transaction!(state.store, tx => {
         let locked = tx.lock(&Locks::of(Identity::KIND, [identity_id]).and(Block::KIND, [block_id])).await?;
         let block = view.locked::<Block>(&locked, block_id)?;
-        let identity = view.locked::<Identity>(&locked, identity_id)?;
-        set_link(tx, links::BLOCK_IDENTITY, &block, &identity, attach).await?;
+        let identity = locked_in::<Identity>(view, &locked, &block.project, identity_id)?;
+        change.apply(tx, links::BLOCK_IDENTITY, &block.record.id, &identity.record.id).await?;
         Ok(block)
     })?;
     Ok(Reply::ok(json!(block.record)))
-}
-
-async fn set_link<T: Record>(
-    tx: &mut Tx,
-    link: &str,
-    carrier: &Stored<T>,
-    identity: &Stored<Identity>,
-    attach: bool,
-) -> Result<(), ApiError> {
-    let id = &identity.record.id;
-    if identity.project != carrier.project {
-        return Err(not_found::<Identity>(id));
-    }
-    if attach {
-        tx.link(link, carrier.record.id(), id).await?;
-    } else {
-        tx.unlink(link, carrier.record.id(), id).await?;
-    }
-    Ok(())
 }
 
 async fn show(view: View<'_>, identity: Stored<Identity>) -> HandlerResult {

@@ -1,21 +1,20 @@
-//! Jobs.
+//! Jobs: the processing of files.
 
 use std::sync::Arc;
 
-use super::{HandlerResult, Routes};
+use super::{
+    by_id,
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
-        records::{Job, Record},
+        pagination::cursor::{Defaults, Page},
+        records::Job,
         state::State,
-        storage::update,
     },
-    store::{DocumentFilter, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -44,8 +43,7 @@ async fn page(state: Arc<State>, call: Call, defaults: Defaults, active: bool) -
     let folder = call.query.first("source_id");
     let accepts =
         |job: &Job| (!active || job.is_active()) && folder.is_none_or(|wanted| job.folder_id() == Some(wanted));
-    let documents = DocumentFilter::of_project(Job::KIND, call.permit.project().as_str());
-    let jobs = Listing::of(documents).page(state.view(&call.permit), &page, accepts).await?;
+    let jobs = in_project(&call).page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(jobs.iter().map(|job| job.record.wire()).collect()))
 }
 
@@ -54,26 +52,17 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(job.record.wire()))
 }
 
-/// A job that has ended stays as it is.
+/// Changes nothing about a job that has ended.
 async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
-    let view = state.view(&call.permit);
-    let job_id = call.param("job_id");
-    let job = transaction!(state.store, tx => {
-        let mut job = view.get_for_update::<Job>(tx, job_id).await?.record;
+    let job = by_id::change(state.view(&call.permit), call.param("job_id"), |job: &mut Job| {
         job.cancel();
-        update(tx, &job).await?;
-        Ok(job)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(job.wire()))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
-    let view = state.view(&call.permit);
-    let job_id = call.param("job_id");
-    let job = transaction!(state.store, tx => {
-        let job = view.get_for_update::<Job>(tx, job_id).await?.record;
-        tx.delete_document(Job::KIND, &job.id).await?;
-        Ok(job)
-    })?;
+    let job = by_id::delete::<Job>(state.view(&call.permit), call.param("job_id")).await?;
     Ok(Reply::ok(job.wire()))
 }

@@ -1,10 +1,10 @@
-//! What the hosted service says of an account. The mock has one, and it is always the same.
+//! Account data of the hosted service. The mock has one fixed account.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Permit},
     call::{Call, Reply},
@@ -15,19 +15,19 @@ use crate::{
     },
 };
 
-const ONE_ACCOUNT: &str = "There is one account, without bills; only the project follows the request.";
-const UNHEARD: &str = "Nobody reads what is sent.";
+const FIXED_ACCOUNT: &str = "The account is fixed and has no bills; only the project comes from the request.";
+const DISCARDED: &str = "The input is validated and discarded.";
 /// More credits than any test uses up.
 const CREDITS: i64 = 1_000_000;
 const TIER: &str = "free";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
-        .fixed_shape(Operation::GetUser, user, ONE_ACCOUNT)
-        .fixed_shape(Operation::GetStatus, status, ONE_ACCOUNT)
-        .fixed_shape(Operation::RetrieveCurrentBalances, balance, ONE_ACCOUNT)
-        .fixed_shape(Operation::SendFeedback, feedback, UNHEARD)
-        .fixed_shape(Operation::SendTelemetry, telemetry, UNHEARD)
+        .fixed_shape(Operation::GetUser, user, FIXED_ACCOUNT)
+        .fixed_shape(Operation::GetStatus, status, FIXED_ACCOUNT)
+        .fixed_shape(Operation::RetrieveCurrentBalances, balance, FIXED_ACCOUNT)
+        .fixed_shape(Operation::SendFeedback, feedback, DISCARDED)
+        .fixed_shape(Operation::SendTelemetry, telemetry, DISCARDED)
 }
 
 async fn user(_: Arc<State>, call: Call) -> HandlerResult {
@@ -64,7 +64,7 @@ async fn feedback(_: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let message: &str = fields.required("message")?;
     if message.is_empty() || message.chars().count() > LONGEST {
-        let rule = format!("it has 1 to {LONGEST} characters");
+        let rule = format!("the message must have 1 to {LONGEST} characters");
         return Err(fields.at("message").breaks_rule(&rule, &message.into()));
     }
     fields.one_of("feature", &["letta-code", "sdk"])?;

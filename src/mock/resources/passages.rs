@@ -1,11 +1,11 @@
-//! An agent's archival memory, and passages found across archives.
+//! The archival memory of agents, and search across archives.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::{Operation, Written},
     call::{Call, Query, Reply},
@@ -34,12 +34,12 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: false, order_by: &["created_at"] };
-/// How many passages an agent is told of unless more are asked for.
-pub(in crate::mock) const TOP_K: usize = 5;
+/// The default number of results of a search in an agent's archival memory.
+const TOP_K: usize = 5;
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let mut page = Page::read_ascending(&call.query, LIST)?;
-    // Unlike other lists', these cursors lie in time: `before` is what is older, in whichever order it is listed.
+    // Unlike in other lists, `before` means older and `after` newer, whatever the order of the list.
     if page.newest_first {
         std::mem::swap(&mut page.before, &mut page.after);
     }
@@ -94,12 +94,12 @@ async fn search_memory(state: Arc<State>, call: Call) -> HandlerResult {
         }
         None => Vec::new(),
     };
-    let results: Vec<Value> = found.iter().map(|Hit { passage, .. }| told(passage)).collect();
+    let results: Vec<Value> = found.iter().map(|Hit { passage, .. }| search_result(passage)).collect();
     Ok(Reply::ok(json!({"results": results, "count": results.len()})))
 }
 
-/// A passage as the agent itself is told of it.
-fn told(passage: &Passage) -> Value {
+/// A passage in the form of a search result in archival memory.
+fn search_result(passage: &Passage) -> Value {
     json!({
         "id": passage.id,
         "timestamp": passage.created_at.with_offset(),
@@ -116,7 +116,7 @@ fn top_k(query: &Query) -> Result<usize, ApiError> {
     })
 }
 
-/// Letta itself would delete a passage of any agent here; this asks whose it is.
+/// Unlike Letta, which deletes any passage here, refuses a passage of another agent.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("memory_id");
@@ -159,11 +159,11 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
             }
         }
     };
-    let shelf = match &archive {
+    let scope = match &archive {
         Some(archive) => SearchScope::Archive(archive),
         None => SearchScope::Project(call.permit.project().as_str()),
     };
-    let found = archival::search(view.store(), shelf, &search, &state.answer_budget()).await?;
+    let found = archival::search(view.store(), scope, &search, &state.answer_budget()).await?;
     let (mut written, budget) = (Written::default(), state.answer_budget());
     written.push("[");
     for (number, Hit { passage, score }) in found.iter().enumerate() {
@@ -177,7 +177,7 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::written(written))
 }
 
-/// A passage that was found.
+/// A passage in the form of a search result across archives.
 #[derive(Serialize)]
 struct PassageHit<'a> {
     passage: WirePassage<'a>,

@@ -1,11 +1,14 @@
-//! Projects: the list that the hosted service shows. What a project is, `model::Project` says.
+//! The list of projects of the hosted service. For what a project is, see `model::Project`.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::{
+    by_id,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -22,15 +25,15 @@ use crate::{
 };
 
 const DEFAULT_LIMIT: usize = 20;
-/// What all entries belong to, so that they can be listed; each is kept in the project that it describes, so that a key
-/// limited to one project sees no other.
+/// The parent of all entries, by which they are listed. Each entry is stored in the project that it describes, so that a
+/// key limited to one project sees no other.
 const LIST: &str = "projects";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::ListProjects, list).on(Operation::CreateProject, create).state_only(
         Operation::DeleteProject,
         delete,
-        "The entry goes; what was made in the project stays.",
+        "Deletes the entry, but not what was created in the project.",
     )
 }
 
@@ -38,7 +41,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let window = Window::read(&call.query, DEFAULT_LIMIT)?;
     let name = call.query.first("name").map(str::to_lowercase);
     let mut entries = entries(state.view(&call.permit)).await?;
-    // The project that is meant when none is named needs no creating.
+    // The project that the request acts in exists without having been created.
     let own = call.permit.project();
     if !entries.iter().any(|entry| entry.id == own.as_str()) {
         entries.insert(0, ProjectEntry::of(own, own.as_str()));
@@ -53,7 +56,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     let name: &str = fields.required("name")?;
     if !(3..=50).contains(&name.chars().count()) {
-        return Err(fields.at("name").breaks_rule("it has 3 to 50 characters", &name.into()));
+        return Err(fields.at("name").breaks_rule("the name must have 3 to 50 characters", &name.into()));
     }
     let wanted = project_slug(name);
     let entry = transaction!(state.store, tx => {
@@ -66,7 +69,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
         }
         let project: Project = slug.parse().map_err(ApiError::internal)?;
         if !call.permit.reaches(project.as_str()) {
-            return Err(ApiError::letta(Code::InvalidRequest, "This API key is limited to its project and makes no other"));
+            return Err(ApiError::letta(Code::InvalidRequest, "This API key is limited to its project and cannot create others"));
         }
         let entry = ProjectEntry::of(&project, name);
         insert(tx, project.as_str(), Some(LIST), &entry).await?;
@@ -76,13 +79,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
-    let id = call.param("projectId");
-    let view = state.view(&call.permit);
-    transaction!(state.store, tx => {
-        let entry = view.get_for_update::<ProjectEntry>(tx, id).await?;
-        tx.delete_document(ProjectEntry::KIND, &entry.record.id).await?;
-        Ok(())
-    })?;
+    by_id::delete::<ProjectEntry>(state.view(&call.permit), call.param("projectId")).await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 

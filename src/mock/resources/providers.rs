@@ -1,29 +1,30 @@
-//! Providers of models that users bring themselves.
+//! Model providers that users add.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::{
+    by_id,
+    lists::in_project,
+    names::take_name,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
-    error::ApiError,
     mock::{
         models::catalogue::PROVIDER_TYPES,
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
-        records::{Provider, Record, Timestamp, claims},
+        pagination::cursor::{Defaults, Page},
+        records::{Provider, Timestamp, claims},
         state::State,
-        storage::{claim, insert, update},
+        storage::insert,
         validation::body::Fields,
     },
-    store::{DocumentFilter, transaction},
+    store::transaction,
 };
 
-const NOBODY_ASKED: &str = "No provider is asked: any key will do.";
+const NOT_CONTACTED: &str = "No provider is contacted, so every key is valid.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -32,9 +33,13 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RetrieveProvider, retrieve)
         .on(Operation::ModifyProvider, modify)
         .on(Operation::DeleteProvider, delete)
-        .state_only(Operation::RefreshProviderModels, refresh, "Its models are a fixed list; only the time is noted.")
-        .fixed_shape(Operation::CheckProvider, check, NOBODY_ASKED)
-        .fixed_shape(Operation::CheckExistingProvider, check_existing, NOBODY_ASKED)
+        .state_only(
+            Operation::RefreshProviderModels,
+            refresh,
+            "The models are a fixed list; only the time of the refresh is stored.",
+        )
+        .fixed_shape(Operation::CheckProvider, check, NOT_CONTACTED)
+        .fixed_shape(Operation::CheckExistingProvider, check_existing, NOT_CONTACTED)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
@@ -47,8 +52,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         name.is_none_or(|name| provider.name == name)
             && provider_type.is_none_or(|wanted| provider.provider_type == wanted)
     };
-    let documents = DocumentFilter::of_project(Provider::KIND, call.permit.project().as_str());
-    let providers = Listing::of(documents).page(state.view(&call.permit), &page, accepts).await?;
+    let providers = in_project(&call).page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(providers.iter().map(|provider| provider.record.wire()).collect()))
 }
 
@@ -57,12 +61,8 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let provider = Provider::create(&Fields::of_body(&body)?)?;
     let project = call.permit.project().as_str();
     transaction!(state.store, tx => {
-        if claim(tx, claims::PROVIDER, project, &provider.name, &provider.id).await?.is_some() {
-            let name: String = provider.name.chars().take(100).collect();
-            return Err(ApiError::conflict(format!("CONFLICT: A provider with the name '{name}' already exists")));
-        }
-        insert(tx, project, None, &provider).await?;
-        Ok(())
+        take_name(tx, claims::PROVIDER, project, &provider.name, &provider, "A provider").await?;
+        insert(tx, project, None, &provider).await
     })?;
     Ok(Reply::ok(provider.wire()))
 }
@@ -76,37 +76,24 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     Provider::check_change(&fields)?;
-    let view = state.view(&call.permit);
-    let provider_id = call.param("provider_id");
-    let provider = transaction!(state.store, tx => {
-        let mut provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
-        provider.change(&fields)?;
-        update(tx, &provider).await?;
-        Ok(provider)
-    })?;
+    let provider = by_id::change(state.view(&call.permit), call.param("provider_id"), |provider: &mut Provider| {
+        provider.change(&fields)
+    })
+    .await?;
     Ok(Reply::ok(provider.wire()))
 }
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
-    let view = state.view(&call.permit);
-    let provider_id = call.param("provider_id");
-    let provider = transaction!(state.store, tx => {
-        let provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
-        tx.delete_document(Provider::KIND, &provider.id).await?;
-        Ok(provider)
-    })?;
+    let provider = by_id::delete::<Provider>(state.view(&call.permit), call.param("provider_id")).await?;
     Ok(Reply::ok(json!({"message": format!("Provider id={} successfully deleted", provider.id)})))
 }
 
 async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
-    let view = state.view(&call.permit);
-    let provider_id = call.param("provider_id");
-    let provider = transaction!(state.store, tx => {
-        let mut provider = view.get_for_update::<Provider>(tx, provider_id).await?.record;
+    let provider = by_id::change(state.view(&call.permit), call.param("provider_id"), |provider: &mut Provider| {
         provider.last_synced = Timestamp::now();
-        update(tx, &provider).await?;
-        Ok(provider)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(provider.wire()))
 }
 

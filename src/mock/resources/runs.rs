@@ -1,12 +1,16 @@
-//! Runs: every turn has one, by whichever route it was asked for.
+//! Runs. Every turn has one, whichever route it was requested by.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
-    messages::list::{self, OLDEST, written, written_backwards},
+    lists::cut_known,
+    messages::{
+        list::{self, OLDEST, respond, respond_reversed},
+        replay::{read_options, replay_run},
+    },
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,
@@ -17,11 +21,11 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Record, Run, RunStatus, Step, StopReason},
+        records::{Agent, Record, Run, RunStatus, Step, StopReason, links},
         state::State,
-        storage::{Stored, parse},
-        turn::{ReplayOptions, replay},
-        validation::body::{Expect, Fields},
+        storage::{Stored, not_found, parse},
+        text::excerpt::excerpt,
+        validation::body::Fields,
     },
     store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
@@ -47,7 +51,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 const MOST: usize = 1_000;
 
-/// Which runs a list shows. Empty or none: all.
+/// Which runs a request asks for. Empty lists and `None` accept all.
 #[derive(Default)]
 struct RunFilter<'a> {
     agents: Vec<&'a str>,
@@ -74,19 +78,20 @@ impl<'a> RunFilter<'a> {
     }
 
     fn accepts(&self, run: &Run) -> bool {
-        self.holds(run)
+        self.belongs(run)
             && (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.background.is_none_or(|background| run.background == background)
             && self.stop_reason.is_none_or(|reason| run.stop_reason == Some(reason))
     }
 
-    /// Whether a run is of an agent and a conversation that are asked about, whatever has become of it.
-    fn holds(&self, run: &Run) -> bool {
+    /// Whether a run belongs to the agents and the conversation of the request. Unlike the rest, this never changes for a
+    /// run.
+    fn belongs(&self, run: &Run) -> bool {
         (self.agents.is_empty() || self.agents.contains(&run.agent_id.as_str()))
             && self.conversation.is_none_or(|conversation| run.thread_id() == conversation)
     }
 
-    /// The narrowest list of the store that holds them all.
+    /// The narrowest filter of the store that includes all of these runs.
     fn documents<'f>(&'f self, project: &'f str) -> DocumentFilter<'f> {
         match self.agents.as_slice() {
             [agent] => DocumentFilter::of_parent(Run::KIND, agent),
@@ -97,8 +102,8 @@ impl<'a> RunFilter<'a> {
 
 fn status(word: &str) -> Result<RunStatus, ApiError> {
     serde_json::from_value(word.into()).map_err(|_| {
-        let word: String = word.chars().take(100).collect();
-        ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: '{word}' is not a status of a run"))
+        let word = excerpt(word);
+        ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: '{word}' is not a run status"))
     })
 }
 
@@ -114,8 +119,8 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     }
     let filter = RunFilter::read(&call.query)?;
     let runs = Listing::of(filter.documents(call.permit.project().as_str()));
-    let (holds, accepts) = (|run: &Run| filter.holds(run), |run: &Run| filter.accepts(run));
-    let runs = runs.page_of(state.view(&call.permit), &page, holds, accepts).await?;
+    let (belongs, accepts) = (|run: &Run| filter.belongs(run), |run: &Run| filter.accepts(run));
+    let runs = runs.page_of(state.view(&call.permit), &page, belongs, accepts).await?;
     Ok(Reply::ok(runs.iter().map(|run| run.record.wire_in_list()).collect()))
 }
 
@@ -132,7 +137,7 @@ async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(run.record.wire()))
 }
 
-/// Takes its steps along; what was said stays said.
+/// Deletes the steps of the run too; its messages remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
@@ -145,7 +150,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
             tx.delete_document(Step::KIND, step).await?;
         }
         tx.delete_document(Run::KIND, &run.id).await?;
-        tx.unlink(crate::mock::records::links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
+        tx.unlink(links::ACTIVE_RUN, &run.agent_id, &run.id).await?;
         if let Some(idempotency_key) = &run.idempotency_key {
             tx.unlink(idempotency_key, &run.agent_id, &run.id).await?;
         }
@@ -154,7 +159,7 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(Value::Null))
 }
 
-/// As the request that began the run wanted to see them.
+/// In the message view of the request that began the run.
 async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OLDEST)?;
     let view = state.view(&call.permit);
@@ -162,7 +167,7 @@ async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let of_run = MessageFilter::of_run(&run.id);
     let messages = list::page(view, of_run, &page, |message| message.run_id.as_deref() == Some(&run.id)).await?;
     let message_view = &run.request_config;
-    if page.newest_first { written_backwards(&messages, message_view) } else { written(&messages, message_view) }
+    if page.newest_first { respond_reversed(&messages, message_view) } else { respond(&messages, message_view) }
 }
 
 async fn usage(state: Arc<State>, call: Call) -> HandlerResult {
@@ -189,22 +194,15 @@ async fn steps(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, STEPS)?;
     let view = state.view(&call.permit);
     let run = view.get::<Run>(call.param("run_id")).await?.record;
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !run.steps.iter().any(|step| step == cursor) {
-            return Err(crate::mock::storage::not_found::<Step>(&cursor.chars().take(100).collect::<String>()));
-        }
-    }
     let ids: Vec<&str> = run.steps.iter().map(String::as_str).collect();
     let stored = state.store.documents_by_ids(Step::KIND, &ids).await?;
-    let mut steps: Vec<Stored<Step>> = stored.into_iter().map(parse).collect::<Result<_, _>>()?;
-    if page.newest_first {
-        steps.reverse();
-    }
-    let steps = page.cut(steps, |step| step.record.id());
+    let steps: Vec<Stored<Step>> = stored.into_iter().map(parse).collect::<Result<_, _>>()?;
+    let unknown = |cursor: &str| not_found::<Step>(&excerpt(cursor));
+    let steps = cut_known(&page, steps, |step| step.record.id(), unknown)?;
     Ok(Reply::ok(steps.iter().map(|step| step.record.wire()).collect()))
 }
 
-/// As a Letta server without a trace store answers.
+/// Responds as a Letta server without a trace store.
 async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     let limit = call.query.integer("limit")?;
     if limit.is_some_and(|limit| !(1..=5_000).contains(&limit)) {
@@ -212,39 +210,13 @@ async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
         return Err(ApiError::validation("less_than_equal", &["query", "limit"], problem, &json!(limit)));
     }
     state.view(&call.permit).get::<Run>(call.param("run_id")).await?;
-    Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock has none of.").final_answer())
+    Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock does not have.")
+        .final_answer())
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let reading = read_reading(Fields::of_optional_body(&body)?.as_ref())?;
+    let options = read_options(Fields::of_optional_body(&body)?.as_ref())?;
     let run = state.view(&call.permit).get::<Run>(call.param("run_id")).await?.record;
-    again(&state, &run, reading)
-}
-
-/// What a request to read a stream again asks for.
-pub(in crate::mock) fn read_reading(fields: Option<&Fields<'_>>) -> Result<ReplayOptions, ApiError> {
-    let Some(fields) = fields else { return Ok(ReplayOptions::WHOLE) };
-    // How many events are read at once makes no difference here.
-    fields.check(&[("batch_size", Expect::Integer)])?;
-    let poll = match fields.optional::<f64>("poll_interval")? {
-        Some(seconds) => Duration::try_from_secs_f64(seconds.min(10.0)).unwrap_or_default(),
-        None => ReplayOptions::WHOLE.poll,
-    };
-    Ok(ReplayOptions {
-        after: fields.at_least("starting_after", 0)?.and_then(|number| usize::try_from(number).ok()).unwrap_or(0),
-        pings: fields.optional("include_pings")?.unwrap_or(true),
-        poll: poll.clamp(Duration::from_millis(10), Duration::from_secs(10)),
-    })
-}
-
-/// The events of a run that is or was streamed in the background.
-pub(super) fn again(state: &Arc<State>, run: &Run, reading: ReplayOptions) -> HandlerResult {
-    if run.delivery.is_none() {
-        return Err(ApiError::letta(
-            Code::InvalidRequest,
-            "INVALID_ARGUMENT: Run was not created in background mode, so it cannot be retrieved.",
-        ));
-    }
-    Ok(Reply::Events(replay(state, run.id.clone(), None, reading)))
+    replay_run(&state, &run, options)
 }

@@ -1,11 +1,14 @@
-//! Messages that are to be sent to an agent later. They are kept and shown; nothing is sent.
+//! Scheduled messages to an agent. They are stored and shown, but never sent.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::json;
 
-use super::{HandlerResult, Routes};
+use super::{
+    lists::page_and_more,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -23,7 +26,7 @@ use crate::{
     store::{DocumentFilter, transaction},
 };
 
-const NOT_SENT: &str = "When the time comes, nothing is sent.";
+const NOT_SENT: &str = "The message is stored, but never sent.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -41,24 +44,21 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent_id = call.param("agent_id");
     transaction!(state.store, tx => {
         let agent = state.view(&call.permit).get_for_update::<Agent>(tx, agent_id).await?;
-        insert(tx, &agent.project, Some(&agent.record.id), &message).await?;
-        Ok(())
+        insert(tx, &agent.project, Some(&agent.record.id), &message).await
     })?;
     let body = json!({"id": message.id, "next_scheduled_at": message.schedule.next()});
     Ok(Reply::Json(StatusCode::CREATED, body))
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
-    let mut page = Page::read(&call.query, LIST)?;
-    let limit = page.limit;
-    // One more than is shown tells whether there is more.
-    page.limit = limit.saturating_add(1);
+    let page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let messages = DocumentFilter::of_parent(ScheduledMessage::KIND, &agent.id);
-    let messages = Listing::<ScheduledMessage>::of(messages).page(view, &page, |_| true).await?;
-    let shown: Vec<_> = messages.iter().take(limit).map(|message| message.record.wire()).collect();
-    Ok(Reply::ok(json!({"scheduled_messages": shown, "has_next_page": messages.len() > limit})))
+    let messages = Listing::<ScheduledMessage>::of(messages);
+    let (messages, has_more) = page_and_more(messages, view, &page, |_| true).await?;
+    let shown: Vec<_> = messages.iter().map(|message| message.record.wire()).collect();
+    Ok(Reply::ok(json!({"scheduled_messages": shown, "has_next_page": has_more})))
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {

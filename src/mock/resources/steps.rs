@@ -1,12 +1,14 @@
-//! Steps: the model calls that runs are made of, and what people think of them.
+//! Steps: the model calls of a run, and feedback on them.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{
-    HandlerResult, Routes,
-    messages::list::{OLDEST, shown, shown_backwards, unknown},
+    by_id,
+    lists::{cut_known, in_project},
+    messages::list::{OLDEST, message_not_found, to_wire, to_wire_reversed},
+    routes::{HandlerResult, Routes},
 };
 use crate::{
     access::Operation,
@@ -20,10 +22,10 @@ use crate::{
         records::{Agent, Message, MessageView, Record, Step, StepFilter, Timestamp},
         responder::provider_request,
         state::State,
-        storage::{View, parse_message, update},
+        storage::{View, parse_message},
         validation::body::Fields,
     },
-    store::{DocumentFilter, MessageFilter, transaction},
+    store::{DocumentFilter, MessageFilter},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -34,7 +36,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::RetrieveTraceForStep, trace)
         .on(Operation::RetrieveProviderTrace, trace)
         .on(Operation::ListMessagesForStep, messages)
-        .on(Operation::ModifyStepFeedback, judge)
+        .on(Operation::ModifyStepFeedback, set_feedback)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
@@ -54,12 +56,11 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         trace_ids: query.all("trace_ids").collect(),
         tags: query.all("tags").collect(),
     };
-    let documents = match filter.agent_id {
-        Some(agent) => DocumentFilter::of_parent(Step::KIND, agent),
-        None => DocumentFilter::of_project(Step::KIND, call.permit.project().as_str()),
+    let steps = match filter.agent_id {
+        Some(agent) => Listing::of(DocumentFilter::of_parent(Step::KIND, agent)),
+        None => in_project(&call),
     };
-    let steps = Listing::<Step>::of(documents);
-    let steps = steps.page(state.view(&call.permit), &page, |step| step.fits(&filter)).await?;
+    let steps = steps.page(state.view(&call.permit), &page, |step: &Step| step.fits(&filter)).await?;
     Ok(Reply::ok(steps.iter().map(|step| step.record.wire()).collect()))
 }
 
@@ -71,56 +72,45 @@ async fn metrics(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(state.view(&call.permit).get::<Step>(call.param("step_id")).await?.record.metrics()))
 }
 
-/// What a provider would have been asked, and what it would have answered; null when there is no such step.
+/// The request and the response that a provider would have seen; `null` when there is no such step.
 async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let Some(step) = view.find::<Step>(call.param("step_id")).await? else { return Ok(Reply::ok(Value::Null)) };
     let step = step.record;
     let Some(agent) = view.find::<Agent>(&step.agent_id).await? else { return Ok(Reply::ok(Value::Null)) };
-    let of_run = of_run(view, &step).await?;
-    Ok(Reply::ok(provider_request::trace(&step, &agent.record, &of_run)))
+    let messages = messages_of_run(view, &step).await?;
+    Ok(Reply::ok(provider_request::trace(&step, &agent.record, &messages)))
 }
 
 async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, OLDEST)?;
     let view = state.view(&call.permit);
     let step = view.get::<Step>(call.param("step_id")).await?.record;
-    let mut messages = of_run(view, &step).await?;
+    let mut messages = messages_of_run(view, &step).await?;
     messages.retain(|message| message.step_id.as_deref() == Some(step.id()));
-    for cursor in [page.after, page.before].into_iter().flatten() {
-        if !messages.iter().any(|message| message.id == cursor) {
-            return Err(unknown(cursor));
-        }
-    }
-    if page.newest_first {
-        messages.reverse();
-    }
-    let messages = page.cut(messages, |message| &message.id);
+    let messages = cut_known(&page, messages, |message| &message.id, message_not_found)?;
     let message_view = &MessageView::USUAL;
     let shown =
-        if page.newest_first { shown_backwards(&messages, message_view) } else { shown(&messages, message_view) };
+        if page.newest_first { to_wire_reversed(&messages, message_view) } else { to_wire(&messages, message_view) };
     Ok(Reply::ok(json!(shown)))
 }
 
-/// What was said in the run of a step, oldest first. A turn that was interrupted by a question goes on in another run,
+/// The messages of the run of a step, oldest first. A turn that was interrupted for an approval continues in another run,
 /// whose first message still belongs to this step.
-async fn of_run(view: View<'_>, step: &Step) -> Result<Vec<Message>, ApiError> {
+async fn messages_of_run(view: View<'_>, step: &Step) -> Result<Vec<Message>, ApiError> {
     let stored = view.store().messages(&MessageFilter::of_run(step.run_id())).await?;
     stored.iter().map(parse_message).collect()
 }
 
-async fn judge(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn set_feedback(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let feedback = fields.one_of("feedback", FEEDBACK)?;
     let tags: Option<Vec<String>> = fields.optional("tags")?;
-    let view = state.view(&call.permit);
-    let step_id = call.param("step_id");
-    let step = transaction!(state.store, tx => {
-        let mut step = view.get_for_update::<Step>(tx, step_id).await?.record;
+    let step = by_id::change(state.view(&call.permit), call.param("step_id"), |step: &mut Step| {
         step.judge(feedback, tags.clone());
-        update(tx, &step).await?;
-        Ok(step)
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(step.wire()))
 }

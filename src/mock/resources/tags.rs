@@ -1,22 +1,21 @@
-//! Tags: whatever agents and blocks carry.
+//! Tags: all that agents and blocks have.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
-use super::{HandlerResult, Routes};
+use super::{
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        pagination::{
-            cursor::{Defaults, Page},
-            list::Listing,
-        },
-        records::{Agent, Block, Record},
+        pagination::cursor::{Defaults, Page},
+        records::{Agent, Block},
         state::State,
     },
-    store::DocumentFilter,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -25,16 +24,15 @@ pub(super) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["name"] };
 
-/// Alphabetical. Cursors are tags, and need not exist.
+/// In alphabetical order. Cursors are tags and need not exist.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, LIST)?;
     let wanted: Vec<String> =
         ["name", "query_text"].into_iter().filter_map(|name| query.first(name)).map(str::to_lowercase).collect();
     let view = state.view(&call.permit);
-    let project = call.permit.project().as_str();
-    let agents = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project)).all(view, |_| true).await?;
-    let blocks = Listing::<Block>::of(DocumentFilter::of_project(Block::KIND, project)).all(view, |_| true).await?;
+    let agents = in_project::<Agent>(&call).all(view, |_| true).await?;
+    let blocks = in_project::<Block>(&call).all(view, |_| true).await?;
     let of_agents = agents.into_iter().flat_map(|agent| agent.record.tags);
     let of_blocks = blocks.into_iter().flat_map(|block| block.record.tags);
     let mut tags: BTreeSet<String> = of_agents.chain(of_blocks).collect();
@@ -45,7 +43,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     if page.newest_first {
         tags.reverse();
     }
-    // With only `before`, the page ends where the cursor is.
+    // With only `before`, the page ends at the cursor.
     let skipped = if page.after.is_none() && page.before.is_some() { tags.len().saturating_sub(page.limit) } else { 0 };
     Ok(Reply::ok(tags.into_iter().skip(skipped).take(page.limit).map(Value::from).collect()))
 }

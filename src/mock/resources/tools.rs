@@ -1,10 +1,13 @@
-//! Tools: those that clients bring, and those that come with Letta.
+//! Tools: those that clients add, and the built-in ones.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{HandlerResult, Routes};
+use super::{
+    lists::in_project,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -19,14 +22,17 @@ use crate::{
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         state::State,
         storage::{Stored, claim, insert, lock_holder, project_scope::ProjectScope, release, update},
-        text::search::{Terms, tagged},
+        text::{
+            excerpt::excerpt,
+            search::{Terms, tagged},
+        },
         tools::base_tools,
         validation::{
             body::{Expect, Fields, TextMap},
             query,
         },
     },
-    store::{DocumentFilter, Locks, Tx, transaction},
+    store::{Locks, Tx, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -49,22 +55,22 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let filter = ToolFilter::read(&call.query)?;
     let view = state.view(&call.permit);
-    let tools = present(&call).page(view, &page, |tool| filter.accepts(tool)).await?;
+    let tools = all_tools(&call).page(view, &page, |tool| filter.accepts(tool)).await?;
     Ok(Reply::ok(tools.iter().map(|tool| tool.record.wire()).collect()))
 }
 
 async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     let filter = ToolFilter::read(&call.query)?;
-    let count = present(&call).count(state.view(&call.permit), |tool| filter.accepts(tool)).await?;
+    let count = all_tools(&call).count(state.view(&call.permit), |tool| filter.accepts(tool)).await?;
     Ok(Reply::ok(count.into()))
 }
 
-/// All tools of a project.
-fn present(call: &Call) -> Listing<'_, Tool> {
-    Listing::of(DocumentFilter::of_project(Tool::KIND, call.permit.project().as_str())).with_built_in(base_tools::all())
+/// All tools of the project of a request, the built-in ones included.
+fn all_tools(call: &Call) -> Listing<'_, Tool> {
+    in_project(call).with_built_in(base_tools::all())
 }
 
-/// What a request wants tools to be.
+/// Which tools a request asks for.
 struct ToolFilter<'a> {
     name: Option<&'a str>,
     names: Vec<&'a str>,
@@ -72,8 +78,8 @@ struct ToolFilter<'a> {
     search: Option<String>,
     types: Vec<&'a str>,
     excluded_types: Vec<&'a str>,
-    only_lettas: bool,
-    without_lettas: bool,
+    only_letta_tools: bool,
+    without_letta_tools: bool,
 }
 
 impl<'a> ToolFilter<'a> {
@@ -85,22 +91,22 @@ impl<'a> ToolFilter<'a> {
             search: query.first("search").map(str::to_lowercase),
             types: types(query::items(query, "tool_types"))?,
             excluded_types: types(query::items(query, "exclude_tool_types"))?,
-            only_lettas: query.boolean("return_only_letta_tools")?.unwrap_or(false),
-            without_lettas: query.boolean("exclude_letta_tools")?.unwrap_or(false),
+            only_letta_tools: query.boolean("return_only_letta_tools")?.unwrap_or(false),
+            without_letta_tools: query.boolean("exclude_letta_tools")?.unwrap_or(false),
         })
     }
 
     fn accepts(&self, tool: &Tool) -> bool {
         let among = |wanted: &[&str], text: &str| wanted.is_empty() || wanted.contains(&text);
-        let is_lettas = tool.tool_type.starts_with("letta_");
+        let is_letta_tool = tool.tool_type.starts_with("letta_");
         self.name.is_none_or(|name| tool.name == name)
             && among(&self.names, &tool.name)
             && among(&self.ids, &tool.id)
             && among(&self.types, &tool.tool_type)
             && !self.excluded_types.contains(&tool.tool_type.as_str())
             && self.search.as_ref().is_none_or(|text| tool.name.to_lowercase().contains(text))
-            && (is_lettas || !self.only_lettas)
-            && !(is_lettas && self.without_lettas)
+            && (is_letta_tool || !self.only_letta_tools)
+            && !(is_letta_tool && self.without_letta_tools)
     }
 }
 
@@ -108,14 +114,15 @@ fn types(named: Vec<&str>) -> Result<Vec<&str>, ApiError> {
     match named.iter().find(|word| !TOOL_TYPES.contains(word)) {
         None => Ok(named),
         Some(word) => {
-            let word: String = word.chars().take(100).collect();
-            let problem = format!("INVALID_ARGUMENT: '{word}' is not a tool type; those are {}", TOOL_TYPES.join(", "));
+            let word = excerpt(word);
+            let problem =
+                format!("INVALID_ARGUMENT: '{word}' is not a tool type; use one of {}", TOOL_TYPES.join(", "));
             Err(ApiError::letta(Code::InvalidRequest, problem))
         }
     }
 }
 
-/// Makes a tool, or changes the one that has its name.
+/// Creates a tool, or changes the one with its name.
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -144,7 +151,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(tool.wire()))
 }
 
-/// They are always there.
+/// The base tools always exist.
 async fn add_base_tools(_: Arc<State>, _: Call) -> HandlerResult {
     Ok(Reply::ok(base_tools::all().map(|tool| tool.wire()).collect()))
 }
@@ -162,7 +169,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     let change = ToolChange::read_change(&Fields::of_body(&body)?)?;
     let id = call.param("tool_id");
     if base_tools::by_id(id).is_some() {
-        let problem = "INVALID_ARGUMENT: A tool that comes with the server cannot be changed";
+        let problem = "INVALID_ARGUMENT: A built-in tool cannot be changed";
         return Err(ApiError::letta(Code::InvalidRequest, problem));
     }
     let view = state.view(&call.permit);
@@ -196,17 +203,16 @@ fn refuse_built_in(name: &str) -> Result<(), ApiError> {
 }
 
 fn name_taken(name: &str) -> ApiError {
-    let name: String = name.chars().take(100).collect();
-    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tool with name {name} already exists"))
+    ApiError::letta(Code::InvalidRequest, format!("INVALID_ARGUMENT: Tool with name {} already exists", excerpt(name)))
 }
 
-/// Agents lose it. What comes with the server is there again at once.
+/// Detaches it from all agents. Deleting a built-in tool has no effect.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("tool_id");
     if base_tools::by_id(id).is_none() {
         let view = state.view(&call.permit);
         transaction!(state.store, tx => {
-            // Letta's word for this is not 404.
+            // Letta responds with 400 here, not with 404.
             view.get_for_update::<Tool>(tx, id).await.map_err(|error| match error.code() {
                 Code::NotFound => ApiError::letta(Code::InvalidRequest, format!("Tool with id {id} not found.")),
                 _ => error,
@@ -233,10 +239,10 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let accepts = |tool: &Tool| {
         (named.is_empty() || named.contains(&tool.tool_type.as_str())) && tagged(&tool.tags, &tags, false)
     };
-    let tools = present(&call).all(state.view(&call.permit), accepts).await?;
+    let tools = all_tools(&call).all(state.view(&call.permit), accepts).await?;
     let mut found: Vec<(f64, &Tool)> = Vec::new();
     for tool in tools.iter().rev() {
-        let score = terms.as_ref().map_or(1.0, |terms| terms.score(&embedded(&tool.record)));
+        let score = terms.as_ref().map_or(1.0, |terms| terms.score(&searched_text(&tool.record)));
         if score > 0.0 {
             found.push((score, &tool.record));
         }
@@ -245,7 +251,7 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let shown = found.iter().take(limit).zip(1..).map(|((score, tool), rank)| {
         json!({
             "tool": tool.wire(),
-            "embedded_text": embedded(tool),
+            "embedded_text": searched_text(tool),
             "fts_rank": (mode != "vector").then_some(rank),
             "vector_rank": (mode != "fts").then_some(rank),
             "combined_score": score,
@@ -254,12 +260,12 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(shown.collect()))
 }
 
-/// The text by which a tool is found.
-fn embedded(tool: &Tool) -> String {
+/// The text that a search looks through.
+fn searched_text(tool: &Tool) -> String {
     format!("{}: {} {}", tool.name, tool.description.as_deref().unwrap_or_default(), tool.tags.join(" "))
 }
 
-/// Says what a call of a source comes to, without keeping or executing it.
+/// Responds with what a call of a source returns, as far as the mock can tell without executing it. Nothing is stored.
 async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -271,7 +277,7 @@ async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
     fields.check(&[("args_json_schema", Expect::Object), ("json_schema", Expect::Object)])?;
     let environment = environment.into_iter().map(|(name, value)| (name, value.into())).collect();
     let schema: Option<&Map<String, Value>> = fields.optional("json_schema")?;
-    let outcome = if source_type == Some("typescript") {
+    let result = if source_type == Some("typescript") {
         echo(name.unwrap_or("the tool"), arguments)
     } else {
         let given = name.or_else(|| schema?.get("name")?.as_str()).map(str::to_owned);
@@ -282,16 +288,16 @@ async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
             }
             None => python::signature(source).map_err(underivable)?.name,
         };
-        let outcome = aside(source.len(), || python::run(source, &name, arguments, &environment));
-        outcome.unwrap_or_else(|| echo(&name, arguments))
+        let result = aside(source.len(), || python::run(source, &name, arguments, &environment));
+        result.unwrap_or_else(|| echo(&name, arguments))
     };
-    Ok(Reply::ok(returned(name, &outcome)))
+    Ok(Reply::ok(tool_return_message(name, &result)))
 }
 
-/// The outcome as a message that stands in no conversation.
-fn returned(name: Option<&str>, outcome: &CallResult) -> Value {
-    let status = outcome.status();
-    let text = outcome.text().unwrap_or_else(|problem| match name {
+/// The result as a message outside of any conversation.
+fn tool_return_message(name: Option<&str>, result: &CallResult) -> Value {
+    let status = result.status();
+    let text = result.text().unwrap_or_else(|problem| match name {
         Some(name) => format!("Error executing function {name}: {problem}"),
         None => format!("Error executing function: {problem}"),
     });
@@ -300,8 +306,8 @@ fn returned(name: Option<&str>, outcome: &CallResult) -> Value {
         "tool_return": text,
         "status": status,
         "tool_call_id": "null",
-        "stdout": outcome.stdout,
-        "stderr": outcome.stderr,
+        "stdout": result.stdout,
+        "stderr": result.stderr,
     });
     json!({
         "id": "null",
@@ -317,8 +323,8 @@ fn returned(name: Option<&str>, outcome: &CallResult) -> Value {
         "tool_return": text,
         "status": status,
         "tool_call_id": "null",
-        "stdout": outcome.stdout,
-        "stderr": outcome.stderr,
+        "stdout": result.stdout,
+        "stderr": result.stderr,
         "tool_returns": [part],
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::changed;
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -19,16 +20,20 @@ use crate::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Block, Record, WireMemory, include::Include, links},
-        resources::{HandlerResult, Routes},
+        records::{Agent, Block, Record, WireMemory, links},
+        resources::{
+            attach::locked_in,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::{Stored, View, not_found, parse, relations::leave_groups, update},
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::RetrieveAgentMemory, retrieve)
         .on(Operation::ListCoreMemoryBlocks, list)
@@ -64,11 +69,11 @@ async fn retrieve_block(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(block.record)))
 }
 
-/// Changes the block itself, so every agent that shows it sees the change.
+/// Changes the block itself, and so the memory of every agent it is attached to.
 async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // Its types are looked at before anything is looked up.
+    // Malformed fields are refused before anything is looked up.
     Block::check(&fields)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?;
@@ -76,21 +81,25 @@ async fn modify_block(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(change(view, &found.record.id, &fields).await?)))
 }
 
-/// Changes a block, and what the agents see that show it.
-pub(in crate::mock) async fn change(view: View<'_>, block_id: &str, fields: &Fields<'_>) -> Result<Block, ApiError> {
+/// Changes a block, and compiles the system messages of the agents it is attached to.
+pub(in crate::mock::resources) async fn change(
+    view: View<'_>,
+    block_id: &str,
+    fields: &Fields<'_>,
+) -> Result<Block, ApiError> {
     transaction!(view.store(), tx => {
         let mut block = view.get_for_update::<Block>(tx, block_id).await?.record;
         let label = block.label.clone();
         block.change(fields)?;
         update(tx, &block).await?;
         let agents = tx.linked_from(links::AGENT_BLOCK, &block.id).await?;
-        show_changed(tx, &agents, (block.label != label).then_some(&block)).await?;
+        recompile_agents(tx, &agents, (block.label != label).then_some(&block)).await?;
         Ok(block)
     })
 }
 
-/// Deletes a block, also where it is attached.
-pub(in crate::mock) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
+/// Deletes a block and detaches it from its agents.
+pub(in crate::mock::resources) async fn delete(view: View<'_>, block_id: &str) -> Result<(), ApiError> {
     transaction!(view.store(), tx => {
         let blocks = [view.get_for_update::<Block>(tx, block_id).await?.record.id];
         let shown = memory::lock_with_agents(tx, &blocks, Locks::default()).await?;
@@ -99,34 +108,37 @@ pub(in crate::mock) async fn delete(view: View<'_>, block_id: &str) -> Result<()
     })
 }
 
-/// Attaches it to the agent's sleeptime agents too. Detaching it leaves it with them, as in Letta.
+/// Attaches the block to the agent's sleeptime agents too. Detaching it later leaves it with them, as in Letta.
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let (agent_id, block_id) = (call.param("agent_id"), call.param("block_id"));
     let agent = transaction!(state.store, tx => {
         let (partners, locked) = lock_with_sleeptime_agents(tx, agent_id, Locks::of(Block::KIND, [block_id])).await?;
         let agent = view.locked::<Agent>(&locked, agent_id)?;
-        let block = view.locked::<Block>(&locked, block_id)?;
-        if block.project != agent.project {
-            return Err(not_found::<Block>(&block.record.id));
-        }
+        let block = locked_in::<Block>(view, &locked, &agent.project, block_id)?;
         for partner in partners {
-            show_block(tx, &partner.record.id, &block.record).await?;
+            attach_block(tx, &partner.record.id, &block.record).await?;
             store_changed(tx, partner).await?;
         }
-        show_block(tx, &agent.record.id, &block.record).await?;
+        attach_block(tx, &agent.record.id, &block.record).await?;
         store_changed(tx, agent).await
     })?;
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    changed::show(view, &agent.record).await
 }
 
 /// Attaches a block to an agent.
-async fn show_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
-    let beside = blocks_within(tx, agent_id).await?;
-    if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
+async fn attach_block(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
+    check_label(tx, agent_id, block).await?;
+    Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
+}
+
+/// Refuses a block whose label another block of the agent has.
+async fn check_label(tx: &mut Tx, agent_id: &str, block: &Block) -> Result<(), ApiError> {
+    let blocks = blocks_within(tx, agent_id).await?;
+    if blocks.iter().any(|other| other.id != block.id && other.label == block.label) {
         return Err(label_taken(&block.label));
     }
-    Ok(tx.link(links::AGENT_BLOCK, agent_id, &block.id).await?)
+    Ok(())
 }
 
 async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
@@ -142,34 +154,30 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
         tx.unlink(links::AGENT_BLOCK, id, block_id).await?;
         store_changed(tx, agent).await
     })?;
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
+    changed::show(view, &agent.record).await
 }
 
 /// Stores an agent whose blocks have changed.
 async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
     recompile(tx, &mut agent.record).await?;
-    agent.record.touch();
-    update(tx, &agent.record).await?;
-    Ok(agent)
+    changed::store(tx, agent).await
 }
 
 async fn find(view: View<'_>, agent_id: &str, label: &str) -> Result<Stored<Block>, ApiError> {
     let blocks = blocks(view, agent_id).await?;
     blocks.into_iter().find(|block| block.record.label == label).ok_or_else(|| {
-        let label: String = label.chars().take(100).collect();
+        let label = excerpt(label);
         ApiError::letta(Code::NotFound, format!("Block with label '{label}' not found for agent {agent_id}"))
     })
 }
 
-/// Compiles the system messages of agents after a change of a block that they show, `renamed` if its label is new.
-async fn show_changed(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -> Result<(), ApiError> {
+/// Compiles the system messages of agents after a change of one of their blocks. `renamed` is the block if its label has
+/// changed.
+async fn recompile_agents(tx: &mut Tx, agents: &[String], renamed: Option<&Block>) -> Result<(), ApiError> {
     for document in tx.lock(&Locks::of(Agent::KIND, agents)).await?.of(Agent::KIND) {
         let mut agent = parse::<Agent>(document)?.record;
         if let Some(block) = renamed {
-            let beside = blocks_within(tx, &agent.id).await?;
-            if beside.iter().any(|other| other.id != block.id && other.label == block.label) {
-                return Err(label_taken(&block.label));
-            }
+            check_label(tx, &agent.id, block).await?;
         }
         recompile(tx, &mut agent).await?;
         update(tx, &agent).await?;

@@ -1,9 +1,10 @@
-//! The hosted service's search for agents: conditions that all have to hold.
+//! The hosted service's search for agents by conditions, all of which must hold.
 
 use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value, json};
 
+use super::list::page_ordered_by;
 use crate::{
     access::{Operation, Written},
     call::{Call, Reply},
@@ -12,32 +13,35 @@ use crate::{
         agents::memory,
         pagination::{cursor::Page, list::Listing},
         records::{Agent, Record, Template, claims, include::Include, links},
-        resources::{HandlerResult, Routes, templates},
+        resources::{
+            routes::{HandlerResult, Routes},
+            templates::path,
+        },
         state::State,
-        storage::{View, holder},
+        storage::{View, holder, is_plain},
         validation::body::{Fields, Location, Read},
     },
     model::Project,
     store::DocumentFilter,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::SearchDeployedAgents, search).on(Operation::CountDeployedAgents, count)
 }
 
 const DEFAULT_LIMIT: usize = 50;
 
-/// What an agent has to be.
+/// A condition on an agent.
 enum Condition {
     Name(String),
     NameContains(String),
     Tags(Vec<String>),
     Id(String),
-    /// One of these, such as the agents of an identity.
+    /// One of these ids, such as those of the agents of an identity.
     OneOf(HashSet<String>),
-    /// Made from this template.
+    /// Created from this template.
     Template(Option<String>),
-    /// Made from this version of a template.
+    /// Created from this version of a template.
     Version(Option<String>),
 }
 
@@ -60,7 +64,7 @@ impl Condition {
             }
             "name" => Self::Name(fields.required("value")?),
             "agentId" => Self::Id(fields.required("value")?),
-            "identity" => Self::OneOf(of_identity(view, project, fields.required("value")?).await?),
+            "identity" => Self::OneOf(agents_of_identity(view, project, fields.required("value")?).await?),
             "templateName" => {
                 let name: &str = fields.required("value")?;
                 Self::Template(holder(view.store(), claims::TEMPLATE, project.as_str(), name).await?)
@@ -82,20 +86,20 @@ impl Condition {
     }
 }
 
-/// The agents of an identity, which is named by its id or its key.
-async fn of_identity(view: View<'_>, project: &Project, named: &str) -> Result<HashSet<String>, ApiError> {
-    let by_key = holder(view.store(), claims::IDENTIFIER_KEY, project.as_str(), named).await?;
-    let id = by_key.unwrap_or_else(|| named.to_owned());
-    let id = if crate::mock::storage::is_plain(&id) { id } else { String::new() };
+/// The ids of the agents of an identity.
+async fn agents_of_identity(view: View<'_>, project: &Project, id_or_key: &str) -> Result<HashSet<String>, ApiError> {
+    let by_key = holder(view.store(), claims::IDENTIFIER_KEY, project.as_str(), id_or_key).await?;
+    let id = by_key.unwrap_or_else(|| id_or_key.to_owned());
+    let id = if is_plain(&id) { id } else { String::new() };
     Ok(view.store().links_to(links::AGENT_IDENTITY, &[&id]).await?.into_iter().map(|(_, agent)| agent).collect())
 }
 
-/// The id of the version that `name:version` names; none: there is none.
-async fn version_id(view: View<'_>, project: &Project, named: &str) -> Result<Option<String>, ApiError> {
-    let Some((name, word)) = named.rsplit_once(':') else { return Ok(None) };
+/// The id of the version of a template that is written as `name:version`; `None` if it does not exist.
+async fn version_id(view: View<'_>, project: &Project, text: &str) -> Result<Option<String>, ApiError> {
+    let Some((name, version)) = text.rsplit_once(':') else { return Ok(None) };
     let Some(id) = holder(view.store(), claims::TEMPLATE, project.as_str(), name).await? else { return Ok(None) };
     let Some(template) = view.find::<Template>(&id).await? else { return Ok(None) };
-    match templates::version(view, &template.record, Some(word)).await {
+    match path::version(view, &template.record, Some(version)).await {
         Ok(version) => Ok(version.map(|version| version.id)),
         Err(error) if error.code() == Code::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -113,19 +117,13 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let after: Option<&str> = fields.optional("after")?;
     let items = fields.optional::<Vec<Fields<'_>>>("search")?.unwrap_or_default();
     let view = state.view(&call.permit);
-    let project = named_project(&call, fields.optional("project_id")?)?;
+    let project = project_of(&call, fields.optional("project_id")?)?;
     let conditions = conditions(view, &project, &items).await?;
-    // One more than is shown tells whether there is more.
+    // One more than the response shows tells whether there is a next page.
     let page = Page { before: None, after, limit: limit.saturating_add(1), newest_first };
     let listing = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project.as_str()));
     let accepts = |agent: &Agent| agent.hidden != Some(true) && conditions.iter().all(|one| one.holds(agent));
-    let mut agents = match sort_by {
-        Some("updated_at") => listing.sorted_page(view, &page, accepts, |agent| agent.updated_at).await?,
-        Some("last_run_completion") => {
-            listing.sorted_page(view, &page, accepts, |agent| agent.last_run_completion).await?
-        }
-        _ => listing.page(view, &page, accepts).await?,
-    };
+    let mut agents = page_ordered_by(sort_by.unwrap_or("created_at"), listing, view, &page, accepts).await?;
     let has_more = agents.len() > limit;
     agents.truncate(limit);
     let next = agents.last().filter(|_| has_more).map(|agent| agent.record.id.clone());
@@ -147,7 +145,7 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
             value.map_err(|_| location.refuse("json_invalid", "Input should be JSON", &text.into()))
         })
         .collect::<Result<_, _>>()?;
-    // A list may come as one parameter, or each of its items as one.
+    // A list may be one parameter, or have a parameter for each item.
     let values: Vec<Value> = values
         .into_iter()
         .flat_map(|value| match value {
@@ -157,17 +155,17 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
         .collect();
     let items: Vec<Fields<'_>> = values.iter().map(|value| Fields::read(value, &location)).collect::<Result<_, _>>()?;
     let view = state.view(&call.permit);
-    let project = named_project(&call, call.query.first("project_id"))?;
+    let project = project_of(&call, call.query.first("project_id"))?;
     let conditions = conditions(view, &project, &items).await?;
     let listing = Listing::<Agent>::of(DocumentFilter::of_project(Agent::KIND, project.as_str()));
     let accepts = |agent: &Agent| agent.hidden != Some(true) && conditions.iter().all(|one| one.holds(agent));
     Ok(Reply::ok(json!({"count": listing.count(view, accepts).await?})))
 }
 
-/// The project that a request names, or acts in; the view shows nothing of one that it may not see.
-fn named_project(call: &Call, named: Option<&str>) -> Result<Project, ApiError> {
-    let Some(named) = named else { return Ok(call.permit.project().clone()) };
-    named.parse().map_err(|_| templates::missing("Project", named))
+/// The project that a request names, or else the one it acts in. The view hides projects that the caller does not reach.
+fn project_of(call: &Call, id: Option<&str>) -> Result<Project, ApiError> {
+    let Some(id) = id else { return Ok(call.permit.project().clone()) };
+    id.parse().map_err(|_| path::missing("Project", id))
 }
 
 async fn conditions(view: View<'_>, project: &Project, items: &[Fields<'_>]) -> Result<Vec<Condition>, ApiError> {

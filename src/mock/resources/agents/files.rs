@@ -1,4 +1,4 @@
-//! The files that an agent sees in its folders, open and closed.
+//! The files in an agent's folders, and which of them it has open.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,14 +16,17 @@ use crate::{
             list::Listing,
         },
         records::{Agent, File, Folder, OpenFiles, Record, attached_file_id, attachment_id, links},
-        resources::{HandlerResult, Routes},
+        resources::{
+            lists::page_and_more,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::{Stored, View, not_found},
     },
     store::{DocumentFilter, Tx, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListFilesForAgent, list)
         .on(Operation::OpenFileForAgent, open)
@@ -38,62 +41,51 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let mut page = Page::read(&call.query, LIST)?;
     let view = state.view(&call.permit);
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
-    // Cursors name attachments, which are made of the files' ids.
+    // Cursors are ids of attachments, which are derived from the ids of files.
     page.after = page.after.or(call.query.first("cursor"));
     let file_of = |cursor: Option<&str>| {
         cursor.map(|cursor| attached_file_id(&agent.id, cursor).unwrap_or_else(|| cursor.to_owned()))
     };
     let (after, before) = (file_of(page.after), file_of(page.before));
-    // One more than is shown tells whether there is more.
-    let asked = Page {
-        after: after.as_deref(),
-        before: before.as_deref(),
-        limit: page.limit.saturating_add(1),
-        newest_first: page.newest_first,
-    };
-    let touched = view.find::<OpenFiles>(&agent.id).await?.map(|files| files.record).unwrap_or_default();
-    let opened = |file: &File| touched.of(&file.id).is_some_and(|touched| touched.is_open);
+    let page = Page { after: after.as_deref(), before: before.as_deref(), ..page };
+    let open_files = view.find::<OpenFiles>(&agent.id).await?.map(|files| files.record).unwrap_or_default();
+    let is_file_open = |file: &File| open_files.of(&file.id).is_some_and(|access| access.is_open);
     let files = DocumentFilter::under_linked(File::KIND, links::AGENT_FOLDER, &agent.id);
-    let accepts = |file: &File| is_open.is_none_or(|wanted| opened(file) == wanted);
-    let mut files = Listing::<File>::of(files).page(view, &asked, accepts).await?;
-    let has_more = files.len() > page.limit;
-    if has_more && asked.before.is_some() && asked.after.is_none() {
-        files.remove(0);
-    }
-    files.truncate(page.limit);
+    let accepts = |file: &File| is_open.is_none_or(|wanted| is_file_open(file) == wanted);
+    let (files, has_more) = page_and_more(Listing::of(files), view, &page, accepts).await?;
 
     let names = folder_names(view, &agent.id).await?;
-    let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| opened(file)).collect();
+    let open: Vec<&File> = files.iter().map(|file| &file.record).filter(|file| is_file_open(file)).collect();
     let limit = agent.per_file_view_window_char_limit;
-    let shown = windows(&mut Reader::Store(view.store()), &touched, &open, limit).await?;
+    let windows_by_file = windows(&mut Reader::Store(view.store()), &open_files, &open, limit).await?;
     let attachments: Vec<Value> = files
         .iter()
-        .map(|file| attachment(&agent, &file.record, &names, &touched, shown.get(&file.record.id)))
+        .map(|file| attachment(&agent, &file.record, &names, &open_files, windows_by_file.get(&file.record.id)))
         .collect();
     let next_cursor = attachments.last().map(|attachment| attachment["id"].clone());
     Ok(Reply::ok(json!({"files": attachments, "next_cursor": next_cursor, "has_more": has_more})))
 }
 
-/// What an agent sees of a file. The order of the keys is Letta's.
+/// A file as an agent sees it. The order of the keys is Letta's.
 fn attachment(
     agent: &Agent,
     file: &File,
     folder_names: &HashMap<String, String>,
-    touched: &OpenFiles,
-    shown: Option<&String>,
+    open_files: &OpenFiles,
+    visible: Option<&String>,
 ) -> Value {
     let folder = folder_names.get(&file.folder_id).map(String::as_str).unwrap_or_default();
-    let touched = touched.of(&file.id);
-    let lines = touched.and_then(|touched| touched.lines);
+    let access = open_files.of(&file.id);
+    let lines = access.and_then(|access| access.lines);
     json!({
         "id": attachment_id(&agent.id, &file.id),
         "file_id": file.id,
         "file_name": format!("{folder}/{}", file.name),
         "folder_id": file.folder_id,
         "folder_name": folder,
-        "is_open": touched.is_some_and(|touched| touched.is_open),
-        "last_accessed_at": touched.map(|touched| touched.last_accessed_at),
-        "visible_content": shown,
+        "is_open": access.is_some_and(|access| access.is_open),
+        "last_accessed_at": access.map(|access| access.last_accessed_at),
+        "visible_content": visible,
         "start_line": lines.map(|lines| lines.first),
         "end_line": lines.and_then(|lines| lines.last),
     })
@@ -105,7 +97,7 @@ async fn folder_names(view: View<'_>, agent_id: &str) -> Result<HashMap<String, 
     Ok(folders.into_iter().map(|(_, folder)| (folder.record.id, folder.record.name)).collect())
 }
 
-/// Opens a file; answers with the names of those that were closed to make room.
+/// Opens a file. Responds with the names of the files that were closed to make room.
 async fn open(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
@@ -136,7 +128,7 @@ async fn close(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"message": format!("File id={} successfully closed", file.id)})))
 }
 
-/// Closes all files; answers with the names of those that were open.
+/// Closes all files. Responds with the names of those that were open.
 async fn close_all(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
@@ -150,7 +142,7 @@ async fn close_all(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(closed)))
 }
 
-/// A file of one of the agent's folders, and the folder.
+/// A file in one of the agent's folders, and the folder.
 async fn find(view: View<'_>, tx: &mut Tx, agent: &Stored<Agent>, file_id: &str) -> Result<(File, Folder), ApiError> {
     let file = view.get_within::<File>(tx, file_id).await?.record;
     if !tx.is_linked(links::AGENT_FOLDER, &agent.record.id, &file.folder_id).await? {

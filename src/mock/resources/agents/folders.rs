@@ -1,30 +1,33 @@
-//! The folders of an agent, under both names of folders.
+//! The folders of an agent, also under their older name, sources.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::Value;
 
+use super::changed;
 use crate::{
     access::Operation,
     call::{Call, Reply},
     mock::{
-        agents::memory,
         files::attachments,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
         },
-        records::{Agent, Folder, Record, include::Include, links},
-        resources::{HandlerResult, Routes, folders::id_in_path},
+        records::{Agent, Folder, Record, links},
+        resources::{
+            attach::locked_in,
+            folders::id_in_path,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
-        storage::{Stored, View, not_found, update},
-        validation::client_generation::is_current_client,
+        storage::View,
     },
     store::{DocumentFilter, Locks, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListFoldersForAgent, |state, call| list(state, call, Folder::wire))
         .on(Operation::AttachFolderToAgent, |state, call| attach(state, call, ResponseForm::ByGeneration))
@@ -36,17 +39,21 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 const LIST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
 
-/// Whether the answer to a change is the agent.
-#[derive(Clone, Copy, Eq, PartialEq)]
+/// Which clients get the agent in the response to a change.
+#[derive(Clone, Copy)]
 enum ResponseForm {
+    /// All of them.
     Always,
-    /// Clients of the current generation get `null`.
+    /// Those of older generations. Clients of the current one get `null`.
     ByGeneration,
 }
 
 impl ResponseForm {
-    fn is_silent(self, headers: &HeaderMap) -> bool {
-        self == Self::ByGeneration && is_current_client(headers)
+    async fn show(self, headers: &HeaderMap, view: View<'_>, agent: &Agent) -> HandlerResult {
+        match self {
+            Self::Always => changed::show(view, agent).await,
+            Self::ByGeneration => changed::show_unless_current(headers, view, agent).await,
+        }
     }
 }
 
@@ -59,47 +66,33 @@ async fn list(state: Arc<State>, call: Call, wire: fn(&Folder) -> Value) -> Hand
     Ok(Reply::ok(folders.iter().map(|folder| wire(&folder.record)).collect()))
 }
 
-async fn attach(state: Arc<State>, call: Call, told: ResponseForm) -> HandlerResult {
+async fn attach(state: Arc<State>, call: Call, form: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
-    let most = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
-    let newest = attachments::newest_files(view, id_in_path(&call), most).await?;
+    let max_files_open = view.get::<Agent>(call.param("agent_id")).await?.record.max_files_open;
+    let newest = attachments::newest_files(view, id_in_path(&call), max_files_open).await?;
     let agent_id = call.param("agent_id");
     let folder_id = id_in_path(&call);
     let agent = transaction!(state.store, tx => {
         let locks = Locks::of(Folder::KIND, [folder_id]).and(Agent::KIND, [agent_id]);
         let locked = tx.lock(&locks).await?;
-        let mut agent = view.locked::<Agent>(&locked, agent_id)?;
-        let folder = view.locked::<Folder>(&locked, folder_id)?;
-        if folder.project != agent.project {
-            return Err(not_found::<Folder>(&folder.record.id));
-        }
+        let agent = view.locked::<Agent>(&locked, agent_id)?;
+        let folder = locked_in::<Folder>(view, &locked, &agent.project, folder_id)?;
         attachments::attach(tx, &agent.record, &agent.project, &folder.record, &newest).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
-        Ok(agent)
+        changed::store(tx, agent).await
     })?;
-    show(view, agent, told.is_silent(&call.headers)).await
+    form.show(&call.headers, view, &agent.record).await
 }
 
-/// Detaching what is not attached changes nothing.
-async fn detach(state: Arc<State>, call: Call, told: ResponseForm) -> HandlerResult {
+/// Detaching a folder that is not attached changes nothing.
+async fn detach(state: Arc<State>, call: Call, form: ResponseForm) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let folder_id = id_in_path(&call);
     let agent = transaction!(state.store, tx => {
-        let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
+        let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         let folder = view.get_within::<Folder>(tx, folder_id).await?;
         attachments::detach(tx, &agent.record.id, &agent.project, &folder.record.id).await?;
-        agent.record.touch();
-        update(tx, &agent.record).await?;
-        Ok(agent)
+        changed::store(tx, agent).await
     })?;
-    show(view, agent, told.is_silent(&call.headers)).await
-}
-
-async fn show(view: View<'_>, agent: Stored<Agent>, silent: bool) -> HandlerResult {
-    if silent {
-        return Ok(Reply::ok(Value::Null));
-    }
-    memory::show_one(view, &agent.record, Include::EVERYTHING).await.map(Reply::written)
+    form.show(&call.headers, view, &agent.record).await
 }

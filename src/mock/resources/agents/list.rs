@@ -1,4 +1,4 @@
-//! Lists of agents: filters, orders, cursors.
+//! Lists of agents, and their filters and orders.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,21 +15,23 @@ use crate::{
             list::Listing,
         },
         records::{ACTOR, Agent, Record, StopReason, include::Include, links},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::{View, relations::of_identities},
+        storage::{Stored, View, relations::of_identities},
         text::search::tagged,
     },
     model::Project,
     store::DocumentFilter,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::ListAgents, list).on(Operation::CountAgents, count)
 }
 
 const LIST: Defaults =
     Defaults { limit: 50, newest_first: true, order_by: &["created_at", "updated_at", "last_run_completion"] };
+const LINKED: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
+
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read_ascending(query, LIST)?;
@@ -39,11 +41,39 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let order_by = query.one_of("order_by", LIST.order_by)?.or_else(|| sort_by(query)).unwrap_or("created_at");
     let agents = filter.listing();
     let accepts = |agent: &Agent| filter.accepts(agent);
-    let agents = match order_by {
-        "updated_at" => agents.sorted_page(view, &page, accepts, |agent| agent.updated_at).await?,
-        "last_run_completion" => agents.sorted_page(view, &page, accepts, |agent| agent.last_run_completion).await?,
-        _ => agents.page(view, &page, accepts).await?,
-    };
+    let agents = page_ordered_by(order_by, agents, view, &page, accepts).await?;
+    Ok(Reply::written(memory::show(view, &agents, include).await?))
+}
+
+/// A page of agents in one of the orders of [`LIST`].
+pub(super) async fn page_ordered_by(
+    order_by: &str,
+    agents: Listing<'_, Agent>,
+    view: View<'_>,
+    page: &Page<'_>,
+    accepts: impl Fn(&Agent) -> bool,
+) -> Result<Vec<Stored<Agent>>, ApiError> {
+    match order_by {
+        "updated_at" => agents.sorted_page(view, page, accepts, |agent| agent.updated_at).await,
+        "last_run_completion" => agents.sorted_page(view, page, accepts, |agent| agent.last_run_completion).await,
+        _ => agents.page(view, page, accepts).await,
+    }
+}
+
+/// Responds with a page of the agents that are linked to a record. `target_id` is the name of the path parameter with its
+/// id, `link` the kind of link.
+pub(in crate::mock::resources) async fn linked_agents<Target: Record>(
+    state: Arc<State>,
+    call: Call,
+    target_id: &str,
+    link: &str,
+) -> HandlerResult {
+    let page = Page::read(&call.query, LINKED)?;
+    let include = Include::of(&call.headers, &call.query)?;
+    let view = state.view(&call.permit);
+    let target = view.get::<Target>(call.param(target_id)).await?.record;
+    let agents = Listing::of(DocumentFilter::linked_to(Agent::KIND, link, target.id()));
+    let agents = agents.page(view, &page, |_| true).await?;
     Ok(Reply::written(memory::show(view, &agents, include).await?))
 }
 
@@ -54,13 +84,13 @@ async fn count(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!(count)))
 }
 
-/// Older clients say `sort_by` instead of `order_by`; a word that means nothing to it is the default.
+/// Older clients send `sort_by` instead of `order_by`. An unknown word means the default order.
 fn sort_by(query: &Query) -> Option<&'static str> {
-    let wanted = query.first("sort_by")?;
-    LIST.order_by.iter().copied().find(|word| *word == wanted)
+    let sort_by = query.first("sort_by")?;
+    LIST.order_by.iter().copied().find(|order| *order == sort_by)
 }
 
-/// What a request wants agents to be.
+/// Which agents a request asks for.
 struct AgentFilter<'a> {
     project: &'a str,
     name: Option<&'a str>,
@@ -72,7 +102,7 @@ struct AgentFilter<'a> {
     last_stop_reason: Option<StopReason>,
     created_by_id: Option<&'a str>,
     show_hidden: bool,
-    /// The agents that belong to the identities that were asked for.
+    /// The agents of the identities that the request names.
     of_identities: Option<HashSet<String>>,
 }
 

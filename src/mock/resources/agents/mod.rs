@@ -1,19 +1,24 @@
-//! Agents.
+//! Agents: created, retrieved, changed, deleted and reset.
 
+pub(super) mod changed;
 pub(super) mod core_memory;
-pub(super) mod deployed;
-pub(super) mod files;
-pub(super) mod folders;
+mod deployed;
+mod files;
+mod folders;
 pub(super) mod list;
-pub(super) mod prompts;
-pub(super) mod tools;
-pub(super) mod transfer;
+mod prompts;
+mod tools;
+mod transfer;
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    messages::list::message_not_found,
+    models::handles,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -34,7 +39,7 @@ use crate::{
         search::archival,
         state::State,
         storage::{
-            Stored, View, changed_meanwhile, insert_messages, parse, parse_message,
+            changed_meanwhile, insert_messages, parse, parse_message,
             project_scope::ProjectScope,
             relations::{self, link_only},
             update,
@@ -54,12 +59,20 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifyAgent, modify)
         .on(Operation::DeleteAgent, delete)
         .on(Operation::ResetMessages, reset_messages)
+        .with(core_memory::mount)
+        .with(deployed::mount)
+        .with(files::mount)
+        .with(folders::mount)
+        .with(list::mount)
+        .with(prompts::mount)
+        .with(tools::mount)
+        .with(transfer::mount)
 }
 
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    // First whatever is malformed, then what does not exist.
+    // Malformed fields are refused before anything is looked up.
     let attached = RequestedAttachments::read(&fields)?;
     let initial = read_initial_messages(&fields)?;
     let new_blocks = new_blocks(&fields)?;
@@ -97,7 +110,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         create_agent(tx, view, &scope, agent.clone(), attachments.clone()).await
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
@@ -115,7 +128,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
     let view = state.view(&call.permit);
-    // Looked up before the transaction, which keeps one connection for itself; told after the agent is known to exist.
+    // Looked up before the transaction, which holds a connection. Errors are returned once the agent is known to exist.
     let tools = match &attached.tool_ids {
         Some(ids) => Some(agent_tools::named(view, "", &[], &[], ids).await),
         None => None,
@@ -131,14 +144,14 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         .and(Identity::KIND, attached.identity_ids.iter().flatten())
         .and(Tool::KIND, attached.tool_ids.iter().flatten().filter(|id| base_tools::by_id(id).is_none()))
         .and(Folder::KIND, &folder_ids);
-    let wants_partner = fields.optional("enable_sleeptime")?.unwrap_or(false);
+    let wants_sleeptime = fields.optional("enable_sleeptime")?.unwrap_or(false);
     let agent = transaction!(state.store, tx => {
-        let shown = if wants_partner { memory::blocks_within(tx, id).await? } else { Vec::new() };
+        let shown = if wants_sleeptime { memory::blocks_within(tx, id).await? } else { Vec::new() };
         let locks = locks.clone().and(Block::KIND, shown.iter().map(|block| &block.id));
         let locked = tx.lock(&locks).await?;
         let mut agent = view.locked::<Agent>(&locked, id)?;
-        refuse_move(&fields, &agent.project)?;
-        if wants_partner {
+        refuse_other_project(&fields, &agent.project)?;
+        if wants_sleeptime {
             create_missing(tx, &agent, &shown).await?;
         }
         agent.record.change(&fields)?;
@@ -172,51 +185,51 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
         update(tx, &agent.record).await?;
         Ok(agent)
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
-/// Takes messages, runs and steps along, and the partner that thinks for it in the background; blocks survive.
+/// Deletes its messages, runs, steps and sleeptime agents too; its blocks remain.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
-    let (agent, gone) = transaction!(state.store, tx => {
+    let (agent, deleted) = transaction!(state.store, tx => {
         let agent = view.get_within::<Agent>(tx, agent_id).await?;
-        let family = AgentGroup::of(tx, &agent.record.id).await?;
-        let locks = Locks::of(Agent::KIND, family.agents.iter().chain(family.mains.iter().map(|(main, _)| main)));
-        let shown = memory::lock_with_agents(tx, &family.blocks, locks).await?;
-        // Another may have deleted it until it was locked, or added to what goes with it.
+        let deletion = DeletionSet::of(tx, &agent.record.id).await?;
+        let locks = Locks::of(Agent::KIND, deletion.agents.iter().chain(deletion.mains.iter().map(|(main, _)| main)));
+        let shown = memory::lock_with_agents(tx, &deletion.blocks, locks).await?;
+        // Before the locks were taken, another request may have deleted it, or changed what is deleted with it.
         view.locked::<Agent>(&shown.locked, &agent.record.id)?;
-        if AgentGroup::of(tx, &agent.record.id).await? != family {
+        if DeletionSet::of(tx, &agent.record.id).await? != deletion {
             return Err(changed_meanwhile(&agent.record.id));
         }
-        relations::leave_groups(tx, &family.agents, &family.blocks).await?;
-        archival::leave(tx, &family.agents).await?;
-        memory::delete_blocks(tx, &shown, &family.agents).await?;
-        detach_from_main_agents(tx, &family.mains).await?;
-        for id in &family.agents {
+        relations::leave_groups(tx, &deletion.agents, &deletion.blocks).await?;
+        archival::leave(tx, &deletion.agents).await?;
+        memory::delete_blocks(tx, &shown, &deletion.agents).await?;
+        detach_from_main_agents(tx, &deletion.mains).await?;
+        for id in &deletion.agents {
             tx.delete_messages_but(id, "").await?;
             tx.delete_document(Agent::KIND, id).await?;
             tx.unlink_all(id).await?;
         }
-        Ok((agent, family.agents))
+        Ok((agent, deletion.agents))
     })?;
-    for id in &gone {
+    for id in &deleted {
         state.turns.cancel_agent(id);
     }
     Ok(Reply::ok(json!({"message": format!("Agent id={} successfully deleted", agent.record.id)})))
 }
 
-/// What goes with an agent and is locked before or beside it: the partners that think for it, itself, and the blocks that
-/// their conversations have for themselves.
+/// What is deleted with an agent, and locked before or together with it: the agent and its sleeptime agents, and the
+/// isolated blocks of their conversations.
 #[derive(PartialEq)]
-struct AgentGroup {
+struct DeletionSet {
     agents: Vec<String>,
     blocks: Vec<String>,
-    /// The agents for which it thinks in the background, which stay, each with the group by which it does.
+    /// If it is a sleeptime agent: the agents it works for, which remain, each with the group that links them.
     mains: Vec<(String, String)>,
 }
 
-impl AgentGroup {
+impl DeletionSet {
     async fn of(tx: &mut Tx, id: &str) -> Result<Self, ApiError> {
         let mut agents = sleeptime_agents(tx, id).await?;
         agents.push(id.to_owned());
@@ -233,32 +246,33 @@ impl AgentGroup {
     }
 }
 
-/// Forgets everything that was said, in whichever conversation. Then the agent begins again, with what agents of its type begin with if that is wanted.
+/// Deletes the messages of all conversations. On request the default one begins with the initial messages of the agent's
+/// type again.
 async fn reset_messages(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let begins_anew = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
+    let adds_initial_messages = Fields::of_body(&body)?.optional("add_default_initial_messages")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let agent_id = call.param("agent_id");
     let agent = transaction!(state.store, tx => {
         let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         let record = &mut agent.record;
-        forget_conversations(tx, &record.id).await?;
+        clear_conversations(tx, &record.id).await?;
         let kept = record.system_message_id().unwrap_or_default();
         tx.delete_conversation(&record.id, DEFAULT_CONVERSATION, kept).await?;
         record.forget();
-        let beginning = if begins_anew { legacy::initial_messages(&record.agent_type) } else { Vec::new() };
-        record.recall = i64::try_from(beginning.len()).unwrap_or(i64::MAX);
-        record.begin_with(&beginning);
+        let initial = if adds_initial_messages { legacy::initial_messages(&record.agent_type) } else { Vec::new() };
+        record.recall = i64::try_from(initial.len()).unwrap_or(i64::MAX);
+        record.begin_with(&initial);
         recompile(tx, record).await?;
-        insert_messages(tx, &agent, DEFAULT_CONVERSATION, &beginning).await?;
+        insert_messages(tx, &agent, DEFAULT_CONVERSATION, &initial).await?;
         update(tx, &agent.record).await?;
         Ok(agent)
     })?;
-    show(view, agent, Include::EVERYTHING).await
+    changed::show(view, &agent.record).await
 }
 
-/// Leaves an agent's conversations with nothing but their system messages.
-async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
+/// Deletes all messages of an agent's conversations but their system messages.
+async fn clear_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiError> {
     let conversations = tx.children(Conversation::KIND, agent_id).await?;
     let locks = Locks::of(Conversation::KIND, conversations.iter().map(|conversation| &conversation.id));
     for document in tx.lock(&locks).await?.of(Conversation::KIND) {
@@ -271,14 +285,10 @@ async fn forget_conversations(tx: &mut Tx, agent_id: &str) -> Result<(), ApiErro
     Ok(())
 }
 
-async fn show(view: View<'_>, agent: Stored<Agent>, include: Include) -> HandlerResult {
-    Ok(Reply::written(memory::show_one(view, &agent.record, include).await?))
-}
-
-/// An agent's history belongs to a project as well, so it stays where it was made.
-fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
+/// Refuses to move an agent to another project, because its history belongs to the project too.
+fn refuse_other_project(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
     match fields.optional::<&str>("project_id")? {
-        Some(named) if named != project => Err(ApiError::letta(
+        Some(id) if id != project => Err(ApiError::letta(
             Code::InvalidRequest,
             "INVALID_ARGUMENT: project_id cannot be changed; create the agent in the other project",
         )),
@@ -286,16 +296,18 @@ fn refuse_move(fields: &Fields<'_>, project: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Makes the model see these messages, in this order, after the system message.
+/// Replaces the messages that the model sees after the system message.
+///
+/// # Errors
+/// 404 when one of them is not a message of the agent.
 async fn set_context(tx: &mut Tx, agent: &mut Agent, ids: Vec<String>) -> Result<(), ApiError> {
-    let missing = |id: &str| ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"));
     let mut context: Vec<ContextEntry> = agent.context.first().cloned().into_iter().collect();
     for id in without_repeats(ids) {
         if agent.system_message_id() == Some(id.as_str()) {
             continue;
         }
         let stored = tx.message(&id).await?.filter(|message| message.agent_id == agent.id);
-        let message = parse_message(&stored.ok_or_else(|| missing(&id))?)?;
+        let message = parse_message(&stored.ok_or_else(|| message_not_found(&id))?)?;
         context.push(ContextEntry { id, tokens: message.tokens() });
     }
     agent.context = context;

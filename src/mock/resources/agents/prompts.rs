@@ -1,4 +1,4 @@
-//! What the model sees of an agent: its system prompt, compiled again, and everything in its context window.
+//! What the model sees of an agent: its system prompt and its context window.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
             memory, prompt,
         },
         records::{Agent, Block, ContextEntry, Conversation, DEFAULT_CONVERSATION, Passage, Record, Timestamp},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         search::archival,
         state::State,
         storage::{View, not_found, parse_message, update},
@@ -24,7 +24,7 @@ use crate::{
     store::transaction,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::RecompileAgent, recompile)
         .on(Operation::RecompileAgentSystemPrompt, recompile)
@@ -32,12 +32,13 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .on(Operation::GetAgentVariables, variables)
 }
 
-/// Answers with the prompt. `update_timestamp` changes nothing: a prompt that is compiled says when.
+/// Compiles the system prompt and responds with it. `update_timestamp` has no effect, because a compiled prompt always has
+/// the current time.
 async fn recompile(state: Arc<State>, call: Call) -> HandlerResult {
-    let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
+    let is_dry_run = call.query.boolean("dry_run")?.unwrap_or(false);
     call.query.boolean("update_timestamp")?;
     let view = state.view(&call.permit);
-    if only_asked {
+    if is_dry_run {
         let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
         let blocks = blocks(view, &agent.id).await?;
         let shown = directories(view, &agent).await?;
@@ -56,7 +57,7 @@ async fn recompile(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(prompt.into()))
 }
 
-/// What is in the context window, part by part, with estimates of what each costs.
+/// The parts of the context window, with an estimate of the tokens of each.
 async fn context(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let mut agent = view.get::<Agent>(call.param("agent_id")).await?.record;
@@ -90,7 +91,7 @@ async fn context(state: Arc<State>, call: Call) -> HandlerResult {
     };
     let core_memory = prompt::memory_blocks(&blocks);
     let directories = prompt::folder_list(&agent, &directories(view, &agent).await?);
-    // The summary as it was compiled, which is what the model sees.
+    // Taken from the compiled system message, because that is what the model sees.
     let summary = system.rfind("<memory_metadata>").and_then(|start| system.get(start..)).unwrap_or_default();
     let functions_tokens: i64 = functions.iter().map(|function| tokens::estimate(&function.to_string())).sum();
     let messages_tokens: i64 = agent.context.iter().skip(1).map(|entry| entry.tokens).sum();
@@ -124,7 +125,7 @@ async fn context(state: Arc<State>, call: Call) -> HandlerResult {
     })))
 }
 
-/// The messages that the model sees, as they are stored, and the text of the system message.
+/// The messages that the model sees, in the form in which they are stored, and the text of the system message.
 async fn messages(
     view: View<'_>,
     context: &[ContextEntry],
@@ -152,18 +153,18 @@ async fn directories(view: View<'_>, agent: &Agent) -> Result<Directories, ApiEr
     directories::load(Reader::Store(view.store()), agent).await
 }
 
-/// Puts the blocks that a conversation has for itself in the places of its agent's.
+/// Replaces blocks of an agent by the isolated blocks of a conversation with the same labels.
 async fn isolate(view: View<'_>, blocks: &mut [Block], conversation: &Conversation) -> Result<(), ApiError> {
     let ids: Vec<&str> = conversation.isolated_block_ids.iter().map(String::as_str).collect();
     for own in view.find_all::<Block>(&ids).await? {
-        if let Some(hidden) = blocks.iter_mut().find(|block| block.label == own.record.label) {
-            *hidden = own.record;
+        if let Some(replaced) = blocks.iter_mut().find(|block| block.label == own.record.label) {
+            *replaced = own.record;
         }
     }
     Ok(())
 }
 
-/// What stands for the variables in the blocks that were made with the agent.
+/// The values of the variables in the blocks that were created with the agent.
 async fn variables(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = state.view(&call.permit).get::<Agent>(call.param("agent_id")).await?;
     Ok(Reply::ok(json!({"variables": agent.record.variables})))

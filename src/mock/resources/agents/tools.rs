@@ -1,33 +1,30 @@
-//! The tools of an agent: which it may use, which of them ask first, and calls of one from outside.
+//! The tools of an agent: attached and detached, which of them require approval, and calls from outside of a turn.
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
+use super::changed::{self, show_unless_current};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::memory,
         pagination::cursor::{Defaults, Page},
         python::CallResult,
-        records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, include::Include, links},
-        resources::{HandlerResult, Routes},
+        records::{Agent, DEFAULT_CONVERSATION, Record, Tool, ToolCall, ToolStatus, links},
+        resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::{Stored, View, not_found, update},
+        storage::{Stored, not_found},
+        text::excerpt::excerpt,
         tools::{agent_tools, base_tools, execute::ToolExecutor, set::ToolSet},
         turn::store_effects,
-        validation::{
-            body::{Fields, Location},
-            client_generation::is_current_client,
-        },
+        validation::body::{Fields, Location},
     },
-    store::{Locks, Tx, transaction},
+    store::{Locks, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListToolsForAgent, list)
         .on(Operation::AttachToolToAgent, attach)
@@ -53,7 +50,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
 async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("tool_id");
-    // Looked up before the transaction, which keeps one connection for itself.
+    // Looked up before the transaction, which holds a connection.
     let tools: Vec<Stored<Tool>> = agent_tools::find(view, id).await?.into_iter().collect();
     let stored = base_tools::by_id(id).is_none().then_some(id);
     let agent_id = call.param("agent_id");
@@ -66,9 +63,9 @@ async fn attach(state: Arc<State>, call: Call) -> HandlerResult {
         }
         tx.link(links::AGENT_TOOL, &agent.record.id, id).await?;
         agent_tools::ask_by_default(&mut agent.record, &tools);
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
 async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
@@ -78,12 +75,12 @@ async fn detach(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         let agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         tx.unlink(links::AGENT_TOOL, &agent.record.id, tool_id).await?;
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
-/// Any name will do: the rule may be there before the tool.
+/// The tool need not be attached: the rule may be set before.
 async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let in_query = call.query.boolean("requires_approval")?;
@@ -101,27 +98,12 @@ async fn set_approval(state: Arc<State>, mut call: Call) -> HandlerResult {
     let agent = transaction!(state.store, tx => {
         let mut agent = view.get_for_update::<Agent>(tx, agent_id).await?;
         agent.record.require_approval(tool_name, required);
-        store_changed(tx, agent).await
+        changed::store(tx, agent).await
     })?;
-    show(&call.headers, view, agent).await
+    show_unless_current(&call.headers, view, &agent.record).await
 }
 
-/// Stores a changed agent.
-async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<Agent>, ApiError> {
-    agent.record.touch();
-    update(tx, &agent.record).await?;
-    Ok(agent)
-}
-
-/// Shows a changed agent to clients that expect to see it.
-async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> HandlerResult {
-    if is_current_client(headers) {
-        return Ok(Reply::ok(Value::Null));
-    }
-    Ok(Reply::written(memory::show_one(view, &agent.record, Include::EVERYTHING).await?))
-}
-
-/// Calls a tool of an agent as a turn would, with the agent's secrets as its environment.
+/// Calls a tool of an agent as a turn does, with the agent's secrets as its environment.
 async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
@@ -137,18 +119,18 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let name = call.param("tool_name");
     let tools = agent_tools::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let outcome = if base_tools::by_name(name).is_some() {
+    let result = if base_tools::by_name(name).is_some() {
         run_built_in(&state, &agent, name, &arguments).await?
     } else {
         tool.record.call(&arguments, &agent.environment())
     };
-    Ok(Reply::ok(outcome.wire()))
+    Ok(Reply::ok(result.wire()))
 }
 
-/// What comes with the server works on the agent's own memory and archive.
+/// Calls a built-in tool, which works on the agent's memory and archive.
 async fn run_built_in(
     state: &State,
     agent: &Agent,

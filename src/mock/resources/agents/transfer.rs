@@ -1,4 +1,4 @@
-//! Agents as files: exported and imported.
+//! Export and import of agents as agent files.
 
 use std::sync::Arc;
 
@@ -12,7 +12,10 @@ use crate::{
     mock::{
         agents::file::{self, Export, History, Import, invalid_argument},
         records::{Agent, Conversation, DEFAULT_CONVERSATION},
-        resources::{HandlerResult, Routes, models::handles},
+        resources::{
+            models::handles,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
         storage::{not_found, project_scope::ProjectScope},
         validation::{
@@ -24,7 +27,7 @@ use crate::{
     store::transaction,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ExportAgent, export)
         .on(Operation::ExportAgentWithSkills, export_with_skills)
@@ -52,7 +55,7 @@ async fn export_with_skills(state: Arc<State>, mut call: Call) -> HandlerResult 
             let source_url: Option<&str> = skill.optional("source_url")?;
             let files = skill.optional::<TextMap>("files")?.and(skill.value("files"));
             if source_url.is_none() && files.is_none_or(|files| files.get("SKILL.md").is_none()) {
-                let rule = "a skill needs files with SKILL.md among them, or a source_url";
+                let rule = "a skill needs files that include SKILL.md, or a source_url";
                 return Err(skill.location().breaks_rule(rule, &Value::Object(skill.map().clone())));
             }
             skills.push(json!({"name": name, "files": files, "source_url": source_url}));
@@ -83,11 +86,11 @@ async fn write(
     };
     let options = Export { conversation_id: id, context, without_messages, alone: false, skills };
     let file = file::export(view, &agent, options).await?;
-    // People read these files, so they are written over several lines.
+    // Indented, because people read these files.
     let text = serde_json::to_vec_pretty(&file).map_err(ApiError::internal)?;
-    let mut answer = Response::new(Body::from(text));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(Reply::Passed(answer))
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(Reply::Passed(response))
 }
 
 async fn import(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -112,14 +115,13 @@ async fn import(state: Arc<State>, mut call: Call) -> HandlerResult {
     handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);
     let budget = state.budget(upload.bytes.len(), 1);
-    let made = transaction!(state.store, tx => {
-        let made = file::import(tx, view, &scope, &file, &import, &budget).await?;
-        Ok(made)
+    let imported = transaction!(state.store, tx => {
+        file::import(tx, view, &scope, &file, &import, &budget).await
     })?;
-    Ok(Reply::ok(json!({"agent_ids": made.agent_ids})))
+    Ok(Reply::ok(json!({"agent_ids": imported.agent_ids})))
 }
 
-/// The JSON of a file. Some programs have written it as a text within JSON.
+/// Reads an agent file. Some programs write it as a JSON string that contains the JSON.
 fn read_file(bytes: &[u8]) -> Result<Value, ApiError> {
     let read = |bytes| {
         let corrupted = |_| ApiError::letta(Code::InvalidRequest, "Corrupted agent file format.");
@@ -131,7 +133,7 @@ fn read_file(bytes: &[u8]) -> Result<Value, ApiError> {
     }
 }
 
-/// Secrets, which are JSON within the form.
+/// Reads secrets, a field of the form that contains JSON.
 fn secrets(text: Option<&str>) -> Result<Vec<(String, String)>, ApiError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     let value: Value =

@@ -1,4 +1,4 @@
-//! Files in folders: uploaded, listed, read and deleted, under both names of folders.
+//! The files of folders, also under their older name, sources.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
             list::Listing,
         },
         records::{File, FileText, Folder, Passage, Record, write_passages},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{Stored, View, not_found},
         validation::form::Form,
@@ -28,7 +28,7 @@ use crate::{
     store::{DocumentFilter, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::UploadFileToFolder, upload)
         .on(Operation::ListFilesForFolder, list)
@@ -56,8 +56,8 @@ async fn upload(state: Arc<State>, mut call: Call) -> HandlerResult {
     let duplicate = DUPLICATE.iter().find(|(known, _)| Some(*known) == word).map_or(Duplicate::Suffix, |(_, it)| *it);
     let form = Form::read(&mut call).await?;
     let upload = form.file("file")?;
-    let named = call.query.first("name").filter(|name| !name.is_empty());
-    let original_name = named.or(upload.name.as_deref()).unwrap_or("file").to_owned();
+    let name = call.query.first("name").filter(|name| !name.is_empty());
+    let original_name = name.or(upload.name.as_deref()).unwrap_or("file").to_owned();
     let media_type = upload::media_type(upload, &original_name)?;
     let text = upload::text(&upload.bytes, &media_type);
     let view = state.view(&call.permit);
@@ -65,8 +65,8 @@ async fn upload(state: Arc<State>, mut call: Call) -> HandlerResult {
     let (folder, file, is_new) = transaction!(state.store, tx => {
         let folder = view.get_for_update::<Folder>(tx, folder_id).await?;
         let mut file = store::new_file(&folder.record, &original_name, &media_type, upload.bytes.len());
-        if let Some(present) = store::take_name(tx, &folder, &mut file, duplicate).await? {
-            return Ok((folder, present, false));
+        if let Some(existing) = store::take_name(tx, &folder, &mut file, duplicate).await? {
+            return Ok((folder, existing, false));
         }
         store::store(tx, &folder, &mut file, &text).await?;
         attachments::tell_agents(tx, &folder.record.id, |agent, files| {
@@ -75,7 +75,7 @@ async fn upload(state: Arc<State>, mut call: Call) -> HandlerResult {
         .await?;
         Ok((folder, file, true))
     })?;
-    let shown = file.wire(&shown_name(&folder.record, &file), None);
+    let shown = file.wire(&name_with_folder(&folder.record, &file), None);
     if is_new {
         return Ok(Reply::ok(shown));
     }
@@ -83,8 +83,8 @@ async fn upload(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::with_header(name, HeaderValue::from_static("skipped"), shown))
 }
 
-/// The answer to an upload names the folder as well; lists do not.
-fn shown_name(folder: &Folder, file: &File) -> String {
+/// The name in the response to an upload. Unlike in lists, it includes the folder.
+fn name_with_folder(folder: &Folder, file: &File) -> String {
     format!("{}/{}", folder.name, file.name)
 }
 
@@ -142,8 +142,8 @@ async fn passages(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
 }
 
-/// What files say, by their ids.
-pub(in crate::mock) async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
+/// The texts of files, by the ids of the files.
+async fn texts(view: View<'_>, ids: &[&str]) -> Result<HashMap<String, String>, ApiError> {
     view.store().check_size(FileText::KIND, ids).await?;
     let texts = view.find_all::<FileText>(ids).await?;
     Ok(texts.into_iter().map(|text| (text.record.id, text.record.text)).collect())

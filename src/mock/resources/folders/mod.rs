@@ -1,12 +1,17 @@
-//! Folders, under both of their names: older clients call them sources. Their files have a file of their own.
+//! Folders. Older clients call them sources, and every operation exists under both names.
 
-pub(super) mod files;
+mod files;
 
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes, models::handles};
+use super::{
+    lists::in_project,
+    models::handles,
+    names::take_name,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -19,10 +24,11 @@ use crate::{
         },
         records::{Agent, File, Folder, Record, claims, links},
         state::State,
-        storage::{claim, holder, insert, release, update},
+        storage::{holder, insert, release, update},
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
-    store::{DocumentFilter, Locks, Tx, transaction},
+    store::{DocumentFilter, Locks, transaction},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -45,15 +51,16 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::ModifySource, |state, call| modify(state, call, Folder::wire_as_source))
         .on(Operation::DeleteSource, delete)
         .on(Operation::GetAgentsForSource, agents)
+        .with(files::mount)
 }
 
 const LIST: Defaults = Defaults { limit: 50, newest_first: false, order_by: &["created_at"] };
 const AGENTS: Defaults = Defaults { limit: 50, newest_first: true, order_by: &["created_at"] };
 
-/// How a folder looks under one of its two names.
+/// The form of a folder under one of its two names.
 type Wire = fn(&Folder) -> Value;
 
-/// The id in the path, under either name.
+/// The id of the folder in the path, under either name.
 pub(super) fn id_in_path(call: &Call) -> &str {
     call.params.find("folder_id").unwrap_or_else(|| call.param("source_id"))
 }
@@ -62,18 +69,18 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = Page::read(&call.query, LIST)?;
     let name = call.query.first("name");
     let accepts = |folder: &Folder| name.is_none_or(|name| folder.name.contains(name));
-    let folders = Listing::of(in_project(&call)).page(state.view(&call.permit), &page, accepts).await?;
+    let folders = in_project(&call).page(state.view(&call.permit), &page, accepts).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire()).collect()))
 }
 
-/// All of them: this list has no pages.
+/// This list has no pages.
 async fn list_sources(state: Arc<State>, call: Call) -> HandlerResult {
-    let folders = Listing::<Folder>::of(in_project(&call)).all(state.view(&call.permit), |_| true).await?;
+    let folders = in_project::<Folder>(&call).all(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(folders.iter().map(|folder| folder.record.wire_as_source()).collect()))
 }
 
 async fn count(state: Arc<State>, call: Call) -> HandlerResult {
-    let count = Listing::<Folder>::of(in_project(&call)).count(state.view(&call.permit), |_| true).await?;
+    let count = in_project::<Folder>(&call).count(state.view(&call.permit), |_| true).await?;
     Ok(Reply::ok(json!(count)))
 }
 
@@ -84,9 +91,8 @@ async fn create(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
     let folder = Folder::create(&fields)?;
     let project = call.permit.project().as_str();
     transaction!(state.store, tx => {
-        take_name(tx, project, &folder).await?;
-        insert(tx, project, None, &folder).await?;
-        Ok(())
+        take_name(tx, claims::FOLDER, project, &folder.name, &folder, "A folder").await?;
+        insert(tx, project, None, &folder).await
     })?;
     Ok(Reply::ok(wire(&folder)))
 }
@@ -101,7 +107,7 @@ async fn by_name(state: Arc<State>, call: Call) -> HandlerResult {
     match holder(&state.store, claims::FOLDER, call.permit.project().as_str(), name).await? {
         Some(id) => Ok(Reply::ok(json!(id))),
         None => {
-            let name: String = name.chars().take(100).collect();
+            let name = excerpt(name);
             Err(ApiError::letta(Code::NotFound, format!("Folder with name '{name}' not found")))
         }
     }
@@ -120,7 +126,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
         folder.record.change(&fields)?;
         if folder.record.name != old_name {
             release(tx, claims::FOLDER, &folder.project, &old_name).await?;
-            take_name(tx, &folder.project, &folder.record).await?;
+            take_name(tx, claims::FOLDER, &folder.project, &folder.record.name, &folder.record, "A folder").await?;
         }
         update(tx, &folder.record).await?;
         Ok(folder)
@@ -128,7 +134,7 @@ async fn modify(state: Arc<State>, mut call: Call, wire: Wire) -> HandlerResult 
     Ok(Reply::ok(wire(&folder.record)))
 }
 
-/// Takes its files along; agents lose sight of them.
+/// Deletes its files too and detaches it from its agents.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let folder_id = id_in_path(&call);
@@ -155,13 +161,12 @@ async fn agents(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(agents.iter().map(|agent| json!(agent.record.id)).collect()))
 }
 
-/// How many files there are, and how large.
+/// The number and the size of the files.
 async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
     let detailed = call.query.boolean("include_detailed_per_source_metadata")?.unwrap_or(false);
     let view = state.view(&call.permit);
-    let project = call.permit.project().as_str();
-    let folders = Listing::<Folder>::of(in_project(&call)).all(view, |_| true).await?;
-    let files = Listing::<File>::of(DocumentFilter::of_project(File::KIND, project)).all(view, |_| true).await?;
+    let folders = in_project::<Folder>(&call).all(view, |_| true).await?;
+    let files = in_project::<File>(&call).all(view, |_| true).await?;
     let size: i64 = files.iter().map(|file| file.record.size).sum();
     let mut by_folder: HashMap<&str, Vec<&File>> = HashMap::new();
     for file in &files {
@@ -185,18 +190,4 @@ async fn statistics(state: Arc<State>, call: Call) -> HandlerResult {
         "total_size": size,
         "sources": sources.collect::<Value>(),
     })))
-}
-
-fn in_project(call: &Call) -> DocumentFilter<'_> {
-    DocumentFilter::of_project(Folder::KIND, call.permit.project().as_str())
-}
-
-async fn take_name(tx: &mut Tx, project: &str, folder: &Folder) -> Result<(), ApiError> {
-    match claim(tx, claims::FOLDER, project, &folder.name, &folder.id).await? {
-        None => Ok(()),
-        Some(_) => {
-            let name: String = folder.name.chars().take(100).collect();
-            Err(ApiError::conflict(format!("CONFLICT: A folder with the name '{name}' already exists")))
-        }
-    }
 }

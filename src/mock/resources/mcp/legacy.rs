@@ -1,52 +1,53 @@
-//! MCP servers by their names, as older clients know them. They are the same servers.
+//! The older interface, in which MCP servers are named by their names. They are the same servers.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::servers::{all, arguments, called, change, connected, read_again, remove, store};
+use super::servers::{
+    NOT_CONTACTED, all, arguments, call_tool, change, connection_events, remove, resync_tools, store,
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
         records::{McpServer, Tool, claims},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{Stored, View, holder},
+        text::excerpt::excerpt,
         tools::mcp,
         validation::body::{Expect, Fields, TextMap},
     },
     store::transaction,
 };
 
-const NOBODY_CALLED: &str =
-    "Nobody is connected to; the tools are those that the configuration gives the server's name.";
-const NO_REDIRECT: &str = "Nobody is sent away to log in, so nobody comes back.";
+const NO_REDIRECT: &str = "The mock never redirects to an OAuth login, so there is no callback to handle.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListMcpServers, list)
         .on(Operation::AddMcpServer, add)
         .on(Operation::UpdateMcpServer, modify)
         .on(Operation::DeleteMcpServer, delete)
-        .state_only(Operation::ListMcpToolsByServer, tools, NOBODY_CALLED)
-        .state_only(Operation::AddMcpTool, add_tool, NOBODY_CALLED)
-        .state_only(Operation::ResyncMcpServerTools, resync, NOBODY_CALLED)
-        .state_only(Operation::ExecuteMcpTool, execute, NOBODY_CALLED)
-        .fixed_shape(Operation::TestMcpServer, test, NOBODY_CALLED)
-        .fixed_shape(Operation::ConnectMcpServer, connect, NOBODY_CALLED)
+        .state_only(Operation::ListMcpToolsByServer, tools, NOT_CONTACTED)
+        .state_only(Operation::AddMcpTool, add_tool, NOT_CONTACTED)
+        .state_only(Operation::ResyncMcpServerTools, resync, NOT_CONTACTED)
+        .state_only(Operation::ExecuteMcpTool, execute, NOT_CONTACTED)
+        .fixed_shape(Operation::TestMcpServer, test, NOT_CONTACTED)
+        .fixed_shape(Operation::ConnectMcpServer, connect, NOT_CONTACTED)
         .not_mocked([Operation::McpOauthCallback], NO_REDIRECT)
 }
 
-/// By their names.
+/// An object with the servers by name.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let servers = all(state.view(&call.permit), call.permit.project().as_str()).await?;
     let named = servers.iter().map(|server| (server.record.server_name.clone(), server.record.wire_flat()));
     Ok(Reply::ok(Value::Object(named.collect())))
 }
 
-/// Answers with all servers.
+/// Responds with all servers.
 async fn add(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
@@ -68,7 +69,7 @@ async fn find(view: View<'_>, project: &str, name: &str) -> Result<Stored<McpSer
         None => None,
     };
     found.ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("MCP server with name '{name}' not found"))
     })
 }
@@ -79,8 +80,8 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     fields.check(&["server_name", "server_url", "token"].map(|name| (name, Expect::Text)))?;
     fields.optional::<TextMap>("custom_headers")?;
     let view = state.view(&call.permit);
-    let named = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?;
-    // The older form has the configuration of a local server in an object, and calls the token by another name.
+    let found = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?;
+    // The older form nests the configuration of a local server and has another name for the token.
     let mut config = match fields.optional::<Fields<'_>>("stdio_config")? {
         Some(stdio) => stdio.map().clone(),
         None => fields.map().clone(),
@@ -90,7 +91,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     let config = Value::Object(config);
     let server = transaction!(state.store, tx => {
-        let mut server = view.get_for_update::<McpServer>(tx, &named.record.id).await?;
+        let mut server = view.get_for_update::<McpServer>(tx, &found.record.id).await?;
         let former = server.record.server_name.clone();
         server.record.apply(&Fields::of_body(&config)?)?;
         server.record.server_name = fields.optional("server_name")?.unwrap_or_else(|| former.clone());
@@ -100,7 +101,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(server.record.wire_flat()))
 }
 
-/// Answers with the servers that are left.
+/// Responds with the remaining servers.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
@@ -118,7 +119,7 @@ async fn tools(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(mcp::of_server(&state.mcp_tools, &server.server_name).map(mcp::McpTool::wire).collect()))
 }
 
-/// The tool, which is there already unless its schema is invalid: a server comes with the others.
+/// Stores a tool whose schema is invalid. All others are stored with their server, and only shown here.
 async fn add_tool(state: Arc<State>, call: Call) -> HandlerResult {
     let (server, name) = (call.param("mcp_server_name"), call.param("mcp_tool_name"));
     let (view, project) = (state.view(&call.permit), call.permit.project().as_str());
@@ -142,7 +143,7 @@ async fn find_tool(view: View<'_>, project: &str, server: &str, name: &str) -> R
     let tools = mcp::stored(view, &server.id).await?;
     let found = tools.into_iter().find(|tool| tool.record.name == name);
     found.map(|tool| tool.record).ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
+        let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' not found on MCP server '{}'", server.server_name))
     })
 }
@@ -150,7 +151,7 @@ async fn find_tool(view: View<'_>, project: &str, server: &str, name: &str) -> R
 async fn resync(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let server = find(view, call.permit.project().as_str(), call.param("mcp_server_name")).await?.record;
-    Ok(Reply::ok(read_again(&state, view, &server.id).await?.wire()))
+    Ok(Reply::ok(resync_tools(&state, view, &server.id).await?.wire()))
 }
 
 async fn execute(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -158,7 +159,7 @@ async fn execute(state: Arc<State>, mut call: Call) -> HandlerResult {
     let arguments: Map<String, Value> = arguments(&body)?;
     let (server, name) = (call.param("mcp_server_name"), call.param("tool_name"));
     let tool = find_tool(state.view(&call.permit), call.permit.project().as_str(), server, name).await?;
-    Ok(Reply::ok(called(&tool, &arguments)))
+    Ok(Reply::ok(call_tool(&tool, &arguments)))
 }
 
 async fn test(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -171,5 +172,5 @@ async fn test(state: Arc<State>, mut call: Call) -> HandlerResult {
 async fn connect(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create_flat(&Fields::of_body(&body)?)?;
-    Ok(connected(&state, &server.server_name))
+    Ok(connection_events(&state, &server.server_name))
 }

@@ -1,4 +1,10 @@
-//! MCP servers, in both generations of their API.
+//! MCP servers, in their current and in their older interface.
 
-pub(super) mod legacy;
-pub(super) mod servers;
+mod legacy;
+mod servers;
+
+use super::routes::Routes;
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes.with(servers::mount).with(legacy::mount)
+}

@@ -1,4 +1,4 @@
-//! MCP servers. Their tools come from the configuration.
+//! MCP servers by id. Their tools come from the configuration.
 
 use std::sync::Arc;
 
@@ -12,9 +12,12 @@ use crate::{
     mock::{
         pagination::list::Listing,
         records::{Agent, McpServer, Record, Tool, claims},
-        resources::{HandlerResult, Routes},
+        resources::{
+            names::take_name,
+            routes::{HandlerResult, Routes},
+        },
         state::State,
-        storage::{Stored, View, claim, insert, not_found, release, update},
+        storage::{Stored, View, insert, not_found, release, update},
         tools::mcp::{self, Present},
         validation::body::Fields,
     },
@@ -22,21 +25,21 @@ use crate::{
     store::{DocumentFilter, Tx, transaction},
 };
 
-const NOBODY_CALLED: &str =
-    "Nobody is connected to; the tools are those that the configuration gives the server's name.";
+pub(super) const NOT_CONTACTED: &str =
+    "No MCP server is contacted; the tools are those that the configuration lists under the server's name.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::McpListMcpServers, list)
         .on(Operation::McpCreateMcpServer, create)
         .on(Operation::McpRetrieveMcpServer, retrieve)
         .on(Operation::McpUpdateMcpServer, modify)
         .on(Operation::McpDeleteMcpServer, delete)
-        .state_only(Operation::McpListToolsForMcpServer, tools, NOBODY_CALLED)
-        .state_only(Operation::McpRetrieveMcpTool, tool, NOBODY_CALLED)
-        .state_only(Operation::McpRunTool, run, NOBODY_CALLED)
-        .state_only(Operation::McpRefreshMcpServerTools, refresh, NOBODY_CALLED)
-        .fixed_shape(Operation::McpConnectMcpServer, connect, NOBODY_CALLED)
+        .state_only(Operation::McpListToolsForMcpServer, tools, NOT_CONTACTED)
+        .state_only(Operation::McpRetrieveMcpTool, tool, NOT_CONTACTED)
+        .state_only(Operation::McpRunTool, run, NOT_CONTACTED)
+        .state_only(Operation::McpRefreshMcpServerTools, refresh, NOT_CONTACTED)
+        .fixed_shape(Operation::McpConnectMcpServer, connect, NOT_CONTACTED)
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
@@ -45,7 +48,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
 }
 
 /// The servers of a project, oldest first.
-pub(in crate::mock) async fn all(view: View<'_>, project: &str) -> Result<Vec<Stored<McpServer>>, ApiError> {
+pub(super) async fn all(view: View<'_>, project: &str) -> Result<Vec<Stored<McpServer>>, ApiError> {
     Listing::<McpServer>::of(DocumentFilter::of_project(McpServer::KIND, project)).all(view, |_| true).await
 }
 
@@ -53,35 +56,19 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let server = McpServer::create(&Fields::of_body(&body)?)?;
     let server = transaction!(state.store, tx => {
-        let server = store(&state, tx, call.permit.project().as_str(), server.clone()).await?;
-        Ok(server)
+        store(&state, tx, call.permit.project().as_str(), server.clone()).await
     })?;
     Ok(Reply::ok(server.wire()))
 }
 
 /// Stores a new server with its tools.
-pub(in crate::mock) async fn store(
-    state: &State,
-    tx: &mut Tx,
-    project: &str,
-    server: McpServer,
-) -> Result<McpServer, ApiError> {
+pub(super) async fn store(state: &State, tx: &mut Tx, project: &str, server: McpServer) -> Result<McpServer, ApiError> {
     tx.lock_names(project).await?;
-    take_name(tx, project, &server).await?;
+    take_name(tx, claims::MCP_SERVER, project, &server.server_name, &server, "An MCP server").await?;
     insert(tx, project, None, &server).await?;
     let server = Stored { seq: 0, project: project.to_owned(), record: server };
     mcp::sync(tx, &server, &Present::default(), &state.mcp_tools).await?;
     Ok(server.record)
-}
-
-async fn take_name(tx: &mut Tx, project: &str, server: &McpServer) -> Result<(), ApiError> {
-    match claim(tx, claims::MCP_SERVER, project, &server.server_name, &server.id).await? {
-        None => Ok(()),
-        Some(_) => {
-            let name: String = server.server_name.chars().take(100).collect();
-            Err(ApiError::conflict(format!("CONFLICT: An MCP server with the name '{name}' already exists")))
-        }
-    }
 }
 
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
@@ -106,15 +93,16 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
 }
 
 /// Stores a changed server. The caller holds the lock on its document.
-pub(in crate::mock) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str) -> Result<(), ApiError> {
+pub(super) async fn change(tx: &mut Tx, server: &Stored<McpServer>, former: &str) -> Result<(), ApiError> {
     if server.record.server_name != former {
         release(tx, claims::MCP_SERVER, &server.project, former).await?;
-        take_name(tx, &server.project, &server.record).await?;
+        let name = &server.record.server_name;
+        take_name(tx, claims::MCP_SERVER, &server.project, name, &server.record, "An MCP server").await?;
     }
     update(tx, &server.record).await
 }
 
-/// Takes its tools along. A second time is a mistake of the caller's, by Letta's word not a 404.
+/// Deletes its tools too. Letta responds with 400 to an unknown id here, not with 404.
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let id = call.param("mcp_server_id");
@@ -129,8 +117,8 @@ async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 
-/// Removes a server and its tools. The caller has locked the server.
-pub(in crate::mock) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
+/// Deletes a server and its tools. The caller has locked the server.
+pub(super) async fn remove(tx: &mut Tx, server_id: &str) -> Result<(), ApiError> {
     Present::lock(tx, server_id, |_| false).await?.remove(tx).await?;
     tx.delete_document(McpServer::KIND, server_id).await?;
     Ok(())
@@ -159,17 +147,17 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let arguments = arguments(&body)?;
     let tool = find_tool(state.view(&call.permit), call.param("mcp_server_id"), call.param("tool_id")).await?;
-    Ok(Reply::ok(called(&tool, &arguments)))
+    Ok(Reply::ok(call_tool(&tool, &arguments)))
 }
 
 /// The arguments in the body of a request that calls a tool.
-pub(in crate::mock) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
+pub(super) fn arguments(body: &Value) -> Result<Map<String, Value>, ApiError> {
     let Some(fields) = Fields::of_optional_body(body)? else { return Ok(Map::new()) };
     Ok(fields.optional::<&Map<String, Value>>("args")?.cloned().unwrap_or_default())
 }
 
-/// What a call of a tool comes to.
-pub(in crate::mock) fn called(tool: &Tool, arguments: &Map<String, Value>) -> Value {
+/// The result of a call of a tool.
+pub(super) fn call_tool(tool: &Tool, arguments: &Map<String, Value>) -> Value {
     tool.call(arguments, &Map::new()).wire()
 }
 
@@ -179,16 +167,12 @@ async fn refresh(state: Arc<State>, call: Call) -> HandlerResult {
         view.get::<Agent>(agent_id).await?;
     }
     let id = call.param("mcp_server_id");
-    let changes = read_again(&state, view, id).await?;
+    let changes = resync_tools(&state, view, id).await?;
     Ok(Reply::ok(changes.wire()))
 }
 
-/// Makes a server's tools what the configuration says by now.
-pub(in crate::mock) async fn read_again(
-    state: &State,
-    view: View<'_>,
-    server_id: &str,
-) -> Result<mcp::Changes, ApiError> {
+/// Replaces a server's tools by those in the configuration.
+pub(super) async fn resync_tools(state: &State, view: View<'_>, server_id: &str) -> Result<mcp::Changes, ApiError> {
     transaction!(state.store, tx => {
         let server = view.get_for_update::<McpServer>(tx, server_id).await?;
         let stays = |tool: &Tool| mcp::has(&state.mcp_tools, &server.record.server_name, &tool.name);
@@ -200,11 +184,11 @@ pub(in crate::mock) async fn read_again(
 
 async fn connect(state: Arc<State>, call: Call) -> HandlerResult {
     let server = state.view(&call.permit).get::<McpServer>(call.param("mcp_server_id")).await?.record;
-    Ok(connected(&state, &server.server_name))
+    Ok(connection_events(&state, &server.server_name))
 }
 
-/// The events of a connection that succeeds at once.
-pub(in crate::mock) fn connected(state: &State, server_name: &str) -> Reply {
+/// The events of a connection that succeeds immediately.
+pub(super) fn connection_events(state: &State, server_name: &str) -> Reply {
     let tools: Vec<Value> = mcp::of_server(&state.mcp_tools, server_name).map(mcp::McpTool::wire).collect();
     let attempt = json!({"event": "connection_attempt", "server_name": server_name});
     let message = format!("Successfully connected to {server_name}");

@@ -1,4 +1,4 @@
-//! The messages of an agent: sending them in every way there is, and reading them again.
+//! The messages of an agent: sent, listed, cancelled and summarized.
 
 use std::sync::Arc;
 
@@ -6,28 +6,30 @@ use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use super::{
-    conversation::{preview_of, read_compaction},
-    list::{self, NEWEST, message_view, written},
+    cancel::{active_runs, cancel_runs},
+    compaction,
+    list::list_of_agent,
+    preview::model_request,
     send::{self, send, send_later},
+    thread::default_thread,
 };
 use crate::{
     access::Operation,
-    call::{Call, Query, Reply},
+    call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        agents::{compaction::compact, thread::Thread},
-        pagination::cursor::Page,
-        records::{Agent, Record, Run, RunType, links},
-        resources::{HandlerResult, Routes},
+        agents::compaction::compact,
+        records::{Agent, Record, Run, RunType},
+        resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::{View, is_plain, parse},
-        turn::{cancel_elsewhere, deny_pending},
+        storage::View,
+        turn::deny_pending,
         validation::{body::Fields, client_generation::is_current_client},
     },
-    store::{DocumentFilter, MessageFilter},
+    store::DocumentFilter,
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListMessages, list)
         .on(Operation::SendMessage, send_one)
@@ -41,36 +43,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let conversation = call.query.first("conversation_id");
-    of_agent(state.view(&call.permit), &call.query, call.param("agent_id"), conversation).await
-}
-
-/// The messages of an agent, of one of its conversations or of all. Always oldest first; `order` only says which end of
-/// the history `limit` keeps.
-pub(in crate::mock) async fn of_agent(
-    view: View<'_>,
-    query: &Query,
-    agent_id: &str,
-    conversation: Option<&str>,
-) -> HandlerResult {
-    let page = Page::read(query, NEWEST)?;
-    let message_view = message_view(query)?;
-    query.boolean("include_err")?;
-    let filter = match conversation {
-        Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
-        // No conversation has such a name.
-        Some(_) => MessageFilter::of_agent(agent_id).limit(0),
-        None => MessageFilter::of_agent(agent_id),
-    };
-    // Messages of groups are not filed under the agents that said them.
-    let nothing = conversation.is_some_and(|conversation| !is_plain(conversation)) || query.first("group_id").is_some();
-    let page = if nothing { Page { limit: 0, ..page } } else { page };
-    let messages = list::page(view, filter, &page, |message| message.agent_id == agent_id).await;
-    // A message shows that its agent is there. Where there is none, one has to look.
-    if !messages.as_ref().is_ok_and(|messages| messages.first().is_some_and(|message| view.shows(message))) {
-        view.get_stored::<Agent>(agent_id).await?;
-    }
-    let messages = messages?;
-    if page.newest_first { written(messages.iter().rev(), &message_view) } else { written(&messages, &message_view) }
+    list_of_agent(state.view(&call.permit), &call.query, call.param("agent_id"), conversation).await
 }
 
 async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -80,32 +53,28 @@ async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
     } else if !is_current_client(&call.headers) {
         return Err(ApiError::letta(
             Code::ValidationFailed,
-            "streaming=true needs a client of the 1.x generation here; others use /messages/stream.",
+            "streaming=true is only supported for clients of the 1.x generation; use /messages/stream instead.",
         ));
     }
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Plain).await
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let mut request = send::read(&state, &mut call, true).await?;
     request.delivery.streaming = true;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send(&state, thread, request, RunType::Streaming).await
 }
 
 async fn send_async(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     send_later(&state, thread, request).await
 }
 
-async fn addressed(view: View<'_>, agent_id: &str) -> Result<Thread, ApiError> {
-    Ok(Thread::default_of(view.get::<Agent>(agent_id).await?))
-}
-
-/// Without ids: the runs that have not ended, or else the question that the agent waits for an answer to, or else the
-/// last run, which is then reported as cancelled although it is left as it is.
+/// Without ids, cancels the runs that have not ended. If there are none, cancels the tool call that waits for approval; if
+/// there is none, reports the newest run as cancelled without changing it.
 async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let named = match Fields::of_optional_body(&body)? {
@@ -118,7 +87,7 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     if !named.is_empty() {
         return cancel_named(&state, view, agent_id, named).await;
     }
-    let mut runs = running(&state, agent_id, None).await?;
+    let mut runs = active_runs(&state, agent_id, None).await?;
     if runs.is_empty()
         && let Some(run) = deny_pending(&state.store, agent_id, None).await?
     {
@@ -126,12 +95,12 @@ async fn cancel(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     if runs.is_empty() {
         let conflict = || ApiError::conflict(format!("CONFLICT: No active runs to cancel for agent {agent_id}"));
-        runs.push(last(view, agent_id).await?.ok_or_else(conflict)?);
+        runs.push(newest_run(view, agent_id).await?.ok_or_else(conflict)?);
     }
-    Ok(Reply::ok(Value::Object(cancel_all(&state, runs).await?)))
+    Ok(Reply::ok(Value::Object(cancel_runs(&state, runs).await?)))
 }
 
-/// As in Letta, what cannot be cancelled is told beside what was.
+/// Cancels the runs that a request names. As in Letta, those that are not the agent's are `failed` in the response.
 async fn cancel_named(state: &State, view: View<'_>, agent_id: &str, named: Vec<String>) -> HandlerResult {
     let (mut runs, mut failed) = (Vec::new(), Map::new());
     for id in named {
@@ -142,67 +111,33 @@ async fn cancel_named(state: &State, view: View<'_>, agent_id: &str, named: Vec<
             }
         }
     }
-    let mut told = cancel_all(state, runs).await?;
-    told.extend(failed);
-    Ok(Reply::ok(Value::Object(told)))
+    let mut statuses = cancel_runs(state, runs).await?;
+    statuses.extend(failed);
+    Ok(Reply::ok(Value::Object(statuses)))
 }
 
-/// The ids of an agent's runs that have not ended, in one of its conversations or in any.
-pub(in crate::mock) async fn running(
-    state: &State,
-    agent_id: &str,
-    conversation: Option<&str>,
-) -> Result<Vec<String>, ApiError> {
-    let mut running = state.turns.of_agent(agent_id, conversation);
-    for (_, document) in state.store.linked_documents(links::ACTIVE_RUN, &[agent_id], Run::KIND).await? {
-        let run = parse::<Run>(document)?.record;
-        let is_there = conversation.is_none_or(|conversation| run.thread_id() == conversation);
-        if is_there && !run.has_ended() && !running.contains(&run.id) {
-            running.push(run.id);
-        }
-    }
-    Ok(running)
-}
-
-/// Cancels runs, those that have ended excepted, and says so of all.
-pub(in crate::mock) async fn cancel_all(state: &State, runs: Vec<String>) -> Result<Map<String, Value>, ApiError> {
-    let mut cancelled = Map::new();
-    for id in runs {
-        if !state.turns.cancel(&id).await
-            && let Some(run) = state.store.document(Run::KIND, &id).await?
-        {
-            let run = parse::<Run>(run)?.record;
-            if !run.has_ended() {
-                cancel_elsewhere(&state.store, &run).await?;
-            }
-        }
-        cancelled.insert(id, "cancelled".into());
-    }
-    Ok(cancelled)
-}
-
-async fn last(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {
+async fn newest_run(view: View<'_>, agent_id: &str) -> Result<Option<String>, ApiError> {
     let newest = DocumentFilter::of_parent(Run::KIND, agent_id).newest_first(true).limit(1);
     Ok(view.list::<Run>(&newest).await?.pop().map(|run| run.record.id))
 }
 
-/// What a provider would be sent.
+/// The request that a provider would get for these messages.
 async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, false).await?;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
-    Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
+    Ok(Reply::ok(model_request(&state, &thread, &request).await?))
 }
 
 async fn summarize(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let settings = read_compaction(&body)?.settings;
-    let thread = addressed(state.view(&call.permit), call.param("agent_id")).await?;
+    let settings = compaction::read(&body)?.settings;
+    let thread = default_thread(state.view(&call.permit), call.param("agent_id")).await?;
     let compacted = compact(&state.store, &thread.agent.record.id, None, settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))
 }
 
-/// Letta has removed it.
-pub(in crate::mock) async fn modify(_: Arc<State>, _: Call) -> HandlerResult {
-    Err(ApiError::letta(Code::MethodNotAllowed, "Messages cannot be edited any more.")
+/// Letta has removed this operation.
+pub(in crate::mock::resources) async fn modify(_: Arc<State>, _: Call) -> HandlerResult {
+    Err(ApiError::letta(Code::MethodNotAllowed, "Messages can no longer be edited.")
         .header(header::ALLOW, HeaderValue::from_static("")))
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::list::{self, NEWEST, message_types, unknown, written};
+use super::list::{self, NEWEST, message_not_found, message_types, respond};
 use crate::{
     access::{Operation, is_letta_id},
     call::{Call, Reply},
     error::ApiError,
     mock::{
         pagination::cursor::Page,
-        records::{Message, MessageType, MessageView, Role, Timestamp},
-        resources::{HandlerResult, Routes},
+        records::{DEFAULT_CONVERSATION, Message, MessageType, MessageView, Role, Timestamp},
+        resources::routes::{HandlerResult, Routes},
         search::messages::{self, MessageQuery},
         state::State,
         storage::{is_plain, parse_message},
@@ -21,7 +21,7 @@ use crate::{
     store::{MessageFilter, StoredMessage},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListAllMessages, list)
         .on(Operation::RetrieveMessage, retrieve)
@@ -29,7 +29,7 @@ pub(in crate::mock) fn mount(routes: Routes) -> Routes {
         .on(Operation::SearchAgentMessages, search_stored)
 }
 
-/// As the list of one agent: oldest first, and `order` says which end of the history `limit` keeps.
+/// Always oldest first, as the list of an agent's messages. `order` only says which end of the history `limit` keeps.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
     let page = Page::read(query, NEWEST)?;
@@ -39,37 +39,37 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let page = if conversation.is_some_and(|id| !is_plain(id)) { Page { limit: 0, ..page } } else { page };
     let filter = MessageFilter::of_project(project).in_conversation(conversation.filter(|id| is_plain(id)));
     let messages = list::page(view, filter, &page, |message| message.project == project).await?;
-    if page.newest_first { written(messages.iter().rev(), &message_view) } else { written(&messages, &message_view) }
+    if page.newest_first { respond(messages.iter().rev(), &message_view) } else { respond(&messages, &message_view) }
 }
 
-/// All that a stored message is on the wire, also where a list would leave it out.
+/// All messages that clients see of a stored one, those that lists leave out included.
 async fn retrieve(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("message_id");
     let stored = state.store.message(id).await?.filter(|message| call.permit.reaches(&message.project));
-    let message = parse_message(&stored.ok_or_else(|| unknown(id))?)?;
+    let message = parse_message(&stored.ok_or_else(|| message_not_found(id))?)?;
     Ok(Reply::ok(json!(message.expand(&MessageView::USUAL))))
 }
 
 const MODES: &[&str] = &["vector", "fts", "hybrid"];
 const ROLES: &[&str] = &["assistant", "user", "tool", "function", "system", "approval", "summary"];
-const MOST: i64 = 100;
-const USUAL: i64 = 50;
+const MAX_RESULTS: i64 = 100;
+const DEFAULT_RESULTS: i64 = 50;
 
-/// What both ways to search have in common. Words are looked for, by whatever name the search goes.
+/// What both searches have in common. All search modes look for words.
 struct MessageSearch {
     agent_id: Option<String>,
     conversation_id: Option<String>,
-    wanted: MessageQuery,
+    criteria: MessageQuery,
 }
 
 impl MessageSearch {
     fn read(fields: &Fields<'_>) -> Result<Self, ApiError> {
         fields.one_of("search_mode", MODES)?;
-        let limit = fields.between("limit", 1, MOST)?.unwrap_or(USUAL);
+        let limit = fields.between("limit", 1, MAX_RESULTS)?.unwrap_or(DEFAULT_RESULTS);
         Ok(Self {
             agent_id: fields.optional("agent_id")?,
             conversation_id: fields.optional("conversation_id")?,
-            wanted: MessageQuery {
+            criteria: MessageQuery {
                 query: fields.optional("query")?,
                 roles: Vec::new(),
                 from: fields.optional::<Timestamp>("start_date")?,
@@ -89,19 +89,19 @@ impl MessageSearch {
             None => MessageFilter::of_project(project),
         };
         let filter = filter.in_conversation(conversation);
-        let mut found = messages::search(&state.store, filter, &self.wanted, &state.answer_budget()).await?;
+        let mut found = messages::search(&state.store, filter, &self.criteria, &state.answer_budget()).await?;
         found.retain(|(stored, _)| stored.project == project);
         Ok(found)
     }
 }
 
-/// What people and agents said and thought.
+/// Searches what users, agents and systems said, and the reasoning of agents.
 async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.required::<&str>("query")?;
     let mut search = MessageSearch::read(&fields)?;
-    search.wanted.roles = vec![Role::User, Role::Assistant, Role::System];
+    search.criteria.roles = vec![Role::User, Role::Assistant, Role::System];
     let found = search.run(&state, call.permit.project().as_str()).await?;
     let mut results = Vec::new();
     for (stored, message) in &found {
@@ -119,21 +119,20 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
                 "message_type": wire.message_type,
                 "message_id": wire.id,
                 "agent_id": stored.agent_id,
-                "conversation_id": Some(&stored.conversation_id).filter(|id| *id != "default"),
+                "conversation_id": Some(&stored.conversation_id).filter(|id| *id != DEFAULT_CONVERSATION),
                 "created_at": message.created_at,
             });
             let own = json!(wire.own);
-            let (name, text) =
-                if own["reasoning"].is_string() { ("reasoning", "reasoning") } else { ("content", "content") };
-            result[name] = own[text].clone();
+            let field = if own["reasoning"].is_string() { "reasoning" } else { "content" };
+            result[field] = own[field].clone();
             results.push(result);
         }
     }
-    results.truncate(search.wanted.limit);
+    results.truncate(search.criteria.limit);
     Ok(Reply::ok(results.into()))
 }
 
-/// The same over everything that is stored, as it is stored.
+/// Searches all messages, and shows them in the form in which they are stored.
 async fn search_stored(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
@@ -141,7 +140,7 @@ async fn search_stored(state: Arc<State>, mut call: Call) -> HandlerResult {
     let mut search = MessageSearch::read(&fields)?;
     for (index, role) in fields.optional::<Vec<&str>>("roles")?.unwrap_or_default().iter().enumerate() {
         crate::mock::validation::body::one_of(&json!(role), &fields.at("roles").item(index), ROLES)?;
-        search.wanted.roles.extend(serde_json::from_value::<Role>(json!(role)).ok());
+        search.criteria.roles.extend(serde_json::from_value::<Role>(json!(role)).ok());
     }
     let other_project = fields.optional::<&str>("project_id")?.is_some_and(|id| id != call.permit.project().as_str());
     let found = if other_project { Vec::new() } else { search.run(&state, call.permit.project().as_str()).await? };

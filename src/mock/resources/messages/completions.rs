@@ -1,4 +1,5 @@
-//! Agents as models of the `OpenAI` API: `model` is an agent's id, and the answer comes in chunks of a chat completion.
+//! Agents as models of the `OpenAI` API: `model` is the id of an agent, and the response is streamed as chunks of a chat
+//! completion.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -16,7 +17,7 @@ use crate::{
     mock::{
         agents::thread::Thread,
         records::{Agent, RunType},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         turn::SendRequest,
         validation::body::{Expect, Fields},
@@ -24,7 +25,7 @@ use crate::{
     request::body::Body,
 };
 
-/// Fields that a mock without models has no use for.
+/// Fields that are validated, but have no effect on a mock without models.
 const UNUSED: &[(&str, Expect)] = &[
     ("temperature", Expect::Number),
     ("top_p", Expect::Number),
@@ -35,7 +36,7 @@ const UNUSED: &[(&str, Expect)] = &[
     ("user", Expect::Text),
 ];
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes.on(Operation::CreateChatCompletion, complete)
 }
 
@@ -44,14 +45,14 @@ async fn complete(state: Arc<State>, mut call: Call) -> HandlerResult {
     let fields = Fields::of_body(&body)?;
     fields.check(UNUSED)?;
     let agent_id: &str = fields.required("model")?;
-    let mut request = SendRequest::read(&said(&fields)?, true)?;
-    // The first event tells the run.
+    let mut request = SendRequest::read(&new_messages(&fields)?, true)?;
+    // Pings are on because the first event then has the id of the run.
     (request.delivery.tokens, request.delivery.pings) = (true, true);
     if !fields.optional("stream")?.unwrap_or(false) {
-        return Err(ApiError::letta(Code::InvalidRequest, "Chat completions only stream: send stream=true."));
+        return Err(ApiError::letta(Code::InvalidRequest, "Chat completions can only be streamed; set stream=true."));
     }
     if !agent_id.starts_with("agent-") {
-        return Err(ApiError::letta(Code::InvalidRequest, "model takes the id of an agent: agent-..."));
+        return Err(ApiError::letta(Code::InvalidRequest, "model must be the id of an agent, such as agent-..."));
     }
     let agent = state.view(&call.permit).get::<Agent>(agent_id).await?;
     let model = agent.record.model.llm.get("model").cloned().unwrap_or_default();
@@ -61,8 +62,8 @@ async fn complete(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
 }
 
-/// What is new in a conversation that clients send whole, as a request to the agent: it remembers the rest itself.
-fn said(fields: &Fields<'_>) -> Result<Value, ApiError> {
+/// A request with the new messages only. Clients send the whole conversation, but the agent already has the rest.
+fn new_messages(fields: &Fields<'_>) -> Result<Value, ApiError> {
     let mut new = Vec::new();
     for message in fields.required::<Vec<Fields<'_>>>("messages")? {
         let roles = ["user", "system", "developer", "assistant", "tool", "function"];
@@ -78,7 +79,7 @@ fn said(fields: &Fields<'_>) -> Result<Value, ApiError> {
     Ok(json!({"messages": new}))
 }
 
-/// Texts are the same in both APIs, images are not.
+/// The content of a message in Letta's form. Texts have the same form in both APIs, images do not.
 fn content(content: &Value) -> Value {
     let part = |part: &Value| match part["image_url"]["url"].as_str() {
         Some(url) => json!({"type": "image", "source": {"type": "url", "url": url}}),
@@ -87,14 +88,14 @@ fn content(content: &Value) -> Value {
     content.as_array().map_or_else(|| content.clone(), |parts| parts.iter().map(part).collect())
 }
 
-/// The events of a turn, translated as they come.
+/// The events of a turn as chunks of a completion.
 fn translated(events: Body, mut chunks: Chunks) -> Body {
-    let says_something = |events: &Result<Bytes, _>| !matches!(events, Ok(bytes) if bytes.is_empty());
+    let is_not_empty = |events: &Result<Bytes, _>| !matches!(events, Ok(bytes) if bytes.is_empty());
     let translated = BodyDataStream::new(events).map(move |events| events.map(|events| chunks.of(&events)));
-    Body::from_stream(translated.filter(move |events| std::future::ready(says_something(events))))
+    Body::from_stream(translated.filter(move |events| std::future::ready(is_not_empty(events))))
 }
 
-/// Writes the chunks of one completion.
+/// Writes the chunks of a completion.
 struct Chunks {
     model: Value,
     created: i64,
@@ -107,7 +108,7 @@ impl Chunks {
         Self { model, created: clock::now_millis() / 1000, run_id: String::new(), has_begun: false }
     }
 
-    /// The chunks for some events, which are whole.
+    /// The chunks for complete events.
     fn of(&mut self, events: &[u8]) -> Bytes {
         let mut written = String::new();
         for line in String::from_utf8_lossy(events).lines() {

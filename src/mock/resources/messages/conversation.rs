@@ -1,14 +1,18 @@
-//! What is said in conversations. In the place of a conversation's id stands also an agent's, or `default` with an agent
-//! named beside it: both mean the agent's default conversation.
+//! The messages of conversations. Instead of the id of a conversation, a path may have the id of an agent, or `default`
+//! with the agent in a parameter; both mean the agent's default conversation.
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    agent::{cancel_all, of_agent, running},
-    list::{self, NEWEST, message_types, written, written_backwards},
+    cancel::{active_runs, cancel_runs},
+    compaction::{self, CompactionRequest},
+    list::{self, NEWEST, list_of_agent, message_types, respond, respond_reversed},
+    preview::model_request,
+    replay::{read_options, replay_run},
     send::{self, send},
+    thread::resolve,
 };
 use crate::{
     access::{Operation, is_letta_id},
@@ -21,42 +25,37 @@ use crate::{
             thread::Thread,
         },
         pagination::cursor::Page,
-        records::{Conversation, IncomingMessage, Message, MessageView, Record, Run, RunType},
-        resources::{
-            HandlerResult, Routes,
-            conversations::named,
-            runs::{again, read_reading},
-        },
-        responder::provider_request,
+        records::{Conversation, DEFAULT_CONVERSATION, MessageView, Record, Run, RunType},
+        resources::routes::{HandlerResult, Routes},
         state::State,
-        storage::{View, parse},
-        tools::set::ToolSet,
-        turn::{SendRequest, deny_pending},
-        validation::body::{Expect, Fields},
+        storage::{not_found, parse},
+        text::excerpt::excerpt,
+        turn::{deny_pending, idempotency_key},
+        validation::body::Fields,
     },
     store::{MessageFilter, StoredMessage, transaction},
 };
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::ListConversationMessages, list)
-        .on(Operation::SendConversationMessage, say)
+        .on(Operation::SendConversationMessage, send_one)
         .on(Operation::PreviewConversationModelRequest, preview)
         .on(Operation::StreamConversation, stream)
         .on(Operation::CancelConversation, cancel)
         .on(Operation::RecompileConversation, recompile)
-        .on(Operation::CompactConversation, shorten)
+        .on(Operation::CompactConversation, summarize)
 }
 
-/// Newest first and with cursors relative to the order, unlike an agent's: clients that page visit each message once. A
-/// cursor that names nothing here leaves nothing.
+/// Unlike the list of an agent's messages, newest first and with cursors relative to the order, so that clients that page
+/// see each message once. With a cursor that names nothing, the list is empty.
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let (view, query) = (state.view(&call.permit), &call.query);
     let id = call.param("conversation_id");
     if !is_letta_id(id, "conv") {
-        let agent = if id == "default" { query.first("agent_id") } else { Some(id) };
+        let agent = if id == DEFAULT_CONVERSATION { query.first("agent_id") } else { Some(id) };
         return match agent.filter(|agent| is_letta_id(agent, "agent")) {
-            Some(agent) => of_agent(view, query, agent, Some("default")).await,
+            Some(agent) => list_of_agent(view, query, agent, Some(DEFAULT_CONVERSATION)).await,
             None => {
                 Page::read(query, NEWEST)?;
                 Ok(Reply::ok(json!([])))
@@ -73,66 +72,48 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
         Err(error) if error.code() == Code::NotFound => Vec::new(),
         messages => messages?,
     };
-    if page.newest_first { written_backwards(&messages, &message_view) } else { written(&messages, &message_view) }
+    if page.newest_first { respond_reversed(&messages, &message_view) } else { respond(&messages, &message_view) }
 }
 
-async fn say(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn send_one(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     if !request.delivery.streaming {
         request.check_plain()?;
     }
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
+    let thread = resolve(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
     send(&state, thread, request, RunType::Conversation).await
 }
 
-/// What a provider would be sent.
+/// The request that a provider would get for these messages.
 async fn preview(state: Arc<State>, mut call: Call) -> HandlerResult {
     let request = send::read(&state, &mut call, true).await?;
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
-    Ok(Reply::ok(preview_of(&state, &thread, &request).await?))
+    let thread = resolve(state.view(&call.permit), id, request.agent_id.as_deref()).await?;
+    Ok(Reply::ok(model_request(&state, &thread, &request).await?))
 }
 
-/// The request that a model would be sent about what is said in a conversation.
-pub(in crate::mock) async fn preview_of(
-    state: &State,
-    thread: &Thread,
-    request: &SendRequest,
-) -> Result<Value, ApiError> {
-    let agent = &thread.agent.record;
-    let tool_set = ToolSet::of(&state.store, agent, &request.request.client_tools).await?;
-    let filter = MessageFilter::of_conversation(&agent.id, thread.id()).newest_first(true).limit(2_000);
-    let stored = state.store.messages(&filter).await?;
-    let stored = stored.iter().rev().map(crate::mock::storage::parse_message).collect::<Result<Vec<_>, _>>()?;
-    let is_seen = |message: &&Message| thread.context().iter().any(|entry| entry.id == message.id);
-    let mut messages: Vec<Message> = stored.iter().filter(is_seen).cloned().collect();
-    messages.extend(request.request.input.iter().cloned().map(IncomingMessage::into_initial));
-    let model = request.request.model.as_deref().unwrap_or(&agent.model.handle);
-    Ok(provider_request::request(agent, model, &messages, Some(&tool_set)))
-}
-
-/// Reads a stream again: of the run that is named, or of the one that runs.
+/// Streams a run in the background again: the one that the request names, or else the active one.
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_optional_body(&body)?;
-    let reading = read_reading(fields.as_ref())?;
+    let options = read_options(fields.as_ref())?;
     let text = |name: &str| fields.as_ref().map_or(Ok(None), |fields| fields.optional::<String>(name));
     let (run_id, otid, agent_id) = (text("run_id")?, text("otid")?, text("agent_id")?);
     let view = state.view(&call.permit);
-    let thread = named(view, call.param("conversation_id"), agent_id.as_deref()).await?;
+    let thread = resolve(view, call.param("conversation_id"), agent_id.as_deref()).await?;
     let run = match (run_id, otid) {
         (Some(id), _) => {
             let run = view.get::<Run>(&id).await?.record;
             if run.agent_id != thread.agent.record.id || run.thread_id() != thread.id() {
-                return Err(crate::mock::storage::not_found::<Run>(&id));
+                return Err(not_found::<Run>(&id));
             }
             run
         }
-        (None, Some(otid)) => by_otid(&state, &thread, &otid).await?,
+        (None, Some(otid)) => run_with_otid(&state, &thread, &otid).await?,
         (None, None) => {
             let mut active = None;
-            for id in running(&state, &thread.agent.record.id, Some(thread.id())).await? {
+            for id in active_runs(&state, &thread.agent.record.id, Some(thread.id())).await? {
                 let run = view.find::<Run>(&id).await?.map(|run| run.record);
                 active = active.or(run.filter(|run| run.delivery.is_some() && !run.has_ended()));
             }
@@ -142,16 +123,13 @@ async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {
             })?
         }
     };
-    again(&state, &run, reading)
+    replay_run(&state, &run, options)
 }
 
-/// The run in the background whose request brought a message with this otid, which its client chose.
-async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiError> {
-    let unknown = || {
-        let otid: String = otid.chars().take(100).collect();
-        ApiError::letta(Code::NotFound, format!("Run with otid {otid} not found"))
-    };
-    let idempotency_key = crate::mock::turn::idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
+/// The run in the background whose request had a message with this otid, an id that the client chooses.
+async fn run_with_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiError> {
+    let unknown = || ApiError::letta(Code::NotFound, format!("Run with otid {} not found", excerpt(otid)));
+    let idempotency_key = idempotency_key(thread.id(), otid).ok_or_else(unknown)?;
     let linked = state.store.linked_documents(&idempotency_key, &[&thread.agent.record.id], Run::KIND).await?;
     let (_, document) = linked.into_iter().next_back().ok_or_else(unknown)?;
     Ok(parse::<Run>(document)?.record)
@@ -159,31 +137,30 @@ async fn by_otid(state: &State, thread: &Thread, otid: &str) -> Result<Run, ApiE
 
 async fn cancel(state: Arc<State>, call: Call) -> HandlerResult {
     let id = call.param("conversation_id");
-    let thread = named(state.view(&call.permit), id, call.query.first("agent_id")).await?;
+    let thread = resolve(state.view(&call.permit), id, call.query.first("agent_id")).await?;
     let agent_id = &thread.agent.record.id;
-    let runs = running(&state, agent_id, Some(thread.id())).await?;
+    let runs = active_runs(&state, agent_id, Some(thread.id())).await?;
     if !runs.is_empty() {
-        return Ok(Reply::ok(Value::Object(cancel_all(&state, runs).await?)));
+        return Ok(Reply::ok(Value::Object(cancel_runs(&state, runs).await?)));
     }
-    let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
-    match deny_pending(&state.store, agent_id, conversation).await? {
+    match deny_pending(&state.store, agent_id, thread.conversation_id()).await? {
         Some(run) => Ok(Reply::ok(json!({run: "cancelled"}))),
         None => Err(ApiError::conflict(format!("CONFLICT: No active runs to cancel for conversation {id}"))),
     }
 }
 
-/// The compiled prompt, which becomes the conversation's system message unless it is only asked for.
+/// Compiles the system prompt and responds with it. Unless it is a dry run, it becomes the system message.
 async fn recompile(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let CompactionRequest { agent_id, .. } = read_compaction(&body)?;
-    let only_asked = call.query.boolean("dry_run")?.unwrap_or(false);
+    let CompactionRequest { agent_id, .. } = compaction::read(&body)?;
+    let is_dry_run = call.query.boolean("dry_run")?.unwrap_or(false);
     let view = state.view(&call.permit);
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
-    let thread = named(view, call.param("conversation_id"), named_agent.as_deref()).await?;
+    let thread = resolve(view, call.param("conversation_id"), named_agent.as_deref()).await?;
     let (agent_id, conversation_id) = (thread.agent.record.id, thread.conversation.map(|own| own.record.id));
     let gone = || ApiError::letta(Code::NotFound, "Conversation not found");
     let prompt = transaction!(state.store, tx => {
-        if only_asked {
+        if is_dry_run {
             tx.only_try();
         }
         let mut thread = Thread::lock(tx, &agent_id, conversation_id.as_deref()).await?.ok_or_else(gone)?;
@@ -202,42 +179,11 @@ async fn recompile(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(prompt.into()))
 }
 
-async fn shorten(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn summarize(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let CompactionRequest { agent_id, settings } = read_compaction(&body)?;
+    let CompactionRequest { agent_id, settings } = compaction::read(&body)?;
     let named_agent = agent_id.or(call.query.first("agent_id").map(str::to_owned));
-    let thread = named_thread(state.view(&call.permit), call.param("conversation_id"), named_agent).await?;
-    let conversation = thread.conversation.as_ref().map(|own| own.record.id.as_str());
-    let compacted = compact(&state.store, &thread.agent.record.id, conversation, settings.as_ref()).await?;
+    let thread = resolve(state.view(&call.permit), call.param("conversation_id"), named_agent.as_deref()).await?;
+    let compacted = compact(&state.store, &thread.agent.record.id, thread.conversation_id(), settings.as_ref()).await?;
     Ok(Reply::ok(compacted.wire()))
-}
-
-async fn named_thread(view: View<'_>, id: &str, agent_id: Option<String>) -> Result<Thread, ApiError> {
-    named(view, id, agent_id.as_deref()).await
-}
-
-/// What a request about compaction says: an agent in the place of a conversation, and how to go about it.
-#[derive(Default)]
-pub(in crate::mock) struct CompactionRequest {
-    agent_id: Option<String>,
-    pub(in crate::mock) settings: Option<Map<String, Value>>,
-}
-
-pub(in crate::mock) fn read_compaction(body: &Value) -> Result<CompactionRequest, ApiError> {
-    const MODES: &[&str] = &["all", "sliding_window", "self_compact_all", "self_compact_sliding_window"];
-    let Some(fields) = Fields::of_optional_body(body)? else { return Ok(CompactionRequest::default()) };
-    let settings = fields.optional::<Fields<'_>>("compaction_settings")?;
-    if let Some(settings) = &settings {
-        settings.check(&[
-            ("model", Expect::Text),
-            ("model_settings", Expect::Object),
-            ("prompt", Expect::Text),
-            ("prompt_acknowledgement", Expect::Flag),
-            ("clip_chars", Expect::Integer),
-            ("mode", Expect::Word(MODES)),
-            ("sliding_window_percentage", Expect::Number),
-        ])?;
-    }
-    let settings = settings.map(|settings| settings.map().clone());
-    Ok(CompactionRequest { agent_id: fields.optional("agent_id")?, settings })
 }

@@ -1,4 +1,4 @@
-//! Lists of messages: those of an agent, of a conversation, of a run, of everybody.
+//! Lists of messages: of an agent, a conversation, a run, or all.
 
 use crate::{
     access::Written,
@@ -6,47 +6,49 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
-        records::{Message, MessageType, MessageView, PlainMessage, WireMessage},
-        resources::HandlerResult,
+        records::{Agent, Message, MessageType, MessageView, PlainMessage, WireMessage},
+        resources::routes::HandlerResult,
         storage::{View, is_plain, parse_message},
+        text::excerpt::excerpt,
     },
     store::{MessageFilter, StoredMessage},
 };
 
-/// What most lists of messages do unless the request says otherwise.
-pub(in crate::mock) const NEWEST: Defaults = Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
-/// What those of a run or a step do.
-pub(in crate::mock) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
+/// The defaults of most lists of messages.
+pub(in crate::mock::resources) const NEWEST: Defaults =
+    Defaults { limit: 100, newest_first: true, order_by: &["created_at"] };
+/// The defaults of the lists of the messages of a run or a step.
+pub(in crate::mock::resources) const OLDEST: Defaults = Defaults { newest_first: false, ..NEWEST };
 
-/// A page of messages as they are stored, in the order in which they were read: the newest first, or the oldest. Cursors
-/// are absolute in time, whatever the order, and the messages that they name must be ones that `belongs` takes.
+/// A page of stored messages in the order of the page. Whatever the order, `after` means newer and `before` older.
+/// `belongs` tells whether a message is in the list, so that a cursor may name it.
 ///
 /// # Errors
-/// 404 when a cursor names nothing; when the database fails.
-pub(in crate::mock) async fn page(
+/// 404 when a cursor names nothing in the list, or when the database fails.
+pub(in crate::mock::resources) async fn page(
     view: View<'_>,
     filter: MessageFilter<'_>,
     page: &Page<'_>,
     belongs: impl Fn(&StoredMessage) -> bool,
 ) -> Result<Vec<StoredMessage>, ApiError> {
-    let filter = between(view, filter, page.after, page.before, belongs).await?;
+    let filter = narrow(view, filter, page.after, page.before, belongs).await?;
     Ok(view.store().messages(&filter.newest_first(page.newest_first).limit(page.limit())).await?)
 }
 
-/// The same with cursors that are relative to the order of the list, as those of all other lists are: the messages that
-/// it shows after one, or before. With only `before`, the messages next to the cursor are kept.
+/// The same with cursors that are relative to the order of the page, as in all other lists. With only `before`, the page
+/// ends at the cursor.
 ///
 /// # Errors
-/// 404 when a cursor names nothing; when the database fails.
-pub(in crate::mock) async fn page_in_order(
+/// 404 when a cursor names nothing in the list, or when the database fails.
+pub(super) async fn page_in_order(
     view: View<'_>,
     filter: MessageFilter<'_>,
     page: &Page<'_>,
     belongs: impl Fn(&StoredMessage) -> bool,
 ) -> Result<Vec<StoredMessage>, ApiError> {
-    // Newest first, what comes before a message in the list is newer.
+    // In a list that is newest first, what precedes a message is newer.
     let (after, before) = if page.newest_first { (page.before, page.after) } else { (page.after, page.before) };
-    let filter = between(view, filter, after, before, belongs).await?;
+    let filter = narrow(view, filter, after, before, belongs).await?;
     let is_backwards = page.after.is_none() && page.before.is_some();
     let filter = filter.newest_first(page.newest_first != is_backwards).limit(page.limit());
     let mut messages = view.store().messages(&filter).await?;
@@ -56,8 +58,8 @@ pub(in crate::mock) async fn page_in_order(
     Ok(messages)
 }
 
-/// The messages that are newer than one and older than another.
-async fn between<'a>(
+/// Narrows a filter to the messages that are newer than one and older than another.
+async fn narrow<'a>(
     view: View<'_>,
     mut filter: MessageFilter<'a>,
     after: Option<&str>,
@@ -67,20 +69,51 @@ async fn between<'a>(
     for (cursor, is_after) in [(after, true), (before, false)] {
         let Some(cursor) = cursor else { continue };
         let found = if is_plain(cursor) { view.store().message(cursor).await? } else { None };
-        let Some(place) = found.filter(&belongs).map(|message| message.seq) else { return Err(unknown(cursor)) };
+        let Some(place) = found.filter(&belongs).map(|message| message.seq) else {
+            return Err(message_not_found(cursor));
+        };
         filter = if is_after { filter.after(place) } else { filter.before(place) };
     }
     Ok(filter)
 }
 
-/// The 404 for a message.
-pub(in crate::mock) fn unknown(id: &str) -> ApiError {
-    let id: String = id.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("Message with ID {id} not found"))
+/// Responds with the messages of an agent, in one of its conversations or in all. They are always oldest first; `order`
+/// only says which end of the history `limit` keeps.
+pub(super) async fn list_of_agent(
+    view: View<'_>,
+    query: &Query,
+    agent_id: &str,
+    conversation: Option<&str>,
+) -> HandlerResult {
+    let page = Page::read(query, NEWEST)?;
+    let message_view = message_view(query)?;
+    query.boolean("include_err")?;
+    let filter = match conversation {
+        Some(conversation) if is_plain(conversation) => MessageFilter::of_conversation(agent_id, conversation),
+        // No conversation has such an id.
+        Some(_) => MessageFilter::of_agent(agent_id).limit(0),
+        None => MessageFilter::of_agent(agent_id),
+    };
+    // Groups have no messages.
+    let is_empty =
+        conversation.is_some_and(|conversation| !is_plain(conversation)) || query.first("group_id").is_some();
+    let page = if is_empty { Page { limit: 0, ..page } } else { page };
+    let messages = self::page(view, filter, &page, |message| message.agent_id == agent_id).await;
+    // A message proves that its agent exists, so only an empty list needs a look-up.
+    if !messages.as_ref().is_ok_and(|messages| messages.first().is_some_and(|message| view.shows(message))) {
+        view.get_stored::<Agent>(agent_id).await?;
+    }
+    let messages = messages?;
+    if page.newest_first { respond(messages.iter().rev(), &message_view) } else { respond(&messages, &message_view) }
 }
 
-/// The types that a query asks for; none: all.
-pub(in crate::mock) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, ApiError> {
+/// The 404 for a message.
+pub(in crate::mock::resources) fn message_not_found(id: &str) -> ApiError {
+    ApiError::letta(Code::NotFound, format!("Message with ID {} not found", excerpt(id)))
+}
+
+/// The message types that a query asks for; `None` means all.
+pub(in crate::mock::resources) fn message_types(query: &Query) -> Result<Option<Vec<MessageType>>, ApiError> {
     let name = "include_return_message_types";
     let read = |word: &str| {
         MessageType::from_word(word).ok_or_else(|| {
@@ -92,8 +125,8 @@ pub(in crate::mock) fn message_types(query: &Query) -> Result<Option<Vec<Message
     Ok((!types.is_empty()).then_some(types))
 }
 
-/// How a query asks for messages to be shown.
-pub(in crate::mock) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
+/// The message view that a query asks for.
+pub(super) fn message_view(query: &Query) -> Result<MessageView, ApiError> {
     let mut message_view = MessageView::only(message_types(query)?);
     if let Some(flag) = query.boolean("use_assistant_message")? {
         message_view.use_assistant_message = flag;
@@ -107,8 +140,8 @@ pub(in crate::mock) fn message_view(query: &Query) -> Result<MessageView, ApiErr
     Ok(message_view)
 }
 
-/// Stored messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn written<'a, I>(messages: I, message_view: &MessageView) -> HandlerResult
+/// Responds with stored messages in a message view.
+pub(in crate::mock::resources) fn respond<'a, I>(messages: I, message_view: &MessageView) -> HandlerResult
 where
     I: IntoIterator<Item = &'a StoredMessage, IntoIter: Clone>,
 {
@@ -123,8 +156,11 @@ where
     Ok(list.end())
 }
 
-/// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], message_view: &MessageView) -> HandlerResult {
+/// The same in reverse: the messages that a client sees of one stored message are reversed too.
+pub(in crate::mock::resources) fn respond_reversed(
+    messages: &[StoredMessage],
+    message_view: &MessageView,
+) -> HandlerResult {
     let mut list = List::of(message_view, messages.iter());
     for message in messages {
         match PlainMessage::read(&message.body) {
@@ -135,8 +171,8 @@ pub(in crate::mock) fn written_backwards(messages: &[StoredMessage], message_vie
     Ok(list.end())
 }
 
-/// A list that is being written: each message after a comma, of which the first becomes the bracket. Plain messages are
-/// harmless: beside their own members they have only texts.
+/// A JSON list that is being written: a comma before each message, of which the first is replaced by the bracket. Plain
+/// messages need no redaction, because they have only texts besides their own members.
 struct List<'a> {
     message_view: &'a MessageView,
     written: Written,
@@ -144,7 +180,7 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn of<'m>(message_view: &'a MessageView, messages: impl Iterator<Item = &'m StoredMessage>) -> Self {
-        // On the wire the parts of a message are messages of their own, each with what they have in common.
+        // On the wire the parts of a message are separate messages that repeat what they have in common.
         let room = messages.map(|message| 2 * message.body.len()).sum();
         Self { message_view, written: Written::with_capacity(room) }
     }
@@ -169,14 +205,17 @@ impl<'a> List<'a> {
     }
 }
 
-/// Messages as clients see them, those of the types that are asked for.
-pub(in crate::mock) fn shown(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+/// Messages as clients see them in a message view.
+pub(in crate::mock::resources) fn to_wire(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
     let shown = messages.iter().flat_map(|message| message.shown(message_view));
     shown.filter(|message| message_view.wants(message.message_type)).collect()
 }
 
-/// The same, the newest first: also of those that are one message in the store.
-pub(in crate::mock) fn shown_backwards(messages: &[Message], message_view: &MessageView) -> Vec<WireMessage> {
+/// The same in reverse: the messages that a client sees of one stored message are reversed too.
+pub(in crate::mock::resources) fn to_wire_reversed(
+    messages: &[Message],
+    message_view: &MessageView,
+) -> Vec<WireMessage> {
     let shown = messages.iter().flat_map(|message| message.shown(message_view).into_iter().rev());
     shown.filter(|message| message_view.wants(message.message_type)).collect()
 }

@@ -1,8 +1,19 @@
-//! Messages: sent, listed, and found.
+//! Messages: sent, listed and searched.
 
 pub(super) mod agent;
-pub(super) mod all;
-pub(super) mod completions;
-pub(super) mod conversation;
+mod all;
+pub(super) mod cancel;
+mod compaction;
+mod completions;
+mod conversation;
 pub(super) mod list;
-pub(super) mod send;
+mod preview;
+pub(super) mod replay;
+mod send;
+pub(super) mod thread;
+
+use super::routes::Routes;
+
+pub(super) fn mount(routes: Routes) -> Routes {
+    routes.with(agent::mount).with(all::mount).with(completions::mount).with(conversation::mount)
+}

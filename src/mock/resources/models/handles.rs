@@ -1,6 +1,6 @@
-//! Which model handles a request may name: those of Letta's provider types and of the providers that were added through
-//! the API. What stands in for a request's model must be listed, as in Letta; an agent may have any model of a provider,
-//! so that tests need no list, unless the mock is told otherwise.
+//! Which model handles a request may use: those of Letta's provider types and of the providers that were added through
+//! the API. A model that replaces the agent's for one request must be listed, as in Letta. An agent may have any model of
+//! a provider, so that tests need no list, unless the settings forbid it.
 
 use std::fmt;
 
@@ -13,42 +13,51 @@ use crate::{
         records::{Provider, Record},
         state::State,
         storage::View,
+        text::excerpt::excerpt,
         validation::body::Fields,
     },
     store::DocumentFilter,
 };
 
-/// The providers that users bring to a project.
-pub(in crate::mock) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
+/// The providers that were added to a project.
+pub(super) async fn providers(view: View<'_>, project: &str) -> Result<Vec<Provider>, ApiError> {
     let providers = Listing::<Provider>::of(DocumentFilter::of_project(Provider::KIND, project));
     Ok(providers.all(view, |_| true).await?.into_iter().map(|provider| provider.record).collect())
 }
 
-/// Checks what a body says in `model` and `embedding`.
+/// Checks the fields `model` and `embedding` of a body.
 ///
 /// # Errors
-/// 404 for an unknown model, 400 for an unknown embedding model or what is no handle.
-pub(in crate::mock) async fn check(state: &State, permit: &Permit, fields: &Fields<'_>) -> Result<(), ApiError> {
+/// 404 for an unknown model, 400 for an unknown embedding model or a malformed handle.
+pub(in crate::mock::resources) async fn check(
+    state: &State,
+    permit: &Permit,
+    fields: &Fields<'_>,
+) -> Result<(), ApiError> {
     check_model(state, permit, fields.optional("model")?).await?;
     check_embedding(state, permit, fields.optional("embedding")?).await
 }
 
-/// Checks the handle of a model that answers.
+/// Checks the handle of a language model.
 ///
 /// # Errors
-/// 404 when it is unknown, 400 when it is no handle.
-pub(in crate::mock) async fn check_model(state: &State, permit: &Permit, handle: Option<&str>) -> Result<(), ApiError> {
+/// 404 when it is unknown, 400 when it is malformed.
+pub(in crate::mock::resources) async fn check_model(
+    state: &State,
+    permit: &Permit,
+    handle: Option<&str>,
+) -> Result<(), ApiError> {
     let Some(handle) = handle.map(Handle::parse).transpose()? else { return Ok(()) };
     let is_listed = |provider: &Provider| lists(catalogue::models_of(&provider.provider_type, &provider.name), handle);
     let is_known = is_known(state, permit, handle, lists(catalogue::models(), handle), is_listed).await?;
     if is_known { Ok(()) } else { Err(not_found(&handle)) }
 }
 
-/// Checks the handle of a model that embeds.
+/// Checks the handle of an embedding model.
 ///
 /// # Errors
-/// 400 when it is unknown or no handle.
-pub(in crate::mock) async fn check_embedding(
+/// 400 when it is unknown or malformed.
+pub(in crate::mock::resources) async fn check_embedding(
     state: &State,
     permit: &Permit,
     handle: Option<&str>,
@@ -63,11 +72,11 @@ pub(in crate::mock) async fn check_embedding(
     Err(ApiError::letta(Code::InvalidRequest, detail))
 }
 
-/// Checks the handle of a model that answers one request in place of the agent's own.
+/// Checks the handle of a language model that replaces the agent's for one request.
 ///
 /// # Errors
 /// 404 when it is not listed.
-pub(in crate::mock) async fn check_override(
+pub(in crate::mock::resources) async fn check_override(
     state: &State,
     permit: &Permit,
     handle: Option<&str>,
@@ -103,7 +112,7 @@ fn lists(mut models: impl Iterator<Item = serde_json::Value>, handle: Handle<'_>
 }
 
 fn not_found(handle: &impl fmt::Display) -> ApiError {
-    let handle: String = handle.to_string().chars().take(100).collect();
+    let handle = excerpt(&handle.to_string());
     let detail = format!("NOT_FOUND: Handle {handle} not found; GET /v1/models/ lists the models");
     ApiError::letta(Code::NotFound, detail)
 }

@@ -1,5 +1,5 @@
-//! Models: a fixed list, so that clients that let a person choose have something to show, and the same once more for
-//! every provider that a user brings.
+//! Models: a fixed list, so that clients have something to offer to their users, repeated for each provider that was
+//! added.
 
 pub(super) mod handles;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::handles::providers;
-use super::{HandlerResult, Routes};
+use super::routes::{HandlerResult, Routes};
 use crate::{
     access::Operation,
     call::{Call, Query, Reply},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 const FIXED_LIST: &str =
-    "A fixed list, and the same once more for each provider that was added; agents may have models beside it.";
+    "A fixed list, repeated for each provider that was added; agents may use models that are not listed.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -41,8 +41,9 @@ async fn list_models(state: Arc<State>, call: Call) -> HandlerResult {
             && (categories.is_empty() || categories.iter().any(|wanted| model["provider_category"] == *wanted))
     };
     let providers = providers(state.view(&call.permit), call.permit.project().as_str()).await?;
-    let brought = providers.iter().flat_map(|provider| catalogue::models_of(&provider.provider_type, &provider.name));
-    Ok(Reply::ok(catalogue::models().chain(brought).filter(wanted).collect()))
+    let of_providers =
+        providers.iter().flat_map(|provider| catalogue::models_of(&provider.provider_type, &provider.name));
+    Ok(Reply::ok(catalogue::models().chain(of_providers).filter(wanted).collect()))
 }
 
 async fn list_embedding_models(state: Arc<State>, call: Call) -> HandlerResult {
@@ -52,9 +53,9 @@ async fn list_embedding_models(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(catalogue::embeddings().chain(providers.iter().flat_map(of)).collect()))
 }
 
-/// How much room the vectors of all passages take.
+/// The size of the vectors of all passages.
 async fn storage_size(state: Arc<State>, call: Call) -> HandlerResult {
-    /// Letta pads every vector to 4096 numbers of four bytes.
+    /// Letta pads every vector to 4096 numbers of four bytes each.
     const BYTES_PER_PASSAGE: f64 = 16_384.0;
     const UNITS: [(&str, i32); 5] = [("B", 0), ("KB", 1), ("MB", 2), ("GB", 3), ("TB", 4)];
     let named = call.headers.get("storage-unit").and_then(|unit| unit.to_str().ok()).unwrap_or("GB");
@@ -63,7 +64,7 @@ async fn storage_size(state: Arc<State>, call: Call) -> HandlerResult {
         return Err(ApiError::validation("literal_error", &["header", "storage-unit"], problem, &named.into()));
     };
     let count = state.store.count_in_project(Passage::KIND, call.permit.project().as_str()).await?;
-    #[expect(clippy::cast_precision_loss, reason = "nobody has so many passages")]
+    #[expect(clippy::cast_precision_loss, reason = "the number of passages is far below 2^52")]
     let bytes = count as f64 * BYTES_PER_PASSAGE;
     Ok(Reply::ok(json!(bytes / 1024_f64.powi(*power))))
 }

@@ -1,11 +1,11 @@
-//! Agents made from templates, and what a template looks like as a snapshot.
+//! Agents created from templates, and snapshots of templates.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{find, missing, name, project, version};
+use super::path::{self, missing};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -15,7 +15,7 @@ use crate::{
         agents::file::{self, History, Import},
         budget::json_length,
         records::{Deployment, Identity, Record, Template},
-        resources::{HandlerResult, Routes},
+        resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{insert, project_scope::ProjectScope, update},
         turn::read_initial_messages,
@@ -24,15 +24,15 @@ use crate::{
     store::transaction,
 };
 
-const UNDOCUMENTED: &str = "What a snapshot looks like as a request is not documented.";
-const VERSION_NOTED: &str = "Only the version is noted: the agents stay as they are.";
+const UNDOCUMENTED: &str = "The form of a snapshot in a request is not documented.";
+const VERSION_ONLY: &str = "Only the version is stored; the agents do not change.";
 
-pub(in crate::mock) fn mount(routes: Routes) -> Routes {
+pub(super) fn mount(routes: Routes) -> Routes {
     routes
         .on(Operation::CreateAgentsFromTemplate, create)
         .on(Operation::CreateAgentsFromTemplateNoProject, create)
         .on(Operation::GetTemplateSnapshot, snapshot)
-        .state_only(Operation::MigrateDeployment, migrate, VERSION_NOTED)
+        .state_only(Operation::MigrateDeployment, migrate, VERSION_ONLY)
         .not_mocked([Operation::SetCurrentTemplateFromSnapshot], UNDOCUMENTED)
 }
 
@@ -47,25 +47,23 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let identity_ids = fields.ids("identity_ids", Identity::KIND)?.unwrap_or_default();
 
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let (called, word) = name(&call);
-    let template = find(view, called, &project).await?.record;
-    let version = version(view, &template, word).await?;
+    let project = path::project(&call)?;
+    let (template, version) = path::template_and_version(view, &call).await?;
     let file = version.as_ref().map_or(&template.current, |version| &version.file);
     let budget = state.budget(file.len() + json_length(&body), 1);
     let file: Value = serde_json::from_str(file).map_err(ApiError::internal)?;
 
     let deployment_id = entropy::uuid();
-    let mut more = Map::from_iter([("base_template_id".to_owned(), json!(template.id))]);
-    more.insert("template_id".into(), json!(version.as_ref().map_or(&template.id, |version| &version.id)));
-    more.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
+    let mut overrides = Map::from_iter([("base_template_id".to_owned(), json!(template.id))]);
+    overrides.insert("template_id".into(), json!(version.as_ref().map_or(&template.id, |version| &version.id)));
+    overrides.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
     let map = |TextMap(entries): TextMap| entries.into_iter().map(|(key, value)| (key, value.into())).collect();
-    more.extend(variables.map(|variables| ("memory_variables".to_owned(), Value::Object(map(variables)))));
+    overrides.extend(variables.map(|variables| ("memory_variables".to_owned(), Value::Object(map(variables)))));
     let import = Import {
         name: fields.optional("agent_name")?,
         overrides_tools: false,
         secrets: secrets.map(|TextMap(entries)| entries).unwrap_or_default(),
-        fields: more,
+        fields: overrides,
         identity_ids,
         history,
         deployment_id: Some(deployment_id.clone()),
@@ -74,32 +72,32 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let scope = ProjectScope { shown: Some(project.to_string()), project };
     let (deployment, group_ids) = transaction!(state.store, tx => {
         view.get_for_update::<Template>(tx, &template.id).await?;
-        let made = file::import(tx, view, &scope, &file, &import, &budget).await?;
+        let imported = file::import(tx, view, &scope, &file, &import, &budget).await?;
         let deployment = Deployment {
             id: deployment_id.clone(),
             template_id: template.id.clone(),
             version_id: version.as_ref().map(|version| version.id.clone()),
-            agent_ids: made.agent_ids,
+            agent_ids: imported.agent_ids,
         };
         insert(tx, scope.project.as_str(), Some(&template.id), &deployment).await?;
-        Ok((deployment, made.group_ids))
+        Ok((deployment, imported.group_ids))
     })?;
     let group_id = group_ids.first();
-    let answer = json!({"agent_ids": deployment.agent_ids, "group_id": group_id, "deployment_id": deployment.id});
-    Ok(Reply::Json(StatusCode::CREATED, answer))
+    let response = json!({"agent_ids": deployment.agent_ids, "group_id": group_id, "deployment_id": deployment.id});
+    Ok(Reply::Json(StatusCode::CREATED, response))
 }
 
 async fn migrate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let word: &str = fields.required("version")?;
+    let version_name: &str = fields.required("version")?;
     for flag in ["preserve_tool_variables", "preserve_core_memories", "preserve_sources"] {
         fields.optional::<bool>(flag)?;
     }
     fields.optional::<TextMap>("memory_variables")?;
     let view = state.view(&call.permit);
-    let template = find(view, name(&call).0, &project(&call)?).await?.record;
-    let version = version(view, &template, Some(word)).await?;
+    let template = path::template(view, &call).await?;
+    let version = path::version(view, &template, Some(version_name)).await?;
     let id = call.param("deployment_id");
     transaction!(state.store, tx => {
         let mut deployment = view.get_for_update::<Deployment>(tx, id).await?.record;
@@ -113,12 +111,10 @@ async fn migrate(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-/// The agents and blocks of a version in the hosted service's own words.
+/// The agents and blocks of a version in the form of the hosted service.
 async fn snapshot(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let (called, word) = name(&call);
-    let template = find(view, called, &project(&call)?).await?.record;
-    let version = version(view, &template, word).await?;
+    let (template, version) = path::template_and_version(view, &call).await?;
     let file = version.as_ref().map_or(&template.current, |version| &version.file);
     let file: Value = serde_json::from_str(file).map_err(ApiError::internal)?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -1,14 +1,18 @@
-//! Templates: made, listed, changed, saved in versions and rolled back. Each route exists with the project in its path and
-//! without, where the request's project is meant.
+//! Templates: created, listed, changed, saved in versions and rolled back. Most routes exist with the project in the path,
+//! and without it for the project that the request acts in.
 
-pub(super) mod agents;
+mod agents;
+pub(super) mod path;
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{HandlerResult, Routes};
+use super::{
+    by_id,
+    routes::{HandlerResult, Routes},
+};
 use crate::{
     access::Operation,
     call::{Call, Reply},
@@ -18,14 +22,14 @@ use crate::{
         pagination::{cursor::Window, list::Listing},
         records::{Agent, DEFAULT_CONVERSATION, Record, Template, TemplateVersion, claims, project_slug},
         state::State,
-        storage::{Stored, View, claim, holder, insert, release, update},
+        storage::{claim, insert, release, update},
         validation::body::Fields,
     },
     model::Project,
     store::{DocumentFilter, Tx, transaction},
 };
 
-const AGENTS_STAY: &str = "Agents that were made from it earlier stay as they are.";
+const AGENTS_STAY: &str = "Agents created from an earlier version do not change.";
 
 pub(super) fn mount(routes: Routes) -> Routes {
     routes
@@ -39,63 +43,15 @@ pub(super) fn mount(routes: Routes) -> Routes {
         .on(Operation::DeleteTemplateNoProject, delete)
         .on(Operation::UpdateCurrentTemplateFromAgentFile, update_from_file)
         .on(Operation::UpdateCurrentTemplateFromAgentFileNoProject, update_from_file)
-        .on(Operation::UpdateTemplateDescription, describe)
+        .on(Operation::UpdateTemplateDescription, set_description)
         .on(Operation::RenameTemplate, rename)
         .on(Operation::RollbackTemplate, roll_back)
         .on(Operation::RollbackTemplateNoProject, roll_back)
         .on(Operation::ForkTemplate, fork)
+        .with(agents::mount)
 }
 
 const DEFAULT_LIMIT: usize = 20;
-
-/// The project in the path, or the one that the request acts in.
-pub(super) fn project(call: &Call) -> Result<Project, ApiError> {
-    let Some(named) = call.params.find("project_id") else { return Ok(call.permit.project().clone()) };
-    let project = named.parse::<Project>().ok().filter(|project| call.permit.reaches(project.as_str()));
-    project.ok_or_else(|| missing("Project", named))
-}
-
-/// The name in the path; where the path names a version, `name:version` taken apart.
-pub(super) fn name(call: &Call) -> (&str, Option<&str>) {
-    if let Some(named) = call.params.find("template_version") {
-        return match named.rsplit_once(':') {
-            Some((name, version)) => (name, Some(version)),
-            None => (named, None),
-        };
-    }
-    (call.params.find("template_name").unwrap_or_else(|| call.param("name")), None)
-}
-
-/// The template in the path.
-pub(super) async fn find(view: View<'_>, call_name: &str, project: &Project) -> Result<Stored<Template>, ApiError> {
-    let found = match holder(view.store(), claims::TEMPLATE, project.as_str(), call_name).await? {
-        Some(id) => view.find::<Template>(&id).await?,
-        None => None,
-    };
-    found.ok_or_else(|| missing("Template", call_name))
-}
-
-/// The version of a template that a word names; none: what is worked on.
-pub(super) async fn version(
-    view: View<'_>,
-    template: &Template,
-    word: Option<&str>,
-) -> Result<Option<TemplateVersion>, ApiError> {
-    let number = match word {
-        Some("current") => return Ok(None),
-        None | Some("latest") => template.latest,
-        Some(word) => word.parse().map_err(|_| missing("Version", word))?,
-    };
-    let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);
-    let versions = Listing::<TemplateVersion>::of(versions).all(view, |version| version.number == number).await?;
-    let found = versions.into_iter().next().map(|version| version.record);
-    found.map(Some).ok_or_else(|| missing("Version", &number.to_string()))
-}
-
-pub(super) fn missing(class: &str, name: &str) -> ApiError {
-    let name: String = name.chars().take(100).collect();
-    ApiError::letta(Code::NotFound, format!("{class} {name} not found"))
-}
 
 fn refused(problem: impl Into<Value>) -> ApiError {
     ApiError::letta(Code::InvalidRequest, problem)
@@ -112,12 +68,13 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let named = query.first("project_id").or(query.first("project_slug"));
     let project = named.unwrap_or(call.permit.project().as_str());
     let accepts = |template: &Template| {
-        let present = template.name.to_lowercase();
-        let fits = |wanted: &String| if exact { present == *wanted } else { present.contains(wanted.as_str()) };
+        let template_name = template.name.to_lowercase();
+        let matches =
+            |wanted: &String| if exact { template_name == *wanted } else { template_name.contains(wanted.as_str()) };
         id.is_none_or(|id| template.id == id)
             && version.is_none_or(|version| template.latest.to_string() == version)
-            && name.as_ref().is_none_or(fits)
-            && search.as_ref().is_none_or(|text| present.contains(text.as_str()))
+            && name.as_ref().is_none_or(matches)
+            && search.as_ref().is_none_or(|text| template_name.contains(text.as_str()))
     };
     let documents = DocumentFilter::of_project(Template::KIND, project);
     let mut templates = Listing::<Template>::of(documents).all(state.view(&call.permit), accepts).await?;
@@ -130,11 +87,11 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"templates": templates, "has_next_page": has_next_page})))
 }
 
-/// From an agent or from an agent file. The first version is saved at once.
+/// From an agent or an agent file. The first version is saved too.
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
-    let project = project(&call)?;
+    let project = path::project(&call)?;
     let view = state.view(&call.permit);
     let wanted: Option<String> = fields.optional("name")?;
     fields.required::<&str>("type")?;
@@ -165,13 +122,14 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::Json(StatusCode::CREATED, template.wire()))
 }
 
-/// Stores a new template with its first version. A name that is taken is refused where it was asked for, else changed.
-async fn store(tx: &mut Tx, project: &Project, mut template: Template, asked: bool) -> Result<Template, ApiError> {
+/// Stores a new template with its first version. A name that is taken is refused if the request chose it, and otherwise
+/// gets a number.
+async fn store(tx: &mut Tx, project: &Project, mut template: Template, is_chosen: bool) -> Result<Template, ApiError> {
     check_name(&template.name)?;
     let base = template.name.clone();
     let mut number = 1;
     while claim(tx, claims::TEMPLATE, project.as_str(), &template.name, &template.id).await?.is_some() {
-        if asked {
+        if is_chosen {
             return Err(refused(format!("A template with the name '{base}' already exists")));
         }
         number += 1;
@@ -184,14 +142,14 @@ async fn store(tx: &mut Tx, project: &Project, mut template: Template, asked: bo
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !name.is_empty() && name.len() <= 200 && name.bytes().all(fits) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !name.is_empty() && name.len() <= 200 && name.bytes().all(is_allowed) {
         return Ok(());
     }
     Err(refused("A template's name has 1 to 200 characters of a-z, A-Z, 0-9, _ and -"))
 }
 
-/// An agent file in a request, which must at least name agents.
+/// An agent file in a request, which must at least have agents.
 fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
     let file: Fields<'_> = fields.required(name)?;
     file.required::<Vec<Fields<'_>>>("agents")?;
@@ -201,7 +159,7 @@ fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
 async fn versions(state: Arc<State>, call: Call) -> HandlerResult {
     let window = Window::read(&call.query, DEFAULT_LIMIT)?;
     let view = state.view(&call.permit);
-    let template = find(view, name(&call).0, &project(&call)?).await?.record;
+    let template = path::template(view, &call).await?;
     let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);
     let mut versions = Listing::<TemplateVersion>::of(versions).all(view, |_| true).await?;
     versions.reverse();
@@ -227,8 +185,8 @@ async fn save(state: Arc<State>, mut call: Call) -> HandlerResult {
         fields.one_of("block_reconciliation_strategy", &["reconcile-all", "preserve-deleted"])?;
     }
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     let template = transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
         let version = template.save(message.clone());
@@ -241,11 +199,8 @@ async fn save(state: Arc<State>, mut call: Call) -> HandlerResult {
 
 async fn delete(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
-    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
-    transaction!(state.store, tx => {
-        let template = view.get_for_update::<Template>(tx, &id).await?.record;
-        Ok(tx.delete_document(Template::KIND, &template.id).await?)
-    })?;
+    let id = path::template(view, &call).await?.id;
+    by_id::delete::<Template>(view, &id).await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -253,14 +208,14 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     fields.optional::<bool>("update_existing_tools")?;
-    let saves_first = fields.optional::<bool>("save_existing_changes")?.unwrap_or(false);
+    let saves_current = fields.optional::<bool>("save_existing_changes")?.unwrap_or(false);
     let file = checked_file(&fields, "agent_file_json")?;
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
-        if saves_first {
+        if saves_current {
             let version = template.save(None);
             insert(tx, project.as_str(), Some(&template.id), &version).await?;
         }
@@ -270,17 +225,17 @@ async fn update_from_file(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-async fn describe(state: Arc<State>, mut call: Call) -> HandlerResult {
+async fn set_description(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let description: Option<String> = fields.optional("description")?;
     let view = state.view(&call.permit);
-    let id = find(view, name(&call).0, &project(&call)?).await?.record.id;
-    transaction!(state.store, tx => {
-        let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
+    let id = path::template(view, &call).await?.id;
+    by_id::change(view, &id, |template: &mut Template| {
         template.description.clone_from(&description);
-        update(tx, &template).await
-    })?;
+        Ok(())
+    })
+    .await?;
     Ok(Reply::ok(json!({"success": true})))
 }
 
@@ -289,8 +244,8 @@ async fn rename(state: Arc<State>, mut call: Call) -> HandlerResult {
     let new_name: String = Fields::of_body(&body)?.required("new_name")?;
     check_name(&new_name)?;
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let id = find(view, name(&call).0, &project).await?.record.id;
+    let project = path::project(&call)?;
+    let id = path::template(view, &call).await?.id;
     transaction!(state.store, tx => {
         let mut template = view.get_for_update::<Template>(tx, &id).await?.record;
         if new_name == template.name {
@@ -306,19 +261,18 @@ async fn rename(state: Arc<State>, mut call: Call) -> HandlerResult {
     Ok(Reply::ok(json!({"success": true})))
 }
 
-/// What was saved as a version is worked on again.
+/// Makes a saved version the current state.
 async fn roll_back(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
-    let word: String = Fields::of_body(&body)?.required("version")?;
-    if ["current", "dev"].contains(&word.as_str()) {
-        return Err(refused(format!("One cannot roll back to '{word}'")));
+    let version: String = Fields::of_body(&body)?.required("version")?;
+    if ["current", "dev"].contains(&version.as_str()) {
+        return Err(refused(format!("A template cannot be rolled back to '{version}'")));
     }
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let named = find(view, name(&call).0, &project).await?.record;
-    let version = version(view, &named, Some(&word)).await?;
+    let current = path::template(view, &call).await?;
+    let version = path::version(view, &current, Some(&version)).await?;
     transaction!(state.store, tx => {
-        let mut template = view.get_for_update::<Template>(tx, &named.id).await?.record;
+        let mut template = view.get_for_update::<Template>(tx, &current.id).await?.record;
         if let Some(version) = &version {
             template.set_current(version.file.clone());
         }
@@ -334,10 +288,9 @@ async fn fork(state: Arc<State>, mut call: Call) -> HandlerResult {
         None => None,
     };
     let view = state.view(&call.permit);
-    let project = project(&call)?;
-    let (called, word) = name(&call);
-    let source = find(view, called, &project).await?.record;
-    let file = match version(view, &source, word).await? {
+    let project = path::project(&call)?;
+    let (source, version) = path::template_and_version(view, &call).await?;
+    let file = match version {
         Some(version) => version.file,
         None => source.current,
     };
