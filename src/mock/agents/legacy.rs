@@ -12,7 +12,7 @@ use crate::{
             ToolCall, ToolReturn, ToolStatus, is_older, object,
         },
         responder::{CallRequest, ModelResponse},
-        tools::set::{Tool, ToolSet},
+        tools::set::{CallableTool, ToolSet},
     },
 };
 
@@ -31,7 +31,7 @@ pub(in crate::mock) enum Manner {
 impl Manner {
     /// The manner of an agent of this type with these tools.
     pub(in crate::mock) fn of(agent_type: &str, tool_set: &ToolSet) -> Self {
-        let speaks_by_tool = tool_set.find(SPEAKING_TOOL).is_some_and(|tool: &Tool| !tool.is_clients());
+        let speaks_by_tool = tool_set.find(SPEAKING_TOOL).is_some_and(|tool: &CallableTool| !tool.runs_on_client());
         if is_older(agent_type) { Self::ByEvents { speaks_by_tool } } else { Self::Direct }
     }
 

@@ -17,7 +17,7 @@ use super::{
     pending::Pending,
     scan::Scan,
     secret::{Secret, WireSecret},
-    wire::WireMessage,
+    wire_message::WireMessage,
 };
 use crate::access::{Written, secret_places};
 

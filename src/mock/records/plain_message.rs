@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     message::{Role, otid_uuid},
     scan::Scan,
-    wire::MessageType,
+    wire_message::MessageType,
 };
 
 /// A plain message: every part of it is text or reasoning, it has no calls, returns or decisions, it looks the same in

@@ -21,7 +21,7 @@ use crate::{
         records::{Agent, Block, Record, include::Include, links},
         state::State,
         storage::{View, insert, project_scope::ProjectScope, relations::of_identities},
-        text::search::tagged,
+        text::terms::tagged,
         validation::{body::Fields, query},
     },
     model::Project,

@@ -19,7 +19,7 @@ use crate::{
         records::{Agent, Record, TOOL_TYPES, Timestamp, Tool, ToolChange, claims, echo, links, underivable},
         state::State,
         storage::{Stored, claim, insert, lock_holder, project_scope::ProjectScope, release, update},
-        text::search::{Terms, tagged},
+        text::terms::{Terms, tagged},
         tools::base_tools,
         validation::{
             body::{Expect, Fields, TextMap},

@@ -9,14 +9,14 @@ use super::CallRequest;
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
-    tools::set::Tool,
+    tools::set::CallableTool,
 };
 
 /// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each
 /// once, or as often as it says.
-pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result<Vec<CallRequest>, Overspent> {
+pub(super) fn named_calls(text: &str, tools: &[CallableTool], budget: &Budget) -> Result<Vec<CallRequest>, Overspent> {
     let named = tools.iter().filter_map(|tool| Some((find_name(text, &tool.name)?, tool)));
-    let mut named: Vec<(usize, &Tool)> = named.collect();
+    let mut named: Vec<(usize, &CallableTool)> = named.collect();
     named.sort_by_key(|(place, _)| *place);
     let mut index = 0;
     named.retain(|(place, _)| {
@@ -96,7 +96,12 @@ fn find_name(text: &str, name: &str) -> Option<usize> {
 }
 
 /// The arguments that a text gives to a tool that it names; `end`: where the name ends.
-pub(super) fn read(text: &str, end: usize, tool: &Tool, budget: &Budget) -> Result<Map<String, Value>, Overspent> {
+pub(super) fn read(
+    text: &str,
+    end: usize,
+    tool: &CallableTool,
+    budget: &Budget,
+) -> Result<Map<String, Value>, Overspent> {
     object_in(&text[end..]).map_or_else(|| read_members(text, end, tool, 0, budget), Ok)
 }
 
@@ -107,7 +112,7 @@ const DEEPEST: usize = 8;
 fn read_members(
     text: &str,
     end: usize,
-    tool: &Tool,
+    tool: &CallableTool,
     depth: usize,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
@@ -143,7 +148,12 @@ fn keep(arguments: &mut Map<String, Value>, name: &str, value: Value, budget: &B
 }
 
 /// The arguments of several calls of a tool: each takes the next of what is said.
-fn read_several(text: &str, count: usize, tool: &Tool, budget: &Budget) -> Result<Vec<Map<String, Value>>, Overspent> {
+fn read_several(
+    text: &str,
+    count: usize,
+    tool: &CallableTool,
+    budget: &Budget,
+) -> Result<Vec<Map<String, Value>>, Overspent> {
     let mut objects = objects_in(text).into_iter();
     let mut named: Vec<Vec<Value>> = Vec::new();
     for (name, schema) in tool.properties() {
@@ -365,7 +375,7 @@ fn missing(text: &str, schema: &Value, depth: usize, budget: &Budget) -> Result<
         // One with members of its own is told by them.
         "object" => match schema.as_object().filter(|_| depth < DEEPEST) {
             Some(schema) => {
-                let described = Tool { name: String::new(), parameters: schema.clone(), servers: None };
+                let described = CallableTool { name: String::new(), parameters: schema.clone(), stored: None };
                 Value::Object(read_members(text, 0, &described, depth + 1, budget)?)
             }
             None => json!({}),
@@ -378,12 +388,12 @@ fn missing(text: &str, schema: &Value, depth: usize, budget: &Budget) -> Result<
 mod tests {
     use super::*;
 
-    fn tool(name: &str, properties: &Value, required: &Value) -> Tool {
+    fn tool(name: &str, properties: &Value, required: &Value) -> CallableTool {
         let parameters = json!({"type": "object", "properties": properties, "required": required});
-        Tool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), servers: None }
+        CallableTool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), stored: None }
     }
 
-    fn tools() -> Vec<Tool> {
+    fn tools() -> Vec<CallableTool> {
         vec![
             tool("roll_dice", &json!({"num_sides": {"type": "integer"}}), &json!(["num_sides"])),
             tool(

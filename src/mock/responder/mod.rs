@@ -19,7 +19,7 @@ pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
     records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
-    tools::set::{Tool, ToolSet},
+    tools::set::{CallableTool, ToolSet},
 };
 
 /// An object of this schema, filled in from what a text says.
@@ -28,7 +28,7 @@ pub(super) fn filled_in(
     schema: &Map<String, Value>,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
-    arguments::read(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None }, budget)
+    arguments::read(text, 0, &CallableTool { name: String::new(), parameters: schema.clone(), stored: None }, budget)
 }
 
 /// What a responder sees.

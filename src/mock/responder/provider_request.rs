@@ -21,7 +21,7 @@ pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message],
         "parallel_tool_calls": agent.model.llm.get("parallel_tool_calls"),
     });
     if let Some(tool_set) = tool_set.filter(|tool_set| !tool_set.tools().is_empty()) {
-        let function = |tool: &crate::mock::tools::set::Tool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
+        let function = |tool: &crate::mock::tools::set::CallableTool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
         request["tools"] = tool_set.tools().iter().map(function).collect();
         request["tool_choice"] = "auto".into();
     }

@@ -58,7 +58,7 @@ fn note(situation: &ModelRequest<'_>, heard: &[String]) -> Result<Option<CallReq
         return Ok(None);
     }
     let (label, notes) = (&block.label, notes.join("\n"));
-    let has = |name: &str| situation.tool_set.find(name).is_some_and(|tool| !tool.is_clients());
+    let has = |name: &str| situation.tool_set.find(name).is_some_and(|tool| !tool.runs_on_client());
     let whole = || if block.value.is_empty() { notes.clone() } else { format!("{}\n{notes}", block.value) };
     situation.budget.charge(written_length(&block.value))?;
     Ok(if has("memory_insert") {

@@ -139,7 +139,7 @@ struct WordsContext<'a> {
 
 impl<'a> WordsContext<'a> {
     fn has(&self, name: &'static str) -> Option<&'static str> {
-        self.tool_set.find(name).filter(|tool| !tool.is_clients()).map(|_| name)
+        self.tool_set.find(name).filter(|tool| !tool.runs_on_client()).map(|_| name)
     }
 
     fn search(&self, query: &str) -> Option<CallRequest> {

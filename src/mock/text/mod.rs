@@ -1,7 +1,7 @@
 //! Texts: searching words, estimating tokens, embedding, and showing a window of lines.
 
 pub(in crate::mock) mod embedding;
-pub(in crate::mock) mod search;
+pub(in crate::mock) mod terms;
 pub(in crate::mock) mod tokens;
 pub(in crate::mock) mod window;
 

@@ -15,7 +15,7 @@ use crate::{
         budget::{Budget, Overspent, aside, written_length},
         records::{Agent, File, FileText, Folder, Passage, Record, links},
         storage::parse,
-        text::{search::Terms, window},
+        text::{terms::Terms, window},
     },
     store::{DocumentFilter, Store},
 };

@@ -397,7 +397,7 @@ impl<'a> AgentLoop<'a> {
                 let known = ToolReturn { tool_return, status, tool_call_id: id.clone(), stdout, stderr };
                 self.scripted.insert(id.clone(), known);
             }
-            let waits = asked.asks || self.tool_set.asks(&asked.name);
+            let waits = asked.asks || self.tool_set.waits(&asked.name);
             let ends = self.end_after(&asked.name, &asked.arguments);
             if self.manner.is_by_events() {
                 let asks = legacy::asks_to_go_on(&asked.arguments).filter(|_| waits);

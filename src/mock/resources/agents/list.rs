@@ -18,7 +18,7 @@ use crate::{
         resources::{HandlerResult, Routes},
         state::State,
         storage::{View, relations::of_identities},
-        text::search::tagged,
+        text::terms::tagged,
     },
     model::Project,
     store::DocumentFilter,

@@ -38,7 +38,7 @@ pub(in crate::mock) async fn send(
         let turn = Turn::begin(state, thread, run, request.request, false).await?;
         let ended = turn.answer().await?;
         return match &ended.failure {
-            Some(failure) => Err(failure.answer()),
+            Some(failure) => Err(failure.to_api_error()),
             None => Ok(Reply::ok(response(&ended))),
         };
     }
