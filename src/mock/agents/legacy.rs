@@ -15,7 +15,7 @@ use crate::{
             ToolCall, ToolReturn, ToolStatus, is_older, object,
         },
         responder::{CallRequest, ModelResponse},
-        tools::set::{Tool, ToolSet},
+        tools::set::{CallableTool, ToolSet},
     },
 };
 
@@ -34,7 +34,7 @@ pub(in crate::mock) enum TurnStyle {
 impl TurnStyle {
     /// The style of an agent of a type with these tools.
     pub(in crate::mock) fn of(agent_type: &str, tool_set: &ToolSet) -> Self {
-        let speaks_by_tool = tool_set.find(SPEAKING_TOOL).is_some_and(|tool: &Tool| !tool.is_clients());
+        let speaks_by_tool = tool_set.find(SPEAKING_TOOL).is_some_and(|tool: &CallableTool| !tool.runs_on_client());
         if is_older(agent_type) { Self::Heartbeats { speaks_by_tool } } else { Self::Current }
     }
 

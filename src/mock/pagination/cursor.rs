@@ -93,12 +93,12 @@ fn limit(query: &Query, default: i64) -> Result<usize, ApiError> {
 
 /// The page that a request to one of the hosted routes asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::mock) struct Window {
+pub(in crate::mock) struct OffsetPage {
     offset: usize,
     limit: usize,
 }
 
-impl Window {
+impl OffsetPage {
     /// Reads `offset` and `limit`, which may be integral floats.
     pub(in crate::mock) fn read(query: &Query, default_limit: usize) -> Result<Self, ApiError> {
         let number = |name| query.first(name).map(|text| whole(name, text)).transpose();
@@ -192,7 +192,7 @@ mod tests {
             ("offset=x", None),
             ("offset=inf", None),
         ] {
-            let window = Window::read(&Query::parse(Some(query)), 3).ok();
+            let window = OffsetPage::read(&Query::parse(Some(query)), 3).ok();
             let cut = window.map(|window| {
                 let (items, has_more) = window.cut(vec!["a", "b", "c", "d", "e", "f"]);
                 items.concat() + if has_more { "+" } else { "" }

@@ -2,15 +2,15 @@
 //! and the result of simple calls. Nothing is ever executed.
 
 mod arguments;
+mod call_result;
 mod docstring;
 mod literals;
 mod models;
-mod outcome;
+mod names;
 mod outline;
 #[cfg(feature = "fuzzing")]
 pub mod probe;
 mod run;
-mod scope;
 mod signature;
 mod types;
 mod values;
@@ -21,7 +21,7 @@ use tree_sitter::{Node, Parser, Tree};
 
 pub(in crate::mock) use self::{
     arguments::arguments,
-    outcome::CallResult,
+    call_result::CallResult,
     run::run,
     signature::{Signature, name_and_docstring, signature},
 };

@@ -8,12 +8,12 @@ use serde_json::{Map, Number, Value};
 use tree_sitter::Node;
 
 use super::{
-    DEPTH, children, docstring_of, lines_ended_once,
+    DEPTH,
+    call_result::CallResult,
+    children, docstring_of, lines_ended_once,
     literals::{literal, unescape},
-    outcome::CallResult,
-    parameters, parse,
-    scope::Names,
-    text,
+    names::Names,
+    parameters, parse, text,
     values::{MOST, calculate, is_coerced, shown, weigh},
 };
 use crate::error::python_repr;

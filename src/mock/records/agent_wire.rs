@@ -15,7 +15,7 @@ use super::{
     pending::Pending,
     secret::{Secret, WireSecret},
     stored_context,
-    wire::WireMessage,
+    wire_message::WireMessage,
 };
 
 /// What is linked to an agent, read for an answer.

@@ -11,7 +11,7 @@ use super::{
     model::object,
     timestamp::Timestamp,
     tool_call::{Approval, ToolCall, ToolReturn, ToolStatus},
-    wire::{MessageType, Own, WireMessage},
+    wire_message::{MessageType, Own, WireMessage},
 };
 use crate::entropy;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{tool_call::ToolCall, wire::MessageType};
+use super::{tool_call::ToolCall, wire_message::MessageType};
 
 /// How messages are shown. Runs store the view of their request; the order of the fields is Letta's.
 #[derive(Clone, Debug, Deserialize, Serialize)]

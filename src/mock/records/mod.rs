@@ -42,7 +42,7 @@ pub(in crate::mock) mod tool_rules;
 pub(in crate::mock) mod turn_error;
 mod turn_request;
 mod usage;
-mod wire;
+mod wire_message;
 
 pub(super) use agent::Agent;
 pub(super) use agent_types::is_older;
@@ -79,7 +79,7 @@ pub(super) use tool::{RETURN_CHAR_LIMIT, TOOL_TYPES, Tool, ToolChange, echo, und
 pub(super) use tool_call::{Approval, REQUEST_HEARTBEAT, ToolCall, ToolReturn, ToolStatus};
 pub(super) use turn_request::{ClientTool, Decision, Delivery, IncomingMessage, Transcript, TurnRequest};
 pub(super) use usage::Usage;
-pub(super) use wire::{MOST_PIECES, MessageType, WireMessage};
+pub(super) use wire_message::{MOST_PIECES, MessageType, WireMessage};
 
 use serde::{Serialize, de::DeserializeOwned};
 

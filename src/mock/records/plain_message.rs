@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     message::{Role, otid_uuid},
-    wire::MessageType,
+    wire_message::MessageType,
 };
 use crate::access::end_of_string;
 

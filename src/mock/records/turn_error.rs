@@ -98,7 +98,7 @@ impl TurnError {
     }
 
     /// The response to a request that waits. A retry would not help, whatever the status.
-    pub(in crate::mock) fn answer(&self) -> ApiError {
+    pub(in crate::mock) fn to_api_error(&self) -> ApiError {
         let error = json!({"type": self.error_type, "message": self.message, "detail": self.detail});
         ApiError::provider(self.code, self.message.clone(), error).final_answer()
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_of_the_provider_become_those_that_letta_answers_with() {
+    fn statuses_of_the_provider_become_those_that_letta_responds_with() {
         for (status, expected, kind) in [
             (400, 400, "llm_bad_request"),
             (401, 401, "llm_authentication"),
@@ -135,9 +135,9 @@ mod tests {
             (504, 504, "llm_timeout"),
         ] {
             let failure = TurnError::of_provider(status);
-            let answer = failure.answer();
-            assert_eq!((answer.code().status().as_u16(), failure.error_type), (expected, kind), "{status}");
-            let body = answer.to_body("req-1");
+            let error = failure.to_api_error();
+            assert_eq!((error.code().status().as_u16(), failure.error_type), (expected, kind), "{status}");
+            let body = error.to_body("req-1");
             assert_eq!(body["error"]["type"], kind);
             assert!(body["error"]["detail"].as_str().unwrap().contains(&status.to_string()));
         }

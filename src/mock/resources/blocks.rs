@@ -23,7 +23,7 @@ use crate::{
         records::{Block, Identity, Record, links},
         state::State,
         storage::{View, insert, project_scope::ProjectScope, relations::of_identities},
-        text::search::tagged,
+        text::terms::tagged,
         validation::{body::Fields, query},
     },
     model::Project,

@@ -9,7 +9,7 @@ use crate::{
     access::Operation,
     call::{Call, Reply},
     error::{ApiError, Code},
-    mock::{pagination::cursor::Window, state::State, text::excerpt::excerpt, validation::body::Fields},
+    mock::{pagination::cursor::OffsetPage, state::State, text::excerpt::excerpt, validation::body::Fields},
 };
 
 const NO_DEVICES: &str = "No device can connect, so the list is always empty and every id is unknown.";
@@ -23,7 +23,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 async fn list(_: Arc<State>, call: Call) -> HandlerResult {
-    Window::read(&call.query, 0)?;
+    OffsetPage::read(&call.query, 0)?;
     call.query.boolean("onlineOnly")?;
     Ok(Reply::ok(json!({"connections": [], "hasNextPage": false})))
 }

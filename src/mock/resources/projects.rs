@@ -14,7 +14,7 @@ use crate::{
     call::{Call, Reply},
     error::{ApiError, Code},
     mock::{
-        pagination::cursor::Window,
+        pagination::cursor::OffsetPage,
         records::{ProjectEntry, Record, project_slug},
         state::State,
         storage::{View, insert},
@@ -38,7 +38,7 @@ pub(super) fn mount(routes: Routes) -> Routes {
 }
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
-    let window = Window::read(&call.query, DEFAULT_LIMIT)?;
+    let window = OffsetPage::read(&call.query, DEFAULT_LIMIT)?;
     let name = call.query.first("name").map(str::to_lowercase);
     let mut entries = entries(state.view(&call.permit)).await?;
     // The project that the request acts in exists without having been created.

@@ -24,7 +24,7 @@ use crate::{
         storage::{Stored, claim, insert, lock_holder, project_scope::ProjectScope, release, update},
         text::{
             excerpt::excerpt,
-            search::{Terms, tagged},
+            terms::{Terms, tagged},
         },
         tools::base_tools,
         validation::{

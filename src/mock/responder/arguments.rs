@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
-    tools::set::Tool,
+    tools::set::CallableTool,
 };
 
 /// The arguments of a tool from a text that names it: a JSON object after the name, or values found by the names and types of
@@ -16,7 +16,7 @@ use crate::mock::{
 pub(super) fn from_text(
     text: &str,
     name_end: usize,
-    tool: &Tool,
+    tool: &CallableTool,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
     match objects_in(&text[name_end..]).next() {
@@ -32,7 +32,7 @@ const MAX_DEPTH: usize = 8;
 fn from_words(
     text: &str,
     name_end: usize,
-    tool: &Tool,
+    tool: &CallableTool,
     depth: usize,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
@@ -71,7 +71,7 @@ fn insert(arguments: &mut Map<String, Value>, name: &str, value: Value, budget: 
 pub(super) fn of_several_calls(
     text: &str,
     count: usize,
-    tool: &Tool,
+    tool: &CallableTool,
     budget: &Budget,
 ) -> Result<Vec<Map<String, Value>>, Overspent> {
     let mut objects = objects_in(text);
@@ -282,7 +282,7 @@ fn default_value(text: &str, schema: &Value, depth: usize, budget: &Budget) -> R
         "array" => json!([]),
         "object" => match schema.as_object().filter(|_| depth < MAX_DEPTH) {
             Some(schema) => {
-                let object = Tool { name: String::new(), parameters: schema.clone(), servers: None };
+                let object = CallableTool { name: String::new(), parameters: schema.clone(), stored: None };
                 Value::Object(from_words(text, 0, &object, depth + 1, budget)?)
             }
             None => json!({}),

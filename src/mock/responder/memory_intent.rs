@@ -142,7 +142,7 @@ struct MemoryIntent<'a> {
 impl<'a> MemoryIntent<'a> {
     /// The name of a tool, if the agent has it and the client does not run it.
     fn tool(&self, name: &'static str) -> Option<&'static str> {
-        self.tool_set.find(name).filter(|tool| !tool.is_clients()).map(|_| name)
+        self.tool_set.find(name).filter(|tool| !tool.runs_on_client()).map(|_| name)
     }
 
     fn search(&self, query: &str) -> Option<CallRequest> {

@@ -20,7 +20,7 @@ pub use self::script::{Script, ScriptError};
 use super::{
     budget::{Budget, Overspent, aside},
     records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
-    tools::set::{Tool, ToolSet},
+    tools::set::{CallableTool, ToolSet},
 };
 
 /// An object that conforms to a JSON schema, with values found in a text.
@@ -29,7 +29,12 @@ pub(super) fn object_from_text(
     schema: &Map<String, Value>,
     budget: &Budget,
 ) -> Result<Map<String, Value>, Overspent> {
-    arguments::from_text(text, 0, &Tool { name: String::new(), parameters: schema.clone(), servers: None }, budget)
+    arguments::from_text(
+        text,
+        0,
+        &CallableTool { name: String::new(), parameters: schema.clone(), stored: None },
+        budget,
+    )
 }
 
 /// What the responder is given for one model step.

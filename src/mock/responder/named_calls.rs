@@ -10,14 +10,14 @@ use super::{
 };
 use crate::mock::{
     budget::{Budget, Overspent},
-    tools::set::Tool,
+    tools::set::CallableTool,
 };
 
 /// The calls that a text requests by naming tools: of the first tool that it names, and of all others that it says to call.
 /// A text may also say how many times.
-pub(super) fn named_calls(text: &str, tools: &[Tool], budget: &Budget) -> Result<Vec<CallRequest>, Overspent> {
+pub(super) fn named_calls(text: &str, tools: &[CallableTool], budget: &Budget) -> Result<Vec<CallRequest>, Overspent> {
     let named = tools.iter().filter_map(|tool| Some((position_of(text, &tool.name)?, tool)));
-    let mut named: Vec<(usize, &Tool)> = named.collect();
+    let mut named: Vec<(usize, &CallableTool)> = named.collect();
     named.sort_by_key(|(position, _)| *position);
     let mut index = 0;
     named.retain(|(position, _)| {
@@ -104,12 +104,12 @@ mod tests {
 
     use super::*;
 
-    fn tool(name: &str, properties: &Value, required: &Value) -> Tool {
+    fn tool(name: &str, properties: &Value, required: &Value) -> CallableTool {
         let parameters = json!({"type": "object", "properties": properties, "required": required});
-        Tool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), servers: None }
+        CallableTool { name: name.into(), parameters: parameters.as_object().unwrap().clone(), stored: None }
     }
 
-    fn tools() -> Vec<Tool> {
+    fn tools() -> Vec<CallableTool> {
         vec![
             tool("roll_dice", &json!({"num_sides": {"type": "integer"}}), &json!(["num_sides"])),
             tool(

@@ -8,7 +8,7 @@ use crate::{
         records::{
             ACTOR, Agent, Content, Message, ORGANIZATION, Part, Record, Role, Step, Timestamp, ToolCall, ToolReturn,
         },
-        tools::set::{Tool, ToolSet},
+        tools::set::{CallableTool, ToolSet},
     },
 };
 
@@ -23,8 +23,7 @@ pub(in crate::mock) fn request(agent: &Agent, model: &str, messages: &[Message],
         "parallel_tool_calls": agent.model.llm.get("parallel_tool_calls"),
     });
     if let Some(tool_set) = tool_set.filter(|tool_set| !tool_set.tools().is_empty()) {
-        let function =
-            |tool: &Tool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
+        let function = |tool: &CallableTool| json!({"type": "function", "function": {"name": tool.name, "parameters": tool.parameters}});
         request["tools"] = tool_set.tools().iter().map(function).collect();
         request["tool_choice"] = "auto".into();
     }

@@ -60,7 +60,7 @@ fn note(request: &ModelRequest<'_>, user_texts: &[String]) -> Result<Option<Call
         return Ok(None);
     }
     let (label, notes) = (&block.label, notes.join("\n"));
-    let has = |name: &str| request.tool_set.find(name).is_some_and(|tool| !tool.is_clients());
+    let has = |name: &str| request.tool_set.find(name).is_some_and(|tool| !tool.runs_on_client());
     let whole = || if block.value.is_empty() { notes.clone() } else { format!("{}\n{notes}", block.value) };
     request.budget.charge(written_length(&block.value))?;
     Ok(if has("memory_insert") {

@@ -6,7 +6,7 @@ use crate::{
         budget::{Budget, aside},
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
         storage::{Stored, insert, parse, update},
-        text::search::{Terms, tagged},
+        text::terms::{Terms, tagged},
     },
     store::{DocumentFilter, Locks, Store, Tx},
 };

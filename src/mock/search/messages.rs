@@ -6,7 +6,7 @@ use crate::{
         budget::{Budget, aside},
         records::{Message, Role, Timestamp},
         storage::parse_message,
-        text::search::looked_for,
+        text::terms::looked_for,
     },
     store::{MessageFilter, Store, StoredMessage},
 };

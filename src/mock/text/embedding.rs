@@ -1,7 +1,7 @@
 //! Embeddings without a model: each word adds to one dimension, chosen by its hash. Equal texts have equal vectors, and
 //! texts that share words have similar ones.
 
-use super::search::words;
+use super::terms::words;
 
 /// Letta pads every vector to this length, whatever its model's dimensions.
 const LENGTH: usize = 4096;

@@ -2,7 +2,7 @@
 
 pub(in crate::mock) mod embedding;
 pub(in crate::mock) mod excerpt;
-pub(in crate::mock) mod search;
+pub(in crate::mock) mod terms;
 pub(in crate::mock) mod tokens;
 pub(in crate::mock) mod window;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     file_search::{FileSearch, Opening},
     memory_edit::{self, Edit},
-    set::{Tool, ToolSet},
+    set::{CallableTool, ToolSet},
 };
 use crate::{
     error::ApiError,
@@ -25,7 +25,7 @@ use crate::{
         },
         storage::parse,
         text::{
-            search::{Terms, tagged},
+            terms::{Terms, tagged},
             without_repeats,
         },
     },
@@ -117,7 +117,7 @@ impl<'a> ToolExecutor<'a> {
             Err("no tool of this name is attached to the agent".to_owned())
         } else if searches && self.searched > LONGEST_SEARCHES {
             Err("the tools of this turn have searched for too long; search less".to_owned())
-        } else if tool.is_some_and(Tool::is_clients) {
+        } else if tool.is_some_and(CallableTool::runs_on_client) {
             Err("this tool runs on the client, which has not sent its return".to_owned())
         } else if memory_edit::TOOLS.contains(&call.name.as_str()) {
             self.change_memory(&call.name, &arguments).await?
@@ -138,9 +138,9 @@ impl<'a> ToolExecutor<'a> {
                 SPEAKING_TOOL => Ok(MESSAGE_SENT.to_owned()),
                 _ => {
                     let environment = self.agent.environment();
-                    let servers = tool.and_then(|tool| tool.servers.as_ref());
-                    let source = servers.and_then(|tool| tool.source_code.as_ref()).map_or(0, String::len);
-                    match servers.map(|tool| aside(source, || tool.call(&arguments, &environment))) {
+                    let stored = tool.and_then(|tool| tool.stored.as_ref());
+                    let source = stored.and_then(|tool| tool.source_code.as_ref()).map_or(0, String::len);
+                    match stored.map(|tool| aside(source, || tool.call(&arguments, &environment))) {
                         Some(called) => {
                             (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
                             called.text()
@@ -157,7 +157,7 @@ impl<'a> ToolExecutor<'a> {
             Ok(text) => (text, ToolStatus::Success),
             Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
         };
-        let text = match tool.and_then(|tool| tool.servers.as_ref()) {
+        let text = match tool.and_then(|tool| tool.stored.as_ref()) {
             Some(tool) => shortened(text, tool.return_char_limit),
             None => text,
         };

@@ -18,7 +18,7 @@ use crate::{
         resources::routes::{HandlerResult, Routes},
         state::State,
         storage::{Stored, View, relations::of_identities},
-        text::search::tagged,
+        text::terms::tagged,
     },
     model::Project,
     store::DocumentFilter,

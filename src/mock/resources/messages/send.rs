@@ -33,7 +33,7 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
         let turn = Turn::begin(state, thread, run, request.request, false).await?;
         let ended = turn.complete().await?;
         return match &ended.failure {
-            Some(failure) => Err(failure.answer()),
+            Some(failure) => Err(failure.to_api_error()),
             None => Ok(Reply::ok(response(&ended))),
         };
     }

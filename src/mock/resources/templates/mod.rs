@@ -19,7 +19,7 @@ use crate::{
     error::{ApiError, Code},
     mock::{
         agents::file::{self, Export},
-        pagination::{cursor::Window, list::Listing},
+        pagination::{cursor::OffsetPage, list::Listing},
         records::{Agent, DEFAULT_CONVERSATION, Record, Template, TemplateVersion, claims, project_slug},
         state::State,
         storage::{claim, insert, release, update},
@@ -59,7 +59,7 @@ fn refused(problem: impl Into<Value>) -> ApiError {
 
 async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     let query = &call.query;
-    let window = Window::read(query, DEFAULT_LIMIT)?;
+    let window = OffsetPage::read(query, DEFAULT_LIMIT)?;
     let by_creation = query.one_of("sort_by", &["updated_at", "created_at"])? == Some("created_at");
     let exact = query.boolean("exact")?.unwrap_or(false);
     let (id, version) = (query.first("template_id"), query.first("version"));
@@ -157,7 +157,7 @@ fn checked_file(fields: &Fields<'_>, name: &str) -> Result<String, ApiError> {
 }
 
 async fn versions(state: Arc<State>, call: Call) -> HandlerResult {
-    let window = Window::read(&call.query, DEFAULT_LIMIT)?;
+    let window = OffsetPage::read(&call.query, DEFAULT_LIMIT)?;
     let view = state.view(&call.permit);
     let template = path::template(view, &call).await?;
     let versions = DocumentFilter::of_parent(TemplateVersion::KIND, &template.id);

@@ -47,7 +47,7 @@ impl AgentLoop<'_> {
                 let returned = ToolReturn { tool_return, status, tool_call_id: id.clone(), stdout, stderr };
                 self.scripted.insert(id.clone(), returned);
             }
-            let waits = request.requires_approval || self.tool_set.asks(&request.name);
+            let waits = request.requires_approval || self.tool_set.waits(&request.name);
             let stop_after = self.stop_reason_after(&request.name, &request.arguments);
             if self.style.uses_heartbeats() {
                 let requested = legacy::requests_heartbeat(&request.arguments).filter(|_| waits);
