@@ -27,7 +27,6 @@ use tower::ServiceExt;
 
 use super::{
     http1::{Decoded, Decoder, Head, Reader, ResponseError, Sending},
-    response::SMALL_BODY,
     upstream_request::UpstreamRequest,
 };
 use crate::request::body::{Body, BodyError};
@@ -39,6 +38,9 @@ pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(4);
 /// How much is read at once, in bytes: at first, and at most, where an answer fills what it is given.
 const LEAST_READ: usize = 8 * 1024;
 const MOST_READ: usize = 256 * 1024;
+
+/// A body of known length that has no more bytes is handed on whole.
+pub(super) const SMALL_BODY: u64 = 16 * 1024;
 
 /// Limits further away than this are none.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);

@@ -6,6 +6,7 @@
 
 mod connections;
 mod digest;
+mod error;
 mod headers;
 pub mod http1;
 mod lookup_cache;

@@ -8,8 +8,9 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::{
+    connections::SMALL_BODY,
+    error::{broken, failed},
     headers,
-    upstream::{broken, failed},
 };
 use crate::{
     access::{Charge, grant::Redaction},
@@ -23,9 +24,6 @@ use crate::{
 
 /// The largest answer that is read whole, to remove something from it.
 const REDACTED_BYTES: usize = 16 * 1024 * 1024;
-
-/// A body of known length that has no more bytes is handed on whole.
-pub(super) const SMALL_BODY: u64 = 16 * 1024;
 
 /// The largest refusal that is read, to find out who is refused.
 const REFUSAL_BYTES: usize = 64 * 1024;

@@ -30,6 +30,7 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use super::{
     connections::{Connections, LONGEST_IDLE, Timeouts},
     digest::Digest,
+    error::{broken, failed, timed_out, unreachable},
     headers,
     http1::ResponseError,
     options::{UpstreamError, UpstreamOptions},
@@ -38,9 +39,9 @@ use super::{
 };
 use crate::{
     config::Secret,
-    error::{ApiError, Code},
+    error::ApiError,
     request::{
-        body::{Body, BodyError, Fault, TooSlow},
+        body::{Body, BodyError},
         waits,
     },
 };
@@ -312,47 +313,4 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
 
 fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
     UpstreamError(format!("cannot read the certificates to trust: {error}"))
-}
-
-/// What became of a request that was not answered. A body that fails while it passes is its sender's affair.
-fn unreachable(error: BodyError) -> ApiError {
-    match Fault::behind(&*error) {
-        Some(fault) => fault.into(),
-        None if is_timeout(&*error) => timed_out().because(error),
-        None => failed(error),
-    }
-}
-
-/// What became of an answer that broke off.
-pub(super) fn broken(error: BodyError) -> ApiError {
-    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(ResponseError::TimedOut));
-    if is_late { timed_out() } else { unreachable(error) }
-}
-
-/// Whether an error began as a time limit of the connector.
-fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
-}
-
-/// The upstream cannot be reached, or what it says makes no sense.
-pub(super) fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
-    ApiError::new(
-        Code::UpstreamUnreachable,
-        "The Letta server behind Gatelet did not answer properly; try again shortly.",
-    )
-    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-    .because(cause)
-}
-
-/// The upstream took too long.
-pub(super) fn timed_out() -> ApiError {
-    ApiError::new(Code::UpstreamTimeout, "The Letta server behind Gatelet did not answer in time; try again shortly.")
-        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }

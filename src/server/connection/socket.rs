@@ -13,7 +13,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Phase, Pulse, backlog::LEAST};
+use super::{
+    backlog::LEAST,
+    state::{Phase, Pulse},
+};
 
 /// How many bytes the system may hold that it has not sent. It takes no more until half of them are gone, so that a client
 /// that reads slowly is seen to read: without this limit it would have to read megabytes first.

@@ -27,7 +27,7 @@ use hyper::rt::Executor;
 use tokio::time::{Instant as Moment, sleep_until};
 use tracing::debug;
 
-use super::{ServedConnection, backlog::LEAST, lives::Lives};
+use super::{backlog::LEAST, context::ServedConnection, lives::Lives};
 use crate::{
     http::Life,
     request::body::{Body, BodyError},
