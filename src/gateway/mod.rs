@@ -120,7 +120,7 @@ impl Gateway {
             }
         }
         let row = call.operation.row();
-        let target = target::build(row.template, &call.params, &call.query)?;
+        let target = target::build(call.operation, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
         let mut headers = UpstreamHeaders::of(call.headers);
         if !is_client {
@@ -128,7 +128,7 @@ impl Gateway {
         }
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
-        let answer = waits::wait_for_answer(pin!(answer)).await?;
+        let answer = waits::wait_for_response(pin!(answer)).await?;
         response::pass(answer, redaction, is_client, charge).await
     }
 
