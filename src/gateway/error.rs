@@ -8,7 +8,8 @@ use crate::{
     request::body::{BodyError, Fault, TooSlow},
 };
 
-/// What became of a request that was not answered. A body that fails while it passes is its sender's affair.
+/// The error for a request without a response. If the request's own body failed, the error is the client's, not the
+/// upstream's.
 pub(super) fn unreachable(error: BodyError) -> ApiError {
     match Fault::behind(&*error) {
         Some(fault) => fault.into(),
@@ -17,13 +18,13 @@ pub(super) fn unreachable(error: BodyError) -> ApiError {
     }
 }
 
-/// What became of an answer that broke off.
-pub(super) fn broken(error: BodyError) -> ApiError {
-    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(ResponseError::TimedOut));
-    if is_late { timed_out() } else { unreachable(error) }
+/// The error for a response that broke off.
+pub(super) fn interrupted(error: BodyError) -> ApiError {
+    let took_too_long = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(ResponseError::TimedOut));
+    if took_too_long { timed_out() } else { unreachable(error) }
 }
 
-/// Whether an error began as a time limit of the connector.
+/// Whether an error was caused by the connector's time limit.
 fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {
@@ -35,18 +36,18 @@ fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The upstream cannot be reached, or what it says makes no sense.
+/// The error for an upstream that cannot be reached, or whose response makes no sense.
 pub(super) fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
     ApiError::new(
         Code::UpstreamUnreachable,
-        "The Letta server behind Gatelet did not answer properly; try again shortly.",
+        "The Letta server behind Gatelet did not respond properly; try again shortly.",
     )
     .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     .because(cause)
 }
 
-/// The upstream took too long.
+/// The error for an upstream that took too long.
 pub(super) fn timed_out() -> ApiError {
-    ApiError::new(Code::UpstreamTimeout, "The Letta server behind Gatelet did not answer in time; try again shortly.")
+    ApiError::new(Code::UpstreamTimeout, "The Letta server behind Gatelet did not respond in time; try again shortly.")
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
