@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::{LogFormat, OriginMissing},
     http::{HeadLimits, Surface},
-    server::{self, Behaviour, connection},
+    server::{self, ServerOptions, connection::ConnectionLimits},
     service::{self, Service},
     store::IfMissing,
     telemetry::{
@@ -136,8 +136,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
         metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
     }
-    let behaviour = Behaviour {
-        limits: connection::Limits {
+    let options = ServerOptions {
+        limits: ConnectionLimits {
             head: HeadLimits::of(&settings.limits),
             header_timeout: settings.limits.header_timeout,
             idle_timeout: settings.limits.idle_timeout,
@@ -150,7 +150,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {
-            let grace = server::serve(listener, surface, behaviour, first).await;
+            let grace = server::serve(listener, surface, options, first).await;
             service.stop(grace.max(Duration::from_millis(100))).await;
         } => {}
         () = second => warn!("A second signal: exiting now"),

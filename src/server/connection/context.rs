@@ -1,4 +1,4 @@
-//! What the tasks of one connection share.
+//! The data that the tasks of one connection share.
 
 use std::{
     mem,
@@ -6,61 +6,61 @@ use std::{
     task::Context,
 };
 
-use super::{lives::Lives, state::Pulse};
+use super::{state::ConnectionState, token_lifetimes::TokenLifetimes};
 use crate::http::{Life, Surface};
 
-/// What one connection serves, and its responses of HTTP/1.1.
-pub(super) struct ServedConnection {
+/// The context of a connection.
+pub(super) struct ConnectionContext {
     pub(super) surface: Surface,
-    pub(super) pulse: Arc<Pulse>,
-    under_way: Mutex<UnderWay>,
+    pub(super) state: Arc<ConnectionState>,
+    in_flight: Mutex<InFlight>,
 }
 
-/// The responses of an HTTP/1.1 connection that have not left it. Pipelined ones wait for each other.
+/// The responses of an HTTP/1.1 connection that are not written yet. Pipelined ones are written one after the other.
 #[derive(Debug, Default)]
-struct UnderWay {
-    /// The lives of those that are not watched over yet.
-    added: Vec<Life>,
-    /// Whether all that were watched over have left.
-    has_left: bool,
+struct InFlight {
+    /// The token lifetimes of responses that are not watched yet.
+    new_lifetimes: Vec<Life>,
+    /// Whether all watched responses are written.
+    is_flushed: bool,
 }
 
-impl ServedConnection {
-    pub(super) fn new(surface: Surface, pulse: Arc<Pulse>) -> Self {
-        Self { surface, pulse, under_way: Mutex::default() }
+impl ConnectionContext {
+    pub(super) fn new(surface: Surface, state: Arc<ConnectionState>) -> Self {
+        Self { surface, state, in_flight: Mutex::default() }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A response of HTTP/1.1 begins, after whatever went before it.
+    /// Begins a response of HTTP/1.1.
     pub(super) fn begin_response(&self, life: Option<Life>) {
-        self.pulse.begin_response();
-        let mut under_way = self.under_way();
-        if !self.pulse.backlog.is_blocked() {
-            under_way.added.clear();
-            under_way.has_left = true;
+        self.state.begin_response();
+        let mut in_flight = self.in_flight();
+        if !self.state.write_progress.is_blocked() {
+            in_flight.new_lifetimes.clear();
+            in_flight.is_flushed = true;
         }
-        under_way.added.extend(life);
+        in_flight.new_lifetimes.extend(life);
     }
 
-    /// Whether a response of HTTP/1.1 has outlived its token. Asked when the connection waits for something: most responses
-    /// have left by then, and cost nothing.
-    pub(super) fn has_outlived(&self, lives: &mut Lives, context: &mut Context<'_>) -> bool {
-        let mut under_way = self.under_way();
-        let is_blocked = self.pulse.backlog.is_blocked();
-        if mem::take(&mut under_way.has_left) {
-            lives.clear();
+    /// Whether the token of an HTTP/1.1 response in flight has ended. Called only when the connection waits for something:
+    /// most responses are written by then, and never need a future of their own.
+    pub(super) fn has_expired_response(&self, token_lifetimes: &mut TokenLifetimes, context: &mut Context<'_>) -> bool {
+        let mut in_flight = self.in_flight();
+        let is_blocked = self.state.write_progress.is_blocked();
+        if mem::take(&mut in_flight.is_flushed) {
+            token_lifetimes.clear();
         }
-        if !is_blocked && self.pulse.is_whole() {
-            under_way.added.clear();
-            lives.clear();
+        if !is_blocked && self.state.is_handed_over() {
+            in_flight.new_lifetimes.clear();
+            token_lifetimes.clear();
         }
-        for life in under_way.added.drain(..) {
-            lives.add(life, &self.surface);
+        for life in in_flight.new_lifetimes.drain(..) {
+            token_lifetimes.add(life, &self.surface);
         }
-        drop(under_way);
-        lives.has_ended(context)
+        drop(in_flight);
+        token_lifetimes.has_ended(context)
     }
 }

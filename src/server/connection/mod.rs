@@ -1,20 +1,20 @@
-//! One client's connection: how large its requests' heads may be, how long they may take, how long the client may take to
-//! read, and how long it may stand idle.
+//! Serves one client connection within its limits: the size of heads, the time they may take to arrive, the time the client
+//! may take to read, and the time the connection may be idle.
 //!
-//! The HTTP library limits how long it waits for a head, but it also waits for one on a connection that is merely idle, and
-//! not at all for the first bytes, by which it tells HTTP/2 from HTTP/1.1. So it only tells here when it waits, and one
-//! clock for each connection draws the consequences. HTTP/2 multiplexes: there a connection is idle when it has brought no
-//! request for a while, and it may finish what it has.
+//! The HTTP library has a timeout for heads, but it also applies it to an idle connection, and does not apply it to the
+//! first bytes, from which it detects HTTP/2 or HTTP/1.1. So the library only reports when it waits for a head, and one
+//! timer for each connection enforces the limits. An HTTP/2 connection is idle when it has received no request for a while;
+//! its requests in flight may finish.
 //!
-//! The same clock ends a connection whose client does not read what waits for it, and an HTTP/1.1 connection ends with the
-//! life of the token that its response belongs to. Streams of HTTP/2 end one by one.
+//! The same timer closes a connection whose client does not read. An HTTP/1.1 connection is also closed when the client
+//! token of a response in flight expires or is revoked. Streams of HTTP/2 are reset one by one.
 
-mod backlog;
 mod context;
-mod lives;
 mod socket;
 mod state;
 mod streams;
+mod token_lifetimes;
+mod write_progress;
 
 use std::{
     convert::Infallible,
@@ -33,38 +33,38 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant as Moment, sleep_until},
+    time::{Instant as TokioInstant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use self::state::Limits;
+pub use self::state::ConnectionLimits;
 use self::{
-    context::ServedConnection,
-    lives::Lives,
+    context::ConnectionContext,
     socket::Socket,
-    state::{HeadTimer, Phase, Pulse, Verdict},
-    streams::{MOST_BUFFERED, Outbound, Streams},
+    state::{ConnectionState, HeadTimer, Phase, TimeoutAction},
+    streams::{MAX_STREAM_BUFFER, StreamExecutor, TrackedBody},
+    token_lifetimes::TokenLifetimes,
 };
 use crate::http::Surface;
 
-/// How often HTTP/2 makes sure that the client is still there.
+/// How often HTTP/2 pings the client.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// How many requests an HTTP/2 connection may have under way. Streams that are opened only to be reset are limited by
-/// the HTTP library itself.
-const CONCURRENT_STREAMS: u32 = 200;
+/// How many requests an HTTP/2 connection may have in flight. The HTTP library itself limits streams that are opened only
+/// to be reset.
+const MAX_CONCURRENT_STREAMS: u32 = 200;
 
-/// The smallest buffer that the HTTP library works with, in bytes.
-const SMALLEST_BUFFER: usize = 8 * 1024;
+/// The smallest buffer that the HTTP library accepts, in bytes.
+const MIN_BUFFER: usize = 8 * 1024;
 
-/// A connection's library, with the limits that it enforces by itself.
-fn library(limits: &Limits, served: &Arc<ServedConnection>) -> Builder<Streams> {
-    let bytes = limits.head.library_bytes().max(SMALLEST_BUFFER);
-    let mut builder = Builder::new(Streams(Arc::clone(served)));
+/// The HTTP library's server, with the limits that it enforces itself.
+fn http_server(limits: &ConnectionLimits, connection: &Arc<ConnectionContext>) -> Builder<StreamExecutor> {
+    let bytes = limits.head.library_bytes().max(MIN_BUFFER);
+    let mut builder = Builder::new(StreamExecutor(Arc::clone(connection)));
     builder
         .http1()
-        .timer(HeadTimer(Arc::clone(&served.pulse)))
+        .timer(HeadTimer(Arc::clone(&connection.state)))
         .max_buf_size(bytes)
         .header_read_timeout(limits.idle_timeout);
     if let Some(count) = limits.head.library_count() {
@@ -74,70 +74,70 @@ fn library(limits: &Limits, served: &Arc<ServedConnection>) -> Builder<Streams> 
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        .max_send_buf_size(MOST_BUFFERED)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_send_buf_size(MAX_STREAM_BUFFER)
         .max_header_list_size(u32::try_from(bytes).unwrap_or(u32::MAX));
     builder
 }
 
-/// Serves a connection to its end: the client's, one that its limits demand, or, after `stopping`, as soon as what is
-/// under way has finished.
-pub async fn serve(limits: Limits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
-    let pulse = Arc::new(Pulse::new(limits));
-    let served = Arc::new(ServedConnection::new(surface, Arc::clone(&pulse)));
-    let builder = library(&limits, &served);
-    let answering = Arc::clone(&served);
-    // Hyper's own function service: a router's boxed futures and bodies cost a fifth of a proxy's throughput.
+/// Serves a connection until the client closes it, a limit is exceeded, or, after `stopping`, its requests in flight have
+/// finished.
+pub async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
+    let state = Arc::new(ConnectionState::new(limits));
+    let shared = Arc::new(ConnectionContext::new(surface, Arc::clone(&state)));
+    let builder = http_server(&limits, &shared);
+    let service_shared = Arc::clone(&shared);
+    // Hyper's own service function, because a router's boxed futures and bodies cost a fifth of a proxy's throughput.
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let is_stream = request.version() == Version::HTTP_2;
         if is_stream {
-            answering.pulse.enter(Phase::Multiplexed, Instant::now());
+            service_shared.state.enter(Phase::Multiplexed, Instant::now());
         }
-        let served = Arc::clone(&answering);
+        let shared = Arc::clone(&service_shared);
         async move {
-            let (response, life) = served.surface.answer(request).await;
+            let (response, life) = shared.surface.answer(request).await;
             Ok::<_, Infallible>(response.map(|body| {
                 if is_stream {
-                    return streams::show(body, life);
+                    return streams::track(body, life);
                 }
-                served.begin_response(life);
-                Outbound::unwatched(body)
+                shared.begin_response(life);
+                TrackedBody::untracked(body)
             }))
         }
     });
-    let io = TokioIo::new(Socket::new(stream, Arc::clone(&pulse)));
+    let io = TokioIo::new(Socket::new(stream, Arc::clone(&state)));
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut lives = Lives::default();
+    let mut token_lifetimes = TokenLifetimes::default();
     let mut stopping = pin!(stopping.cancelled());
-    let mut alarm = pin!(sleep_until(pulse.opened.into()));
-    let mut is_leaving = false;
+    let mut timer = pin!(sleep_until(state.opened.into()));
+    let mut is_draining = false;
     let end = poll_fn(|context| {
         loop {
             if let Poll::Ready(end) = connection.as_mut().poll(context) {
                 return Poll::Ready(end);
             }
-            if !is_leaving && stopping.as_mut().poll(context).is_ready() {
-                is_leaving = true;
+            if !is_draining && stopping.as_mut().poll(context).is_ready() {
+                is_draining = true;
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
-            if served.has_outlived(&mut lives, context) {
-                pulse.cut();
-                return Poll::Ready(Err("the client token of a response has ended".into()));
+            if shared.has_expired_response(&mut token_lifetimes, context) {
+                state.abort();
+                return Poll::Ready(Err("the client token of a response has expired or was revoked".into()));
             }
-            let Some((deadline, verdict)) = pulse.deadline(is_leaving) else { return Poll::Pending };
-            if alarm.is_elapsed() || alarm.deadline() > deadline {
-                alarm.as_mut().reset(deadline);
+            let Some((deadline, action)) = state.deadline(is_draining) else { return Poll::Pending };
+            if timer.is_elapsed() || timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
             }
-            if alarm.as_mut().poll(context).is_pending() {
+            if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            match verdict {
-                // The alarm was set for something that has happened in time.
-                _ if Moment::now() < deadline => {}
-                Verdict::Close(reason) => return Poll::Ready(Err(reason.into())),
-                Verdict::Leave => {
-                    is_leaving = true;
+            match action {
+                // The deadline has moved since the timer was set.
+                _ if TokioInstant::now() < deadline => {}
+                TimeoutAction::Close(reason) => return Poll::Ready(Err(reason.into())),
+                TimeoutAction::Drain => {
+                    is_draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
             }

@@ -1,4 +1,4 @@
-//! What a connection is doing, since when, and until when it may.
+//! The state of a connection and its deadlines.
 
 use std::{
     pin::Pin,
@@ -11,17 +11,17 @@ use std::{
 };
 
 use hyper::rt::{Sleep, Timer};
-use tokio::time::Instant as Moment;
+use tokio::time::Instant as TokioInstant;
 
-use super::backlog::Backlog;
+use super::write_progress::WriteProgress;
 use crate::http::HeadLimits;
 
 /// The limits on a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// How large a request's head may be.
     pub head: HeadLimits,
-    /// How long it may take to arrive.
+    /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
@@ -29,59 +29,59 @@ pub struct Limits {
     pub write_timeout: Duration,
 }
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// Nothing has been understood yet.
+    /// The protocol is not known yet.
     Opening,
-    /// No head has begun.
+    /// Waiting for a request.
     Idle,
-    /// A head has begun; when, is found out if it is not complete at once.
-    Arriving,
-    /// A head has begun.
-    Head,
-    /// A request is being answered.
+    /// The first bytes of a head have arrived. The clock is read only if the head is not complete at once.
+    HeadStarted,
+    /// Reading the rest of a head.
+    ReadingHead,
+    /// Handling a request.
     Busy,
-    /// HTTP/2 has brought a request.
+    /// HTTP/2, after the first request.
     Multiplexed,
 }
 
-/// What becomes of a connection whose time is over.
+/// What happens to a connection at its deadline.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Verdict {
-    /// It is closed, for this reason.
+pub(super) enum TimeoutAction {
+    /// It is closed at once, for this reason.
     Close(&'static str),
-    /// It is closed when what is under way has ended.
-    Leave,
+    /// It is closed once its requests in flight have finished.
+    Drain,
 }
 
-/// What a connection is doing, and since when. Only the connection's own task changes it.
+/// The state of a connection. Only the connection's own task changes it.
 #[derive(Debug)]
-pub(super) struct Pulse {
-    pub(super) limits: Limits,
+pub(super) struct ConnectionState {
+    pub(super) limits: ConnectionLimits,
     pub(super) opened: Instant,
     phase: AtomicU8,
-    /// In microseconds after it was opened.
+    /// When the phase began, in microseconds after the connection was opened.
     since: AtomicU64,
-    pub(super) backlog: Backlog,
-    /// Whether the library has all of every response of HTTP/1.1.
-    is_whole: AtomicBool,
-    /// Whether it is closed in the middle of a response.
-    is_cut: AtomicBool,
+    pub(super) write_progress: WriteProgress,
+    /// Whether every response of HTTP/1.1 was handed over to the library completely.
+    is_handed_over: AtomicBool,
+    /// Whether the connection is closed in the middle of a response.
+    is_aborted: AtomicBool,
 }
 
-impl Pulse {
-    pub(super) fn new(limits: Limits) -> Self {
+impl ConnectionState {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
         let opened = Instant::now();
         Self {
             limits,
             opened,
             phase: AtomicU8::new(Phase::Opening as u8),
             since: AtomicU64::new(0),
-            backlog: Backlog::new(opened),
-            is_whole: AtomicBool::new(true),
-            is_cut: AtomicBool::new(false),
+            write_progress: WriteProgress::new(opened),
+            is_handed_over: AtomicBool::new(true),
+            is_aborted: AtomicBool::new(false),
         }
     }
 
@@ -95,62 +95,62 @@ impl Pulse {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    pub(super) fn note_arrival(&self) {
+    pub(super) fn record_arrival(&self) {
         if self.is(Phase::Idle) {
-            self.phase.store(Phase::Arriving as u8, Relaxed);
+            self.phase.store(Phase::HeadStarted as u8, Relaxed);
         }
     }
 
-    /// A response of HTTP/1.1 is about to be handed to the library.
+    /// A response of HTTP/1.1 is about to be handed over to the library.
     pub(super) fn begin_response(&self) {
-        self.is_whole.store(false, Relaxed);
+        self.is_handed_over.store(false, Relaxed);
     }
 
-    pub(super) fn is_whole(&self) -> bool {
-        self.is_whole.load(Relaxed)
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(Relaxed)
     }
 
-    pub(super) fn cut(&self) {
-        self.is_cut.store(true, Relaxed);
+    pub(super) fn abort(&self) {
+        self.is_aborted.store(true, Relaxed);
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut.load(Relaxed)
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Relaxed)
     }
 
-    /// When the connection's time is over, and what happens then.
-    pub(super) fn deadline(&self, is_leaving: bool) -> Option<(Moment, Verdict)> {
-        let of_phase = self.phase_deadline().filter(|(_, verdict)| !is_leaving || *verdict != Verdict::Leave);
-        let Some(backlog) = self.backlog.deadline(self.limits.write_timeout) else { return of_phase };
-        let of_backlog = (backlog.into(), Verdict::Close("the client did not read in time"));
-        Some(of_phase.filter(|(deadline, _)| *deadline < of_backlog.0).unwrap_or(of_backlog))
+    /// The next deadline of the connection, and what happens then.
+    pub(super) fn deadline(&self, is_draining: bool) -> Option<(TokioInstant, TimeoutAction)> {
+        let phase = self.phase_deadline().filter(|(_, action)| !is_draining || *action != TimeoutAction::Drain);
+        let Some(write_progress) = self.write_progress.deadline(self.limits.write_timeout) else { return phase };
+        let write = (write_progress.into(), TimeoutAction::Close("the client did not read in time"));
+        Some(phase.filter(|(deadline, _)| *deadline < write.0).unwrap_or(write))
     }
 
-    /// When the present phase may last no longer, and what happens then.
-    fn phase_deadline(&self) -> Option<(Moment, Verdict)> {
+    /// When the current phase must end, and what happens then.
+    fn phase_deadline(&self) -> Option<(TokioInstant, TimeoutAction)> {
         if self.is(Phase::Busy) {
             return None;
         }
-        if self.is(Phase::Arriving) {
-            self.enter(Phase::Head, Instant::now());
+        if self.is(Phase::HeadStarted) {
+            self.enter(Phase::ReadingHead, Instant::now());
         }
-        let (timeout, verdict) = if self.is(Phase::Idle) || self.is(Phase::Multiplexed) {
-            (self.limits.idle_timeout, Verdict::Leave)
+        let (timeout, action) = if self.is(Phase::Idle) || self.is(Phase::Multiplexed) {
+            (self.limits.idle_timeout, TimeoutAction::Drain)
         } else {
-            (self.limits.header_timeout, Verdict::Close("a head did not arrive in time"))
+            (self.limits.header_timeout, TimeoutAction::Close("a head did not arrive in time"))
         };
         let since = self.opened + Duration::from_micros(self.since.load(Relaxed));
-        // Beyond what the clock can count there is no deadline.
-        Some((since.checked_add(timeout)?.into(), verdict))
+        // No deadline if the clock cannot represent it.
+        Some((since.checked_add(timeout)?.into(), action))
     }
 }
 
-/// Through this HTTP/1.1 tells that it waits for a head.
+/// The timer of HTTP/1.1, which the library sets when it begins to wait for a head.
 #[derive(Debug)]
-pub(super) struct HeadTimer(pub(super) Arc<Pulse>);
+pub(super) struct HeadTimer(pub(super) Arc<ConnectionState>);
 
-/// The wait for a head. It never ends by itself; when the head is there it is dropped.
-struct HeadWait(Arc<Pulse>);
+/// The wait for a head. It never resolves; the library drops it when the head is complete.
+struct HeadWait(Arc<ConnectionState>);
 
 impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
@@ -158,11 +158,11 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        // Of the first head some bytes are there already.
-        let phase = if self.0.is(Phase::Opening) { Phase::Head } else { Phase::Idle };
+        // The first bytes of the first head were already read, to detect the protocol.
+        let phase = if self.0.is(Phase::Opening) { Phase::ReadingHead } else { Phase::Idle };
         self.0.enter(phase, deadline.checked_sub(self.0.limits.idle_timeout).unwrap_or(deadline));
-        // The library waits for the next head when it has all of the response to the last one.
-        self.0.is_whole.store(true, Relaxed);
+        // The library waits for the next head once the last response was handed over completely.
+        self.0.is_handed_over.store(true, Relaxed);
         Box::pin(HeadWait(Arc::clone(&self.0)))
     }
 }

@@ -1,4 +1,4 @@
-//! Watching over the lives that responses must not outlast, while those are under way.
+//! Watches the lifetimes of the client tokens whose responses are in flight.
 
 use std::{
     pin::Pin,
@@ -9,12 +9,12 @@ use futures_util::{Stream, stream::FuturesUnordered};
 
 use crate::http::{Life, Surface};
 
-/// The ends of some lives. Each is asked only when it has something to say, however often this is polled: a response may
-/// have a thousand frames.
+/// The ends of several token lifetimes. Each future is polled only when it was woken, because this is polled for every
+/// frame of a response.
 #[derive(Default)]
-pub(crate) struct Lives(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(crate) struct TokenLifetimes(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
-impl Lives {
+impl TokenLifetimes {
     pub(crate) fn add(&mut self, life: Life, surface: &Surface) {
         self.0.push(Box::pin(surface.end_of(life)));
     }
@@ -25,7 +25,7 @@ impl Lives {
         }
     }
 
-    /// Whether one has ended; the task is woken when one does.
+    /// Whether a lifetime has ended. If none has, the task is woken when one does.
     pub(crate) fn has_ended(&mut self, context: &mut Context<'_>) -> bool {
         !self.0.is_empty() && matches!(Pin::new(&mut self.0).poll_next(context), Poll::Ready(Some(())))
     }
