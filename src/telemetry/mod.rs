@@ -1,4 +1,4 @@
-//! What the process says about itself: log lines, one of them for each request, and metrics.
+//! Logs and metrics.
 
 pub mod access_log;
 pub mod log_sink;

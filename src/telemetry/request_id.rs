@@ -1,4 +1,4 @@
-//! Ids by which a request is found in the log.
+//! Request ids, which connect a response with its log lines.
 
 use std::fmt;
 
