@@ -16,15 +16,15 @@ tokio::task_local! {
 
 /// How long one request has waited.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Waits {
+pub(crate) struct Waits {
     /// For the client's body and for the upstream, in total.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// From sending the request upstream to the head of the response. `None` if it was not sent, or no response came.
-    pub first_byte: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
 }
 
 /// Runs `work`, and measures how long it waits if `is_wanted`.
-pub async fn measure<F: Future>(work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
+pub(crate) async fn measure<F: Future>(work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
     if !is_wanted {
         return (work.await, None);
     }
@@ -34,7 +34,7 @@ pub async fn measure<F: Future>(work: Pin<&mut F>, is_wanted: bool) -> (F::Outpu
 }
 
 /// Awaits something that is not Gatelet's own work.
-pub async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
+pub(crate) async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
     let started = started();
     let output = other.await;
     record(started, |waits, duration| waits.total += duration);
@@ -45,7 +45,7 @@ pub async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
 ///
 /// # Errors
 /// Those of `response`.
-pub async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
+pub(crate) async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {

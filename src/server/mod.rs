@@ -1,6 +1,6 @@
 //! Accepts connections and shuts down gracefully.
 
-pub mod connection;
+pub(crate) mod connection;
 
 use std::{future::Future, io, time::Duration};
 
@@ -13,17 +13,17 @@ use crate::http::Surface;
 
 /// The options of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct ServerOptions {
+pub(crate) struct ServerOptions {
     /// The limits on each connection.
-    pub limits: ConnectionLimits,
+    pub(crate) limits: ConnectionLimits,
     /// How long to keep accepting connections after the signal to stop.
-    pub shutdown_delay: Duration,
+    pub(crate) shutdown_delay: Duration,
     /// How long requests and streams may take to finish after that delay.
-    pub shutdown_grace: Duration,
+    pub(crate) shutdown_grace: Duration,
 }
 
 /// Serves until `stop` resolves, then lets requests in flight finish. Returns the rest of the grace period.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     surface: Surface,
     options: ServerOptions,

@@ -40,7 +40,7 @@ impl LogSink {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let sink = Self(Arc::default());
         let writer = sink.clone();
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
@@ -48,7 +48,7 @@ impl LogSink {
     }
 
     /// Appends whole lines, unless the buffer is full.
-    pub fn append(&self, lines: &[u8]) {
+    pub(crate) fn append(&self, lines: &[u8]) {
         let mut buffer = self.buffer();
         if buffer.lines.len() + lines.len() > CAPACITY {
             buffer.lost += 1;
@@ -63,7 +63,7 @@ impl LogSink {
     }
 
     /// Writes all buffered lines.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.write(&mut Vec::new());
     }
 

@@ -9,7 +9,7 @@ use crate::config::{LogFormat, Settings};
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum LoggingError {
+pub(crate) enum LoggingError {
     /// The setting `log` is invalid.
     #[error("log is not a valid log filter: {0}")]
     Filter(#[from] ParseError),

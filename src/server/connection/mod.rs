@@ -38,7 +38,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use self::state::ConnectionLimits;
+pub(crate) use self::state::ConnectionLimits;
 use self::{
     context::ConnectionContext,
     socket::Socket,
@@ -82,7 +82,7 @@ fn http_server(limits: &ConnectionLimits, connection: &Arc<ConnectionContext>) -
 
 /// Serves a connection until the client closes it, a limit is exceeded, or, after `stopping`, its requests in flight have
 /// finished.
-pub async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
+pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
     let state = Arc::new(ConnectionState::new(limits));
     let shared = Arc::new(ConnectionContext::new(surface, Arc::clone(&state)));
     let builder = http_server(&limits, &shared);

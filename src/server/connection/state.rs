@@ -18,15 +18,15 @@ use crate::http::HeadLimits;
 
 /// The limits on a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// How large a request's head may be.
-    pub head: HeadLimits,
+    pub(crate) head: HeadLimits,
     /// How long a request's head may take to arrive.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// How long a connection may stay open without a request.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// How long the client may take to read the next 64 KiB of a response, or what is left of it.
-    pub write_timeout: Duration,
+    pub(crate) write_timeout: Duration,
 }
 
 /// The phase of a connection.

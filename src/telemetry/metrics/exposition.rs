@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// The media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of a process, ready to be encoded.
 #[derive(Debug)]
-pub struct Exposition(Registry);
+pub(crate) struct Exposition(Registry);
 
 #[derive(Debug)]
 struct ProcessCollector {
@@ -34,7 +34,7 @@ struct ProcessCollector {
 impl Exposition {
     /// The metrics of a process, and the age of its revocation feed.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ProcessCollector { metrics, feed }));
         Self(registry)
@@ -44,7 +44,7 @@ impl Exposition {
     ///
     /// # Errors
     /// Never, because it is written to memory.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.0)?;
         Ok(text)

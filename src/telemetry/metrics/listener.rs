@@ -16,7 +16,7 @@ use super::Exposition;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Serves metrics until it is dropped.
-pub async fn serve(listener: TcpListener, exposition: Exposition) {
+pub(crate) async fn serve(listener: TcpListener, exposition: Exposition) {
     let exposition = Arc::new(exposition);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(16 * 1024);

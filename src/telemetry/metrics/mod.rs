@@ -5,7 +5,7 @@
 
 mod exposition;
 mod histogram;
-pub mod listener;
+pub(crate) mod listener;
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use std::{
 
 use http::StatusCode;
 
-pub use self::exposition::{CONTENT_TYPE, Exposition};
+pub(crate) use self::exposition::{CONTENT_TYPE, Exposition};
 use self::histogram::Histogram;
 use crate::{
     access::Operation,
@@ -62,29 +62,29 @@ struct Counters {
 
 /// A handled request.
 #[derive(Clone, Copy, Debug)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The operation, if the request named one.
-    pub operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// The status of the response.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The error code, if it is one of Gatelet's errors.
-    pub code: Option<Code>,
+    pub(crate) code: Option<Code>,
     /// Whether the client token was found in the cache, if there was one.
-    pub remembered: Option<bool>,
+    pub(crate) remembered: Option<bool>,
     /// The time from the request's head to the response's head.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// How much of the duration was spent waiting for the client and the upstream.
-    pub waits: Waits,
+    pub(crate) waits: Waits,
 }
 
 /// Counts as one open stream until it is dropped.
 #[derive(Debug)]
-pub struct OpenStream(Arc<Metrics>);
+pub(crate) struct OpenStream(Arc<Metrics>);
 
 impl Metrics {
     /// Metrics at zero.
     #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             started_at: clock::now_millis(),
             operations: (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect(),
@@ -95,7 +95,7 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub fn count(&self, request: &Answered) {
+    pub(crate) fn count(&self, request: &Answered) {
         let index = request.operation.map_or(Operation::ALL.len(), |operation| operation as usize);
         let counters = self.operations[index].get_or_init(Counters::new);
         let counter = match request.code {
@@ -119,7 +119,7 @@ impl Metrics {
 
     /// Counts a stream until the result is dropped.
     #[must_use]
-    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
+    pub(crate) fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.open_streams.fetch_add(1, Relaxed);
         OpenStream(Arc::clone(self))
     }
