@@ -62,7 +62,7 @@ struct GatewayState {
 struct ServedUpstream {
     name: String,
     upstream: Upstream,
-    look: OwnershipLookup,
+    ownership: OwnershipLookup,
     /// Whether it keeps only one project, so that everything on it belongs to the caller's project.
     is_exclusive: bool,
 }
@@ -72,7 +72,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When a setting of an upstream is invalid. The error names the setting.
-    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
         let all = UpstreamOptions::all(settings)?;
         if all.is_empty() {
             return Ok(None);
@@ -81,7 +81,7 @@ impl Gateway {
         for (index, options) in all.into_iter().enumerate() {
             let upstream = Upstream::new(&options)?;
             state.upstreams.push(ServedUpstream {
-                look: OwnershipLookup::new(upstream.clone()),
+                ownership: OwnershipLookup::new(upstream.clone()),
                 upstream,
                 is_exclusive: options.is_exclusive,
                 name: options.name.unwrap_or_else(|| DEFAULT.to_owned()),
@@ -95,7 +95,7 @@ impl Gateway {
     }
 
     /// The name of every upstream, and whether it passes its health check.
-    pub async fn reachability(&self) -> Vec<(&str, bool)> {
+    pub(crate) async fn reachability(&self) -> Vec<(&str, bool)> {
         let checks = self.0.upstreams.iter().map(async |served| (&*served.name, served.upstream.is_reachable().await));
         join_all(checks).await
     }
@@ -107,13 +107,18 @@ impl Gateway {
     /// 400 when a caller that is limited to a project names something twice; 404 when no upstream serves the caller's
     /// project, or what the call names is not proven to belong to it; 429 when the response exceeds the caller's budget; 502
     /// and 504 when the upstream fails.
-    pub async fn forward(&self, call: Call, redaction: Redaction, charge: &mut Charge<'_>) -> Result<Reply, ApiError> {
-        let served = self.serving(call.permit.project())?;
+    pub(crate) async fn forward(
+        &self,
+        call: Call,
+        redaction: Redaction,
+        charge: &mut Charge<'_>,
+    ) -> Result<Reply, ApiError> {
+        let served = self.upstream_for(call.permit.project())?;
         if !served.is_exclusive
-            && let Some(project) = limit_of(&call.permit)
+            && let Some(project) = project_limit(&call.permit)
         {
             let is_proven = match NamedResources::by(&call)? {
-                Some(named) => project::admits(&served.look, project, named).await?,
+                Some(named) => project::admits(&served.ownership, project, named).await?,
                 None => false,
             };
             if !is_proven {
@@ -123,9 +128,9 @@ impl Gateway {
         let row = call.operation.row();
         let target = target::build(call.operation, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
-        let mut headers = UpstreamHeaders::of(call.headers);
+        let mut headers = UpstreamHeaders::new(call.headers);
         if !is_client {
-            say_project(call.permit.project(), &mut headers);
+            set_project_headers(call.permit.project(), &mut headers);
         }
         let body = body(call.payload, &mut headers)?;
         let response = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
@@ -137,41 +142,47 @@ impl Gateway {
     ///
     /// # Errors
     /// 404 when no upstream serves the project; 502 and 504 when it fails.
-    pub async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
-        self.serving(project)?.look.owner(thing).await
+    pub(crate) async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        self.upstream_for(project)?.ownership.owner(thing).await
     }
 
     /// Whether the project's upstream proves that a thing belongs to `agent`.
     ///
     /// # Errors
     /// Those of [`Gateway::owner`].
-    pub async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
-        self.serving(project)?.look.owns(agent, thing).await
+    pub(crate) async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        self.upstream_for(project)?.ownership.owns(agent, thing).await
     }
 
     /// Whether the project's upstream proves that a thing is in a list of these agents.
     ///
     /// # Errors
     /// Those of [`Gateway::owner`].
-    pub async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
-        self.serving(project)?.look.lists(agents, listed, id).await
+    pub(crate) async fn lists(
+        &self,
+        project: &Project,
+        agents: &[&str],
+        listed: Listed,
+        id: &str,
+    ) -> Result<bool, ApiError> {
+        self.upstream_for(project)?.ownership.lists(agents, listed, id).await
     }
 
     /// All agents that share a thing with `agent`; `None` if the upstream does not tell.
     ///
     /// # Errors
     /// Those of [`Gateway::owner`].
-    pub async fn sharers(
+    pub(crate) async fn sharers(
         &self,
         project: &Project,
         agent: &str,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
-        self.serving(project)?.look.sharers(agent, thing).await
+        self.upstream_for(project)?.ownership.sharers(agent, thing).await
     }
 
     /// The upstream that serves a project.
-    fn serving(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
+    fn upstream_for(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
         let index = self.0.by_project.get(project).copied().or(self.0.fallback);
         index
             .and_then(|index| self.0.upstreams.get(index))
@@ -180,7 +191,7 @@ impl Gateway {
 }
 
 /// The project that a caller is limited to.
-fn limit_of(permit: &Permit) -> Option<&Project> {
+fn project_limit(permit: &Permit) -> Option<&Project> {
     match permit.caller() {
         Caller::ClientToken(token) => Some(&token.project),
         Caller::ApiKey { key, .. } => key.project.as_ref(),
@@ -197,11 +208,11 @@ fn not_found(params: &Params) -> ApiError {
 
 /// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
 /// may say.
-fn say_project(project: &Project, headers: &mut UpstreamHeaders) {
+fn set_project_headers(project: &Project, headers: &mut UpstreamHeaders) {
     let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
     for name in headers::PROJECT {
         if headers.received().contains_key(*name) {
-            headers.say(HeaderName::from_static(name), value.clone());
+            headers.add(HeaderName::from_static(name), value.clone());
         }
     }
 }
@@ -212,14 +223,14 @@ fn body(payload: Payload, headers: &mut UpstreamHeaders) -> Result<Body, ApiErro
         Payload::Unread(body) => {
             for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
                 if let Some(value) = headers.end_to_end(&name).cloned() {
-                    headers.say(name, value);
+                    headers.add(name, value);
                 }
             }
             Ok(body)
         }
         Payload::Checked(Value::Null) => Ok(Body::Empty),
         Payload::Checked(value) => {
-            headers.say(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.add(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
         }
     }

@@ -34,7 +34,7 @@ impl UpstreamRequest {
 
 impl UpstreamHeaders {
     /// The fields that the client sent.
-    pub(super) fn of(received: HeaderMap) -> Self {
+    pub(super) fn new(received: HeaderMap) -> Self {
         Self { hop_by_hop: named_by_connection(&received), received, added: Vec::new() }
     }
 
@@ -49,7 +49,7 @@ impl UpstreamHeaders {
     }
 
     /// Adds a field that the allow-list does not pass, so that it cannot be there twice.
-    pub(super) fn say(&mut self, name: HeaderName, value: HeaderValue) {
+    pub(super) fn add(&mut self, name: HeaderName, value: HeaderValue) {
         debug_assert!(!is_passed(name.as_str()), "{name} would be sent twice");
         self.added.push((name, value));
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{state::ConnectionState, token_lifetimes::TokenLifetimes};
-use crate::http::{Life, Surface};
+use crate::http::{Surface, TokenLifetime};
 
 /// The context of a connection.
 pub(super) struct ConnectionContext {
@@ -20,7 +20,7 @@ pub(super) struct ConnectionContext {
 #[derive(Debug, Default)]
 struct InFlight {
     /// The token lifetimes of responses that are not watched yet.
-    new_lifetimes: Vec<Life>,
+    new_lifetimes: Vec<TokenLifetime>,
     /// Whether all watched responses are written.
     is_flushed: bool,
 }
@@ -35,14 +35,14 @@ impl ConnectionContext {
     }
 
     /// Begins a response of HTTP/1.1.
-    pub(super) fn begin_response(&self, life: Option<Life>) {
+    pub(super) fn begin_response(&self, lifetime: Option<TokenLifetime>) {
         self.state.begin_response();
         let mut in_flight = self.in_flight();
         if !self.state.write_progress.is_blocked() {
             in_flight.new_lifetimes.clear();
             in_flight.is_flushed = true;
         }
-        in_flight.new_lifetimes.extend(life);
+        in_flight.new_lifetimes.extend(lifetime);
     }
 
     /// Whether the token of an HTTP/1.1 response in flight has ended. Called only when the connection waits for something:
@@ -57,8 +57,8 @@ impl ConnectionContext {
             in_flight.new_lifetimes.clear();
             token_lifetimes.clear();
         }
-        for life in in_flight.new_lifetimes.drain(..) {
-            token_lifetimes.add(life, &self.surface);
+        for lifetime in in_flight.new_lifetimes.drain(..) {
+            token_lifetimes.add(lifetime, &self.surface);
         }
         drop(in_flight);
         token_lifetimes.has_ended(context)

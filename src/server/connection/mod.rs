@@ -95,12 +95,12 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
         }
         let shared = Arc::clone(&service_shared);
         async move {
-            let (response, life) = shared.surface.answer(request).await;
+            let (response, lifetime) = shared.surface.handle(request).await;
             Ok::<_, Infallible>(response.map(|body| {
                 if is_stream {
-                    return streams::track(body, life);
+                    return streams::track(body, lifetime);
                 }
-                shared.begin_response(life);
+                shared.begin_response(lifetime);
                 TrackedBody::untracked(body)
             }))
         }

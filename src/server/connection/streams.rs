@@ -30,7 +30,7 @@ use tracing::debug;
 
 use super::{context::ConnectionContext, token_lifetimes::TokenLifetimes, write_progress::MIN_PROGRESS};
 use crate::{
-    http::Life,
+    http::TokenLifetime,
     request::body::{Body, BodyError},
 };
 
@@ -58,7 +58,7 @@ where
 /// The progress of one stream's response, shared by its body and its task.
 #[derive(Debug, Default)]
 struct ResponseStream {
-    life: Mutex<Option<Life>>,
+    lifetime: Mutex<Option<TokenLifetime>>,
     /// How many bytes the body has handed over that are not sent.
     unsent: AtomicUsize,
     /// How many bytes were sent in total.
@@ -70,10 +70,10 @@ struct ResponseStream {
 }
 
 /// Tracks the progress of a response in the current stream's task.
-pub(crate) fn track(body: Body, life: Option<Life>) -> TrackedBody {
+pub(crate) fn track(body: Body, lifetime: Option<TokenLifetime>) -> TrackedBody {
     let response = if body.is_end_stream() { None } else { RESPONSE.try_with(Arc::clone).ok() };
     if let Some(response) = &response {
-        *response.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
+        *response.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
     }
     TrackedBody { body, last_byte: Bytes::new(), response }
 }
@@ -88,8 +88,8 @@ async fn watch(stream: impl Future<Output = ()>, response: Arc<ResponseStream>, 
         if stream.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if let Some(life) = response.take_life() {
-            token_lifetimes.add(life, &connection.surface);
+        if let Some(lifetime) = response.take_lifetime() {
+            token_lifetimes.add(lifetime, &connection.surface);
         }
         if token_lifetimes.has_ended(context) {
             debug!("Resetting a stream: its client token has expired or was revoked");
@@ -135,8 +135,8 @@ impl StallTimer {
 }
 
 impl ResponseStream {
-    fn take_life(&self) -> Option<Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_lifetime(&self) -> Option<TokenLifetime> {
+        self.lifetime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn hand_over(self: &Arc<Self>, bytes: Bytes) -> TrackedData {

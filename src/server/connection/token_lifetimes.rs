@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{Stream, stream::FuturesUnordered};
 
-use crate::http::{Life, Surface};
+use crate::http::{Surface, TokenLifetime};
 
 /// The ends of several token lifetimes. Each future is polled only when it was woken, because this is polled for every
 /// frame of a response.
@@ -15,8 +15,8 @@ use crate::http::{Life, Surface};
 pub(crate) struct TokenLifetimes(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl TokenLifetimes {
-    pub(crate) fn add(&mut self, life: Life, surface: &Surface) {
-        self.0.push(Box::pin(surface.end_of(life)));
+    pub(crate) fn add(&mut self, lifetime: TokenLifetime, surface: &Surface) {
+        self.0.push(Box::pin(surface.lifetime_end(lifetime)));
     }
 
     pub(crate) fn clear(&mut self) {

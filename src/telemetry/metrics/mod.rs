@@ -62,7 +62,7 @@ struct Counters {
 
 /// A handled request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answered {
+pub(crate) struct RequestSample {
     /// The operation, if the request named one.
     pub(crate) operation: Option<Operation>,
     /// The status of the response.
@@ -95,7 +95,7 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub(crate) fn count(&self, request: &Answered) {
+    pub(crate) fn count(&self, request: &RequestSample) {
         let index = request.operation.map_or(Operation::ALL.len(), |operation| operation as usize);
         let counters = self.operations[index].get_or_init(Counters::new);
         let counter = match request.code {
