@@ -61,7 +61,7 @@ fn decides_once(method: &Method, decoded: &[Cow<'_, str>], query: &Query, expect
         return;
     };
     assert_eq!(expected, Some(*operation), "{method} {decoded:?}");
-    let sent = build(operation.row().template, params, query).expect("what was accepted can be sent upstream");
+    let sent = build(*operation, params, query).expect("what was accepted can be sent upstream");
     let uri: Uri = sent.parse().expect("what is sent upstream is a URI");
     let again = segments(&uri, Version::HTTP_11).expect("what is sent upstream is canonical");
     assert_eq!(again, decoded, "{sent}");

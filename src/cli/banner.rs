@@ -1,4 +1,4 @@
-//! What `serve` prints when it is up: for people something to copy and paste, for scripts one line of JSON.
+//! The banner that `serve` prints once it listens: for people, commands to copy and paste; for scripts, one line of JSON.
 
 use std::{
     io::Write,
@@ -10,16 +10,16 @@ use serde_json::json;
 use super::CliError;
 use crate::{config::LogFormat, credentials::PlainApiKey, http::App};
 
-/// Where the server listens.
+/// The addresses that the server listens on.
 #[derive(Clone, Copy)]
 pub(super) struct Addresses {
     /// For requests.
     pub(super) service: SocketAddr,
-    /// For whoever reads metrics.
+    /// For metrics.
     pub(super) metrics: Option<SocketAddr>,
 }
 
-/// Prints the banner to stdout. The key is shown only when it was just made.
+/// Prints the banner to stdout. `new_key` is shown only when it was just created.
 pub(super) fn print(
     format: LogFormat,
     addresses: Addresses,
@@ -48,7 +48,7 @@ pub(super) fn print(
                 writeln!(stdout, "  metrics  {metrics}")?;
             }
             match new_key {
-                Some(key) => writeln!(stdout, "  API key  {}   (shown this once)", key.reveal())?,
+                Some(key) => writeln!(stdout, "  API key  {}   (shown only once)", key.reveal())?,
                 None if has_keys => {}
                 None => writeln!(stdout, "  API key  none yet: gatelet keys create --name NAME")?,
             }
@@ -59,7 +59,7 @@ pub(super) fn print(
     Ok(())
 }
 
-/// The address as this machine can reach it.
+/// The URL at which this machine reaches an address.
 pub(super) fn url(address: SocketAddr) -> String {
     let reachable = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
@@ -100,7 +100,7 @@ const {{ token }} = await server.accessTokens.create({{
   hostname: "http://localhost:3000",
   policy: [{{ type: "agent", id: agent.id, access: ["read_messages", "write_messages"] }}],
 }});
-// In the page on http://localhost:3000; outside of a browser the header has to be set by hand.
+// In the page on http://localhost:3000. Outside a browser, the header must be set by hand.
 const page = new Letta({{ baseURL: {base_url}, apiKey: token, defaultHeaders: {{ Origin: "http://localhost:3000" }} }});
 console.log(await page.agents.messages.create(agent.id, {{ input: "Hello" }}));
 "#

@@ -12,9 +12,9 @@ const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Read the settings as `serve` would and say what is wrong with them
+    /// Read the settings as `serve` does, and report what is wrong with them
     Check,
-    /// Print a file with every setting, its default and what it does
+    /// Print a file with every setting, its default and its meaning
     Example,
 }
 

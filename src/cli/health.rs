@@ -1,4 +1,4 @@
-//! `gatelet health`: for a HEALTHCHECK in an image that has no curl.
+//! `gatelet health`, for a HEALTHCHECK in an image without curl.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::{CliError, Common, Output, banner};
 use crate::request::body::Body;
 
-/// How long a healthy server may take to say so.
+/// How long the server may take to respond.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
@@ -26,18 +26,18 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
         Some(url) => url,
         None => banner::url(common.settings(&[])?.0.listen).parse()?,
     };
-    let status = tokio::time::timeout(TIMEOUT, ready(&url))
+    let status = tokio::time::timeout(TIMEOUT, readiness(&url))
         .await
-        .map_err(|_| format!("{url} did not answer within {TIMEOUT:?}"))?
-        .map_err(|error| format!("{url} does not answer: {error}"))?;
+        .map_err(|_| format!("{url} did not respond within {TIMEOUT:?}"))?
+        .map_err(|error| format!("{url} does not respond: {error}"))?;
     if status == StatusCode::OK {
         output.print("ready", || json!({"ready": true, "url": url.to_string()}))
     } else {
-        Err(format!("{url} is not ready: /readyz answers {}", status.as_u16()).into())
+        Err(format!("{url} is not ready: /readyz responds with {}", status.as_u16()).into())
     }
 }
 
-async fn ready(url: &Uri) -> Result<StatusCode, CliError> {
+async fn readiness(url: &Uri) -> Result<StatusCode, CliError> {
     if url.scheme_str() != Some("http") {
         return Err("only http:// URLs can be checked".into());
     }
@@ -46,7 +46,7 @@ async fn ready(url: &Uri) -> Result<StatusCode, CliError> {
     let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let named = authority.as_str().rsplit('@').next().unwrap_or_default();
-    let request = Request::get("/readyz").header(header::HOST, named).body(Body::Empty)?;
+    let host_header = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let request = Request::get("/readyz").header(header::HOST, host_header).body(Body::Empty)?;
     Ok(sender.send_request(request).await?.status())
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             })
         }
         Command::List => {
-            let (_, store) = common.present_store().await?;
+            let (_, store) = common.existing_store().await?;
             let keys = store.api_keys().await?;
             let now = clock::now_millis();
             let rows: Vec<Vec<String>> = keys
@@ -80,7 +80,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
 }
 
 async fn revoke(common: &Common, id: &str, output: &Output) -> Result<ExitCode, CliError> {
-    let (_, store) = common.present_store().await?;
+    let (_, store) = common.existing_store().await?;
     match store.revoke_api_key(id, clock::now_millis()).await? {
         Revocation::Done(tokens) => {
             let text = format!("{id} is revoked, and so are the {tokens} live client tokens that it minted");

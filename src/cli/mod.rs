@@ -1,4 +1,4 @@
-//! The command line. Results go to stdout, errors to stderr as one sentence.
+//! The command line. Results go to stdout, and errors to stderr as one sentence.
 
 mod banner;
 mod config;
@@ -32,7 +32,7 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(Args, Debug)]
 struct Common {
     /// A TOML file with settings [env: GATELET_CONFIG]
@@ -63,19 +63,19 @@ enum Command {
     Keygen,
     /// Bring the database schema up to date
     Migrate,
-    /// Print the permission table: every operation and what it asks of a client token
+    /// Print the permission table: every operation and what it requires of a client token
     Operations(operations::Arguments),
     /// Check a configuration file, or print an example of one
     #[command(subcommand)]
     Config(config::Command),
-    /// Exit 0 when a running server is ready
+    /// Exit with 0 if a running server is ready
     Health(health::Arguments),
 }
 
-/// A failure, in one sentence.
+/// An error, in one sentence.
 type CliError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where results go.
+/// How results are printed.
 struct Output {
     json: bool,
 }
@@ -85,9 +85,9 @@ struct Output {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Help and the version are no mistakes.
-        Err(shown) if !shown.use_stderr() => shown.exit(),
-        Err(mistake) => return misused(&mistake),
+        // Clap returns help and the version as errors as well.
+        Err(output) if !output.use_stderr() => output.exit(),
+        Err(error) => return usage_error(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -104,9 +104,9 @@ fn fail(error: &CliError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Clap explains itself over several lines; the first paragraph says what is wrong.
-fn misused(mistake: &clap::Error) -> ExitCode {
-    let text = mistake.to_string();
+/// Prints the first paragraph of clap's message, which says what is wrong, on one line.
+fn usage_error(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let sentence = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let _ = writeln!(std::io::stderr(), "gatelet: {sentence}; see gatelet --help");
@@ -137,7 +137,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 }
 
 impl Common {
-    /// Settings from all layers, and warnings.
+    /// The settings from all layers, and warnings about them.
     fn settings(&self, flags: &[(&'static str, Value)]) -> Result<(Settings, Vec<String>), ConfigError> {
         let mut flags = flags.to_vec();
         if let Some(url) = &self.database_url {
@@ -149,29 +149,29 @@ impl Common {
         load(&Layers { file: self.config.clone(), environment, flags })
     }
 
-    /// The store for a command that may be the first to use it. It is brought up to date.
+    /// Opens the store for a command that may be the first to use it, and migrates it.
     async fn store(&self) -> Result<(Settings, Store), CliError> {
         let (settings, store) = self.open(IfMissing::Create).await?;
         store.migrate().await?;
         Ok((settings, store))
     }
 
-    /// The store for a command that looks for something in it, or takes something back: in a database that was named by
-    /// mistake there is nothing to be found, and nothing must be made. It is brought up to date.
-    async fn present_store(&self) -> Result<(Settings, Store), CliError> {
+    /// Opens the store for a command that reads or revokes what it contains, and migrates it. Refuses a database that
+    /// Gatelet has not set up, because its name must be a mistake.
+    async fn existing_store(&self) -> Result<(Settings, Store), CliError> {
         let (settings, store) = self.open(IfMissing::Refuse).await?;
         if !store.is_installed().await? {
-            return Err(format!("{store} is no database of Gatelet; name the right one with --database-url").into());
+            return Err(format!("{store} is not a database of Gatelet; name the right one with --database-url").into());
         }
         store.migrate().await?;
         Ok((settings, store))
     }
 
-    /// The store and the signing keys that are in it.
-    async fn present_keyring(&self) -> Result<(Settings, Store, Arc<Keyring>), CliError> {
-        let (settings, store) = self.present_store().await?;
+    /// Opens the store as [`Self::existing_store`] does, and loads its signing keys.
+    async fn existing_keyring(&self) -> Result<(Settings, Store, Arc<Keyring>), CliError> {
+        let (settings, store) = self.existing_store().await?;
         if store.issuer().await?.is_none() {
-            return Err(format!("{store} has no signing key yet, and so no client tokens").into());
+            return Err(format!("{store} has no signing key yet, so it has no client tokens").into());
         }
         let keyring = service::load_keyring(&settings, &store, Clock::system()).await?;
         Ok((settings, store, keyring))
@@ -180,7 +180,7 @@ impl Common {
     async fn open(&self, if_missing: IfMissing) -> Result<(Settings, Store), CliError> {
         let (settings, _) = self.settings(&[])?;
         if settings.ephemeral {
-            return Err("an ephemeral store lives in its server alone; use the server's API".into());
+            return Err("an ephemeral store exists only within its server; use the server's API".into());
         }
         let store = service::open_store(&settings, if_missing).await?;
         Ok((settings, store))
@@ -188,7 +188,7 @@ impl Common {
 }
 
 impl Output {
-    /// Prints a result: text for people and pipes, or one line of JSON.
+    /// Prints a result as text, or as one line of JSON.
     fn print(&self, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<ExitCode, CliError> {
         let mut stdout = std::io::stdout().lock();
         if self.json {
@@ -201,21 +201,21 @@ impl Output {
     }
 }
 
-/// Why what was revoked before is not revoked now.
+/// The error for something that was revoked before.
 fn already(at: crate::clock::Millis) -> String {
     format!("that was done before, at {}", crate::clock::format_millis(at))
 }
 
-/// An instant from now, as `--expires-in` gives it.
+/// The instant that is `--expires-in` from now.
 fn expiry(expires_in: Option<std::time::Duration>) -> Result<Option<crate::clock::Millis>, CliError> {
     let Some(expires_in) = expires_in else { return Ok(None) };
     let millis = crate::clock::Millis::try_from(expires_in.as_millis()).ok().filter(|millis| *millis > 0);
     let instant = millis.and_then(|millis| crate::clock::now_millis().checked_add(millis));
     let in_range = instant.filter(|instant| chrono::DateTime::from_timestamp_millis(*instant).is_some());
-    in_range.map(Some).ok_or_else(|| "--expires-in must be a time ahead, such as 24h or 90d".into())
+    in_range.map(Some).ok_or_else(|| "--expires-in must be a positive duration, such as 24h or 90d".into())
 }
 
-/// Lines up columns with two spaces between them.
+/// Formats a table with aligned columns, two spaces apart.
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.len()).collect();
     for row in rows {

@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::{LogFormat, OriginMissing},
     http::{HeadLimits, Surface},
-    server::{self, Behaviour, connection},
+    server::{self, ServerOptions, connection::ConnectionLimits},
     service::{self, Service},
     store::IfMissing,
     telemetry::{
@@ -33,19 +33,19 @@ pub(super) struct Arguments {
     /// Keep everything in memory, write nothing to disk [env: GATELET_EPHEMERAL]
     #[arg(long)]
     ephemeral: bool,
-    /// What to do with client tokens that come without an Origin [env: GATELET_ORIGIN_MISSING] [default: deny]
+    /// What to do with a client token's request without an Origin header [env: GATELET_ORIGIN_MISSING] [default: deny]
     #[arg(long, value_name = "POLICY")]
     origin_missing: Option<OriginMissing>,
-    /// The Letta server to put Gatelet before; without one the mock answers [env: GATELET_UPSTREAM_URL]
+    /// The Letta server behind Gatelet; without one, the mock handles requests [env: GATELET_UPSTREAM_URL]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// A file with answers for the mock's agents, in TOML [env: GATELET_SCRIPT]
+    /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
-    /// The address to serve metrics on, at /metrics; without one there are none [env: GATELET_METRICS_LISTEN]
+    /// The address on which to serve /metrics; without one, metrics are off [env: GATELET_METRICS_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
-    /// Refuse to start when migrations are pending instead of running them
+    /// Do not run pending migrations, but refuse to start
     #[arg(long)]
     no_migrate: bool,
     /// An API key to accept; prefer the environment, where other users cannot read it [env: GATELET_BOOTSTRAP_API_KEY]
@@ -100,14 +100,17 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     for warning in warnings {
         warn!("{warning}");
     }
-    // Every connection is an open file, and many systems let a program have 1,024 unless it asks for more.
+    // Every connection is an open file, and many systems limit a process to 1,024 unless it raises the limit.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        warn!(%error, "Cannot ask for more open files");
+        warn!(%error, "Cannot raise the limit on open files");
     }
     if !settings.listen.ip().is_loopback() {
-        warn!("Listening beyond loopback without TLS: let only a TLS-terminating proxy reach {}", settings.listen);
+        warn!(
+            "Listening beyond loopback without TLS: only a TLS-terminating proxy should be able to reach {}",
+            settings.listen
+        );
     }
-    // Before anything is served, so that no signal is missed.
+    // Registered before anything is served, so that no signal is missed.
     let mut stop = Stop::new()?;
     let listener = bind(settings.listen).await?;
     let metrics_listener = match settings.metrics_listen {
@@ -128,7 +131,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         service: listener.local_addr()?,
         metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
     };
-    // Who waits for the banner finds what was said before it.
+    // A program that waits for the banner can rely on earlier lines being in the log.
     logging.flush();
     banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
     drop(new_key);
@@ -136,8 +139,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
         metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
     }
-    let behaviour = Behaviour {
-        limits: connection::Limits {
+    let options = ServerOptions {
+        limits: ConnectionLimits {
             head: HeadLimits::of(&settings.limits),
             header_timeout: settings.limits.header_timeout,
             idle_timeout: settings.limits.idle_timeout,
@@ -150,10 +153,10 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {
-            let grace = server::serve(listener, surface, behaviour, first).await;
+            let grace = server::serve(listener, surface, options, first).await;
             service.stop(grace.max(Duration::from_millis(100))).await;
         } => {}
-        () = second => warn!("A second signal: exiting now"),
+        () = second => warn!("Received a second signal: exiting now"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -162,7 +165,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
-/// SIGTERM and SIGINT, counted.
+/// Counts SIGTERM and SIGINT.
 struct Stop {
     count: tokio::sync::watch::Sender<u8>,
     terminate: Option<(Signal, Signal)>,
@@ -174,7 +177,7 @@ impl Stop {
         Ok(Self { count: tokio::sync::watch::Sender::new(0), terminate: Some(signals) })
     }
 
-    /// Two futures: one ends at the first signal, one at the second.
+    /// Two futures, which resolve at the first and at the second signal.
     fn signals(&mut self) -> (impl Future<Output = ()> + use<>, impl Future<Output = ()> + use<>) {
         if let Some((mut terminate, mut interrupt)) = self.terminate.take() {
             let count = self.count.clone();
@@ -188,12 +191,12 @@ impl Stop {
                 }
             });
         }
-        let reached = |wanted: u8| {
+        let received = |wanted: u8| {
             let mut count = self.count.subscribe();
             async move {
                 let _ = count.wait_for(|count| *count >= wanted).await;
             }
         };
-        (reached(1), reached(2))
+        (received(1), received(2))
     }
 }

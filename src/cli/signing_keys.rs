@@ -17,7 +17,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(common: &Common, command: Command, output: &Output) -> Result<ExitCode, CliError> {
-    let (_, store, keyring) = common.present_keyring().await?;
+    let (_, store, keyring) = common.existing_keyring().await?;
     match command {
         Command::List => {
             let keys = store.signing_keys().await?;

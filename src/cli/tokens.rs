@@ -77,7 +77,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             output.print(&token, || json!({"token": token, "expires_at": clock::format_millis(row.expires_at)}))
         }
         Command::List => {
-            let (_, store) = common.present_store().await?;
+            let (_, store) = common.existing_store().await?;
             let mut rows = Vec::new();
             loop {
                 let offset = i64::try_from(rows.len())?;
@@ -117,7 +117,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
             .await
             .map_err(|why| format!("the client token was not revoked: {why}").into()),
         Command::Inspect { token } => {
-            let (settings, store, keyring) = common.present_keyring().await?;
+            let (settings, store, keyring) = common.existing_keyring().await?;
             let read = keyring.verify(&token);
             let feed = Feed::load(store, keyring, settings.tokens.max_staleness, Clock::system()).await?;
             let problem = match &read {
@@ -139,7 +139,7 @@ pub(super) async fn run(common: &Common, command: Command, output: &Output) -> R
 }
 
 async fn revoke(common: &Common, token: &str, output: &Output) -> Result<ExitCode, CliError> {
-    let (_, store, keyring) = common.present_keyring().await?;
+    let (_, store, keyring) = common.existing_keyring().await?;
     let (id, expires_at) = match token.parse::<Uuid>() {
         Ok(id) => match store.client_token(id).await? {
             Some(row) => (row.id, row.expires_at),

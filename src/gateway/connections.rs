@@ -1,7 +1,7 @@
-//! Connections to an upstream without TLS, each driven by the request that uses it.
+//! Pooled HTTP/1.1 connections to an upstream without TLS.
 //!
-//! The task that answers the client also reads and writes the upstream's socket: nothing is handed over, and when the
-//! client leaves, the connection goes with the request.
+//! The task that serves the client also reads and writes the upstream's socket. No task or channel lies between the two,
+//! and when the client disconnects, the upstream connection is closed with the request.
 
 use std::{
     collections::VecDeque,
@@ -26,27 +26,29 @@ use tokio_util::io::poll_read_buf;
 use tower::ServiceExt;
 
 use super::{
-    http1::{Decoded, Decoder, Head, Reader, ResponseError, Sending},
-    response::SMALL_BODY,
+    http1::{Decoded, Decoder, Head, HeadReader, RequestWriter, ResponseError},
     upstream_request::UpstreamRequest,
 };
 use crate::request::body::{Body, BodyError};
 
-/// How long an unused connection is kept: shorter than uvicorn and Node keep theirs, or requests would meet connections
-/// that are just being closed.
-pub(super) const LONGEST_IDLE: Duration = Duration::from_secs(4);
+/// How long an unused connection is kept. Uvicorn and Node keep theirs longer, so a request rarely finds one that is being
+/// closed.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How much is read at once, in bytes: at first, and at most, where an answer fills what it is given.
-const LEAST_READ: usize = 8 * 1024;
-const MOST_READ: usize = 256 * 1024;
+/// How many bytes are read at once: at first, and at most, once a response has filled smaller reads.
+const MIN_READ_SIZE: usize = 8 * 1024;
+const MAX_READ_SIZE: usize = 256 * 1024;
 
-/// Limits further away than this are none.
-const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+/// A body of known length is passed on in one piece if it is no larger than this, in bytes.
+pub(super) const SMALL_BODY: u64 = 16 * 1024;
+
+/// Stands for "no deadline"; longer time limits are cut to it.
+const FAR_FUTURE: Duration = Duration::from_hours(24 * 365);
 
 /// How long an upstream may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// For the head of an answer.
+    /// For the head of a response.
     pub(super) first_byte: Duration,
     /// Between two pieces of its body.
     pub(super) idle: Duration,
@@ -59,10 +61,10 @@ pub(super) struct Connections(Arc<Pool>);
 struct Pool {
     connector: HttpConnector,
     base: Uri,
-    /// The header fields that are the same for all requests: host and credential.
-    constant: Vec<u8>,
-    patience: Timeouts,
-    /// Unused connections, the one used last at the end.
+    /// The header fields that all requests share: host and credential.
+    common_fields: Vec<u8>,
+    timeouts: Timeouts,
+    /// Unused connections, the most recently used one last.
     idle: Mutex<VecDeque<Idle>>,
 }
 
@@ -73,78 +75,94 @@ impl fmt::Debug for Pool {
 }
 
 struct Idle {
-    link: Box<PooledConnection>,
+    connection: Box<PooledConnection>,
     since: Instant,
 }
 
 impl Connections {
-    /// Connections to a host, with the gateway's credential there. None is opened yet.
+    /// A pool for a host and the gateway's credential there. Opens no connection yet.
     pub(super) fn new(
         connector: HttpConnector,
         authority: &Authority,
         credential: Option<&HeaderValue>,
-        patience: Timeouts,
+        timeouts: Timeouts,
     ) -> Result<Self, http::Error> {
         let base = Uri::builder().scheme("http").authority(authority.clone()).path_and_query("/").build()?;
-        let mut constant = format!("host: {authority}\r\n").into_bytes();
+        let mut common_fields = format!("host: {authority}\r\n").into_bytes();
         if let Some(credential) = credential {
-            constant.extend_from_slice(&[b"authorization: ", credential.as_bytes(), b"\r\n"].concat());
+            common_fields.extend_from_slice(&[b"authorization: ", credential.as_bytes(), b"\r\n"].concat());
         }
-        let pool = Arc::new(Pool { connector, base, constant, patience, idle: Mutex::default() });
+        let pool = Arc::new(Pool { connector, base, common_fields, timeouts, idle: Mutex::default() });
         tokio::spawn(close_idle(Arc::downgrade(&pool)));
         Ok(Self(pool))
     }
 
-    /// Sends a request and waits for the head of its answer. One that was not sent, because an unused connection had been
-    /// closed, is sent on another; so is a question whose connection was closed without a word (RFC 9110, section 9.2.2).
-    pub(super) async fn send(&self, mut outgoing: UpstreamRequest) -> Result<Response<Body>, ResponseError> {
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// A request on a reused connection is retried on another one if the upstream closed the connection before any byte
+    /// was sent. A GET without a body is also retried if the connection was closed before a response began (RFC 9110,
+    /// section 9.2.2).
+    ///
+    /// # Errors
+    /// When connecting, sending or reading the head fails, or takes too long.
+    pub(super) async fn send(&self, mut request: UpstreamRequest) -> Result<Response<Body>, ResponseError> {
         let pool = &self.0;
-        let deadline = after(Instant::now(), pool.patience.first_byte);
+        let deadline = after(Instant::now(), pool.timeouts.first_byte);
         loop {
-            let (mut link, is_used) = match pool.take() {
-                Some(link) => (link, true),
+            let (mut connection, is_reused) = match pool.take() {
+                Some(connection) => (connection, true),
                 None => (pool.connect().await?, false),
             };
-            let mut sending = Sending::new(&mut outgoing, &pool.constant, std::mem::take(&mut link.spare));
-            let (mut is_sent, mut reader) = (false, Reader::default());
-            match poll_fn(|context| link.poll_head(&mut sending, &mut is_sent, &mut reader, deadline, context)).await {
-                Ok(head) => return Ok(answer(pool, link, head, (!is_sent).then_some(sending))),
-                Err(ResponseError::Connection(_) | ResponseError::Closed) if is_used && !sending.has_begun() => {
-                    sending.give_back(&mut outgoing);
+            let buffer = std::mem::take(&mut connection.spare_buffer);
+            let mut writer = RequestWriter::new(&mut request, &pool.common_fields, buffer);
+            let (mut is_sent, mut reader) = (false, HeadReader::default());
+            let head =
+                poll_fn(|context| connection.poll_head(&mut writer, &mut is_sent, &mut reader, deadline, context));
+            match head.await {
+                Ok(head) => return Ok(response(pool, connection, head, (!is_sent).then_some(writer))),
+                Err(ResponseError::Connection(_) | ResponseError::Closed) if is_reused && !writer.has_begun() => {
+                    writer.restore_body(&mut request);
                 }
                 Err(ResponseError::Connection(_) | ResponseError::Closed)
-                    if is_used
-                        && link.read.is_empty()
-                        && outgoing.method == Method::GET
-                        && matches!(outgoing.body, Body::Empty) => {}
-                Err(failure) => return Err(failure),
+                    if is_reused
+                        && connection.received.is_empty()
+                        && request.method == Method::GET
+                        && matches!(request.body, Body::Empty) => {}
+                Err(error) => return Err(error),
             }
         }
     }
 }
 
-/// An answer whose head is there.
-fn answer(pool: &Arc<Pool>, mut link: Box<PooledConnection>, head: Head, sending: Option<Sending>) -> Response<Body> {
-    let Head { status, headers, mut decoder, stays_open, .. } = head;
-    let is_small = decoder.left().is_some_and(|left| left <= SMALL_BODY && left <= link.read.len() as u64);
-    let body = if is_small && sending.is_none() {
-        let length = decoder.left().and_then(|left| usize::try_from(left).ok()).unwrap_or_default();
+/// The response with this head. `writer` holds the rest of the request, if it is not all sent yet.
+fn response(
+    pool: &Arc<Pool>,
+    mut connection: Box<PooledConnection>,
+    head: Head,
+    writer: Option<RequestWriter>,
+) -> Response<Body> {
+    let Head { status, headers, mut decoder, keep_alive, .. } = head;
+    let received = connection.received.len() as u64;
+    let is_small = decoder.remaining().is_some_and(|length| length <= SMALL_BODY && length <= received);
+    let body = if is_small && writer.is_none() {
+        let length = decoder.remaining().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
         // A copy, so that the connection keeps its buffer.
-        let bytes = Bytes::copy_from_slice(&link.read[..length]);
-        link.read.advance(length);
-        decoder = Decoder::nothing();
+        let bytes = Bytes::copy_from_slice(&connection.received[..length]);
+        connection.received.advance(length);
+        decoder = Decoder::empty();
         Body::from(bytes)
     } else {
         Body::Empty
     };
-    let body = if decoder.has_ended() && sending.is_none() {
-        if stays_open {
-            pool.put(link);
+    let body = if decoder.has_ended() && writer.is_none() {
+        if keep_alive {
+            pool.put(connection);
         }
         body
     } else {
         let pool = Arc::clone(pool);
-        Body::new(ResponseBody { decoder, sending, link: Some(link), stays_open, waiting_since: None, pool })
+        let connection = Some(connection);
+        Body::new(ResponseBody { decoder, writer, connection, keep_alive, waiting_since: None, pool })
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -158,27 +176,28 @@ impl Pool {
         let stream = stream.map_err(|error| ResponseError::Connect(error.into()))?.into_inner();
         Ok(Box::new(PooledConnection {
             stream,
-            read: BytesMut::new(),
-            read_size: LEAST_READ,
-            spare: Vec::new(),
-            alarm: Box::pin(sleep_until(Instant::now() + FOR_EVER)),
+            received: BytesMut::new(),
+            read_size: MIN_READ_SIZE,
+            spare_buffer: Vec::new(),
+            timer: Box::pin(sleep_until(Instant::now() + FAR_FUTURE)),
         }))
     }
 
-    /// The unused connection that was used last, if it is still open.
+    /// The most recently used of the unused connections that are still open.
     fn take(&self) -> Option<Box<PooledConnection>> {
         loop {
-            let Idle { link, since } = self.idle().pop_back()?;
-            if since.elapsed() < LONGEST_IDLE && link.is_open() {
-                return Some(link);
+            let Idle { connection, since } = self.idle().pop_back()?;
+            if since.elapsed() < IDLE_TIMEOUT && connection.is_open() {
+                return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection whose answer has ended. One on which more has come was not what it seemed.
-    fn put(&self, link: Box<PooledConnection>) {
-        if link.read.is_empty() {
-            self.idle().push_back(Idle { link, since: Instant::now() });
+    /// Keeps a connection whose response has ended. If more was received, the upstream frames its responses otherwise than
+    /// they were read, and the connection is closed.
+    fn put(&self, connection: Box<PooledConnection>) {
+        if connection.received.is_empty() {
+            self.idle().push_back(Idle { connection, since: Instant::now() });
         }
     }
 
@@ -187,102 +206,105 @@ impl Pool {
     }
 }
 
-/// Closes connections that nobody has used for long.
+/// Closes connections that have been unused for too long.
 async fn close_idle(pool: Weak<Pool>) {
     loop {
-        tokio::time::sleep(LONGEST_IDLE).await;
+        tokio::time::sleep(IDLE_TIMEOUT).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle();
-        let old = idle.iter().take_while(|idle| idle.since.elapsed() >= LONGEST_IDLE).count();
-        let closed = idle.drain(..old).collect::<Vec<_>>();
+        let expired = idle.iter().take_while(|idle| idle.since.elapsed() >= IDLE_TIMEOUT).count();
+        let expired = idle.drain(..expired).collect::<Vec<_>>();
         drop(idle);
-        drop(closed);
+        drop(expired);
     }
 }
 
-/// One connection. What it has sent holds the credential, so it is not shown.
+/// One connection. It has no `Debug`, because its buffer holds the credential.
 struct PooledConnection {
     stream: TcpStream,
-    /// What has arrived and was not used yet.
-    read: BytesMut,
-    /// How much to read at once.
+    /// Bytes that were received and not yet decoded.
+    received: BytesMut,
+    /// How many bytes to read at once.
     read_size: usize,
     /// A buffer for the next request.
-    spare: Vec<u8>,
-    /// Set to some moment before the next deadline, and only moved when it rings: most requests need not touch it.
-    alarm: Pin<Box<Sleep>>,
+    spare_buffer: Vec<u8>,
+    /// Never set to later than the next deadline, and moved only when it fires, so that most requests leave it alone.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl PooledConnection {
-    /// Whether the other end has neither closed an unused connection nor said anything. This asks the kernel only where
-    /// something has happened, and is not counted against the task: after so many connections that were closed at once
-    /// it would be told that nothing has happened.
+    /// Whether the upstream has neither closed an unused connection nor sent anything.
+    ///
+    /// `try_read` makes a system call only if the socket is ready. Unlike `poll_read` it does not use up the task's
+    /// cooperative budget: once that is spent, every closed connection would look open.
     fn is_open(&self) -> bool {
         matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Sends a request, as far as it can be sent, until the head of its answer is there.
+    /// Sends as much of a request as possible until the head of its response has arrived.
     fn poll_head(
         &mut self,
-        sending: &mut Sending,
+        writer: &mut RequestWriter,
         is_sent: &mut bool,
-        reader: &mut Reader,
+        reader: &mut HeadReader,
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<Result<Head, ResponseError>> {
-        let mut unsent = None;
+        let mut write_error = None;
         if !*is_sent {
-            match sending.poll(&mut self.stream, context) {
+            match writer.poll(&mut self.stream, context) {
                 Poll::Ready(Ok(())) => {
                     *is_sent = true;
-                    self.spare = sending.take_buffer();
+                    self.spare_buffer = writer.take_buffer();
                 }
-                // Who takes no more may have said why.
-                Poll::Ready(Err(failure @ ResponseError::Connection(_))) => unsent = Some(failure),
-                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                // An upstream that stops reading may have sent a response that says why.
+                Poll::Ready(Err(error @ ResponseError::Connection(_))) => write_error = Some(error),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
         }
         loop {
             match self.poll_read(context) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(unsent.unwrap_or(ResponseError::Closed))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(write_error.unwrap_or(ResponseError::Closed))),
                 Poll::Ready(Ok(_)) => {
-                    if let Some(head) = reader.read(&self.read)? {
-                        self.read.advance(head.bytes);
+                    if let Some(head) = reader.read(&self.received)? {
+                        self.received.advance(head.bytes);
                         return Poll::Ready(Ok(head));
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(unsent.unwrap_or(ResponseError::Connection(error)))),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(write_error.unwrap_or(ResponseError::Connection(error))));
+                }
                 Poll::Pending => break,
             }
         }
-        match unsent {
-            Some(failure) => Poll::Ready(Err(failure)),
-            None if self.is_late(deadline, context) => Poll::Ready(Err(ResponseError::TimedOut)),
+        match write_error {
+            Some(error) => Poll::Ready(Err(error)),
+            None if self.has_passed(deadline, context) => Poll::Ready(Err(ResponseError::TimedOut)),
             None => Poll::Pending,
         }
     }
 
-    /// Reads what there is; 0: nothing more will come.
+    /// Reads what has arrived, and returns how many bytes that is; 0 at the end of the stream.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.read.capacity() - self.read.len() < LEAST_READ / 2 {
-            self.read.reserve(self.read_size);
+        if self.received.capacity() - self.received.len() < MIN_READ_SIZE / 2 {
+            self.received.reserve(self.read_size);
         }
-        let room = self.read.capacity() - self.read.len();
-        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.read))?;
-        if count == room {
-            self.read_size = (self.read_size * 2).min(MOST_READ);
+        let free = self.received.capacity() - self.received.len();
+        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.received))?;
+        if count == free {
+            self.read_size = (self.read_size * 2).min(MAX_READ_SIZE);
         }
         Poll::Ready(Ok(count))
     }
 
-    /// Whether a moment has come; if not, the task is woken when it does.
-    fn is_late(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
+    /// Whether a deadline has passed. If not, the task is woken when it does.
+    fn has_passed(&mut self, deadline: Instant, context: &mut Context<'_>) -> bool {
         loop {
-            if self.alarm.is_elapsed() || self.alarm.deadline() > deadline {
-                self.alarm.as_mut().reset(deadline);
+            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
             }
-            if self.alarm.as_mut().poll(context).is_pending() {
+            if self.timer.as_mut().poll(context).is_pending() {
                 return false;
             }
             if Instant::now() >= deadline {
@@ -292,49 +314,49 @@ impl PooledConnection {
     }
 }
 
-fn after(moment: Instant, duration: Duration) -> Instant {
-    moment + duration.min(FOR_EVER)
+fn after(instant: Instant, duration: Duration) -> Instant {
+    instant + duration.min(FAR_FUTURE)
 }
 
-/// An answer's body, which drives its connection. The connection can be used again when the body has been read to its
-/// end; dropped before, it is closed.
+/// A response's body, which drives its connection. Read to its end, it returns the connection to the pool; dropped before,
+/// it closes the connection.
 struct ResponseBody {
     decoder: Decoder,
-    /// The rest of the request, where the answer began before it was all sent.
-    sending: Option<Sending>,
-    /// None: nothing more will come.
-    link: Option<Box<PooledConnection>>,
-    stays_open: bool,
+    /// The rest of the request, if the response began before it was all sent.
+    writer: Option<RequestWriter>,
+    /// `None` after the end of the body.
+    connection: Option<Box<PooledConnection>>,
+    keep_alive: bool,
     waiting_since: Option<Instant>,
     pool: Arc<Pool>,
 }
 
 impl ResponseBody {
-    /// The body has been read to its end.
+    /// Gives up the connection, for reuse if possible, after the end of the body.
     fn finish(&mut self) {
-        if let Some(link) = self.link.take().filter(|_| self.stays_open && self.sending.is_none()) {
-            self.pool.put(link);
+        if let Some(connection) = self.connection.take().filter(|_| self.keep_alive && self.writer.is_none()) {
+            self.pool.put(connection);
         }
     }
 
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ResponseError>> {
-        let Some(link) = &mut self.link else { return Poll::Ready(Ok(None)) };
-        if let Some(sending) = &mut self.sending
-            && let Poll::Ready(sent) = sending.poll(&mut link.stream, context)
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ResponseError>> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(None)) };
+        if let Some(writer) = &mut self.writer
+            && let Poll::Ready(written) = writer.poll(&mut connection.stream, context)
         {
-            self.sending = None;
-            match sent {
+            self.writer = None;
+            match written {
                 Ok(()) => {}
-                // Who takes no more may still have something to say.
-                Err(ResponseError::Connection(_)) => self.stays_open = false,
-                Err(failure) => return Poll::Ready(Err(failure)),
+                // An upstream that stops reading may still send the rest of its response.
+                Err(ResponseError::Connection(_)) => self.keep_alive = false,
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         loop {
-            match self.decoder.decode(&mut link.read)? {
+            match self.decoder.decode(&mut connection.received)? {
                 Decoded::Data(data) => {
                     self.waiting_since = None;
-                    // Nobody asks for more than the length that was said.
+                    // A caller that knows the length does not poll again for the end.
                     if self.decoder.has_ended() {
                         self.finish();
                     }
@@ -344,16 +366,20 @@ impl ResponseBody {
                     self.finish();
                     return Poll::Ready(Ok(None));
                 }
-                Decoded::Nothing => {}
+                Decoded::Incomplete => {}
             }
-            match link.poll_read(context) {
+            match connection.poll_read(context) {
                 Poll::Ready(Ok(0)) => self.decoder.close()?,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ResponseError::Connection(error))),
                 Poll::Pending => {
                     let since = *self.waiting_since.get_or_insert_with(Instant::now);
-                    let is_late = link.is_late(after(since, self.pool.patience.idle), context);
-                    return if is_late { Poll::Ready(Err(ResponseError::TimedOut)) } else { Poll::Pending };
+                    let deadline = after(since, self.pool.timeouts.idle);
+                    return if connection.has_passed(deadline, context) {
+                        Poll::Ready(Err(ResponseError::TimedOut))
+                    } else {
+                        Poll::Pending
+                    };
                 }
             }
         }
@@ -368,20 +394,20 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let piece = ready!(self.poll_piece(context));
-        if piece.is_err() {
-            self.link = None;
+        let data = ready!(self.poll_data(context));
+        if data.is_err() {
+            self.connection = None;
         }
-        Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data).map_err(Into::into)))
+        Poll::Ready(data.transpose().map(|data| data.map(Frame::data).map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.link.is_none()
+        self.connection.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.decoder.left() {
-            Some(left) => SizeHint::with_exact(left),
+        match self.decoder.remaining() {
+            Some(length) => SizeHint::with_exact(length),
             None => SizeHint::default(),
         }
     }

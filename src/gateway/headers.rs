@@ -15,41 +15,41 @@ pub(super) fn is_passed(name: &str) -> bool {
 /// Which project an API key's request is about, in either SDK generation.
 pub(super) const PROJECT: &[&str] = &["x-project-id", "x-project"];
 
-/// What an upstream may tell the client, unless `Connection` names it. Everything else is ours to say (`date`, `vary`,
-/// `x-request-id`, the length, CORS), for one connection only, or a command to browsers and proxies (`set-cookie`,
-/// `clear-site-data`, `refresh`, `link`, `x-accel-redirect`, ...) that is none of the upstream's affair.
-pub(super) fn is_handed_on(name: &str) -> bool {
+/// Whether an upstream's header is passed on, unless `Connection` names it. All others are either set by Gatelet (`date`,
+/// `vary`, `x-request-id`, the length, CORS), hop-by-hop, or commands to browsers and proxies that the upstream must not
+/// give (`set-cookie`, `clear-site-data`, `refresh`, `link`, `x-accel-redirect`, ...).
+pub(super) fn is_passed_on(name: &str) -> bool {
     matches!(
         name,
         // What the content is (RFC 9110, section 8).
         "content-disposition" | "content-encoding" | "content-language" | "content-type" | "etag" | "last-modified"
-            // Whether it may be kept, and whether a proxy before us is to hold a stream back.
+            // Whether it may be cached, and whether a proxy in front of Gatelet buffers a stream.
             | "cache-control" | "x-accel-buffering"
-            // How to go on after a refusal; the SDKs obey the last three.
+            // How to proceed after a refusal; the SDKs obey the last three.
             | "allow" | "retry-after" | "retry-after-ms" | "x-should-retry"
-            // How many requests are left. A token's own quota is said over it.
+            // The upstream's rate limit, which a client token's own quota replaces.
             | "ratelimit"
-            // Where something is; for API keys alone (`KEYS_ONLY`).
+            // Where a resource is; for API keys only (`KEYS_ONLY`).
             | "location"
-            // What Letta says beside the content of an upload and of a size.
+            // Letta's own headers for uploads and sizes.
             | "storage-unit" | "x-upload-result"
     ) || name.starts_with("ratelimit-")
         || name.starts_with("x-ratelimit-")
 }
 
-/// What of this no client token is told.
+/// Headers that are removed from responses to client tokens.
 pub(super) const KEYS_ONLY: &[HeaderName] = &[header::LOCATION];
 
-/// Removes from an answer's headers what must not reach the client.
+/// Removes a response's headers that must not reach the client.
 pub(super) fn clean(headers: &mut HeaderMap) {
     let mut unwanted = named_by_connection(headers);
-    unwanted.extend(headers.keys().filter(|name| !is_handed_on(name.as_str())).cloned());
+    unwanted.extend(headers.keys().filter(|name| !is_passed_on(name.as_str())).cloned());
     for name in unwanted {
         headers.remove(name);
     }
 }
 
-/// The headers that `Connection` makes hop-by-hop, but for one that is not there, which most name.
+/// The headers that `Connection` makes hop-by-hop. `keep-alive` is left out: most messages name it without sending it.
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);

@@ -1,7 +1,6 @@
-//! What was looked up, remembered for a while.
+//! A cache of look-ups, whose entries expire.
 //!
-//! Requests that ask the same at the same time wait for one look-up and share what comes of it. Only what was found is
-//! remembered.
+//! Concurrent requests for the same key wait for one look-up and share its result. Only successful results are kept.
 
 use std::{
     sync::Arc,
@@ -10,61 +9,72 @@ use std::{
 
 use quick_cache::sync::Cache;
 
-/// Things by their names, each for so long. `E` is why a look-up gave nothing.
+/// Results by key.
 #[derive(Debug)]
 pub(super) struct LookupCache<T, E> {
-    known: Cache<String, Known<T, Arc<E>>>,
+    entries: Cache<String, Entry<T, Arc<E>>>,
     lifetime: Duration,
 }
 
 #[derive(Clone, Debug)]
-struct Known<T, F> {
-    learnt: Instant,
-    found: Result<T, F>,
+struct Entry<T, E> {
+    created: Instant,
+    result: Result<T, E>,
 }
 
-impl<T, F> Known<T, F> {
-    /// Whether this is still so at that time.
-    fn is_fresh(&self, at: Instant, lifetime: Duration) -> bool {
-        self.found.is_ok() && at.saturating_duration_since(self.learnt) < lifetime
+impl<T, E> Entry<T, E> {
+    /// Whether this may be used at `now`.
+    fn is_fresh(&self, now: Instant, lifetime: Duration) -> bool {
+        self.result.is_ok() && now.saturating_duration_since(self.created) < lifetime
     }
 }
 
 impl<T: Clone, E> LookupCache<T, E> {
-    /// Room for `capacity` things.
+    /// A cache of at most `capacity` entries.
     pub(super) fn new(capacity: usize, lifetime: Duration) -> Self {
-        Self { known: Cache::new(capacity), lifetime }
+        Self { entries: Cache::new(capacity), lifetime }
     }
 
-    /// What is known by this name, or what `find` finds, for everyone who asks meanwhile.
+    /// The cached result for a key, or else the result of `look_up`, which is shared with all callers that wait for it.
     ///
     /// # Errors
-    /// When `find` finds nothing; several may get the same error.
-    pub(super) async fn get_or_find(&self, name: &str, find: impl AsyncFnOnce() -> Result<T, E>) -> Result<T, Arc<E>> {
-        let asked = Instant::now();
-        match self.known.get(name) {
-            Some(known) if known.is_fresh(asked, self.lifetime) => known.found,
-            // What most requests need is known, so the rest takes no place in their futures.
-            _ => Box::pin(self.find(name, asked, find)).await,
+    /// Those of `look_up`, shared likewise.
+    pub(super) async fn get_or_look_up(
+        &self,
+        key: &str,
+        look_up: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, Arc<E>> {
+        let requested = Instant::now();
+        match self.entries.get(key) {
+            Some(entry) if entry.is_fresh(requested, self.lifetime) => entry.result,
+            // Boxed, because most requests find an entry, and their futures stay small.
+            _ => Box::pin(self.look_up(key, requested, look_up)).await,
         }
     }
 
-    async fn find(&self, name: &str, asked: Instant, find: impl AsyncFnOnce() -> Result<T, E>) -> Result<T, Arc<E>> {
+    async fn look_up(
+        &self,
+        key: &str,
+        requested: Instant,
+        look_up: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, Arc<E>> {
         loop {
-            match self.known.get_value_or_guard_async(name).await {
-                // Somebody else has found out meanwhile.
-                Ok(known) if known.learnt >= asked || known.is_fresh(asked, self.lifetime) => return known.found,
-                Ok(old) => drop(self.known.remove_if(name, |present| present.learnt <= old.learnt)),
-                // Should this be dropped here, one of those who wait goes on in its place.
-                Err(mine) => {
-                    let found = find().await.map_err(Arc::new);
-                    let is_nothing = found.is_err();
-                    // For those who wait, also when it is nothing.
-                    let _ = mine.insert(Known { learnt: Instant::now(), found: found.clone() });
-                    if is_nothing {
-                        self.known.remove_if(name, |present| present.found.is_err());
+            match self.entries.get_value_or_guard_async(key).await {
+                // A concurrent call has looked it up.
+                Ok(entry) if entry.created >= requested || entry.is_fresh(requested, self.lifetime) => {
+                    return entry.result;
+                }
+                Ok(expired) => drop(self.entries.remove_if(key, |entry| entry.created <= expired.created)),
+                // If this future is dropped during the look-up, one of the waiting calls takes over.
+                Err(guard) => {
+                    let result = look_up().await.map_err(Arc::new);
+                    let is_error = result.is_err();
+                    // Waiting calls receive errors as well.
+                    let _ = guard.insert(Entry { created: Instant::now(), result: result.clone() });
+                    if is_error {
+                        self.entries.remove_if(key, |entry| entry.result.is_err());
                     }
-                    return found;
+                    return result;
                 }
             }
         }
@@ -83,45 +93,45 @@ mod tests {
     const LIFETIME: Duration = Duration::from_hours(1);
 
     #[tokio::test]
-    async fn those_who_ask_at_once_share_one_look_up_and_only_what_was_found_is_remembered() {
-        let memory = LookupCache::new(10, LIFETIME);
-        for (name, found) in [("there", Ok(1)), ("not there", Err("nothing"))] {
-            let looked_up = Cell::new(0);
-            let answered = Notify::new();
+    async fn concurrent_calls_share_one_look_up_and_only_successes_are_kept() {
+        let cache = LookupCache::new(10, LIFETIME);
+        for (key, result) in [("present", Ok(1)), ("absent", Err("not found"))] {
+            let look_ups = Cell::new(0);
+            let response = Notify::new();
             let look_up = async || {
-                looked_up.set(looked_up.get() + 1);
-                answered.notified().await;
-                found
+                look_ups.set(look_ups.get() + 1);
+                response.notified().await;
+                result
             };
-            let mut all = pin!(join_all((0..5).map(|_| memory.get_or_find(name, look_up))));
+            let mut all = pin!(join_all((0..5).map(|_| cache.get_or_look_up(key, look_up))));
             assert!(poll!(all.as_mut()).is_pending());
-            answered.notify_one();
-            let shared = found.map_err(Arc::new);
+            response.notify_one();
+            let shared = result.map_err(Arc::new);
             assert_eq!(all.await, vec![shared.clone(); 5]);
-            assert_eq!(looked_up.get(), 1, "{name}");
-            answered.notify_one();
-            assert_eq!(memory.get_or_find(name, look_up).await, shared);
-            assert_eq!(looked_up.get(), if found.is_ok() { 1 } else { 2 }, "{name}");
+            assert_eq!(look_ups.get(), 1, "{key}");
+            response.notify_one();
+            assert_eq!(cache.get_or_look_up(key, look_up).await, shared);
+            assert_eq!(look_ups.get(), if result.is_ok() { 1 } else { 2 }, "{key}");
         }
     }
 
     #[tokio::test]
-    async fn what_is_too_old_is_looked_up_again() {
-        let memory = LookupCache::new(10, Duration::ZERO);
+    async fn an_expired_entry_is_looked_up_again() {
+        let cache = LookupCache::new(10, Duration::ZERO);
         for round in 0..3 {
-            assert_eq!(memory.get_or_find("thing", async || Ok::<_, ()>(round)).await, Ok(round));
+            assert_eq!(cache.get_or_look_up("thing", async || Ok::<_, ()>(round)).await, Ok(round));
         }
     }
 
     #[tokio::test]
-    async fn somebody_who_waits_goes_on_for_who_has_left() {
-        let memory = LookupCache::new(10, LIFETIME);
-        let mut leaves =
-            Box::pin(memory.get_or_find("thing", async || std::future::pending::<Result<i32, ()>>().await));
-        assert!(poll!(leaves.as_mut()).is_pending());
-        let mut waits = pin!(memory.get_or_find("thing", async || Ok(2)));
-        assert!(poll!(waits.as_mut()).is_pending());
-        drop(leaves);
-        assert_eq!(waits.await, Ok(2));
+    async fn a_waiting_call_takes_over_from_a_dropped_one() {
+        let cache = LookupCache::new(10, LIFETIME);
+        let mut dropped =
+            Box::pin(cache.get_or_look_up("thing", async || std::future::pending::<Result<i32, ()>>().await));
+        assert!(poll!(dropped.as_mut()).is_pending());
+        let mut waiting = pin!(cache.get_or_look_up("thing", async || Ok(2)));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        drop(dropped);
+        assert_eq!(waiting.await, Ok(2));
     }
 }

@@ -1,11 +1,12 @@
-//! The gateway: what the guard admits goes to a real Letta server, rebuilt from what was decided about it.
+//! The gateway: forwards admitted requests to a real Letta server.
 //!
-//! Nothing of the client's request line or headers is passed on as it came. The target is the operation's template filled
-//! with the checked values, the headers are an allow-list with the gateway's own credential, and a client token's body is
-//! the checked value written anew. Answers pass frame by frame, unless the table says that something is to be removed.
+//! Requests are rebuilt from checked values. The target is the operation's template filled with the checked parameters,
+//! headers pass an allow-list and carry the gateway's own credential, and a client token's body is serialized from the
+//! checked value. Responses pass frame by frame, unless the table demands that they are redacted.
 
 mod connections;
-mod digest;
+mod error;
+mod field_extractor;
 mod headers;
 pub mod http1;
 mod lookup_cache;
@@ -43,75 +44,81 @@ use crate::{
     request::{body::Body, waits},
 };
 
-/// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
+/// A gateway to one Letta server, or to several that each keep some projects. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway(Arc<GatewayState>);
 
 #[derive(Debug)]
 struct GatewayState {
     upstreams: Vec<ServedUpstream>,
-    /// Whose upstream is which, as an index.
+    /// The index of each project's upstream.
     by_project: HashMap<Project, usize>,
-    /// The upstream of all other projects.
-    of_others: Option<usize>,
+    /// The index of the upstream for all other projects.
+    fallback: Option<usize>,
 }
 
-/// An upstream, with its own pool of connections and its own memory of what was looked up there.
+/// An upstream, with its own connection pool and its own caches of look-ups.
 #[derive(Debug)]
 struct ServedUpstream {
     name: String,
     upstream: Upstream,
-    look: OwnershipLookup,
-    /// Whether it keeps nothing of any other project: then all that is there is of the caller's.
-    serves_alone: bool,
+    ownership: OwnershipLookup,
+    /// Whether it keeps only one project, so that everything on it belongs to the caller's project.
+    is_exclusive: bool,
 }
 
 impl Gateway {
-    /// The gateway that the settings describe; none: they name no upstream. Nothing is connected yet.
+    /// The gateway to the upstreams of the settings, or `None` if they name none. Connects to nothing yet.
     ///
     /// # Errors
-    /// When an upstream cannot be used as it is described; the sentence names the setting.
-    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
+    /// When a setting of an upstream is invalid. The error names the setting.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, UpstreamError> {
         let all = UpstreamOptions::all(settings)?;
         if all.is_empty() {
             return Ok(None);
         }
-        let mut state = GatewayState { upstreams: Vec::new(), by_project: HashMap::new(), of_others: None };
+        let mut state = GatewayState { upstreams: Vec::new(), by_project: HashMap::new(), fallback: None };
         for (index, options) in all.into_iter().enumerate() {
             let upstream = Upstream::new(&options)?;
             state.upstreams.push(ServedUpstream {
-                look: OwnershipLookup::new(upstream.clone()),
+                ownership: OwnershipLookup::new(upstream.clone()),
                 upstream,
-                serves_alone: options.serves_alone,
+                is_exclusive: options.is_exclusive,
                 name: options.name.unwrap_or_else(|| DEFAULT.to_owned()),
             });
             if options.projects.is_empty() {
-                state.of_others = Some(index);
+                state.fallback = Some(index);
             }
             state.by_project.extend(options.projects.into_iter().map(|project| (project, index)));
         }
         Ok(Some(Self(Arc::new(state))))
     }
 
-    /// Every upstream's name, and whether it answers its health check.
-    pub async fn reachability(&self) -> Vec<(&str, bool)> {
+    /// The name of every upstream, and whether it passes its health check.
+    pub(crate) async fn reachability(&self) -> Vec<(&str, bool)> {
         let checks = self.0.upstreams.iter().map(async |served| (&*served.name, served.upstream.is_reachable().await));
         join_all(checks).await
     }
 
-    /// Passes a call on and its answer back. `redaction` says whether the answer has to be read whole, so that something can
-    /// be removed from it; it is added to `charge` then.
+    /// Forwards a call and returns the response. If `redaction` requires that the response is read whole, its size is added
+    /// to `charge`.
     ///
     /// # Errors
-    /// 400 when a limited caller names something twice; 404 when no upstream serves the caller's project, or what the call
-    /// names is not proven to be of it; 429 when the caller may hold no answer as large; 502 and 504 when the upstream fails.
-    pub async fn forward(&self, call: Call, redaction: Redaction, charge: &mut Charge<'_>) -> Result<Reply, ApiError> {
-        let served = self.serving(call.permit.project())?;
-        if !served.serves_alone
-            && let Some(project) = limit_of(&call.permit)
+    /// 400 when a caller that is limited to a project names something twice; 404 when no upstream serves the caller's
+    /// project, or what the call names is not proven to belong to it; 429 when the response exceeds the caller's budget; 502
+    /// and 504 when the upstream fails.
+    pub(crate) async fn forward(
+        &self,
+        call: Call,
+        redaction: Redaction,
+        charge: &mut Charge<'_>,
+    ) -> Result<Reply, ApiError> {
+        let served = self.upstream_for(call.permit.project())?;
+        if !served.is_exclusive
+            && let Some(project) = project_limit(&call.permit)
         {
             let is_proven = match NamedResources::by(&call)? {
-                Some(named) => project::admits(&served.look, project, named).await?,
+                Some(named) => project::admits(&served.ownership, project, named).await?,
                 None => false,
             };
             if !is_proven {
@@ -119,66 +126,72 @@ impl Gateway {
             }
         }
         let row = call.operation.row();
-        let target = target::build(row.template, &call.params, &call.query)?;
+        let target = target::build(call.operation, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
-        let mut headers = UpstreamHeaders::of(call.headers);
+        let mut headers = UpstreamHeaders::new(call.headers);
         if !is_client {
-            say_project(call.permit.project(), &mut headers);
+            set_project_headers(call.permit.project(), &mut headers);
         }
         let body = body(call.payload, &mut headers)?;
-        let answer = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
-        let answer = waits::wait_for_answer(pin!(answer)).await?;
-        response::pass(answer, redaction, is_client, charge).await
+        let response = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
+        let response = waits::wait_for_response(pin!(response)).await?;
+        response::pass(response, redaction, is_client, charge).await
     }
 
-    /// The agent that a thing belongs to, as the project's upstream says; none: the thing itself does not tell.
+    /// The agent that owns a thing on the project's upstream, if the thing itself names it.
     ///
     /// # Errors
     /// 404 when no upstream serves the project; 502 and 504 when it fails.
-    pub async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
-        self.serving(project)?.look.owner(thing).await
+    pub(crate) async fn owner(&self, project: &Project, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        self.upstream_for(project)?.ownership.owner(thing).await
     }
 
-    /// Whether the project's upstream proves that a thing is `agent`'s.
+    /// Whether the project's upstream proves that a thing belongs to `agent`.
     ///
     /// # Errors
-    /// As [`Gateway::owner`].
-    pub async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
-        self.serving(project)?.look.owns(agent, thing).await
+    /// Those of [`Gateway::owner`].
+    pub(crate) async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+        self.upstream_for(project)?.ownership.owns(agent, thing).await
     }
 
-    /// Whether the project's upstream proves that a thing is in a list of these agents' things.
+    /// Whether the project's upstream proves that a thing is in a list of these agents.
     ///
     /// # Errors
-    /// As [`Gateway::owner`].
-    pub async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
-        self.serving(project)?.look.lists(agents, listed, id).await
+    /// Those of [`Gateway::owner`].
+    pub(crate) async fn lists(
+        &self,
+        project: &Project,
+        agents: &[&str],
+        listed: Listed,
+        id: &str,
+    ) -> Result<bool, ApiError> {
+        self.upstream_for(project)?.ownership.lists(agents, listed, id).await
     }
 
-    /// Every agent that shares a thing of `agent`'s; none: that cannot be told.
+    /// All agents that share a thing with `agent`; `None` if the upstream does not tell.
     ///
     /// # Errors
-    /// As [`Gateway::owner`].
-    pub async fn sharers(
+    /// Those of [`Gateway::owner`].
+    pub(crate) async fn sharers(
         &self,
         project: &Project,
         agent: &str,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
-        self.serving(project)?.look.sharers(agent, thing).await
+        self.upstream_for(project)?.ownership.sharers(agent, thing).await
     }
 
-    /// The upstream that keeps a project.
-    fn serving(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
-        let index = self.0.by_project.get(project).copied().or(self.0.of_others);
-        index.and_then(|index| self.0.upstreams.get(index)).ok_or_else(|| {
-            ApiError::new(Code::NotFound, format!("There is no Letta server for project {project} behind Gatelet."))
-        })
+    /// The upstream that serves a project.
+    fn upstream_for(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
+        let index = self.0.by_project.get(project).copied().or(self.0.fallback);
+        index
+            .and_then(|index| self.0.upstreams.get(index))
+            .ok_or_else(|| ApiError::new(Code::NotFound, format!("Gatelet has no Letta server for project {project}.")))
     }
 }
 
-/// The project that a caller cannot leave.
-fn limit_of(permit: &Permit) -> Option<&Project> {
+/// The project that a caller is limited to.
+fn project_limit(permit: &Permit) -> Option<&Project> {
     match permit.caller() {
         Caller::ClientToken(token) => Some(&token.project),
         Caller::ApiKey { key, .. } => key.project.as_ref(),
@@ -195,29 +208,29 @@ fn not_found(params: &Params) -> ApiError {
 
 /// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
 /// may say.
-fn say_project(project: &Project, headers: &mut UpstreamHeaders) {
+fn set_project_headers(project: &Project, headers: &mut UpstreamHeaders) {
     let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
     for name in headers::PROJECT {
         if headers.received().contains_key(*name) {
-            headers.say(HeaderName::from_static(name), value.clone());
+            headers.add(HeaderName::from_static(name), value.clone());
         }
     }
 }
 
-/// An API key's body as it comes, a client token's as it was checked; with what must be said about it.
+/// The body to forward: an API key's unread, a client token's as it was checked. Sets the headers that describe it.
 fn body(payload: Payload, headers: &mut UpstreamHeaders) -> Result<Body, ApiError> {
     match payload {
         Payload::Unread(body) => {
             for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
                 if let Some(value) = headers.end_to_end(&name).cloned() {
-                    headers.say(name, value);
+                    headers.add(name, value);
                 }
             }
             Ok(body)
         }
         Payload::Checked(Value::Null) => Ok(Body::Empty),
         Payload::Checked(value) => {
-            headers.say(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.add(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(Body::from(serde_json::to_vec(&value).map_err(ApiError::internal)?))
         }
     }

@@ -1,4 +1,4 @@
-//! From settings to upstreams: which there are, whom each serves, and what is wrong with them.
+//! Reads the upstreams from the settings: where each is, which projects it serves, and whether its settings are valid.
 
 use std::{collections::HashMap, fmt, fs, path::PathBuf, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     model::Project,
 };
 
-/// What `/readyz` calls the upstream that `upstream_url` names.
+/// The name of the upstream of `upstream_url` in `/readyz`.
 pub(super) const DEFAULT: &str = "default";
 
 /// Why an upstream cannot be used, in one sentence that names the setting.
@@ -20,31 +20,31 @@ pub struct UpstreamError(pub(super) String);
 /// How the gateway reaches one of its upstreams.
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamOptions {
-    /// Its name in the configuration file; none: it is the one of `upstream_url`.
+    /// Its name in the configuration file. `None` for the upstream of `upstream_url`.
     pub(super) name: Option<String>,
-    /// The projects it serves; none: all that no other serves.
+    /// The projects that it serves. Empty for the upstream that serves all other projects.
     pub(super) projects: Vec<Project>,
-    /// Whether it keeps nothing of any other project.
-    pub(super) serves_alone: bool,
+    /// Whether the server keeps only one project, so that everything on it belongs to that project.
+    pub(super) is_exclusive: bool,
     /// Its base URL: scheme and authority.
     pub(super) url: String,
     /// The gateway's own credential there.
     pub(super) api_key: Option<Secret>,
-    /// A file of PEM certificates to trust beside the system's.
+    /// A file of PEM certificates to trust in addition to the system's.
     pub(super) ca_file: Option<PathBuf>,
     /// How long connecting may take.
     pub(super) connect_timeout: Duration,
-    /// How long the head of an answer may take.
+    /// How long the head of a response may take.
     pub(super) first_byte_timeout: Duration,
-    /// How long an answer may pause between two frames.
+    /// How long a response may pause between two pieces of its body.
     pub(super) idle_timeout: Duration,
 }
 
 impl UpstreamOptions {
-    /// Every upstream that the settings name. Reads the files of credentials.
+    /// All upstreams of the settings. Reads the files that hold credentials.
     ///
     /// # Errors
-    /// When a file cannot be read, or what is said of one upstream contradicts itself or another.
+    /// When a file cannot be read, or settings of upstreams contradict each other.
     pub(super) fn all(settings: &Settings) -> Result<Vec<Self>, UpstreamError> {
         let mut all = Vec::new();
         if let Some(url) = settings.upstream_url.clone() {
@@ -56,7 +56,7 @@ impl UpstreamOptions {
             };
             all.push(options);
         } else if settings.upstream_api_key.is_some() || settings.upstream_api_key_file.is_some() {
-            return Err(UpstreamError("upstream_api_key needs upstream_url, which is not given".into()));
+            return Err(UpstreamError("upstream_api_key needs upstream_url, which is not set".into()));
         }
         let mut names = Vec::new();
         let mut served = HashMap::new();
@@ -66,7 +66,9 @@ impl UpstreamOptions {
             names.push(&entry.name);
             options.projects = options.parse_projects(entry, &mut served)?;
             options.api_key = match (&entry.api_key, &entry.api_key_file) {
-                (Some(_), Some(_)) => return Err(options.error("api_key", "excludes api_key_file: leave one out")),
+                (Some(_), Some(_)) => {
+                    return Err(options.error("api_key", "and api_key_file exclude each other: remove one"));
+                }
                 (Some(key), None) => Some(key.clone()),
                 (None, Some(path)) => Some(options.read_key(path)?),
                 (None, None) => None,
@@ -74,11 +76,11 @@ impl UpstreamOptions {
             options.ca_file = entry.ca_file.clone().or(options.ca_file);
             all.push(options);
         }
-        let places: Vec<_> = all.iter().map(|options| place(&options.url)).collect();
-        for (options, own) in all.iter_mut().zip(&places) {
-            // One server under two names keeps the projects of both.
-            let is_only = places.iter().filter(|place| *place == own).count() == 1;
-            options.serves_alone = is_only && options.projects.len() == 1;
+        let servers: Vec<_> = all.iter().map(|options| server(&options.url)).collect();
+        for (options, own) in all.iter_mut().zip(&servers) {
+            // A server with two names keeps the projects of both.
+            let has_one_name = servers.iter().filter(|server| *server == own).count() == 1;
+            options.is_exclusive = has_one_name && options.projects.len() == 1;
         }
         Ok(all)
     }
@@ -88,7 +90,7 @@ impl UpstreamOptions {
         Self {
             name,
             projects: Vec::new(),
-            serves_alone: false,
+            is_exclusive: false,
             url,
             api_key: None,
             ca_file: shared.ca_file.clone(),
@@ -98,7 +100,7 @@ impl UpstreamOptions {
         }
     }
 
-    /// What is wrong with a setting of this upstream. Never given a value that could be a secret.
+    /// An error about a setting of this upstream. `problem` must not contain a secret.
     pub(super) fn error(&self, setting: &str, problem: impl fmt::Display) -> UpstreamError {
         UpstreamError(match &self.name {
             None => format!("upstream_{setting} {problem}"),
@@ -108,15 +110,15 @@ impl UpstreamOptions {
 
     fn check_name(&self, others: &[&String]) -> Result<(), UpstreamError> {
         let name = self.name.as_deref().unwrap_or_default();
-        // It is shown where a project might be, so it has the form of one.
+        // Names are shown next to projects, and have the same form.
         if let Err(rule) = name.parse::<Project>() {
             return Err(self.error("name", rule));
         }
         if name == DEFAULT {
-            return Err(self.error("name", "is that of upstream_url: choose another"));
+            return Err(self.error("name", "is reserved for upstream_url: choose another"));
         }
         if others.iter().any(|other| *other == name) {
-            return Err(self.error("name", "is given twice: choose another"));
+            return Err(self.error("name", "is used twice: choose another"));
         }
         Ok(())
     }
@@ -132,9 +134,9 @@ impl UpstreamOptions {
         let mut projects = Vec::new();
         for text in &entry.projects {
             let project: Project =
-                text.parse().map_err(|rule| self.error("projects", format_args!("holds {text:?}, which {rule}")))?;
+                text.parse().map_err(|rule| self.error("projects", format_args!("contains {text:?}, which {rule}")))?;
             if let Some(other) = served.insert(project.clone(), entry.name.clone()) {
-                let problem = format!("names {project}, which the upstream {other:?} serves already");
+                let problem = format!("names {project}, which the upstream {other:?} already serves");
                 return Err(self.error("projects", problem));
             }
             projects.push(project);
@@ -149,8 +151,8 @@ impl UpstreamOptions {
     }
 }
 
-/// What tells one server from another: scheme, host and port.
-fn place(url: &str) -> Option<(String, String, u16)> {
+/// What identifies a server: scheme, host and port.
+fn server(url: &str) -> Option<(String, String, u16)> {
     let uri: Uri = url.parse().ok()?;
     let scheme = uri.scheme_str()?.to_owned();
     let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });

@@ -1,8 +1,8 @@
-//! Whose things are, asked of one upstream with the gateway's own credential.
+//! Finds out what belongs to which agent or project, with requests to one upstream that use the gateway's own credential.
 //!
-//! Whose a run, step or conversation is never changes, so what was learnt is remembered; what an administrator may change
-//! is remembered for a moment; that something does not exist is not. Requests that ask the same at the same time wait for
-//! one look-up. Each question takes a bounded number of look-ups, and what they do not prove is not so.
+//! The owner of a run, step or conversation never changes, so it is cached for long. What an administrator may change is
+//! cached briefly, and that something does not exist is not cached. Concurrent requests share a look-up. Each question takes
+//! a bounded number of requests, and what they do not prove counts as false.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,40 +19,41 @@ use crate::{
     model::{AgentId, Project},
 };
 
-/// How much is remembered.
+/// How many entries each cache has.
 const CAPACITY: usize = 10_000;
-/// How long an owner is remembered, and how long what an administrator may change.
+/// How long an owner is cached.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
-const CHANGEABLE_LIFETIME: Duration = Duration::from_secs(30);
-/// The length of a list. So many agents sharing a thing, or archives of one agent, are too many to tell who they are.
-const MOST: usize = 100;
-/// So many pages of a list are searched for one thing.
-const MOST_PAGES: usize = 10;
-/// So many messages are read on either side of one: some that are stored are not shown. Each may be large.
+/// How long a relation is cached that an administrator may change.
+const MUTABLE_LIFETIME: Duration = Duration::from_secs(30);
+/// How many items a page of a list has. A list of agents or archives of this length may be incomplete, and proves nothing.
+const PAGE_SIZE: usize = 100;
+/// How many pages of a list are searched.
+const MAX_PAGES: usize = 10;
+/// How many messages are read before and after one, because Letta does not show all that it stores. Each may be large.
 const NEIGHBOURS: usize = 2;
-/// So many passages are read to find one among those that were made at the same time. Each may take 100 kB.
-const MOST_PASSAGES: usize = 20;
+/// How many passages are read to find one among those that were created at the same time. Each may take 100 kB.
+const MAX_PASSAGES: usize = 20;
 
-/// Looks things up.
+/// Ownership look-ups at one upstream.
 #[derive(Debug)]
 pub(super) struct OwnershipLookup {
     upstream: Upstream,
-    owners: LookupCache<AgentId, Nothing>,
-    projects: LookupCache<Arc<str>, Nothing>,
-    /// What was proven to be an agent's, or a project's.
-    proven: LookupCache<(), Nothing>,
+    owners: LookupCache<AgentId, LookupError>,
+    projects: LookupCache<Arc<str>, LookupError>,
+    /// Relations to agents and projects that were proven.
+    proven: LookupCache<(), LookupError>,
 }
 
-/// Why a look-up gave nothing; it is not remembered.
+/// Why a look-up has no result. Not cached.
 #[derive(Debug)]
-enum Nothing {
-    NotThere,
-    Failed(ApiError),
+enum LookupError {
+    NotFound,
+    Upstream(ApiError),
 }
 
-impl From<ApiError> for Nothing {
+impl From<ApiError> for LookupError {
     fn from(error: ApiError) -> Self {
-        Self::Failed(error)
+        Self::Upstream(error)
     }
 }
 
@@ -61,12 +62,15 @@ impl OwnershipLookup {
         Self {
             upstream,
             owners: LookupCache::new(CAPACITY, OWNER_LIFETIME),
-            projects: LookupCache::new(CAPACITY, CHANGEABLE_LIFETIME),
-            proven: LookupCache::new(CAPACITY, CHANGEABLE_LIFETIME),
+            projects: LookupCache::new(CAPACITY, MUTABLE_LIFETIME),
+            proven: LookupCache::new(CAPACITY, MUTABLE_LIFETIME),
         }
     }
 
-    /// The agent that a thing belongs to; none: the thing itself does not tell.
+    /// The agent that owns a thing, if the thing itself names it.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn owner(&self, thing: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
         let (prefix, collection, id) = match thing {
             Owned::Run(id) => ("run", "runs", id),
@@ -78,14 +82,17 @@ impl OwnershipLookup {
             return Ok(None);
         }
         let target = format!("/v1/{collection}/{id}");
-        let owner = self.owners.get_or_find(&target, async || {
+        let owner = self.owners.get_or_look_up(&target, async || {
             let found = self.fetch(&target, id).await?;
-            found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(Nothing::NotThere)
+            found["agent_id"].as_str().and_then(|agent| agent.parse().ok()).ok_or(LookupError::NotFound)
         });
-        settle(owner.await)
+        found_or_none(owner.await)
     }
 
-    /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
+    /// Whether an agent owns a thing. If the thing does not name its agent, the agent's lists are searched.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
         let is_plain = |id: &str| id.parse::<AgentId>().is_ok();
         match thing {
@@ -106,9 +113,9 @@ impl OwnershipLookup {
         }
     }
 
-    /// Letta gives no passage by its id, but it lists what came before one, and what comes after that: the passage
-    /// itself, if it is in the agent's archive at all.
-    async fn has_passage(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    /// Letta has no request for one passage, but it lists the passages before one. The list after the previous passage
+    /// begins with the passage itself, if it is in the agent's archive.
+    async fn has_passage(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
         let list = format!("/v1/agents/{agent}/archival-memory");
         let before = self.list(&format!("{list}?before={id}&ascending=false&limit=1")).await?;
         let after = match before.first().map(id_of) {
@@ -116,11 +123,14 @@ impl OwnershipLookup {
             Some(None) => return Ok(false),
             None => String::new(),
         };
-        let passages = self.list(&format!("{list}?ascending=true&limit={MOST_PASSAGES}{after}")).await?;
+        let passages = self.list(&format!("{list}?ascending=true&limit={MAX_PASSAGES}{after}")).await?;
         Ok(passages.iter().any(|passage| passage["id"] == id))
     }
 
-    /// Whether a thing is in a list of these agents' things, as a cursor that the list gave out is.
+    /// Whether a thing is in a list of these agents, so that its id is a cursor of that list.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn lists(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
         let thing = match listed {
             Listed::Run => Owned::Run(id),
@@ -131,11 +141,11 @@ impl OwnershipLookup {
         Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner.as_str())))
     }
 
-    /// The same of what only an agent's own lists tell; their paths name one agent.
+    /// [`Self::lists`] for things that do not name their agent. The paths of their lists contain one agent.
     async fn lists_of(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
         let (&[agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
         let what = format!("{agent} lists {listed:?} {id}");
-        let page = async |collection: &str| self.is_in(&format!("/v1/agents/{agent}/{collection}"), id).await;
+        let page = async |collection: &str| self.is_listed(&format!("/v1/agents/{agent}/{collection}"), id).await;
         match listed {
             Listed::Passage => self.owns(agent, Owned::Passage(id)).await,
             Listed::ScheduledMessage => self.owns(agent, Owned::ScheduledMessage(id)).await,
@@ -148,9 +158,9 @@ impl OwnershipLookup {
         }
     }
 
-    /// Letta resolves a cursor of any agent, and its answer does not say whose it is. What comes next in the agent's
-    /// messages leads back to the message itself, if it is one of them.
-    async fn has_message(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    /// Letta accepts a message of any agent as a cursor. So the agent's messages after it are listed, and then those before
+    /// the first of them, which include the message itself if it is the agent's.
+    async fn has_message(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
         let list = format!("/v1/agents/{agent}/messages?limit={NEIGHBOURS}");
         let newer = self.list(&format!("{list}&order=asc&after={id}")).await?;
         let before = match newer.first().map(id_of) {
@@ -163,27 +173,27 @@ impl OwnershipLookup {
     }
 
     /// Whether a thing is on one of the first pages of a list.
-    async fn is_in(&self, list: &str, id: &str) -> Result<bool, Nothing> {
-        let mut target = format!("{list}?limit={MOST}");
-        for _ in 0..MOST_PAGES {
+    async fn is_listed(&self, list: &str, id: &str) -> Result<bool, LookupError> {
+        let mut target = format!("{list}?limit={PAGE_SIZE}");
+        for _ in 0..MAX_PAGES {
             let page = self.list(&target).await?;
             if page.iter().any(|thing| thing["id"] == id) {
                 return Ok(true);
             }
             match page.last().and_then(id_of) {
-                Some(cursor) if page.len() >= MOST => target = format!("{list}?limit={MOST}&after={cursor}"),
+                Some(cursor) if page.len() >= PAGE_SIZE => target = format!("{list}?limit={PAGE_SIZE}&after={cursor}"),
                 _ => return Ok(false),
             }
         }
         Ok(false)
     }
 
-    async fn has_file(&self, agent: &str, is_it: impl Fn(&Value) -> bool) -> Result<bool, Nothing> {
-        let list = format!("/v1/agents/{agent}/files?limit={MOST}");
+    async fn has_file(&self, agent: &str, matches: impl Fn(&Value) -> bool) -> Result<bool, LookupError> {
+        let list = format!("/v1/agents/{agent}/files?limit={PAGE_SIZE}");
         let mut target = list.clone();
-        for _ in 0..MOST_PAGES {
-            let LookupResult::Thing(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
-            if page["files"].as_array().is_some_and(|files| files.iter().any(&is_it)) {
+        for _ in 0..MAX_PAGES {
+            let LookupResult::Found(page) = self.upstream.look_up(&target).await? else { return Ok(false) };
+            if page["files"].as_array().is_some_and(|files| files.iter().any(&matches)) {
                 return Ok(true);
             }
             match id_of(&page["next_cursor"]) {
@@ -194,31 +204,38 @@ impl OwnershipLookup {
         Ok(false)
     }
 
-    async fn has_scheduled(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    async fn has_scheduled(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
         let scheduled = self.fetch(&format!("/v1/agents/{agent}/schedule/{id}"), id).await?;
         Ok(scheduled["agent_id"] == agent)
     }
 
-    /// Whether there is an agent, and it is of a project.
+    /// Whether an agent exists and belongs to a project.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn is_agent_of(&self, project: &Project, agent: &str) -> Result<bool, ApiError> {
         if !is_letta_id(agent, "agent") {
             return Ok(false);
         }
-        let of = self.projects.get_or_find(agent, async || {
+        let of = self.projects.get_or_look_up(agent, async || {
             let found = self.fetch(&format!("/v1/agents/{agent}"), agent).await?;
             Ok(found["project_id"].as_str().unwrap_or(Project::DEFAULT).into())
         });
-        Ok(settle(of.await)?.is_some_and(|of| *of == *project.as_str()))
+        Ok(found_or_none(of.await)?.is_some_and(|of| *of == *project.as_str()))
     }
 
-    /// Whether a thing is a project's: it says so, or, where Letta keeps no project of it, every agent that uses it is.
+    /// Whether a thing belongs to a project: it names the project, or, if Letta stores none for it, all agents that use it
+    /// belong to the project.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn is_thing_of(&self, project: &Project, collection: &str, id: &str) -> Result<bool, ApiError> {
         let target = format!("/v1/{collection}/{id}");
-        let is_so = async || {
+        let proof = async || {
             if let Some(of) = self.fetch(&target, id).await?["project_id"].as_str() {
                 return Ok(of == project.as_str());
             }
-            let users = self.list(&format!("{target}/agents?limit={MOST}")).await?;
+            let users = self.list(&format!("{target}/agents?limit={PAGE_SIZE}")).await?;
             for user in &users {
                 let is_of = match (user.get("project_id"), id_of(user)) {
                     (Some(of), _) => of.as_str().unwrap_or(Project::DEFAULT) == project.as_str(),
@@ -229,32 +246,38 @@ impl OwnershipLookup {
                     return Ok(false);
                 }
             }
-            Ok((1..MOST).contains(&users.len()))
+            Ok((1..PAGE_SIZE).contains(&users.len()))
         };
-        self.prove(&format!("{project} {target}"), is_so).await
+        self.prove(&format!("{project} {target}"), proof).await
     }
 
-    /// Whether a tool may be used in a project: in Letta, one without a project is everybody's.
+    /// Whether a tool may be used in a project. A tool without a project may be used in all.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn is_tool_of(&self, project: &Project, id: &str) -> Result<bool, ApiError> {
         let target = format!("/v1/tools/{id}");
-        let is_so = async || {
+        let proof = async || {
             let tool = self.fetch(&target, id).await?;
             Ok(tool["project_id"].as_str().is_none_or(|of| of == project.as_str()))
         };
-        self.prove(&format!("{project} {target}"), is_so).await
+        self.prove(&format!("{project} {target}"), proof).await
     }
 
-    /// Who shares a thing; none when the upstream's answers do not tell, or are too many to tell.
+    /// The agents that share a thing; `None` when the upstream's responses do not tell, or there are too many.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
     pub(super) async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
         let mut sharers = Vec::new();
         let collections = match thing {
             Shared::Block(label) => {
                 let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
                 match self.upstream.look_up(&format!("/v1/agents/{agent}/core-memory/blocks/{label}")).await? {
-                    // A block that is not there is shared by nobody; the upstream will say that it is not there.
-                    LookupResult::Nothing => return Ok(Some(sharers)),
-                    LookupResult::Refusal => return Ok(None),
-                    LookupResult::Thing(block) => match id_of(&block) {
+                    // No agent shares a block that does not exist. The client's request will receive the upstream's 404.
+                    LookupResult::NotFound => return Ok(Some(sharers)),
+                    LookupResult::Refused => return Ok(None),
+                    LookupResult::Found(block) => match id_of(&block) {
                         Some(id) => vec![format!("/v1/blocks/{id}/agents")],
                         None => return Ok(None),
                     },
@@ -267,7 +290,7 @@ impl OwnershipLookup {
         };
         for collection in collections {
             match self.agents_at(&collection).await? {
-                // A list without the agent itself is not the list that was asked for.
+                // The agent itself must be listed, or this is the list of another thing.
                 Some(agents) if agents.iter().any(|id| id.as_str() == agent) => sharers.extend(agents),
                 _ => return Ok(None),
             }
@@ -276,55 +299,55 @@ impl OwnershipLookup {
     }
 
     async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
-        let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={MOST}")).await?;
-        let LookupResult::Thing(Value::Array(archives)) = archives else { return Ok(None) };
-        if archives.len() >= MOST {
+        let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={PAGE_SIZE}")).await?;
+        let LookupResult::Found(Value::Array(archives)) = archives else { return Ok(None) };
+        if archives.len() >= PAGE_SIZE {
             return Ok(None);
         }
         Ok(archives.iter().map(|archive| Some(format!("/v1/archives/{}/agents", id_of(archive)?))).collect())
     }
 
-    /// All agents of a list; none when it is no list of agents, or too long to be all of them.
+    /// All agents of a list; `None` when it does not contain agents, or may be incomplete.
     async fn agents_at(&self, collection: &str) -> Result<Option<Vec<AgentId>>, ApiError> {
-        let listed = self.upstream.look_up(&format!("{collection}?limit={MOST}")).await?;
-        let LookupResult::Thing(Value::Array(agents)) = listed else { return Ok(None) };
-        Ok(if agents.len() < MOST { agents.iter().map(id_of).collect() } else { None })
+        let listed = self.upstream.look_up(&format!("{collection}?limit={PAGE_SIZE}")).await?;
+        let LookupResult::Found(Value::Array(agents)) = listed else { return Ok(None) };
+        Ok(if agents.len() < PAGE_SIZE { agents.iter().map(id_of).collect() } else { None })
     }
 
-    /// Remembers what was proven; what was not is asked again.
-    async fn prove(&self, what: &str, is_so: impl AsyncFnOnce() -> Result<bool, Nothing>) -> Result<bool, ApiError> {
-        let proof = async || if is_so().await? { Ok(()) } else { Err(Nothing::NotThere) };
-        Ok(settle(self.proven.get_or_find(what, proof).await)?.is_some())
+    /// Whether something is proven. Only a proof is cached.
+    async fn prove(&self, key: &str, proof: impl AsyncFnOnce() -> Result<bool, LookupError>) -> Result<bool, ApiError> {
+        let look_up = async || if proof().await? { Ok(()) } else { Err(LookupError::NotFound) };
+        Ok(found_or_none(self.proven.get_or_look_up(key, look_up).await)?.is_some())
     }
 
-    /// The thing at a target, which must be the one with this id.
-    async fn fetch(&self, target: &str, id: &str) -> Result<Value, Nothing> {
+    /// The thing at a target, which must have this id.
+    async fn fetch(&self, target: &str, id: &str) -> Result<Value, LookupError> {
         match self.upstream.look_up(target).await? {
-            LookupResult::Thing(thing) if thing["id"] == id => Ok(thing),
-            _ => Err(Nothing::NotThere),
+            LookupResult::Found(thing) if thing["id"] == id => Ok(thing),
+            _ => Err(LookupError::NotFound),
         }
     }
 
-    async fn list(&self, target: &str) -> Result<Vec<Value>, Nothing> {
+    async fn list(&self, target: &str) -> Result<Vec<Value>, LookupError> {
         match self.upstream.look_up(target).await? {
-            LookupResult::Thing(Value::Array(things)) => Ok(things),
-            _ => Err(Nothing::NotThere),
+            LookupResult::Found(Value::Array(things)) => Ok(things),
+            _ => Err(LookupError::NotFound),
         }
     }
 }
 
-/// An id, or that of an object, if it can stand in a path as it is.
+/// An id, or the id of an object, if it needs no encoding in a path.
 fn id_of(thing: &Value) -> Option<AgentId> {
     thing.as_str().or_else(|| thing["id"].as_str())?.parse().ok()
 }
 
-/// Several requests may have waited for one failure: each gets its own copy of it.
-fn settle<T>(found: Result<T, Arc<Nothing>>) -> Result<Option<T>, ApiError> {
+/// Turns "not found" into `None`, and copies an error, which several requests may share.
+fn found_or_none<T>(found: Result<T, Arc<LookupError>>) -> Result<Option<T>, ApiError> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(nothing) => match &*nothing {
-            Nothing::NotThere => Ok(None),
-            Nothing::Failed(error) => Err(error.same()),
+        Err(error) => match &*error {
+            LookupError::NotFound => Ok(None),
+            LookupError::Upstream(error) => Err(error.same()),
         },
     }
 }

@@ -1,15 +1,16 @@
-//! The upstream's answer on its way back.
+//! Passes an upstream's response on to the client.
 
 use std::pin::pin;
 
-use http::{HeaderMap, HeaderValue, Response, header, response};
+use http::{HeaderMap, HeaderValue, Response, header, response::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::{
+    connections::SMALL_BODY,
+    error::{failed, interrupted},
     headers,
-    upstream::{broken, failed},
 };
 use crate::{
     access::{Charge, grant::Redaction},
@@ -21,43 +22,45 @@ use crate::{
     },
 };
 
-/// The largest answer that is read whole, to remove something from it.
-const REDACTED_BYTES: usize = 16 * 1024 * 1024;
+/// The largest response that is read whole in order to be redacted, in bytes.
+const MAX_REDACTED_BYTES: usize = 16 * 1024 * 1024;
 
-/// A body of known length that has no more bytes is handed on whole.
-pub(super) const SMALL_BODY: u64 = 16 * 1024;
+/// The largest 401 or 403 that is read to find out whose credential is refused, in bytes.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 
-/// The largest refusal that is read, to find out who is refused.
-const REFUSAL_BYTES: usize = 64 * 1024;
-
-/// Passes an answer on. One that is not read whole passes frame by frame; any other is charged as it is read.
+/// Passes a response on. One that is redacted whole is charged to the caller's budget as it is read; any other passes
+/// frame by frame.
+///
+/// # Errors
+/// 502 when the client must not receive the response, or it breaks off before its body begins; 429 when it exceeds the
+/// caller's budget.
 pub(super) async fn pass(
-    mut answer: Response<Body>,
+    mut response: Response<Body>,
     redaction: Redaction,
     is_client: bool,
     charge: &mut Charge<'_>,
 ) -> Result<Reply, ApiError> {
-    if answer.status().is_informational() {
-        return Err(failed(format!("the upstream answered with status {}", answer.status().as_u16())));
+    if response.status().is_informational() {
+        return Err(failed(format!("the upstream responded with status {}", response.status().as_u16())));
     }
-    if answer.status().is_redirection() && is_client {
-        return Err(failed(format!("the upstream redirects with status {}", answer.status().as_u16())));
+    if response.status().is_redirection() && is_client {
+        return Err(failed(format!("the upstream redirects with status {}", response.status().as_u16())));
     }
     if is_client {
         for name in headers::KEYS_ONLY {
-            answer.headers_mut().remove(name);
+            response.headers_mut().remove(name);
         }
     }
     match redaction {
-        Redaction::None => return begun(answer).await.map(Reply::Passed),
-        // No coding was asked for, and none can be looked into.
-        Redaction::InPassing if is_coded(answer.headers()) => {
-            return Err(failed("the upstream answered with a content coding that was not asked for"));
+        Redaction::None => return with_body_begun(response).await.map(Reply::Passed),
+        // No coding was requested, and coded content cannot be redacted.
+        Redaction::InPassing if is_coded(response.headers()) => {
+            return Err(failed("the upstream responded with a content coding that was not requested"));
         }
-        Redaction::InPassing => return begun(answer).await.map(Reply::Passed),
+        Redaction::InPassing => return with_body_begun(response).await.map(Reply::Passed),
         Redaction::Secrets | Redaction::SecretsAndUnsent => {}
     }
-    let (mut head, body) = answer.into_parts();
+    let (mut head, body) = response.into_parts();
     for name in [header::CONTENT_ENCODING, header::ETAG] {
         head.headers.remove(name);
     }
@@ -69,19 +72,19 @@ pub(super) async fn pass(
     }
 }
 
-/// Holds an answer until its body has begun: one that breaks off before is refused in words, while nothing of it was
-/// handed on. A small body of known length is waited for whole. What may be a stream is not held, because its head says
-/// something by itself.
-async fn begun(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
-    if matches!(answer.body(), Body::Empty | Body::Whole(_)) {
-        return Ok(answer);
+/// Holds a response back until its body begins, so that one that breaks off before can still become an error. A small
+/// body of known length is read whole. A response that may be a stream is not held back, because its client waits for the
+/// head.
+async fn with_body_begun(response: Response<Body>) -> Result<Response<Body>, ApiError> {
+    if matches!(response.body(), Body::Empty | Body::Whole(_)) {
+        return Ok(response);
     }
-    let length = answer.body().size_hint().exact();
-    if length.is_none() && !is_json(answer.headers()) {
-        return Ok(answer);
+    let length = response.body().size_hint().exact();
+    if length.is_none() && !is_json(response.headers()) {
+        return Ok(response);
     }
-    let (head, body) = answer.into_parts();
-    let body = waits::wait(pin!(begin(body, length))).await.map_err(broken)?;
+    let (head, body) = response.into_parts();
+    let body = waits::wait(pin!(begin(body, length))).await.map_err(interrupted)?;
     Ok(Response::from_parts(head, body))
 }
 
@@ -98,7 +101,7 @@ async fn begin(mut body: Body, length: Option<u64>) -> Result<Body, BodyError> {
     Ok(Body::Empty)
 }
 
-/// Whether the content must be decoded before it can be read (RFC 9110, section 8.4).
+/// Whether the content has a coding such as gzip (RFC 9110, section 8.4).
 fn is_coded(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter();
     codings.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -111,17 +114,17 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case(JSON) && matches!(rest, [] | [b';' | b' ', ..])
 }
 
-/// Reads a body. Memory is charged before it is taken: all of it at once where the upstream says how much it is.
+/// Reads a whole body. Memory is charged before it is allocated, all of it at once if the upstream declares the length.
 async fn read_whole(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiError> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX).min(REDACTED_BYTES);
-    charge.cover(announced)?;
-    let mut whole = Vec::with_capacity(announced);
-    let mut body = pin!(Limited::new(body, REDACTED_BYTES));
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX).min(MAX_REDACTED_BYTES);
+    charge.cover(declared)?;
+    let mut whole = Vec::with_capacity(declared);
+    let mut body = pin!(Limited::new(body, MAX_REDACTED_BYTES));
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(broken)?.into_data() {
+        if let Ok(data) = frame.map_err(interrupted)?.into_data() {
             let needed = whole.len() + data.len();
             if needed > whole.capacity() {
-                // A vector grows to twice its size.
+                // A vector doubles its capacity.
                 charge.cover(needed.max(2 * whole.capacity()))?;
             }
             whole.extend_from_slice(&data);
@@ -130,11 +133,11 @@ async fn read_whole(body: Body, charge: &mut Charge<'_>) -> Result<Vec<u8>, ApiE
     Ok(whole)
 }
 
-/// An error that is not JSON, as a proxy on the way makes them: nothing can be removed from it, so its status alone is
-/// handed out.
-fn unreadable(head: &response::Parts) -> ApiError {
+/// The error for an upstream's error that is not JSON, such as a proxy's. It cannot be redacted, so only its status is
+/// passed on.
+fn unreadable(head: &Parts) -> ApiError {
     let sentence = format!(
-        "The Letta server behind Gatelet answered with status {} and gave no reason that could be shown.",
+        "The Letta server behind Gatelet responded with status {} and gave no reason that can be shown.",
         head.status.as_u16()
     );
     let error = ApiError::new(Code::UpstreamError, sentence).with_status(head.status);
@@ -144,18 +147,21 @@ fn unreadable(head: &response::Parts) -> ApiError {
     }
 }
 
-/// Tells a refusal of the gateway's own credential, which is the operator's to mend, from one that Letta passes on from a
-/// model provider.
-pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Body>, ApiError> {
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, REFUSAL_BYTES).collect().await.map_err(broken)?.to_bytes();
-    let is_providers = serde_json::from_slice::<Value>(&body).is_ok_and(|body| body["error"].is_object());
-    if is_providers {
+/// Tells a refusal of the gateway's own credential, which only the operator can correct, from one that Letta passes on
+/// from a model provider.
+///
+/// # Errors
+/// 502 when the gateway's credential is refused, or the body breaks off.
+pub(super) async fn check_refusal(response: Response<Body>) -> Result<Response<Body>, ApiError> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_REFUSAL_BYTES).collect().await.map_err(interrupted)?.to_bytes();
+    let is_from_provider = serde_json::from_slice::<Value>(&body).is_ok_and(|body| body["error"].is_object());
+    if is_from_provider {
         return Ok(Response::from_parts(head, Body::from(body)));
     }
     let refusal = ApiError::new(
         Code::UpstreamCredentialRefused,
         "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
     );
-    Err(refusal.final_answer().because(format!("the upstream answered with status {}", head.status.as_u16())))
+    Err(refusal.final_answer().because(format!("the upstream responded with status {}", head.status.as_u16())))
 }

@@ -1,31 +1,60 @@
-//! The target that the upstream sees: the operation's template, filled with the values on which the decision was made.
+//! The target of the request to the upstream: the operation's path template, filled with the values that the guard
+//! checked.
+
+use std::sync::LazyLock;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    access::Params,
+    access::{Operation, Params},
     call::Query,
     error::{ApiError, Code},
 };
 
-/// All but RFC 3986's unreserved characters.
+/// Everything except RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The longest target that is sent.
-const MOST_BYTES: usize = 65_534;
+/// The longest target that is sent, in bytes.
+const MAX_BYTES: usize = 65_534;
 
-/// Builds an origin-form target in Letta's canonical spelling.
+/// The path templates of all operations, in the order of [`Operation::ALL`].
+static TEMPLATES: LazyLock<Box<[Template]>> =
+    LazyLock::new(|| Operation::ALL.iter().map(|operation| Template::parse(operation.row().template)).collect());
+
+/// A path template, split at its parameters.
+struct Template {
+    /// The name of each parameter, after the literal text before it.
+    parameters: Box<[(&'static str, &'static str)]>,
+    /// The literal text after the last parameter.
+    end: &'static str,
+}
+
+impl Template {
+    fn parse(template: &'static str) -> Self {
+        let (mut parameters, mut end) = (Vec::new(), template);
+        while let Some((literal, (name, rest))) =
+            end.split_once('{').and_then(|(literal, rest)| Some((literal, rest.split_once('}')?)))
+        {
+            parameters.push((literal, name));
+            end = rest;
+        }
+        Self { parameters: parameters.into(), end }
+    }
+}
+
+/// Builds the origin-form target of an operation, in Letta's canonical form.
 ///
 /// # Errors
-/// 400 when it is longer than is sent, which what was received need not be: encoding makes it longer.
-pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<String, ApiError> {
+/// 400 when it is too long to be sent: encoding can make it longer than the target that was received.
+pub fn build(operation: Operation, params: &Params, query: &Query) -> Result<String, ApiError> {
+    let template = &TEMPLATES[operation as usize];
     let mut target = String::with_capacity(128);
-    for (literal, name) in parts(template) {
+    for (literal, name) in &template.parameters {
+        let value = params.find(name).ok_or_else(|| ApiError::internal("a path parameter is missing"))?;
         target.push_str(literal);
-        push(&mut target, params.find(name).unwrap_or_default(), |target, value| {
-            target.extend(utf8_percent_encode(value, RESERVED));
-        });
+        push(&mut target, value, |target, value| target.extend(utf8_percent_encode(value, RESERVED)));
     }
+    target.push_str(template.end);
     let mut separator = '?';
     for (name, value) in query.pairs() {
         for (before, text) in [(separator, name), ('=', value)] {
@@ -34,26 +63,14 @@ pub fn build(template: &'static str, params: &Params, query: &Query) -> Result<S
         }
         separator = '&';
     }
-    if target.len() > MOST_BYTES {
-        let sentence = "The query is too long to be passed on; ask for less at a time.";
+    if target.len() > MAX_BYTES {
+        let sentence = "The query is too long to be forwarded; ask for less at a time.";
         return Err(ApiError::new(Code::InvalidRequest, sentence));
     }
     Ok(target)
 }
 
-/// The literals of a template, each with the name of the parameter that follows it; the last with none.
-fn parts(template: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let mut rest = Some(template);
-    std::iter::from_fn(move || {
-        let template = rest.take()?;
-        let parameter = template.split_once('{').and_then(|(literal, after)| Some((literal, after.split_once('}')?)));
-        let Some((literal, (name, after))) = parameter else { return Some((template, "")) };
-        rest = Some(after);
-        Some((literal, name))
-    })
-}
-
-/// Adds a text, encoded if need be: ids need it never.
+/// Appends a text, encoded if necessary. Ids never need it.
 fn push(target: &mut String, text: &str, encode: impl FnOnce(&mut String, &str)) {
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')) {
         target.push_str(text);
@@ -75,7 +92,7 @@ mod tests {
         let Match::Operation(operation, params) = find(method, &segments(&uri, Version::HTTP_11).ok()?) else {
             return None;
         };
-        Some(build(operation.row().template, &params, &Query::parse(uri.query())).unwrap())
+        Some(build(operation, &params, &Query::parse(uri.query())).unwrap())
     }
 
     #[test]
@@ -101,7 +118,7 @@ mod tests {
     #[test]
     fn a_query_that_encoding_makes_too_long_is_refused() {
         let query = Query::parse(Some(&format!("name={}", "!".repeat(30_000))));
-        assert_eq!(build("/v1/agents/", &Params::default(), &query).unwrap_err().code(), Code::InvalidRequest);
+        assert_eq!(build(Operation::ListAgents, &Params::default(), &query).unwrap_err().code(), Code::InvalidRequest);
     }
 
     proptest! {

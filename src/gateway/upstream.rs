@@ -28,8 +28,9 @@ use tokio::{net::TcpStream, task::AbortHandle};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{
-    connections::{Connections, LONGEST_IDLE, Timeouts},
-    digest::Digest,
+    connections::{Connections, IDLE_TIMEOUT, Timeouts},
+    error::{failed, interrupted, timed_out, unreachable},
+    field_extractor::FieldExtractor,
     headers,
     http1::ResponseError,
     options::{UpstreamError, UpstreamOptions},
@@ -38,37 +39,38 @@ use super::{
 };
 use crate::{
     config::Secret,
-    error::{ApiError, Code},
+    error::ApiError,
     request::{
-        body::{Body, BodyError, Fault, TooSlow},
+        body::{Body, BodyError},
         waits,
     },
 };
 
-/// How long the health check and look-ups may take: they stand before somebody's request.
+/// How long one look-up may take. A client's request waits for it.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a health check may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the outcome of a health check counts.
-const PROBE_LIFETIME: Duration = Duration::from_secs(1);
+/// How long the result of a health check is reused.
+const HEALTH_LIFETIME: Duration = Duration::from_secs(1);
 
 const URL_RULE: &str =
     "must be http:// or https:// with a host and nothing after it, such as https://letta.internal:8283";
 const KEY_RULE: &str = "must be visible ASCII text";
 
-/// The largest answer to a look-up, of which little is kept: a hundred agents, each as large as client tokens can make it,
-/// take a third of this.
-const LOOK_UP_BYTES: usize = 64 * 1024 * 1024;
+/// The largest response to a look-up, in bytes. Little of it is kept. A hundred agents, each as large as client tokens can
+/// make it, take a third of this.
+const MAX_LOOK_UP_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(super) enum LookupResult {
-    /// The thing itself: what [`Digest`] keeps of it.
-    Thing(Value),
-    /// 404: there is no such thing.
-    Nothing,
-    /// The upstream refuses the question, which proves nothing.
-    Refusal,
+    /// The fields that [`FieldExtractor`] keeps.
+    Found(Value),
+    /// The upstream responded with 404.
+    NotFound,
+    /// The upstream refused the request, which proves nothing.
+    Refused,
 }
 
 /// One Letta server. Cheap to clone.
@@ -80,25 +82,25 @@ struct UpstreamState {
     scheme: http::uri::Scheme,
     authority: http::uri::Authority,
     credential: Option<HeaderValue>,
-    patience: Timeouts,
-    /// The health check that was begun last.
-    probe: Mutex<Option<Probe>>,
+    timeouts: Timeouts,
+    /// The latest health check.
+    health_check: Mutex<Option<HealthCheck>>,
 }
 
-/// A health check, which may be under way.
-struct Probe {
-    begun: Instant,
+/// A health check, which may still be running.
+struct HealthCheck {
+    started: Instant,
     task: AbortHandle,
-    outcome: Shared<BoxFuture<'static, bool>>,
+    is_healthy: Shared<BoxFuture<'static, bool>>,
 }
 
 type TlsConnector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BodyError>;
 
 /// How the upstream is reached.
 enum Transport {
-    /// Over TCP alone, with HTTP/1.1.
+    /// HTTP/1.1 without TLS.
     Plain(Connections),
-    /// Over TLS, with HTTP/2 or HTTP/1.1 as the upstream chooses (RFC 7301).
+    /// TLS, with HTTP/2 or HTTP/1.1, whichever the upstream selects (RFC 7301).
     Tls(Box<Client<TlsConnector, Body>>),
 }
 
@@ -110,10 +112,10 @@ impl fmt::Debug for Upstream {
 
 impl Upstream {
     pub(super) fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
-        let (scheme, authority) = parse(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
-        let bearer = |key: &Secret| bearer(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
+        let (scheme, authority) = parse_base_url(&options.url).ok_or_else(|| options.error("url", URL_RULE))?;
+        let bearer = |key: &Secret| bearer_header(key.reveal()).ok_or_else(|| options.error("api_key", KEY_RULE));
         let credential = options.api_key.as_ref().map(bearer).transpose()?;
-        let patience = Timeouts { first_byte: options.first_byte_timeout, idle: options.idle_timeout };
+        let timeouts = Timeouts { first_byte: options.first_byte_timeout, idle: options.idle_timeout };
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -125,19 +127,19 @@ impl Upstream {
                 .enable_all_versions()
                 .wrap_connector(connector);
             let timeout = options.connect_timeout;
-            // The limit of the TCP connector leaves out the handshake.
+            // The TCP connector's timeout does not include the TLS handshake.
             let connector = connector.map_future(move |connecting| async move {
                 let connected = tokio::time::timeout(timeout, connecting).await;
                 connected.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
             });
-            // Requests that were never sent, because a pooled connection had been closed, are sent again by the client.
+            // The client retries requests that were not sent because a pooled connection had been closed.
             let client = Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(LONGEST_IDLE)
+                .pool_idle_timeout(IDLE_TIMEOUT)
                 .build(BoxCloneSyncService::new(connector));
             Transport::Tls(Box::new(client))
         } else {
-            let connections = Connections::new(connector, &authority, credential.as_ref(), patience);
+            let connections = Connections::new(connector, &authority, credential.as_ref(), timeouts);
             Transport::Plain(connections.map_err(|_| options.error("url", URL_RULE))?)
         };
         Ok(Self(Arc::new(UpstreamState {
@@ -145,21 +147,21 @@ impl Upstream {
             scheme,
             authority,
             credential,
-            patience,
-            probe: Mutex::default(),
+            timeouts,
+            health_check: Mutex::default(),
         })))
     }
 
-    /// Sends a request; dropping the answer's body closes it. The answer's headers are those that may be handed on.
+    /// Sends a request. The response has only headers that clients may receive; dropping its body cancels it.
     ///
     /// # Errors
-    /// 502 when the upstream cannot be reached or refuses the gateway itself; 504 when it does not answer in time.
-    pub(super) async fn send(&self, outgoing: UpstreamRequest) -> Result<Response<Body>, ApiError> {
-        // Whatever went before: what is written out is one line.
-        if !outgoing.target.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(ApiError::internal("a request target was built that is none"));
+    /// 502 when the upstream cannot be reached or refuses the gateway's credential; 504 when it does not respond in time.
+    pub(super) async fn send(&self, request: UpstreamRequest) -> Result<Response<Body>, ApiError> {
+        // The target is written into the request line, so whatever built it, it must not contain a line end or a space.
+        if !request.target.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ApiError::internal("an invalid request target was built"));
         }
-        let mut response = self.exchange(outgoing).await?;
+        let mut response = self.exchange(request).await?;
         self.hide_address(response.headers_mut());
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return response::check_refusal(response).await;
@@ -167,7 +169,7 @@ impl Upstream {
         Ok(response)
     }
 
-    /// Where the upstream names itself, a path is left: it leads to Gatelet again, and tells nobody where the upstream is.
+    /// Reduces a `Location` at the upstream to its path, which leads to Gatelet and does not reveal the upstream.
     fn hide_address(&self, headers: &mut HeaderMap) {
         let Some(location) = headers.get_mut(header::LOCATION) else { return };
         let target = location.to_str().ok().and_then(|text| text.parse::<Uri>().ok());
@@ -179,86 +181,87 @@ impl Upstream {
         }
     }
 
-    /// Fetches JSON with the gateway's own credential. No user agent is named: Letta takes that for a client of the present
-    /// generation, which is shown no blocks, tools and secrets of an agent unless it asks for them.
+    /// Fetches JSON with the gateway's own credential. No user agent is sent: Letta then responds as to a current client,
+    /// which receives an agent's blocks, tools and secrets only on request.
     ///
     /// # Errors
-    /// As [`Upstream::send`], and 502 when the answer makes no sense.
+    /// Those of [`Upstream::send`], and 502 when the response makes no sense.
     pub(super) async fn look_up(&self, target: &str) -> Result<LookupResult, ApiError> {
-        let answer = async {
+        let result = async {
             let response = self.send(UpstreamRequest::get(target)).await?;
             match response.status().as_u16() {
                 200 => {}
-                404 => return Ok(LookupResult::Nothing),
-                400 | 410 | 422 => return Ok(LookupResult::Refusal),
-                status => return Err(failed(format!("a look-up was answered with status {status}"))),
+                404 => return Ok(LookupResult::NotFound),
+                400 | 410 | 422 => return Ok(LookupResult::Refused),
+                status => return Err(failed(format!("a look-up received status {status}"))),
             }
-            let mut body = Limited::new(response.into_body(), LOOK_UP_BYTES);
-            let mut digest = Digest::new();
+            let mut body = Limited::new(response.into_body(), MAX_LOOK_UP_BYTES);
+            let mut extractor = FieldExtractor::new();
             while let Some(frame) = body.frame().await {
-                if let Some(bytes) = frame.map_err(broken)?.data_ref() {
-                    digest.read(bytes).map_err(failed)?;
+                if let Some(bytes) = frame.map_err(interrupted)?.data_ref() {
+                    extractor.read(bytes).map_err(failed)?;
                 }
             }
-            digest.finish().map(LookupResult::Thing).map_err(failed)
+            extractor.finish().map(LookupResult::Found).map_err(failed)
         };
-        waits::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, answer))).await.map_err(|_| timed_out())?
+        waits::wait(pin!(tokio::time::timeout(LOOK_UP_TIMEOUT, result))).await.map_err(|_| timed_out())?
     }
 
-    /// Whether the upstream answers its health check. Whoever asks while it is asked, or shortly after, shares the answer;
-    /// and it is waited for whether or not they stay, so that nobody makes more than one request a second of many.
+    /// Whether the upstream passes its health check. Callers share the result of a running or recent check, and a check
+    /// runs to its end even if they leave. So many calls cause at most one request a second.
     pub(super) async fn is_reachable(&self) -> bool {
-        let probe = {
-            let mut latest = self.0.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_healthy = {
+            let mut latest = self.0.health_check.lock().unwrap_or_else(PoisonError::into_inner);
             match &*latest {
-                Some(probe) if probe.begun.elapsed() < PROBE_LIFETIME || !probe.task.is_finished() => {
-                    probe.outcome.clone()
+                Some(check) if check.started.elapsed() < HEALTH_LIFETIME || !check.task.is_finished() => {
+                    check.is_healthy.clone()
                 }
                 _ => {
                     let upstream = self.clone();
                     let task = tokio::spawn(async move { upstream.check_health().await });
                     let handle = task.abort_handle();
-                    let outcome = task.map(|outcome| outcome.unwrap_or(false)).boxed().shared();
-                    *latest = Some(Probe { begun: Instant::now(), task: handle, outcome: outcome.clone() });
-                    outcome
+                    let is_healthy = task.map(|result| result.unwrap_or(false)).boxed().shared();
+                    let started = Instant::now();
+                    *latest = Some(HealthCheck { started, task: handle, is_healthy: is_healthy.clone() });
+                    is_healthy
                 }
             }
         };
-        probe.await
+        is_healthy.await
     }
 
     async fn check_health(&self) -> bool {
-        let answer = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(UpstreamRequest::get("/v1/health/"))).await;
-        matches!(answer, Ok(Ok(response)) if response.status().is_success())
+        let result = tokio::time::timeout(HEALTH_TIMEOUT, self.exchange(UpstreamRequest::get("/v1/health/"))).await;
+        matches!(result, Ok(Ok(response)) if response.status().is_success())
     }
 
-    /// Sends a request and waits for the head of its answer.
-    async fn exchange(&self, outgoing: UpstreamRequest) -> Result<Response<Body>, ApiError> {
+    /// Sends a request and waits for the head of its response.
+    async fn exchange(&self, request: UpstreamRequest) -> Result<Response<Body>, ApiError> {
         match &self.0.transport {
-            Transport::Plain(connections) => connections.send(outgoing).await.map_err(|failure| match failure {
+            Transport::Plain(connections) => connections.send(request).await.map_err(|error| match error {
                 ResponseError::TimedOut => timed_out(),
-                failure => unreachable(failure.into()),
+                error => unreachable(error.into()),
             }),
             Transport::Tls(client) => {
-                let Timeouts { first_byte, idle } = self.0.patience;
-                let answer = tokio::time::timeout(first_byte, client.request(self.request(outgoing)?)).await;
-                let mut response = answer.map_err(|_| timed_out())?.map_err(|error| unreachable(error.into()))?;
+                let Timeouts { first_byte, idle } = self.0.timeouts;
+                let response = tokio::time::timeout(first_byte, client.request(self.to_http(request)?)).await;
+                let mut response = response.map_err(|_| timed_out())?.map_err(|error| unreachable(error.into()))?;
                 headers::clean(response.headers_mut());
                 Ok(response.map(|body| Body::paced(body, idle)))
             }
         }
     }
 
-    /// A request for the library's client: the credential comes last, over whatever there was.
-    fn request(&self, outgoing: UpstreamRequest) -> Result<Request<Body>, ApiError> {
+    /// A request for the library's client. The credential is set last, and replaces any other.
+    fn to_http(&self, upstream: UpstreamRequest) -> Result<Request<Body>, ApiError> {
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(self.0.scheme.clone());
         uri.authority = Some(self.0.authority.clone());
-        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(outgoing.target).map_err(ApiError::internal)?);
-        let mut request = Request::new(outgoing.body);
-        *request.method_mut() = outgoing.method;
+        uri.path_and_query = Some(PathAndQuery::from_maybe_shared(upstream.target).map_err(ApiError::internal)?);
+        let mut request = Request::new(upstream.body);
+        *request.method_mut() = upstream.method;
         *request.uri_mut() = Uri::from_parts(uri).map_err(ApiError::internal)?;
-        for (name, value) in outgoing.headers.iter() {
+        for (name, value) in upstream.headers.iter() {
             request.headers_mut().append(name, value.clone());
         }
         match &self.0.credential {
@@ -269,18 +272,18 @@ impl Upstream {
     }
 }
 
-fn parse(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
-    // The parser cuts a fragment off, and takes a port that is none for the scheme's own.
+fn parse_base_url(url: &str) -> Option<(http::uri::Scheme, http::uri::Authority)> {
+    // The parser drops a fragment, and ignores a malformed port.
     let uri: Uri = Some(url.trim_end_matches('/')).filter(|url| !url.contains('#'))?.parse().ok()?;
     let parts = uri.into_parts();
     let is_base = parts.path_and_query.is_none_or(|path| path.as_str() == "/");
     let scheme = parts.scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"))?;
     let authority = parts.authority.filter(|authority| !authority.as_str().contains('@'))?;
-    let is_sound = authority.port().is_some() || authority.as_str() == authority.host();
-    (is_base && is_sound).then_some((scheme, authority))
+    let is_port_valid = authority.port().is_some() || authority.as_str() == authority.host();
+    (is_base && is_port_valid).then_some((scheme, authority))
 }
 
-fn bearer(key: &str) -> Option<HeaderValue> {
+fn bearer_header(key: &str) -> Option<HeaderValue> {
     let key = key.trim();
     let is_visible = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok().filter(|_| is_visible)?;
@@ -288,19 +291,19 @@ fn bearer(key: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Trusts the system's certificates and those of a file.
+/// A TLS configuration that trusts the system's certificates and those of a file.
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         let problem = |error: &dyn fmt::Display| bad_certificates(&format_args!("{}: {error}", path.display()));
-        let own = roots.len();
+        let system = roots.len();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
             let certificate = certificate.map_err(|error| problem(&error))?;
             roots.add(certificate).map_err(|error| problem(&error))?;
         }
-        if roots.len() == own {
-            return Err(problem(&"there is none in PEM form"));
+        if roots.len() == system {
+            return Err(problem(&"it contains no certificate in PEM format"));
         }
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -312,47 +315,4 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
 
 fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
     UpstreamError(format!("cannot read the certificates to trust: {error}"))
-}
-
-/// What became of a request that was not answered. A body that fails while it passes is its sender's affair.
-fn unreachable(error: BodyError) -> ApiError {
-    match Fault::behind(&*error) {
-        Some(fault) => fault.into(),
-        None if is_timeout(&*error) => timed_out().because(error),
-        None => failed(error),
-    }
-}
-
-/// What became of an answer that broke off.
-pub(super) fn broken(error: BodyError) -> ApiError {
-    let is_late = error.is::<TooSlow>() || matches!(error.downcast_ref(), Some(ResponseError::TimedOut));
-    if is_late { timed_out() } else { unreachable(error) }
-}
-
-/// Whether an error began as a time limit of the connector.
-fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
-}
-
-/// The upstream cannot be reached, or what it says makes no sense.
-pub(super) fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ApiError {
-    ApiError::new(
-        Code::UpstreamUnreachable,
-        "The Letta server behind Gatelet did not answer properly; try again shortly.",
-    )
-    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-    .because(cause)
-}
-
-/// The upstream took too long.
-pub(super) fn timed_out() -> ApiError {
-    ApiError::new(Code::UpstreamTimeout, "The Letta server behind Gatelet did not answer in time; try again shortly.")
-        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }

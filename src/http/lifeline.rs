@@ -2,7 +2,7 @@
 //!
 //! It is broken off, not ended: the SDKs take the end of a body for the end of the answer, so a clean end would pass for
 //! a whole one. The HTTP library asks for no frame while the client reads none, so a body cannot end itself; whoever
-//! serves the connection watches over the token's [`Life`], and drops what is under way when it ends.
+//! serves the connection watches over the token's [`TokenLifetime`], and drops what is under way when it ends.
 
 use std::{
     pin::Pin,
@@ -23,11 +23,11 @@ use crate::{
     telemetry::metrics::OpenStream,
 };
 
-/// The life of the client token to which a response belongs.
+/// The lifetime of the client token to which a response belongs.
 #[derive(Clone, Debug)]
-pub struct Life(pub(super) Arc<ClientToken>);
+pub struct TokenLifetime(pub(super) Arc<ClientToken>);
 
-impl Life {
+impl TokenLifetime {
     /// Returns when the token's responses end at the latest.
     pub(super) async fn end(self, feed: Feed, at_expiry: StreamAtExpiry) {
         let Self(token) = self;
@@ -45,7 +45,7 @@ async fn expiry(token: &ClientToken) {
 
 /// What is given back when a stream ends.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct StreamResources {
     /// The client token's right to it.
     pub(super) slot: Option<ConcurrencyPermit>,
     /// Its place among those that are counted.
@@ -53,19 +53,19 @@ pub(super) struct Held {
 }
 
 /// Ties what a stream holds to its body.
-pub(super) fn tie(body: Body, held: Held) -> Body {
-    if held.slot.is_none() && held.open.is_none() {
+pub(super) fn attach(body: Body, resources: StreamResources) -> Body {
+    if resources.slot.is_none() && resources.open.is_none() {
         return body;
     }
-    Body::new(Tied { body, _held: held })
+    Body::new(StreamBody { body, _resources: resources })
 }
 
-struct Tied {
+struct StreamBody {
     body: Body,
-    _held: Held,
+    _resources: StreamResources,
 }
 
-impl http_body::Body for Tied {
+impl http_body::Body for StreamBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -19,7 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use backend::Backend;
 pub use head::HeadLimits;
 pub use health::Readiness;
-pub use lifeline::Life;
+pub use lifeline::TokenLifetime;
 pub use pipeline::App;
 
 use crate::{request::body::Body, telemetry::access_log::AccessLog};
@@ -47,9 +47,9 @@ impl Surface {
         Self(Arc::new(Parts { app, log, own }))
     }
 
-    /// Answers a request; with the response comes the life that it must not outlast, if there is one. Letta paths are
+    /// Answers a request; with the response comes the lifetime that it must not outlast, if there is one. Letta paths are
     /// matched by the operation table, not by a router: a route that is not in the table cannot be written.
-    pub async fn answer(&self, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
+    pub async fn handle(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
         match request.uri().path() {
             // What is ambiguous the pipeline refuses, in words and with a line in the log.
             "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
@@ -60,9 +60,9 @@ impl Surface {
         }
     }
 
-    /// Returns when responses of this life end at the latest.
-    pub fn end_of(&self, life: Life) -> impl Future<Output = ()> + Send + use<> {
-        life.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
+    /// Returns when responses of this lifetime end at the latest.
+    pub fn lifetime_end(&self, lifetime: TokenLifetime) -> impl Future<Output = ()> + Send + use<> {
+        lifetime.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
     }
 
     /// Whether the process wants more requests.

@@ -11,7 +11,7 @@ use tracing::error;
 use super::{
     AccessLog, Backend, HeadLimits, cors, framing,
     health::{self, Readiness},
-    lifeline::{self, Held, Life},
+    lifeline::{self, StreamResources, TokenLifetime},
 };
 use crate::{
     access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::RequestContext},
@@ -26,7 +26,7 @@ use crate::{
     store::Store,
     telemetry::{
         access_log::Line,
-        metrics::{Answered, Metrics},
+        metrics::{Metrics, RequestSample},
         request_id::RequestId,
     },
 };
@@ -61,7 +61,11 @@ pub struct App {
 }
 
 /// Answers any request to a Letta path.
-pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
+pub(super) async fn handle(
+    app: &App,
+    log: &AccessLog,
+    request: Request<Incoming>,
+) -> (Response<Body>, Option<TokenLifetime>) {
     let started = Instant::now();
     let request_id = RequestId::new();
     let (head, body) = request.into_parts();
@@ -73,7 +77,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
         waits::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
-    let ((mut response, life), code) = match outcome {
+    let ((mut response, lifetime), code) = match outcome {
         Ok(answered) => (answered, None),
         Err(refusal) => {
             if let Some(cause) = refusal.cause() {
@@ -93,10 +97,10 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     let (status, duration) = (response.status(), started.elapsed());
     if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
         let RequestContext { operation, remembered, .. } = context;
-        metrics.count(&Answered { operation, status, code, remembered, duration, waits });
+        metrics.count(&RequestSample { operation, status, code, remembered, duration, waits });
     }
     log.write(&Line { request_id: &request_id, method: &method, context, status, code, duration });
-    (response, life)
+    (response, lifetime)
 }
 
 impl App {
@@ -105,7 +109,7 @@ impl App {
         head: Parts,
         body: Incoming,
         context: &mut RequestContext,
-    ) -> Result<(Response<Body>, Option<Life>), ApiError> {
+    ) -> Result<(Response<Body>, Option<TokenLifetime>), ApiError> {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
@@ -176,12 +180,12 @@ impl App {
                         (_, slot) => slot,
                     };
                     let open = self.metrics.as_ref().map(Metrics::open_stream);
-                    response = response.map(|body| lifeline::tie(body, Held { slot, open }));
+                    response = response.map(|body| lifeline::attach(body, StreamResources { slot, open }));
                 }
                 if own {
                     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 }
-                Ok((response, token.map(Life)))
+                Ok((response, token.map(TokenLifetime)))
             }
         }
     }

@@ -1,98 +1,92 @@
-//! How long a request waits for others: what is left of its duration is our own doing.
+//! How long a request waits for its client and for the upstream. The rest of its duration is Gatelet's own overhead.
 //!
-//! What is measured stands in the thread's memory while the request's work is polled, so that whatever waits need not be
-//! told for whom. Where nobody measures, waiting costs a look there. Work is taken by reference: futures that are passed
-//! on by value grow with each hand.
+//! The sum is task-local, so that code that waits needs no reference to the request. Futures are taken by reference:
+//! one that is passed on by value grows with each function that it passes through.
 
 use std::{
     cell::Cell,
-    future::{Future, poll_fn},
-    pin::Pin,
+    future::Future,
+    pin::{Pin, pin},
     time::{Duration, Instant},
 };
 
-thread_local! {
-    static WAITS: Cell<Option<Waits>> = const { Cell::new(None) };
+tokio::task_local! {
+    static WAITS: Cell<Waits>;
 }
 
 /// How long one request has waited.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Waits {
-    /// For the client's body and for the upstream, in all.
-    pub total: Duration,
-    /// From passing the request on to the head of the upstream's answer; none: it was not passed on, or not answered.
-    pub first_byte: Option<Duration>,
+pub(crate) struct Waits {
+    /// For the client's body and for the upstream, in total.
+    pub(crate) total: Duration,
+    /// From sending the request upstream to the head of the response. `None` if it was not sent, or no response came.
+    pub(crate) first_byte: Option<Duration>,
 }
 
-/// Does `work` and, if that is wanted, measures what it waits.
-pub async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
-    let mut waits = is_wanted.then(Waits::default);
-    let output = poll_fn(|context| {
-        if waits.is_none() {
-            return work.as_mut().poll(context);
-        }
-        let outer = WAITS.replace(waits);
-        let polled = work.as_mut().poll(context);
-        waits = WAITS.replace(outer);
-        polled
-    });
-    (output.await, waits)
+/// Runs `work`, and measures how long it waits if `is_wanted`.
+pub(crate) async fn measure<F: Future>(work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
+    if !is_wanted {
+        return (work.await, None);
+    }
+    let mut measured = pin!(WAITS.scope(Cell::default(), work));
+    let output = measured.as_mut().await;
+    (output, measured.take_value().map(Cell::into_inner))
 }
 
-/// Waits for somebody else.
-pub async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
+/// Awaits something that is not Gatelet's own work.
+pub(crate) async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
     let started = started();
     let output = other.await;
-    note(started, |waits, duration| waits.total += duration);
+    record(started, |waits, duration| waits.total += duration);
     output
 }
 
-/// Waits for the head of the upstream's answer.
+/// Awaits the head of the upstream's response.
 ///
 /// # Errors
-/// Whatever `answer` fails with.
-pub async fn wait_for_answer<T, E, F>(answer: Pin<&mut F>) -> Result<T, E>
+/// Those of `response`.
+pub(crate) async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     let started = started();
-    let answer = answer.await;
-    note(started, |waits, duration| {
+    let response = response.await;
+    record(started, |waits, duration| {
         waits.total += duration;
-        waits.first_byte = answer.is_ok().then_some(duration);
+        waits.first_byte = response.is_ok().then_some(duration);
     });
-    answer
+    response
 }
 
-/// Now, where somebody measures.
+/// The time, if this task is measured.
 fn started() -> Option<Instant> {
-    WAITS.get().map(|_| Instant::now())
+    WAITS.try_with(|_| Instant::now()).ok()
 }
 
-fn note(started: Option<Instant>, take: impl FnOnce(&mut Waits, Duration)) {
-    if let (Some(started), Some(mut waits)) = (started, WAITS.get()) {
-        take(&mut waits, started.elapsed());
-        WAITS.set(Some(waits));
-    }
+fn record(started: Option<Instant>, update: impl FnOnce(&mut Waits, Duration)) {
+    let Some(started) = started else { return };
+    let _ = WAITS.try_with(|cell| {
+        let mut waits = cell.get();
+        update(&mut waits, started.elapsed());
+        cell.set(waits);
+    });
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use super::*;
 
     async fn work(pause: Duration) {
         wait(pin!(tokio::time::sleep(pause))).await;
-        let answer = pin!(async {
+        let response = pin!(async {
             tokio::time::sleep(pause).await;
             Ok::<_, ()>(())
         });
-        wait_for_answer(answer).await.unwrap();
+        wait_for_response(response).await.unwrap();
     }
 
     #[tokio::test]
-    async fn each_work_has_its_own_waits() {
+    async fn each_task_has_its_own_waits() {
         let (long, short) = (Duration::from_millis(40), Duration::from_millis(1));
         let works = (pin!(work(long)), pin!(work(short)), pin!(work(long)));
         let ((), ((), longer), ((), shorter), ((), unwanted)) =
@@ -100,6 +94,6 @@ mod tests {
         let (longer, shorter) = (longer.unwrap(), shorter.unwrap());
         assert!(longer.total >= 2 * long && longer.first_byte.unwrap() >= long, "{longer:?}");
         assert!(shorter.total < longer.total && shorter.total > shorter.first_byte.unwrap(), "{shorter:?}");
-        assert!(unwanted.is_none() && WAITS.get().is_none());
+        assert!(unwanted.is_none() && started().is_none());
     }
 }

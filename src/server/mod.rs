@@ -1,6 +1,6 @@
-//! Accepting connections and stopping gracefully.
+//! Accepts connections and shuts down gracefully.
 
-pub mod connection;
+pub(crate) mod connection;
 
 use std::{future::Future, io, time::Duration};
 
@@ -8,33 +8,34 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+use self::connection::ConnectionLimits;
 use crate::http::Surface;
 
-/// How a server behaves towards connections.
+/// The options of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct Behaviour {
-    /// The limits on each.
-    pub limits: connection::Limits,
-    /// How long to go on accepting after the signal to stop.
-    pub shutdown_delay: Duration,
-    /// How long requests and streams may take to finish after that.
-    pub shutdown_grace: Duration,
+pub(crate) struct ServerOptions {
+    /// The limits on each connection.
+    pub(crate) limits: ConnectionLimits,
+    /// How long to keep accepting connections after the signal to stop.
+    pub(crate) shutdown_delay: Duration,
+    /// How long requests and streams may take to finish after that delay.
+    pub(crate) shutdown_grace: Duration,
 }
 
-/// Serves until `stop` ends, then lets what is under way finish. Returns how much of the grace is left.
-pub async fn serve(
+/// Serves until `stop` resolves, then lets requests in flight finish. Returns the rest of the grace period.
+pub(crate) async fn serve(
     listener: TcpListener,
     surface: Surface,
-    behaviour: Behaviour,
+    options: ServerOptions,
     stop: impl Future<Output = ()>,
 ) -> Duration {
     let (stopping, open) = (CancellationToken::new(), TaskTracker::new());
     let readiness = surface.readiness().clone();
     let mut stop = std::pin::pin!(async {
         stop.await;
-        info!("Stopping: /readyz answers 503 from now on");
+        info!("Stopping: /readyz responds with 503 from now on");
         readiness.begin_stopping();
-        tokio::time::sleep(behaviour.shutdown_delay).await;
+        tokio::time::sleep(options.shutdown_delay).await;
     });
     loop {
         let stream = tokio::select! {
@@ -47,24 +48,26 @@ pub async fn serve(
                 }
             },
         };
-        // Events are small and must not wait for each other.
+        // Nagle's algorithm would delay small events.
         let _ = stream.set_nodelay(true);
-        open.spawn(connection::serve(behaviour.limits, stream, surface.clone(), stopping.clone()));
+        open.spawn(connection::serve(options.limits, stream, surface.clone(), stopping.clone()));
     }
     drop(listener);
     let stopped = tokio::time::Instant::now();
     stopping.cancel();
     open.close();
-    if tokio::time::timeout(behaviour.shutdown_grace, open.wait()).await.is_err() {
-        warn!("Some requests did not finish within the grace; closing their connections");
+    if tokio::time::timeout(options.shutdown_grace, open.wait()).await.is_err() {
+        warn!("Some requests did not finish within the grace period; closing their connections");
     }
-    behaviour.shutdown_grace.saturating_sub(stopped.elapsed())
+    options.shutdown_grace.saturating_sub(stopped.elapsed())
 }
 
-/// A connection that failed before it was accepted is the client's affair; a lack of file descriptors passes.
+/// Waits before the next attempt, unless the error concerns one connection only: file descriptors, for example, may become
+/// free.
 async fn pause_after(error: &io::Error) {
-    let clients = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused];
-    if !clients.contains(&error.kind()) {
+    let of_one_connection =
+        [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused];
+    if !of_one_connection.contains(&error.kind()) {
         warn!(%error, "Cannot accept connections");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

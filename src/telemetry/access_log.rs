@@ -1,4 +1,5 @@
-//! One line for each request. It names the operation's template, never the path that was asked for: paths carry tokens.
+//! The access log: one line for each request. It names the operation's template and never the path, because paths can
+//! contain tokens.
 
 use std::{fmt::Write, time::Duration};
 
@@ -9,16 +10,16 @@ use tracing::{Level, event_enabled, info};
 use super::{log_sink::LogSink, request_id::RequestId};
 use crate::{access::guard::RequestContext, clock, error::Code};
 
-/// How access lines are written. Cheap to clone.
+/// How lines of the access log are written. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum AccessLog {
-    /// As all other lines are.
-    General,
-    /// As JSON, by hand: the general formatter takes as long for a line as the whole guard for a request.
+    /// Through `tracing`, as all other log lines.
+    Tracing,
+    /// As JSON that is formatted here: the formatter of `tracing` takes as long for a line as the guard for a request.
     Json(LogSink),
 }
 
-/// What is said about a request.
+/// A line of the access log.
 pub(crate) struct Line<'a> {
     pub(crate) request_id: &'a RequestId,
     pub(crate) method: &'a Method,
@@ -31,7 +32,7 @@ pub(crate) struct Line<'a> {
 impl AccessLog {
     pub(crate) fn write(&self, line: &Line<'_>) {
         match self {
-            Self::General => line.general(),
+            Self::Tracing => line.trace(),
             Self::Json(sink) if event_enabled!(Level::INFO) => sink.append(line.json(clock::now()).as_bytes()),
             Self::Json(_) => {}
         }
@@ -39,9 +40,9 @@ impl AccessLog {
 }
 
 impl Line<'_> {
-    fn general(&self) {
+    fn trace(&self) {
         let mut operation = String::new();
-        self.operation(&mut operation);
+        self.push_operation(&mut operation);
         info!(
             request.id = %self.request_id,
             operation,
@@ -53,16 +54,16 @@ impl Line<'_> {
         );
     }
 
-    /// Nothing in it needs an escape: every part is a constant of ours, a number or hexadecimal.
+    /// The line as JSON. Nothing needs to be escaped: every part is a constant, a number or hexadecimal.
     fn json(&self, now: DateTime<Utc>) -> String {
         let mut line = String::with_capacity(400);
         line.push_str("{\"timestamp\":\"");
         clock::push_micros(&mut line, now);
         line.push_str("\",\"level\":\"INFO\",\"message\":\"");
-        self.operation(&mut line);
+        self.push_operation(&mut line);
         // Writing to a String cannot fail.
         let _ = write!(line, " -> {}\",\"request.id\":\"{}\",\"operation\":\"", self.status.as_u16(), self.request_id);
-        self.operation(&mut line);
+        self.push_operation(&mut line);
         let _ = write!(line, "\",\"status\":{}", self.status.as_u16());
         if let Some(code) = self.code {
             let _ = write!(line, ",\"code\":\"{}\"", code.word());
@@ -74,7 +75,7 @@ impl Line<'_> {
         line
     }
 
-    fn operation(&self, text: &mut String) {
+    fn push_operation(&self, text: &mut String) {
         match self.context.operation {
             Some(operation) => {
                 let row = operation.row();
@@ -94,7 +95,7 @@ impl Line<'_> {
     }
 }
 
-/// Methods are free text on the wire; only the usual ones are repeated.
+/// The method, or `OTHER` if it is not a common one: clients may send any text.
 fn known_method(method: &Method) -> &str {
     match method.as_str() {
         name @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => name,
@@ -132,8 +133,8 @@ mod tests {
         assert_eq!(value["token"], Fingerprint::of("x").to_string());
         line.context = RequestContext::default();
         line.code = Some(Code::NotFound);
-        let odd = Method::from_bytes(b"A-B").unwrap();
-        line.method = &odd;
+        let other = Method::from_bytes(b"A-B").unwrap();
+        line.method = &other;
         let value = read(&line);
         assert_eq!((&value["operation"], &value["code"]), (&json!("OTHER (no operation)"), &json!("not_found")));
     }

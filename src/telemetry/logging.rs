@@ -1,4 +1,4 @@
-//! Log lines, to stderr.
+//! Sets up logging to stderr.
 
 use std::io::{self, IsTerminal};
 
@@ -7,35 +7,33 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 use super::{access_log::AccessLog, log_sink::LogSink};
 use crate::config::{LogFormat, Settings};
 
-/// Why logging cannot start.
+/// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum LoggingError {
-    /// The setting `log` is malformed.
-    #[error("log is not a log filter: {0}")]
+pub(crate) enum LoggingError {
+    /// The setting `log` is invalid.
+    #[error("log is not a valid log filter: {0}")]
     Filter(#[from] ParseError),
     /// The thread that writes log lines cannot be started.
     #[error(transparent)]
     Thread(#[from] io::Error),
 }
 
-/// Logging. What was logged is written out at the latest when this is dropped.
+/// Logging, which is flushed when this is dropped.
 pub(crate) struct Logging {
     sink: LogSink,
     format: LogFormat,
 }
 
 impl Logging {
-    /// How access lines are written.
+    /// The access log.
     pub(crate) fn access_log(&self) -> AccessLog {
         match self.format {
             LogFormat::Json => AccessLog::Json(self.sink.clone()),
-            LogFormat::Pretty => AccessLog::General,
+            LogFormat::Pretty => AccessLog::Tracing,
         }
     }
-}
 
-impl Logging {
-    /// Writes out what was logged so far.
+    /// Writes all lines that were logged so far.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -47,7 +45,10 @@ impl Drop for Logging {
     }
 }
 
-/// Starts logging as the settings say.
+/// Sets up logging according to the settings.
+///
+/// # Errors
+/// When the filter is invalid, or the thread that writes cannot be started.
 pub(crate) fn start(settings: &Settings) -> Result<Logging, LoggingError> {
     let format = format(settings, &std::io::stderr());
     let filter = filter(settings)?;
@@ -60,13 +61,16 @@ pub(crate) fn start(settings: &Settings) -> Result<Logging, LoggingError> {
     Ok(Logging { sink, format })
 }
 
-/// The format that was asked for, or the one that suits what `sink` is connected to.
+/// The format of the settings, or the default for what `sink` is connected to.
 pub(crate) fn format(settings: &Settings, sink: &impl IsTerminal) -> LogFormat {
-    let by_terminal = || if sink.is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
-    settings.log_format.unwrap_or_else(by_terminal)
+    let default = || if sink.is_terminal() { LogFormat::Pretty } else { LogFormat::Json };
+    settings.log_format.unwrap_or_else(default)
 }
 
-/// Which lines are written.
+/// The filter of the settings.
+///
+/// # Errors
+/// When the filter is invalid.
 pub(crate) fn filter(settings: &Settings) -> Result<EnvFilter, LoggingError> {
     Ok(EnvFilter::try_new(&settings.log)?)
 }

@@ -1,7 +1,7 @@
-//! What the process says about itself: log lines, one of them for each request, and metrics.
+//! Logs and metrics.
 
-pub mod access_log;
-pub mod log_sink;
-pub mod logging;
-pub mod metrics;
-pub mod request_id;
+pub(crate) mod access_log;
+pub(crate) mod log_sink;
+pub(crate) mod logging;
+pub(crate) mod metrics;
+pub(crate) mod request_id;

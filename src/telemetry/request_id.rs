@@ -1,4 +1,4 @@
-//! Ids by which a request is found in the log.
+//! Request ids, which connect a response with its log lines.
 
 use std::fmt;
 
@@ -15,13 +15,10 @@ const LENGTH: usize = PREFIX.len() + 32;
 
 impl RequestId {
     pub(crate) fn new() -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; LENGTH];
+        let mut text = [b'0'; LENGTH];
         text[..PREFIX.len()].copy_from_slice(PREFIX);
-        for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(entropy::unguessable_number().to_be_bytes()) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
+        // The lengths match, so this cannot fail.
+        let _ = hex::encode_to_slice(entropy::unguessable_number().to_be_bytes(), &mut text[PREFIX.len()..]);
         Self(text)
     }
 

@@ -1,4 +1,4 @@
-//! The body of an answer: its pieces, as they arrive, and where it ends (RFC 9112, sections 6 and 7).
+//! Decodes the body of a response as it arrives (RFC 9112, sections 6 and 7).
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
@@ -6,69 +6,69 @@ use memchr::memchr;
 
 use super::ResponseError;
 
-/// The longest line of a chunked body: a chunk's size with its extensions, or a trailer.
-const MOST_LINE_BYTES: usize = 8 * 1024;
+/// The longest line of a chunked body, in bytes: a chunk's size with its extensions, or a trailer.
+const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// The most bytes that a chunked body may spend on extensions and trailers together, which nobody reads.
-const MOST_UNREAD_BYTES: usize = 8 * 1024;
+/// How many bytes the extensions and trailers of a chunked body may have in total. They are ignored.
+const MAX_IGNORED_BYTES: usize = 8 * 1024;
 
-/// The most trailers.
-const MOST_TRAILERS: u8 = 100;
+/// How many trailers a body may have.
+const MAX_TRAILERS: u8 = 100;
 
-/// Reads a body out of what arrives.
+/// Decodes one body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) struct Decoder {
     state: DecoderState,
-    /// How many bytes of extensions and trailers have come.
-    unread: usize,
+    /// How many bytes of extensions and trailers were read.
+    ignored: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DecoderState {
     Ended,
-    /// So many bytes are still to come.
+    /// This many bytes remain.
     Length(u64),
-    /// All that comes.
+    /// The body ends with the connection.
     UntilClose,
-    /// The size of a chunk comes next.
-    Size,
-    /// So many bytes of a chunk are still to come.
+    /// The size of a chunk is next.
+    ChunkSize,
+    /// This many bytes of a chunk remain.
     Chunk(u64),
-    /// The end of a chunk comes next.
+    /// The end of a chunk is next.
     ChunkEnd,
-    /// So many trailers have come.
+    /// This many trailers were read.
     Trailers(u8),
 }
 
-/// What a buffer holds of a body.
+/// What a buffer contains of a body.
 #[derive(Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum Decoded {
-    /// A piece of it.
+    /// A piece of the body.
     Data(Bytes),
-    /// Nothing: more has to arrive.
-    Nothing,
-    /// Its end.
+    /// Nothing that can be decoded until more is received.
+    Incomplete,
+    /// The end of the body.
     End,
 }
 
 impl Decoder {
     fn new(state: DecoderState) -> Self {
-        Self { state, unread: 0 }
+        Self { state, ignored: 0 }
     }
 
-    /// For an answer that has no body.
-    pub(in crate::gateway) fn nothing() -> Self {
+    /// For a response without a body.
+    pub(in crate::gateway) fn empty() -> Self {
         Self::new(DecoderState::Ended)
     }
 
-    /// For a body of so many bytes.
+    /// For a body of known length in bytes.
     pub(in crate::gateway) fn of_length(length: u64) -> Self {
         Self::new(if length == 0 { DecoderState::Ended } else { DecoderState::Length(length) })
     }
 
     /// For a body in chunks.
     pub(in crate::gateway) fn chunked() -> Self {
-        Self::new(DecoderState::Size)
+        Self::new(DecoderState::ChunkSize)
     }
 
     /// For a body that ends with the connection.
@@ -76,29 +76,29 @@ impl Decoder {
         Self::new(DecoderState::UntilClose)
     }
 
-    /// Whether all of the body was read.
+    /// Whether the whole body was decoded.
     pub(in crate::gateway) fn has_ended(self) -> bool {
         self.state == DecoderState::Ended
     }
 
-    /// Whether the body ends by itself.
-    pub(in crate::gateway) fn has_end(self) -> bool {
+    /// Whether the body ends before the connection does.
+    pub(in crate::gateway) fn is_self_delimiting(self) -> bool {
         self.state != DecoderState::UntilClose
     }
 
-    /// How many bytes are still to come, where that is known.
-    pub(in crate::gateway) fn left(self) -> Option<u64> {
+    /// How many bytes remain, if that is known.
+    pub(in crate::gateway) fn remaining(self) -> Option<u64> {
         match self.state {
             DecoderState::Ended => Some(0),
-            DecoderState::Length(left) => Some(left),
+            DecoderState::Length(remaining) => Some(remaining),
             _ => None,
         }
     }
 
-    /// Notes that nothing more arrives.
+    /// Ends the body when the connection is closed.
     ///
     /// # Errors
-    /// When something is missing.
+    /// When the body is incomplete.
     pub(in crate::gateway) fn close(&mut self) -> Result<(), ResponseError> {
         match self.state {
             DecoderState::Ended | DecoderState::UntilClose => {
@@ -109,61 +109,61 @@ impl Decoder {
         }
     }
 
-    /// Takes the next piece out of a buffer.
+    /// Removes the next piece of the body from a buffer.
     ///
     /// # Errors
-    /// When the buffer does not hold what has to come next.
+    /// When the body is malformed.
     pub(in crate::gateway) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, ResponseError> {
         loop {
             match &mut self.state {
                 DecoderState::Ended => return Ok(Decoded::End),
-                _ if buffer.is_empty() => return Ok(Decoded::Nothing),
+                _ if buffer.is_empty() => return Ok(Decoded::Incomplete),
                 DecoderState::UntilClose => return Ok(Decoded::Data(buffer.split().freeze())),
-                DecoderState::Length(left) => {
-                    let data = take(left, buffer);
-                    if *left == 0 {
+                DecoderState::Length(remaining) => {
+                    let data = take(remaining, buffer);
+                    if *remaining == 0 {
                         self.state = DecoderState::Ended;
                     }
                     return Ok(Decoded::Data(data));
                 }
-                DecoderState::Size => {
-                    let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
+                DecoderState::ChunkSize => {
+                    let Some(line) = line_length(buffer)? else { return Ok(Decoded::Incomplete) };
                     let (digits, size) =
-                        size(&buffer[..line]).ok_or(ResponseError::Malformed("a chunk has no size"))?;
-                    self.unread = unread(self.unread, line - digits)?;
+                        chunk_size(&buffer[..line]).ok_or(ResponseError::Malformed("a chunk has no size"))?;
+                    self.ignored = add_ignored(self.ignored, line - digits)?;
                     buffer.advance(line + CRLF.len());
                     self.state = if size == 0 { DecoderState::Trailers(0) } else { DecoderState::Chunk(size) };
                 }
-                DecoderState::Chunk(left) => {
-                    let data = take(left, buffer);
-                    if *left == 0 {
+                DecoderState::Chunk(remaining) => {
+                    let data = take(remaining, buffer);
+                    if *remaining == 0 {
                         self.state = DecoderState::ChunkEnd;
                     }
                     return Ok(Decoded::Data(data));
                 }
                 DecoderState::ChunkEnd => {
-                    let known = buffer.len().min(CRLF.len());
-                    if buffer[..known] != CRLF[..known] {
-                        return Err(ResponseError::Malformed("a chunk is longer than it says"));
+                    let available = buffer.len().min(CRLF.len());
+                    if buffer[..available] != CRLF[..available] {
+                        return Err(ResponseError::Malformed("a chunk is longer than its size"));
                     }
-                    if known < CRLF.len() {
-                        return Ok(Decoded::Nothing);
+                    if available < CRLF.len() {
+                        return Ok(Decoded::Incomplete);
                     }
                     buffer.advance(CRLF.len());
-                    self.state = DecoderState::Size;
+                    self.state = DecoderState::ChunkSize;
                 }
-                // They are headers that no list has seen, so they are dropped.
+                // Dropped, because they are headers that no allow-list has checked.
                 DecoderState::Trailers(count) => {
-                    let Some(line) = line(buffer)? else { return Ok(Decoded::Nothing) };
+                    let Some(line) = line_length(buffer)? else { return Ok(Decoded::Incomplete) };
                     *count += 1;
                     if line == 0 {
                         self.state = DecoderState::Ended;
-                    } else if *count > MOST_TRAILERS {
+                    } else if *count > MAX_TRAILERS {
                         return Err(ResponseError::Malformed("it has too many trailers"));
                     } else if !is_field(&buffer[..line]) {
-                        return Err(ResponseError::Malformed("a trailer is no header field"));
+                        return Err(ResponseError::Malformed("a trailer is not a header field"));
                     } else {
-                        self.unread = unread(self.unread, line)?;
+                        self.ignored = add_ignored(self.ignored, line)?;
                     }
                     buffer.advance(line + CRLF.len());
                 }
@@ -174,38 +174,39 @@ impl Decoder {
 
 const CRLF: &[u8] = b"\r\n";
 
-/// As much as there is, and as is wanted.
-fn take(wanted: &mut u64, buffer: &mut BytesMut) -> Bytes {
-    let count = usize::try_from(*wanted).unwrap_or(usize::MAX).min(buffer.len());
-    *wanted -= count as u64;
+/// Removes at most `remaining` bytes from a buffer.
+fn take(remaining: &mut u64, buffer: &mut BytesMut) -> Bytes {
+    let count = usize::try_from(*remaining).unwrap_or(usize::MAX).min(buffer.len());
+    *remaining -= count as u64;
     buffer.split_to(count).freeze()
 }
 
-/// The sum, where it is not too much.
-fn unread(before: usize, more: usize) -> Result<usize, ResponseError> {
-    let sum = before + more;
-    if sum > MOST_UNREAD_BYTES {
-        return Err(ResponseError::Malformed("its chunks come with too much that is no data"));
+/// The sum of ignored bytes, within the limit.
+fn add_ignored(before: usize, count: usize) -> Result<usize, ResponseError> {
+    let sum = before + count;
+    if sum > MAX_IGNORED_BYTES {
+        return Err(ResponseError::Malformed("its chunks have too many extensions and trailers"));
     }
     Ok(sum)
 }
 
-/// The length of the line at the start of a buffer; none: it is not all there. Only CRLF ends a line: what another reader
-/// would take for an end must not stand in the middle of ours.
-fn line(buffer: &[u8]) -> Result<Option<usize>, ResponseError> {
-    match memchr(b'\n', &buffer[..buffer.len().min(MOST_LINE_BYTES)]) {
+/// The length of the line at the start of a buffer, or `None` if its end has not arrived. Only CRLF ends a line: a CR or LF
+/// alone is refused, because another parser might take it for the end.
+fn line_length(buffer: &[u8]) -> Result<Option<usize>, ResponseError> {
+    match memchr(b'\n', &buffer[..buffer.len().min(MAX_LINE_BYTES)]) {
         Some(end) if end > 0 && memchr(b'\r', &buffer[..end]) == Some(end - 1) => Ok(Some(end - 1)),
-        Some(_) => Err(ResponseError::Malformed("a line of its chunks ends in an unusual way")),
-        None if buffer.len() < MOST_LINE_BYTES => Ok(None),
+        Some(_) => Err(ResponseError::Malformed("a line of its chunks does not end with CRLF")),
+        None if buffer.len() < MAX_LINE_BYTES => Ok(None),
         None => Err(ResponseError::Malformed("a line of its chunks is too long")),
     }
 }
 
-/// The size at the start of a chunk's first line, and how many digits it has; extensions mean nothing here.
-fn size(line: &[u8]) -> Option<(usize, u64)> {
+/// The number of hexadecimal digits at the start of a chunk's first line, and the size they stand for. Extensions are
+/// ignored.
+fn chunk_size(line: &[u8]) -> Option<(usize, u64)> {
     let count = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(count);
-    // RFC 9112, section 7.1.1: bad white space may stand before an extension, and nothing else.
+    // RFC 9112, section 7.1.1: only white space may precede an extension.
     let after = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
     if after.is_some_and(|byte| *byte != b';') {
         return None;
@@ -213,7 +214,7 @@ fn size(line: &[u8]) -> Option<(usize, u64)> {
     Some((count, u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?))
 }
 
-/// Whether a line is a header field, which trailers are.
+/// Whether a line is a header field, as trailers must be.
 fn is_field(line: &[u8]) -> bool {
     let Some(colon) = memchr(b':', line) else { return false };
     let (name, value) = line.split_at(colon);
@@ -226,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// All of a body that arrives in these pieces, and what is left over.
+    /// A body that arrives in these pieces, and the bytes after it.
     fn decode<'a>(
         mut decoder: Decoder,
         pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -243,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn bodies_end_where_they_say() {
+    fn bodies_end_where_their_framing_says() {
         for (decoder, sent, body, rest) in [
             (Decoder::of_length(3), "abcHTTP", "abc", "HTTP"),
-            (Decoder::nothing(), "HTTP", "", "HTTP"),
+            (Decoder::empty(), "HTTP", "", "HTTP"),
             (Decoder::of_length(0), "", "", ""),
             (Decoder::until_close(), "abc", "abc", ""),
             (Decoder::chunked(), "3\r\nabc\r\n0\r\n\r\nHTTP", "abc", "HTTP"),
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_as_it_says_is_none() {
+    fn a_malformed_body_is_refused() {
         for (decoder, sent) in [
             (Decoder::of_length(3), "ab"),
             (Decoder::chunked(), ""),
@@ -290,11 +291,11 @@ mod tests {
             assert!(decode(decoder, [sent.as_bytes()]).is_err(), "{sent}");
             assert!(decode(decoder, sent.as_bytes().chunks(1)).is_err(), "{sent}, byte by byte");
         }
-        let endless = "x".repeat(MOST_LINE_BYTES);
+        let endless = "x".repeat(MAX_LINE_BYTES);
         assert!(Decoder::chunked().decode(&mut BytesMut::from(&*endless)).is_err());
-        let trailers = format!("0\r\n{}", "x: y\r\n".repeat(usize::from(MOST_TRAILERS) + 1));
+        let trailers = format!("0\r\n{}", "x: y\r\n".repeat(usize::from(MAX_TRAILERS) + 1));
         assert!(Decoder::chunked().decode(&mut BytesMut::from(&*trailers)).is_err());
-        let extensions = format!("1;{}\r\na\r\n", "x".repeat(100)).repeat(MOST_UNREAD_BYTES / 100 + 1);
+        let extensions = format!("1;{}\r\na\r\n", "x".repeat(100)).repeat(MAX_IGNORED_BYTES / 100 + 1);
         let sent = extensions + "0\r\n\r\n";
         assert!(decode(Decoder::chunked(), [sent.as_bytes()]).is_err());
         let trailers = format!("0\r\n{}\r\n", format!("x: {}\r\n", "y".repeat(200)).repeat(90));
@@ -303,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_come_whole_however_they_are_cut(
+        fn a_chunked_body_is_the_same_however_it_is_split(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
             cuts in prop::collection::vec(1_usize..30, 1..20),
         ) {
@@ -329,7 +330,7 @@ mod tests {
 
         #[test]
         fn nothing_makes_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            for decoder in [Decoder::chunked(), Decoder::of_length(7), Decoder::until_close(), Decoder::nothing()] {
+            for decoder in [Decoder::chunked(), Decoder::of_length(7), Decoder::until_close(), Decoder::empty()] {
                 let _ = decode(decoder, [&bytes[..]]);
             }
         }

@@ -1,4 +1,4 @@
-//! The head of an answer: what it says, and where its body will end.
+//! Parses the head of a response, which says how its body is framed.
 
 use std::mem::MaybeUninit;
 
@@ -8,60 +8,60 @@ use memchr::memchr_iter;
 use super::{Decoder, ResponseError};
 use crate::gateway::headers;
 
-/// The largest head of an answer, in bytes, with those of informational answers before it.
-const MOST_HEAD_BYTES: usize = 256 * 1024;
+/// The largest head of a response, in bytes, including the informational responses before it.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
 
-/// The most header fields.
-const MOST_FIELDS: usize = 100;
+/// How many header fields a response may have.
+const MAX_FIELDS: usize = 100;
 
-/// The most informational answers before the one that was asked for.
-const MOST_INFORMATIONAL: u8 = 16;
+/// How many informational responses may precede a response.
+const MAX_INFORMATIONAL: u8 = 16;
 
-/// For how many more fields there is room than the answer has: our own are added.
+/// Room for the header fields that Gatelet adds.
 const OWN_FIELDS: usize = 8;
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug)]
 pub(in crate::gateway) struct Head {
     pub(in crate::gateway) status: StatusCode,
-    /// Those that may be handed on.
+    /// The header fields that clients may receive.
     pub(in crate::gateway) headers: HeaderMap,
-    /// What reads the body.
+    /// Decodes the body.
     pub(in crate::gateway) decoder: Decoder,
-    /// Whether the connection can be used again.
-    pub(in crate::gateway) stays_open: bool,
-    /// Its length in the buffer, with that of informational answers before it.
+    /// Whether the connection can be used again after the body.
+    pub(in crate::gateway) keep_alive: bool,
+    /// Its length in the buffer, including informational responses before it.
     pub(in crate::gateway) bytes: usize,
 }
 
-/// Reads the head of an answer as it arrives. What is known not to hold its end is not read again with every byte.
+/// Reads the head of a response as it arrives, without parsing it again for every byte.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Reader {
-    /// Where the head begins: behind informational answers.
+pub(in crate::gateway) struct HeadReader {
+    /// Where the head begins, after informational responses.
     start: usize,
-    /// How many informational answers there were.
+    /// How many informational responses were skipped.
     informational: u8,
-    /// How much of the buffer is known not to hold the end of the head.
+    /// How many bytes of the buffer were searched for the end of the head.
     searched: usize,
-    /// How much of the buffer was parsed last, without finding it.
+    /// How many bytes of the buffer were parsed last, when the head was incomplete.
     parsed: usize,
 }
 
-impl Reader {
-    /// Reads the head at the start of a buffer; none: it is not all there. Informational answers before it are passed
-    /// over (RFC 9110, section 15.2), but for a switch of protocols, for which nobody asked.
+impl HeadReader {
+    /// Reads the head at the start of a buffer, or returns `None` if it is incomplete. Skips informational responses
+    /// before it (RFC 9110, section 15.2), except 101, which ends HTTP on the connection.
     ///
-    /// The buffer is the same as at the last call, with more at its end.
+    /// The buffer must begin with the bytes of the previous call.
     ///
     /// # Errors
-    /// When it is malformed, too large, or says in two ways where its body ends.
+    /// When the head is malformed or too large, or frames its body ambiguously.
     pub(in crate::gateway) fn read(&mut self, buffer: &[u8]) -> Result<Option<Head>, ResponseError> {
         while self.is_worth_parsing(buffer) {
-            // The parser passes over empty lines, but no server sends any before its answer.
+            // The parser skips empty lines, but no server sends any before a response.
             if matches!(buffer[self.start], b'\r' | b'\n') {
                 return Err(ResponseError::Malformed("it begins with an empty line"));
             }
-            let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+            let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
             let mut response = httparse::Response::new(&mut []);
             let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
                 &mut response,
@@ -80,7 +80,7 @@ impl Reader {
                 Err(_) => return Err(ResponseError::Malformed("its head cannot be read")),
             };
             let end = self.start + length;
-            if end > MOST_HEAD_BYTES {
+            if end > MAX_HEAD_BYTES {
                 break;
             }
             let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
@@ -89,22 +89,22 @@ impl Reader {
                 return Head::of(status, response.version == Some(1), response.headers, end).map(Some);
             }
             self.informational += 1;
-            if self.informational > MOST_INFORMATIONAL {
-                return Err(ResponseError::Malformed("it has too many informational answers before it"));
+            if self.informational > MAX_INFORMATIONAL {
+                return Err(ResponseError::Malformed("too many informational responses precede it"));
             }
             *self = Self { start: end, informational: self.informational, searched: end, parsed: end };
         }
-        if buffer.len() >= MOST_HEAD_BYTES { Err(ResponseError::Malformed("its head is too large")) } else { Ok(None) }
+        if buffer.len() >= MAX_HEAD_BYTES { Err(ResponseError::Malformed("its head is too large")) } else { Ok(None) }
     }
 
-    /// Whether to parse says more than it did the last time: when the end of the head has come, or at least as much again
-    /// as there was, in which something malformed may show. So a byte is parsed twice on the average, however it comes.
+    /// Whether parsing can tell more than the last time: when the end of the head has arrived, or when the buffer has
+    /// doubled, so that malformed input is noticed early. A byte is thus parsed twice on average, however it arrives.
     fn is_worth_parsing(&mut self, buffer: &[u8]) -> bool {
-        let known = self.parsed - self.start;
-        if buffer.len() - self.start >= known * 2 && buffer.len() > self.start {
+        let parsed = self.parsed - self.start;
+        if buffer.len() - self.start >= parsed * 2 && buffer.len() > self.start {
             return true;
         }
-        // The line end before an empty line may be known already: at most LF, CR.
+        // The line end before the empty line may have been searched already: it takes at most two bytes, LF and CR.
         let from = self.searched.saturating_sub(2).max(self.start);
         let has_end = memchr_iter(b'\n', &buffer[from..]).any(|line_end| {
             let next = &buffer[from + line_end + 1..];
@@ -118,68 +118,69 @@ impl Reader {
 impl Head {
     fn of(
         status: StatusCode,
-        is_1_1: bool,
+        is_http_1_1: bool,
         fields: &[httparse::Header<'_>],
         bytes: usize,
     ) -> Result<Self, ResponseError> {
         let mut headers = HeaderMap::with_capacity(fields.len() + OWN_FIELDS);
         let mut framing = Framing { length: None, is_chunked: false };
-        let mut hop = Vec::new();
-        let mut stays_open = is_1_1;
+        let mut hop_by_hop = Vec::new();
+        let mut keep_alive = is_http_1_1;
         let has_body = !matches!(status.as_u16(), 100..=199 | 204 | 304);
         for field in fields {
             let name = HeaderName::from_bytes(field.name.as_bytes());
             let name = name.map_err(|_| ResponseError::Malformed("a header field has no name"))?;
             match name.as_str() {
-                "content-length" => framing.note_length(field.value)?,
-                "transfer-encoding" => framing.note_encoding(field.value)?,
+                "content-length" => framing.set_length(field.value)?,
+                "transfer-encoding" => framing.set_encoding(field.value)?,
                 "connection" => {
                     for option in field.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                        stays_open &= !option.eq_ignore_ascii_case(b"close");
-                        hop.extend(HeaderName::from_bytes(option));
+                        keep_alive &= !option.eq_ignore_ascii_case(b"close");
+                        hop_by_hop.extend(HeaderName::from_bytes(option));
                     }
                 }
                 _ => {}
             }
-            if headers::is_handed_on(name.as_str()) {
+            if headers::is_passed_on(name.as_str()) {
                 let value = HeaderValue::from_bytes(field.value);
                 headers.append(name, value.map_err(|_| ResponseError::Malformed("a header field has no value"))?);
             }
         }
-        for name in hop {
+        for name in hop_by_hop {
             headers.remove(name);
         }
-        // RFC 9112, section 6.1: such a server does not know what it says.
-        if framing.is_chunked && !is_1_1 {
-            return Err(ResponseError::Malformed("it has a transfer coding, which HTTP/1.0 has not"));
+        // RFC 9112, section 6.1: the framing of such a message is faulty.
+        if framing.is_chunked && !is_http_1_1 {
+            return Err(ResponseError::Malformed("it has a transfer coding, which HTTP/1.0 does not define"));
         }
         let decoder = framing.decoder()?;
-        let decoder = if has_body { decoder } else { Decoder::nothing() };
-        stays_open &= decoder.has_end() && status != StatusCode::SWITCHING_PROTOCOLS;
-        Ok(Self { status, headers, decoder, stays_open, bytes })
+        let decoder = if has_body { decoder } else { Decoder::empty() };
+        keep_alive &= decoder.is_self_delimiting() && status != StatusCode::SWITCHING_PROTOCOLS;
+        Ok(Self { status, headers, decoder, keep_alive, bytes })
     }
 }
 
-/// What the header fields say about where the body ends (RFC 9112, section 6.3).
+/// How the header fields frame the body (RFC 9112, section 6.3).
 struct Framing {
     length: Option<u64>,
     is_chunked: bool,
 }
 
 impl Framing {
-    fn note_length(&mut self, value: &[u8]) -> Result<(), ResponseError> {
+    fn set_length(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let length =
-            digits.and_then(|digits| digits.parse().ok()).ok_or(ResponseError::Malformed("its length is no number"))?;
+        let length = digits
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(ResponseError::Malformed("its length is not a number"))?;
         match self.length.replace(length) {
             Some(other) if other != length => Err(ResponseError::Malformed("it has two lengths")),
             _ => Ok(()),
         }
     }
 
-    fn note_encoding(&mut self, value: &[u8]) -> Result<(), ResponseError> {
+    fn set_encoding(&mut self, value: &[u8]) -> Result<(), ResponseError> {
         if !value.eq_ignore_ascii_case(b"chunked") || self.is_chunked {
-            return Err(ResponseError::Malformed("it has a transfer coding that was not asked for"));
+            return Err(ResponseError::Malformed("it has an unknown transfer coding"));
         }
         self.is_chunked = true;
         Ok(())
@@ -187,7 +188,7 @@ impl Framing {
 
     fn decoder(&self) -> Result<Decoder, ResponseError> {
         match (self.is_chunked, self.length) {
-            (true, Some(_)) => Err(ResponseError::Malformed("it has a length and a transfer coding")),
+            (true, Some(_)) => Err(ResponseError::Malformed("it has both a length and a transfer coding")),
             (true, None) => Ok(Decoder::chunked()),
             (false, Some(length)) => Ok(Decoder::of_length(length)),
             (false, None) => Ok(Decoder::until_close()),
@@ -200,12 +201,12 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, ResponseError> {
-        Reader::default().read(text.as_bytes())
+        HeadReader::default().read(text.as_bytes())
     }
 
     #[test]
-    fn a_head_says_where_its_body_ends() {
-        for (fields, decoder, stays_open) in [
+    fn a_head_frames_its_body() {
+        for (fields, decoder, keep_alive) in [
             ("content-length: 5", Decoder::of_length(5), true),
             ("Content-Length: 5\r\ncontent-length: 5", Decoder::of_length(5), true),
             ("transfer-encoding: Chunked", Decoder::chunked(), true),
@@ -214,17 +215,17 @@ mod tests {
             ("server: x", Decoder::until_close(), false),
         ] {
             let head = read(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n")).unwrap().unwrap();
-            assert_eq!((head.decoder, head.stays_open), (decoder, stays_open), "{fields}");
+            assert_eq!((head.decoder, head.keep_alive), (decoder, keep_alive), "{fields}");
         }
-        for (line, stays_open) in [("1.1 204 No Content", true), ("1.1 304 x", true), ("1.0 304 x", false)] {
+        for (line, keep_alive) in [("1.1 204 No Content", true), ("1.1 304 x", true), ("1.0 304 x", false)] {
             let head = read(&format!("HTTP/{line}\r\ncontent-length: 5\r\n\r\n")).unwrap().unwrap();
-            assert_eq!((head.decoder, head.stays_open), (Decoder::nothing(), stays_open), "{line}");
-            assert!(!head.headers.contains_key("content-length"), "{line}: the length is for us to say");
+            assert_eq!((head.decoder, head.keep_alive), (Decoder::empty(), keep_alive), "{line}");
+            assert!(!head.headers.contains_key("content-length"), "{line}: Gatelet sets the length itself");
         }
     }
 
     #[test]
-    fn a_head_with_two_meanings_is_none() {
+    fn an_ambiguous_head_is_refused() {
         for fields in [
             "content-length: 5\r\ncontent-length: 6",
             "content-length: 5, 5",
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn informational_answers_are_passed_over() {
+    fn informational_responses_are_skipped() {
         let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
         let head = read(text).unwrap().unwrap();
         assert_eq!((head.status.as_u16(), head.bytes, head.headers.contains_key("link")), (200, text.len(), false));
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_handed_on_is_kept() {
+    fn only_allowed_headers_are_kept() {
         let text = "HTTP/1.1 200 OK\r\ndate: now\r\nserver: x\r\nset-cookie: a=b\r\nconnection: x-hop, keep-alive\r\n\
             keep-alive: timeout=5\r\nx-hop: 1\r\nAllow: GET\r\nallow: PUT\r\naccess-control-allow-origin: *\r\n\
             content-length: 0\r\n\r\n";
@@ -271,9 +272,9 @@ mod tests {
         assert_eq!(kept, [("allow", &b"GET"[..]), ("allow", b"PUT")]);
     }
 
-    /// What comes of a head that arrives in pieces of one length, and how many of them were parsed.
+    /// The result of reading a head in pieces of one length, and how often it was parsed.
     fn read_in_pieces(text: &str, length: usize) -> (Result<Option<Head>, ResponseError>, usize) {
-        let (mut reader, mut parsed, mut arrived) = (Reader::default(), 0, 0);
+        let (mut reader, mut parsed, mut arrived) = (HeadReader::default(), 0, 0);
         while arrived < text.len() {
             arrived = (arrived + length).min(text.len());
             let before = reader.parsed;
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_the_same_however_it_arrives_and_is_not_read_again_with_every_byte() {
+    fn a_head_is_the_same_however_it_arrives_and_is_not_parsed_again_for_every_byte() {
         let hints = "HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n".repeat(5);
         let fields = "x-filler: 0123456789\r\n".repeat(90);
         for text in [
@@ -304,31 +305,31 @@ mod tests {
                 assert!(parsed < 70, "{parsed} times, in pieces of {length}");
             }
         }
-        // What is malformed shows before its end has come.
+        // Malformed input is noticed before its end.
         let (read, _) = read_in_pieces("SSH-2.0-OpenSSH\r\n", 1);
         assert!(read.is_err());
     }
 
     #[test]
-    fn informational_answers_have_an_end() {
+    fn informational_responses_are_limited() {
         let hint = "HTTP/1.1 103 Hints\r\n\r\n";
         let last = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        let most = usize::from(MOST_INFORMATIONAL);
+        let most = usize::from(MAX_INFORMATIONAL);
         assert!(read(&format!("{}{last}", hint.repeat(most))).unwrap().is_some());
         assert!(read(&format!("{}{last}", hint.repeat(most + 1))).is_err());
-        let large = format!("HTTP/1.1 103 Hints\r\nlink: {}\r\n\r\n", "x".repeat(MOST_HEAD_BYTES / 2));
+        let large = format!("HTTP/1.1 103 Hints\r\nlink: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES / 2));
         assert!(read(&format!("{large}{large}{last}")).is_err());
         assert!(read(&format!("\r\n{last}")).is_err());
         assert!(read(&format!("{hint}\r\n{last}")).is_err());
     }
 
     #[test]
-    fn a_head_without_end_is_too_large() {
-        let text = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MOST_HEAD_BYTES));
+    fn an_endless_head_is_refused() {
+        let text = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(MAX_HEAD_BYTES));
         assert!(read(&text).is_err());
-        // Also where its end has come as well.
+        // Also if its end has arrived.
         assert!(read(&(text + "\r\n\r\n")).is_err());
-        let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MOST_FIELDS + 1));
+        let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS + 1));
         assert!(read(&text).is_err());
     }
 }

@@ -1,25 +1,24 @@
-//! HTTP/1.1 (RFC 9112) as a client of one upstream: what goes over the wire, and what comes back.
+//! An HTTP/1.1 client (RFC 9112): writes requests and parses responses.
 //!
-//! A library's client is made for any request and any server: it gives every connection a task, hands each head and each
-//! frame through channels, and keeps what it sends and receives in maps. A proxy has a request to write and an answer to
-//! pass on, in the task that answers its own client, and nothing in between.
+//! A general-purpose client gives every connection a task, passes each head and each frame through channels, and keeps
+//! headers in maps. A proxy only writes a request and passes a response on, in the task that serves its own client.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod against_hyper;
 mod body;
 mod head;
-mod sending;
+mod request_writer;
 
 use std::io;
 
 pub(super) use self::{
     body::{Decoded, Decoder},
-    head::{Head, Reader},
-    sending::Sending,
+    head::{Head, HeadReader},
+    request_writer::RequestWriter,
 };
 use crate::request::body::BodyError;
 
-/// Why no answer came, or why it broke off.
+/// Why there is no response, or why it broke off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResponseError {
     /// Connecting failed.
@@ -28,16 +27,16 @@ pub(super) enum ResponseError {
     /// Reading or writing failed.
     #[error("the connection failed")]
     Connection(#[source] io::Error),
-    /// The upstream closed the connection before the answer had ended.
-    #[error("the upstream closed the connection in the middle")]
+    /// The upstream closed the connection before the end of the response.
+    #[error("the upstream closed the connection too early")]
     Closed,
-    /// The answer is not HTTP/1.1, or none that has one meaning only.
-    #[error("the answer is malformed: {0}")]
+    /// The response is not HTTP/1.1, or it is ambiguous.
+    #[error("the response is malformed: {0}")]
     Malformed(&'static str),
-    /// The request's body failed on its way.
+    /// The request's body failed while it was sent.
     #[error("the request's body failed")]
     Body(#[source] BodyError),
-    /// It took too long.
+    /// The upstream took too long.
     #[error("the upstream took too long")]
     TimedOut,
 }

@@ -1,4 +1,4 @@
-//! A socket that tells when something arrives and what it does not take.
+//! A socket that records when bytes arrive and when it accepts no more.
 
 use std::{
     io,
@@ -13,36 +13,39 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Phase, Pulse, backlog::LEAST};
+use super::{
+    state::{ConnectionState, Phase},
+    write_progress::MIN_PROGRESS,
+};
 
-/// How many bytes the system may hold that it has not sent. It takes no more until half of them are gone, so that a client
-/// that reads slowly is seen to read: without this limit it would have to read megabytes first.
+/// How many unsent bytes the system may buffer. It accepts more once half of them are sent, so that the progress of a slow
+/// client is visible. Without this limit the client would have to read megabytes first.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-const MOST_UNSENT: usize = 2 * LEAST;
+const MAX_UNSENT: usize = 2 * MIN_PROGRESS;
 
 /// The socket of one connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+    pub(crate) fn new(stream: TcpStream, state: Arc<ConnectionState>) -> Self {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         if let Err(error) =
-            socket2::SockRef::from(&stream).set_tcp_notsent_lowat(u32::try_from(MOST_UNSENT).unwrap_or(u32::MAX))
+            socket2::SockRef::from(&stream).set_tcp_notsent_lowat(u32::try_from(MAX_UNSENT).unwrap_or(u32::MAX))
         {
-            debug!(%error, "Cannot limit what the system holds unsent");
+            debug!(%error, "Cannot limit how many unsent bytes the system buffers");
         }
-        Self { stream, pulse }
+        Self { stream, state }
     }
 
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn record(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(Ok(bytes)) => self.pulse.backlog.take(*bytes),
+            Poll::Ready(Ok(bytes)) => self.state.write_progress.accept(*bytes),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.pulse.backlog.block(),
+            Poll::Pending => self.state.write_progress.block(),
         }
         written
     }
@@ -50,9 +53,9 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // What is closed in the middle of a response is reset: what the system still holds of it is not sent, and an end
-        // that closing marks would pass for a proper one.
-        if (self.pulse.backlog.is_blocked() || self.pulse.is_cut())
+        // A connection that is closed in the middle of a response is reset. Otherwise the system would still send what it
+        // has buffered, and a client would take the end of the connection for the end of the response.
+        if (self.state.write_progress.is_blocked() || self.state.is_aborted())
             && let Err(error) = self.stream.set_zero_linger()
         {
             debug!(%error, "Cannot reset a connection");
@@ -66,15 +69,16 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Who reads no responses is not asked for more requests: responses without a body are kept without limit.
-        if self.pulse.is(Phase::Idle) && self.pulse.backlog.is_blocked() {
-            self.pulse.backlog.put_off_reading();
+        // No more requests are read from a client that does not read responses: the library buffers responses without a
+        // body without limit.
+        if self.state.is(Phase::Idle) && self.state.write_progress.is_blocked() {
+            self.state.write_progress.defer_read();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.pulse.note_arrival();
+            self.state.record_arrival();
         }
         polled
     }
@@ -83,7 +87,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(written)
+        self.record(written)
     }
 
     fn poll_write_vectored(
@@ -92,16 +96,16 @@ impl AsyncWrite for Socket {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.note(written)
+        self.record(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// The HTTP library flushes when it has written everything.
+    /// The HTTP library flushes once it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pulse.backlog.clear() {
+        if self.state.write_progress.unblock() {
             context.waker().wake_by_ref();
         }
         Pin::new(&mut self.stream).poll_flush(context)

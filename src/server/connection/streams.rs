@@ -1,9 +1,10 @@
-//! The streams of an HTTP/2 connection: each is reset by itself when its client does not read, or its token ends.
+//! The streams of an HTTP/2 connection. A stream is reset on its own when its client does not read, or when its client token
+//! expires or is revoked.
 //!
-//! The HTTP library drives each stream by a task of its own, which asks a response's body for nothing while the client
-//! gives no window, and ends when it has handed over the last of it, sent or not. So a watch stands around that task:
-//! dropping it resets the stream (CANCEL), and no other. The body counts what was really sent of it, and does not let the
-//! task end before: its last byte goes alone, for which the library waits until there is window for all that went before.
+//! The HTTP library runs a task for each stream. The task does not poll the response's body while the client's window is
+//! closed, and it ends once it has the last of the body, sent or not. So the task is wrapped: dropping it resets its stream
+//! (CANCEL) and no other. The body counts the bytes that were really sent, and keeps the task running until all are: its
+//! last byte is a frame of its own, which the library takes only once the window has had room for everything before it.
 
 use std::{
     future::poll_fn,
@@ -24,84 +25,84 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::time::{Instant as Moment, sleep_until};
+use tokio::time::{Instant as TokioInstant, sleep_until};
 use tracing::debug;
 
-use super::{ServedConnection, backlog::LEAST, lives::Lives};
+use super::{context::ConnectionContext, token_lifetimes::TokenLifetimes, write_progress::MIN_PROGRESS};
 use crate::{
-    http::Life,
+    http::TokenLifetime,
     request::body::{Body, BodyError},
 };
 
-/// How many bytes of a stream the library may have ready to be sent: enough to keep a connection busy.
-pub(crate) const MOST_BUFFERED: usize = LEAST;
+/// How many bytes the library may buffer for a stream: enough to keep a connection busy.
+pub(crate) const MAX_STREAM_BUFFER: usize = MIN_PROGRESS;
 
 tokio::task_local! {
-    static OUTGOING: Arc<ResponseStream>;
+    static RESPONSE: Arc<ResponseStream>;
 }
 
-/// Runs the tasks of a connection's streams.
+/// Spawns the tasks of a connection's streams.
 #[derive(Clone)]
-pub(crate) struct Streams(pub(crate) Arc<ServedConnection>);
+pub(crate) struct StreamExecutor(pub(crate) Arc<ConnectionContext>);
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (served, outgoing) = (Arc::clone(&self.0), Arc::new(ResponseStream::default()));
-        tokio::spawn(OUTGOING.scope(Arc::clone(&outgoing), watch(stream, outgoing, served)));
+        let (connection, response) = (Arc::clone(&self.0), Arc::new(ResponseStream::default()));
+        tokio::spawn(RESPONSE.scope(Arc::clone(&response), watch(stream, response, connection)));
     }
 }
 
-/// The response of one stream, as its watch sees it.
+/// The progress of one stream's response, shared by its body and its task.
 #[derive(Debug, Default)]
 struct ResponseStream {
-    life: Mutex<Option<Life>>,
-    /// How many bytes its body has handed over that were not sent.
-    waiting: AtomicUsize,
-    /// How many bytes were sent, in all.
+    lifetime: Mutex<Option<TokenLifetime>>,
+    /// How many bytes the body has handed over that are not sent.
+    unsent: AtomicUsize,
+    /// How many bytes were sent in total.
     sent: AtomicUsize,
-    /// Whether nothing had been waiting when the body handed over what waits now.
-    is_new: AtomicBool,
-    /// The task, where it waits until everything is sent.
-    end: AtomicWaker,
+    /// Whether everything had been sent when the body handed over its latest frame.
+    was_idle: AtomicBool,
+    /// Wakes the task when everything is sent.
+    all_sent: AtomicWaker,
 }
 
-/// Lets the watch around the present task see a response.
-pub(crate) fn show(body: Body, life: Option<Life>) -> Outbound {
-    let outgoing = if body.is_end_stream() { None } else { OUTGOING.try_with(Arc::clone).ok() };
-    if let Some(outgoing) = &outgoing {
-        *outgoing.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
+/// Tracks the progress of a response in the current stream's task.
+pub(crate) fn track(body: Body, lifetime: Option<TokenLifetime>) -> TrackedBody {
+    let response = if body.is_end_stream() { None } else { RESPONSE.try_with(Arc::clone).ok() };
+    if let Some(response) = &response {
+        *response.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
     }
-    Outbound { body, last: Bytes::new(), outgoing }
+    TrackedBody { body, last_byte: Bytes::new(), response }
 }
 
-/// Drives a stream until it ends, its client has made no progress for too long, or its token's life has ended.
-async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<ResponseStream>, served: Arc<ServedConnection>) {
+/// Runs a stream until it ends, its client makes no progress for too long, or its token expires or is revoked.
+async fn watch(stream: impl Future<Output = ()>, response: Arc<ResponseStream>, connection: Arc<ConnectionContext>) {
     let mut stream = pin!(stream);
-    let mut lives = Lives::default();
-    let mut stall = Stall { sent: 0, since: served.pulse.opened };
-    let mut alarm = pin!(sleep_until(served.pulse.opened.into()));
+    let mut token_lifetimes = TokenLifetimes::default();
+    let mut stall_timer = StallTimer { sent: 0, since: connection.state.opened };
+    let mut timer = pin!(sleep_until(connection.state.opened.into()));
     let end = poll_fn(|context| {
         if stream.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if let Some(life) = outgoing.take_life() {
-            lives.add(life, &served.surface);
+        if let Some(lifetime) = response.take_lifetime() {
+            token_lifetimes.add(lifetime, &connection.surface);
         }
-        if lives.has_ended(context) {
-            debug!("A stream is reset: its client token has ended");
+        if token_lifetimes.has_ended(context) {
+            debug!("Resetting a stream: its client token has expired or was revoked");
             return Poll::Ready(());
         }
         loop {
-            let Some(deadline) = stall.deadline(&outgoing, &served) else { return Poll::Pending };
-            if alarm.is_elapsed() || alarm.deadline() > deadline {
-                alarm.as_mut().reset(deadline);
+            let Some(deadline) = stall_timer.deadline(&response, &connection) else { return Poll::Pending };
+            if timer.is_elapsed() || timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
             }
-            ready!(alarm.as_mut().poll(context));
-            if Moment::now() >= deadline {
-                debug!("A stream is reset: its client does not read");
+            ready!(timer.as_mut().poll(context));
+            if TokioInstant::now() >= deadline {
+                debug!("Resetting a stream: its client does not read");
                 return Poll::Ready(());
             }
         }
@@ -109,53 +110,53 @@ async fn watch(stream: impl Future<Output = ()>, outgoing: Arc<ResponseStream>, 
     end.await;
 }
 
-/// Since when the client of a stream has made no progress.
-struct Stall {
-    /// How many bytes had been sent by then.
+/// How long the client of a stream has made no progress.
+struct StallTimer {
+    /// How many bytes had been sent at `since`.
     sent: usize,
     since: Instant,
 }
 
-impl Stall {
-    /// Until when the client has to make progress; none: nothing waits for it. While it is the connection's socket that
-    /// takes nothing, no single stream is to blame, and the connection has a deadline of its own.
-    fn deadline(&mut self, outgoing: &ResponseStream, served: &ServedConnection) -> Option<Moment> {
-        if outgoing.waiting.load(Relaxed) == 0 {
+impl StallTimer {
+    /// When the client must have made progress; `None` while nothing is unsent. Time in which the connection's socket is
+    /// blocked does not count: the connection has a deadline of its own for that.
+    fn deadline(&mut self, response: &ResponseStream, connection: &ConnectionContext) -> Option<TokioInstant> {
+        if response.unsent.load(Relaxed) == 0 {
             return None;
         }
-        let sent = outgoing.sent.load(Relaxed);
-        if outgoing.is_new.swap(false, Relaxed) || sent.wrapping_sub(self.sent) >= LEAST {
+        let sent = response.sent.load(Relaxed);
+        if response.was_idle.swap(false, Relaxed) || sent.wrapping_sub(self.sent) >= MIN_PROGRESS {
             *self = Self { sent, since: Instant::now() };
         }
-        let since = self.since.max(served.pulse.backlog.last_blocked());
-        // Beyond what the clock can count there is no deadline.
-        since.checked_add(served.pulse.limits.write_timeout).map(Moment::from)
+        let since = self.since.max(connection.state.write_progress.last_blocked());
+        // No deadline if the clock cannot represent it.
+        since.checked_add(connection.state.limits.write_timeout).map(TokioInstant::from)
     }
 }
 
 impl ResponseStream {
-    fn take_life(&self) -> Option<Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take_lifetime(&self) -> Option<TokenLifetime> {
+        self.lifetime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn hand_over(self: &Arc<Self>, bytes: Bytes) -> Data {
-        if self.waiting.fetch_add(bytes.len(), Relaxed) == 0 {
-            self.is_new.store(true, Relaxed);
+    fn hand_over(self: &Arc<Self>, bytes: Bytes) -> TrackedData {
+        if self.unsent.fetch_add(bytes.len(), Relaxed) == 0 {
+            self.was_idle.store(true, Relaxed);
         }
-        Data { bytes, outgoing: Some(Arc::clone(self)) }
+        TrackedData { bytes, response: Some(Arc::clone(self)) }
     }
 
-    fn leave(&self, bytes: usize) {
-        if self.waiting.fetch_sub(bytes, AcqRel) == bytes {
-            self.end.wake();
+    fn release(&self, bytes: usize) {
+        if self.unsent.fetch_sub(bytes, AcqRel) == bytes {
+            self.all_sent.wake();
         }
     }
 
-    /// Waits until everything is sent.
+    /// Ready when everything is sent.
     fn poll_sent(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.waiting.load(Acquire) > 0 {
-            self.end.register(context.waker());
-            if self.waiting.load(Acquire) > 0 {
+        if self.unsent.load(Acquire) > 0 {
+            self.all_sent.register(context.waker());
+            if self.unsent.load(Acquire) > 0 {
                 return Poll::Pending;
             }
         }
@@ -163,59 +164,62 @@ impl ResponseStream {
     }
 }
 
-/// A response's body on its way to the HTTP library.
-pub(crate) struct Outbound {
+/// A response's body that counts the bytes that were sent.
+pub(crate) struct TrackedBody {
     body: Body,
-    /// The last byte of all.
-    last: Bytes,
-    /// None: it is not watched, being HTTP/1.1's, or empty.
-    outgoing: Option<Arc<ResponseStream>>,
+    /// The last byte of the body.
+    last_byte: Bytes,
+    /// `None` if the response is not tracked: it is empty, or HTTP/1.1.
+    response: Option<Arc<ResponseStream>>,
 }
 
 /// A piece of a body.
-pub(crate) struct Data {
+pub(crate) struct TrackedData {
     bytes: Bytes,
-    /// Where it is counted.
-    outgoing: Option<Arc<ResponseStream>>,
+    /// Where its bytes are counted.
+    response: Option<Arc<ResponseStream>>,
 }
 
-impl Outbound {
-    /// A body that is not watched.
-    pub(crate) fn unwatched(body: Body) -> Self {
-        Self { body, last: Bytes::new(), outgoing: None }
+impl TrackedBody {
+    /// A body that is not tracked.
+    pub(crate) fn untracked(body: Body) -> Self {
+        Self { body, last_byte: Bytes::new(), response: None }
     }
 }
 
-impl http_body::Body for Outbound {
-    type Data = Data;
+impl http_body::Body for TrackedBody {
+    type Data = TrackedData;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<TrackedData>, BodyError>>> {
         let this = &mut *self;
-        let Some(outgoing) = &this.outgoing else {
+        let Some(response) = &this.response else {
             let polled = Pin::new(&mut this.body).poll_frame(context);
-            return polled.map_ok(|frame| frame.map_data(|bytes| Data { bytes, outgoing: None }));
+            return polled.map_ok(|frame| frame.map_data(|bytes| TrackedData { bytes, response: None }));
         };
-        if !this.last.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(outgoing.hand_over(mem::take(&mut this.last))))));
+        if !this.last_byte.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(response.hand_over(mem::take(&mut this.last_byte))))));
         }
         let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)?) else {
-            return outgoing.poll_sent(context).map(|()| None);
+            return response.poll_sent(context).map(|()| None);
         };
         Poll::Ready(Some(Ok(frame.map_data(|mut bytes| {
             if bytes.len() > 1 && this.body.is_end_stream() {
-                this.last = bytes.split_off(bytes.len() - 1);
+                this.last_byte = bytes.split_off(bytes.len() - 1);
             }
-            outgoing.hand_over(bytes)
+            response.hand_over(bytes)
         }))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last.is_empty() && self.body.is_end_stream()
+        self.last_byte.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (of_body, last) = (self.body.size_hint(), self.last.len() as u64);
+        let (of_body, last) = (self.body.size_hint(), self.last_byte.len() as u64);
         let mut hint = SizeHint::new();
         hint.set_lower(of_body.lower().saturating_add(last));
         if let Some(upper) = of_body.upper().and_then(|upper| upper.checked_add(last)) {
@@ -225,7 +229,7 @@ impl http_body::Body for Outbound {
     }
 }
 
-impl Buf for Data {
+impl Buf for TrackedData {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }
@@ -236,19 +240,19 @@ impl Buf for Data {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        if let Some(outgoing) = &self.outgoing {
-            outgoing.sent.fetch_add(count, Relaxed);
-            outgoing.leave(count);
+        if let Some(response) = &self.response {
+            response.sent.fetch_add(count, Relaxed);
+            response.release(count);
         }
     }
 }
 
-impl Drop for Data {
+impl Drop for TrackedData {
     fn drop(&mut self) {
-        if let Some(outgoing) = &self.outgoing
+        if let Some(response) = &self.response
             && !self.bytes.is_empty()
         {
-            outgoing.leave(self.bytes.len());
+            response.release(self.bytes.len());
         }
     }
 }
@@ -259,19 +263,19 @@ mod tests {
 
     use super::*;
 
-    fn watched(body: Body) -> (Outbound, Arc<ResponseStream>) {
-        let outgoing = Arc::<ResponseStream>::default();
-        (Outbound { body, last: Bytes::new(), outgoing: Some(Arc::clone(&outgoing)) }, outgoing)
+    fn tracked(body: Body) -> (TrackedBody, Arc<ResponseStream>) {
+        let response = Arc::<ResponseStream>::default();
+        (TrackedBody { body, last_byte: Bytes::new(), response: Some(Arc::clone(&response)) }, response)
     }
 
-    async fn next(body: &mut Outbound) -> Option<Data> {
+    async fn next(body: &mut TrackedBody) -> Option<TrackedData> {
         body.frame().await.map(|frame| frame.unwrap().into_data().ok().unwrap())
     }
 
     #[tokio::test]
-    async fn the_last_byte_goes_alone() {
+    async fn the_last_byte_is_a_frame_of_its_own() {
         for (bytes, expected) in [(0, vec![]), (1, vec![1]), (2, vec![1, 1]), (100_000, vec![99_999, 1])] {
-            let (mut body, _) = watched(Body::from(vec![0; bytes]));
+            let (mut body, _) = tracked(Body::from(vec![0; bytes]));
             let (mut lengths, mut left) = (Vec::new(), bytes as u64);
             while let Some(piece) = next(&mut body).await {
                 lengths.push(piece.remaining());
@@ -285,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_of_unknown_length_ends_when_everything_is_sent() {
         let chunks = ["one", "two"].map(|chunk| Ok::<_, BodyError>(Bytes::from(chunk)));
-        let (mut body, outgoing) = watched(Body::from_stream(futures_util::stream::iter(chunks)));
+        let (mut body, response) = tracked(Body::from_stream(futures_util::stream::iter(chunks)));
         let (mut first, second) = (next(&mut body).await.unwrap(), next(&mut body).await.unwrap());
         let mut end = std::pin::pin!(next(&mut body));
         let mut nobody = Context::from_waker(std::task::Waker::noop());
@@ -293,7 +297,7 @@ mod tests {
         first.advance(3);
         assert!(end.as_mut().poll(&mut nobody).is_pending());
         tokio::spawn(async move { drop(second) });
-        assert!(end.await.is_none(), "and its task is woken");
-        assert_eq!((outgoing.waiting.load(Relaxed), outgoing.sent.load(Relaxed)), (0, 3));
+        assert!(end.await.is_none(), "its task must be woken");
+        assert_eq!((response.unsent.load(Relaxed), response.sent.load(Relaxed)), (0, 3));
     }
 }

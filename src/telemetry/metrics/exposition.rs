@@ -1,4 +1,4 @@
-//! The metrics as text, in the format that Prometheus reads (`OpenMetrics` 1.0).
+//! The metrics in the text format of `OpenMetrics` 1.0, which Prometheus reads.
 
 use std::{
     fmt,
@@ -19,63 +19,63 @@ use crate::{
 };
 
 /// The media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What can be read of a process.
+/// The metrics of a process, ready to be encoded.
 #[derive(Debug)]
-pub struct Exposition(Registry);
+pub(crate) struct Exposition(Registry);
 
 #[derive(Debug)]
-struct Source {
+struct ProcessCollector {
     metrics: Arc<Metrics>,
     feed: Feed,
 }
 
 impl Exposition {
-    /// The metrics of a process, with the age of its feed.
+    /// The metrics of a process, and the age of its revocation feed.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Source { metrics, feed }));
+        registry.register_collector(Box::new(ProcessCollector { metrics, feed }));
         Self(registry)
     }
 
-    /// The text, as of now.
+    /// The current values as text.
     ///
     /// # Errors
-    /// Never, as it is written to memory.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    /// Never, because it is written to memory.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.0)?;
         Ok(text)
     }
 }
 
-impl Collector for Source {
+impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
         let metrics = &self.metrics;
-        self.requests(family(encoder, "gatelet_requests", "Requests that were answered", MetricType::Counter)?)?;
-        let help = "Requests that were refused because their client token has sent or opened too many";
+        self.requests(family(encoder, "gatelet_requests", "Requests that were handled", MetricType::Counter)?)?;
+        let help = "Requests that were refused because their client token exceeded its quota";
         let limited = self.used().map(|(_, counters)| counters.refused[Code::RateLimited as usize].load(Relaxed));
         counter(family(encoder, "gatelet_rate_limited", help, MetricType::Counter)?, limited.sum())?;
-        let help = "From the head of a request to the head of its answer, less what was spent waiting for the client's \
-                    body and for the upstream";
+        let help = "From the head of a request to the head of its response, without the time spent waiting for the \
+                    client's body and for the upstream";
         let overhead = family(encoder, "gatelet_overhead_seconds", help, MetricType::Histogram)?;
         self.histograms(overhead, |counters| &counters.overhead)?;
-        let help = "From passing a request on to the head of the upstream's answer";
+        let help = "From forwarding a request to the head of the upstream's response";
         let upstream = family(encoder, "gatelet_upstream_first_byte_seconds", help, MetricType::Histogram)?;
         self.histograms(upstream, |counters| &counters.upstream)?;
         let help = "Event streams that are open";
         let open = metrics.open_streams.load(Relaxed);
         family(encoder, "gatelet_open_streams", help, MetricType::Gauge)?.encode_gauge(&open)?;
-        let help = "Client tokens that were remembered from an earlier request";
+        let help = "Client tokens that were found in the cache";
         let hits = family(encoder, "gatelet_token_cache_hits", help, MetricType::Counter)?;
         counter(hits, metrics.token_hits.load(Relaxed))?;
         let help = "Client tokens whose signature had to be verified";
         let misses = family(encoder, "gatelet_token_cache_misses", help, MetricType::Counter)?;
         counter(misses, metrics.token_misses.load(Relaxed))?;
-        let help = "How long ago the revocations of all processes were last read";
+        let help = "Time since the revocations of all processes were last read, in seconds";
         let age = self.feed.age().as_secs_f64();
         family(encoder, "gatelet_revocation_feed_age_seconds", help, MetricType::Gauge)?.encode_gauge(&age)?;
         let help = "When the process started, in seconds since 1970";
@@ -85,8 +85,8 @@ impl Collector for Source {
     }
 }
 
-impl Source {
-    /// What was counted of operations that were asked for; none: of requests that name none.
+impl ProcessCollector {
+    /// The operations that have counters, and `None` for requests without an operation.
     fn used(&self) -> impl Iterator<Item = (Option<Operation>, &Counters)> {
         let operations = Operation::ALL.iter().copied().map(Some).chain([None]);
         let counters = self.metrics.operations.iter().map(|counters| counters.get());
@@ -96,9 +96,9 @@ impl Source {
     fn requests(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         for (operation, counters) in self.used() {
             let operation = name(operation);
-            let passed = counters.passed.iter().enumerate().map(|(place, count)| {
+            let passed = counters.passed.iter().enumerate().map(|(index, count)| {
                 let status =
-                    if place == OTHER_STATUS { "other".into() } else { status(usize::from(FIRST_STATUS) + place) };
+                    if index == OTHER_STATUS { "other".into() } else { status(usize::from(FIRST_STATUS) + index) };
                 (status, "", count)
             });
             let refused = Code::ALL

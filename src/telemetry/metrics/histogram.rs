@@ -1,16 +1,16 @@
-//! How long things take.
+//! A histogram of durations.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// Durations, counted by how long they are. Unlike that of `prometheus_client` it takes no lock.
+/// A histogram of durations. Unlike the one of `prometheus_client`, it takes no lock.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    /// Upper bounds in seconds, rising.
+    /// The upper bounds of the buckets in seconds, ascending.
     bounds: &'static [f64],
-    /// One for each bound, and one for what is longer than all.
+    /// One count for each bound, and one for longer durations.
     counts: Box<[AtomicU64]>,
     sum_nanos: AtomicU64,
 }
@@ -18,10 +18,10 @@ pub(crate) struct Histogram {
 /// A histogram at one moment.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Snapshot {
-    /// In seconds.
+    /// The sum of the durations, in seconds.
     pub(crate) sum: f64,
     pub(crate) count: u64,
-    /// Upper bounds, and how many are below each but not below the one before.
+    /// Each upper bound, with the count between the previous bound and this one.
     pub(crate) buckets: Vec<(f64, u64)>,
 }
 
@@ -33,12 +33,12 @@ impl Histogram {
 
     pub(crate) fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
-        let place = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
-        self.counts[place].fetch_add(1, Relaxed);
+        let bucket = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
+        self.counts[bucket].fetch_add(1, Relaxed);
         self.sum_nanos.fetch_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// What was observed; none: nothing was.
+    /// The current values; `None` if nothing was observed.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         let counts = self.counts.iter().map(|count| count.load(Relaxed));
         let buckets: Vec<_> = self.bounds.iter().copied().chain([f64::INFINITY]).zip(counts).collect();
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_belongs_to_the_first_bound_that_it_does_not_exceed() {
+    fn a_duration_is_counted_at_the_first_bound_that_it_does_not_exceed() {
         let histogram = Histogram::new(&[0.001, 0.01]);
         assert_eq!(histogram.snapshot(), None);
         for micros in [0, 1_000, 1_001, 10_000, 3_000_000] {

@@ -1,12 +1,11 @@
-//! What is counted, for Prometheus.
+//! Metrics for Prometheus.
 //!
-//! Labels are the operation, the status and the code, all from closed sets that are known beforehand. So every counter
-//! has its place: counting finds it by index, takes no lock and builds no text. What an operation needs is made when it
-//! is first asked for.
+//! The labels are operation, status and code, all from sets that are known at compile time. So a counter is found by its
+//! index, and counting takes no lock and builds no text. An operation's counters are created with its first request.
 
 mod exposition;
 mod histogram;
-pub mod listener;
+pub(crate) mod listener;
 
 use std::{
     sync::{
@@ -18,7 +17,7 @@ use std::{
 
 use http::StatusCode;
 
-pub use self::exposition::{CONTENT_TYPE, Exposition};
+pub(crate) use self::exposition::{CONTENT_TYPE, Exposition};
 use self::histogram::Histogram;
 use crate::{
     access::Operation,
@@ -27,63 +26,65 @@ use crate::{
     request::waits::Waits,
 };
 
-/// The smallest status that HTTP has, how many follow it, and the place of all others.
+/// The smallest status of HTTP.
 const FIRST_STATUS: u16 = 100;
+/// How many statuses have a counter of their own.
 const STATUSES: usize = 500;
+/// The index of the counter for all other statuses.
 const OTHER_STATUS: usize = STATUSES;
 
-/// The upper bounds of what Gatelet itself takes, in seconds.
+/// The upper bounds of the buckets for Gatelet's own time, in seconds.
 const OVERHEAD: &[f64] = &[0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 1.0];
-/// The upper bounds of what an upstream takes, in seconds.
+/// The upper bounds of the buckets for an upstream's time, in seconds.
 const UPSTREAM: &[f64] = &[0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// All that is counted. It is there only when someone may read it.
+/// The metrics of a process. They exist only if they are served.
 #[derive(Debug)]
 pub struct Metrics {
     started_at: Millis,
-    /// One place for each operation, and the last for requests that name none.
+    /// One entry for each operation, and a last one for requests without an operation.
     operations: Box<[OnceLock<Box<Counters>>]>,
     open_streams: AtomicU64,
     token_hits: AtomicU64,
     token_misses: AtomicU64,
 }
 
-/// What is counted of one operation.
+/// The metrics of one operation.
 #[derive(Debug)]
 struct Counters {
-    /// Answers without a code of ours, by status.
+    /// Responses without one of Gatelet's error codes, by status.
     passed: [AtomicU64; STATUSES + 1],
-    /// Refusals and failures of ours, by code.
+    /// Gatelet's own errors, by code.
     refused: [AtomicU64; Code::ALL.len()],
     overhead: Histogram,
     upstream: Histogram,
 }
 
-/// A request that was answered.
+/// A handled request.
 #[derive(Clone, Copy, Debug)]
-pub struct Answered {
-    /// What was asked for.
-    pub operation: Option<Operation>,
-    /// The answer's status.
-    pub status: StatusCode,
-    /// Why it was refused, if it was.
-    pub code: Option<Code>,
-    /// Whether the client token was remembered, if there was one.
-    pub remembered: Option<bool>,
-    /// From the request's head to the answer's.
-    pub duration: Duration,
-    /// How much of it was spent waiting for others.
-    pub waits: Waits,
+pub(crate) struct RequestSample {
+    /// The operation, if the request named one.
+    pub(crate) operation: Option<Operation>,
+    /// The status of the response.
+    pub(crate) status: StatusCode,
+    /// The error code, if it is one of Gatelet's errors.
+    pub(crate) code: Option<Code>,
+    /// Whether the client token was found in the cache, if there was one.
+    pub(crate) remembered: Option<bool>,
+    /// The time from the request's head to the response's head.
+    pub(crate) duration: Duration,
+    /// How much of the duration was spent waiting for the client and the upstream.
+    pub(crate) waits: Waits,
 }
 
-/// A stream that is open; it is no longer when this is dropped.
+/// Counts as one open stream until it is dropped.
 #[derive(Debug)]
-pub struct OpenStream(Arc<Metrics>);
+pub(crate) struct OpenStream(Arc<Metrics>);
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Metrics at zero.
     #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             started_at: clock::now_millis(),
             operations: (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect(),
@@ -94,31 +95,31 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub fn count(&self, answered: &Answered) {
-        let place = answered.operation.map_or(Operation::ALL.len(), |operation| operation as usize);
-        let counters = self.operations[place].get_or_init(Counters::new);
-        let outcome = match answered.code {
+    pub(crate) fn count(&self, request: &RequestSample) {
+        let index = request.operation.map_or(Operation::ALL.len(), |operation| operation as usize);
+        let counters = self.operations[index].get_or_init(Counters::new);
+        let counter = match request.code {
             Some(code) => &counters.refused[code as usize],
             None => {
-                let status = usize::from(answered.status.as_u16().saturating_sub(FIRST_STATUS));
+                let status = usize::from(request.status.as_u16().saturating_sub(FIRST_STATUS));
                 &counters.passed[status.min(OTHER_STATUS)]
             }
         };
-        outcome.fetch_add(1, Relaxed);
-        counters.overhead.observe(answered.duration.saturating_sub(answered.waits.total));
-        if let Some(duration) = answered.waits.first_byte {
+        counter.fetch_add(1, Relaxed);
+        counters.overhead.observe(request.duration.saturating_sub(request.waits.total));
+        if let Some(duration) = request.waits.first_byte {
             counters.upstream.observe(duration);
         }
-        match answered.remembered {
+        match request.remembered {
             Some(true) => _ = self.token_hits.fetch_add(1, Relaxed),
             Some(false) => _ = self.token_misses.fetch_add(1, Relaxed),
             None => {}
         }
     }
 
-    /// Counts a stream for as long as it is open.
+    /// Counts a stream until the result is dropped.
     #[must_use]
-    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
+    pub(crate) fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.open_streams.fetch_add(1, Relaxed);
         OpenStream(Arc::clone(self))
     }

@@ -1,5 +1,5 @@
-//! The reader of responses held against hyper's client on the same bytes: it may refuse more, for reasons that have a
-//! name, and never accepts more or reads anything else. For tests and the fuzz target.
+//! Compares this parser of responses with hyper's client on the same bytes. It may refuse more than hyper does, by a named
+//! rule, but it must not accept more, or read a response differently. For tests and the fuzz target.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::{client::conn::http1, rt::ReadBufCursor};
 
-use super::{Decoded, Head, Reader, ResponseError};
+use super::{Decoded, Head, HeadReader, ResponseError};
 use crate::gateway::headers;
 
 /// A response, read to its end.
@@ -20,16 +20,15 @@ use crate::gateway::headers;
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
-    /// The header fields that are handed on.
+    /// The header fields that clients may receive.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-/// Reads a response that arrives in these pieces, after which the connection is closed, as a connection to an upstream
-/// does.
+/// Reads a response as a pooled connection does. It arrives in these pieces, and the connection is closed after it.
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, ResponseError> {
-    let (mut reader, mut buffer) = (Reader::default(), BytesMut::new());
+    let (mut reader, mut buffer) = (HeadReader::default(), BytesMut::new());
     let (mut head, mut body) = (None::<Head>, Vec::new());
     for piece in pieces {
         buffer.extend_from_slice(piece);
@@ -49,7 +48,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Response, Resp
 }
 
 /// A response as hyper's client reads it.
-struct Hypers {
+struct HyperResponse {
     /// Its status.
     status: StatusCode,
     /// All its header fields.
@@ -57,24 +56,24 @@ struct Hypers {
     body: Bytes,
 }
 
-/// Reads a response with hyper's client. None: it refuses it.
-fn read_with_hyper(bytes: &[u8]) -> Option<Hypers> {
-    // More often than any response needs of this length.
+/// Reads a response with hyper's client; `None` if hyper refuses it.
+fn read_with_hyper(bytes: &[u8]) -> Option<HyperResponse> {
+    // More than any response of this length needs.
     let polls = 1_000 + 10 * bytes.len();
     let mut context = Context::from_waker(Waker::noop());
-    let upstream = Upstream { response: Bytes::copy_from_slice(bytes), is_asked: false };
+    let upstream = Upstream { response: Bytes::copy_from_slice(bytes), is_requested: false };
     let handshake = pin!(http1::handshake(upstream));
     let Poll::Ready(Ok((mut sender, connection))) = handshake.poll(&mut context) else { return None };
     let mut connection = Some(Box::pin(connection));
-    let mut answer = pin!(async {
+    let mut response = pin!(async {
         let request = Request::builder().uri("/").header(header::HOST, "x").body(Empty::<Bytes>::new()).ok()?;
         let (head, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
-        Some(Hypers { status: head.status, headers: head.headers, body })
+        Some(HyperResponse { status: head.status, headers: head.headers, body })
     });
     for _ in 0..polls {
-        if let Poll::Ready(answer) = answer.as_mut().poll(&mut context) {
-            return answer;
+        if let Poll::Ready(response) = response.as_mut().poll(&mut context) {
+            return response;
         }
         if connection.as_mut().is_some_and(|connection| connection.as_mut().poll(&mut context).is_ready()) {
             connection = None;
@@ -83,15 +82,15 @@ fn read_with_hyper(bytes: &[u8]) -> Option<Hypers> {
     None
 }
 
-/// A connection whose other end says these bytes when it is asked, and closes.
+/// A connection whose other end sends these bytes once it has received something, and closes.
 struct Upstream {
     response: Bytes,
-    is_asked: bool,
+    is_requested: bool,
 }
 
 impl hyper::rt::Read for Upstream {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if !self.is_asked {
+        if !self.is_requested {
             return Poll::Pending;
         }
         let count = buffer.remaining().min(self.response.len());
@@ -102,7 +101,7 @@ impl hyper::rt::Read for Upstream {
 
 impl hyper::rt::Write for Upstream {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.is_asked = true;
+        self.is_requested = true;
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -115,91 +114,90 @@ impl hyper::rt::Write for Upstream {
     }
 }
 
-/// Why a response is refused that hyper accepts.
+/// A reason to refuse a response that hyper accepts.
 struct Rule {
-    /// Its name.
     name: &'static str,
-    /// What the refusal says.
-    said: &'static str,
-    /// Whether it holds for what hyper has read out of these bytes.
-    holds: fn(&Hypers, &[u8]) -> bool,
+    /// The message of the refusal.
+    message: &'static str,
+    /// Whether the rule applies to a response, as hyper read it from these bytes.
+    applies: fn(&HyperResponse, &[u8]) -> bool,
 }
 
 const RULES: &[Rule] = &[
     Rule {
-        name: "a length and a transfer coding beside it: RFC 9112, section 6.3, calls that an attack",
-        said: "it has a length and a transfer coding",
-        holds: |read, _| {
+        name: "both a length and a transfer coding: RFC 9112, section 6.3, calls that an attack",
+        message: "it has both a length and a transfer coding",
+        applies: |read, _| {
             read.headers.contains_key(header::CONTENT_LENGTH) && read.headers.contains_key(header::TRANSFER_ENCODING)
         },
     },
     Rule {
-        name: "a transfer coding but chunked, for which nobody asked",
-        said: "it has a transfer coding that was not asked for",
-        holds: |read, _| {
+        name: "a transfer coding other than chunked",
+        message: "it has an unknown transfer coding",
+        applies: |read, _| {
             let mut codings = read.headers.get_all(header::TRANSFER_ENCODING).iter();
             let first = codings.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
             !first || codings.next().is_some()
         },
     },
     Rule {
-        name: "a transfer coding in HTTP/1.0, where the status allows no body",
-        said: "it has a transfer coding, which HTTP/1.0 has not",
-        holds: |read, _| !has_body(read.status),
+        name: "a transfer coding in HTTP/1.0, with a status that allows no body",
+        message: "it has a transfer coding, which HTTP/1.0 does not define",
+        applies: |read, _| !has_body(read.status),
     },
     Rule {
         name: "a length that is a list",
-        said: "its length is no number",
-        holds: |read, _| {
+        message: "its length is not a number",
+        applies: |read, _| {
             read.headers.get_all(header::CONTENT_LENGTH).iter().any(|value| value.as_bytes().contains(&b','))
         },
     },
     Rule {
-        name: "a length that is no number, where something else says where the body ends",
-        said: "its length is no number",
-        holds: |read, _| !ends_by_length(read),
+        name: "a length that is not a number, in a response that is not framed by it",
+        message: "its length is not a number",
+        applies: |read, _| !ends_by_length(read),
     },
     Rule {
-        name: "two lengths, where something else says where the body ends",
-        said: "it has two lengths",
-        holds: |read, _| !ends_by_length(read),
+        name: "two lengths, in a response that is not framed by them",
+        message: "it has two lengths",
+        applies: |read, _| !ends_by_length(read),
     },
     Rule {
         name: "a head of more than 256 KiB",
-        said: "its head is too large",
-        holds: |_, bytes| bytes.len() > 256 * 1024,
+        message: "its head is too large",
+        applies: |_, bytes| bytes.len() > 256 * 1024,
     },
     Rule {
         name: "an empty line before it",
-        said: "it begins with an empty line",
-        holds: |_, bytes| {
+        message: "it begins with an empty line",
+        applies: |_, bytes| {
             let ends = |at: usize| bytes[at..].starts_with(b"\n") || bytes[at..].starts_with(b"\r\n");
             ends(0) || (1..bytes.len()).any(|at| bytes[at - 1] == b'\n' && ends(at))
         },
     },
     Rule {
         name: "more than 16 informational responses before it",
-        said: "it has too many informational answers before it",
-        holds: |_, bytes| bytes.windows(7).filter(|piece| piece.starts_with(b"HTTP/1.")).count() > 17,
+        message: "too many informational responses precede it",
+        applies: |_, bytes| bytes.windows(7).filter(|piece| piece.starts_with(b"HTTP/1.")).count() > 17,
     },
     Rule {
         name: "a line of more than 8 KiB before or after the chunks",
-        said: "a line of its chunks is too long",
-        holds: |_, bytes| bytes.len() > 8 * 1024,
+        message: "a line of its chunks is too long",
+        applies: |_, bytes| bytes.len() > 8 * 1024,
     },
     Rule {
-        name: "a line feed alone that ends a trailer",
-        said: "a line of its chunks ends in an unusual way",
-        holds: |_, bytes| bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n'),
+        name: "a trailer that ends with LF alone",
+        message: "a line of its chunks does not end with CRLF",
+        applies: |_, bytes| bytes.windows(2).any(|pair| pair[0] != b'\r' && pair[1] == b'\n'),
     },
     Rule {
         name: "more than 8 KiB of extensions and trailers",
-        said: "its chunks come with too much that is no data",
-        holds: |_, bytes| bytes.len() > 8 * 1024,
+        message: "its chunks have too many extensions and trailers",
+        applies: |_, bytes| bytes.len() > 8 * 1024,
     },
 ];
 
-fn ends_by_length(read: &Hypers) -> bool {
+fn ends_by_length(read: &HyperResponse) -> bool {
     has_body(read.status) && !read.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
@@ -207,25 +205,25 @@ fn has_body(status: StatusCode) -> bool {
     !matches!(status.as_u16(), 100..=199 | 204 | 304)
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// Both read this.
+    /// Both accept this response.
     Accepted(Response),
-    /// Neither accepts it.
+    /// Both refuse it.
     Refused,
-    /// Hyper accepts it, and the rule with this name does not.
+    /// Hyper accepts it, and the rule with this name refuses it.
     RefusedBy(&'static str),
 }
 
-/// Reads a response and compares.
+/// Reads a response with both parsers and compares the results.
 ///
 /// # Errors
-/// When the way in which the bytes arrive makes a difference, or hyper reads another response than this crate, refuses
-/// one that it accepts, or accepts one that it refuses for no rule.
+/// When the result depends on how the bytes are split, when hyper reads another response or refuses one that this crate
+/// accepts, or when hyper accepts one that this crate refuses without a rule.
 pub fn compare(bytes: &[u8]) -> Result<Verdict, String> {
     let ours = read([bytes]);
-    // Byte by byte as well, but where that would take minutes.
+    // Byte by byte as well, unless that would take minutes.
     let least = 1 + bytes.len() / 8_192;
     for size in [least, 7 * least] {
         match (&ours, read(bytes.chunks(size))) {
@@ -235,36 +233,40 @@ pub fn compare(bytes: &[u8]) -> Result<Verdict, String> {
         }
     }
     match (ours, read_with_hyper(bytes)) {
-        (Ok(ours), Some(hypers)) => {
-            let hypers = as_handed_on(hypers);
-            if ours == hypers {
+        (Ok(ours), Some(hyper_response)) => {
+            let hyper_response = as_passed_on(hyper_response);
+            if ours == hyper_response {
                 Ok(Verdict::Accepted(ours))
             } else {
-                Err(format!("read as {ours:?}, by hyper as {hypers:?}"))
+                Err(format!("read as {ours:?}, by hyper as {hyper_response:?}"))
             }
         }
         (Ok(ours), None) => Err(format!("hyper refuses what is read as {ours:?}")),
         (Err(_), None) => Ok(Verdict::Refused),
-        (Err(refusal), Some(hypers)) => {
+        (Err(refusal), Some(hyper_response)) => {
             let refuses = |rule: &&Rule| {
-                matches!(refusal, ResponseError::Malformed(said) if said == rule.said) && (rule.holds)(&hypers, bytes)
+                matches!(refusal, ResponseError::Malformed(message) if message == rule.message)
+                    && (rule.applies)(&hyper_response, bytes)
             };
             match RULES.iter().find(refuses) {
                 Some(rule) => Ok(Verdict::RefusedBy(rule.name)),
-                None => Err(format!("refused for no rule: {refusal:?}; by hyper read as {:?}", as_handed_on(hypers))),
+                None => Err(format!(
+                    "refused without a rule: {refusal:?}; by hyper read as {:?}",
+                    as_passed_on(hyper_response)
+                )),
             }
         }
     }
 }
 
-/// What is left of a response on its way to the client, by the rules for responses over TLS, which hyper reads.
-fn as_handed_on(mut hypers: Hypers) -> Response {
-    headers::clean(&mut hypers.headers);
-    // RFC 9110, section 8.6: such a response must not have one.
-    if !has_body(hypers.status) && hypers.status != StatusCode::NOT_MODIFIED {
-        hypers.headers.remove(header::CONTENT_LENGTH);
+/// The response that a client receives of one that hyper read, as responses over TLS are.
+fn as_passed_on(mut hyper_response: HyperResponse) -> Response {
+    headers::clean(&mut hyper_response.headers);
+    // RFC 9110, section 8.6: such a response must not have a length.
+    if !has_body(hyper_response.status) && hyper_response.status != StatusCode::NOT_MODIFIED {
+        hyper_response.headers.remove(header::CONTENT_LENGTH);
     }
-    Response { status: hypers.status, headers: hypers.headers, body: hypers.body.to_vec() }
+    Response { status: hyper_response.status, headers: hyper_response.headers, body: hyper_response.body.to_vec() }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Responses that both must accept, both must refuse, or that ours alone refuses; and such as are made up.
+//! Responses that both must accept, both must refuse, or that only this parser refuses; and random ones.
 
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ fn refused_by_both() -> Vec<Vec<u8>> {
     cases
 }
 
-/// For each rule a response that hyper accepts.
+/// For each rule, a response that it refuses and hyper accepts.
 fn refused_by_rule() -> Vec<Vec<u8>> {
     let chunked = "transfer-encoding: chunked\r\n";
     let long = "x".repeat(9_000);
@@ -112,7 +112,7 @@ fn refused_by_rule() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn what_both_accept_is_the_same_response() {
+fn accepted_responses_are_read_as_hyper_reads_them() {
     for bytes in accepted() {
         let compared = compare(&bytes);
         assert!(matches!(compared, Ok(Verdict::Accepted(_))), "{:?}: {compared:?}", String::from_utf8_lossy(&bytes));
@@ -120,7 +120,7 @@ fn what_both_accept_is_the_same_response() {
 }
 
 #[test]
-fn nothing_is_accepted_that_hyper_refuses() {
+fn responses_that_hyper_refuses_are_refused() {
     for bytes in refused_by_both() {
         assert!(read_with_hyper(&bytes).is_none(), "hyper accepts {:?}", String::from_utf8_lossy(&bytes));
         let compared = compare(&bytes);
@@ -129,15 +129,15 @@ fn nothing_is_accepted_that_hyper_refuses() {
 }
 
 #[test]
-fn what_is_refused_beyond_that_has_a_rule_and_each_rule_is_met() {
-    let met: Vec<_> = refused_by_rule().iter().map(|bytes| compare(bytes)).collect();
+fn further_refusals_have_a_rule_and_every_rule_applies() {
+    let verdicts: Vec<_> = refused_by_rule().iter().map(|bytes| compare(bytes)).collect();
     let all: Vec<_> = RULES.iter().map(|rule| Ok(Verdict::RefusedBy(rule.name))).collect();
-    assert_eq!(met, all);
+    assert_eq!(verdicts, all);
     let names: BTreeSet<_> = RULES.iter().map(|rule| rule.name).collect();
     assert_eq!(names.len(), RULES.len());
 }
 
-/// Responses made of what matters to where they end, right or wrong.
+/// Responses put together from parts that affect their framing, valid or not.
 fn responses() -> impl Strategy<Value = Vec<u8>> {
     let line = select(vec![
         "HTTP/1.1 200 OK",
@@ -198,12 +198,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn made_up_responses_are_read_as_hyper_reads_them(bytes in responses()) {
+    fn random_responses_are_read_as_hyper_reads_them(bytes in responses()) {
         prop_assert!(compare(&bytes).is_ok(), "{:?}: {:?}", String::from_utf8_lossy(&bytes), compare(&bytes));
     }
 
     #[test]
-    fn a_byte_that_changes_makes_no_difference_between_the_two(
+    fn mutated_responses_are_read_as_hyper_reads_them(
         mut bytes in responses(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..4),
     ) {
