@@ -16,7 +16,7 @@ use crate::{
         records::{Agent, File, FileText, Folder, Passage, Record, links},
         storage::parse,
         text::{
-            search::Terms,
+            terms::Terms,
             window::{self, Lines},
         },
     },
