@@ -10,7 +10,7 @@ use std::{
 };
 
 use gatelet::{
-    access::{Bearers, Feed, authenticator::Bearer, guard::Trail},
+    access::{Authenticator, Feed, RequestContext, authenticator::Bearer},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},
@@ -19,7 +19,7 @@ use gatelet::{
     credentials::{Fingerprint, Keyring, MasterKey, PlainApiKey},
     error::ApiError,
     model::{Access, Policy, PolicyEntry, Project},
-    store::{ClientTokenRow, IfMissing, NewApiKey, Options, SigningKeyRow, Store},
+    store::{ClientTokenRow, IfMissing, NewApiKey, SigningKeyRow, Store, StoreOptions},
 };
 use http::HeaderMap;
 use tokio::runtime::{Builder, Runtime};
@@ -50,7 +50,7 @@ pub(crate) struct Installation {
     runtime: Runtime,
     store: Store,
     keyring: Arc<Keyring>,
-    bearers: Bearers,
+    bearers: Authenticator,
     issuer: Issuer,
     issued: AtomicU32,
     /// What the installation holds good, and what it once did.
@@ -73,7 +73,7 @@ impl Installation {
         runtime.block_on(feed.revoke(&verified)).expect("a store in memory");
         let max_lifetime = Duration::from_millis(MAX_LIFETIME.unsigned_abs());
         Self {
-            bearers: Bearers::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
+            bearers: Authenticator::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
             issuer: Issuer::new(store.clone(), Arc::clone(&keyring), Clock::system(), max_lifetime),
             issued: AtomicU32::new(0),
             api_key: API_KEY,
@@ -92,9 +92,9 @@ impl Installation {
 
     /// Finds out who is calling.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> (Result<Bearer, ApiError>, Option<Fingerprint>) {
-        let mut trail = Trail::default();
-        let bearer = self.runtime.block_on(self.bearers.identify(headers, &mut trail));
-        (bearer, trail.fingerprint)
+        let mut context = RequestContext::default();
+        let bearer = self.runtime.block_on(self.bearers.identify(headers, &mut context));
+        (bearer, context.fingerprint)
     }
 
     /// Issues a token.
@@ -112,7 +112,7 @@ impl Installation {
 
 async fn open() -> (Store, Arc<Keyring>, Feed) {
     let statement_timeout = Duration::from_secs(5);
-    let options = Options {
+    let options = StoreOptions {
         url: None,
         max_connections: 1,
         statement_timeout,

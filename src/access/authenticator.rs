@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
-use super::{denial::Denial, feed::Feed, guard::RequestContext};
+use super::{denial::Denial, feed::Feed, request_context::RequestContext};
 use crate::{
     clock::{Clock, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},

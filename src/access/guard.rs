@@ -20,13 +20,14 @@ use super::{
     inspect::{At, Inspector, NamedIds},
     json, origin,
     permit::{Caller, Permit},
-    quota::{Allowance, ConcurrencyPermit, Quotas},
+    quota::{ConcurrencyPermit, Quotas},
+    request_context::RequestContext,
     target::{self, Match},
 };
 use crate::{
     clock,
     config::{ClientTokenAllowance, OriginMissing},
-    credentials::{ClientToken, Fingerprint, VerifiedKey},
+    credentials::{ClientToken, VerifiedKey},
     error::{ApiError, Code},
     model::{AccessSet, Project},
     request::{
@@ -128,19 +129,6 @@ impl Redactor {
         let visible = self.visible.as_deref().filter(|_| status.is_success());
         super::redact_written(answer, self.redaction, visible)
     }
-}
-
-/// What was learnt about a request by the time it was answered, for the log.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestContext {
-    /// The operation.
-    pub operation: Option<Operation>,
-    /// The bearer.
-    pub fingerprint: Option<Fingerprint>,
-    /// What a client token may still send, where that is limited.
-    pub allowance: Option<Allowance>,
-    /// Whether the client token was remembered.
-    pub remembered: Option<bool>,
 }
 
 impl Guard {

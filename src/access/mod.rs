@@ -20,6 +20,7 @@ mod ownership;
 mod permit;
 pub mod quota;
 mod redactor;
+mod request_context;
 mod response_budget;
 pub mod target;
 
@@ -34,5 +35,6 @@ pub use permit::{Caller, Permit};
 pub use quota::Quotas;
 pub(crate) use redactor::{NAMES_OF_SECRETS, end_of_string, secret_places};
 pub use redactor::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
+pub use request_context::RequestContext;
 pub use response_budget::Charge;
 pub use target::Params;

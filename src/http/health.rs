@@ -1,33 +1,12 @@
 //! Whether this process is up, and whether it should be sent requests.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Backend, pipeline::App};
-
-/// Whether the process wants more requests. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// From now on `/readyz` answers 503.
-    pub fn begin_stopping(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
+use super::{App, Backend};
 
 /// The release of Letta that the mock follows; the SDKs' health calls parse it.
 const LETTA_VERSION: &str = "0.16.8";

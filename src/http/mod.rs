@@ -1,5 +1,6 @@
 //! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
 
+mod app;
 mod backend;
 mod cors;
 mod framing;
@@ -16,11 +17,10 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use app::{App, Readiness};
 pub use backend::Backend;
 pub use head::HeadLimits;
-pub use health::Readiness;
 pub use lifeline::Life;
-pub use pipeline::App;
 
 use crate::{request::body::Body, telemetry::access_log::AccessLog};
 

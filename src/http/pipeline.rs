@@ -9,21 +9,14 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, Backend, HeadLimits, cors, framing,
-    health::{self, Readiness},
+    AccessLog, App, cors, framing, health,
     lifeline::{self, Held, Life},
 };
 use crate::{
-    access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::RequestContext},
-    api::client_side_access_tokens::Endpoints,
+    access::{Caller, Charge, Guard, Operation, Passed, RequestContext, denial::Denial},
     call::{Call, Reply},
-    config::StreamAtExpiry,
     error::ApiError,
-    request::{
-        body::{Body, Pace},
-        waits,
-    },
-    store::Store,
+    request::{body::Body, waits},
     telemetry::{
         access_log::Line,
         metrics::{Answered, Metrics},
@@ -32,33 +25,6 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What answers requests. Cheap to clone.
-#[derive(Clone)]
-pub struct App {
-    /// The guard.
-    pub guard: Arc<Guard>,
-    /// Token management.
-    pub tokens: Endpoints,
-    /// What answers Letta's operations.
-    pub backend: Backend,
-    /// The database, for the readiness check.
-    pub store: Store,
-    /// The feed of revocations, for the readiness check.
-    pub feed: Feed,
-    /// Whether the process wants more requests.
-    pub readiness: Readiness,
-    /// What becomes of a response whose token expires.
-    pub stream_at_expiry: StreamAtExpiry,
-    /// How slowly a request's body may come.
-    pub body_pace: Pace,
-    /// How large a request's head may be.
-    pub head_limits: HeadLimits,
-    /// Whether pages of the public Internet may reach this server although it is in a private network.
-    pub from_public: bool,
-    /// What is counted, if someone may read it.
-    pub metrics: Option<Arc<Metrics>>,
-}
 
 /// Answers any request to a Letta path.
 pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {

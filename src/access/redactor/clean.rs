@@ -3,7 +3,7 @@
 
 use memchr::memchr_iter;
 
-use super::{Kind, blank_of};
+use super::secrets::{Kind, blank_of};
 
 /// Whether nothing is to be removed from JSON, or events that hold JSON, that begin and end between two values. Where it
 /// takes more to find out, false.
@@ -92,7 +92,7 @@ fn is_escaped(before: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::redactor::SECRETS;
+    use crate::access::redactor::secrets::SECRETS;
 
     /// What is added to the names of secrets must be looked for as well.
     #[test]

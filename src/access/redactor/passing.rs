@@ -15,7 +15,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use memchr::{memchr, memchr2};
 
-use super::{Blank, Kind, blank_of, clean::is_clean};
+use super::{
+    clean::is_clean,
+    secrets::{Blank, Kind, blank_of},
+};
 use crate::request::body::{Body, BodyError};
 
 /// The longest name that is looked at, written with an escape for each character; longer ones are no secret's.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::{Blank, Kind};
+use super::secrets::{Blank, Kind};
 
 /// What should be JSON is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
