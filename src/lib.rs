@@ -20,6 +20,7 @@ pub mod http;
 pub mod mock;
 pub mod model;
 pub mod private_files;
+pub mod reply;
 pub mod request;
 pub mod server;
 pub mod service;

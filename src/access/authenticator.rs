@@ -17,11 +17,9 @@ use crate::{
     clock::{Clock, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
     error::{ApiError, Code},
+    request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
 };
-
-/// Where Letta reads a server's password beside `Authorization`.
-const BARE_PASSWORD: HeaderName = HeaderName::from_static("x-bare-password");
 
 /// How many API keys are remembered.
 const KEY_CACHE: usize = 1_000;

@@ -4,6 +4,7 @@
 //! says of it; the origin is checked before a body is read; what exists is looked up last. [`guard::Guard`] is that
 //! order; everything it uses is a file of its own, and the decisions themselves are pure.
 
+mod admitted;
 pub mod authenticator;
 mod bound;
 pub mod denial;
@@ -18,23 +19,26 @@ pub mod operations;
 mod origin;
 mod ownership;
 mod permit;
+mod policy_check;
+mod project;
 pub mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
 pub mod target;
 
+pub use admitted::{Admission, Admitted, Call};
 pub use authenticator::Authenticator;
 pub use feed::Feed;
 pub use grant::Grant;
-pub use guard::{Guard, Passed};
+pub use guard::Guard;
 pub(crate) use ids::{DEFAULT_CONVERSATION, is_letta_id};
 pub use operations::Operation;
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;
 pub(crate) use redactor::{NAMES_OF_SECRETS, end_of_string, secret_places};
-pub use redactor::{NotJson, Passing, Written, redact, redact_in_passing, redact_written};
+pub use redactor::{NotJson, Passing, Redactor, Written, redact, redact_in_passing, redact_written};
 pub use request_context::RequestContext;
 pub use response_budget::Charge;
 pub use target::Params;

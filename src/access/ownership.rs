@@ -48,7 +48,7 @@ pub trait Ownership: Sync {
     fn owns(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Owned<'_>,
     ) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
@@ -57,7 +57,7 @@ pub trait Ownership: Sync {
     fn lists(
         &self,
         project: &Project,
-        agents: &[&str],
+        agents: &[AgentId],
         listed: Listed,
         id: &str,
     ) -> impl Future<Output = Result<bool, ApiError>> + Send;
@@ -66,7 +66,7 @@ pub trait Ownership: Sync {
     fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> impl Future<Output = Result<Option<Vec<AgentId>>, ApiError>> + Send;
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::{
     credentials::{ClientToken, VerifiedKey},
     model::{AccessSet, Project},
@@ -16,6 +18,8 @@ pub enum Caller {
         key: Arc<VerifiedKey>,
         /// The project in which this request creates and lists.
         project: Project,
+        /// The request's headers that name the project.
+        named_by: &'static [HeaderName],
     },
     /// The holder of a client token.
     ClientToken(Arc<ClientToken>),
@@ -44,6 +48,15 @@ impl Permit {
         match &self.caller {
             Caller::ApiKey { project, .. } => project,
             Caller::ClientToken(token) => &token.project,
+        }
+    }
+
+    /// The headers by which an API key's request names its project; empty if it names none.
+    #[must_use]
+    pub fn project_headers(&self) -> &'static [HeaderName] {
+        match &self.caller {
+            Caller::ApiKey { named_by, .. } => named_by,
+            Caller::ClientToken(_) => &[],
         }
     }
 

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::issuer::{Issuer, Minter, TokenRequest};
 use crate::{
-    access::{Caller, Feed, Operation, Params, Permit},
-    call::Reply,
+    access::{Call, Caller, Feed, Operation, Permit},
     clock::{self, Clock},
     credentials::{ClientToken, InvalidToken, Keyring, client_token, keyring::KeyringError},
     error::{ApiError, Code},
     model::AgentId,
+    reply::Reply,
     request::{
         input::{self, Payload, Query},
         json,
@@ -34,30 +34,23 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Answers one of the three operations.
+    /// Responds to one of the three operations.
     ///
     /// # Errors
     /// 400 for whatever is malformed; 503 when the database fails.
-    pub async fn answer(
-        &self,
-        operation: Operation,
-        params: &Params,
-        query: &Query,
-        permit: &Permit,
-        payload: Payload,
-    ) -> Result<Reply, ApiError> {
-        match operation {
-            Operation::CreateClientSideAccessToken => self.create(permit, payload).await,
-            Operation::ListClientSideAccessTokens => self.list(permit, query).await,
+    pub async fn respond(&self, call: Call) -> Result<Reply, ApiError> {
+        match call.operation {
+            Operation::CreateClientSideAccessToken => self.create(&call.permit, call.payload).await,
+            Operation::ListClientSideAccessTokens => self.list(&call.permit, &call.query).await,
             Operation::DeleteClientSideAccessToken => {
-                self.delete(permit, params.find("token").unwrap_or_default(), payload).await
+                self.delete(&call.permit, call.params.find("token").unwrap_or_default(), call.payload).await
             }
-            _ => Err(ApiError::internal(format!("{operation} is not token management"))),
+            operation => Err(ApiError::internal(format!("{operation} is not token management"))),
         }
     }
 
     async fn create(&self, permit: &Permit, payload: Payload) -> Result<Reply, ApiError> {
-        let Caller::ApiKey { key, project } = permit.caller() else {
+        let Caller::ApiKey { key, project, .. } = permit.caller() else {
             return Err(ApiError::internal("a client token reached token management"));
         };
         let bytes = match payload {

@@ -20,7 +20,7 @@ mod upstream_request;
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use futures_util::future::join_all;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde_json::Value;
 
 pub use self::options::UpstreamError;
@@ -33,14 +33,14 @@ use self::{
 };
 use crate::{
     access::{
-        Caller, Charge, Owned, Params, Permit, Shared,
+        Call, Caller, Charge, Owned, Params, Permit, Shared,
         grant::{Listed, Redaction},
     },
-    call::{Call, Payload, Reply},
     config::Settings,
     error::{ApiError, Code},
     model::{AgentId, Project},
-    request::{body::Body, waits},
+    reply::Reply,
+    request::{body::Body, input::Payload, waits},
 };
 
 /// A gateway to one Letta server, or to several that keep different projects. Cheap to clone.
@@ -111,7 +111,7 @@ impl Gateway {
             && let Some(project) = limit_of(&call.permit)
         {
             let is_proven = match NamedResources::by(&call)? {
-                Some(named) => project::admits(&served.look, project, named).await?,
+                Some(named) => named.are_of(&served.look, project).await?,
                 None => false,
             };
             if !is_proven {
@@ -122,9 +122,7 @@ impl Gateway {
         let target = target::build(row.template, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
         let mut headers = UpstreamHeaders::of(call.headers);
-        if !is_client {
-            say_project(call.permit.project(), &mut headers);
-        }
+        say_project(&call.permit, &mut headers);
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
         let answer = waits::wait_for_answer(pin!(answer)).await?;
@@ -143,7 +141,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::owner`].
-    pub async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub async fn owns(&self, project: &Project, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         self.serving(project)?.look.owns(agent, thing).await
     }
 
@@ -151,7 +149,13 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::owner`].
-    pub async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+    pub async fn lists(
+        &self,
+        project: &Project,
+        agents: &[AgentId],
+        listed: Listed,
+        id: &str,
+    ) -> Result<bool, ApiError> {
         self.serving(project)?.look.lists(agents, listed, id).await
     }
 
@@ -162,7 +166,7 @@ impl Gateway {
     pub async fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
         self.serving(project)?.look.sharers(agent, thing).await
@@ -193,13 +197,11 @@ fn not_found(params: &Params) -> ApiError {
     ApiError::letta(Code::NotFound, detail)
 }
 
-/// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
-/// may say.
-fn say_project(project: &Project, headers: &mut UpstreamHeaders) {
-    let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
-    for name in headers::PROJECT {
-        if headers.received().contains_key(*name) {
-            headers.say(HeaderName::from_static(name), value.clone());
+/// Names the project to the upstream in the headers in which an API key's request names it.
+fn say_project(permit: &Permit, headers: &mut UpstreamHeaders) {
+    for name in permit.project_headers() {
+        if let Ok(value) = HeaderValue::from_str(permit.project().as_str()) {
+            headers.say(name.clone(), value);
         }
     }
 }

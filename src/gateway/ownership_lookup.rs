@@ -86,7 +86,7 @@ impl OwnershipLookup {
     }
 
     /// Whether a thing is an agent's: where the thing does not tell, the agent's own lists may.
-    pub(super) async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub(super) async fn owns(&self, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         let is_plain = |id: &str| id.parse::<AgentId>().is_ok();
         match thing {
             Owned::Passage(id) if is_plain(id) => {
@@ -102,13 +102,13 @@ impl OwnershipLookup {
                 self.prove(&format!("{agent} scheduled {id}"), async || self.has_scheduled(agent, id).await).await
             }
             Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => Ok(false),
-            _ => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            _ => Ok(self.owner(thing).await?.as_ref() == Some(agent)),
         }
     }
 
     /// Letta gives no passage by its id, but it lists what came before one, and what comes after that: the passage
     /// itself, if it is in the agent's archive at all.
-    async fn has_passage(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    async fn has_passage(&self, agent: &AgentId, id: &str) -> Result<bool, Nothing> {
         let list = format!("/v1/agents/{agent}/archival-memory");
         let before = self.list(&format!("{list}?before={id}&ascending=false&limit=1")).await?;
         let after = match before.first().map(id_of) {
@@ -121,19 +121,19 @@ impl OwnershipLookup {
     }
 
     /// Whether a thing is in a list of these agents' things, as a cursor that the list gave out is.
-    pub(super) async fn lists(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+    pub(super) async fn lists(&self, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
         let thing = match listed {
             Listed::Run => Owned::Run(id),
             Listed::Step => Owned::Step(id),
             Listed::Conversation => Owned::Conversation(id),
             _ => return self.lists_of(agents, listed, id).await,
         };
-        Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner.as_str())))
+        Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner)))
     }
 
     /// The same of what only an agent's own lists tell; their paths name one agent.
-    async fn lists_of(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
-        let (&[agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
+    async fn lists_of(&self, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        let ([agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
         let what = format!("{agent} lists {listed:?} {id}");
         let page = async |collection: &str| self.is_in(&format!("/v1/agents/{agent}/{collection}"), id).await;
         match listed {
@@ -150,7 +150,7 @@ impl OwnershipLookup {
 
     /// Letta resolves a cursor of any agent, and its answer does not say whose it is. What comes next in the agent's
     /// messages leads back to the message itself, if it is one of them.
-    async fn has_message(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    async fn has_message(&self, agent: &AgentId, id: &str) -> Result<bool, Nothing> {
         let list = format!("/v1/agents/{agent}/messages?limit={NEIGHBOURS}");
         let newer = self.list(&format!("{list}&order=asc&after={id}")).await?;
         let before = match newer.first().map(id_of) {
@@ -178,7 +178,7 @@ impl OwnershipLookup {
         Ok(false)
     }
 
-    async fn has_file(&self, agent: &str, is_it: impl Fn(&Value) -> bool) -> Result<bool, Nothing> {
+    async fn has_file(&self, agent: &AgentId, is_it: impl Fn(&Value) -> bool) -> Result<bool, Nothing> {
         let list = format!("/v1/agents/{agent}/files?limit={MOST}");
         let mut target = list.clone();
         for _ in 0..MOST_PAGES {
@@ -194,9 +194,9 @@ impl OwnershipLookup {
         Ok(false)
     }
 
-    async fn has_scheduled(&self, agent: &str, id: &str) -> Result<bool, Nothing> {
+    async fn has_scheduled(&self, agent: &AgentId, id: &str) -> Result<bool, Nothing> {
         let scheduled = self.fetch(&format!("/v1/agents/{agent}/schedule/{id}"), id).await?;
-        Ok(scheduled["agent_id"] == agent)
+        Ok(scheduled["agent_id"] == agent.as_str())
     }
 
     /// Whether there is an agent, and it is of a project.
@@ -245,7 +245,7 @@ impl OwnershipLookup {
     }
 
     /// Who shares a thing; none when the upstream's answers do not tell, or are too many to tell.
-    pub(super) async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
+    pub(super) async fn sharers(&self, agent: &AgentId, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
         let mut sharers = Vec::new();
         let collections = match thing {
             Shared::Block(label) => {
@@ -268,14 +268,14 @@ impl OwnershipLookup {
         for collection in collections {
             match self.agents_at(&collection).await? {
                 // A list without the agent itself is not the list that was asked for.
-                Some(agents) if agents.iter().any(|id| id.as_str() == agent) => sharers.extend(agents),
+                Some(agents) if agents.contains(agent) => sharers.extend(agents),
                 _ => return Ok(None),
             }
         }
         Ok(Some(sharers))
     }
 
-    async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
+    async fn archives(&self, agent: &AgentId) -> Result<Option<Vec<String>>, ApiError> {
         let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={MOST}")).await?;
         let LookupResult::Thing(Value::Array(archives)) = archives else { return Ok(None) };
         if archives.len() >= MOST {

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     access::{Charge, grant::Redaction},
-    call::Reply,
     error::{ApiError, Code},
+    reply::Reply,
     request::{
         body::{Body, BodyError},
         waits,

@@ -4,8 +4,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     access::Params,
-    call::Query,
     error::{ApiError, Code},
+    request::input::Query,
 };
 
 /// All but RFC 3986's unreserved characters.

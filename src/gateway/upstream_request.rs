@@ -1,9 +1,12 @@
 //! A request to an upstream, rebuilt from what was decided.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, header};
 
-use super::headers::{is_passed, named_by_connection};
-use crate::request::body::Body;
+use super::headers::named_by_connection;
+use crate::request::{
+    body::Body,
+    headers::{AllowedHeaders, is_forwarded},
+};
 
 /// A request without what is the same for all: host and credential.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub(super) struct UpstreamRequest {
 /// those that are for us to say.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamHeaders {
-    received: HeaderMap,
+    received: AllowedHeaders,
     /// Which of them `Connection` makes hop-by-hop.
     hop_by_hop: Vec<HeaderName>,
     own: Vec<(HeaderName, HeaderValue)>,
@@ -34,13 +37,8 @@ impl UpstreamRequest {
 
 impl UpstreamHeaders {
     /// What the client may say of all that it sent.
-    pub(super) fn of(received: HeaderMap) -> Self {
-        Self { hop_by_hop: named_by_connection(&received), received, own: Vec::new() }
-    }
-
-    /// All that the client sent.
-    pub(super) fn received(&self) -> &HeaderMap {
-        &self.received
+    pub(super) fn of(received: AllowedHeaders) -> Self {
+        Self { hop_by_hop: named_by_connection(received.get_all(header::CONNECTION)), received, own: Vec::new() }
     }
 
     /// What the client sent, unless it was for this connection only.
@@ -50,14 +48,13 @@ impl UpstreamHeaders {
 
     /// Adds a field that is for us to say, and which none of the client's is passed for.
     pub(super) fn say(&mut self, name: HeaderName, value: HeaderValue) {
-        debug_assert!(!is_passed(name.as_str()), "{name} would be said twice");
+        debug_assert!(!is_forwarded(name.as_str()), "{name} would be said twice");
         self.own.push((name, value));
     }
 
     /// All fields that are sent.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let passed = |name: &HeaderName| is_passed(name.as_str()) && !self.hop_by_hop.contains(name);
-        let received = self.received.iter().filter(move |(name, _)| passed(name));
+        let received = self.received.forwarded().filter(|(name, _)| !self.hop_by_hop.contains(name));
         received.chain(self.own.iter().map(|(name, value)| (name, value)))
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::{
     access::{
-        Charge, Owned, Ownership, Shared,
+        Call, Charge, Owned, Ownership, Shared,
         grant::{Listed, Redaction},
     },
-    call::{Call, Reply},
     error::{ApiError, Code},
     gateway::Gateway,
     mock::Mock,
     model::{AgentId, Project},
+    reply::Reply,
 };
 
 /// What answers Letta's operations. Cheap to clone.
@@ -31,11 +31,11 @@ impl Backend {
         }
     }
 
-    /// Answers a call from which `redaction` will be removed; what is read whole for that is added to `charge`.
+    /// Responds to a call. `redaction` will be applied to the response; what is read whole for it is added to `charge`.
     ///
     /// # Errors
     /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         &self,
         call: Call,
         redaction: Redaction,
@@ -72,14 +72,14 @@ impl Ownership for Backend {
         }
     }
 
-    async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    async fn owns(&self, project: &Project, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         match self {
             Self::Mock(mock) => mock.owns(agent, thing).await,
             Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
         }
     }
 
-    async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+    async fn lists(&self, project: &Project, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
         match self {
             // Its lists page from what they hold and from nothing else.
             Self::Mock(_) => Ok(true),
@@ -90,14 +90,12 @@ impl Ownership for Backend {
     async fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
-        match (self, agent.parse()) {
-            (Self::Gateway(gateway), _) => gateway.sharers(project, agent, thing).await,
-            (Self::Mock(mock), Ok(agent)) => mock.sharers(&agent, thing).await.map(Some),
-            // Nobody has such an id.
-            (Self::Mock(_), Err(_)) => Ok(Some(Vec::new())),
+        match self {
+            Self::Gateway(gateway) => gateway.sharers(project, agent, thing).await,
+            Self::Mock(mock) => mock.sharers(agent, thing).await.map(Some),
         }
     }
 }

@@ -47,14 +47,14 @@ async fn expiry(token: &ClientToken) {
 #[derive(Debug)]
 pub(super) struct Held {
     /// The client token's right to it.
-    pub(super) slot: Option<ConcurrencyPermit>,
+    pub(super) stream_permit: Option<ConcurrencyPermit>,
     /// Its place among those that are counted.
     pub(super) open: Option<OpenStream>,
 }
 
 /// Ties what a stream holds to its body.
 pub(super) fn tie(body: Body, held: Held) -> Body {
-    if held.slot.is_none() && held.open.is_none() {
+    if held.stream_permit.is_none() && held.open.is_none() {
         return body;
     }
     Body::new(Tied { body, _held: held })

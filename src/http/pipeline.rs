@@ -1,6 +1,6 @@
 //! What happens to every request: CORS, the guard, the answer, the log line.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
+use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -13,9 +13,9 @@ use super::{
     lifeline::{self, Held, Life},
 };
 use crate::{
-    access::{Caller, Charge, Guard, Operation, Passed, RequestContext, denial::Denial},
-    call::{Call, Reply},
+    access::{Admission, Admitted, Caller, Charge, Guard, Operation, Redactor, RequestContext, denial::Denial},
     error::ApiError,
+    reply::Reply,
     request::{body::Body, waits},
     telemetry::{
         access_log::Line,
@@ -68,7 +68,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
 impl App {
     async fn respond(
         &self,
-        head: Parts,
+        mut head: Parts,
         body: Incoming,
         context: &mut RequestContext,
     ) -> Result<(Response<Body>, Option<Life>), ApiError> {
@@ -80,77 +80,76 @@ impl App {
             Guard::check_path(&head)?;
             return Ok((preflight, None));
         }
-        match self.guard.admit(&head, body, &self.backend, context).await? {
-            Passed::Public(_) => Ok((json_response(StatusCode::OK, &health::letta())?, None)),
-            // The body's slot is held until there is an answer.
-            Passed::Call { operation, params, query, permit, payload, redactor, slot, body_slot: _body_slot } => {
-                let own = is_token_management(operation);
-                let token = match permit.caller() {
-                    Caller::ClientToken(token) => Some(Arc::clone(token)),
-                    Caller::ApiKey { .. } => None,
-                };
-                let quotas = &self.guard.quotas;
-                let mut charge = match &token {
-                    Some(token) => quotas.charge_response(token, head.version),
-                    None => Charge::uncounted(),
-                };
-                charge.check()?;
-                let reply = if own {
-                    // Seldom and large: a request is moved with the room for all that may become of it.
-                    Box::pin(self.tokens.answer(operation, &params, &query, &permit, payload)).await?
-                } else {
-                    let headers = head.headers;
-                    self.backend
-                        .answer(
-                            Call { operation, params, query, headers, permit, payload },
-                            redactor.redaction(),
-                            &mut charge,
-                        )
-                        .await?
-                };
-                let mut response = match reply {
-                    Reply::Json(status, mut value) => {
-                        redactor.apply(status, &mut value);
-                        json_response(status, &value)?
-                    }
-                    Reply::Written(status, answer) => {
-                        text_response(status, redactor.apply_to_written(status, answer).map_err(ApiError::internal)?)
-                    }
-                    Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(redactor.apply_in_passing(body)),
-                    Reply::Passed(answer) => answer.map(|body| redactor.apply_in_passing(body)),
-                    Reply::Rewritten(head, mut value) => {
-                        redactor.apply(head.status, &mut value);
-                        let mut answer = json_response(head.status, &value)?;
-                        for (name, value) in &head.headers {
-                            answer.headers_mut().entry(name).or_insert_with(|| value.clone());
-                        }
-                        answer
-                    }
-                };
-                // Whoever was revoked while the answer was made gets none.
-                if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
-                    return Err(Denial::TokenRevoked.into());
-                }
-                if let Body::Whole(bytes) = response.body_mut() {
-                    *bytes = charge.attach(std::mem::take(bytes))?;
-                }
-                if is_stream(&response) {
-                    // An answer that was not to be a stream, and is one, needs its right to it now.
-                    let slot = match (&token, slot) {
-                        (Some(token), None) => quotas.open_stream(token)?,
-                        (_, slot) => slot,
-                    };
-                    let open = self.metrics.as_ref().map(Metrics::open_stream);
-                    response = response.map(|body| lifeline::tie(body, Held { slot, open }));
-                }
-                if own {
-                    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                }
-                Ok((response, token.map(Life)))
-            }
+        let version = head.version;
+        let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
+            Admission::Public(_) => return Ok((json_response(StatusCode::OK, &health::letta())?, None)),
+            Admission::Call(admitted) => admitted,
+        };
+        // The permit for a large body is held until there is a response.
+        let Admitted { call, redactor, stream_permit, body_permit: _body_permit } = admitted;
+        let own = is_token_management(call.operation);
+        let token = match call.permit.caller() {
+            Caller::ClientToken(token) => Some(Arc::clone(token)),
+            Caller::ApiKey { .. } => None,
+        };
+        let quotas = &self.guard.quotas;
+        let mut charge = match &token {
+            Some(token) => quotas.charge_response(token, version),
+            None => Charge::uncounted(),
+        };
+        charge.check()?;
+        let reply = if own {
+            // Rare and large: boxed, so that the futures of other requests do not grow by its size.
+            Box::pin(self.tokens.respond(call)).await?
+        } else {
+            self.backend.respond(call, redactor.redaction(), &mut charge).await?
+        };
+        let mut response = redacted(reply, &redactor)?;
+        // A token that was revoked in the meantime gets no response.
+        if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
+            return Err(Denial::TokenRevoked.into());
         }
+        if let Body::Whole(bytes) = response.body_mut() {
+            *bytes = charge.attach(mem::take(bytes))?;
+        }
+        if is_stream(&response) {
+            // The operation may not be one that streams, and so have no permit yet.
+            let stream_permit = match (&token, stream_permit) {
+                (Some(token), None) => quotas.open_stream(token)?,
+                (_, permit) => permit,
+            };
+            let open = self.metrics.as_ref().map(Metrics::open_stream);
+            response = response.map(|body| lifeline::tie(body, Held { stream_permit, open }));
+        }
+        if own {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Ok((response, token.map(Life)))
     }
+}
+
+/// The response to a call, without what its caller must not see.
+fn redacted(reply: Reply, redactor: &Redactor) -> Result<Response<Body>, ApiError> {
+    Ok(match reply {
+        Reply::Json(status, mut value) => {
+            redactor.apply(status, &mut value);
+            json_response(status, &value)?
+        }
+        Reply::Written(status, json) => {
+            text_response(status, redactor.apply_to_written(status, json).map_err(ApiError::internal)?)
+        }
+        Reply::Empty(status) => empty_response(status),
+        Reply::Events(body) => event_response(redactor.apply_in_passing(body)),
+        Reply::Passed(response) => response.map(|body| redactor.apply_in_passing(body)),
+        Reply::Rewritten(head, mut value) => {
+            redactor.apply(head.status, &mut value);
+            let mut response = json_response(head.status, &value)?;
+            for (name, value) in &head.headers {
+                response.headers_mut().entry(name).or_insert_with(|| value.clone());
+            }
+            response
+        }
+    })
 }
 
 const EVENTS: &[u8] = b"text/event-stream";

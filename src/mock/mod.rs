@@ -180,10 +180,10 @@ impl Mock {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub async fn owns(&self, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         match thing {
-            Owned::File(file) => self.sees_file(agent, file).await,
-            thing => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            Owned::File(file) => self.sees_file(agent.as_str(), file).await,
+            thing => Ok(self.owner(thing).await?.as_ref() == Some(agent)),
         }
     }
 

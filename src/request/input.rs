@@ -3,7 +3,7 @@
 use std::{iter, mem, pin::pin};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use memchr::memchr;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     body::{Body, BodyError, Fault},
+    headers::AllowedHeaders,
     waits,
 };
 use crate::error::{ApiError, Code};
@@ -189,8 +190,8 @@ async fn gather(mut body: Body) -> Result<Bytes, BodyError> {
 ///
 /// # Errors
 /// 415.
-pub fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+pub fn check_media_type(headers: &AllowedHeaders) -> Result<(), ApiError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE);
     let Some(value) = values.next() else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));

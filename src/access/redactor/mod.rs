@@ -8,9 +8,11 @@ mod written;
 
 use std::ops::Range;
 
+use http::StatusCode;
 use serde_json::Value;
 
-use super::grant::Redaction;
+use super::grant::{ClientGrant, Redaction};
+use crate::{credentials::ClientToken, model::AgentId, request::body::Body};
 
 pub use passing::{Passing, redact_in_passing};
 pub(crate) use secrets::NAMES_OF_SECRETS;
@@ -18,6 +20,62 @@ use secrets::{Blank, Kind, blank_of};
 pub use text::NotJson;
 pub(crate) use text::end_of_string;
 pub use written::Written;
+
+/// What is removed from one response.
+#[derive(Debug)]
+pub struct Redactor {
+    redaction: Redaction,
+    /// The fields that remain for a caller who may not read what it changed; `None` if all may.
+    visible: Option<Vec<String>>,
+}
+
+impl Redactor {
+    /// For an API key's response.
+    pub(super) const NOTHING: Self = Self { redaction: Redaction::None, visible: None };
+
+    /// For the response to a client token that sent this body; the first of `agents` is the one that the request is about.
+    pub(super) fn of(grant: &ClientGrant, sent: &Value, token: &ClientToken, agents: &[AgentId]) -> Self {
+        let redaction = grant.redaction;
+        let may_read = || {
+            let held = agents.first().and_then(|agent| token.grants(agent.as_str()));
+            held.is_some_and(|held| held.contains(grant.words_to_read()))
+        };
+        let sent = || {
+            let sent = sent.as_object().into_iter().flatten();
+            sent.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone()).collect()
+        };
+        let visible = (redaction == Redaction::SecretsAndUnsent && !may_read()).then(sent);
+        Self { redaction, visible }
+    }
+
+    /// The kind of redaction.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        self.redaction
+    }
+
+    /// Redacts a body while it passes.
+    pub fn apply_in_passing(&self, body: Body) -> Body {
+        if self.redaction == Redaction::None { body } else { redact_in_passing(body) }
+    }
+
+    /// Redacts JSON. An error does not show an agent's state, so only secrets are removed from it.
+    pub fn apply(&self, status: StatusCode, response: &mut Value) {
+        redact(response, self.redaction, self.visible(status));
+    }
+
+    /// Redacts JSON that is already written.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
+        redact_written(response, self.redaction, self.visible(status))
+    }
+
+    fn visible(&self, status: StatusCode) -> Option<&[String]> {
+        self.visible.as_deref().filter(|_| status.is_success())
+    }
+}
 
 /// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
 /// that remain beside the id.

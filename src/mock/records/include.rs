@@ -1,9 +1,9 @@
 //! What an answer shows of an agent's relationships depends on the client's generation: 1.x clients name what they want,
 //! older ones get everything.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 
-use crate::{call::Query, error::ApiError};
+use crate::{call::Query, error::ApiError, request::headers::AllowedHeaders};
 
 /// Which relationships an answer fills.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +45,7 @@ impl Include {
     };
 
     /// What an answer to a read shows.
-    pub(in crate::mock) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
+    pub(in crate::mock) fn of(headers: &AllowedHeaders, query: &Query) -> Result<Self, ApiError> {
         let named: Vec<&str> = query.all("include").collect();
         for word in &named {
             if !WORDS.contains(word) {
@@ -104,8 +104,8 @@ impl Include {
 const PACKAGE_VERSION: HeaderName = HeaderName::from_static("x-stainless-package-version");
 
 /// Whether a request comes from a client of the 1.x generation, by Letta's own rule.
-pub(in crate::mock) fn is_current_client(headers: &HeaderMap) -> bool {
-    if headers.contains_key(PACKAGE_VERSION) {
+pub(in crate::mock) fn is_current_client(headers: &AllowedHeaders) -> bool {
+    if headers.get(PACKAGE_VERSION).is_some() {
         return true;
     }
     let Some(agent) = headers.get(header::USER_AGENT) else { return true };
@@ -115,7 +115,7 @@ pub(in crate::mock) fn is_current_client(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -130,13 +130,13 @@ mod tests {
         tools: false,
     };
 
-    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
+    fn headers(name: &'static str, value: &'static str) -> AllowedHeaders {
+        AllowedHeaders::of(HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
     }
 
     #[test]
     fn generations_are_told_apart() {
-        assert!(is_current_client(&HeaderMap::new()));
+        assert!(is_current_client(&AllowedHeaders::default()));
         assert!(is_current_client(&headers("x-stainless-package-version", "1.7.1")));
         assert!(is_current_client(&headers("user-agent", "letta-client/1.0.0")));
         assert!(is_current_client(&headers("user-agent", "@letta-ai/letta-client/1.2.0")));
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn what_is_included() {
-        let current = HeaderMap::new();
+        let current = AllowedHeaders::default();
         let legacy = headers("user-agent", "curl/8.0");
-        let include = |headers: &HeaderMap, query| Include::of(headers, &Query::parse(Some(query)));
+        let include = |headers: &AllowedHeaders, query| Include::of(headers, &Query::parse(Some(query)));
         assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
         let tags = Include { tags: true, ..NOTHING };

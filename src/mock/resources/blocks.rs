@@ -150,7 +150,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let mut block = Block::create(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     block.project_id = scope.shown;
     transaction!(state.store, tx => {
         insert(tx, scope.project.as_str(), None, &block).await?;

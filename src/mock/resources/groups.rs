@@ -86,7 +86,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = GroupChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let record = Group::create(&change, scope.shown);
     let group = Stored { seq: 0, project: scope.project.to_string(), record };

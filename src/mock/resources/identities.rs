@@ -94,7 +94,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
         make(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
@@ -107,7 +107,7 @@ async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
         let key = change.identifier_key.clone().unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
         state::State,
         storage::documents::{Stored, View, not_found, update},
     },
+    request::headers::AllowedHeaders,
     store::{DocumentFilter, Locks, transaction},
 };
 
@@ -48,7 +48,7 @@ enum ResponseForm {
 }
 
 impl ResponseForm {
-    fn is_silent(self, headers: &HeaderMap) -> bool {
+    fn is_silent(self, headers: &AllowedHeaders) -> bool {
         self == Self::ByGeneration && is_current_client(headers)
     }
 }

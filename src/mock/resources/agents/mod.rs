@@ -65,7 +65,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let include_base_tool_rules = fields.optional::<bool>("include_base_tool_rules")?;
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
     let mut defaults = if include_base_tools { builtin::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
     defaults.extend(builtin::MULTI_AGENT.iter().filter(|_| include_multi_agent_tools));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
         turn::store_effects,
         validation::body::{Fields, Location},
     },
+    request::headers::AllowedHeaders,
     store::{Locks, Tx, transaction},
 };
 
@@ -115,7 +115,7 @@ async fn store_changed(tx: &mut Tx, mut agent: Stored<Agent>) -> Result<Stored<A
 }
 
 /// Shows a changed agent to clients that expect to see it.
-async fn show(headers: &HeaderMap, view: View<'_>, agent: Stored<Agent>) -> HandlerResult {
+async fn show(headers: &AllowedHeaders, view: View<'_>, agent: Stored<Agent>) -> HandlerResult {
     if is_current_client(headers) {
         return Ok(Reply::ok(Value::Null));
     }
