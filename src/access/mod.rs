@@ -33,7 +33,7 @@ pub use feed::Feed;
 pub use grant::Grant;
 pub use guard::Guard;
 pub(crate) use ids::{DEFAULT_CONVERSATION, is_letta_id};
-pub use operations::Operation;
+pub use operations::{Operation, ServedBy};
 pub use ownership::{Owned, Ownership, Shared};
 pub use permit::{Caller, Permit};
 pub use quota::Quotas;

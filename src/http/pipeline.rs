@@ -13,7 +13,7 @@ use super::{
     lifeline::{self, Held, Life},
 };
 use crate::{
-    access::{Admission, Admitted, Caller, Charge, Guard, Operation, Redactor, RequestContext, denial::Denial},
+    access::{Admission, Admitted, Caller, Charge, Guard, Redactor, RequestContext, ServedBy, denial::Denial},
     error::ApiError,
     reply::Reply,
     request::{body::Body, waits},
@@ -87,7 +87,7 @@ impl App {
         };
         // The permit for a large body is held until there is a response.
         let Admitted { call, redactor, stream_permit, body_permit: _body_permit } = admitted;
-        let own = is_token_management(call.operation);
+        let served_by = call.operation.row().served_by;
         let token = match call.permit.caller() {
             Caller::ClientToken(token) => Some(Arc::clone(token)),
             Caller::ApiKey { .. } => None,
@@ -98,11 +98,10 @@ impl App {
             None => Charge::uncounted(),
         };
         charge.check()?;
-        let reply = if own {
+        let reply = match served_by {
             // Rare and large: boxed, so that the futures of other requests do not grow by its size.
-            Box::pin(self.tokens.respond(call)).await?
-        } else {
-            self.backend.respond(call, redactor.redaction(), &mut charge).await?
+            ServedBy::Gatelet => Box::pin(self.tokens.respond(call)).await?,
+            ServedBy::Backend => self.backend.respond(call, redactor.redaction(), &mut charge).await?,
         };
         let mut response = redacted(reply, &redactor)?;
         // A token that was revoked in the meantime gets no response.
@@ -121,7 +120,7 @@ impl App {
             let open = self.metrics.as_ref().map(Metrics::open_stream);
             response = response.map(|body| lifeline::tie(body, Held { stream_permit, open }));
         }
-        if own {
+        if served_by == ServedBy::Gatelet {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         Ok((response, token.map(Life)))
@@ -159,10 +158,6 @@ fn is_stream(response: &Response<Body>) -> bool {
     let media_type = response.headers().get(header::CONTENT_TYPE);
     let essence = media_type.and_then(|value| value.as_bytes().get(..EVENTS.len()));
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case(EVENTS))
-}
-
-fn is_token_management(operation: Operation) -> bool {
-    matches!(operation.grant(), crate::access::Grant::KeyOnly)
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, ApiError> {

@@ -1,7 +1,7 @@
 //! How true the mock is to Letta, operation by operation. Each resource says so where it is mounted.
 
 use super::resources::{self, Routes};
-use crate::access::{Grant, Operation};
+use crate::access::{Operation, ServedBy};
 
 /// How true the mock is to Letta for an operation. Where it is less than full, a sentence says why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,8 +45,7 @@ impl Fidelity {
     }
 
     pub(super) fn of(routes: &Routes, operation: Operation) -> Self {
-        // Gatelet answers these itself, whatever is behind it.
-        if matches!(operation.grant(), Grant::Public | Grant::KeyOnly) {
+        if operation.row().served_by == ServedBy::Gatelet {
             return Self::Full;
         }
         routes.fidelity(operation).unwrap_or(Self::NotMocked(UNNAMED))
