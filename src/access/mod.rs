@@ -1,8 +1,8 @@
-//! Decides whether a caller may do what it asks for.
+//! Decides whether a request is allowed.
 //!
-//! Order matters. A stranger learns nothing, so the bearer comes first; what the path means comes before what the policy
-//! says of it; the origin is checked before a body is read; what exists is looked up last. [`guard::Guard`] is that
-//! order; everything it uses is a file of its own, and the decisions themselves are pure.
+//! The order of the checks matters. The bearer is checked first, so that strangers learn nothing; the path is matched
+//! before the policy is applied to it; the origin is checked before a body is read; existence is looked up last.
+//! [`Guard`] is that order; each of its checks is a file of its own.
 
 mod admitted;
 pub mod authenticator;

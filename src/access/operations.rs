@@ -1,8 +1,9 @@
-//! THE TABLE: every operation of the Letta API, with the access it asks of a client token.
+//! THE TABLE: every operation of the Letta API, with the access it requires of a client token.
 //!
-//! It is the only place where policy is written. The guard, the router of both modes, the documentation and the tests
-//! read it. What it does not name does not exist; what it marks [`Grant::Never`] no policy can open. A test compares it
-//! with Letta's specification, so an operation that Letta adds fails the build until a row decides about it.
+//! It is the only place where policy is written. The guard, the dispatch in both modes, the documentation and the tests
+//! read it. An operation that it does not name does not exist; one that it marks [`Grant::Never`] cannot be opened by any
+//! policy. A test compares it with Letta's specification, so an operation that Letta adds fails the build until it has a
+//! row.
 
 use std::fmt;
 
@@ -38,7 +39,7 @@ pub struct Row {
     pub template: &'static str,
     /// Who responds to it.
     pub served_by: ServedBy,
-    /// What the operation asks of its caller.
+    /// Who may call it, under which conditions.
     pub grant: Grant,
     /// Why, in a few words.
     pub note: &'static str,
@@ -62,7 +63,7 @@ macro_rules! operations {
     ($($name:ident $method:ident $template:literal $served_by:ident $grant:expr, $note:literal $(, $uploads:expr)?;)+) => {
         /// An operation of the Letta API.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        #[expect(missing_docs, reason = "the row says what each one is")]
+        #[expect(missing_docs, reason = "each is described by its row")]
         pub enum Operation { $($name,)+ }
 
         impl Operation {
@@ -89,14 +90,14 @@ impl Operation {
         &ROWS[self as usize]
     }
 
-    /// What the operation asks of its caller.
+    /// Who may call the operation, under which conditions.
     #[must_use]
     pub fn grant(self) -> &'static Grant {
         &self.row().grant
     }
 }
 
-/// `GET /v1/agents/{agent_id}`: safe for logs, unlike the path that was requested.
+/// Such as `GET /v1/agents/{agent_id}`: safe for logs, unlike the path that was requested.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.row();
@@ -154,7 +155,7 @@ operations! {
     PreviewModelRequest POST "/v1/agents/{agent_id}/messages/preview-raw-payload" Backend Never, "reveals system prompt and tool schemas";
     StreamMessage POST "/v1/agents/{agent_id}/messages/stream" Backend Grant::agent(&[WRITE_MESSAGES]).body(&[SEND]).streams().on(), "as sending";
     ModifyMessage PATCH "/v1/agents/{agent_id}/messages/{message_id}" Backend Never, "rewrites history";
-    RecompileAgent POST "/v1/agents/{agent_id}/recompile" Backend Grant::agent(&[WRITE_AGENT, READ_AGENT]).query(&[RECOMPILE_QUERY]).on(), "answers with the compiled prompt, so it needs both words";
+    RecompileAgent POST "/v1/agents/{agent_id}/recompile" Backend Grant::agent(&[WRITE_AGENT, READ_AGENT]).query(&[RECOMPILE_QUERY]).on(), "responds with the compiled prompt, so it needs both words";
     ResetMessages PATCH "/v1/agents/{agent_id}/reset-messages" Backend Never, "loses the history of all users";
     ListScheduledMessages GET "/v1/agents/{agent_id}/schedule" Backend Grant::agent(&[READ_MESSAGES]).query(&[SCHEDULE_LIST]).on(), "holds message texts";
     ScheduleAgentMessage POST "/v1/agents/{agent_id}/schedule" Backend Never, "outlives the token";
@@ -492,9 +493,9 @@ mod tests {
         assert_eq!(lists, 9);
     }
 
-    /// What names other agents may be in any answer.
+    /// Any response may name other agents.
     #[test]
-    fn no_answer_to_a_client_token_passes_as_it_is() {
+    fn every_response_to_a_client_token_is_redacted() {
         for operation in Operation::ALL {
             if let Grant::Client(grant) = operation.grant() {
                 assert_ne!(grant.redaction, Redaction::None, "{operation}");

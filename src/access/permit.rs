@@ -1,4 +1,4 @@
-//! Proof that the guard let a request through, and who its caller is.
+//! Proof that the guard admitted a request, and who its caller is.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum Caller {
     ClientToken(Arc<ClientToken>),
 }
 
-/// Proof of passage: only the guard makes one.
+/// Proof that a request was admitted: only the guard creates one.
 #[derive(Clone, Debug)]
 pub struct Permit {
     caller: Caller,

@@ -125,7 +125,7 @@ impl Gateway {
         say_project(&call.permit, &mut headers);
         let body = body(call.payload, &mut headers)?;
         let answer = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
-        let answer = waits::wait_for_answer(pin!(answer)).await?;
+        let answer = waits::wait_for_response(pin!(answer)).await?;
         response::pass(answer, redaction, is_client, charge).await
     }
 

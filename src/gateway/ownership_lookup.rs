@@ -324,7 +324,7 @@ fn settle<T>(found: Result<T, Arc<Nothing>>) -> Result<Option<T>, ApiError> {
         Ok(found) => Ok(Some(found)),
         Err(nothing) => match &*nothing {
             Nothing::NotThere => Ok(None),
-            Nothing::Failed(error) => Err(error.same()),
+            Nothing::Failed(error) => Err(error.without_cause()),
         },
     }
 }

@@ -157,5 +157,5 @@ pub(super) async fn check_refusal(answer: Response<Body>) -> Result<Response<Bod
         Code::UpstreamCredentialRefused,
         "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
     );
-    Err(refusal.final_answer().because(format!("the upstream answered with status {}", head.status.as_u16())))
+    Err(refusal.without_retry().because(format!("the upstream answered with status {}", head.status.as_u16())))
 }

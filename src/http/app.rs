@@ -15,39 +15,39 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// What answers requests. Cheap to clone.
+/// What the handlers of requests share. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     /// The guard.
     pub guard: Arc<Guard>,
-    /// Token management.
+    /// The operations that manage tokens.
     pub tokens: Endpoints,
-    /// What answers Letta's operations.
+    /// What serves Letta's operations.
     pub backend: Backend,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.
     pub feed: Feed,
-    /// Whether the process wants more requests.
+    /// Whether the process accepts more requests.
     pub readiness: Readiness,
-    /// What becomes of a response whose token expires.
+    /// What happens to a response whose token expires.
     pub stream_at_expiry: StreamAtExpiry,
-    /// How slowly a request's body may come.
+    /// How slowly a request's body may arrive.
     pub body_pace: Pace,
     /// How large a request's head may be.
     pub head_limits: HeadLimits,
-    /// Whether pages of the public Internet may reach this server although it is in a private network.
+    /// Whether pages from the public Internet may reach this server in a private network.
     pub from_public: bool,
-    /// What is counted, if someone may read it.
+    /// The metrics, if they are served.
     pub metrics: Option<Arc<Metrics>>,
 }
 
-/// Whether the process wants more requests. Cheap to clone.
+/// Whether the process accepts more requests. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// From now on `/readyz` answers 503.
+    /// Makes `/readyz` respond with 503 from now on.
     pub fn begin_stopping(&self) {
         self.0.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What answers Letta's operations once the guard has let a request through: the mock, or a real server.
+//! What serves Letta's operations once the guard has admitted a request: the mock, or a real server.
 
 use crate::{
     access::{
@@ -12,12 +12,12 @@ use crate::{
     reply::Reply,
 };
 
-/// What answers Letta's operations. Cheap to clone.
+/// What serves Letta's operations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Backend {
-    /// A stateful mock.
+    /// The stateful mock.
     Mock(Mock),
-    /// A real Letta server, to which requests are passed on.
+    /// Real Letta servers, to which requests are passed on.
     Gateway(Gateway),
 }
 
@@ -34,7 +34,7 @@ impl Backend {
     /// Responds to a call. `redaction` will be applied to the response; what is read whole for it is added to `charge`.
     ///
     /// # Errors
-    /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
+    /// What Letta refuses; 501 for what is not mocked; 502 to 504 when the upstream fails.
     pub(super) async fn respond(
         &self,
         call: Call,
@@ -44,7 +44,7 @@ impl Backend {
         match self {
             Self::Gateway(gateway) => gateway.forward(call, redaction, charge).await,
             Self::Mock(mock) => {
-                // What does not exist is not found, mocked or not.
+                // An agent that does not exist is 404, even for an operation that is not mocked.
                 if let Some(agent) = call.params.find("agent_id")
                     && !mock.answers(call.operation)
                     && !mock.agent_exists(&call.permit, agent).await?
@@ -56,7 +56,7 @@ impl Backend {
         }
     }
 
-    /// Waits until what runs beside requests has ended.
+    /// Waits until the background work has ended.
     pub async fn drain(&self) {
         if let Self::Mock(mock) = self {
             mock.drain().await;
@@ -81,7 +81,7 @@ impl Ownership for Backend {
 
     async fn lists(&self, project: &Project, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
         match self {
-            // Its lists page from what they hold and from nothing else.
+            // The mock's lists treat other cursors as ones that do not exist.
             Self::Mock(_) => Ok(true),
             Self::Gateway(gateway) => gateway.lists(project, agents, listed, id).await,
         }

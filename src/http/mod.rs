@@ -1,4 +1,4 @@
-//! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
+//! The HTTP surface: one pipeline for every Letta path, and two health checks of Gatelet's own.
 
 mod app;
 mod backend;
@@ -47,11 +47,11 @@ impl Surface {
         Self(Arc::new(Parts { app, log, own }))
     }
 
-    /// Answers a request; with the response comes the life that it must not outlast, if there is one. Letta paths are
+    /// Responds to a request. With the response comes the [`Life`] that it must not outlast, if it has one. Letta paths are
     /// matched by the operation table, not by a router: a route that is not in the table cannot be written.
-    pub async fn answer(&self, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
+    pub async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
         match request.uri().path() {
-            // What is ambiguous the pipeline refuses, in words and with a line in the log.
+            // The pipeline refuses an ambiguous head, with a JSON error and a line in the log.
             "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
                 let Ok(response) = self.0.own.clone().oneshot(request).await;
                 (response.map(Body::new), None)
@@ -60,12 +60,12 @@ impl Surface {
         }
     }
 
-    /// Returns when responses of this life end at the latest.
+    /// Returns when the responses of this life must end.
     pub fn end_of(&self, life: Life) -> impl Future<Output = ()> + Send + use<> {
         life.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
     }
 
-    /// Whether the process wants more requests.
+    /// Whether the process accepts more requests.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.0.app.readiness

@@ -1,4 +1,4 @@
-//! What happens to every request: CORS, the guard, the answer, the log line.
+//! What happens to every request: CORS, the guard, the response, the log line.
 
 use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
@@ -26,7 +26,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers any request to a Letta path.
+/// Handles any request to a Letta path.
 pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming>) -> (Response<Body>, Option<Life>) {
     let started = Instant::now();
     let request_id = RequestId::new();
@@ -40,7 +40,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     let ((mut response, life), code) = match outcome {
-        Ok(answered) => (answered, None),
+        Ok(response) => (response, None),
         Err(refusal) => {
             if let Some(cause) = refusal.cause() {
                 error!(request.id = %request_id, code = refusal.code().word(), cause = %Chain(cause), "A request failed");
@@ -50,7 +50,7 @@ pub(super) async fn handle(app: &App, log: &AccessLog, request: Request<Incoming
     };
     let headers = response.headers_mut();
     if let Some(allowance) = context.allowance {
-        allowance.tell(headers);
+        allowance.set_headers(headers);
     }
     cors::expose(origin, headers);
     if let Some(value) = request_id.header() {
@@ -75,7 +75,7 @@ impl App {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
-        // A preflight carries no bearer and asks about no secret; only its path must make sense.
+        // A preflight has no bearer and reveals nothing; only its path is checked.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;
             return Ok((preflight, None));
@@ -153,7 +153,7 @@ fn redacted(reply: Reply, redactor: &Redactor) -> Result<Response<Body>, ApiErro
 
 const EVENTS: &[u8] = b"text/event-stream";
 
-/// Whether an answer is a stream of events.
+/// Whether a response is a stream of events.
 fn is_stream(response: &Response<Body>) -> bool {
     let media_type = response.headers().get(header::CONTENT_TYPE);
     let essence = media_type.and_then(|value| value.as_bytes().get(..EVENTS.len()));
@@ -164,14 +164,14 @@ fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, Ap
     Ok(text_response(status, serde_json::to_vec(value).map_err(ApiError::internal)?))
 }
 
-/// How many headers an answer to a client token has: so many from the beginning, instead of growing twice.
+/// About how many headers a response to a client token has, so that the map does not grow twice.
 const HEADERS: usize = 8;
 
-/// How many bytes of room a response may have that it does not need.
+/// The unused capacity that a response may keep, in bytes.
 const MOST_SPARE: usize = 16 * 1024;
 
 fn text_response(status: StatusCode, mut json: Vec<u8>) -> Response<Body> {
-    // What waits for a slow client has no room to spare.
+    // A response may wait in memory for a slow client.
     if json.capacity() - json.len() > MOST_SPARE {
         json.shrink_to_fit();
     }
@@ -194,7 +194,7 @@ fn event_response(body: Body) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Nginx would hold events back otherwise.
+    // Otherwise nginx buffers events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
@@ -212,7 +212,7 @@ fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> 
     response
 }
 
-/// An error with all that caused it.
+/// An error with all of its causes.
 struct Chain<'a>(&'a (dyn std::error::Error + Send + Sync));
 
 impl std::fmt::Display for Chain<'_> {

@@ -120,7 +120,7 @@ impl Mock {
             None => {
                 let reason = Fidelity::of(&self.routes, call.operation).reason();
                 let sentence = format!("{} is not mocked. {reason}", call.operation);
-                Err(ApiError::new(Code::NotMocked, sentence).final_answer())
+                Err(ApiError::new(Code::NotMocked, sentence).without_retry())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a request brings: its body, its query, and how long it waits for others.
+//! The parts of a request (headers, query, body), and how long it waits for others.
 
 pub mod body;
 pub mod headers;

@@ -1,8 +1,8 @@
-//! How long a request waits for others: what is left of its duration is our own doing.
+//! How long a request waits for others; the rest of its duration is Gatelet's own.
 //!
-//! What is measured stands in the thread's memory while the request's work is polled, so that whatever waits need not be
-//! told for whom. Where nobody measures, waiting costs a look there. Work is taken by reference: futures that are passed
-//! on by value grow with each hand.
+//! The measurement is in a thread-local while the request's future is polled, so the code that waits need not know the
+//! request. Without a measurement, waiting costs one read of it. Futures are taken by reference: those that are passed by
+//! value grow with each function.
 
 use std::{
     cell::Cell,
@@ -15,16 +15,16 @@ thread_local! {
     static WAITS: Cell<Option<Waits>> = const { Cell::new(None) };
 }
 
-/// How long one request has waited.
+/// How long a request has waited.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waits {
-    /// For the client's body and for the upstream, in all.
+    /// For the client's body and for the upstream, together.
     pub total: Duration,
-    /// From passing the request on to the head of the upstream's answer; none: it was not passed on, or not answered.
+    /// From sending the request upstream to the head of the response; `None` if it was not sent or got no response.
     pub first_byte: Option<Duration>,
 }
 
-/// Does `work` and, if that is wanted, measures what it waits.
+/// Runs `work` and, if `is_wanted`, measures how long it waits.
 pub async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
     let mut waits = is_wanted.then(Waits::default);
     let output = poll_fn(|context| {
@@ -39,39 +39,39 @@ pub async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::O
     (output.await, waits)
 }
 
-/// Waits for somebody else.
-pub async fn wait<F: Future>(other: Pin<&mut F>) -> F::Output {
+/// Waits for a client or an upstream.
+pub async fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
     let started = started();
-    let output = other.await;
+    let output = future.await;
     note(started, |waits, duration| waits.total += duration);
     output
 }
 
-/// Waits for the head of the upstream's answer.
+/// Waits for the head of the upstream's response.
 ///
 /// # Errors
-/// Whatever `answer` fails with.
-pub async fn wait_for_answer<T, E, F>(answer: Pin<&mut F>) -> Result<T, E>
+/// Those of `response`.
+pub async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     let started = started();
-    let answer = answer.await;
+    let response = response.await;
     note(started, |waits, duration| {
         waits.total += duration;
-        waits.first_byte = answer.is_ok().then_some(duration);
+        waits.first_byte = response.is_ok().then_some(duration);
     });
-    answer
+    response
 }
 
-/// Now, where somebody measures.
+/// The present time, if there is a measurement.
 fn started() -> Option<Instant> {
     WAITS.get().map(|_| Instant::now())
 }
 
-fn note(started: Option<Instant>, take: impl FnOnce(&mut Waits, Duration)) {
+fn note(started: Option<Instant>, add: impl FnOnce(&mut Waits, Duration)) {
     if let (Some(started), Some(mut waits)) = (started, WAITS.get()) {
-        take(&mut waits, started.elapsed());
+        add(&mut waits, started.elapsed());
         WAITS.set(Some(waits));
     }
 }
@@ -84,11 +84,11 @@ mod tests {
 
     async fn work(pause: Duration) {
         wait(pin!(tokio::time::sleep(pause))).await;
-        let answer = pin!(async {
+        let response = pin!(async {
             tokio::time::sleep(pause).await;
             Ok::<_, ()>(())
         });
-        wait_for_answer(answer).await.unwrap();
+        wait_for_response(response).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a client token does not see in an answer.
+//! Removes from responses what a client token must not see.
 
 mod clean;
 mod passing;
@@ -77,27 +77,27 @@ impl Redactor {
     }
 }
 
-/// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
-/// that remain beside the id.
-pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String]>) {
+/// Removes from a response what the table says a client token must not see. `visible`, if given, names the only fields
+/// that remain besides the id.
+pub fn redact(response: &mut Value, redaction: Redaction, visible: Option<&[String]>) {
     if redaction == Redaction::None {
         return;
     }
-    blank(answer);
-    match (visible, answer) {
+    blank(response);
+    match (visible, response) {
         (Some(visible), Value::Object(map)) => map.retain(|key, _| key == "id" || visible.contains(key)),
         (Some(_), Value::Array(items)) => items.clear(),
         _ => {}
     }
 }
 
-/// The same of an answer that is written already. Where everything may stay but secrets, these are left out while the
-/// text is copied, without reading it into memory, and what its writer knows to be harmless is passed over.
+/// The same for a response that is already written. Where only secrets are removed, they are left out while the text is
+/// copied, without parsing it into a value, and pieces that their writer knows to be harmless are skipped.
 ///
 /// # Errors
 /// When it is not JSON.
-pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
-    let Written { text, harmless } = answer;
+pub fn redact_written(response: Written, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
+    let Written { text, harmless } = response;
     if redaction == Redaction::None {
         return Ok(text);
     }
@@ -106,16 +106,16 @@ pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[S
         debug_assert_eq!(
             redacted,
             text::without(&text, &[], blank_of)?,
-            "a piece is not as harmless as it is said to be"
+            "a piece that is marked as harmless has a secret"
         );
         return Ok(redacted.unwrap_or(text));
     }
-    let mut answer = serde_json::from_slice(&text).map_err(|_| NotJson)?;
-    redact(&mut answer, redaction, visible);
-    serde_json::to_vec(&answer).map_err(|_| NotJson)
+    let mut response = serde_json::from_slice(&text).map_err(|_| NotJson)?;
+    redact(&mut response, redaction, visible);
+    serde_json::to_vec(&response).map_err(|_| NotJson)
 }
 
-/// The members of JSON that hold secrets, to be marked where it is kept; [`NAMES_OF_SECRETS`] belongs to the marks.
+/// The places of the members that hold secrets, to be stored with the JSON; [`NAMES_OF_SECRETS`] is stored with them.
 ///
 /// # Errors
 /// When it is not JSON.
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// JSON whose members have names of all kinds, also such that need escapes.
+    /// JSON whose members have names of all kinds, some of which need escapes.
     fn any_json() -> impl Strategy<Value = Value> {
         let name = || {
             let names = ["secrets", "api_key", "embedding", "value_enc", "name", "a\"b", "\\", "é", "secrets\u{1}", ""];
@@ -176,10 +176,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_is_redacted_as_values_are(answer in any_json(), is_pretty in any::<bool>()) {
+        fn text_is_redacted_as_values_are(response in any_json(), is_pretty in any::<bool>()) {
             let write = if is_pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
-            let text = redact_text(write(&answer).unwrap()).unwrap();
-            let mut expected = answer;
+            let text = redact_text(write(&response).unwrap()).unwrap();
+            let mut expected = response;
             redact(&mut expected, Redaction::Secrets, None);
             prop_assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
         }
@@ -193,18 +193,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmless_is_passed_over_but_not_where_it_is_part_of_a_secret() {
-        let mut answer = Written::default();
-        answer.push(r#"{"name":"#);
-        answer.push_harmless(&[r#""a\"b\\""#]);
-        answer.push(r#","secrets":[{"value":"#);
-        answer.push_harmless(&[r#""canary","ids":["canary"]"#]);
-        answer.push(r#"}],"ids":"#);
-        answer.push_harmless(&[r#"["id-1","id-2"]"#]);
-        answer.push_harmless(&[r#","n":1"#]);
+    fn what_is_harmless_is_skipped_but_not_inside_a_secret() {
+        let mut response = Written::default();
+        response.push(r#"{"name":"#);
+        response.push_harmless(&[r#""a\"b\\""#]);
+        response.push(r#","secrets":[{"value":"#);
+        response.push_harmless(&[r#""canary","ids":["canary"]"#]);
+        response.push(r#"}],"ids":"#);
+        response.push_harmless(&[r#"["id-1","id-2"]"#]);
+        response.push_harmless(&[r#","n":1"#]);
         let mut list = Written::default();
         list.push("[");
-        list.append(&answer);
+        list.append(&response);
         list.push(r#","api_key":"canary"}]"#);
         let text = redact_written(list, Redaction::Secrets, None).unwrap();
         let expected = r#"[{"name":"a\"b\\","secrets":[],"ids":["id-1","id-2"],"n":1,"api_key":null}]"#;
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_is_no_answer() {
+    fn truncated_json_is_refused() {
         for text in [r#"{"secrets":["#, r#"{"secrets"#, r#"{"secrets":"#, r#"{"api_key":"x"#, r#"{"api_key":{"a":1"#] {
             assert_eq!(redact_text(text.into()), Err(NotJson), "{text}");
         }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn secrets_are_blanked_wherever_they_are_nested() {
-        let mut answer = json!({
+        let mut response = json!({
             "id": "agent-1", "name": "n", "embedding": "openai/e",
             "secrets": [{"key": "K", "value": "canary"}],
             "tool_exec_environment_variables": [{"value": "canary"}],
@@ -229,41 +229,41 @@ mod tests {
             "nested": {"agents": [{"secrets": [{"value": "canary"}]}]},
             "passages": [{"embedding": [0.1], "embedding_config": {"embedding_endpoint": "canary"}}],
         });
-        redact(&mut answer, Redaction::Secrets, None);
-        assert!(!answer.to_string().contains("canary"), "{answer}");
-        assert_eq!(answer["embedding"], "openai/e");
-        assert_eq!(answer["passages"][0]["embedding"], Value::Null);
-        assert_eq!(answer["tools"][0]["name"], "t");
+        redact(&mut response, Redaction::Secrets, None);
+        assert!(!response.to_string().contains("canary"), "{response}");
+        assert_eq!(response["embedding"], "openai/e");
+        assert_eq!(response["passages"][0]["embedding"], Value::Null);
+        assert_eq!(response["tools"][0]["name"], "t");
     }
 
     #[test]
     fn other_agents_and_people_are_not_named() {
-        let mut answer = json!({
+        let mut response = json!({
             "agent_id": "agent-1", "sender_id": "canary", "group_id": "canary", "identity_ids": ["canary"],
             "identities": [{"id": "canary"}], "managed_group": {"id": "canary"}, "multi_agent_group": {"id": "canary"},
             "usage": {"run_ids": ["canary"]}, "manager_agent_id": "canary", "agent_ids": ["canary"],
             "forked_from_agent_id": "canary", "callback_url": "canary", "callback_status_code": 200,
             "tools": [{"json_schema": {"parameters": {"properties": {"other_agent_id": {"type": "string"}}}}}],
         });
-        redact(&mut answer, Redaction::InPassing, None);
-        assert!(!answer.to_string().contains("canary"), "{answer}");
-        assert_eq!((&answer["agent_id"], &answer["callback_status_code"]), (&json!("agent-1"), &Value::Null));
-        assert_eq!((&answer["callback_url"], &answer["sender_id"]), (&json!(""), &json!("")));
-        let properties = &answer["tools"][0]["json_schema"]["parameters"]["properties"];
+        redact(&mut response, Redaction::InPassing, None);
+        assert!(!response.to_string().contains("canary"), "{response}");
+        assert_eq!((&response["agent_id"], &response["callback_status_code"]), (&json!("agent-1"), &Value::Null));
+        assert_eq!((&response["callback_url"], &response["sender_id"]), (&json!(""), &json!("")));
+        let properties = &response["tools"][0]["json_schema"]["parameters"]["properties"];
         assert_eq!(properties["other_agent_id"]["type"], "string", "a schema is not a value");
     }
 
     #[test]
-    fn a_write_answer_reveals_no_more_than_was_written() {
+    fn the_response_to_a_write_reveals_no_more_than_was_written() {
         let full = json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": ["x"]});
-        let mut answer = full.clone();
-        redact(&mut answer, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
-        assert_eq!(answer, json!({"id": "agent-1", "name": "new"}));
+        let mut response = full.clone();
+        redact(&mut response, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
+        assert_eq!(response, json!({"id": "agent-1", "name": "new"}));
         let mut names = json!(["a.txt"]);
         redact(&mut names, Redaction::SecretsAndUnsent, Some(&[]));
         assert_eq!(names, json!([]));
-        let mut answer = full;
-        redact(&mut answer, Redaction::SecretsAndUnsent, None);
-        assert_eq!(answer, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));
+        let mut response = full;
+        redact(&mut response, Redaction::SecretsAndUnsent, None);
+        assert_eq!(response, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));
     }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-/// What stands where a secret was.
+/// What replaces a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Blank {
     Null,
     List,
-    /// A text where Letta knows no null.
+    /// An empty text, where Letta allows no null.
     Empty,
 }
 
@@ -23,7 +23,7 @@ impl Blank {
     }
 }
 
-/// What kind of value a member has, as its first byte tells.
+/// The kind of a member's value, as far as its first byte tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     Text,
@@ -49,12 +49,12 @@ impl Kind {
     }
 }
 
-/// Makes of the names of secrets the function that knows them, and a number that is another for other names.
+/// Turns the names of secrets into the function that recognizes them and a checksum of the names.
 macro_rules! secrets {
     ($member:ident, $kind:ident: $($name:pat if $condition:expr => $blank:ident,)+) => {
-        /// What stands for a member of this name and kind, if it is a secret: the names under which Letta nests them, at
-        /// any depth. A field of the user's own that happens to have such a name is blanked too: better one field too many
-        /// than one too few.
+        /// What replaces a member of this name and kind, if it is a secret: the names are those under which Letta nests
+        /// secrets, at any depth. A user's own field that happens to have such a name is blanked too: better one field too
+        /// many than one too few.
         pub(super) fn blank_of($member: &[u8], $kind: Kind) -> Option<Blank> {
             match $member {
                 $($name if $condition => Some(Blank::$blank),)+
@@ -62,10 +62,10 @@ macro_rules! secrets {
             }
         }
 
-        /// The names of secrets, as they stand below.
+        /// The patterns below, as text.
         pub(super) const SECRETS: &str = stringify!($($name if $condition => $blank,)+);
 
-        /// What they are, as a number: what was marked by other names is not marked.
+        /// Their checksum. Marks that were stored with another checksum are not used.
         pub(crate) const NAMES_OF_SECRETS: u32 = checksum(SECRETS);
     };
 }
@@ -78,19 +78,19 @@ secrets! {
         | b"server_url" | b"value_enc" | b"base_url" if true => Null,
     // The handle of an embedding model is a string; a passage's vector is not.
     b"embedding" if kind == Kind::List => Null,
-    // Where the end of a run is told, and what became of that.
+    // Where the end of a run is reported, and the outcome of that.
     b"callback_url" if kind == Kind::Text => Empty,
     _ if name.starts_with(b"callback_") => Null,
-    // Groups and identities have other agents as members. A person's own key and properties are nobody else's affair.
+    // Groups and identities have other agents as members, and identities show a person's key and properties.
     b"managed_group" | b"multi_agent_group" if true => Null,
     b"identities" | b"identity_ids" | b"group_ids" if kind == Kind::List => List,
-    // The runs of other agents that a turn has set off; its own run is told by every message.
+    // The runs that a turn has started of other agents; its own run is in every message.
     b"run_ids" if kind == Kind::List => List,
-    // Who else speaks in a group. A parameter of a tool may have such a name: its schema is an object.
+    // Other members of a group. A tool's parameter may have such a name, but its schema is an object.
     b"sender_id" if kind == Kind::Text => Empty,
     b"group_id" | b"identity_id" if kind == Kind::Text => Null,
-    // `agent_id` itself is the agent that was asked about. Whatever else names an agent, also under a name that Letta has
-    // yet to invent, names another.
+    // `agent_id` itself is the agent that the request is about. Any other name that ends in it, also one that Letta adds
+    // later, names another agent.
     _ if name.ends_with(b"_agent_id") && kind == Kind::Text => Null,
     _ if name.ends_with(b"agent_ids") && kind == Kind::List => List,
 }

@@ -1,17 +1,17 @@
-//! JSON that is written piece by piece, by someone who knows of some pieces that no secret is in them.
+//! JSON that is written piece by piece, with the pieces marked that cannot contain a secret.
 
 use std::{io, iter, ops::Range};
 
-/// JSON that is written already. What a client token must not see is still in it.
+/// JSON that is already written, but not yet redacted.
 #[derive(Debug, Default)]
 pub struct Written {
     pub(crate) text: Vec<u8>,
-    /// The places of harmless pieces, in their order and apart from each other.
+    /// The places of harmless pieces, in order, never adjacent.
     pub(crate) harmless: Vec<Range<usize>>,
 }
 
 impl Written {
-    /// Nothing yet, with room for so many bytes.
+    /// An empty text with room for this many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), harmless: Vec::new() }
@@ -22,13 +22,13 @@ impl Written {
         self.text.extend_from_slice(piece.as_bytes());
     }
 
-    /// Writes pieces that nobody looks through: together they begin and end outside of any string, and no member in them
-    /// has a name that secrets have.
+    /// Writes pieces that are not searched for secrets: together they begin and end outside of any string, and no member
+    /// in them has the name of a secret.
     pub fn push_harmless(&mut self, pieces: &[&str]) {
         self.harmlessly(|text| pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes())));
     }
 
-    /// Writes a piece of which only some places are looked through; these are in order.
+    /// Writes a piece of which only these places, in order, are searched for secrets.
     pub fn push_marked(&mut self, piece: &str, places: &[Range<usize>]) {
         let begin = self.text.len();
         self.push(piece);
@@ -39,7 +39,7 @@ impl Written {
         }
     }
 
-    /// The same as [`Self::push_harmless`] of what `write` appends.
+    /// As [`Self::push_harmless`], for what `write` appends.
     pub fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.text.len();
         write(&mut self.text);
@@ -53,26 +53,26 @@ impl Written {
         }
     }
 
-    /// Writes JSON after JSON.
+    /// Appends other JSON with its marks.
     pub fn append(&mut self, other: &Self) {
         let begin = self.text.len();
         self.text.extend_from_slice(&other.text);
         self.harmless.extend(other.harmless.iter().map(|range| range.start + begin..range.end + begin));
     }
 
-    /// Writes a member after another.
+    /// Writes a member after at least one other.
     pub fn push_member(&mut self, name: &str, value: &str) {
         for piece in [",\"", name, "\":", value] {
             self.push(piece);
         }
     }
 
-    /// Its first byte.
+    /// The first byte.
     pub fn first_mut(&mut self) -> Option<&mut u8> {
         self.text.first_mut()
     }
 
-    /// All of it.
+    /// The whole text.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
@@ -85,7 +85,7 @@ impl From<Vec<u8>> for Written {
     }
 }
 
-/// What is written this way is looked through.
+/// What is written this way is searched for secrets.
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);

@@ -100,7 +100,7 @@ impl TurnError {
     /// As the answer to a request that waits. Trying again would not help, whatever the status says.
     pub(in crate::mock) fn answer(&self) -> ApiError {
         let error = json!({"type": self.error_type, "message": self.message, "detail": self.detail});
-        ApiError::provider(self.code, self.message.clone(), error).final_answer()
+        ApiError::provider(self.code, self.message.clone(), error).without_retry()
     }
 
     /// As an event of a stream.

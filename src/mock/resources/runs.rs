@@ -210,7 +210,8 @@ async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
         return Err(ApiError::validation("less_than_equal", &["query", "limit"], problem, &json!(limit)));
     }
     state.view(&call.permit).get::<Run>(call.param("run_id")).await?;
-    Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock has none of.").final_answer())
+    Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock has none of.")
+        .without_retry())
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {

@@ -178,7 +178,7 @@ impl Turn {
         let _place = self.place().await?;
         let mut event_sink = self.recorder();
         let taken = match self.listen_and_take(event_sink.as_mut()).await {
-            Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
+            Err(error) if !error.is_store_failure() && error.code() != Code::NotFound => {
                 self.store_failure(&error, event_sink.as_ref()).await
             }
             taken => taken,
@@ -357,7 +357,7 @@ impl<'a> DatabaseBackoff<'a> {
         const ATTEMPTS: u32 = 120;
         const PAUSE: Duration = Duration::from_secs(1);
         self.attempts += 1;
-        if !error.is_the_stores() || self.attempts > ATTEMPTS {
+        if !error.is_store_failure() || self.attempts > ATTEMPTS {
             return false;
         }
         tokio::select! {

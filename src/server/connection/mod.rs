@@ -111,7 +111,7 @@ pub async fn serve(limits: Limits, stream: TcpStream, surface: Surface, stopping
         }
         let served = Arc::clone(&answering);
         async move {
-            let (response, life) = served.surface.answer(request).await;
+            let (response, life) = served.surface.respond(request).await;
             Ok::<_, Infallible>(response.map(|body| {
                 if is_stream {
                     return streams::show(body, life);

@@ -145,7 +145,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
             link(tx, links::AGENT_BLOCK, id, blocks.iter().map(|block| block.id.as_str())).await?;
         }
         if let Some(tools) = &tools {
-            let tools = tools.as_ref().map_err(ApiError::same)?;
+            let tools = tools.as_ref().map_err(ApiError::without_cause)?;
             builtin::check_project(tools, &agent.project)?;
             builtin::check_locked(tools, &locked)?;
             builtin::ask_by_default(&mut agent.record, tools);
