@@ -10,7 +10,7 @@ use std::{
 };
 
 use gatelet::{
-    access::{Authenticator, Feed, authenticator::Bearer, guard::RequestContext},
+    access::{Authenticator, Feed, RequestContext, authenticator::Bearer},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},

@@ -1,7 +1,7 @@
 //! The one error type of the HTTP surface, and the closed set of its codes.
 //!
-//! Gatelet's own refusals carry the same sentence as `message` and `detail`, because Letta's two client generations read
-//! one each. Errors that Letta defines keep Letta's body and gain `message`, `code` and `request_id` beside it.
+//! Gatelet's own refusals have the same sentence in `message` and `detail`, because Letta's two client generations read
+//! one each. Errors that Letta defines keep Letta's body, with `message`, `code` and `request_id` added.
 
 use std::{borrow::Cow, error::Error, fmt};
 
@@ -18,7 +18,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The HTTP status it goes with.
+            /// Its HTTP status.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 let status: u16 = match self { $(Self::$name => $status,)+ };
@@ -49,15 +49,15 @@ codes! {
     LlmBadRequest 400 "llm_bad_request";
     /// A turn failed: it would have produced more than `mock.turn_bytes`.
     TurnTooLarge 400 "turn_too_large";
-    /// More stored data is asked for at once than `mock.answer_bytes`; ask for less, such as with a smaller `limit`.
+    /// The response would take more stored data than `mock.answer_bytes`; request less, such as with a smaller `limit`.
     AnswerTooLarge 400 "answer_too_large";
     /// No bearer token was sent.
     BearerMissing 401 "bearer_missing";
-    /// The bearer is not valid here; also a revoked or expired API key.
+    /// The bearer is not valid here; this includes revoked and expired API keys.
     BearerInvalid 401 "bearer_invalid";
-    /// The client token is ours and has expired; issue a new one.
+    /// The client token is genuine and has expired; issue a new one.
     TokenExpired 401 "token_expired";
-    /// The client token is ours and was revoked, or its API key was.
+    /// The client token is genuine and was revoked, or its API key was.
     TokenRevoked 401 "token_revoked";
     /// A turn failed: the model's provider does not accept the server's credential.
     LlmAuthentication 401 "llm_authentication";
@@ -69,7 +69,7 @@ codes! {
     AgentNotInPolicy 403 "agent_not_in_policy";
     /// The policy names the agent without the access this operation needs.
     AccessNotGranted 403 "access_not_granted";
-    /// No client token can reach this operation.
+    /// The operation is closed to client tokens.
     OperationNotAvailable 403 "operation_not_available";
     /// A field or parameter that a client token may not set.
     FieldNotGranted 403 "field_not_granted";
@@ -83,53 +83,53 @@ codes! {
     NotFound 404 "not_found";
     /// The path exists, but not with this method; see Allow.
     MethodNotAllowed 405 "method_not_allowed";
-    /// The body stood still for too long, or came too slowly.
+    /// The body paused for too long or arrived too slowly.
     RequestTimeout 408 "request_timeout";
-    /// The request conflicts with the present state.
+    /// The request conflicts with the current state.
     Conflict 409 "conflict";
-    /// The body is larger than this server takes.
+    /// The body is larger than this server accepts.
     BodyTooLarge 413 "body_too_large";
-    /// The path and query are longer than this server takes.
+    /// The path and query are longer than this server accepts.
     TargetTooLong 414 "target_too_long";
     /// The media type of the body is not supported.
     UnsupportedMediaType 415 "unsupported_media_type";
-    /// An id, parameter or field is malformed, as Letta defines it.
+    /// An id, parameter or field is malformed, by Letta's rules.
     ValidationFailed 422 "validation_failed";
-    /// The token has all the requests, streams, turns, large bodies or unread response bytes that it may for now.
+    /// The token has reached a limit on requests, streams, turns, large bodies or unread response bytes.
     RateLimited 429 "rate_limited";
     /// A turn failed: the model's provider receives too many requests.
     LlmRateLimit 429 "llm_rate_limit";
-    /// The header fields are more, or larger, than this server takes.
+    /// The header fields are more, or larger, than this server accepts.
     HeadersTooLarge 431 "headers_too_large";
     /// A defect in Gatelet.
     Internal 500 "internal";
     /// A turn failed: the model's provider failed.
     LlmError 500 "llm_error";
-    /// Letta has this operation, the mock does not answer it yet.
+    /// Letta has this operation, but the mock does not.
     NotMocked 501 "not_mocked";
     /// The upstream could not be reached.
     UpstreamUnreachable 502 "upstream_unreachable";
     /// The upstream refused Gatelet's own credential.
     UpstreamCredentialRefused 502 "upstream_credential_refused";
-    /// The upstream answered with an error that gives no readable reason; the status is the upstream's.
+    /// The upstream responded with an error without a readable reason; the status is the upstream's.
     UpstreamError 502 "upstream_error";
     /// Generating failed: the model's provider failed.
     LlmUnavailable 502 "llm_unavailable";
     /// The database cannot be reached.
     StoreUnavailable 503 "store_unavailable";
-    /// Other requests were changing the same things for too long; try again.
+    /// Other requests kept changing the same things; try again.
     StoreBusy 503 "store_busy";
-    /// Revocations have not been read for too long, so no client token is accepted.
+    /// Revocations have not been read for too long, so client tokens are not accepted.
     RevocationsStale 503 "revocations_stale";
-    /// The upstream did not answer in time.
+    /// The upstream did not respond in time.
     UpstreamTimeout 504 "upstream_timeout";
-    /// A turn failed: the model's provider did not answer in time.
+    /// A turn failed: the model's provider did not respond in time.
     LlmTimeout 504 "llm_timeout";
-    /// The disk of the database is full, so nothing can be stored; what is stored can be read.
+    /// The disk of the database is full: nothing can be stored, but stored data can be read.
     StoreFull 507 "store_full";
 }
 
-/// A refusal or failure, with its public answer and its private cause.
+/// A refusal or failure, with its public response and its private cause.
 #[derive(Debug)]
 pub struct ApiError(Box<Parts>);
 
@@ -174,9 +174,8 @@ impl ApiError {
         Self::from_parts(code, message.into(), Map::from_iter([("error".into(), error)]))
     }
 
-    /// A 422 in Letta's form: one string that renders the list of problems, here one.
-    ///
-    /// `location` is written as Letta writes it, such as `('body', 'messages')`.
+    /// A 422 in Letta's form: a string that renders a list of problems, here of one. `location` is rendered as a Python
+    /// tuple, such as `('body', 'messages')`.
     #[must_use]
     pub fn validation(kind: &str, location: &[&str], problem: &str, input: &Value) -> Self {
         let quoted: Vec<String> = location.iter().map(|part| python_repr(&Value::from(*part))).collect();
@@ -191,7 +190,7 @@ impl ApiError {
         Self::from_parts(Code::ValidationFailed, message.into(), body)
     }
 
-    /// Adds what Letta says beside a problem, such as the pattern that was not matched.
+    /// Adds to a problem what Letta adds, such as the pattern that was not matched.
     #[must_use]
     pub fn with_context(mut self, context: &str) -> Self {
         if let Some(Value::String(detail)) = self.0.body.get_mut("detail")
@@ -202,23 +201,23 @@ impl ApiError {
         self
     }
 
-    /// A defect: the cause goes to the log, the caller learns only that there was one.
+    /// A defect: the cause goes to the log, and the caller learns only that there was one.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error =
-            Self::new(Code::Internal, "Gatelet failed to answer this request; please report it with the request id.");
+            Self::new(Code::Internal, "Gatelet failed to handle this request; please report it with the request id.");
         error.0.cause = Some(cause.into());
         error
     }
 
-    /// Replaces the sentence in `message`, which Letta does not define.
+    /// Replaces the sentence in `message`, a field that Letta does not have.
     #[must_use]
     pub fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.0.message = message.into();
         self
     }
 
-    /// Keeps another server's status in place of the code's own.
+    /// Uses another server's status instead of the code's.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
@@ -232,7 +231,7 @@ impl ApiError {
         self
     }
 
-    /// Adds a header to the answer.
+    /// Adds a header to the response.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
@@ -246,29 +245,29 @@ impl ApiError {
         self
     }
 
-    /// More stored data than one answer may be made of.
+    /// The response would take more stored data than is allowed.
     #[must_use]
     pub fn answer_too_large(limit: usize) -> Self {
         let sentence = format!(
-            "More than {limit} bytes of stored data are asked for at once; ask for less (a smaller limit, fewer \
+            "The response would take more than {limit} bytes of stored data; request less (a smaller limit, fewer \
              relationships), or raise mock.answer_bytes."
         );
-        Self::letta(Code::AnswerTooLarge, sentence).final_answer()
+        Self::letta(Code::AnswerTooLarge, sentence).without_retry()
     }
 
-    /// A conflict that repeating the same request cannot solve.
+    /// A conflict that repeating the request cannot resolve.
     #[must_use]
     pub fn conflict(detail: impl Into<Value>) -> Self {
-        Self::letta(Code::Conflict, detail).final_answer()
+        Self::letta(Code::Conflict, detail).without_retry()
     }
 
-    /// Tells the SDKs, which would retry some statuses, that the answer will not change.
+    /// Tells the SDKs not to retry, as they would by the status: the response will not change.
     #[must_use]
-    pub fn final_answer(self) -> Self {
+    pub fn without_retry(self) -> Self {
         self.header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))
     }
 
-    /// The database cannot be reached; the SDKs try again after a second.
+    /// The database cannot be reached; the SDKs retry after a second.
     #[must_use]
     pub fn store_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::StoreUnavailable, "The database cannot be reached at the moment; try again shortly.")
@@ -276,7 +275,7 @@ impl ApiError {
             .because(cause)
     }
 
-    /// Other requests were in the way of this one, however often it was tried; the SDKs try again after a second.
+    /// Other requests conflicted with this one in every attempt; the SDKs retry after a second.
     #[must_use]
     pub fn store_busy(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::StoreBusy, "Other requests are changing the same things at the moment; try again shortly.")
@@ -284,27 +283,27 @@ impl ApiError {
             .because(cause)
     }
 
-    /// The database has no room; the SDKs try again after a second.
+    /// The database has no space left; the SDKs retry after a second.
     #[must_use]
     pub fn store_full(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let sentence =
-            "The disk of the database is full, so nothing was stored; try again once its operator has made room.";
+            "The disk of the database is full, so nothing was stored; try again once its operator has freed space.";
         Self::new(Code::StoreFull, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1")).because(cause)
     }
 
-    /// Whether the database could not do now what it may do later.
+    /// Whether the database failed in a way that may pass.
     #[must_use]
-    pub fn is_the_stores(&self) -> bool {
+    pub fn is_store_failure(&self) -> bool {
         matches!(self.0.code, Code::StoreUnavailable | Code::StoreBusy | Code::StoreFull)
     }
 
-    /// The same refusal for another who waited for the same thing; the cause is logged once.
+    /// A copy for another request that waited for the same result. The cause stays with the original, to be logged once.
     #[must_use]
-    pub fn same(&self) -> Self {
-        let mut same = Self::from_parts(self.0.code, self.0.message.clone(), self.0.body.clone());
-        same.0.status = self.0.status;
-        same.0.headers.clone_from(&self.0.headers);
-        same
+    pub fn without_cause(&self) -> Self {
+        let mut copy = Self::from_parts(self.0.code, self.0.message.clone(), self.0.body.clone());
+        copy.0.status = self.0.status;
+        copy.0.headers.clone_from(&self.0.headers);
+        copy
     }
 
     /// The code.
@@ -313,7 +312,7 @@ impl ApiError {
         self.0.code
     }
 
-    /// The status of the answer.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -331,13 +330,13 @@ impl ApiError {
         self.0.cause.as_deref()
     }
 
-    /// The answer's headers beyond the usual ones.
+    /// The response's headers besides the usual ones.
     #[must_use]
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0.headers
     }
 
-    /// The answer's JSON body.
+    /// The response's JSON body.
     #[must_use]
     pub fn to_body(&self, request_id: &str) -> Value {
         let mut body = Map::from_iter([("message".into(), Value::from(self.0.message.as_ref()))]);
@@ -354,7 +353,7 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// A JSON value as Python prints it, the form in which Letta renders rejected input.
+/// A JSON value as Python prints it, which is how Letta renders rejected input.
 #[must_use]
 pub fn python_repr(value: &Value) -> String {
     match value {
@@ -384,7 +383,7 @@ pub fn python_repr(value: &Value) -> String {
     }
 }
 
-/// The shortest digits that mean this number, with an exponent where Python writes one.
+/// The shortest digits that represent this number, with an exponent where Python writes one.
 fn python_float(float: f64) -> String {
     let scientific = format!("{float:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
@@ -397,20 +396,20 @@ fn python_float(float: f64) -> String {
     }
 }
 
-/// A text with the escapes of a Python literal, but for quotes.
+/// A text with the escapes of a Python literal, except for quotes.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match sign {
+    for c in text.chars() {
+        match c {
             '\\' => escaped.push_str("\\\\"),
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
-            ' '..='~' => escaped.push(sign),
-            // Rust escapes in a text what cannot be printed, and so does Python.
-            _ if !format!("{:?}", ['a', sign].iter().collect::<String>()).contains('\\') => escaped.push(sign),
+            ' '..='~' => escaped.push(c),
+            // Rust's debug format escapes what cannot be printed, as Python does.
+            _ if !format!("{:?}", ['a', c].iter().collect::<String>()).contains('\\') => escaped.push(c),
             _ => {
-                let code = u32::from(sign);
+                let code = u32::from(c);
                 escaped.extend(match code {
                     0..0x100 => [format!("\\x{code:02x}")],
                     0x100..0x1_0000 => [format!("\\u{code:04x}")],
@@ -422,7 +421,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Rejected input is echoed, as Letta does, but never at length.
+/// Rejected input as it is echoed: as Letta echoes it, but shortened.
 fn shortened(input: &Value) -> Value {
     const LIMIT: usize = 400;
     match input {

@@ -7,7 +7,6 @@
 
 pub mod access;
 pub mod api;
-pub mod call;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;
@@ -20,6 +19,7 @@ pub mod http;
 pub mod mock;
 pub mod model;
 pub mod private_files;
+pub mod reply;
 pub mod request;
 mod server;
 pub mod service;

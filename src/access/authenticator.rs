@@ -1,8 +1,7 @@
-//! `Authorization` header, or `X-BARE-PASSWORD` in its absence -> who is calling.
+//! Identifies the caller by the `Authorization` header or, in its absence, by `X-BARE-PASSWORD`.
 //!
-//! Client tokens are verified without the database: signature and claims, then expiry and revocation on every use, also
-//! of a remembered token. API keys are looked up by their hash and remembered while the feed of revocations is fresh.
-//! Failures are never remembered.
+//! Client tokens are verified without the database: signature and claims once, expiry and revocation on every use. API
+//! keys are looked up by their hash and cached while the revocation feed is fresh. Failures are never cached.
 
 use std::{
     collections::HashMap,
@@ -12,21 +11,19 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
-use super::{denial::Denial, feed::Feed, guard::RequestContext};
+use super::{denial::Denial, feed::Feed, request_context::RequestContext};
 use crate::{
     clock::{Clock, Millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
     error::{ApiError, Code},
+    request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
 };
 
-/// Where Letta reads a server's password beside `Authorization`.
-const BARE_PASSWORD: HeaderName = HeaderName::from_static("x-bare-password");
-
-/// How many API keys are remembered.
+/// How many API keys are cached.
 const KEY_CACHE: usize = 1_000;
 
-/// Reads bearers. Cheap to clone.
+/// Turns a request's headers into a [`Bearer`], or a refusal. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator(Arc<AuthenticatorState>);
 
@@ -36,13 +33,13 @@ struct AuthenticatorState {
     keyring: Arc<Keyring>,
     feed: Feed,
     clock: Clock,
-    /// By the whole token: two tokens that differ anywhere are two entries.
+    /// Verified tokens by their whole text: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
 }
 
-/// The holder of a bearer.
+/// A caller, identified by its bearer.
 #[derive(Clone, Debug)]
 pub enum Bearer {
     /// An API key.
@@ -52,7 +49,7 @@ pub enum Bearer {
 }
 
 impl Authenticator {
-    /// A reader that remembers at most `capacity` client tokens.
+    /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
     pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
         Self(Arc::new(AuthenticatorState {
@@ -66,10 +63,10 @@ impl Authenticator {
         }))
     }
 
-    /// Finds out who is calling; `context` is told as soon as there is a bearer.
+    /// Identifies the caller. The bearer's fingerprint is noted in `context`, also when it is refused.
     ///
     /// # Errors
-    /// 401 when the bearer is missing or not valid; 503 when that cannot be known.
+    /// 401 when the bearer is missing or not valid; 503 when that cannot be determined.
     pub async fn identify(&self, headers: &HeaderMap, context: &mut RequestContext) -> Result<Bearer, ApiError> {
         let bearer = bearer(headers)?;
         if bearer.starts_with(client_token::PREFIX) {
@@ -94,7 +91,7 @@ impl Authenticator {
             Some(token) => token,
             None => {
                 let verified = match self.0.keyring.verify(text) {
-                    // Another replica may have signed it with a key of which this one has yet to hear.
+                    // Another replica may have signed it with a key that this one has not read yet.
                     Err(InvalidToken::UnknownKey) => {
                         self.0.feed.catch_up().await;
                         self.0.keyring.verify(text)
@@ -120,10 +117,10 @@ impl Authenticator {
         Ok(token)
     }
 
-    /// Whether a token of ours may be used now.
+    /// Checks that a verified token has neither expired nor been revoked.
     ///
     /// # Errors
-    /// 401 when it has expired or was revoked; 503 when that cannot be known.
+    /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
         if token.has_expired(self.0.clock.now_millis()) {
             Err(Denial::TokenExpired.into())
@@ -161,10 +158,10 @@ impl Authenticator {
         Ok(Some(key))
     }
 
-    /// Writes when keys were last used. Not on any request's path.
+    /// Stores when keys were last used. No request waits for it.
     ///
     /// # Errors
-    /// When the database fails; the uses are kept for the next time.
+    /// When the database fails; the uses are kept for the next attempt.
     pub async fn record_key_uses(&self) -> Result<(), StoreError> {
         let uses: Vec<(String, Millis)> = {
             let mut uses = self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +188,7 @@ fn stale() -> ApiError {
 }
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
-/// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which stands for an API key.
+/// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
 fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
@@ -204,17 +201,17 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
 fn bare_password(headers: &HeaderMap) -> Result<&str, Denial> {
     let text = sole(headers, &BARE_PASSWORD)?.ok_or(Denial::BearerMissing)?;
     let password = text.strip_prefix("password ").ok_or(Denial::BearerMissing)?;
-    // Client tokens have one door.
+    // Client tokens are accepted in `Authorization` only.
     if password.starts_with(client_token::PREFIX) { Err(Denial::BearerMissing) } else { Ok(password) }
 }
 
-/// The value of a header that carries credentials; sent twice, it has none.
+/// The value of a header that carries credentials. A header that is sent twice is refused.
 fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Denial> {
     let invalid = Denial::BearerInvalid { mistyped_key: false };
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        // What is not ASCII is well-formed as neither kind of bearer.
+        // Text that is not ASCII is refused later: neither kind of bearer has any.
         (Some(value), None) => str::from_utf8(value.as_bytes()).map(Some).map_err(|_| invalid),
         (Some(_), Some(_)) => Err(invalid),
     }

@@ -1,23 +1,23 @@
-//! How much a client token writes in one field.
+//! Limits the size of a field in a client token's body.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-/// The most bytes that one byte of a text takes as JSON: an escape, such as `\u0000`.
+/// The most bytes of JSON that one byte of a string becomes: an escape such as `\u0000`.
 const LONGEST_ESCAPE: usize = 6;
 
-/// Whether a value takes more bytes than this, written as JSON.
+/// Whether a value, written as JSON, takes more than `most` bytes.
 pub(super) fn takes_more(value: &Value, most: usize) -> bool {
     match value {
-        // None of them is as long as the least bound.
+        // Always shorter than the smallest limit.
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
         Value::String(text) if text.len() < most / LONGEST_ESCAPE => false,
         _ => most != usize::MAX && serde_json::to_writer(Room(most), value).is_err(),
     }
 }
 
-/// Room for so many bytes, which are counted and not kept.
+/// A writer that keeps nothing and fails after this many bytes.
 struct Room(usize);
 
 impl Write for Room {

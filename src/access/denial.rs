@@ -1,6 +1,6 @@
 //! Why a caller is refused, and the sentence that tells its developer what to do about it.
 //!
-//! A stranger learns nothing beyond "no"; only the holder of a token that is ours is told more.
+//! A caller without a genuine token learns only that it is refused, not why.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -15,88 +15,88 @@ use crate::{
 /// Why a caller is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Denial {
-    /// No bearer.
+    /// The request has no bearer.
     BearerMissing,
     /// A bearer that is not valid here.
     BearerInvalid {
-        /// Whether it looks like an API key with a typing error.
+        /// Whether it looks like a mistyped API key.
         mistyped_key: bool,
     },
-    /// A token of ours that has expired.
+    /// A genuine client token that has expired.
     TokenExpired,
-    /// A token of ours that was revoked.
+    /// A genuine client token that was revoked.
     TokenRevoked,
-    /// Token management, asked for with a client token.
+    /// A client token was sent to an operation that manages tokens.
     ApiKeyRequired,
     /// The operation is closed to client tokens.
     OperationNotAvailable(Operation),
-    /// No entry names the agent.
+    /// No entry of the policy names the agent.
     AgentNotInPolicy {
         /// The agent.
         agent: String,
     },
     /// The request must name an agent and does not.
     AgentNotNamed,
-    /// An entry names the agent but does not hold what the operation needs.
+    /// The policy's entry for the agent lacks access that the operation needs.
     AccessNotGranted {
-        /// What is needed.
+        /// The access that is needed.
         needed: AccessSet,
-        /// What is granted.
+        /// The access that is granted.
         held: AccessSet,
-        /// On which agent.
+        /// The agent.
         agent: String,
     },
-    /// No entry at all holds what the operation needs.
+    /// No entry of the policy grants the access that the operation needs.
     AccessNowhereGranted {
-        /// What is needed.
+        /// The access that is needed.
         needed: AccessSet,
     },
     /// A field that a client token may not set.
     FieldNotGranted {
         /// Its path in the body or query.
         field: String,
-        /// What to do instead, where there is something.
+        /// What to do instead.
         hint: &'static str,
     },
-    /// Another agent shares the thing, on which the policy does not grant what is needed.
+    /// The thing is shared with an agent on which the policy does not grant the same access.
     SharedBeyondPolicy {
         /// Whether the policy names that agent at all.
         is_named: bool,
     },
-    /// No origin was sent.
+    /// The request names no origin.
     OriginMissing {
         /// The origin that the token is bound to.
         bound_to: Box<str>,
     },
-    /// Another origin.
+    /// The request comes from another origin.
     OriginMismatch {
         /// The origin that the token is bound to.
         bound_to: Box<str>,
-        /// What was sent.
-        seen: Box<str>,
+        /// The origin that was sent.
+        sent: Box<str>,
     },
-    /// An API key came with an Origin.
+    /// An API key was sent with an `Origin` header.
     ApiKeyInBrowser,
-    /// The token has sent all the requests that it may for now.
+    /// The token's request quota is used up.
     TooManyRequests {
-        /// How many it may send a minute.
+        /// The requests that it may send a minute.
         limit: NonZeroU32,
-        /// After how many seconds the next one passes.
+        /// The seconds until the next one is accepted.
         seconds: u64,
     },
-    /// The token has all the streams and turns under way that it may.
+    /// The token has the most streams and turns in progress that are allowed.
     TooManyStreams {
-        /// How many that are.
+        /// How many that is.
         limit: NonZeroU32,
     },
-    /// The token's responses hold all the memory that they may.
+    /// The token's unread responses take the most memory that is allowed.
     TooManyResponseBytes {
         /// How many bytes that is.
         limit: NonZeroUsize,
     },
-    /// The token is sending all the large bodies that it may.
+    /// The token is sending the most large bodies that are allowed.
     TooManyLargeBodies {
-        /// How many that are.
+        /// How many that is.
         limit: NonZeroU32,
     },
 }
@@ -176,10 +176,10 @@ impl From<Denial> for ApiError {
                      header 'Origin: {bound_to}', or start Gatelet with --origin-missing allow."
                 ),
             ),
-            Denial::OriginMismatch { bound_to, seen } => Self::new(
+            Denial::OriginMismatch { bound_to, sent } => Self::new(
                 Code::OriginMismatch,
                 format!(
-                    "The token is bound to {bound_to}, but the request came from {seen}; create a token whose hostname is \
+                    "The token is bound to {bound_to}, but the request came from {sent}; create a token whose hostname is \
                      the origin of the page."
                 ),
             ),
@@ -190,23 +190,23 @@ impl From<Denial> for ApiError {
             ),
             Denial::TooManyRequests { limit, seconds } => Self::new(
                 Code::RateLimited,
-                format!("This token may send {limit} requests a minute, and has; send the next one after {seconds} s."),
+                format!("This token may send {limit} requests a minute; send the next one after {seconds} s."),
             )
             .header(header::RETRY_AFTER, seconds.into()),
             Denial::TooManyStreams { limit } => too_many(format!(
-                "This token may have {limit} streams open or turns under way, and has; wait until one of them ends."
+                "This token may have at most {limit} streams open or turns in progress; wait until one ends."
             )),
             Denial::TooManyResponseBytes { limit } => too_many(format!(
-                "Unread responses to this token may take {limit} bytes; read or close those that are under way."
+                "Unread responses to this token may take at most {limit} bytes; read or close those that are open."
             )),
             Denial::TooManyLargeBodies { limit } => too_many(format!(
-                "This token may send {limit} large bodies at a time, and does; wait until one is answered."
+                "This token may send at most {limit} large bodies at a time; wait for a response to one."
             )),
         }
     }
 }
 
-/// When it is one less, nobody knows; the SDKs ask again after a second.
+/// When one of them ends is unknown, so the SDKs are told to retry after a second.
 fn too_many(sentence: String) -> ApiError {
     ApiError::new(Code::RateLimited, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }

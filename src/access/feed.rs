@@ -1,7 +1,7 @@
-//! What every process must hear of, held in memory: revoked tokens, revoked keys, new signing keys.
+//! The revocation feed: revoked tokens, revoked keys and new signing keys, kept in memory and current.
 //!
-//! Reading the store's change log from the last number seen is the truth; notifications only make it happen sooner.
-//! While it has not been read for too long, nobody can say which tokens are still good.
+//! It is read from the store's change log, from the last number read onwards; notifications only make that happen sooner.
+//! When the log has not been read for too long, it is unknown which tokens are still valid.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,10 +25,10 @@ use crate::{
     store::{Change, ChangeKind, Store, StoreError},
 };
 
-/// How often the log is read without a hint. Four times a second keeps the promise of one second with room to spare.
+/// How often the log is read without a notification. Four times a second leaves a margin to the promised one second.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The shortest time between two readings, however many hints there are: strangers can cause them.
+/// The shortest interval between two readings, however many hints there are: callers without a valid token can cause them.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long one reading may take before it counts as failed.
@@ -37,7 +37,7 @@ const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before listening again after the connection was lost.
 const LISTEN_RETRY: Duration = Duration::from_secs(1);
 
-/// How many changes one query reads.
+/// The most changes that one query reads.
 const BATCH: i64 = 10_000;
 
 /// The feed of one process. Cheap to clone.
@@ -49,11 +49,11 @@ struct FeedState {
     store: Store,
     keyring: Arc<Keyring>,
     clock: Clock,
-    /// None: the store lives in this process, so nobody else can change it.
+    /// `None` if the store is in this process's memory, where no other process can change it.
     max_staleness: Option<Duration>,
     tokens: RwLock<HashMap<Uuid, Millis>>,
     keys: RwLock<HashSet<Box<str>>>,
-    /// How many revocations are in `tokens` and `keys`, those that were forgotten included.
+    /// How many revocations were ever added to `tokens` and `keys`.
     count: AtomicU64,
     seen: AtomicI64,
     read_at: Mutex<Instant>,
@@ -63,7 +63,7 @@ struct FeedState {
 }
 
 impl Feed {
-    /// Loads all that is revoked and was not purged, whatever the time is: a clock that is ahead may be put right.
+    /// Loads every revocation that was not purged, those of expired tokens included: a clock that is ahead may be corrected.
     ///
     /// # Errors
     /// When the database fails.
@@ -92,7 +92,7 @@ impl Feed {
         Ok(feed)
     }
 
-    /// Follows the log for as long as it is polled.
+    /// Reads the log again and again for as long as this future is polled.
     pub async fn follow(self) {
         if self.0.max_staleness.is_none() {
             return;
@@ -106,7 +106,7 @@ impl Feed {
         self.0.max_staleness.is_none_or(|limit| self.age() <= limit)
     }
 
-    /// How long ago the log was last read to its end; nothing when nobody else can write it.
+    /// How long ago the log was last read to its end; zero if no other process can write it.
     #[must_use]
     pub fn age(&self) -> Duration {
         if self.0.max_staleness.is_none() {
@@ -115,11 +115,11 @@ impl Feed {
         self.0.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
-    /// Whether a token, or the key that minted it, is revoked. A token that was looked for among all revocations is not
-    /// looked for again until there is another.
+    /// Whether a token, or the key that minted it, is revoked. A token that is not is looked up again only after another
+    /// revocation.
     #[must_use]
     pub fn is_revoked(&self, token: &ClientToken) -> bool {
-        // Counted after it is in the maps: what is read here of a count, is found there.
+        // Increased after the maps are changed: every revocation that is counted here is found in them.
         let count = self.0.count.load(Ordering::Acquire);
         if token.cleared_at.load(Ordering::Relaxed) == count {
             return false;
@@ -168,27 +168,27 @@ impl Feed {
     }
 
     /// Forgets revoked tokens that expired before `horizon`, which must be as far in the past as that of the store's
-    /// purge: no clock may call them good again.
+    /// purge: no correction of the clock may make them valid again.
     pub fn forget_expired(&self, horizon: Millis) {
         let mut tokens = self.0.tokens.write().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, expires_at| *expires_at >= horizon);
     }
 
     async fn follow_log(&self) {
-        let mut blind = false;
+        let mut is_failing = false;
         loop {
             match tokio::time::timeout(POLL_TIMEOUT, self.read()).await {
-                Ok(Ok(())) if blind => {
-                    blind = false;
+                Ok(Ok(())) if is_failing => {
+                    is_failing = false;
                     warn!("Revocations are read again");
                 }
                 Ok(Ok(())) => {}
-                Ok(Err(error)) if !blind => {
-                    blind = true;
+                Ok(Err(error)) if !is_failing => {
+                    is_failing = true;
                     warn!(%error, "Revocations cannot be read; client tokens are refused once this has lasted too long");
                 }
-                Err(_) if !blind => {
-                    blind = true;
+                Err(_) if !is_failing => {
+                    is_failing = true;
                     warn!(
                         "Reading revocations takes too long; client tokens are refused once this has lasted too long"
                     );
@@ -218,7 +218,7 @@ impl Feed {
     }
 
     async fn read(&self) -> Result<(), KeyringError> {
-        // The moment before the query: what is committed later may not be in its answer.
+        // Taken before the query: its result may lack what is committed later.
         let started = Instant::now();
         loop {
             let seen = self.0.seen.load(Ordering::Acquire);

@@ -1,9 +1,9 @@
 //! The field lists of the operation table: for each body and query, everything Letta knows and what a client token may
 //! put in it.
 //!
-//! `one` and `list` say whether a query may repeat a parameter, as all SDKs do to write a list. Letta bounds no text, so
-//! the bounds are ours: above what people and applications have to say, and so low that an agent with all of them full
-//! can still be looked up and read.
+//! `one` and `list` say whether a query may repeat a parameter, as all SDKs do to write a list. Letta does not limit texts,
+//! so the limits are Gatelet's: higher than what people and applications write, and low enough that an agent with every
+//! field at its limit can still be looked up and read.
 
 use super::grant::{
     Field,
@@ -21,17 +21,17 @@ pub(super) const MAX_STEPS: i64 = 50;
 const KIB: usize = 1024;
 /// A list of tags, or of runs, each of which is looked up.
 const WORDS: usize = 4 * KIB;
-/// What is written for people: a description, a summary, a reason.
+/// Text for people: a description, a summary, a reason.
 const NOTE: usize = 16 * KIB;
-/// What an application keeps about its agent.
+/// What an application stores about its agent.
 const METADATA: usize = 64 * KIB;
-/// Letta takes passages of 8,192 tokens, which are half of this in English.
+/// Letta accepts passages of 8,192 tokens, which take about half of this in English.
 const PASSAGE_TEXT: usize = 64 * KIB;
-/// As many characters as there are in 32,000 tokens, the context window that Letta assumes.
+/// The characters of about 32,000 tokens, the context window that Letta assumes.
 const SYSTEM: usize = 128 * KIB;
 /// Letta's default limit of a block is 100,000 characters, of four bytes at most.
 const BLOCK: usize = 512 * KIB;
-/// What is said in a turn is kept apart from the agent and read in pages; `limits.body_bytes` bounds it.
+/// Messages are stored apart from their agent and read in pages; only `limits.body_bytes` limits them.
 const BODY: usize = usize::MAX;
 
 macro_rules! fields {
@@ -94,14 +94,14 @@ pub(super) const SEND: &[Field] = fields! {
 
 pub(super) const CANCEL: &[Field] = fields! { one(OwnRuns).at_most(WORDS) => run_ids; };
 
-/// Parts of one message, when it is an ordinary message of the user.
+/// Fields of an ordinary user message.
 pub(super) const MESSAGE: &[Field] = fields! {
     one(Pass) => type role otid name;
     one(Content).at_most(BODY) => content;
     one(Refuse) => sender_id group_id batch_item_id;
 };
 
-/// Parts of one message, when it decides on tool calls; reachable only where the deployment opens approvals.
+/// Fields of a message that decides on tool calls; reachable only if the deployment opens approvals.
 pub(super) const APPROVAL: &[Field] = fields! {
     one(Pass) => type approve approval_request_id otid;
     one(Pass).at_most(NOTE) => reason;
@@ -109,7 +109,7 @@ pub(super) const APPROVAL: &[Field] = fields! {
     one(Refuse) => group_id;
 };
 
-/// Parts of one decision on a tool call.
+/// Fields of one decision on a tool call.
 pub(super) const APPROVAL_ITEM: &[Field] = fields! {
     one(Pass) => type tool_call_id approve status;
     one(Pass).at_most(NOTE) => reason;
@@ -150,7 +150,7 @@ pub(super) const SCHEDULE_LIST: &[Field] = fields! { one(Cursor(ScheduledMessage
 
 pub(super) const CONVERSATION_LIST: &[Field] =
     fields! { one(Cursor(Conversation)) => after; one(Pass) => limit summary_search order order_by; };
-/// What leads to an agent where the path has only `default`.
+/// Names the agent where the path has only `default`.
 pub(super) const NAMED_AGENT: &[Field] = fields! { one(SameAgent) => agent_id; };
 pub(super) const NEW_CONVERSATION: &[Field] =
     fields! { one(Pass).at_most(NOTE) => summary; one(Refuse) => isolated_block_labels model model_settings; };
@@ -161,7 +161,7 @@ pub(super) const CONVERSATION_MESSAGE_LIST: &[Field] = fields! {
     list(Pass) => include_return_message_types;
     one(Refuse) => group_id;
 };
-/// `otid` would be resolved by the server, so nothing proves whose run it leads to.
+/// The server would resolve `otid`, so nothing proves which agent's run it means.
 pub(super) const RESUME: &[Field] = fields! {
     one(Pass) => starting_after include_pings poll_interval batch_size;
     one(OwnRuns) => run_id;

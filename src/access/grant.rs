@@ -1,12 +1,12 @@
-//! The vocabulary of the operation table: what an operation asks of a client token, and which fields it takes from one.
+//! The vocabulary of the operation table: what an operation requires of a client token, and which fields it accepts.
 //!
-//! A field list names everything Letta knows for an operation. What it passes is granted; what it refuses is answered
-//! with 403 when it carries a value; what it does not name is unknown to Letta and dropped. So nothing reaches a handler
-//! or an upstream that this vocabulary did not let through.
+//! A field list names every field that Letta knows for an operation. Each is either passed on or, if it carries a value,
+//! refused with 403; a field that is not in the list is unknown to Letta and dropped. So nothing else reaches a handler or
+//! an upstream.
 //!
 //! A list also says which query parameters may be repeated, and how large a value may be. Of a repeated scalar parameter
-//! some servers read the first value and others the last, so it is refused. A value without a bound could grow what it is
-//! written to until nothing can read it any more.
+//! some servers read the first value and others the last, so it is refused. Values without a limit could make a stored
+//! object too large to be read.
 
 use crate::model::{Access, AccessSet};
 
@@ -15,7 +15,7 @@ use crate::model::{Access, AccessSet};
 pub enum Grant {
     /// Anyone, without a bearer.
     Public,
-    /// API keys; a client token is told that a key is needed.
+    /// API keys; the refusal of a client token says that a key is needed.
     KeyOnly,
     /// API keys; no policy can open it to a client token.
     Never,
@@ -26,19 +26,19 @@ pub enum Grant {
 /// The conditions under which a client token may call an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientGrant {
-    /// The words that one entry of the policy must hold on the agent, all of them.
+    /// The access words that the policy must grant on the agent, all of them.
     pub access: AccessSet,
     /// Where the request names the agent.
     pub agent: AgentSource,
     /// The query parameters Letta knows.
     pub query: FieldList,
-    /// The body fields Letta knows; none: a body is neither read nor passed on.
+    /// The body fields Letta knows; if there are none, a body is neither read nor passed on.
     pub body: FieldList,
-    /// A second object that the path names.
+    /// A second object that must be proven.
     pub second: Option<Second>,
-    /// What is removed from the answer.
+    /// What is removed from the response.
     pub redaction: Redaction,
-    /// Whether it takes one of the token's streams (`limits.streams_per_token`) until it is answered: its response is a
+    /// Whether it takes one of the token's streams (`limits.streams_per_token`) while it is in progress: its response is a
     /// stream of events, or it occupies the model for a turn.
     pub streams: bool,
 }
@@ -74,19 +74,19 @@ pub enum Second {
     UnsharedArchive,
 }
 
-/// What is removed from an answer before a client token sees it, and how.
+/// What is removed from a response to a client token, and how.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Redaction {
-    /// Nothing: an API key's answer. No row that is open to client tokens has this.
+    /// Nothing: the response is for an API key. No row that is open to client tokens has this.
     None,
     /// Secrets, environment variables, tool sources, provider keys, endpoints and callbacks, embeddings, and what names
-    /// other agents or people, wherever they are nested. They are overwritten while the answer passes, piece by piece: a
-    /// list of messages may be long, and a stream has no end. What every row has unless it says otherwise.
+    /// other agents or people, at any depth. They are overwritten chunk by chunk while the response passes, because a list
+    /// of messages may be long and a stream may not end. The default.
     InPassing,
-    /// The same, in an answer that Letta fills with secrets: it is read whole, and passes only if it is JSON.
+    /// The same in a response into which Letta puts secrets: it is read whole, and passes only if it is JSON.
     Secrets,
-    /// As [`Redaction::Secrets`]; without the words for reading what was changed, only its id and the fields that were
-    /// sent remain. Null changes nothing, so it shows nothing, and neither does a list that names what was not sent.
+    /// As [`Redaction::Secrets`]; if the policy lacks the words for reading what was changed, only the id and the fields
+    /// that were sent with a value remain, and a list becomes empty.
     SecretsAndUnsent,
 }
 
@@ -95,27 +95,27 @@ pub enum Redaction {
 pub struct Field {
     /// The field's name on the wire.
     pub name: &'static str,
-    /// What becomes of it.
+    /// How it is checked.
     pub rule: Rule,
-    /// Whether Letta reads a list where a query repeats it; otherwise it may be there once.
+    /// Whether a query may repeat it, because Letta reads it as a list.
     pub is_list: bool,
-    /// The most bytes that its value in a body may take, written as JSON. A query is bounded as a whole.
+    /// The largest value in a body, in bytes of JSON. A query is limited only as a whole.
     pub most_bytes: usize,
 }
 
-/// Field lists that together are all that Letta knows at one place.
+/// Field lists that together name every field that Letta knows in one place.
 pub type FieldList = &'static [&'static [Field]];
 
-/// What becomes of a field that a client token sends.
+/// How a field that a client token sends is checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rule {
-    /// Passes as it is.
+    /// Passes unchanged.
     Pass,
     /// Refused when it carries a value (neither null nor empty).
     Refuse,
-    /// A number that is lowered to this ceiling.
+    /// A number, lowered to this maximum.
     AtMost(i64),
-    /// A list of messages: only what an end user may say.
+    /// A list of messages: only what an end user may send.
     Messages,
     /// Message content: text and inline images.
     Content,
@@ -123,7 +123,7 @@ pub enum Rule {
     ClientTools,
     /// Ids of runs that must belong to the agent.
     OwnRuns,
-    /// A conversation that must belong to the agent; `default`, where an agent is named beside it.
+    /// A conversation that must belong to the agent; or `default`, if the request names an agent as well.
     OwnConversation,
     /// An agent id: the one the request is about.
     SameAgent,
@@ -131,11 +131,11 @@ pub enum Rule {
     Include,
     /// A relative path that stays inside its root.
     InnerPath,
-    /// The place in a list where a page begins or ends: something that the list holds.
+    /// A page cursor: the id of something in the list.
     Cursor(Listed),
 }
 
-/// What a list holds, as its cursors name it.
+/// The kind of things in a list, which its cursors name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Listed {
     /// Blocks of an agent.
@@ -161,7 +161,7 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// What a refusal calls it.
+    /// The name in a refusal.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Block => "Block",
@@ -178,10 +178,10 @@ impl Listed {
     }
 }
 
-/// The most bytes of a value for which a list names no other bound: a name, a number, a switch, a few words.
+/// The limit, in bytes, of a value without one of its own: a name, a number, a switch, a few words.
 const SHORT: usize = 1024;
 
-/// A field with this rule that a query gives once. Its name is added where it is listed.
+/// A field with this rule that a query may not repeat. The list adds its name.
 pub(super) const fn one(rule: Rule) -> Field {
     Field { name: "", rule, is_list: false, most_bytes: SHORT }
 }
@@ -192,7 +192,7 @@ pub(super) const fn list(rule: Rule) -> Field {
 }
 
 impl Field {
-    /// The same with another bound.
+    /// The same with another limit.
     pub(super) const fn at_most(self, most_bytes: usize) -> Self {
         Self { most_bytes, ..self }
     }
@@ -243,7 +243,7 @@ impl ClientGrant {
         Grant::Client(self)
     }
 
-    /// The words for reading what this changes: an agent with its memory and files, or what was said.
+    /// The words for reading what this changes: an agent with its memory and files, or messages.
     #[must_use]
     pub fn words_to_read(&self) -> AccessSet {
         let written = |word: Access| self.access.contains(AccessSet::of(&[word]));

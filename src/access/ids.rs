@@ -1,17 +1,17 @@
-//! The form of the ids in a path, checked before anything else is decided about them.
+//! Checks the form of the ids in a path, before anything else is decided about them.
 
 use serde_json::json;
 
 use super::{Operation, Params};
 use crate::error::{ApiError, Code};
 
-/// What stands for an agent's first conversation, which has no id. Every agent has one, so it does not say whose it is.
+/// Names an agent's first conversation, which has no id. Every agent has one, so it does not tell which agent is meant.
 pub(crate) const DEFAULT_CONVERSATION: &str = "default";
 
 const UUID4: &str = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 const EXAMPLE_UUID: &str = "123e4567-e89b-42d3-8456-426614174000";
 
-/// The prefix of the ids that a parameter holds; parameters that are not here are free text.
+/// The prefix of the ids in each parameter; other parameters are free text.
 const PREFIXES: &[(&str, &str)] = &[
     ("agent_id", "agent"),
     ("archive_id", "archive"),
@@ -45,7 +45,7 @@ pub(crate) fn is_letta_id(id: &str, prefix: &str) -> bool {
 /// Checks every id in a path.
 ///
 /// # Errors
-/// 422 as Letta answers it; 400 for those ids that Letta checks elsewhere.
+/// 422 as Letta words it; 400 for the ids that Letta checks elsewhere.
 pub(super) fn check(operation: Operation, params: &Params) -> Result<(), ApiError> {
     for (name, value) in params.iter() {
         match name {
@@ -90,7 +90,7 @@ fn bad_id(name: &str, prefix: &str, value: &str) -> ApiError {
     .with("examples", json!([format!("{prefix}-{EXAMPLE_UUID}")]))
 }
 
-/// Where Letta checks the second id by hand.
+/// Whether the operation is one for which Letta checks the second id by itself, with a refusal of its own.
 fn is_attachment(operation: Operation) -> bool {
     matches!(
         operation,

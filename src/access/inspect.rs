@@ -1,7 +1,7 @@
-//! What a client token says in its query and body, held against the operation's field lists.
+//! Checks a client token's query and body against the operation's field lists.
 //!
-//! The result is rebuilt from the lists, so what was not looked at does not pass. Ids that the request names are
-//! collected here and proven by the guard.
+//! The result is rebuilt from the lists, so nothing passes unchecked. Ids that the request names are collected here and
+//! proven later.
 
 use std::fmt;
 
@@ -27,11 +27,11 @@ pub(super) struct Inspector<'a> {
     pub(super) allow: &'a [ClientTokenAllowance],
     /// What the policy grants on the agent in the path; empty where the path names none.
     pub(super) held: AccessSet,
-    /// The ids that the request names, yet to be proven.
+    /// The ids that the request names, not yet proven.
     pub(super) named: NamedIds,
 }
 
-/// Ids that a request names beside its path.
+/// The ids in a request's query and body.
 #[derive(Debug, Default)]
 pub(super) struct NamedIds {
     /// Agents, each with the field that names it.
@@ -40,9 +40,9 @@ pub(super) struct NamedIds {
     pub(super) runs: Vec<String>,
     /// Conversations.
     pub(super) conversations: Vec<String>,
-    /// Whether the `default` conversation is named: every agent has one, so this says nothing about whose it is.
+    /// Whether the `default` conversation is named. Every agent has one, so an agent must be named as well.
     pub(super) default_conversation: bool,
-    /// Where pages of the list that is asked for begin or end.
+    /// Page cursors, each with the kind of things in the list.
     pub(super) cursors: Vec<(Listed, String)>,
 }
 
@@ -56,7 +56,7 @@ impl NamedIds {
     }
 }
 
-/// Where in a body something stands. It is written out only where it is refused.
+/// A place in a body. It is formatted only for a refusal.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum At<'a> {
     /// The body itself.
@@ -80,7 +80,7 @@ impl fmt::Display for At<'_> {
 
 impl Inspector<'_> {
     /// Drops the parameters that Letta does not know and refuses those that are not granted, or repeated without being
-    /// lists: which of the values counts, the next reader may decide otherwise than this one.
+    /// lists: an upstream might read another of the values than the one that was checked.
     pub(super) fn query(&mut self, fields: FieldList, query: &mut Query) -> Result<(), ApiError> {
         let (mut present, mut repeated, mut denial) = (0_u64, None, None);
         query.retain(|(name, value)| {
@@ -104,7 +104,7 @@ impl Inspector<'_> {
         }
     }
 
-    /// Whether a query parameter passes on.
+    /// Whether a query parameter is kept.
     fn parameter(&mut self, field: &Field, value: &str) -> Result<bool, Denial> {
         if value.is_empty() && field.rule != Rule::Pass {
             return Ok(false);
@@ -120,7 +120,7 @@ impl Inspector<'_> {
                     return Err(Denial::AccessNowhereGranted { needed });
                 }
             }
-            // One name each: of what a server might take for several, not all would have been looked at.
+            // A single name: a server might split another value into several, and only one was checked.
             Rule::Include if value.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')) => {}
             Rule::Cursor(listed) => self.named.cursors.push((listed, value.into())),
             Rule::InnerPath if is_inner_path(value) => {}
@@ -164,7 +164,7 @@ impl Inspector<'_> {
         Ok(Some(match rule {
             Rule::Pass => value,
             _ if is_blank(&value) => match rule {
-                // An empty list of messages is Letta's to refuse.
+                // Letta itself refuses an empty list of messages.
                 Rule::Messages | Rule::Content => value,
                 _ => return Ok(None),
             },
@@ -270,7 +270,7 @@ impl Inspector<'_> {
         match part.get("type").and_then(Value::as_str) {
             Some("text") | None => Ok(Value::Object(self.object(&[TEXT_PART], at, part)?)),
             Some("image") => {
-                // A URL would be fetched by the server, a file id may be another's.
+                // The server would fetch a URL, and a file id may be another user's.
                 let source_at = At::Field(&at, "source");
                 let Some(Value::Object(source)) = part.remove("source") else {
                     return Err(malformed("missing", source_at, "Field required", &Value::Object(part)));
@@ -305,7 +305,7 @@ fn too_long(at: At<'_>, most: usize, input: &Value) -> ApiError {
     malformed(kind, at, &format!("a client token may write at most {most} bytes of JSON here"), input)
 }
 
-/// Null and empty values carry nothing.
+/// Whether a value is null or empty.
 fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -316,8 +316,8 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// Whether a path is relative and cannot leave its root, however it is decoded again. Nor can it be taken for an option
-/// of the program that reads it, or for somebody's home.
+/// Whether a path is relative and stays inside its root, even if it is decoded again, and cannot be mistaken for a
+/// command-line option or a home directory.
 fn is_inner_path(path: &str) -> bool {
     !path.starts_with(['/', '-', '~'])
         && !path.contains(['\\', '\0', '%', ':'])
@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    /// Every agent has one, wherever it is named: the guard asks for an agent beside it.
+    /// Every agent has one, so the guard requires an agent to be named as well.
     #[test]
     fn a_default_conversation_is_named_without_an_owner() {
         const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];

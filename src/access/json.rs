@@ -1,6 +1,6 @@
-//! Strict JSON for what a client token sends: a key that stands twice is refused, because two parsers may read two
-//! different values from it (RFC 8259, section 4). So is what holds more values than anybody has to say: an empty list
-//! takes three bytes to send and fifty to keep.
+//! Strict JSON for the bodies of client tokens: a duplicate key is refused, because parsers differ in which value they
+//! read (RFC 8259, section 4). So is a body with too many values: an empty list takes three bytes to send and fifty in
+//! memory.
 
 use std::{cell::Cell, fmt};
 
@@ -14,19 +14,18 @@ use crate::{
 
 const DUPLICATE: &str = "duplicate key ";
 
-/// The most values in one body, those in lists and objects included. They take some ten megabytes.
+/// The most values in one body, those in lists and objects included. They take about ten megabytes of memory.
 const MOST_VALUES: usize = 100_000;
 const TOO_MANY: &str = "too many values";
 
-/// `serde_json` writes an object with this key as it stands and reads it back as what its text says, or not at all: what
-/// was checked would not be what is kept.
+/// `serde_json` takes an object with this key for raw JSON text: what is stored would not be what was checked.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 const RESERVED: &str = "reserved key";
 
 /// Parses one JSON value with no duplicate keys at any depth.
 ///
 /// # Errors
-/// 400 naming a key that stands twice or is reserved; 413 when it holds too many values; 422 when it is not JSON.
+/// 400 naming a key that is duplicate or reserved; 413 when there are too many values; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     json::read(bytes, read).map_err(|error| {
         let text = error.to_string();
@@ -49,7 +48,7 @@ fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     deserializer.end().map(|()| value)
 }
 
-/// Reads a value, if there may be one more.
+/// Reads a value and counts it.
 #[derive(Clone, Copy)]
 struct Strict<'a>(&'a Cell<usize>);
 

@@ -9,7 +9,8 @@ use http::{HeaderMap, Method, header};
 use super::denial::Denial;
 use crate::config::OriginMissing;
 
-/// Checks the origin of a client token's request: the one it is bound to, or that origin as its `hostname` had it.
+/// Checks the origin of a client token's request: the one that the token is bound to, or the same as its `hostname` spells
+/// it.
 pub(super) fn check(
     bound_to: &str,
     hostname: Option<&str>,
@@ -27,7 +28,7 @@ pub(super) fn check(
     }
 }
 
-/// A same-origin GET carries no Origin, but unless the page forbids it a Referer.
+/// A same-origin GET has no `Origin`, but it has a `Referer` unless the page forbids that.
 fn check_referer(bound_to: &str, method: &Method, headers: &HeaderMap, missing: OriginMissing) -> Result<(), Denial> {
     let mut referers = headers.get_all(header::REFERER).iter();
     let is_read = matches!(*method, Method::GET | Method::HEAD);
@@ -43,16 +44,16 @@ fn check_referer(bound_to: &str, method: &Method, headers: &HeaderMap, missing: 
     }
 }
 
-/// The part of a referer up to its path: a refusal need not repeat the rest of a URL.
+/// The part of a referer before its path: a refusal need not repeat the rest of a URL.
 fn referer_origin(referer: &[u8]) -> &[u8] {
     let mut slashes = referer.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
     &referer[..slashes.nth(2).unwrap_or(referer.len())]
 }
 
-fn mismatch(bound_to: &str, seen: &[u8]) -> Denial {
-    let seen =
-        seen.iter().take(200).map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' });
-    Denial::OriginMismatch { bound_to: bound_to.into(), seen: seen.collect() }
+fn mismatch(bound_to: &str, sent: &[u8]) -> Denial {
+    let sent =
+        sent.iter().take(200).map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' });
+    Denial::OriginMismatch { bound_to: bound_to.into(), sent: sent.collect() }
 }
 
 #[cfg(test)]

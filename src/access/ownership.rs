@@ -1,4 +1,4 @@
-//! Whose things are: asked of the mock's state or of the upstream, never of the request.
+//! Which agent a thing belongs to, as the mock's state or the upstream says.
 
 use std::future::Future;
 
@@ -25,7 +25,7 @@ pub enum Owned<'a> {
     ScheduledMessage(&'a str),
 }
 
-/// Something of an agent's that other agents may share.
+/// A thing of an agent's that other agents may share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shared<'a> {
     /// The block that the agent shows under a label.
@@ -34,39 +34,39 @@ pub enum Shared<'a> {
     Archive,
 }
 
-/// What knows whose things are. Every question names the project of whoever asks: what another project keeps may be kept
-/// elsewhere, and is not there for it.
+/// Knows which agent a thing belongs to. `project` is the caller's: another project's things may be on another upstream,
+/// and do not exist for this caller.
 pub trait Ownership: Sync {
-    /// The agent that a thing belongs to; none: there is no such thing, or the thing itself does not tell.
+    /// The agent that a thing belongs to; `None` if the thing does not exist or does not say.
     fn owner(
         &self,
         project: &Project,
         thing: Owned<'_>,
     ) -> impl Future<Output = Result<Option<AgentId>, ApiError>> + Send;
 
-    /// Whether a thing is proven to be `agent`'s: also where the thing does not tell, but the agent does.
+    /// Whether a thing is proven to be `agent`'s, by what the thing says or by what the agent's lists show.
     fn owns(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Owned<'_>,
     ) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
-    /// Whether a list of these agents' things may be paged from a thing: it is proven to be in the list, or what answers
-    /// the list takes what is not in it for what does not exist.
+    /// Whether a thing may be a cursor in a list of these agents' things: it is proven to be in the list, or the list treats
+    /// a cursor that is not in it as one that does not exist.
     fn lists(
         &self,
         project: &Project,
-        agents: &[&str],
+        agents: &[AgentId],
         listed: Listed,
         id: &str,
     ) -> impl Future<Output = Result<bool, ApiError>> + Send;
 
-    /// Every agent that shares a thing of `agent`'s, itself included; none: that cannot be told.
+    /// Every agent that shares a thing of `agent`'s, itself included; `None` if they cannot be determined.
     fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> impl Future<Output = Result<Option<Vec<AgentId>>, ApiError>> + Send;
 }

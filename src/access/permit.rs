@@ -1,6 +1,8 @@
-//! Proof that the guard let a request through, and who its caller is.
+//! Proof that the guard admitted a request, and who its caller is.
 
 use std::sync::Arc;
+
+use http::HeaderName;
 
 use crate::{
     credentials::{ClientToken, VerifiedKey},
@@ -16,12 +18,14 @@ pub enum Caller {
         key: Arc<VerifiedKey>,
         /// The project in which this request creates and lists.
         project: Project,
+        /// The request's headers that name the project.
+        named_by: &'static [HeaderName],
     },
     /// The holder of a client token.
     ClientToken(Arc<ClientToken>),
 }
 
-/// Proof of passage: only the guard makes one.
+/// Proof that a request was admitted: only the guard creates one.
 #[derive(Clone, Debug)]
 pub struct Permit {
     caller: Caller,
@@ -44,6 +48,15 @@ impl Permit {
         match &self.caller {
             Caller::ApiKey { project, .. } => project,
             Caller::ClientToken(token) => &token.project,
+        }
+    }
+
+    /// The headers by which an API key's request names its project; empty if it names none.
+    #[must_use]
+    pub fn project_headers(&self) -> &'static [HeaderName] {
+        match &self.caller {
+            Caller::ApiKey { named_by, .. } => named_by,
+            Caller::ClientToken(_) => &[],
         }
     }
 

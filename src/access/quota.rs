@@ -1,9 +1,8 @@
-//! How much a client token may ask for: so many requests a minute; so many streams and turns, large bodies and bytes of
-//! responses at a time.
+//! Limits on each client token: its requests a minute; its concurrent streams and turns, large bodies and bytes of
+//! responses.
 //!
-//! Requests are counted by the generic cell rate algorithm, a token bucket: as many as the limit at once, and then as
-//! they are replenished, evenly over the minute. Each process counts for itself, and what counts nothing any more is
-//! forgotten.
+//! Requests are limited by the generic cell rate algorithm, a token bucket: up to the limit at once, replenished evenly over
+//! the minute. Each process counts for itself, and forgets tokens that are idle.
 
 use std::{
     collections::HashMap,
@@ -32,58 +31,57 @@ use crate::credentials::ClientToken;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Bodies of more bytes are counted while they are held in memory. A message has a thousandth of it, or a picture.
+/// Bodies of more bytes are limited while they are in memory. Most messages take a thousandth of this.
 const LARGE_BODY: u64 = 64 * 1024;
 
 /// The limits on client tokens. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Quotas {
     requests: Option<Arc<Requests>>,
-    streams: Option<Arc<Slots>>,
-    large_bodies: Option<Arc<Slots>>,
+    streams: Option<Arc<PermitPool>>,
+    large_bodies: Option<Arc<PermitPool>>,
     responses: Option<Arc<ResponseBudget>>,
 }
 
-/// What a client token may still send.
+/// What is left of a client token's request quota.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Allowance {
-    /// Requests a minute.
+    /// The requests a minute.
     limit: NonZeroU32,
-    /// How many would pass at once.
+    /// How many would be accepted at once.
     remaining: u32,
-    /// How long until it is one more, at the latest.
+    /// The longest time until there is one more.
     reset: Duration,
     is_spent: bool,
 }
 
-/// The right to one stream or turn, or to one large body; it ends when this is dropped. Boxed, because it passes through hands
-/// that seldom hold one.
+/// A token's claim on one stream, turn or large body, released when this is dropped. Boxed, because most calls have none.
 #[derive(Debug)]
-pub struct ConcurrencyPermit(Box<Taken>);
+pub struct ConcurrencyPermit(Box<PermitState>);
 
 #[derive(Debug)]
-struct Taken {
-    slots: Arc<Slots>,
+struct PermitState {
+    pool: Arc<PermitPool>,
     token: Uuid,
 }
 
 struct Requests {
     limit: NonZeroU32,
     clock: DefaultClock,
-    /// By the tokens' ids, which are random: whoever has one cannot have chosen it.
+    /// By the tokens' ids, which are random: a caller cannot choose one for its hash.
     tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, DefaultClock, StateInformationMiddleware>,
 }
 
-/// What a token may have so many of at a time.
+/// The permits of one kind, of which each token may hold a limited number.
 #[derive(Debug)]
-struct Slots {
+struct PermitPool {
     limit: NonZeroU32,
-    /// How many a token has taken, if any.
-    taken: Mutex<HashMap<Uuid, u32>>,
+    /// How many each token holds, if any.
+    held: Mutex<HashMap<Uuid, u32>>,
 }
 
 impl Quotas {
-    /// Limits for each token; none: there is no limit.
+    /// Limits for each token; `None` is no limit.
     #[must_use]
     pub fn new(
         requests_per_minute: Option<NonZeroU32>,
@@ -92,34 +90,34 @@ impl Quotas {
         response_bytes: Option<NonZeroUsize>,
     ) -> Self {
         let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit)));
-        let slots = |limit| Arc::new(Slots { limit, taken: Mutex::default() });
+        let pool = |limit| Arc::new(PermitPool { limit, held: Mutex::default() });
         Self {
             requests,
-            streams: streams.map(slots),
-            large_bodies: large_bodies.map(slots),
+            streams: streams.map(pool),
+            large_bodies: large_bodies.map(pool),
             responses: response_bytes.map(|limit| Arc::new(ResponseBudget::new(limit))),
         }
     }
 
-    /// Counts a request; none: requests are not counted.
+    /// Counts a request; `None` if requests are not limited.
     #[must_use]
     pub fn count(&self, token: &ClientToken) -> Option<Allowance> {
         self.requests.as_ref().map(|requests| requests.count(token.id))
     }
 
-    /// Takes one of the token's streams; none: streams are not counted.
+    /// Takes one of the token's streams; `None` if streams are not limited.
     ///
     /// # Errors
-    /// When they are all open.
+    /// When all are taken.
     pub fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
 
-    /// Takes one of the token's large bodies; none: this one is small, or they are not counted.
+    /// Takes one of the token's large bodies; `None` if this one is small or they are not limited.
     ///
     /// # Errors
-    /// When they are all being held.
+    /// When all are taken.
     pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
@@ -128,7 +126,7 @@ impl Quotas {
         bodies.take(token.id).map(Some).ok_or(Denial::TooManyLargeBodies { limit: bodies.limit })
     }
 
-    /// A charge for a response to the token, of nothing so far.
+    /// An empty charge for a response to the token.
     #[must_use]
     pub fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
         self.responses.as_ref().map_or_else(Charge::uncounted, |responses| responses.charge(token.id, version))
@@ -172,10 +170,10 @@ impl fmt::Debug for Requests {
 }
 
 impl Allowance {
-    /// Whether the request that was counted may pass.
+    /// Checks that the request that was counted is within the quota.
     ///
     /// # Errors
-    /// When it was one too many.
+    /// When it is not.
     pub fn check(&self) -> Result<(), Denial> {
         if self.is_spent {
             return Err(Denial::TooManyRequests { limit: self.limit, seconds: self.seconds() });
@@ -183,41 +181,41 @@ impl Allowance {
         Ok(())
     }
 
-    /// Tells the client, in the fields of draft-ietf-httpapi-ratelimit-headers-07. The reset is when more becomes
-    /// available, which for a bucket that fills evenly is the next request.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    /// Sets the response headers of draft-ietf-httpapi-ratelimit-headers-07. The reset is when the quota increases, which
+    /// for a bucket that fills evenly is the time of the next request.
+    pub fn set_headers(&self, headers: &mut HeaderMap) {
         let remaining = HeaderValue::from(self.remaining);
         headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(self.limit.get()));
         headers.insert(HeaderName::from_static("ratelimit-remaining"), remaining);
         headers.insert(HeaderName::from_static("ratelimit-reset"), HeaderValue::from(self.seconds()));
     }
 
-    /// The reset in whole seconds, never too early.
+    /// The reset in seconds, rounded up.
     fn seconds(&self) -> u64 {
         self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0)
     }
 }
 
-impl Slots {
+impl PermitPool {
     fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
-        let mut counts = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(token).or_default();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(token).or_default();
         if *count >= self.limit.get() {
             return None;
         }
         *count += 1;
-        Some(ConcurrencyPermit(Box::new(Taken { slots: Arc::clone(self), token })))
+        Some(ConcurrencyPermit(Box::new(PermitState { pool: Arc::clone(self), token })))
     }
 }
 
 impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
-        let Taken { slots, token } = &*self.0;
-        let mut counts = slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(token) {
+        let PermitState { pool, token } = &*self.0;
+        let mut held = pool.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(token) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(token);
+                held.remove(token);
             }
         }
     }
@@ -259,16 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_given_back_when_it_ends() {
-        let slots = Arc::new(Slots { limit: NonZeroU32::new(2).unwrap(), taken: Mutex::default() });
+    fn a_permit_is_released_when_it_is_dropped() {
+        let pool = Arc::new(PermitPool { limit: NonZeroU32::new(2).unwrap(), held: Mutex::default() });
         let token = Uuid::from_u128(1);
-        let first = slots.take(token).unwrap();
-        let second = slots.take(token).unwrap();
-        assert!(slots.take(token).is_none());
-        assert!(slots.take(Uuid::from_u128(2)).is_some(), "another token's");
+        let first = pool.take(token).unwrap();
+        let second = pool.take(token).unwrap();
+        assert!(pool.take(token).is_none());
+        assert!(pool.take(Uuid::from_u128(2)).is_some(), "another token's");
         drop(first);
-        let third = slots.take(token).unwrap();
+        let third = pool.take(token).unwrap();
         drop((second, third));
-        assert!(slots.taken.lock().unwrap().is_empty());
+        assert!(pool.held.lock().unwrap().is_empty());
     }
 }

@@ -1,8 +1,7 @@
-//! How much memory responses take for one client token until it has read them.
+//! Limits the memory that a client token's unread responses take.
 //!
-//! A response that is built or read whole is charged to its token before it takes the memory, where its size is known,
-//! and holds the charge for as long as the memory itself: the charge belongs to the bytes, and goes with the last of
-//! them, wherever the HTTP library keeps them meanwhile.
+//! A response that is built or read whole is charged to its token, before the memory is allocated where the size is known.
+//! The bytes own the charge, which is released with the last of them, wherever the HTTP library keeps them.
 
 use std::{
     collections::HashMap,
@@ -20,24 +19,24 @@ use uuid::Uuid;
 
 use super::denial::Denial;
 
-/// A smaller response is not charged on an HTTP/1.1 connection, which holds one at a time and takes as much by itself. An
-/// HTTP/2 connection may hold hundreds.
+/// A response of at most this many bytes is not charged on an HTTP/1.1 connection, which holds one at a time and takes as
+/// much memory by itself. An HTTP/2 connection may hold hundreds.
 pub(super) const SMALL: usize = 16 * 1024;
 
 /// The budget of every client token.
 #[derive(Debug)]
 pub(super) struct ResponseBudget {
     limit: NonZeroUsize,
-    /// The bytes held for each token that holds any.
+    /// The bytes charged to each token, if any.
     held: Mutex<HashMap<Uuid, usize>>,
-    /// How many tokens those are, to know without the lock that there are none.
+    /// How many tokens those are, so that zero is known without the lock.
     holders: AtomicUsize,
 }
 
-/// What one response takes of its token's budget. Dropping it gives it back.
+/// What one response takes of its token's budget, released when this is dropped.
 #[derive(Debug)]
 pub struct Charge<'a> {
-    /// None: nobody counts.
+    /// `None` if nothing is charged.
     account: Option<Account<'a>>,
     bytes: usize,
 }
@@ -46,7 +45,7 @@ pub struct Charge<'a> {
 struct Account<'a> {
     budget: &'a Arc<ResponseBudget>,
     token: Uuid,
-    /// Up to so many bytes nothing is charged.
+    /// The largest response, in bytes, that is not charged.
     free: usize,
 }
 
@@ -81,7 +80,7 @@ impl ResponseBudget {
         Ok(())
     }
 
-    fn give_back(&self, token: Uuid, bytes: usize) {
+    fn release(&self, token: Uuid, bytes: usize) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = held.get_mut(&token) {
             *count -= bytes;
@@ -104,16 +103,16 @@ impl ResponseBudget {
 }
 
 impl Charge<'_> {
-    /// Charges nothing: what API keys hold is not counted.
+    /// A charge that stays empty: responses to API keys are not limited.
     #[must_use]
     pub fn uncounted() -> Self {
         Self { account: None, bytes: 0 }
     }
 
-    /// Whether the token has anything left, to be asked before its request takes effect.
+    /// Checks that some of the token's budget is left, before its request takes effect.
     ///
     /// # Errors
-    /// When it has not.
+    /// When nothing is left.
     pub fn check(&self) -> Result<(), Denial> {
         match &self.account {
             Some(Account { budget, token, .. }) if budget.is_spent(*token) => Err(budget.denial()),
@@ -121,10 +120,10 @@ impl Charge<'_> {
         }
     }
 
-    /// Makes the charge cover so many bytes.
+    /// Raises the charge to this many bytes.
     ///
     /// # Errors
-    /// When the token has not so much left.
+    /// When the token's budget is too small.
     pub fn cover(&mut self, bytes: usize) -> Result<(), Denial> {
         if let Some(Account { budget, token, free }) = &self.account
             && bytes > self.bytes.max(*free)
@@ -135,10 +134,10 @@ impl Charge<'_> {
         Ok(())
     }
 
-    /// The response itself, which from now on holds a charge of its own size.
+    /// Ties the charge, adjusted to their size, to the bytes of the response.
     ///
     /// # Errors
-    /// When the token has not so much left.
+    /// When the token's budget is too small.
     pub fn attach(mut self, bytes: Bytes) -> Result<Bytes, Denial> {
         self.cover(bytes.len())?;
         let Some(Account { budget, token, free }) = self.account.as_ref() else { return Ok(bytes) };
@@ -148,7 +147,7 @@ impl Charge<'_> {
         let (budget, token, charge) = (Arc::clone(budget), *token, bytes.len());
         let surplus = mem::take(&mut self.bytes) - charge;
         if surplus > 0 {
-            budget.give_back(token, surplus);
+            budget.release(token, surplus);
         }
         Ok(Bytes::from_owner(Charged { bytes, budget, token, charge }))
     }
@@ -159,7 +158,7 @@ impl Drop for Charge<'_> {
         if self.bytes > 0
             && let Some(Account { budget, token, .. }) = &self.account
         {
-            budget.give_back(*token, self.bytes);
+            budget.release(*token, self.bytes);
         }
     }
 }
@@ -172,7 +171,7 @@ impl AsRef<[u8]> for Charged {
 
 impl Drop for Charged {
     fn drop(&mut self) {
-        self.budget.give_back(self.token, self.charge);
+        self.budget.release(self.token, self.charge);
     }
 }
 

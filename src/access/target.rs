@@ -1,8 +1,8 @@
-//! Request target -> operation and parameters, once, for every decision that follows.
+//! Parses a request target into an operation and its parameters, once for every decision that follows.
 //!
-//! Nothing is normalised: a path that is not already in the one form that the official SDKs send is refused, so what was
-//! checked cannot differ from what another parser would read (security design rule R1). Literal segments win over
-//! parameters. One trailing slash more or less is tolerated, because the SDKs disagree about it.
+//! Nothing is normalised: a path that is not in the one form that the official SDKs send is refused, so that no other parser
+//! can read it differently. Literal segments win over parameters. A trailing slash makes no difference, because the SDKs
+//! disagree about it.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use super::operations::Operation;
 use crate::request::input::pieces;
 
-/// The path is not in canonical form.
+/// The path is not in canonical form, for this reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NotCanonical(pub &'static str);
 
@@ -21,9 +21,9 @@ pub struct NotCanonical(pub &'static str);
 pub enum Match {
     /// An operation, with its parameters.
     Operation(Operation, Params),
-    /// A known path without this method; the methods it has.
+    /// The path exists without this method; it has these.
     MethodNotAllowed(Vec<Method>),
-    /// Nothing.
+    /// There is no such path.
     NotFound,
 }
 
@@ -72,7 +72,7 @@ fn decode_segment(segment: &str) -> Result<Cow<'_, str>, NotCanonical> {
     match segment {
         "" => return Err(NotCanonical(DOUBLED_SLASH)),
         "." | ".." => return Err(NotCanonical("remove the dot segment")),
-        // Most segments stand for themselves.
+        // Most segments have nothing to decode.
         _ if segment.bytes().all(is_literal) => return Ok(Cow::Borrowed(segment)),
         _ => {}
     }
@@ -180,10 +180,10 @@ static TREE: LazyLock<Node> = LazyLock::new(|| {
 
 #[derive(Default)]
 struct Node {
-    /// So few that to compare them takes less than to hash a segment; lengths are compared before texts.
+    /// By length and text. There are so few that comparing is faster than hashing, and lengths are compared first.
     literals: BTreeMap<(usize, &'static str), Node>,
     parameter: Option<Box<Node>>,
-    /// With the names of their parameters.
+    /// Each with the names of its parameters.
     operations: Vec<(Operation, Box<[&'static str]>)>,
 }
 

@@ -3,14 +3,14 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::issuer::{Issuer, Minter, TokenRequest};
+use super::issuer::{Issuer, Minter, TokenRequest, invalid};
 use crate::{
-    access::{Caller, Feed, Operation, Params, Permit},
-    call::Reply,
+    access::{Call, Caller, Feed, Operation, Permit},
     clock::{self, Clock},
     credentials::{ClientToken, InvalidToken, Keyring, client_token, keyring::KeyringError},
     error::{ApiError, Code},
     model::AgentId,
+    reply::Reply,
     request::{
         input::{self, Payload, Query},
         json,
@@ -18,46 +18,39 @@ use crate::{
     store::{ClientTokenRow, Store, TokenFilter},
 };
 
-/// What the endpoints work with.
+/// The handlers of the three operations, with what they use.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     /// The database.
     pub store: Store,
     /// The signing keys.
     pub keyring: std::sync::Arc<Keyring>,
-    /// Where revocations go.
+    /// The revocation feed.
     pub feed: Feed,
-    /// What makes tokens.
+    /// Issues tokens.
     pub issuer: Issuer,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl Endpoints {
-    /// Answers one of the three operations.
+    /// Responds to one of the three operations.
     ///
     /// # Errors
-    /// 400 for whatever is malformed; 503 when the database fails.
-    pub async fn answer(
-        &self,
-        operation: Operation,
-        params: &Params,
-        query: &Query,
-        permit: &Permit,
-        payload: Payload,
-    ) -> Result<Reply, ApiError> {
-        match operation {
-            Operation::CreateClientSideAccessToken => self.create(permit, payload).await,
-            Operation::ListClientSideAccessTokens => self.list(permit, query).await,
+    /// 400 when something is malformed; 503 when the database fails.
+    pub async fn respond(&self, call: Call) -> Result<Reply, ApiError> {
+        match call.operation {
+            Operation::CreateClientSideAccessToken => self.create(&call.permit, call.payload).await,
+            Operation::ListClientSideAccessTokens => self.list(&call.permit, &call.query).await,
             Operation::DeleteClientSideAccessToken => {
-                self.delete(permit, params.find("token").unwrap_or_default(), payload).await
+                self.delete(&call.permit, call.params.find("token").unwrap_or_default(), call.payload).await
             }
-            _ => Err(ApiError::internal(format!("{operation} is not token management"))),
+            operation => Err(ApiError::internal(format!("{operation} is not token management"))),
         }
     }
 
     async fn create(&self, permit: &Permit, payload: Payload) -> Result<Reply, ApiError> {
-        let Caller::ApiKey { key, project } = permit.caller() else {
+        let Caller::ApiKey { key, project, .. } = permit.caller() else {
             return Err(ApiError::internal("a client token reached token management"));
         };
         let bytes = match payload {
@@ -82,14 +75,14 @@ impl Endpoints {
             project: Some(permit.project()),
             agent: agent.as_ref(),
             offset: number(query, "offset", 0, i64::from(u32::MAX))?,
-            // One more than is shown tells whether there is a next page.
+            // One more than the page has, to know whether there is another page.
             limit: limit + 1,
             now: self.clock.now_millis(),
         };
         let mut rows = self.store.client_tokens(&filter).await?;
-        let shown = usize::try_from(limit).unwrap_or(usize::MAX);
-        let has_next_page = rows.len() > shown;
-        rows.truncate(shown);
+        let page_length = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_next_page = rows.len() > page_length;
+        rows.truncate(page_length);
         let tokens: Vec<Value> = rows
             .iter()
             .map(|row| self.issuer.token(row).map(|token| token_object(row, &token)))
@@ -97,9 +90,9 @@ impl Endpoints {
         Ok(Reply::ok(json!({"tokens": tokens, "hasNextPage": has_next_page})))
     }
 
-    /// The body, if there is one, means nothing. After a 204 this installation accepts the token no longer: it was revoked
-    /// now or before, or it is none of this installation's. For a key that is limited to a project, another project's
-    /// tokens are none.
+    /// Revokes a token; the body is ignored. After a 204 this installation does not accept the token: it was revoked now
+    /// or before, or another installation issued it. A key that is limited to a project cannot revoke another project's
+    /// tokens, and gets a 204 for them as well.
     async fn delete(&self, permit: &Permit, token: &str, payload: Payload) -> Result<Reply, ApiError> {
         if let Payload::Unread(body) = payload {
             input::read(body).await?;
@@ -108,7 +101,7 @@ impl Endpoints {
             return Err(invalid("The token in the path", "must be 'ck-let-' and three base64url parts"));
         }
         match self.recognize(token).await? {
-            // Also when it has expired: the clock may be ahead, and put right later.
+            // Also an expired token: the clock may be ahead and corrected later.
             Ok(token) if permit.reaches(token.project.as_str()) => self.feed.revoke(&token).await?,
             Ok(_) | Err(InvalidToken::UnknownKey) => {}
             Err(InvalidToken::Forged | InvalidToken::Malformed) => {
@@ -121,7 +114,7 @@ impl Endpoints {
         Ok(Reply::Empty(StatusCode::NO_CONTENT))
     }
 
-    /// Reads a token. One of an unknown key may be of a key that another process has just made.
+    /// Reads a token. If its signing key is unknown, another process may have just created it.
     async fn recognize(&self, token: &str) -> Result<Result<ClientToken, InvalidToken>, ApiError> {
         match self.keyring.recognize(token) {
             Err(InvalidToken::UnknownKey) => {
@@ -145,7 +138,7 @@ fn token_object(row: &ClientTokenRow, token: &str) -> Value {
     })
 }
 
-/// Letta's specification says "number", so `10`, `10.0` and `1e1` all arrive.
+/// Letta's specification says "number", so clients may send `10`, `10.0` or `1e1`.
 fn number(query: &Query, name: &str, default: i64, most: i64) -> Result<i64, ApiError> {
     let Some(text) = query.first(name) else { return Ok(default) };
     #[expect(clippy::cast_precision_loss, reason = "the limits are small")]
@@ -155,8 +148,4 @@ fn number(query: &Query, name: &str, default: i64, most: i64) -> Result<i64, Api
         Some(number) => Ok(number as i64),
         None => Err(invalid(name, &format!("must be a whole number from 0 to {most}"))),
     }
-}
-
-fn invalid(field: &str, rule: &str) -> ApiError {
-    ApiError::new(Code::InvalidRequest, format!("{field} {rule}."))
 }

@@ -1,5 +1,4 @@
-//! Issuing client tokens: the rules of a request for one, and the token that follows from it. Shared by the endpoint and
-//! the command line.
+//! Issues client tokens: the rules of a request for one, and the token itself. Shared by the endpoint and the command line.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +14,7 @@ use crate::{
     store::{ClientTokenRow, Store},
 };
 
-/// Letta's lifetime of a token for which none is asked.
+/// The lifetime of a token whose request names none, as in Letta.
 const DEFAULT_LIFETIME: Millis = 5 * 60 * 1000;
 
 /// Issues client tokens. Cheap to clone.
@@ -27,7 +26,7 @@ pub struct Issuer {
     max_lifetime: Millis,
 }
 
-/// A request for a client token that follows all rules.
+/// A valid request for a client token.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     policy: Policy,
@@ -47,7 +46,7 @@ pub struct Minter<'a> {
 }
 
 impl TokenRequest {
-    /// Reads the body of a request. Unknown fields are ignored, as the SDKs send some.
+    /// Parses the body of a request. Unknown fields are ignored, because the SDKs send some.
     ///
     /// # Errors
     /// 400 naming the field and its rule.
@@ -70,7 +69,7 @@ impl TokenRequest {
         Ok(Self { policy, hostname, expires_at })
     }
 
-    /// A request in parts, as the command line has them.
+    /// A request from its parts, for the command line.
     #[must_use]
     pub fn new(policy: Policy, hostname: Hostname, expires_at: Option<Millis>) -> Self {
         Self { policy, hostname, expires_at }
@@ -173,14 +172,14 @@ fn parse_policy(value: &Value) -> Result<Policy, ApiError> {
     Ok(policy)
 }
 
-/// RFC 3339; without a zone, UTC is meant, as Python's `datetime.isoformat()` writes it.
+/// Parses RFC 3339. A time without a zone is UTC, as Python's `datetime.isoformat()` writes it.
 fn parse_instant(text: &str) -> Option<Millis> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|instant| instant.with_timezone(&Utc));
     let naive = || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|instant| instant.and_utc());
     zoned.or_else(|_| naive()).ok().map(|instant| instant.timestamp_millis())
 }
 
-fn invalid(field: &str, rule: &str) -> ApiError {
+pub(super) fn invalid(field: &str, rule: &str) -> ApiError {
     ApiError::new(Code::InvalidRequest, format!("{field} {rule}."))
 }
 

@@ -1,4 +1,4 @@
-//! Gatelet's own endpoints: what a plain Letta server does not have.
+//! Gatelet's own endpoints, which a plain Letta server does not have.
 
 pub mod client_side_access_tokens;
 pub mod issuer;

@@ -1,19 +1,9 @@
-//! Headers in both directions.
+//! An upstream's headers on their way to the client.
 //!
-//! Both are allow-lists. Letta reads headers that change who acts (`user_id`) or how (`X-Experimental-*`), and browsers
-//! obey many of those that a server or a proxy before it may send: what no list names is not handed on.
+//! They are an allow-list: browsers obey many of those that a server or a proxy before it may send, so what the list does
+//! not name is not handed on. The list for the other direction is in `request::headers`.
 
-use http::{HeaderMap, HeaderName, header};
-
-/// What a client may tell the upstream: what it reads, and which SDK it is, on which some answers depend.
-pub(super) fn is_passed(name: &str) -> bool {
-    matches!(name, "accept" | "accept-language" | "user-agent")
-        || name.starts_with("x-stainless-")
-        || name.starts_with("x-fern-")
-}
-
-/// Which project an API key's request is about, in either SDK generation.
-pub(super) const PROJECT: &[&str] = &["x-project-id", "x-project"];
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Whether an upstream's header is passed on, unless `Connection` names it. All others are either set by Gatelet (`date`,
 /// `vary`, `x-request-id`, the length, CORS), hop-by-hop, or commands to browsers and proxies that the upstream must not
@@ -42,7 +32,7 @@ pub(super) const KEYS_ONLY: &[HeaderName] = &[header::LOCATION];
 
 /// Removes a response's headers that must not reach the client.
 pub(super) fn clean(headers: &mut HeaderMap) {
-    let mut unwanted = named_by_connection(headers);
+    let mut unwanted = named_by_connection(headers.get_all(header::CONNECTION).iter());
     unwanted.extend(headers.keys().filter(|name| !is_passed_on(name.as_str())).cloned());
     for name in unwanted {
         headers.remove(name);
@@ -50,8 +40,7 @@ pub(super) fn clean(headers: &mut HeaderMap) {
 }
 
 /// The headers that `Connection` makes hop-by-hop. `keep-alive` is left out: most messages name it without sending it.
-pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
+pub(super) fn named_by_connection<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Vec<HeaderName> {
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let names = names.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()

@@ -21,7 +21,7 @@ mod upstream_request;
 use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use futures_util::future::join_all;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde_json::Value;
 
 pub use self::options::UpstreamError;
@@ -34,14 +34,14 @@ use self::{
 };
 use crate::{
     access::{
-        Caller, Charge, Owned, Params, Permit, Shared,
+        Call, Caller, Charge, Owned, Params, Permit, Shared,
         grant::{Listed, Redaction},
     },
-    call::{Call, Payload, Reply},
     config::Settings,
     error::{ApiError, Code},
     model::{AgentId, Project},
-    request::{body::Body, waits},
+    reply::Reply,
+    request::{body::Body, input::Payload, waits},
 };
 
 /// A gateway to one Letta server, or to several that each keep some projects. Cheap to clone.
@@ -118,7 +118,7 @@ impl Gateway {
             && let Some(project) = project_limit(&call.permit)
         {
             let is_proven = match NamedResources::by(&call)? {
-                Some(named) => project::admits(&served.ownership, project, named).await?,
+                Some(named) => named.are_of(&served.ownership, project).await?,
                 None => false,
             };
             if !is_proven {
@@ -129,9 +129,7 @@ impl Gateway {
         let target = target::build(call.operation, &call.params, &call.query)?;
         let is_client = call.permit.client_token().is_some();
         let mut headers = UpstreamHeaders::new(call.headers);
-        if !is_client {
-            set_project_headers(call.permit.project(), &mut headers);
-        }
+        set_project_headers(&call.permit, &mut headers);
         let body = body(call.payload, &mut headers)?;
         let response = served.upstream.send(UpstreamRequest { method: row.method.clone(), target, headers, body });
         let response = waits::wait_for_response(pin!(response)).await?;
@@ -150,7 +148,7 @@ impl Gateway {
     ///
     /// # Errors
     /// Those of [`Gateway::owner`].
-    pub(crate) async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub(crate) async fn owns(&self, project: &Project, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         self.upstream_for(project)?.ownership.owns(agent, thing).await
     }
 
@@ -161,7 +159,7 @@ impl Gateway {
     pub(crate) async fn lists(
         &self,
         project: &Project,
-        agents: &[&str],
+        agents: &[AgentId],
         listed: Listed,
         id: &str,
     ) -> Result<bool, ApiError> {
@@ -175,7 +173,7 @@ impl Gateway {
     pub(crate) async fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
         self.upstream_for(project)?.ownership.sharers(agent, thing).await
@@ -206,13 +204,11 @@ fn not_found(params: &Params) -> ApiError {
     ApiError::letta(Code::NotFound, detail)
 }
 
-/// Where an API key's request names a project, the upstream hears the one that was decided on, whatever a second header
-/// may say.
-fn set_project_headers(project: &Project, headers: &mut UpstreamHeaders) {
-    let Ok(value) = HeaderValue::from_str(project.as_str()) else { return };
-    for name in headers::PROJECT {
-        if headers.received().contains_key(*name) {
-            headers.add(HeaderName::from_static(name), value.clone());
+/// Names the project to the upstream in the headers in which an API key's request names it.
+fn set_project_headers(permit: &Permit, headers: &mut UpstreamHeaders) {
+    for name in permit.project_headers() {
+        if let Ok(value) = HeaderValue::from_str(permit.project().as_str()) {
+            headers.add(name.clone(), value);
         }
     }
 }

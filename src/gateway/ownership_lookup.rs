@@ -93,7 +93,7 @@ impl OwnershipLookup {
     ///
     /// # Errors
     /// 502 and 504 when the upstream fails.
-    pub(super) async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub(super) async fn owns(&self, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         let is_plain = |id: &str| id.parse::<AgentId>().is_ok();
         match thing {
             Owned::Passage(id) if is_plain(id) => {
@@ -109,13 +109,13 @@ impl OwnershipLookup {
                 self.prove(&format!("{agent} scheduled {id}"), async || self.has_scheduled(agent, id).await).await
             }
             Owned::Passage(_) | Owned::File(_) | Owned::ScheduledMessage(_) => Ok(false),
-            _ => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            _ => Ok(self.owner(thing).await?.as_ref() == Some(agent)),
         }
     }
 
     /// Letta has no request for one passage, but it lists the passages before one. The list after the previous passage
     /// begins with the passage itself, if it is in the agent's archive.
-    async fn has_passage(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
+    async fn has_passage(&self, agent: &AgentId, id: &str) -> Result<bool, LookupError> {
         let list = format!("/v1/agents/{agent}/archival-memory");
         let before = self.list(&format!("{list}?before={id}&ascending=false&limit=1")).await?;
         let after = match before.first().map(id_of) {
@@ -131,19 +131,19 @@ impl OwnershipLookup {
     ///
     /// # Errors
     /// 502 and 504 when the upstream fails.
-    pub(super) async fn lists(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+    pub(super) async fn lists(&self, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
         let thing = match listed {
             Listed::Run => Owned::Run(id),
             Listed::Step => Owned::Step(id),
             Listed::Conversation => Owned::Conversation(id),
             _ => return self.lists_of(agents, listed, id).await,
         };
-        Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner.as_str())))
+        Ok(self.owner(thing).await?.is_some_and(|owner| agents.contains(&owner)))
     }
 
     /// [`Self::lists`] for things that do not name their agent. The paths of their lists contain one agent.
-    async fn lists_of(&self, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
-        let (&[agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
+    async fn lists_of(&self, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
+        let ([agent], Ok(_)) = (agents, id.parse::<AgentId>()) else { return Ok(false) };
         let what = format!("{agent} lists {listed:?} {id}");
         let page = async |collection: &str| self.is_listed(&format!("/v1/agents/{agent}/{collection}"), id).await;
         match listed {
@@ -160,7 +160,7 @@ impl OwnershipLookup {
 
     /// Letta accepts a message of any agent as a cursor. So the agent's messages after it are listed, and then those before
     /// the first of them, which include the message itself if it is the agent's.
-    async fn has_message(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
+    async fn has_message(&self, agent: &AgentId, id: &str) -> Result<bool, LookupError> {
         let list = format!("/v1/agents/{agent}/messages?limit={NEIGHBOURS}");
         let newer = self.list(&format!("{list}&order=asc&after={id}")).await?;
         let before = match newer.first().map(id_of) {
@@ -188,7 +188,7 @@ impl OwnershipLookup {
         Ok(false)
     }
 
-    async fn has_file(&self, agent: &str, matches: impl Fn(&Value) -> bool) -> Result<bool, LookupError> {
+    async fn has_file(&self, agent: &AgentId, matches: impl Fn(&Value) -> bool) -> Result<bool, LookupError> {
         let list = format!("/v1/agents/{agent}/files?limit={PAGE_SIZE}");
         let mut target = list.clone();
         for _ in 0..MAX_PAGES {
@@ -204,9 +204,9 @@ impl OwnershipLookup {
         Ok(false)
     }
 
-    async fn has_scheduled(&self, agent: &str, id: &str) -> Result<bool, LookupError> {
+    async fn has_scheduled(&self, agent: &AgentId, id: &str) -> Result<bool, LookupError> {
         let scheduled = self.fetch(&format!("/v1/agents/{agent}/schedule/{id}"), id).await?;
-        Ok(scheduled["agent_id"] == agent)
+        Ok(scheduled["agent_id"] == agent.as_str())
     }
 
     /// Whether an agent exists and belongs to a project.
@@ -268,7 +268,7 @@ impl OwnershipLookup {
     ///
     /// # Errors
     /// 502 and 504 when the upstream fails.
-    pub(super) async fn sharers(&self, agent: &str, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
+    pub(super) async fn sharers(&self, agent: &AgentId, thing: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
         let mut sharers = Vec::new();
         let collections = match thing {
             Shared::Block(label) => {
@@ -291,14 +291,14 @@ impl OwnershipLookup {
         for collection in collections {
             match self.agents_at(&collection).await? {
                 // The agent itself must be listed, or this is the list of another thing.
-                Some(agents) if agents.iter().any(|id| id.as_str() == agent) => sharers.extend(agents),
+                Some(agents) if agents.contains(agent) => sharers.extend(agents),
                 _ => return Ok(None),
             }
         }
         Ok(Some(sharers))
     }
 
-    async fn archives(&self, agent: &str) -> Result<Option<Vec<String>>, ApiError> {
+    async fn archives(&self, agent: &AgentId) -> Result<Option<Vec<String>>, ApiError> {
         let archives = self.upstream.look_up(&format!("/v1/archives/?agent_id={agent}&limit={PAGE_SIZE}")).await?;
         let LookupResult::Found(Value::Array(archives)) = archives else { return Ok(None) };
         if archives.len() >= PAGE_SIZE {
@@ -347,7 +347,7 @@ fn found_or_none<T>(found: Result<T, Arc<LookupError>>) -> Result<Option<T>, Api
         Ok(found) => Ok(Some(found)),
         Err(error) => match &*error {
             LookupError::NotFound => Ok(None),
-            LookupError::Upstream(error) => Err(error.same()),
+            LookupError::Upstream(error) => Err(error.without_cause()),
         },
     }
 }

@@ -1,71 +1,141 @@
-//! What a caller that is limited to a project reaches on an upstream that keeps several: what is proven to be of its
+//! What a caller that is limited to a project reaches on an upstream that keeps several: what is proven to belong to its
 //! project, and nothing else.
+
+use std::borrow::Cow;
 
 use super::ownership_lookup::OwnershipLookup;
 use crate::{
     access::{
-        Caller, DEFAULT_CONVERSATION, Grant, Owned,
+        Call, Caller, DEFAULT_CONVERSATION, Grant, Owned, Params,
         grant::{FieldList, Rule},
         is_letta_id,
     },
-    call::{Call, Payload},
     error::ApiError,
-    model::Project,
+    model::{AgentId, Project},
 };
 
-/// What a call names that must be of the caller's project.
+/// What a call names that must belong to the caller's project.
 pub(super) struct NamedResources<'a> {
-    agents: Vec<&'a str>,
-    /// What leads to further agents.
+    agents: Cow<'a, [AgentId]>,
+    /// What belongs to further agents.
     things: Vec<Owned<'a>>,
-    /// Conversations that the query names for an operation of which the table lists no parameters. They must be the
-    /// project's as well, but they are not what such an operation is about.
+    /// Conversations that the query names for an operation whose parameters the table does not list. They must belong to
+    /// the project as well, but such an operation is not about them.
     conversations: Vec<&'a str>,
-    /// What an API key's path names beside an agent. What a client token's does, the guard has seen to.
-    seconds: Vec<(&'a str, &'a str)>,
+    /// What an API key's path names.
+    params: Option<&'a Params>,
 }
 
-/// Whether all that a call names is proven to be of a project, and it leads to an agent at all.
-///
-/// # Errors
-/// 502 and 504 when the upstream fails.
-pub(super) async fn admits(
-    look: &OwnershipLookup,
-    project: &Project,
-    named: NamedResources<'_>,
-) -> Result<bool, ApiError> {
-    let mut agents: Vec<String> = named.agents.into_iter().map(str::to_owned).collect();
-    for thing in named.things {
-        match look.owner(thing).await? {
-            Some(owner) => agents.push(owner.into()),
-            None => return Ok(false),
+impl<'a> NamedResources<'a> {
+    /// What a call names. `None` if it names an agent in a form that no agent's id has, or a `default` conversation
+    /// without its agent.
+    ///
+    /// # Errors
+    /// 400 when an API key's query repeats a parameter that names one thing.
+    pub(super) fn by(call: &'a Call) -> Result<Option<Self>, ApiError> {
+        match call.permit.caller() {
+            // The guard has proven that everything else that a client token names belongs to these agents.
+            Caller::ClientToken(_) => Ok(Some(Self {
+                agents: Cow::Borrowed(&call.agents),
+                things: Vec::new(),
+                conversations: Vec::new(),
+                params: None,
+            })),
+            Caller::ApiKey { .. } => Self::by_key(call),
         }
     }
-    let leads_to_agents = !agents.is_empty();
-    for id in named.conversations {
-        match look.owner(Owned::Conversation(id)).await? {
-            Some(owner) => agents.push(owner.into()),
-            None => return Ok(false),
+
+    /// What the path names, and what the query names where the table says so: parameters that mean nothing to the
+    /// operation prove nothing, and neither does the body, which passes unread. A parameter that names one
+    /// thing must not be repeated: which value counts, the upstream decides.
+    fn by_key(call: &'a Call) -> Result<Option<Self>, ApiError> {
+        let mut things: Vec<Owned<'a>> = call.params.find("run_id").map(Owned::Run).into_iter().collect();
+        things.extend(call.params.find("step_id").map(Owned::Step));
+        let mut other_conversations = Vec::new();
+        let mut agents: Vec<&str> = call.params.find("agent_id").into_iter().collect();
+        let fields: FieldList = match call.operation.grant() {
+            Grant::Client(grant) => grant.query,
+            // Letta exports any conversation with an agent, and shows any in its context window.
+            _ => {
+                call.query.check_once("conversation_id")?;
+                other_conversations.extend(call.query.all("conversation_id").filter(|id| *id != DEFAULT_CONVERSATION));
+                &[]
+            }
+        };
+        let mut conversations: Vec<&str> = Vec::new();
+        for field in fields.iter().copied().flatten() {
+            if matches!(field.rule, Rule::SameAgent | Rule::OwnRuns | Rule::OwnConversation) && !field.is_list {
+                call.query.check_once(field.name)?;
+            }
+            for value in call.query.all(field.name) {
+                match field.rule {
+                    Rule::SameAgent => agents.push(value),
+                    Rule::OwnRuns => things.push(Owned::Run(value)),
+                    Rule::OwnConversation => conversations.push(value),
+                    _ => {}
+                }
+            }
         }
-    }
-    for agent in &agents {
-        if !look.is_agent_of(project, agent).await? {
-            return Ok(false);
+        match call.params.find("conversation_id") {
+            Some(DEFAULT_CONVERSATION) if agents.is_empty() => return Ok(None),
+            conversation => conversations.extend(conversation),
         }
-    }
-    for (name, id) in named.seconds {
-        if !is_second_of(look, project, agents.first().map_or("", String::as_str), name, id).await? {
-            return Ok(false);
+        for id in conversations {
+            // An agent's id stands for its default conversation; `default` alone names none.
+            if is_letta_id(id, "agent") {
+                agents.push(id);
+            } else if id != DEFAULT_CONVERSATION {
+                things.push(Owned::Conversation(id));
+            }
         }
+        let agents: Result<Vec<AgentId>, _> = agents.into_iter().map(str::parse).collect();
+        Ok(agents.ok().map(|agents| Self {
+            agents: agents.into(),
+            things,
+            conversations: other_conversations,
+            params: Some(&call.params),
+        }))
     }
-    Ok(leads_to_agents)
+
+    /// Whether everything that is named is proven to belong to a project, and at least one agent is named.
+    ///
+    /// # Errors
+    /// 502 and 504 when the upstream fails.
+    pub(super) async fn are_of(self, look: &OwnershipLookup, project: &Project) -> Result<bool, ApiError> {
+        let mut agents = self.agents;
+        for thing in self.things {
+            match look.owner(thing).await? {
+                Some(owner) => agents.to_mut().push(owner),
+                None => return Ok(false),
+            }
+        }
+        let names_agents = !agents.is_empty();
+        for id in self.conversations {
+            match look.owner(Owned::Conversation(id)).await? {
+                Some(owner) => agents.to_mut().push(owner),
+                None => return Ok(false),
+            }
+        }
+        for agent in agents.iter() {
+            if !look.is_agent_of(project, agent.as_str()).await? {
+                return Ok(false);
+            }
+        }
+        let Some(agent) = agents.first().filter(|_| names_agents) else { return Ok(false) };
+        for (name, id) in self.params.into_iter().flat_map(Params::iter) {
+            if !is_second_of(look, project, agent, name, id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
-/// Whether what a path parameter names is the agent's, or the project's.
+/// Whether what a path parameter names belongs to the agent or the project.
 async fn is_second_of(
     look: &OwnershipLookup,
     project: &Project,
-    agent: &str,
+    agent: &AgentId,
     name: &str,
     id: &str,
 ) -> Result<bool, ApiError> {
@@ -81,76 +151,5 @@ async fn is_second_of(
         "identity_id" => look.is_thing_of(project, "identities", id).await,
         "tool_id" => look.is_tool_of(project, id).await,
         _ => Ok(false),
-    }
-}
-
-impl<'a> NamedResources<'a> {
-    /// What the path names, and what the query names where the table says so: parameters that mean nothing to the
-    /// operation prove nothing, and neither does an API key's body, which passes unread. None: the path names a `default`
-    /// conversation, and nothing says whose.
-    ///
-    /// # Errors
-    /// 400 when a parameter that names one thing is there more than once: which one counts, the upstream decides.
-    pub(super) fn by(call: &'a Call) -> Result<Option<Self>, ApiError> {
-        let is_key = matches!(call.permit.caller(), Caller::ApiKey { .. });
-        let mut named = Self {
-            agents: call.params.find("agent_id").into_iter().collect(),
-            things: call.params.find("run_id").map(Owned::Run).into_iter().collect(),
-            conversations: Vec::new(),
-            seconds: call.params.iter().filter(|_| is_key).collect(),
-        };
-        named.things.extend(call.params.find("step_id").map(Owned::Step));
-        let fields: FieldList = match call.operation.grant() {
-            Grant::Client(grant) => grant.query,
-            // Letta exports any conversation with an agent, and shows any in its context window.
-            _ => {
-                call.query.check_once("conversation_id")?;
-                named.conversations =
-                    call.query.all("conversation_id").filter(|id| *id != DEFAULT_CONVERSATION).collect();
-                &[]
-            }
-        };
-        for field in fields.iter().copied().flatten() {
-            if matches!(field.rule, Rule::SameAgent | Rule::OwnRuns | Rule::OwnConversation) && !field.is_list {
-                call.query.check_once(field.name)?;
-            }
-            for value in call.query.all(field.name) {
-                match field.rule {
-                    Rule::SameAgent => named.agents.push(value),
-                    Rule::OwnRuns => named.things.push(Owned::Run(value)),
-                    Rule::OwnConversation => named.conversation(value),
-                    _ => {}
-                }
-            }
-        }
-        match call.params.find("conversation_id") {
-            Some(DEFAULT_CONVERSATION) => match agent_of_default(call, fields) {
-                Some(agent) => named.agents.push(agent),
-                None => return Ok(None),
-            },
-            Some(id) => named.conversation(id),
-            None => {}
-        }
-        Ok(Some(named))
-    }
-
-    /// An agent's id stands for its default conversation; `default` alone names none.
-    fn conversation(&mut self, id: &'a str) {
-        if is_letta_id(id, "agent") {
-            self.agents.push(id);
-        } else if id != DEFAULT_CONVERSATION {
-            self.things.push(Owned::Conversation(id));
-        }
-    }
-}
-
-/// The agent of a `default` conversation: `agent_id` in the query or in the body, whichever the operation reads.
-fn agent_of_default(call: &Call, fields: FieldList) -> Option<&str> {
-    if fields.iter().copied().flatten().any(|field| field.name == "agent_id") {
-        return call.query.first("agent_id");
-    }
-    match &call.payload {
-        Payload::Checked(body) => body["agent_id"].as_str(),
-        Payload::Unread(..) => None,
     }
 }

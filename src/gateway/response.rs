@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     access::{Charge, grant::Redaction},
-    call::Reply,
     error::{ApiError, Code},
+    reply::Reply,
     request::{
         body::{Body, BodyError},
         waits,
@@ -163,5 +163,5 @@ pub(super) async fn check_refusal(response: Response<Body>) -> Result<Response<B
         Code::UpstreamCredentialRefused,
         "The Letta server refuses Gatelet's own credential; its operator must correct upstream_api_key.",
     );
-    Err(refusal.final_answer().because(format!("the upstream responded with status {}", head.status.as_u16())))
+    Err(refusal.without_retry().because(format!("the upstream responded with status {}", head.status.as_u16())))
 }

@@ -7,8 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     access::{Operation, Params},
-    call::Query,
     error::{ApiError, Code},
+    request::input::Query,
 };
 
 /// Everything except RFC 3986's unreserved characters.

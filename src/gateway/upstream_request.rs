@@ -1,9 +1,12 @@
 //! A request to an upstream, rebuilt from checked values.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, header};
 
-use super::headers::{is_passed, named_by_connection};
-use crate::request::body::Body;
+use super::headers::named_by_connection;
+use crate::request::{
+    body::Body,
+    headers::{AllowedHeaders, is_forwarded},
+};
 
 /// A request without host and credential, which the upstream adds.
 #[derive(Debug, Default)]
@@ -19,7 +22,7 @@ pub(super) struct UpstreamRequest {
 /// written, and those that the gateway adds.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamHeaders {
-    received: HeaderMap,
+    received: AllowedHeaders,
     /// The fields that `Connection` makes hop-by-hop.
     hop_by_hop: Vec<HeaderName>,
     added: Vec<(HeaderName, HeaderValue)>,
@@ -33,14 +36,9 @@ impl UpstreamRequest {
 }
 
 impl UpstreamHeaders {
-    /// The fields that the client sent.
-    pub(super) fn new(received: HeaderMap) -> Self {
-        Self { hop_by_hop: named_by_connection(&received), received, added: Vec::new() }
-    }
-
-    /// All that the client sent.
-    pub(super) fn received(&self) -> &HeaderMap {
-        &self.received
+    /// The fields that the client sent and that may be passed on.
+    pub(super) fn new(received: AllowedHeaders) -> Self {
+        Self { hop_by_hop: named_by_connection(received.get_all(header::CONNECTION)), received, added: Vec::new() }
     }
 
     /// A field that the client sent, unless it is hop-by-hop.
@@ -50,14 +48,13 @@ impl UpstreamHeaders {
 
     /// Adds a field that the allow-list does not pass, so that it cannot be there twice.
     pub(super) fn add(&mut self, name: HeaderName, value: HeaderValue) {
-        debug_assert!(!is_passed(name.as_str()), "{name} would be sent twice");
+        debug_assert!(!is_forwarded(name.as_str()), "{name} would be sent twice");
         self.added.push((name, value));
     }
 
     /// All fields that are sent.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let passed = |name: &HeaderName| is_passed(name.as_str()) && !self.hop_by_hop.contains(name);
-        let received = self.received.iter().filter(move |(name, _)| passed(name));
+        let received = self.received.forwarded().filter(|(name, _)| !self.hop_by_hop.contains(name));
         received.chain(self.added.iter().map(|(name, value)| (name, value)))
     }
 }

@@ -1,23 +1,23 @@
-//! What answers Letta's operations once the guard has let a request through: the mock, or a real server.
+//! What serves Letta's operations once the guard has admitted a request: the mock, or a real server.
 
 use crate::{
     access::{
-        Charge, Owned, Ownership, Shared,
+        Call, Charge, Owned, Ownership, Shared,
         grant::{Listed, Redaction},
     },
-    call::{Call, Reply},
     error::{ApiError, Code},
     gateway::Gateway,
     mock::Mock,
     model::{AgentId, Project},
+    reply::Reply,
 };
 
-/// What answers Letta's operations. Cheap to clone.
+/// What serves Letta's operations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Backend {
-    /// A stateful mock.
+    /// The stateful mock.
     Mock(Mock),
-    /// A real Letta server, to which requests are passed on.
+    /// Real Letta servers, to which requests are passed on.
     Gateway(Gateway),
 }
 
@@ -31,11 +31,11 @@ impl Backend {
         }
     }
 
-    /// Answers a call from which `redaction` will be removed; what is read whole for that is added to `charge`.
+    /// Responds to a call. `redaction` will be applied to the response; what is read whole for it is added to `charge`.
     ///
     /// # Errors
-    /// Whatever Letta refuses; 501 for what is not mocked; 502 to 504 when what is behind this fails.
-    pub(super) async fn answer(
+    /// What Letta refuses; 501 for what is not mocked; 502 to 504 when the upstream fails.
+    pub(super) async fn respond(
         &self,
         call: Call,
         redaction: Redaction,
@@ -44,7 +44,7 @@ impl Backend {
         match self {
             Self::Gateway(gateway) => gateway.forward(call, redaction, charge).await,
             Self::Mock(mock) => {
-                // What does not exist is not found, mocked or not.
+                // An agent that does not exist is 404, even for an operation that is not mocked.
                 if let Some(agent) = call.params.find("agent_id")
                     && !mock.has_handler(call.operation)
                     && !mock.agent_exists(&call.permit, agent).await?
@@ -56,7 +56,7 @@ impl Backend {
         }
     }
 
-    /// Waits until what runs beside requests has ended.
+    /// Waits until the background work has ended.
     pub async fn drain(&self) {
         if let Self::Mock(mock) = self {
             mock.drain().await;
@@ -72,16 +72,16 @@ impl Ownership for Backend {
         }
     }
 
-    async fn owns(&self, project: &Project, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    async fn owns(&self, project: &Project, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         match self {
             Self::Mock(mock) => mock.owns(agent, thing).await,
             Self::Gateway(gateway) => gateway.owns(project, agent, thing).await,
         }
     }
 
-    async fn lists(&self, project: &Project, agents: &[&str], listed: Listed, id: &str) -> Result<bool, ApiError> {
+    async fn lists(&self, project: &Project, agents: &[AgentId], listed: Listed, id: &str) -> Result<bool, ApiError> {
         match self {
-            // Its lists page from what they hold and from nothing else.
+            // The mock's lists treat other cursors as ones that do not exist.
             Self::Mock(_) => Ok(true),
             Self::Gateway(gateway) => gateway.lists(project, agents, listed, id).await,
         }
@@ -90,14 +90,12 @@ impl Ownership for Backend {
     async fn sharers(
         &self,
         project: &Project,
-        agent: &str,
+        agent: &AgentId,
         thing: Shared<'_>,
     ) -> Result<Option<Vec<AgentId>>, ApiError> {
-        match (self, agent.parse()) {
-            (Self::Gateway(gateway), _) => gateway.sharers(project, agent, thing).await,
-            (Self::Mock(mock), Ok(agent)) => mock.sharers(&agent, thing).await.map(Some),
-            // Nobody has such an id.
-            (Self::Mock(_), Err(_)) => Ok(Some(Vec::new())),
+        match self {
+            Self::Gateway(gateway) => gateway.sharers(project, agent, thing).await,
+            Self::Mock(mock) => mock.sharers(agent, thing).await.map(Some),
         }
     }
 }

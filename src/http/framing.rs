@@ -1,9 +1,9 @@
-//! A request's head says in one way for which host it is and where its body ends, or nothing else about it is decided
-//! (RFC 9112, sections 3.2 and 6.1; RFC 9113, section 8.3.1).
+//! Refuses a request whose head is ambiguous about its host or about where its body ends (RFC 9112, sections 3.2 and 6.1;
+//! RFC 9113, section 8.3.1).
 //!
-//! Neither decides anything here. But what another program on the way may understand otherwise is not answered. The HTTP
-//! library refuses most of what is ambiguous by itself; where a length stands beside a transfer coding it goes by the
-//! coding and closes the connection after the answer.
+//! Gatelet's decisions depend on neither, but a proxy on the way might read such a request differently. The HTTP library
+//! refuses most ambiguous heads by itself; if a request has both a length and a transfer coding, it uses the coding and
+//! closes the connection after the response.
 
 use std::net::Ipv6Addr;
 
@@ -13,17 +13,17 @@ use crate::error::{ApiError, Code};
 
 const HOST_RULE: &str = "Send one Host header, with the host and port of this server and nothing else.";
 const AUTHORITY_RULE: &str = "Send one authority, with the host and port of this server and nothing else; a Host header \
-                              beside it must be the same.";
+                              must say the same.";
 const CODING_RULE: &str =
     "Send the body with a Content-Length, or with `Transfer-Encoding: chunked` and no other coding.";
 
-/// Refuses a head that is addressed or framed in no way, or in two.
+/// Refuses a head without exactly one host or with an ambiguous end of the body.
 ///
 /// # Errors
 /// 400, after which an HTTP/1.1 connection is closed.
 pub(super) fn check(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     if version >= Version::HTTP_2 {
-        // Transfer codings do not exist there; the library refuses them.
+        // HTTP/2 has no transfer codings; the library refuses them.
         return if is_addressed_once(uri, headers) { Ok(()) } else { Err(refusal(AUTHORITY_RULE)) };
     }
     if !has_one_host(version, headers) {
@@ -46,7 +46,7 @@ fn has_one_host(version: Version, headers: &HeaderMap) -> bool {
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => is_authority(host.as_bytes()),
         (Some(_), Some(_)) => false,
-        // HTTP/1.0 does not know the field.
+        // HTTP/1.0 does not have the field.
         (None, _) => version < Version::HTTP_11,
     }
 }
@@ -73,7 +73,7 @@ fn is_coded_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// `uri-host [ ":" port ]` (RFC 9110, section 7.2), of a host that is not empty (section 4.2.1).
+/// `uri-host [ ":" port ]` (RFC 9110, section 7.2) with a host that is not empty (section 4.2.1).
 fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
@@ -111,7 +111,7 @@ fn is_registered_name(host: &[u8]) -> bool {
     true
 }
 
-/// Digits, or nothing, which means the port of the scheme (RFC 3986, section 3.2.3).
+/// A number, or nothing for the default port of the scheme (RFC 3986, section 3.2.3).
 fn is_port(port: &[u8]) -> bool {
     let is_number = || std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
     port.is_empty() || (port[0].is_ascii_digit() && is_number())

@@ -1,7 +1,7 @@
-//! How large the head of a request may be.
+//! Limits on the size of a request's head.
 //!
-//! The HTTP library refuses what it cannot hold with a bare status that a page cannot read. So it is given more room than
-//! the settings allow, and what lies between is refused here, in words.
+//! The HTTP library refuses a head that is too large with a bare status that a page cannot read. So the library's limits
+//! are larger than those of the settings, and heads between the two are refused here, with a JSON error.
 
 use http::request::Parts;
 
@@ -15,9 +15,9 @@ use crate::{
 pub struct HeadLimits {
     /// The longest target: path and query, in bytes.
     pub target_bytes: usize,
-    /// The most header fields.
+    /// The largest number of header fields.
     pub count: usize,
-    /// The most bytes they may take together, as HTTP/1.1 writes them.
+    /// Their largest size together, in bytes of HTTP/1.1.
     pub bytes: usize,
 }
 
@@ -28,13 +28,13 @@ impl HeadLimits {
         Self { target_bytes: limits.target_bytes, count: limits.header_count, bytes: limits.header_bytes }
     }
 
-    /// What the HTTP library is to take, in bytes.
+    /// The HTTP library's limit, in bytes.
     #[must_use]
     pub fn library_bytes(self) -> usize {
         self.target_bytes.saturating_add(self.bytes).saturating_mul(2)
     }
 
-    /// How many header fields the HTTP library is to take; none: its own limit of 100 is enough, and faster.
+    /// The HTTP library's limit on the number of header fields; `None` if its default of 100 is enough, which is faster.
     #[must_use]
     pub fn library_count(self) -> Option<usize> {
         (self.count >= 100).then(|| self.count.saturating_mul(2))

@@ -1,42 +1,21 @@
-//! Whether this process is up, and whether it should be sent requests.
+//! Health checks: whether this process is up, and whether it should get requests.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Backend, pipeline::App};
+use super::{App, Backend};
 
-/// Whether the process wants more requests. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// From now on `/readyz` answers 503.
-    pub fn begin_stopping(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// The release of Letta that the mock follows; the SDKs' health calls parse it.
+/// The release of Letta that the mock follows. The SDKs' health calls parse it.
 const LETTA_VERSION: &str = "0.16.8";
 
-/// How long the store may take to say that it is there. It is waited for longer where a request needs it, but whoever
-/// asks whether this process is ready does not wait for long.
+/// How long the check of the store may take. Requests wait longer for the store, but load balancers do not wait that long
+/// for a readiness check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `GET /v1/health/` and `GET /v1/ready/`, as Letta answers them.
+/// The response to `GET /v1/health/` and `GET /v1/ready/`.
 pub(super) fn letta() -> Value {
     json!({"version": LETTA_VERSION, "status": "ok"})
 }
@@ -46,7 +25,7 @@ pub(super) async fn live() -> impl IntoResponse {
     Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// `GET /readyz`: the store answers, its schema is up to date, and revocations are fresh.
+/// `GET /readyz`: the store responds, its schema is up to date, and revocations are fresh.
 pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
     let upstreams = async {
         match &app.backend {
@@ -66,7 +45,7 @@ pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
         },
         "revocations": if app.feed.is_fresh() { "fresh" } else { "stale" },
     });
-    // Reported, not counted: taking every replica out of service would hide the reason from the pages.
+    // Reported only: taking every replica out of service would hide the reason from the pages.
     for (name, is_reachable) in upstreams {
         checks["upstreams"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
     }

@@ -1,8 +1,8 @@
-//! A response lives no longer than the client token that asked for it.
+//! A response lives no longer than its client token.
 //!
-//! It is broken off, not ended: the SDKs take the end of a body for the end of the answer, so a clean end would pass for
-//! a whole one. The HTTP library asks for no frame while the client reads none, so a body cannot end itself; whoever
-//! serves the connection watches over the token's [`TokenLifetime`], and drops what is under way when it ends.
+//! It is broken off, not ended: to the SDKs a body that ends cleanly is complete. The HTTP library does not poll a body
+//! while the client does not read, so a body cannot end itself; the code that serves the connection watches the token's
+//! [`TokenLifetime`] and drops the response when it ends.
 
 use std::{
     pin::Pin,
@@ -28,7 +28,7 @@ use crate::{
 pub struct TokenLifetime(pub(super) Arc<ClientToken>);
 
 impl TokenLifetime {
-    /// Returns when the token's responses end at the latest.
+    /// Returns when the token's responses must end.
     pub(super) async fn end(self, feed: Feed, at_expiry: StreamAtExpiry) {
         let Self(token) = self;
         tokio::select! {
@@ -43,18 +43,18 @@ async fn expiry(token: &ClientToken) {
     tokio::time::sleep(Duration::from_millis(left)).await;
 }
 
-/// What is given back when a stream ends.
+/// What is released when a stream ends.
 #[derive(Debug)]
 pub(super) struct StreamResources {
-    /// The client token's right to it.
-    pub(super) slot: Option<ConcurrencyPermit>,
-    /// Its place among those that are counted.
+    /// The client token's claim on the stream.
+    pub(super) stream_permit: Option<ConcurrencyPermit>,
+    /// Its place in the metric of open streams.
     pub(super) open: Option<OpenStream>,
 }
 
-/// Ties what a stream holds to its body.
+/// Ties to a stream's body what is released with it.
 pub(super) fn attach(body: Body, resources: StreamResources) -> Body {
-    if resources.slot.is_none() && resources.open.is_none() {
+    if resources.stream_permit.is_none() && resources.open.is_none() {
         return body;
     }
     Body::new(StreamBody { body, _resources: resources })

@@ -1,5 +1,6 @@
-//! The HTTP surface: one pipeline for every Letta path, and Gatelet's own health checks beside it.
+//! The HTTP surface: one pipeline for every Letta path, and two health checks of Gatelet's own.
 
+mod app;
 mod backend;
 mod cors;
 mod framing;
@@ -16,11 +17,10 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use app::{App, Readiness};
 pub use backend::Backend;
 pub use head::HeadLimits;
-pub use health::Readiness;
 pub use lifeline::TokenLifetime;
-pub use pipeline::App;
 
 use crate::{request::body::Body, telemetry::access_log::AccessLog};
 
@@ -47,11 +47,11 @@ impl Surface {
         Self(Arc::new(Parts { app, log, own }))
     }
 
-    /// Answers a request; with the response comes the lifetime that it must not outlast, if there is one. Letta paths are
-    /// matched by the operation table, not by a router: a route that is not in the table cannot be written.
-    pub async fn handle(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
+    /// Responds to a request. With the response comes the [`TokenLifetime`] that it must not outlast, if it has one. Letta
+    /// paths are matched by the operation table, not by a router: a route that is not in the table cannot be written.
+    pub async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
         match request.uri().path() {
-            // What is ambiguous the pipeline refuses, in words and with a line in the log.
+            // The pipeline refuses an ambiguous head, with a JSON error and a line in the log.
             "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
                 let Ok(response) = self.0.own.clone().oneshot(request).await;
                 (response.map(Body::new), None)
@@ -60,12 +60,12 @@ impl Surface {
         }
     }
 
-    /// Returns when responses of this lifetime end at the latest.
+    /// Returns when the responses of this lifetime must end.
     pub fn lifetime_end(&self, lifetime: TokenLifetime) -> impl Future<Output = ()> + Send + use<> {
         lifetime.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
     }
 
-    /// Whether the process wants more requests.
+    /// Whether the process accepts more requests.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.0.app.readiness

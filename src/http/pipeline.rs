@@ -1,6 +1,6 @@
-//! What happens to every request: CORS, the guard, the answer, the log line.
+//! What happens to every request: CORS, the guard, the response, the log line.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
+use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -9,21 +9,14 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, Backend, HeadLimits, cors, framing,
-    health::{self, Readiness},
+    AccessLog, App, cors, framing, health,
     lifeline::{self, StreamResources, TokenLifetime},
 };
 use crate::{
-    access::{Caller, Charge, Feed, Guard, Operation, Passed, denial::Denial, guard::RequestContext},
-    api::client_side_access_tokens::Endpoints,
-    call::{Call, Reply},
-    config::StreamAtExpiry,
+    access::{Admission, Admitted, Caller, Charge, Guard, Redactor, RequestContext, ServedBy, denial::Denial},
     error::ApiError,
-    request::{
-        body::{Body, Pace},
-        waits,
-    },
-    store::Store,
+    reply::Reply,
+    request::{body::Body, waits},
     telemetry::{
         access_log::Line,
         metrics::{Metrics, RequestSample},
@@ -33,34 +26,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What answers requests. Cheap to clone.
-#[derive(Clone)]
-pub struct App {
-    /// The guard.
-    pub guard: Arc<Guard>,
-    /// Token management.
-    pub tokens: Endpoints,
-    /// What answers Letta's operations.
-    pub backend: Backend,
-    /// The database, for the readiness check.
-    pub store: Store,
-    /// The feed of revocations, for the readiness check.
-    pub feed: Feed,
-    /// Whether the process wants more requests.
-    pub readiness: Readiness,
-    /// What becomes of a response whose token expires.
-    pub stream_at_expiry: StreamAtExpiry,
-    /// How slowly a request's body may come.
-    pub body_pace: Pace,
-    /// How large a request's head may be.
-    pub head_limits: HeadLimits,
-    /// Whether pages of the public Internet may reach this server although it is in a private network.
-    pub from_public: bool,
-    /// What is counted, if someone may read it.
-    pub metrics: Option<Arc<Metrics>>,
-}
-
-/// Answers any request to a Letta path.
+/// Handles any request to a Letta path.
 pub(super) async fn handle(
     app: &App,
     log: &AccessLog,
@@ -78,7 +44,7 @@ pub(super) async fn handle(
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     let ((mut response, lifetime), code) = match outcome {
-        Ok(answered) => (answered, None),
+        Ok(response) => (response, None),
         Err(refusal) => {
             if let Some(cause) = refusal.cause() {
                 error!(request.id = %request_id, code = refusal.code().word(), cause = %Chain(cause), "A request failed");
@@ -88,7 +54,7 @@ pub(super) async fn handle(
     };
     let headers = response.headers_mut();
     if let Some(allowance) = context.allowance {
-        allowance.tell(headers);
+        allowance.set_headers(headers);
     }
     cors::expose(origin, headers);
     if let Some(value) = request_id.header() {
@@ -106,116 +72,110 @@ pub(super) async fn handle(
 impl App {
     async fn respond(
         &self,
-        head: Parts,
+        mut head: Parts,
         body: Incoming,
         context: &mut RequestContext,
     ) -> Result<(Response<Body>, Option<TokenLifetime>), ApiError> {
         let body = Body::received(body, &head, self.body_pace);
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
-        // A preflight carries no bearer and asks about no secret; only its path must make sense.
+        // A preflight has no bearer and reveals nothing; only its path is checked.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;
             return Ok((preflight, None));
         }
-        match self.guard.admit(&head, body, &self.backend, context).await? {
-            Passed::Public(_) => Ok((json_response(StatusCode::OK, &health::letta())?, None)),
-            // The body's slot is held until there is an answer.
-            Passed::Call { operation, params, query, permit, payload, redactor, slot, body_slot: _body_slot } => {
-                let own = is_token_management(operation);
-                let token = match permit.caller() {
-                    Caller::ClientToken(token) => Some(Arc::clone(token)),
-                    Caller::ApiKey { .. } => None,
-                };
-                let quotas = &self.guard.quotas;
-                let mut charge = match &token {
-                    Some(token) => quotas.charge_response(token, head.version),
-                    None => Charge::uncounted(),
-                };
-                charge.check()?;
-                let reply = if own {
-                    // Seldom and large: a request is moved with the room for all that may become of it.
-                    Box::pin(self.tokens.answer(operation, &params, &query, &permit, payload)).await?
-                } else {
-                    let headers = head.headers;
-                    self.backend
-                        .answer(
-                            Call { operation, params, query, headers, permit, payload },
-                            redactor.redaction(),
-                            &mut charge,
-                        )
-                        .await?
-                };
-                let mut response = match reply {
-                    Reply::Json(status, mut value) => {
-                        redactor.apply(status, &mut value);
-                        json_response(status, &value)?
-                    }
-                    Reply::Written(status, answer) => {
-                        text_response(status, redactor.apply_to_written(status, answer).map_err(ApiError::internal)?)
-                    }
-                    Reply::Empty(status) => empty_response(status),
-                    Reply::Events(body) => event_response(redactor.apply_in_passing(body)),
-                    Reply::Passed(answer) => answer.map(|body| redactor.apply_in_passing(body)),
-                    Reply::Rewritten(head, mut value) => {
-                        redactor.apply(head.status, &mut value);
-                        let mut answer = json_response(head.status, &value)?;
-                        for (name, value) in &head.headers {
-                            answer.headers_mut().entry(name).or_insert_with(|| value.clone());
-                        }
-                        answer
-                    }
-                };
-                // Whoever was revoked while the answer was made gets none.
-                if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
-                    return Err(Denial::TokenRevoked.into());
-                }
-                if let Body::Whole(bytes) = response.body_mut() {
-                    *bytes = charge.attach(std::mem::take(bytes))?;
-                }
-                if is_stream(&response) {
-                    // An answer that was not to be a stream, and is one, needs its right to it now.
-                    let slot = match (&token, slot) {
-                        (Some(token), None) => quotas.open_stream(token)?,
-                        (_, slot) => slot,
-                    };
-                    let open = self.metrics.as_ref().map(Metrics::open_stream);
-                    response = response.map(|body| lifeline::attach(body, StreamResources { slot, open }));
-                }
-                if own {
-                    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                }
-                Ok((response, token.map(TokenLifetime)))
-            }
+        let version = head.version;
+        let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
+            Admission::Public(_) => return Ok((json_response(StatusCode::OK, &health::letta())?, None)),
+            Admission::Call(admitted) => admitted,
+        };
+        // The permit for a large body is held until there is a response.
+        let Admitted { call, redactor, stream_permit, body_permit: _body_permit } = admitted;
+        let served_by = call.operation.row().served_by;
+        let token = match call.permit.caller() {
+            Caller::ClientToken(token) => Some(Arc::clone(token)),
+            Caller::ApiKey { .. } => None,
+        };
+        let quotas = &self.guard.quotas;
+        let mut charge = match &token {
+            Some(token) => quotas.charge_response(token, version),
+            None => Charge::uncounted(),
+        };
+        charge.check()?;
+        let reply = match served_by {
+            // Rare and large: boxed, so that the futures of other requests do not grow by its size.
+            ServedBy::Gatelet => Box::pin(self.tokens.respond(call)).await?,
+            ServedBy::Backend => self.backend.respond(call, redactor.redaction(), &mut charge).await?,
+        };
+        let mut response = redacted(reply, &redactor)?;
+        // A token that was revoked in the meantime gets no response.
+        if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
+            return Err(Denial::TokenRevoked.into());
         }
+        if let Body::Whole(bytes) = response.body_mut() {
+            *bytes = charge.attach(mem::take(bytes))?;
+        }
+        if is_stream(&response) {
+            // The operation may not be one that streams, and so have no permit yet.
+            let stream_permit = match (&token, stream_permit) {
+                (Some(token), None) => quotas.open_stream(token)?,
+                (_, permit) => permit,
+            };
+            let open = self.metrics.as_ref().map(Metrics::open_stream);
+            response = response.map(|body| lifeline::attach(body, StreamResources { stream_permit, open }));
+        }
+        if served_by == ServedBy::Gatelet {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        Ok((response, token.map(TokenLifetime)))
     }
+}
+
+/// The response to a call, without what its caller must not see.
+fn redacted(reply: Reply, redactor: &Redactor) -> Result<Response<Body>, ApiError> {
+    Ok(match reply {
+        Reply::Json(status, mut value) => {
+            redactor.apply(status, &mut value);
+            json_response(status, &value)?
+        }
+        Reply::Written(status, json) => {
+            text_response(status, redactor.apply_to_written(status, json).map_err(ApiError::internal)?)
+        }
+        Reply::Empty(status) => empty_response(status),
+        Reply::Events(body) => event_response(redactor.apply_in_passing(body)),
+        Reply::Passed(response) => response.map(|body| redactor.apply_in_passing(body)),
+        Reply::Rewritten(head, mut value) => {
+            redactor.apply(head.status, &mut value);
+            let mut response = json_response(head.status, &value)?;
+            for (name, value) in &head.headers {
+                response.headers_mut().entry(name).or_insert_with(|| value.clone());
+            }
+            response
+        }
+    })
 }
 
 const EVENTS: &[u8] = b"text/event-stream";
 
-/// Whether an answer is a stream of events.
+/// Whether a response is a stream of events.
 fn is_stream(response: &Response<Body>) -> bool {
     let media_type = response.headers().get(header::CONTENT_TYPE);
     let essence = media_type.and_then(|value| value.as_bytes().get(..EVENTS.len()));
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case(EVENTS))
 }
 
-fn is_token_management(operation: Operation) -> bool {
-    matches!(operation.grant(), crate::access::Grant::KeyOnly)
-}
-
 fn json_response(status: StatusCode, value: &Value) -> Result<Response<Body>, ApiError> {
     Ok(text_response(status, serde_json::to_vec(value).map_err(ApiError::internal)?))
 }
 
-/// How many headers an answer to a client token has: so many from the beginning, instead of growing twice.
+/// About how many headers a response to a client token has, so that the map does not grow twice.
 const HEADERS: usize = 8;
 
-/// How many bytes of room a response may have that it does not need.
+/// The unused capacity that a response may keep, in bytes.
 const MOST_SPARE: usize = 16 * 1024;
 
 fn text_response(status: StatusCode, mut json: Vec<u8>) -> Response<Body> {
-    // What waits for a slow client has no room to spare.
+    // A response may wait in memory for a slow client.
     if json.capacity() - json.len() > MOST_SPARE {
         json.shrink_to_fit();
     }
@@ -238,7 +198,7 @@ fn event_response(body: Body) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Nginx would hold events back otherwise.
+    // Otherwise nginx buffers events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
@@ -256,7 +216,7 @@ fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> 
     response
 }
 
-/// An error with all that caused it.
+/// An error with all of its causes.
 struct Chain<'a>(&'a (dyn std::error::Error + Send + Sync));
 
 impl std::fmt::Display for Chain<'_> {

@@ -69,7 +69,7 @@ impl From<Overspent> for ApiError {
             return Self::answer_too_large(limit);
         }
         let sentence = format!("This would produce more than {limit} bytes; ask for less, or raise mock.turn_bytes.");
-        Self::letta(Code::TurnTooLarge, sentence).final_answer()
+        Self::letta(Code::TurnTooLarge, sentence).without_retry()
     }
 }
 

@@ -45,10 +45,10 @@ use self::{
     storage::{is_plain, parse},
 };
 use crate::{
-    access::{Operation, Owned, Permit, Shared},
-    call::{Call, Reply},
+    access::{Call, Operation, Owned, Permit, Shared},
     error::{ApiError, Code},
     model::AgentId,
+    reply::Reply,
     store::{DocumentFilter, Store},
 };
 
@@ -122,7 +122,7 @@ impl Mock {
             None => {
                 let reason = self.routes.fidelity(call.operation).reason();
                 let sentence = format!("{} is not mocked. {reason}", call.operation);
-                Err(ApiError::new(Code::NotMocked, sentence).final_answer())
+                Err(ApiError::new(Code::NotMocked, sentence).without_retry())
             }
         }
     }
@@ -182,10 +182,10 @@ impl Mock {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn owns(&self, agent: &str, thing: Owned<'_>) -> Result<bool, ApiError> {
+    pub async fn owns(&self, agent: &AgentId, thing: Owned<'_>) -> Result<bool, ApiError> {
         match thing {
-            Owned::File(file) => self.has_file(agent, file).await,
-            thing => Ok(self.owner(thing).await?.is_some_and(|owner| owner.as_str() == agent)),
+            Owned::File(file) => self.has_file(agent.as_str(), file).await,
+            thing => Ok(self.owner(thing).await?.as_ref() == Some(agent)),
         }
     }
 

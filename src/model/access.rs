@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One access word of a policy entry. None implies another.
+/// One access word of a policy entry. No word implies another.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// The agent's history, its runs and steps.
+    /// Reading the agent's messages, runs and steps.
     ReadMessages,
     /// Sending, cancelling, and handling the agent's conversations.
     WriteMessages,
-    /// The agent's configuration and memory.
+    /// Reading the agent's configuration and memory.
     ReadAgent,
     /// Changing what belongs to this agent alone.
     WriteAgent,
@@ -22,7 +22,7 @@ impl Access {
     /// All words, in the order of Letta's documentation.
     pub const ALL: [Self; 4] = [Self::ReadMessages, Self::WriteMessages, Self::ReadAgent, Self::WriteAgent];
 
-    /// The word as it stands on the wire.
+    /// The word on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Access {
         }
     }
 
-    /// The word of this spelling, if it is one.
+    /// The access that a word names, if any.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|access| access.word() == word)

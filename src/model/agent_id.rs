@@ -1,13 +1,13 @@
 //! Agent ids as policies name them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 /// An agent's id: 1 to 128 letters, digits, `_` or `-`. Letta's own are `agent-<uuid4>`; other servers' may differ.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AgentId(Box<str>);
+pub struct AgentId(Arc<str>);
 
 impl AgentId {
     /// The id as text.
@@ -37,7 +37,7 @@ impl TryFrom<String> for AgentId {
 
 impl From<AgentId> for String {
     fn from(id: AgentId) -> Self {
-        id.0.into()
+        (*id.0).into()
     }
 }
 

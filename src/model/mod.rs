@@ -1,4 +1,4 @@
-//! Plain types with their parsing rules. No I/O, and no use of any other module of ours.
+//! Plain types with their parsing rules: no I/O, and no dependency on other modules of the crate.
 
 pub mod access;
 pub mod agent_id;

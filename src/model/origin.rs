@@ -1,8 +1,8 @@
 //! The browser origin a client token is bound to.
 //!
-//! Strictness lives here, at issue time: only what round-trips is stored, so that the check on each request is a
-//! comparison of bytes with the ASCII serialization of an origin (HTML standard, section 7.1.1), which is the form in
-//! which every browser sends `Origin` (fetch standard, section 3.2).
+//! It is checked strictly when a token is issued: only what round-trips is stored, so that the check on each request is a
+//! comparison of bytes with the ASCII serialization of an origin (HTML standard, section 7.1.1), the form in which every
+//! browser sends `Origin` (fetch standard, section 3.2).
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 const NOT_ONE_HOST: &str = "must name one host, without '%', '*' or white space";
 
-/// A `hostname` as Letta's token API takes it, with the origin it stands for.
+/// A `hostname` as Letta's token API accepts it, with the origin that it means.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hostname {
     as_sent: Box<str>,
@@ -18,7 +18,7 @@ pub struct Hostname {
 }
 
 impl Hostname {
-    /// The text that was sent; answers echo it.
+    /// The text that was sent; responses echo it.
     #[must_use]
     pub fn as_sent(&self) -> &str {
         &self.as_sent
@@ -59,7 +59,7 @@ impl FromStr for Hostname {
             return Err("must name a port from 1 to 65535, without leading zeros, or none");
         }
         match url.host() {
-            // Asked of the host that browsers compute: a full-width asterisk becomes one.
+            // Checked in the host as browsers compute it: a full-width asterisk becomes an ASCII one.
             Some(Host::Domain(domain)) if domain.contains('*') => return Err(NOT_ONE_HOST),
             Some(Host::Domain(domain)) if domain.ends_with('.') || domain.split('.').any(str::is_empty) => {
                 return Err("must not have an empty label or a dot at the end of its host");

@@ -1,4 +1,4 @@
-//! What a client token may do: up to fifty agents, each with its access words.
+//! What a client token may do: the agents that it may reach, each with its access words.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{Access, AccessSet, AgentId};
 pub struct PolicyEntry {
     /// The agent.
     pub id: AgentId,
-    /// The words granted on it, in the order they were given, each once.
+    /// The words granted on it, in the order given, each once.
     pub access: Vec<Access>,
 }
 

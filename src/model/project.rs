@@ -1,4 +1,4 @@
-//! Projects: the name space that keys, tokens and agents belong to.
+//! Projects: the namespaces that keys, tokens and agents belong to.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Project(Arc<str>);
 
 impl Project {
-    /// The name of the project that is meant when none is named.
+    /// The project of a request that names none.
     pub const DEFAULT: &'static str = "default";
 
     /// The project as text.
@@ -24,7 +24,7 @@ impl Project {
     }
 }
 
-/// Most tokens are of this one, so they share it.
+/// Shared, because most tokens belong to it.
 static DEFAULT: LazyLock<Project> = LazyLock::new(|| Project(Project::DEFAULT.into()));
 
 impl Default for Project {

@@ -1,9 +1,9 @@
-//! What a request brings: its query and its body, read within limits.
+//! A request's query and body, read within limits.
 
 use std::{iter, mem, pin::pin};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use memchr::memchr;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     body::{Body, BodyError, Fault},
+    headers::AllowedHeaders,
     waits,
 };
 use crate::error::{ApiError, Code};
@@ -18,9 +19,9 @@ use crate::error::{ApiError, Code};
 /// A request body.
 #[derive(Debug)]
 pub enum Payload {
-    /// As the caller sends it, not yet read.
+    /// As it arrives, not yet read.
     Unread(Body),
-    /// Parsed and checked against the operation's field list: all that a client token may have said.
+    /// A client token's body, parsed and checked against the operation's field list; null without a body.
     Checked(Value),
 }
 
@@ -33,7 +34,7 @@ impl Query {
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {
         let query = query.unwrap_or_default();
-        // What most clients send is not encoded.
+        // Most queries are not encoded.
         if !query.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
             let pairs = pieces(query, b'&').filter(|pair| !pair.is_empty()).map(|pair| {
                 let equals = memchr(b'=', pair.as_bytes());
@@ -55,7 +56,7 @@ impl Query {
         self.0.iter().filter(move |(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses a parameter that is no list and is there more than once.
+    /// Refuses a parameter that is not a list and is sent more than once.
     ///
     /// # Errors
     /// 400.
@@ -74,10 +75,10 @@ impl Query {
         self.0.retain(keep);
     }
 
-    /// A boolean parameter in any of the spellings Letta takes.
+    /// A boolean parameter in any of the spellings that Letta accepts.
     ///
     /// # Errors
-    /// 422 when it is none of them.
+    /// 422 when it is something else.
     pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.first(name).map(|text| flag(text, &["query", name])).transpose()
     }
@@ -98,7 +99,7 @@ impl Query {
         })
     }
 
-    /// A parameter that takes one of a few words.
+    /// A parameter that is one of a few words.
     ///
     /// # Errors
     /// 422 when it is another word.
@@ -119,9 +120,9 @@ impl Query {
     }
 }
 
-/// What lies between separators, as [`str::split`] gives it; every request is split, and this takes a fifth of the time.
+/// The pieces between separators, as [`str::split`] yields them, in a fifth of its time: every request is split.
 pub(crate) fn pieces(text: &str, separator: u8) -> impl Iterator<Item = &str> {
-    debug_assert!(separator.is_ascii(), "a text is split between characters");
+    debug_assert!(separator.is_ascii(), "a text is only split between characters");
     let mut rest = Some(text);
     iter::from_fn(move || {
         let text = rest.take()?;
@@ -131,10 +132,10 @@ pub(crate) fn pieces(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A boolean in any of the spellings Letta takes. `location` is where it stands, for the refusal.
+/// A boolean in any of the spellings that Letta accepts. `location` is its place, for the refusal.
 ///
 /// # Errors
-/// 422 when it is none of them.
+/// 422 when it is something else.
 pub fn flag(text: &str, location: &[&str]) -> Result<bool, ApiError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
@@ -148,24 +149,24 @@ pub fn flag(text: &str, location: &[&str]) -> Result<bool, ApiError> {
     }
 }
 
-/// The refusal of a parameter that is no list and is there more than once.
+/// The refusal of a parameter that is not a list and is sent more than once.
 pub(crate) fn repeated(name: &str) -> ApiError {
     let sentence = format!("The query gives {name} more than once, and it takes one value; send it once.");
     ApiError::new(Code::InvalidRequest, sentence)
 }
 
-/// Reads a whole body.
+/// Reads a whole body into memory.
 ///
 /// # Errors
-/// 413 when it is larger than it may be, 408 when it takes too long, 400 when it breaks off.
+/// 413 when it is larger than its limit, 408 when it arrives too slowly, 400 when it breaks off.
 pub async fn read(body: Body) -> Result<Bytes, ApiError> {
     waits::wait(pin!(gather(body)))
         .await
         .map_err(|error| Fault::behind(&*error).map_or_else(|| ApiError::internal(error.to_string()), Into::into))
 }
 
-/// One piece stays where it is; several are copied as they come, because to keep each takes thirty times as much as a
-/// piece of one byte.
+/// A single chunk is not copied; several are copied as they arrive, because storing each by itself takes thirty times as
+/// much memory as a chunk of one byte.
 async fn gather(mut body: Body) -> Result<Bytes, BodyError> {
     let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut first = Bytes::new();
@@ -189,8 +190,8 @@ async fn gather(mut body: Body) -> Result<Bytes, BodyError> {
 ///
 /// # Errors
 /// 415.
-pub fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+pub fn check_media_type(headers: &AllowedHeaders) -> Result<(), ApiError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE);
     let Some(value) = values.next() else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
@@ -201,7 +202,7 @@ pub fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Letta's answer to a body that is not JSON.
+/// Letta's refusal of a body that is not JSON.
 #[must_use]
 pub fn bad_json(error: &serde_json::Error) -> ApiError {
     ApiError::validation("json_invalid", &["body"], &format!("JSON decode error: {error}"), &json!({}))
@@ -216,7 +217,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_query_is_decoded_as_the_url_standard_has_it(query in "[a-c=&%+2é;]{0,12}|[a-cé=&;]{0,12}") {
+        fn a_query_is_decoded_as_the_url_standard_says(query in "[a-c=&%+2é;]{0,12}|[a-cé=&;]{0,12}") {
             let expected: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
             prop_assert_eq!(Query::parse(Some(&query)).0, expected);
         }

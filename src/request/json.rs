@@ -1,8 +1,8 @@
 //! JSON as Letta's server reads it: what Python's `json.loads` accepts beyond RFC 8259.
 //!
 //! Clients rely on it: `"🎉".slice(0, 1)` in JavaScript is half a surrogate pair, which `JSON.stringify` writes as an
-//! escape, and Python's `json.dumps` writes `NaN`. Standard JSON is read as it is; only text that is refused is rewritten
-//! as RFC 8259 has it and read once more, so tolerance costs nothing on the usual path:
+//! escape, and Python's `json.dumps` writes `NaN`. Only text that is not standard JSON is rewritten as such (RFC 8259) and
+//! parsed once more, so that tolerance costs nothing otherwise:
 //!
 //! - UTF-16 and UTF-32, and a byte order mark in any encoding (RFC 4627, section 3, tells them apart);
 //! - surrogates without their other half, escaped or encoded, become U+FFFD;
@@ -19,12 +19,12 @@ const REPLACEMENT: &[u8; 3] = b"\xef\xbf\xbd";
 /// Parses JSON.
 ///
 /// # Errors
-/// Those of the first reading, when it is no JSON for Python either; else those of the second.
+/// Those of the first parse, when Python does not accept the text either; otherwise those of the second.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     read(bytes, |bytes| serde_json::from_slice(bytes))
 }
 
-/// Reads JSON with `parse`, and, if that fails, what standard JSON the bytes stand for.
+/// Parses JSON with `parse` and, if that fails, parses its equivalent in standard JSON.
 ///
 /// # Errors
 /// Those of `parse`.
@@ -35,7 +35,7 @@ pub fn read<T, E>(bytes: &[u8], parse: impl Fn(&[u8]) -> Result<T, E>) -> Result
     })
 }
 
-/// The standard JSON that the bytes stand for; borrowed where there is nothing to rewrite.
+/// The equivalent in standard JSON; borrowed if there is nothing to rewrite.
 fn standard(bytes: &[u8]) -> Cow<'_, [u8]> {
     match utf8(bytes) {
         Cow::Borrowed(text) => rewrite(text).map_or(Cow::Borrowed(text), Cow::Owned),
@@ -45,7 +45,7 @@ fn standard(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// JSON in UTF-8, without a byte order mark.
 fn utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
-    // Two ASCII characters begin every JSON text, so the places of their zeros tell the encoding.
+    // Every JSON text begins with two ASCII characters, so the positions of zero bytes show the encoding.
     let pattern: [u8; 4] = std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(1));
     match pattern {
         [0xef, 0xbb, 0xbf, _] => Cow::Owned(bytes[3..].to_vec()),
@@ -80,7 +80,7 @@ fn utf32(bytes: &[u8], unit: fn([u8; 4]) -> u32) -> Cow<'_, [u8]> {
     Cow::Owned(text.into_bytes())
 }
 
-/// Replaces lone surrogates and numbers that JSON does not have; none, when there are none.
+/// Replaces lone surrogates and numbers that JSON does not have; `None` if there are none.
 fn rewrite(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut copied, mut at) = (0, 0);
@@ -110,7 +110,7 @@ fn rewrite(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Passes over a string whose first character is at `at`, replacing lone surrogates; returns where it has ended.
+/// Skips a string whose first character is at `at`, replacing lone surrogates; returns the place after it.
 fn string(text: &[u8], mut at: usize, replace: &mut impl FnMut(std::ops::Range<usize>, &[u8])) -> usize {
     let end = |at: usize| memchr2(b'"', b'\\', &text[at..]).map_or(text.len(), |found| at + found);
     loop {
@@ -138,7 +138,7 @@ fn escaped_unit(text: &[u8], at: usize) -> Option<u16> {
     digits.iter().try_fold(0, value)
 }
 
-/// Surrogates in UTF-8, which only encoders write that do not look: `ED A0..BF 80..BF`.
+/// Surrogates in UTF-8, which only careless encoders write: `ED A0..BF 80..BF`.
 fn encoded_surrogates(
     text: &[u8],
     range: std::ops::Range<usize>,

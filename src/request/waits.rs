@@ -14,7 +14,7 @@ tokio::task_local! {
     static WAITS: Cell<Waits>;
 }
 
-/// How long one request has waited.
+/// How long a request has waited.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Waits {
     /// For the client's body and for the upstream, in total.

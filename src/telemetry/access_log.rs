@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use tracing::{Level, event_enabled, info};
 
 use super::{log_sink::LogSink, request_id::RequestId};
-use crate::{access::guard::RequestContext, clock, error::Code};
+use crate::{access::RequestContext, clock, error::Code};
 
 /// How lines of the access log are written. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gatelet::{
-    access::guard::RequestContext,
+    access::RequestContext,
     api::{TokenRequest, issuer::Minter},
     clock::{Clock, Millis, Source},
     config::Settings,

@@ -9,7 +9,7 @@ use base64::{
 };
 use chrono::{TimeDelta, Utc};
 use gatelet::{
-    access::{Authenticator, Feed, guard::RequestContext},
+    access::{Authenticator, Feed, RequestContext},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},

@@ -1,16 +1,16 @@
-//! Whether JSON surely holds nothing to be removed, found out from its colons: each has the name of a member before it. Most
-//! texts are clean, and need not be taken apart.
+//! Finds out quickly whether JSON has nothing to be removed, from its colons: each follows the name of a member. Most texts
+//! are clean and need no further parsing.
 
 use memchr::memchr_iter;
 
-use super::{Kind, blank_of};
+use super::secrets::{Kind, blank_of};
 
-/// Whether nothing is to be removed from JSON, or events that hold JSON, that begin and end between two values. Where it
-/// takes more to find out, false.
+/// Whether JSON, or events that hold JSON, that begin and end between two values have nothing to be removed. False if that
+/// cannot be decided quickly.
 pub(crate) fn is_clean(text: &[u8]) -> bool {
     memchr_iter(b':', text).all(|colon| {
         let (before, value) = (text[..colon].trim_ascii_end(), text[colon + 1..].trim_ascii_start());
-        // Outside of texts only a name has a colon behind it, and inside of texts a quotation mark has a backslash.
+        // Outside of strings only a name has a colon after it, and inside of strings a quotation mark has a backslash.
         let Some(before) = before.strip_suffix(b"\"") else { return true };
         if before.ends_with(b"\\") {
             return is_escaped(before);
@@ -23,7 +23,7 @@ pub(crate) fn is_clean(text: &[u8]) -> bool {
     })
 }
 
-/// Names of members that may have to be removed; of families of names, what they begin or end with.
+/// The names of members that may have to be removed; families of names follow by their beginning or end.
 const NAMES: &[&str] = &[
     "secrets",
     "tool_exec_environment_variables",
@@ -57,7 +57,7 @@ const NAMES: &[&str] = &[
 const BEGINNING: &[u8] = b"callback_";
 const ENDS: [&[u8]; 2] = [b"_agent_id", b"agent_ids"];
 
-/// For each first letter the lengths that a name may have, a bit for each.
+/// For each first letter the lengths of the names, as bits.
 static LENGTHS: [u64; 32] = {
     let (mut lengths, mut at) = ([0; 32], 0);
     while at < NAMES.len() {
@@ -72,7 +72,7 @@ const fn place(first: u8) -> usize {
     (first & 31) as usize
 }
 
-/// Whether a name is worth a look, which most are not.
+/// Whether a name may be that of a secret, which few are.
 fn may_be_secret(name: &[u8]) -> bool {
     let [Some(first), Some(last)] = [name.first(), name.last()] else { return false };
     name.len() > 63
@@ -84,7 +84,7 @@ fn is_nothing(value: &[u8]) -> bool {
     [&b"null"[..], b"[]", b"\"\""].iter().any(|nothing| value.starts_with(nothing))
 }
 
-/// Whether what follows these bytes has a backslash before it that is none itself.
+/// Whether what follows these bytes is escaped by an unescaped backslash.
 fn is_escaped(before: &[u8]) -> bool {
     before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
@@ -92,11 +92,11 @@ fn is_escaped(before: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::redactor::SECRETS;
+    use crate::access::redactor::secrets::SECRETS;
 
-    /// What is added to the names of secrets must be looked for as well.
+    /// A new name of a secret must be added here as well.
     #[test]
-    fn every_name_of_a_secret_is_worth_a_look() {
+    fn every_name_of_a_secret_may_be_one() {
         let literals: Vec<&str> = SECRETS.split("b\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(literals.len() > 25, "{literals:?}");
         for literal in literals {

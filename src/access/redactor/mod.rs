@@ -1,40 +1,100 @@
-//! What a client token does not see in an answer.
+//! Removes from responses what a client token must not see.
 
 mod clean;
 mod passing;
+mod secrets;
 mod text;
 mod written;
 
+use http::StatusCode;
 use serde_json::Value;
 
-use super::grant::Redaction;
+use super::grant::{ClientGrant, Redaction};
+use crate::{credentials::ClientToken, model::AgentId, request::body::Body};
 
 pub use passing::{Passing, redact_in_passing};
+use secrets::{Blank, Kind, blank_of};
 pub use text::NotJson;
 pub(crate) use text::end_of_string;
 pub use written::Written;
 
-/// Removes from an answer what the table says a client token must not see. `visible`, if given, names the only fields
-/// that remain beside the id.
-pub fn redact(answer: &mut Value, redaction: Redaction, visible: Option<&[String]>) {
+/// What is removed from one response.
+#[derive(Debug)]
+pub struct Redactor {
+    redaction: Redaction,
+    /// The fields that remain for a caller who may not read what it changed; `None` if all may.
+    visible: Option<Vec<String>>,
+}
+
+impl Redactor {
+    /// For an API key's response.
+    pub(super) const NOTHING: Self = Self { redaction: Redaction::None, visible: None };
+
+    /// For the response to a client token that sent this body; the first of `agents` is the one that the request is about.
+    pub(super) fn of(grant: &ClientGrant, sent: &Value, token: &ClientToken, agents: &[AgentId]) -> Self {
+        let redaction = grant.redaction;
+        let may_read = || {
+            let held = agents.first().and_then(|agent| token.grants(agent.as_str()));
+            held.is_some_and(|held| held.contains(grant.words_to_read()))
+        };
+        let sent = || {
+            let sent = sent.as_object().into_iter().flatten();
+            sent.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone()).collect()
+        };
+        let visible = (redaction == Redaction::SecretsAndUnsent && !may_read()).then(sent);
+        Self { redaction, visible }
+    }
+
+    /// The kind of redaction.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        self.redaction
+    }
+
+    /// Redacts a body while it passes.
+    pub fn apply_in_passing(&self, body: Body) -> Body {
+        if self.redaction == Redaction::None { body } else { redact_in_passing(body) }
+    }
+
+    /// Redacts JSON. An error does not show an agent's state, so only secrets are removed from it.
+    pub fn apply(&self, status: StatusCode, response: &mut Value) {
+        redact(response, self.redaction, self.visible(status));
+    }
+
+    /// Redacts JSON that is already written.
+    ///
+    /// # Errors
+    /// When it is not JSON.
+    pub fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
+        redact_written(response, self.redaction, self.visible(status))
+    }
+
+    fn visible(&self, status: StatusCode) -> Option<&[String]> {
+        self.visible.as_deref().filter(|_| status.is_success())
+    }
+}
+
+/// Removes from a response what the table says a client token must not see. `visible`, if given, names the only fields
+/// that remain besides the id.
+pub fn redact(response: &mut Value, redaction: Redaction, visible: Option<&[String]>) {
     if redaction == Redaction::None {
         return;
     }
-    blank(answer);
-    match (visible, answer) {
+    blank(response);
+    match (visible, response) {
         (Some(visible), Value::Object(map)) => map.retain(|key, _| key == "id" || visible.contains(key)),
         (Some(_), Value::Array(items)) => items.clear(),
         _ => {}
     }
 }
 
-/// The same of an answer that is written already. Where everything may stay but secrets, these are left out while the
-/// text is copied, without reading it into memory, and what its writer knows to be harmless is passed over.
+/// The same for a response that is already written. Where only secrets are removed, they are left out while the text is
+/// copied, without parsing it into a value, and pieces that their writer knows to be harmless are skipped.
 ///
 /// # Errors
 /// When it is not JSON.
-pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
-    let Written { text, harmless } = answer;
+pub fn redact_written(response: Written, redaction: Redaction, visible: Option<&[String]>) -> Result<Vec<u8>, NotJson> {
+    let Written { text, harmless } = response;
     if redaction == Redaction::None {
         return Ok(text);
     }
@@ -43,103 +103,13 @@ pub fn redact_written(answer: Written, redaction: Redaction, visible: Option<&[S
         debug_assert_eq!(
             redacted,
             text::without(&text, &[], blank_of)?,
-            "a piece is not as harmless as it is said to be"
+            "a piece that is marked as harmless has a secret"
         );
         return Ok(redacted.unwrap_or(text));
     }
-    let mut answer = serde_json::from_slice(&text).map_err(|_| NotJson)?;
-    redact(&mut answer, redaction, visible);
-    serde_json::to_vec(&answer).map_err(|_| NotJson)
-}
-
-/// What stands where a secret was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Blank {
-    Null,
-    List,
-    /// A text where Letta knows no null.
-    Empty,
-}
-
-impl Blank {
-    const MOST_BYTES: usize = 4;
-
-    fn text(self) -> &'static [u8] {
-        match self {
-            Self::Null => b"null",
-            Self::List => b"[]",
-            Self::Empty => b"\"\"",
-        }
-    }
-}
-
-/// What kind of value a member has, as its first byte tells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    Text,
-    List,
-    Other,
-}
-
-impl Kind {
-    fn of_text(first: Option<&u8>) -> Self {
-        match first {
-            Some(b'"') => Self::Text,
-            Some(b'[') => Self::List,
-            _ => Self::Other,
-        }
-    }
-
-    fn of_value(value: &Value) -> Self {
-        match value {
-            Value::String(_) => Self::Text,
-            Value::Array(_) => Self::List,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Makes of the names of secrets the function that knows them, and for tests the names as they stand.
-macro_rules! secrets {
-    ($member:ident, $kind:ident: $($name:pat if $condition:expr => $blank:ident,)+) => {
-        /// What stands for a member of this name and kind, if it is a secret: the names under which Letta nests them, at
-        /// any depth. A field of the user's own that happens to have such a name is blanked too: better one field too many
-        /// than one too few.
-        fn blank_of($member: &[u8], $kind: Kind) -> Option<Blank> {
-            match $member {
-                $($name if $condition => Some(Blank::$blank),)+
-                _ => None,
-            }
-        }
-
-        #[cfg(test)]
-        const SECRETS: &str = stringify!($($name if $condition => $blank,)+);
-    };
-}
-
-secrets! {
-    name, kind:
-    b"secrets" | b"tool_exec_environment_variables" if true => List,
-    b"source_code" | b"model_endpoint" | b"embedding_endpoint" | b"azure_endpoint" | b"error_data" | b"api_key"
-        | b"api_key_enc" | b"access_key" | b"access_key_enc" | b"auth_token" | b"auth_header" | b"custom_headers"
-        | b"server_url" | b"value_enc" | b"base_url" if true => Null,
-    // The handle of an embedding model is a string; a passage's vector is not.
-    b"embedding" if kind == Kind::List => Null,
-    // Where the end of a run is told, and what became of that.
-    b"callback_url" if kind == Kind::Text => Empty,
-    _ if name.starts_with(b"callback_") => Null,
-    // Groups and identities have other agents as members. A person's own key and properties are nobody else's affair.
-    b"managed_group" | b"multi_agent_group" if true => Null,
-    b"identities" | b"identity_ids" | b"group_ids" if kind == Kind::List => List,
-    // The runs of other agents that a turn has set off; its own run is told by every message.
-    b"run_ids" if kind == Kind::List => List,
-    // Who else speaks in a group. A parameter of a tool may have such a name: its schema is an object.
-    b"sender_id" if kind == Kind::Text => Empty,
-    b"group_id" | b"identity_id" if kind == Kind::Text => Null,
-    // `agent_id` itself is the agent that was asked about. Whatever else names an agent, also under a name that Letta has
-    // yet to invent, names another.
-    _ if name.ends_with(b"_agent_id") && kind == Kind::Text => Null,
-    _ if name.ends_with(b"agent_ids") && kind == Kind::List => List,
+    let mut response = serde_json::from_slice(&text).map_err(|_| NotJson)?;
+    redact(&mut response, redaction, visible);
+    serde_json::to_vec(&response).map_err(|_| NotJson)
 }
 
 fn blank(value: &mut Value) {
@@ -166,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// JSON whose members have names of all kinds, also such that need escapes.
+    /// JSON whose members have names of all kinds, some of which need escapes.
     fn any_json() -> impl Strategy<Value = Value> {
         let name = || {
             let names = ["secrets", "api_key", "embedding", "value_enc", "name", "a\"b", "\\", "é", "secrets\u{1}", ""];
@@ -195,10 +165,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_is_redacted_as_values_are(answer in any_json(), is_pretty in any::<bool>()) {
+        fn text_is_redacted_as_values_are(response in any_json(), is_pretty in any::<bool>()) {
             let write = if is_pretty { serde_json::to_vec_pretty } else { serde_json::to_vec };
-            let text = redact_text(write(&answer).unwrap()).unwrap();
-            let mut expected = answer;
+            let text = redact_text(write(&response).unwrap()).unwrap();
+            let mut expected = response;
             redact(&mut expected, Redaction::Secrets, None);
             prop_assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), expected);
         }
@@ -212,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmless_is_passed_over_but_not_where_it_is_part_of_a_secret() {
+    fn what_is_harmless_is_skipped_but_not_inside_a_secret() {
         let harmless =
-            |answer: &mut Written, piece: &str| answer.harmlessly(|text| text.extend_from_slice(piece.as_bytes()));
-        let mut answer = Written::default();
-        answer.push(r#"{"name":"#);
-        harmless(&mut answer, r#""a\"b\\""#);
-        answer.push(r#","secrets":[{"value":"#);
-        harmless(&mut answer, r#""canary","ids":["canary"]"#);
-        answer.push(r#"}],"ids":"#);
-        harmless(&mut answer, r#"["id-1","id-2"]"#);
-        harmless(&mut answer, r#","n":1"#);
+            |response: &mut Written, piece: &str| response.harmlessly(|text| text.extend_from_slice(piece.as_bytes()));
+        let mut response = Written::default();
+        response.push(r#"{"name":"#);
+        harmless(&mut response, r#""a\"b\\""#);
+        response.push(r#","secrets":[{"value":"#);
+        harmless(&mut response, r#""canary","ids":["canary"]"#);
+        response.push(r#"}],"ids":"#);
+        harmless(&mut response, r#"["id-1","id-2"]"#);
+        harmless(&mut response, r#","n":1"#);
         let mut list = Written::default();
         list.push("[");
-        list.append(&answer);
+        list.append(&response);
         list.push(r#","api_key":"canary"}]"#);
         let text = redact_written(list, Redaction::Secrets, None).unwrap();
         let expected = r#"[{"name":"a\"b\\","secrets":[],"ids":["id-1","id-2"],"n":1,"api_key":null}]"#;
@@ -233,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_is_no_answer() {
+    fn truncated_json_is_refused() {
         for text in [r#"{"secrets":["#, r#"{"secrets"#, r#"{"secrets":"#, r#"{"api_key":"x"#, r#"{"api_key":{"a":1"#] {
             assert_eq!(redact_text(text.into()), Err(NotJson), "{text}");
         }
@@ -241,7 +211,7 @@ mod tests {
 
     #[test]
     fn secrets_are_blanked_wherever_they_are_nested() {
-        let mut answer = json!({
+        let mut response = json!({
             "id": "agent-1", "name": "n", "embedding": "openai/e",
             "secrets": [{"key": "K", "value": "canary"}],
             "tool_exec_environment_variables": [{"value": "canary"}],
@@ -250,41 +220,41 @@ mod tests {
             "nested": {"agents": [{"secrets": [{"value": "canary"}]}]},
             "passages": [{"embedding": [0.1], "embedding_config": {"embedding_endpoint": "canary"}}],
         });
-        redact(&mut answer, Redaction::Secrets, None);
-        assert!(!answer.to_string().contains("canary"), "{answer}");
-        assert_eq!(answer["embedding"], "openai/e");
-        assert_eq!(answer["passages"][0]["embedding"], Value::Null);
-        assert_eq!(answer["tools"][0]["name"], "t");
+        redact(&mut response, Redaction::Secrets, None);
+        assert!(!response.to_string().contains("canary"), "{response}");
+        assert_eq!(response["embedding"], "openai/e");
+        assert_eq!(response["passages"][0]["embedding"], Value::Null);
+        assert_eq!(response["tools"][0]["name"], "t");
     }
 
     #[test]
     fn other_agents_and_people_are_not_named() {
-        let mut answer = json!({
+        let mut response = json!({
             "agent_id": "agent-1", "sender_id": "canary", "group_id": "canary", "identity_ids": ["canary"],
             "identities": [{"id": "canary"}], "managed_group": {"id": "canary"}, "multi_agent_group": {"id": "canary"},
             "usage": {"run_ids": ["canary"]}, "manager_agent_id": "canary", "agent_ids": ["canary"],
             "forked_from_agent_id": "canary", "callback_url": "canary", "callback_status_code": 200,
             "tools": [{"json_schema": {"parameters": {"properties": {"other_agent_id": {"type": "string"}}}}}],
         });
-        redact(&mut answer, Redaction::InPassing, None);
-        assert!(!answer.to_string().contains("canary"), "{answer}");
-        assert_eq!((&answer["agent_id"], &answer["callback_status_code"]), (&json!("agent-1"), &Value::Null));
-        assert_eq!((&answer["callback_url"], &answer["sender_id"]), (&json!(""), &json!("")));
-        let properties = &answer["tools"][0]["json_schema"]["parameters"]["properties"];
+        redact(&mut response, Redaction::InPassing, None);
+        assert!(!response.to_string().contains("canary"), "{response}");
+        assert_eq!((&response["agent_id"], &response["callback_status_code"]), (&json!("agent-1"), &Value::Null));
+        assert_eq!((&response["callback_url"], &response["sender_id"]), (&json!(""), &json!("")));
+        let properties = &response["tools"][0]["json_schema"]["parameters"]["properties"];
         assert_eq!(properties["other_agent_id"]["type"], "string", "a schema is not a value");
     }
 
     #[test]
-    fn a_write_answer_reveals_no_more_than_was_written() {
+    fn the_response_to_a_write_reveals_no_more_than_was_written() {
         let full = json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": ["x"]});
-        let mut answer = full.clone();
-        redact(&mut answer, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
-        assert_eq!(answer, json!({"id": "agent-1", "name": "new"}));
+        let mut response = full.clone();
+        redact(&mut response, Redaction::SecretsAndUnsent, Some(&["name".to_owned()]));
+        assert_eq!(response, json!({"id": "agent-1", "name": "new"}));
         let mut names = json!(["a.txt"]);
         redact(&mut names, Redaction::SecretsAndUnsent, Some(&[]));
         assert_eq!(names, json!([]));
-        let mut answer = full;
-        redact(&mut answer, Redaction::SecretsAndUnsent, None);
-        assert_eq!(answer, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));
+        let mut response = full;
+        redact(&mut response, Redaction::SecretsAndUnsent, None);
+        assert_eq!(response, json!({"id": "agent-1", "name": "new", "system": "prompt", "secrets": []}));
     }
 }

@@ -1,8 +1,8 @@
-//! JSON, and events that hold JSON, without secrets while they pass, whatever the pieces in which they come.
+//! Removes secrets from JSON, and from events that hold JSON, while they pass in pieces of any size.
 //!
-//! What must not be seen is overwritten: the length stays, so that nothing has to be known of what is still to come, and
-//! nothing is kept back but the first bytes of a value that may turn out to be shorter than its blank. What is not JSON
-//! passes as it is, but for what looks like a secret in JSON; of a secret that does not end, nothing passes.
+//! Secrets are overwritten, so the length does not change and nothing is held back, except the first bytes of a value that
+//! may turn out to be shorter than its blank. What is not JSON passes unchanged, except for what looks like a secret in
+//! JSON; a secret that does not end does not pass at all.
 
 use std::{
     mem,
@@ -15,46 +15,49 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use memchr::{memchr, memchr2};
 
-use super::{Blank, Kind, blank_of, clean::is_clean};
+use super::{
+    clean::is_clean,
+    secrets::{Blank, Kind, blank_of},
+};
 use crate::request::body::{Body, BodyError};
 
-/// The longest name that is looked at, written with an escape for each character; longer ones are no secret's.
+/// The longest name that is compared, with an escape for each character; no secret has a longer one.
 const MOST_NAME_BYTES: usize = 6 * 48;
 
 /// Overwrites secrets in what passes.
 #[derive(Debug, Default)]
 pub struct Passing {
     state: PassingState,
-    /// Of the text that was read last, what may be the name of a member.
+    /// The beginning of the string that was read last, which may be the name of a member.
     name: Vec<u8>,
-    /// The beginning of a value, to be looked at again with what comes next.
+    /// The beginning of a value, to be read again with the next piece.
     held: Vec<u8>,
 }
 
-/// What comes next.
+/// What is expected next.
 #[derive(Clone, Copy, Debug, Default)]
 enum PassingState {
     /// Anything.
     #[default]
     Between,
-    /// The rest of a text.
+    /// The rest of a string.
     Text {
         /// Whether its next byte has a backslash before it.
         is_escaped: bool,
     },
-    /// A colon, if the text was the name of a member.
+    /// A colon, if the string was the name of a member.
     AfterText,
-    /// The value of the member that has the name.
+    /// The value of the member with that name.
     Value,
     /// The rest of a value that is overwritten.
     Secret(Secret),
 }
 
 impl Passing {
-    /// What passes of the next piece.
+    /// The next piece, redacted.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
         let begins_between = matches!(self.state, PassingState::Between) && self.held.is_empty();
-        // No text of JSON goes on after the end of a line, and no name ends in a bracket.
+        // No JSON string continues after the end of a line, and no name ends in a bracket.
         let ends_between = || piece.ends_with(b"\n") && piece.trim_ascii_end().ends_with(b"}");
         if begins_between && ends_between() && is_clean(&piece) {
             return piece;
@@ -80,12 +83,12 @@ impl Passing {
         text.into()
     }
 
-    /// What passes when nothing more comes: in the place of a value that broke off, spaces.
+    /// What passes after the last piece: spaces in place of a truncated value.
     pub fn end(&mut self) -> Bytes {
         vec![b' '; mem::take(&mut self.held).len()].into()
     }
 
-    /// Reads a piece up to where it has to be looked at again; notes the places of secrets, and what stands there instead.
+    /// Reads a piece up to the place from which it must be read again; notes the places of secrets with their blanks.
     fn read(&mut self, text: &[u8], secrets: &mut Vec<(Range<usize>, &'static [u8])>) -> usize {
         let mut at = 0;
         while at < text.len() {
@@ -144,7 +147,7 @@ impl Passing {
         at
     }
 
-    /// Reads the rest of a text, which in JSON is all on one line; the place after it.
+    /// Reads the rest of a string, which in JSON is on one line; returns the place after it.
     fn read_text(&mut self, text: &[u8], begin: usize, is_escaped: bool) -> usize {
         let mut from = begin;
         loop {
@@ -167,7 +170,7 @@ impl Passing {
         }
     }
 
-    /// What stands for the value that begins with this byte, if it is a secret.
+    /// What replaces the value that begins with this byte, if it is a secret.
     fn blank(&self, first: u8) -> Option<Blank> {
         let kind = Kind::of_text(Some(&first));
         if self.name.len() > MOST_NAME_BYTES {
@@ -181,7 +184,7 @@ impl Passing {
     }
 }
 
-/// The blank, or what says as little where there is no room for it.
+/// The blank, or something as empty that fits into the room.
 fn fitting(blank: Blank, first: u8, room: usize) -> &'static [u8] {
     let blank = blank.text();
     match first {
@@ -194,7 +197,7 @@ fn fitting(blank: Blank, first: u8, room: usize) -> &'static [u8] {
     }
 }
 
-/// How far a value that is overwritten has been read.
+/// The state of reading a value that is overwritten.
 #[derive(Clone, Copy, Debug, Default)]
 struct Secret {
     depth: usize,
@@ -205,7 +208,7 @@ struct Secret {
 }
 
 impl Secret {
-    /// The place after the value; none: more of it has to come.
+    /// The place after the value; `None` if it continues in the next piece.
     fn end(&mut self, text: &[u8], begin: usize) -> Option<usize> {
         for (at, byte) in text.iter().enumerate().skip(begin) {
             if self.is_text {
@@ -243,7 +246,7 @@ impl Secret {
     }
 }
 
-/// Whether the byte after a part of a text has a backslash before it that is none itself.
+/// Whether the byte after a part of a string is escaped by an unescaped backslash.
 fn ends_in_escape(part: &[u8], is_escaped: bool) -> bool {
     let backslashes = part.iter().rev().take_while(|byte| **byte == b'\\').count();
     let before = usize::from(is_escaped && backslashes == part.len());
@@ -336,7 +339,7 @@ mod tests {
         passed
     }
 
-    /// What passes, and what is left of it; spaces are not told apart.
+    /// Texts, and what is left of them; spaces are ignored.
     const CASES: &[(&str, &str)] = &[
         (r#"{"id":"1","api_key":"canary","n":1}"#, r#"{"id":"1","api_key":null,"n":1}"#),
         (r#"{"run_ids": ["run-1", "run-2"]}"#, r#"{"run_ids":[]}"#),
@@ -348,7 +351,7 @@ mod tests {
         (r#"{"callback_status_code":200}"#, r#"{"callback_status_code":0}"#),
         (r#"{"api_key":false,"x":true}"#, r#"{"api_key":null,"x":true}"#),
         ("data: {\"sender_id\":\"agent-1\"}\n\ndata: [DONE]\n\n", "data:{\"sender_id\":\"\"}\n\ndata:[DONE]\n\n"),
-        // Neither is JSON: nothing of a secret passes that has no end, and a quotation mark does not outlive its line.
+        // Not JSON: a secret without an end does not pass, and a string ends with its line.
         (r#"{"secrets":["canary","canary"#, r#"{"secrets":[]"#),
         ("\"\n{\"api_key\":\"canary\"}", "\"\n{\"api_key\":null}"),
         (r#"{"api_key":}"#, r#"{"api_key":}"#),
@@ -374,7 +377,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is passed over is what would have passed.
+        /// A text that is skipped would have passed unchanged.
         #[test]
         fn a_clean_text_is_one_from_which_nothing_is_removed(
             members in prop::collection::vec((prop::sample::select(vec![

@@ -1,25 +1,25 @@
-//! JSON without some of its members, taken out while the text is copied.
+//! Removes members from JSON text while copying it.
 
 use std::ops::Range;
 
 use memchr::memchr;
 
-use super::{Blank, Kind};
+use super::secrets::{Blank, Kind};
 
-/// What should be JSON is not.
+/// A response that should be JSON is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an answer is not JSON")]
+#[error("a response is not JSON")]
 pub struct NotJson;
 
-/// A member that must not be seen.
+/// A member that must be removed.
 struct SecretMember {
-    /// Where its value is.
+    /// The place of its value.
     value: Range<usize>,
-    /// What stands there instead.
+    /// What replaces the value.
     blank: &'static [u8],
 }
 
-/// Copies JSON, with blanks in the places of the members that [`find`] finds; none: it finds nothing.
+/// Copies JSON with blanks as the values of the members that [`find`] finds; `None` if it finds none.
 pub(crate) fn without(
     text: &[u8],
     harmless: &[Range<usize>],
@@ -40,8 +40,8 @@ pub(crate) fn without(
     Ok(Some(out))
 }
 
-/// Finds the members of JSON for which `blank_of` gives a blank when told the member's name and the kind of its
-/// value, unless they are blank already. Where it is `harmless`, it is not looked at; these places are in order.
+/// Finds the members of JSON for whose name and kind of value `blank_of` gives a blank, unless they are blank already. The
+/// `harmless` places, which are in order, are skipped.
 fn find(
     text: &[u8],
     mut harmless: &[Range<usize>],
@@ -77,7 +77,7 @@ fn find(
     Ok(found)
 }
 
-/// Tells `decide` the name that a quoted text is.
+/// Calls `decide` with a quoted name, unescaped.
 fn with_name<T>(quoted: &[u8], decide: impl FnOnce(&[u8]) -> T) -> Result<T, NotJson> {
     let inner = &quoted[1..quoted.len() - 1];
     if memchr(b'\\', inner).is_some() {
@@ -92,8 +92,8 @@ fn after_space(text: &[u8], at: usize) -> usize {
     at + space
 }
 
-/// The place after the string that begins here; none: it does not end. Prose has more escapes than quotation marks, so that
-/// these are looked for, and then whether they are escaped.
+/// The place after the string that begins here; `None` if it does not end. Prose has more escapes than quotation marks, so
+/// this searches for quotation marks and then checks whether they are escaped.
 pub(crate) fn end_of_string(text: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin + 1;
     loop {

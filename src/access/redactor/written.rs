@@ -1,17 +1,17 @@
-//! JSON that is written piece by piece, by someone who knows of some pieces that no secret is in them.
+//! JSON that is written piece by piece, with the pieces marked that cannot contain a secret.
 
 use std::{io, ops::Range};
 
-/// JSON that is written already. What a client token must not see is still in it.
+/// JSON that is already written, but not yet redacted.
 #[derive(Debug, Default)]
 pub struct Written {
     pub(crate) text: Vec<u8>,
-    /// The places of harmless pieces, in their order and apart from each other.
+    /// The places of harmless pieces, in order, never adjacent.
     pub(crate) harmless: Vec<Range<usize>>,
 }
 
 impl Written {
-    /// Nothing yet, with room for so many bytes.
+    /// An empty text with room for this many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), harmless: Vec::new() }
@@ -22,8 +22,8 @@ impl Written {
         self.text.extend_from_slice(piece.as_bytes());
     }
 
-    /// Lets `write` append a piece that nobody looks through: it begins and ends outside of any string, and no member in it
-    /// has a name that secrets have.
+    /// Lets `write` append a piece that is not searched for secrets: it begins and ends outside of any string, and no member
+    /// in it has the name of a secret.
     pub fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.text.len();
         write(&mut self.text);
@@ -34,14 +34,14 @@ impl Written {
         }
     }
 
-    /// Writes JSON after JSON.
+    /// Appends other JSON with its marks.
     pub fn append(&mut self, other: &Self) {
         let begin = self.text.len();
         self.text.extend_from_slice(&other.text);
         self.harmless.extend(other.harmless.iter().map(|range| range.start + begin..range.end + begin));
     }
 
-    /// Its first byte.
+    /// The first byte.
     pub fn first_mut(&mut self) -> Option<&mut u8> {
         self.text.first_mut()
     }
@@ -53,7 +53,7 @@ impl From<Vec<u8>> for Written {
     }
 }
 
-/// What is written this way is looked through.
+/// What is written this way is searched for secrets.
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);

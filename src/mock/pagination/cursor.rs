@@ -2,8 +2,8 @@
 //! routes.
 
 use crate::{
-    call::Query,
     error::{ApiError, Code},
+    request::input::Query,
 };
 
 /// The page that a request asks for.

@@ -1,9 +1,11 @@
 //! Which relationships of an agent a response includes. That depends on the generation of the client: 1.x clients name
 //! what they want, older ones get everything.
 
-use http::HeaderMap;
-
-use crate::{call::Query, error::ApiError, mock::validation::client_generation::is_current_client};
+use crate::{
+    error::ApiError,
+    mock::validation::client_generation::is_current_client,
+    request::{headers::AllowedHeaders, input::Query},
+};
 
 /// The relationships that a response includes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +47,7 @@ impl Include {
     };
 
     /// What the response to a read includes.
-    pub(in crate::mock) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
+    pub(in crate::mock) fn of(headers: &AllowedHeaders, query: &Query) -> Result<Self, ApiError> {
         let named: Vec<&str> = query.all("include").collect();
         for word in &named {
             if !WORDS.contains(word) {
@@ -103,7 +105,7 @@ impl Include {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 
@@ -118,15 +120,15 @@ mod tests {
         tools: false,
     };
 
-    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))])
+    fn headers(name: &'static str, value: &'static str) -> AllowedHeaders {
+        AllowedHeaders::of(HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
     }
 
     #[test]
     fn what_is_included() {
-        let current = HeaderMap::new();
+        let current = AllowedHeaders::default();
         let legacy = headers("user-agent", "curl/8.0");
-        let include = |headers: &HeaderMap, query| Include::of(headers, &Query::parse(Some(query)));
+        let include = |headers: &AllowedHeaders, query| Include::of(headers, &Query::parse(Some(query)));
         assert_eq!(include(&current, "").unwrap(), NOTHING);
         assert_eq!(include(&legacy, "").unwrap(), Include::EVERYTHING);
         let tags = Include { tags: true, ..NOTHING };

@@ -100,7 +100,7 @@ impl TurnError {
     /// The response to a request that waits. A retry would not help, whatever the status.
     pub(in crate::mock) fn to_api_error(&self) -> ApiError {
         let error = json!({"type": self.error_type, "message": self.message, "detail": self.detail});
-        ApiError::provider(self.code, self.message.clone(), error).final_answer()
+        ApiError::provider(self.code, self.message.clone(), error).without_retry()
     }
 
     /// As an event of a stream.

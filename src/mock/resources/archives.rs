@@ -14,8 +14,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         budget::Budget,
@@ -29,6 +28,7 @@ use crate::{
         storage::{View, insert, relations::lock_with_sources},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, transaction},
 };
 

@@ -15,8 +15,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
@@ -26,6 +25,7 @@ use crate::{
         turn::{SendRequest, resume_all},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{MessageFilter, transaction},
 };
 

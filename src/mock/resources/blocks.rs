@@ -12,8 +12,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -27,6 +26,8 @@ use crate::{
         validation::{body::Fields, query},
     },
     model::Project,
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, transaction},
 };
 
@@ -148,7 +149,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let mut block = Block::create(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     block.project_id = scope.shown;
     transaction!(state.store, tx => {
         insert(tx, scope.project.as_str(), None, &block).await

@@ -11,14 +11,13 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
-        agents::thread::Thread,
         agents::{
             directories,
             memory::{blocks_of_conversation, conversation_prompt, delete_blocks, lock_with_agents},
+            thread::Thread,
         },
         budget::Budget,
         pagination::{
@@ -31,6 +30,7 @@ use crate::{
         text::excerpt::excerpt,
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
 };
 

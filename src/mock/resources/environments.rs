@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::routes::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{pagination::cursor::OffsetPage, state::State, text::excerpt::excerpt, validation::body::Fields},
+    reply::Reply,
 };
 
 const NO_DEVICES: &str = "No device can connect, so the list is always empty and every id is unknown.";

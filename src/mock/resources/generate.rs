@@ -9,8 +9,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         records::{Agent, Message, Part, Role, Usage},
@@ -20,6 +19,7 @@ use crate::{
         tools::set::ToolSet,
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {

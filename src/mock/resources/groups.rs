@@ -11,8 +11,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -29,6 +28,7 @@ use crate::{
         },
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 
@@ -90,7 +90,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = GroupChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let record = Group::create(&change, scope.shown);
     let group = Stored { seq: 0, project: scope.project.to_string(), record };

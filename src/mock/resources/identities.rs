@@ -12,8 +12,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -31,6 +30,8 @@ use crate::{
         text::excerpt::excerpt,
         validation::body::{Fields, Location, Read},
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 
@@ -96,7 +97,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
         insert_new(view, tx, &change, &scope).await?.ok_or_else(|| key_taken(&change))
@@ -109,7 +110,7 @@ async fn upsert(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = IdentityChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let view = state.view(&call.permit);
     let identity = transaction!(state.store, tx => {
         let key = change.identifier_key.clone().unwrap_or_default();

@@ -8,13 +8,13 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         pagination::cursor::{Defaults, Page},
         records::Job,
         state::State,
     },
+    reply::Reply,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {

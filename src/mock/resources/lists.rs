@@ -1,7 +1,7 @@
 //! What handlers of lists share.
 
 use crate::{
-    call::Call,
+    access::Call,
     error::ApiError,
     mock::{
         pagination::{cursor::Page, list::Listing},

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::routes::{HandlerResult, Routes};
 use crate::{
-    access::{Operation, Permit},
-    call::{Call, Reply},
+    access::{Call, Operation, Permit},
     mock::{
         records::{ACTOR, ORGANIZATION},
         state::State,
         validation::body::Fields,
     },
+    reply::Reply,
 };
 
 const FIXED_ACCOUNT: &str = "The account is fixed and has no bills; only the project comes from the request.";

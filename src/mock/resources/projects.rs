@@ -10,8 +10,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::OffsetPage,
@@ -21,6 +20,7 @@ use crate::{
         validation::body::Fields,
     },
     model::Project,
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

@@ -11,8 +11,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         models::catalogue::PROVIDER_TYPES,
         pagination::cursor::{Defaults, Page},
@@ -21,6 +20,7 @@ use crate::{
         storage::insert,
         validation::body::Fields,
     },
+    reply::Reply,
     store::transaction,
 };
 

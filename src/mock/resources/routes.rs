@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use crate::{
-    access::{Grant, Operation},
-    call::{Call, Reply},
+    access::{Call, Grant, Operation},
     error::ApiError,
     mock::{fidelity::Fidelity, state::State},
+    reply::Reply,
 };
 
 /// The reason given for an operation that no resource declares.

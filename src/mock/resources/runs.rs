@@ -13,8 +13,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::{
@@ -27,6 +26,8 @@ use crate::{
         text::excerpt::excerpt,
         validation::body::Fields,
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
 
@@ -211,7 +212,7 @@ async fn trace(state: Arc<State>, call: Call) -> HandlerResult {
     }
     state.view(&call.permit).get::<Run>(call.param("run_id")).await?;
     Err(ApiError::new(Code::NotMocked, "Traces of runs need a trace store, which the mock does not have.")
-        .final_answer())
+        .without_retry())
 }
 
 async fn stream(state: Arc<State>, mut call: Call) -> HandlerResult {

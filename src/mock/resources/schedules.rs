@@ -10,8 +10,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -23,6 +22,7 @@ use crate::{
         storage::{insert, not_found},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

@@ -11,8 +11,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -25,6 +24,7 @@ use crate::{
         storage::{View, parse_message},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, MessageFilter},
 };
 

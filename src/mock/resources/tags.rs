@@ -9,13 +9,13 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         pagination::cursor::{Defaults, Page},
         records::{Agent, Block},
         state::State,
     },
+    reply::Reply,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {

@@ -9,8 +9,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         budget::aside,
@@ -32,6 +31,8 @@ use crate::{
             query,
         },
     },
+    reply::Reply,
+    request::input::Query,
     store::{Locks, Tx, transaction},
 };
 
@@ -127,7 +128,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let body = call.json().await?;
     let fields = Fields::of_body(&body)?;
     let change = ToolChange::read_new(&fields)?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let project = scope.project.as_str();
     let tool = Tool::create(change.clone(), scope.shown.clone());
     refuse_built_in(&tool.name)?;

@@ -1,6 +1,5 @@
 //! The project in which something is created.
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
@@ -18,8 +17,8 @@ pub(in crate::mock) struct ProjectScope {
 }
 
 impl ProjectScope {
-    /// Reads the project from the body, or else from the headers.
-    pub(in crate::mock) fn of(headers: &HeaderMap, permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
+    /// Reads the project from the body, or else takes that of the request.
+    pub(in crate::mock) fn of(permit: &Permit, fields: &Fields<'_>) -> Result<Self, ApiError> {
         let named: Option<&str> = fields.optional("project_id")?;
         let project = match named {
             None => permit.project().clone(),
@@ -32,8 +31,8 @@ impl ProjectScope {
                 project
             }
         };
-        let by_header = headers.contains_key("x-project-id") || headers.contains_key("x-project");
-        let is_shown = named.is_some() || by_header || project.as_str() != Project::DEFAULT;
+        let is_named = named.is_some() || !permit.project_headers().is_empty();
+        let is_shown = is_named || project.as_str() != Project::DEFAULT;
         Ok(Self { shown: is_shown.then(|| project.to_string()), project })
     }
 }

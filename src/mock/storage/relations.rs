@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     access::is_letta_id,
-    call::Query,
     error::ApiError,
     mock::{
         records::{Group, Identity, Record, claims, links},
         text::without_repeats,
     },
+    request::input::Query,
     store::{Locked, Locks, Tx},
 };
 

@@ -21,7 +21,7 @@ impl<'a> DatabaseBackoff<'a> {
         const MAX_ATTEMPTS: u32 = 120;
         const PAUSE: Duration = Duration::from_secs(1);
         self.attempts += 1;
-        if !error.is_the_stores() || self.attempts > MAX_ATTEMPTS {
+        if !error.is_store_failure() || self.attempts > MAX_ATTEMPTS {
             return false;
         }
         tokio::select! {

@@ -164,7 +164,7 @@ impl Turn {
         let _lock = self.acquire_lock().await?;
         let mut event_sink = self.event_log_sink();
         let result = match self.read_transcript_and_run(event_sink.as_mut()).await {
-            Err(error) if !error.is_the_stores() && error.code() != Code::NotFound => {
+            Err(error) if !error.is_store_failure() && error.code() != Code::NotFound => {
                 self.store_failure(&error, event_sink.as_ref()).await
             }
             result => result,

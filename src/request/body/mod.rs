@@ -1,7 +1,6 @@
 //! HTTP bodies in both directions.
 //!
-//! What passes between a client and an upstream keeps hyper's own type: boxing every body costs a fifth of a proxy's
-//! throughput.
+//! Bodies between a client and an upstream keep hyper's own type: boxing each costs a fifth of a proxy's throughput.
 
 mod paced;
 mod received;
@@ -28,21 +27,21 @@ pub use self::{
 /// Why a body broke off.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A request's or an answer's body.
+/// The body of a request or a response.
 #[derive(Debug, Default)]
 pub enum Body {
-    /// Nothing.
+    /// No bytes.
     #[default]
     Empty,
-    /// All of it.
+    /// All bytes, in memory.
     Whole(Bytes),
-    /// A request's.
+    /// A request's, as it arrives.
     Received(Received),
-    /// As it arrives on a connection, with a limit on its pauses.
+    /// As it arrives on a connection, with a limit on pauses.
     Paced(Paced<Incoming>),
-    /// One whose first bytes have arrived.
+    /// A body whose first bytes have arrived.
     Begun(Bytes, Box<Body>),
-    /// Anything else.
+    /// Any other.
     Boxed(UnsyncBoxBody<Bytes, BodyError>),
 }
 
@@ -62,7 +61,7 @@ impl Body {
         Self::new(StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)))
     }
 
-    /// What arrives on a connection, with a limit on its pauses.
+    /// A body that arrives on a connection, with a limit on pauses.
     #[must_use]
     pub fn paced(body: Incoming, longest_pause: Duration) -> Self {
         Self::Paced(Paced::new(body, Pace { longest_pause, bytes_per_second: None }))

@@ -1,4 +1,4 @@
-//! A body whose sender may be waited for only so long.
+//! A body with a limit on how slowly it may be sent.
 
 use std::{
     num::NonZeroU32,
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
 
-/// A limit further away than this is none.
+/// Longer limits count as none: the timer cannot represent them.
 const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// How slow the sender of a body may be.
@@ -21,26 +21,26 @@ const FOREVER: Duration = Duration::from_hours(24 * 365);
 pub struct Pace {
     /// The longest pause between two frames.
     pub longest_pause: Duration,
-    /// The average rate that the sender must keep while it is waited for, after a grace of `longest_pause`. None: it may
-    /// send as slowly as its pauses allow.
+    /// The average rate that the sender must keep while it is waited for, after a grace of `longest_pause`; `None` limits
+    /// only the pauses.
     pub bytes_per_second: Option<NonZeroU32>,
 }
 
-/// A body that breaks off when its sender is too slow. Its trailers are dropped: they are headers that no list has seen.
+/// A body that fails when its sender is too slow. Its trailers are dropped: no allow-list has checked them.
 ///
-/// Only time spent waiting for the sender counts. While nobody asks for more, as when an upstream does not read, it may
-/// rest. Only data counts as progress: trailers, chunk extensions and empty frames do not buy time.
+/// Only the time spent waiting for the sender counts, not the time in which nothing polls the body, as when an upstream
+/// does not read. Only data counts as progress: trailers, chunk extensions and empty frames do not extend the time.
 #[derive(Debug)]
 pub struct Paced<B> {
     body: B,
     pace: Pace,
-    /// Made at the first wait: most bodies are there when they are asked for.
+    /// Created at the first wait: most bodies have arrived when they are read.
     alarm: Option<Pin<Box<Sleep>>>,
-    /// Since when the sender is waited for; none: it is not.
+    /// Since when the sender is waited for; `None` if it is not.
     waiting_since: Option<Instant>,
-    /// How long it was waited for before.
+    /// How long it was waited for in total, before that.
     waited: Duration,
-    /// How many bytes have come.
+    /// How many bytes have arrived.
     received: u64,
 }
 
@@ -55,8 +55,8 @@ impl<B> Paced<B> {
         Self { body, pace, alarm: None, waiting_since: None, waited: Duration::ZERO, received: 0 }
     }
 
-    /// How long the sender may be waited for now.
-    fn patience(&self) -> Duration {
+    /// How long the sender may be waited for from now.
+    fn time_left(&self) -> Duration {
         let Pace { longest_pause, bytes_per_second } = self.pace;
         let Some(rate) = bytes_per_second else { return longest_pause };
         let earned = Duration::from_millis(self.received.saturating_mul(1000) / u64::from(rate.get()));
@@ -74,7 +74,7 @@ impl<B> Paced<B> {
     fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.waiting_since.is_none() {
             let now = Instant::now();
-            let deadline = now + self.patience().min(FOREVER);
+            let deadline = now + self.time_left().min(FOREVER);
             self.waiting_since = Some(now);
             match &mut self.alarm {
                 Some(alarm) => alarm.as_mut().reset(deadline),
@@ -151,8 +151,8 @@ mod tests {
         Paced::new(StreamBody::new(Box::pin(frames)), pace)
     }
 
-    /// After how long a body is given up; none: not within two hours.
-    async fn given_up(
+    /// After how long a body fails; `None` if it does not within two hours.
+    async fn time_to_failure(
         mut body: Paced<impl http_body::Body<Data = Bytes, Error = Infallible> + Unpin>,
     ) -> Option<Duration> {
         let begun = Instant::now();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_sends_too_slowly_is_given_up() {
+    async fn a_body_that_is_sent_too_slowly_fails() {
         let second = Duration::from_secs(1);
         let data = |length: usize| move || Frame::data(Bytes::from(vec![b'x'; length]));
         for (why, body, earliest, latest) in [
@@ -169,24 +169,24 @@ mod tests {
             ("half of the rate", paced(data(512), second, 1024), 59, 62),
             ("nothing", paced(data(1), PAUSE * 2, 1024), 30, 31),
         ] {
-            let after = given_up(body).await;
+            let after = time_to_failure(body).await;
             let is_in_time = after.is_some_and(|after| (earliest..=latest).contains(&after.as_secs()));
             assert!(is_in_time, "{why}: {after:?}");
         }
-        // What is no data is no progress.
-        let after = given_up(paced(|| Frame::data(Bytes::new()), second, 1024)).await.unwrap();
+        // Only data is progress.
+        let after = time_to_failure(paced(|| Frame::data(Bytes::new()), second, 1024)).await.unwrap();
         assert!((30..=31).contains(&after.as_secs()), "{after:?}");
         for (why, body) in [
             ("the very rate", paced(data(1024), second, 1024)),
-            ("no rate is asked for", paced(data(1), second, 0)),
+            ("no rate is required", paced(data(1), second, 0)),
             ("large pieces and long pauses", paced(data(1 << 16), Duration::from_secs(29), 1024)),
         ] {
-            assert_eq!(given_up(body).await, None, "{why}");
+            assert_eq!(time_to_failure(body).await, None, "{why}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sender_that_nobody_asks_may_rest() {
+    async fn a_sender_that_is_not_waited_for_may_pause() {
         let mut body = paced(|| Frame::data(Bytes::from_static(b"x")), Duration::from_millis(1), 1024);
         for _ in 0..100 {
             assert!(body.frame().await.unwrap().is_ok());

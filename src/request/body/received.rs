@@ -1,4 +1,4 @@
-//! A request's body on its way in: so large and no larger, and never slow for long.
+//! A request's body as it arrives, with limits on its size and time.
 
 use std::{
     error::Error,
@@ -17,20 +17,20 @@ use tokio::runtime::Handle;
 use super::{Body, BodyError, Pace, Paced, TooSlow};
 use crate::error::{ApiError, Code};
 
-/// How long the rest of a body that nobody wants is read on.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
+/// How long the rest of a body is drained after the request is handled.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request's body as it arrives.
 ///
-/// Over HTTP/1.1 a connection that is closed while the client still sends is reset, and the client may never see its
-/// answer. So what is left of a body that was not read is read on for a while, and thrown away.
+/// An HTTP/1.1 connection that is closed while the client still sends is reset, and the client may never see the response.
+/// So the rest of a body that was not read is read for a while and discarded.
 #[derive(Debug)]
 pub struct Received {
-    /// None: it has ended.
+    /// `None` once it has ended.
     body: Option<Paced<Incoming>>,
     limit: usize,
     left: usize,
-    is_read_on: bool,
+    is_drained: bool,
 }
 
 /// What is wrong with a request's body.
@@ -39,7 +39,7 @@ pub enum Fault {
     /// It is larger than this many bytes.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// It stood still for too long, or came too slowly.
+    /// It paused for too long or arrived too slowly.
     #[error("the body did not arrive in time")]
     TooSlow,
     /// It broke off.
@@ -48,22 +48,22 @@ pub enum Fault {
 }
 
 impl Body {
-    /// The body of a request, whose client may be only so slow.
+    /// The body of a request, with a limit on how slowly the client may send it.
     #[must_use]
     pub fn received(body: Incoming, head: &Parts, pace: Pace) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        // Over HTTP/2 a stream ends without its connection. Who expects a word before sending sends nothing without it.
-        let is_read_on = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        // An HTTP/2 stream ends without its connection, and a client that sends `Expect` waits before it sends.
+        let is_drained = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
         let body = Some(Paced::new(body, pace));
-        Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_read_on })
+        Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_drained })
     }
 
-    /// The same body, which from now on may have `limit` more bytes.
+    /// The same body, limited to `limit` more bytes.
     ///
     /// # Errors
-    /// When it says beforehand that it has more.
+    /// When it declares more in advance.
     pub fn at_most(mut self, limit: usize) -> Result<Self, Fault> {
         if usize::try_from(self.size_hint().lower()).map_or(true, |length| length > limit) {
             return Err(Fault::TooLarge(limit));
@@ -77,7 +77,7 @@ impl Body {
 }
 
 impl Fault {
-    /// The fault of a request's body that made something else fail.
+    /// The fault of a request's body that caused another error, if any.
     #[must_use]
     pub fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let mut cause = Some(error);
@@ -99,7 +99,7 @@ impl From<&Fault> for ApiError {
                 Self::new(Code::BodyTooLarge, format!("Send a body of at most {limit} bytes.")).header(close.0, close.1)
             }
             Fault::TooSlow => {
-                let sentence = "The body came too slowly; send it without long pauses, and faster.";
+                let sentence = "The body arrived too slowly; send it faster and without long pauses.";
                 Self::new(Code::RequestTimeout, sentence).header(close.0, close.1)
             }
             Fault::BrokenOff(cause) => {
@@ -124,7 +124,7 @@ impl Received {
                 Ok(frame)
             }
             Err(error) => {
-                self.is_read_on = false;
+                self.is_drained = false;
                 Err(if error.is::<TooSlow>() { Fault::TooSlow } else { Fault::BrokenOff(error) })
             }
         }
@@ -161,13 +161,14 @@ impl http_body::Body for Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if self.is_read_on
+        if self.is_drained
             && let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream())
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(tokio::time::timeout(LONGEST_FAREWELL, async move {
-                while let Some(Ok(_)) = body.frame().await {}
-            }));
+            runtime.spawn(tokio::time::timeout(
+                DRAIN_TIMEOUT,
+                async move { while let Some(Ok(_)) = body.frame().await {} },
+            ));
         }
     }
 }

@@ -95,7 +95,7 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
         }
         let shared = Arc::clone(&service_shared);
         async move {
-            let (response, lifetime) = shared.surface.handle(request).await;
+            let (response, lifetime) = shared.surface.respond(request).await;
             Ok::<_, Infallible>(response.map(|body| {
                 if is_stream {
                     return streams::track(body, lifetime);

@@ -1,10 +1,8 @@
 //! Storing an agent that was changed, and responding with it.
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
-    call::Reply,
     error::ApiError,
     mock::{
         agents::memory,
@@ -13,6 +11,8 @@ use crate::{
         storage::{Stored, View, update},
         validation::client_generation::is_current_client,
     },
+    reply::Reply,
+    request::headers::AllowedHeaders,
     store::Tx,
 };
 
@@ -32,6 +32,6 @@ pub(super) async fn show(view: View<'_>, agent: &Agent) -> HandlerResult {
 }
 
 /// Responds with the whole agent, or with `null` to clients of the current generation, which expect that.
-pub(super) async fn show_unless_current(headers: &HeaderMap, view: View<'_>, agent: &Agent) -> HandlerResult {
+pub(super) async fn show_unless_current(headers: &AllowedHeaders, view: View<'_>, agent: &Agent) -> HandlerResult {
     if is_current_client(headers) { Ok(Reply::ok(Value::Null)) } else { show(view, agent).await }
 }

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::changed;
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -30,6 +29,7 @@ use crate::{
         text::excerpt::excerpt,
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 

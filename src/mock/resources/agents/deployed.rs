@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::list::page_ordered_by;
 use crate::{
-    access::{Operation, Written},
-    call::{Call, Reply},
+    access::{Call, Operation, Written},
     error::{ApiError, Code},
     mock::{
         agents::memory,
@@ -22,6 +21,7 @@ use crate::{
         validation::body::{Fields, Location, Read},
     },
     model::Project,
+    reply::Reply,
     store::DocumentFilter,
 };
 

@@ -5,8 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::directories::{Reader, windows},
@@ -23,6 +22,7 @@ use crate::{
         state::State,
         storage::{Stored, View, not_found},
     },
+    reply::Reply,
     store::{DocumentFilter, Tx, transaction},
 };
 

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use serde_json::Value;
 
 use super::changed;
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         files::attachments,
         pagination::{
@@ -24,6 +22,8 @@ use crate::{
         state::State,
         storage::View,
     },
+    reply::Reply,
+    request::headers::AllowedHeaders,
     store::{DocumentFilter, Locks, transaction},
 };
 
@@ -49,7 +49,7 @@ enum ResponseForm {
 }
 
 impl ResponseForm {
-    async fn show(self, headers: &HeaderMap, view: View<'_>, agent: &Agent) -> HandlerResult {
+    async fn show(self, headers: &AllowedHeaders, view: View<'_>, agent: &Agent) -> HandlerResult {
         match self {
             Self::Always => changed::show(view, agent).await,
             Self::ByGeneration => changed::show_unless_current(headers, view, agent).await,

@@ -20,8 +20,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -49,6 +48,7 @@ use crate::{
         turn::read_initial_messages,
         validation::body::Fields,
     },
+    reply::Reply,
     store::{Locks, Tx, transaction},
 };
 
@@ -81,7 +81,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     let include_base_tool_rules = fields.optional::<bool>("include_base_tool_rules")?;
     Agent::check(&fields)?;
     handles::check(&state, &call.permit, &fields).await?;
-    let scope = ProjectScope::of(&call.headers, &call.permit, &fields)?;
+    let scope = ProjectScope::of(&call.permit, &fields)?;
     let mut agent = Agent::create(&fields)?;
     let mut defaults =
         if include_base_tools { base_tools::default_names(&agent.agent_type).to_vec() } else { Vec::new() };
@@ -162,7 +162,7 @@ async fn modify(state: Arc<State>, mut call: Call) -> HandlerResult {
             link_all(tx, links::AGENT_BLOCK, id, blocks.iter().map(|block| block.id.as_str())).await?;
         }
         if let Some(tools) = &tools {
-            let tools = tools.as_ref().map_err(ApiError::same)?;
+            let tools = tools.as_ref().map_err(ApiError::without_cause)?;
             agent_tools::check_project(tools, &agent.project)?;
             agent_tools::check_locked(tools, &locked)?;
             agent_tools::ask_by_default(&mut agent.record, tools);

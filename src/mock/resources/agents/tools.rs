@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::changed::{self, show_unless_current};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
@@ -21,6 +20,7 @@ use crate::{
         turn::store_effects,
         validation::body::{Fields, Location},
     },
+    reply::Reply,
     store::{Locks, transaction},
 };
 

@@ -6,8 +6,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::file::{self, Export, History, Import, invalid_argument},
@@ -23,6 +22,7 @@ use crate::{
             form::Form,
         },
     },
+    reply::Reply,
     request::{body::Body, json},
     store::transaction,
 };
@@ -110,7 +110,7 @@ async fn import(state: Arc<State>, mut call: Call) -> HandlerResult {
     };
     let file = read_file(&upload.bytes)?;
     let project = json!({"project_id": form.text("project_id")});
-    let scope = ProjectScope::of(&call.headers, &call.permit, &Fields::of_body(&project)?)?;
+    let scope = ProjectScope::of(&call.permit, &Fields::of_body(&project)?)?;
     handles::check_model(&state, &call.permit, import.model.as_deref()).await?;
     handles::check_embedding(&state, &call.permit, import.embedding.as_deref()).await?;
     let view = state.view(&call.permit);

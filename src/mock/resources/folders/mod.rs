@@ -13,8 +13,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         files::attachments,
@@ -28,6 +27,7 @@ use crate::{
         text::excerpt::excerpt,
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, transaction},
 };
 

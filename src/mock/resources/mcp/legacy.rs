@@ -8,8 +8,7 @@ use super::servers::{
     NOT_CONTACTED, all, arguments, call_tool, change, connection_events, remove, resync_tools, store,
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         records::{McpServer, Tool, claims},
@@ -20,6 +19,7 @@ use crate::{
         tools::mcp,
         validation::body::{Expect, Fields, TextMap},
     },
+    reply::Reply,
     store::transaction,
 };
 

@@ -14,8 +14,7 @@ use super::{
     thread::default_thread,
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::compaction::compact,
@@ -26,6 +25,7 @@ use crate::{
         turn::deny_pending,
         validation::{body::Fields, client_generation::is_current_client},
     },
+    reply::Reply,
     store::DocumentFilter,
 };
 

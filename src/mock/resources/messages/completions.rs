@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::send::send;
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     clock,
     error::{ApiError, Code},
     mock::{
@@ -22,6 +21,7 @@ use crate::{
         turn::SendRequest,
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     request::body::Body,
 };
 

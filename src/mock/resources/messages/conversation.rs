@@ -15,8 +15,7 @@ use super::{
     thread::resolve,
 };
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -33,6 +32,7 @@ use crate::{
         turn::{deny_pending, idempotency_key},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{MessageFilter, StoredMessage, transaction},
 };
 

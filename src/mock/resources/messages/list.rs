@@ -2,7 +2,6 @@
 
 use crate::{
     access::Written,
-    call::{Query, Reply},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
@@ -11,6 +10,8 @@ use crate::{
         storage::{View, is_plain, parse_message},
         text::excerpt::excerpt,
     },
+    reply::Reply,
+    request::input::Query,
     store::{MessageFilter, StoredMessage},
 };
 

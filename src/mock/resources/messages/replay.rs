@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    call::Reply,
     error::{ApiError, Code},
     mock::{
         records::Run,
@@ -12,6 +11,7 @@ use crate::{
         turn::{ReplayOptions, replay},
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
 };
 
 /// Reads the options of a request that streams a run again.

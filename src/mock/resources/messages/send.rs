@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::list::to_wire;
 use crate::{
-    call::{Call, Reply},
+    access::Call,
     error::ApiError,
     mock::{
         agents::thread::Thread,
@@ -16,6 +16,7 @@ use crate::{
         storage::parse,
         turn::{Ended, ReplayOptions, SendRequest, Turn, replay},
     },
+    reply::Reply,
 };
 
 /// Reads a body. `streaming` is the default of its field of this name.

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::path::{self, missing};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     entropy,
     error::ApiError,
     mock::{
@@ -21,6 +20,7 @@ use crate::{
         turn::read_initial_messages,
         validation::body::{Fields, TextMap},
     },
+    reply::Reply,
     store::transaction,
 };
 

@@ -14,8 +14,7 @@ use super::{
     routes::{HandlerResult, Routes},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::file::{self, Export},
@@ -26,6 +25,7 @@ use crate::{
         validation::body::Fields,
     },
     model::Project,
+    reply::Reply,
     store::{DocumentFilter, Tx, transaction},
 };
 

@@ -1,7 +1,7 @@
 //! The project, template and version in a path.
 
 use crate::{
-    call::Call,
+    access::Call,
     error::{ApiError, Code},
     mock::{
         pagination::list::Listing,

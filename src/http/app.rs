@@ -1,0 +1,58 @@
+//! What the handlers of every request share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{Backend, HeadLimits};
+use crate::{
+    access::{Feed, Guard},
+    api::client_side_access_tokens::Endpoints,
+    config::StreamAtExpiry,
+    request::body::Pace,
+    store::Store,
+    telemetry::metrics::Metrics,
+};
+
+/// What the handlers of requests share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The guard.
+    pub guard: Arc<Guard>,
+    /// The operations that manage tokens.
+    pub tokens: Endpoints,
+    /// What serves Letta's operations.
+    pub backend: Backend,
+    /// The database, for the readiness check.
+    pub store: Store,
+    /// The feed of revocations, for the readiness check.
+    pub feed: Feed,
+    /// Whether the process accepts more requests.
+    pub readiness: Readiness,
+    /// What happens to a response whose token expires.
+    pub stream_at_expiry: StreamAtExpiry,
+    /// How slowly a request's body may arrive.
+    pub body_pace: Pace,
+    /// How large a request's head may be.
+    pub head_limits: HeadLimits,
+    /// Whether pages from the public Internet may reach this server in a private network.
+    pub from_public: bool,
+    /// The metrics, if they are served.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// Whether the process accepts more requests. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Makes `/readyz` respond with 503 from now on.
+    pub fn begin_stopping(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
