@@ -1,7 +1,7 @@
 //! What a client token is shown of an answer: as a value, as text, and in pieces that pass.
 
 use bytes::Bytes;
-use gatelet::access::{Passing, grant::Redaction, redact_written, redactor};
+use gatelet::access::{Passing, grant::Redaction, redact, redact_written};
 use serde_json::Value;
 
 /// Names of every kind that the table of secrets has, and what such a member may still be.

@@ -1,6 +1,6 @@
 //! What handlers take and return.
 
-pub use crate::{
+pub(crate) use crate::{
     access::Call,
     reply::Reply,
     request::input::{Payload, Query, flag},

@@ -7,7 +7,7 @@
 
 pub mod access;
 pub mod api;
-pub mod call;
+mod call;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;
@@ -20,7 +20,7 @@ pub mod http;
 pub mod mock;
 pub mod model;
 pub mod private_files;
-pub mod reply;
+mod reply;
 pub mod request;
 pub mod server;
 pub mod service;

@@ -57,7 +57,7 @@ pub struct Allowance {
 
 /// A token's claim on one stream, turn or large body, released when this is dropped. Boxed, because most calls have none.
 #[derive(Debug)]
-pub struct ConcurrencyPermit(Box<PermitState>);
+pub(crate) struct ConcurrencyPermit(Box<PermitState>);
 
 #[derive(Debug)]
 struct PermitState {
@@ -109,7 +109,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
+    pub(crate) fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
@@ -118,7 +118,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
+    pub(crate) fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
             return Ok(None);
@@ -128,12 +128,12 @@ impl Quotas {
 
     /// An empty charge for a response to the token.
     #[must_use]
-    pub fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
+    pub(crate) fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
         self.responses.as_ref().map_or_else(Charge::uncounted, |responses| responses.charge(token.id, version))
     }
 
     /// Forgets tokens that have sent nothing for a while.
-    pub fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         if let Some(requests) = &self.requests {
             requests.tokens.retain_recent();
             requests.tokens.shrink_to_fit();
@@ -174,7 +174,7 @@ impl Allowance {
     ///
     /// # Errors
     /// When it is not.
-    pub fn check(&self) -> Result<(), Denial> {
+    pub(crate) fn check(&self) -> Result<(), Denial> {
         if self.is_spent {
             return Err(Denial::TooManyRequests { limit: self.limit, seconds: self.seconds() });
         }
@@ -183,7 +183,7 @@ impl Allowance {
 
     /// Sets the response headers of draft-ietf-httpapi-ratelimit-headers-07. The reset is when the quota increases, which
     /// for a bucket that fills evenly is the time of the next request.
-    pub fn set_headers(&self, headers: &mut HeaderMap) {
+    pub(crate) fn set_headers(&self, headers: &mut HeaderMap) {
         let remaining = HeaderValue::from(self.remaining);
         headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(self.limit.get()));
         headers.insert(HeaderName::from_static("ratelimit-remaining"), remaining);

@@ -57,7 +57,7 @@ impl Backend {
     }
 
     /// Waits until the background work has ended.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         if let Self::Mock(mock) = self {
             mock.drain().await;
         }

@@ -19,13 +19,13 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waits {
     /// For the client's body and for the upstream, together.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// From sending the request upstream to the head of the response; `None` if it was not sent or got no response.
-    pub first_byte: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
 }
 
 /// Runs `work` and, if `is_wanted`, measures how long it waits.
-pub async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
+pub(crate) async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::Output, Option<Waits>) {
     let mut waits = is_wanted.then(Waits::default);
     let output = poll_fn(|context| {
         if waits.is_none() {
@@ -40,7 +40,7 @@ pub async fn measure<F: Future>(mut work: Pin<&mut F>, is_wanted: bool) -> (F::O
 }
 
 /// Waits for a client or an upstream.
-pub async fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
+pub(crate) async fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
     let started = started();
     let output = future.await;
     note(started, |waits, duration| waits.total += duration);
@@ -51,7 +51,7 @@ pub async fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
 ///
 /// # Errors
 /// Those of `response`.
-pub async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
+pub(crate) async fn wait_for_response<T, E, F>(response: Pin<&mut F>) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {

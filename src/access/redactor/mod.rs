@@ -50,17 +50,17 @@ impl Redactor {
 
     /// The kind of redaction.
     #[must_use]
-    pub fn redaction(&self) -> Redaction {
+    pub(crate) fn redaction(&self) -> Redaction {
         self.redaction
     }
 
     /// Redacts a body while it passes.
-    pub fn apply_in_passing(&self, body: Body) -> Body {
+    pub(crate) fn apply_in_passing(&self, body: Body) -> Body {
         if self.redaction == Redaction::None { body } else { redact_in_passing(body) }
     }
 
     /// Redacts JSON. An error does not show an agent's state, so only secrets are removed from it.
-    pub fn apply(&self, status: StatusCode, response: &mut Value) {
+    pub(crate) fn apply(&self, status: StatusCode, response: &mut Value) {
         redact(response, self.redaction, self.visible(status));
     }
 
@@ -68,7 +68,7 @@ impl Redactor {
     ///
     /// # Errors
     /// When it is not JSON.
-    pub fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
+    pub(crate) fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
         redact_written(response, self.redaction, self.visible(status))
     }
 

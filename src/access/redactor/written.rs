@@ -13,7 +13,7 @@ pub struct Written {
 impl Written {
     /// An empty text with room for this many bytes.
     #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), harmless: Vec::new() }
     }
 
@@ -24,12 +24,12 @@ impl Written {
 
     /// Writes pieces that are not searched for secrets: together they begin and end outside of any string, and no member
     /// in them has the name of a secret.
-    pub fn push_harmless(&mut self, pieces: &[&str]) {
+    pub(crate) fn push_harmless(&mut self, pieces: &[&str]) {
         self.harmlessly(|text| pieces.iter().for_each(|piece| text.extend_from_slice(piece.as_bytes())));
     }
 
     /// Writes a piece of which only these places, in order, are searched for secrets.
-    pub fn push_marked(&mut self, piece: &str, places: &[Range<usize>]) {
+    pub(crate) fn push_marked(&mut self, piece: &str, places: &[Range<usize>]) {
         let begin = self.text.len();
         self.push(piece);
         let ends = places.iter().map(|place| place.end);
@@ -40,7 +40,7 @@ impl Written {
     }
 
     /// As [`Self::push_harmless`], for what `write` appends.
-    pub fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.text.len();
         write(&mut self.text);
         self.mark_harmless(begin..self.text.len());
@@ -61,14 +61,14 @@ impl Written {
     }
 
     /// Writes a member after at least one other.
-    pub fn push_member(&mut self, name: &str, value: &str) {
+    pub(crate) fn push_member(&mut self, name: &str, value: &str) {
         for piece in [",\"", name, "\":", value] {
             self.push(piece);
         }
     }
 
     /// The first byte.
-    pub fn first_mut(&mut self) -> Option<&mut u8> {
+    pub(crate) fn first_mut(&mut self) -> Option<&mut u8> {
         self.text.first_mut()
     }
 
