@@ -7,7 +7,6 @@
 
 pub mod access;
 pub mod api;
-mod call;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;

@@ -17,16 +17,16 @@ use crate::{
 /// A request that may be handled.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are calls, and each is taken apart where it arrives")]
-pub enum Admission {
-    /// An operation that anyone may call without a bearer.
-    Public(Operation),
+pub(crate) enum Admission {
+    /// An operation that anyone may call without a bearer: a health check.
+    Public,
     /// An operation that this caller may call.
     Call(Admitted),
 }
 
 /// An admitted call, with what applies to its response.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// What the handler gets.
     pub call: Call,
     /// What is removed from the response.

@@ -73,7 +73,7 @@ impl Guard {
         if let Match::Operation(operation, _) = found {
             context.operation = Some(operation);
             if matches!(operation.grant(), Grant::Public) {
-                return Ok(Admission::Public(operation));
+                return Ok(Admission::Public);
             }
         }
         let bearer = self.bearers.identify(&head.headers, context).await?;

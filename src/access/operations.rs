@@ -49,7 +49,7 @@ pub struct Row {
 
 /// Who responds to an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ServedBy {
+pub(crate) enum ServedBy {
     /// Gatelet itself, the same in both modes.
     Gatelet,
     /// The mock or the upstream.

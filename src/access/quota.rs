@@ -36,7 +36,7 @@ const LARGE_BODY: u64 = 64 * 1024;
 
 /// The limits on client tokens. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     requests: Option<Arc<Requests>>,
     streams: Option<Arc<PermitPool>>,
     large_bodies: Option<Arc<PermitPool>>,
@@ -45,7 +45,7 @@ pub struct Quotas {
 
 /// What is left of a client token's request quota.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     /// The requests a minute.
     limit: NonZeroU32,
     /// How many would be accepted at once.
@@ -83,7 +83,7 @@ struct PermitPool {
 impl Quotas {
     /// Limits for each token; `None` is no limit.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         requests_per_minute: Option<NonZeroU32>,
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
@@ -101,7 +101,7 @@ impl Quotas {
 
     /// Counts a request; `None` if requests are not limited.
     #[must_use]
-    pub fn count(&self, token: &ClientToken) -> Option<Allowance> {
+    pub(crate) fn count(&self, token: &ClientToken) -> Option<Allowance> {
         self.requests.as_ref().map(|requests| requests.count(token.id))
     }
 

@@ -44,7 +44,7 @@ pub struct App {
 
 /// Whether the process accepts more requests. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
     /// Makes `/readyz` respond with 503 from now on.

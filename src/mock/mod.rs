@@ -43,10 +43,10 @@ use self::{
     storage::documents::{is_plain, parse},
 };
 use crate::{
-    access::{Operation, Owned, Permit, Shared},
-    call::{Call, Reply},
+    access::{Call, Operation, Owned, Permit, Shared},
     error::{ApiError, Code},
     model::AgentId,
+    reply::Reply,
     store::{DocumentFilter, Store},
 };
 

@@ -14,16 +14,17 @@ use serde_json::Value;
 use super::grant::{ClientGrant, Redaction};
 use crate::{credentials::ClientToken, model::AgentId, request::body::Body};
 
-pub use passing::{Passing, redact_in_passing};
+pub use passing::Passing;
+pub(crate) use passing::redact_in_passing;
 pub(crate) use secrets::NAMES_OF_SECRETS;
 use secrets::{Blank, Kind, blank_of};
-pub use text::NotJson;
+pub(crate) use text::NotJson;
 pub(crate) use text::end_of_string;
-pub use written::Written;
+pub(crate) use written::Written;
 
 /// What is removed from one response.
 #[derive(Debug)]
-pub struct Redactor {
+pub(crate) struct Redactor {
     redaction: Redaction,
     /// The fields that remain for a caller who may not read what it changed; `None` if all may.
     visible: Option<Vec<String>>,

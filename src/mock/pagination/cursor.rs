@@ -2,8 +2,8 @@
 //! Letta's hosted routes.
 
 use crate::{
-    call::Query,
     error::{ApiError, Code},
+    request::input::Query,
 };
 
 /// Which part of a list a request asks for.

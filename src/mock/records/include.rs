@@ -3,7 +3,10 @@
 
 use http::{HeaderName, header};
 
-use crate::{call::Query, error::ApiError, request::headers::AllowedHeaders};
+use crate::{
+    error::ApiError,
+    request::{headers::AllowedHeaders, input::Query},
+};
 
 /// Which relationships an answer fills.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
-    call::Query,
     clock,
     error::ApiError,
     mock::validation::body::{Location, Read},
+    request::input::Query,
 };
 
 /// An instant that is written with microseconds and `Z`.

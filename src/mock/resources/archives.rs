@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 
 use super::{HandlerResult, Routes, models::handles};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::memory,
@@ -28,6 +27,7 @@ use crate::{
         },
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, transaction},
 };
 

@@ -10,8 +10,7 @@ use super::{
     models::handles::check_override,
 };
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
         pagination::{
@@ -24,6 +23,7 @@ use crate::{
         turn::{SendRequest, TurnRequest, take_up},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, MessageFilter, transaction},
 };
 

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::{HandlerResult, Routes, agents::core_memory};
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::memory,
@@ -29,6 +28,8 @@ use crate::{
         validation::{body::Fields, query},
     },
     model::Project,
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, transaction},
 };
 

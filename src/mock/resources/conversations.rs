@@ -7,14 +7,13 @@ use serde_json::Value;
 
 use super::{HandlerResult, Routes, models::handles};
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
-        agents::thread::Thread,
         agents::{
             directories,
             memory::{blocks_of_conversation, conversation_prompt, delete_blocks, lock_with_agents},
+            thread::Thread,
         },
         budget::Budget,
         pagination::{
@@ -29,6 +28,7 @@ use crate::{
         },
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, MessageFilter, Tx, transaction},
 };
 

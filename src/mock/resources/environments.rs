@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{pagination::cursor::Window, state::State, validation::body::Fields},
+    reply::Reply,
 };
 
 const NO_DEVICES: &str = "No device ever connects, so the list is empty and every id is unknown.";

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{HandlerResult, Routes, models::handles::check_override};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         records::{Agent, Message, Part, Role, Usage},
@@ -17,6 +16,7 @@ use crate::{
         tools::set::ToolSet,
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {

@@ -9,8 +9,7 @@ use super::{
     messages::{agent, list},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -26,6 +25,7 @@ use crate::{
         },
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::memory,
@@ -28,6 +27,8 @@ use crate::{
         },
         validation::body::{Fields, Location, Read},
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, Locked, Locks, Tx, transaction},
 };
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         pagination::{
             cursor::{Defaults, Page},
@@ -15,6 +14,7 @@ use crate::{
         state::State,
         storage::documents::update,
     },
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::{Operation, Permit},
-    call::{Call, Reply},
+    access::{Call, Operation, Permit},
     mock::{
         records::{ACTOR, ORGANIZATION},
         state::State,
         validation::body::Fields,
     },
+    reply::Reply,
 };
 
 const ONE_ACCOUNT: &str = "There is one account, without bills; only the project follows the request.";

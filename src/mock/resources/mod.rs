@@ -30,9 +30,9 @@ use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use super::{fidelity::Fidelity, state::State};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
+    reply::Reply,
 };
 
 /// What a handler comes to.

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::{Operation, Written},
-    call::{Call, Query, Reply},
+    access::{Call, Operation, Written},
     error::ApiError,
     mock::{
         pagination::{
@@ -21,6 +20,8 @@ use crate::{
         storage::documents::not_found,
         validation::body::Fields,
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, transaction},
 };
 

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::Window,
@@ -18,6 +17,7 @@ use crate::{
         validation::body::Fields,
     },
     model::Project,
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         models::catalogue::PROVIDER_TYPES,
@@ -20,6 +19,7 @@ use crate::{
         storage::documents::{claim, insert, update},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

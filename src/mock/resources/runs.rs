@@ -9,8 +9,7 @@ use super::{
     messages::list::{self, OLDEST, written, written_backwards},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::{
@@ -23,6 +22,8 @@ use crate::{
         turn::{ReplayOptions, replay},
         validation::body::Fields,
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, Locks, MessageFilter, transaction},
 };
 

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -20,6 +19,7 @@ use crate::{
         storage::documents::{insert, not_found},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

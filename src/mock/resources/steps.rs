@@ -9,8 +9,7 @@ use super::{
     messages::list::{OLDEST, shown, shown_backwards, unknown},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         pagination::{
@@ -23,6 +22,7 @@ use crate::{
         storage::documents::{View, parse_message, update},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, MessageFilter, transaction},
 };
 

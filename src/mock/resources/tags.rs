@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         pagination::{
             cursor::{Defaults, Page},
@@ -16,6 +15,7 @@ use crate::{
         records::{Agent, Block, Record},
         state::State,
     },
+    reply::Reply,
     store::DocumentFilter,
 };
 

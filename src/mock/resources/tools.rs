@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         budget::aside,
@@ -29,6 +28,8 @@ use crate::{
             query,
         },
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::documents::{Stored, View, changed_meanwhile, holder};
 use crate::{
-    call::Query,
     error::ApiError,
     mock::{
         records::{Group, Identity, Record, claims, links, without_repeats},
         validation::query,
     },
+    request::input::Query,
     store::{Locked, Locks, Tx},
 };
 

@@ -6,8 +6,9 @@ use http::header;
 use serde_json::Value;
 
 use crate::{
-    call::{Call, flag},
+    access::Call,
     error::{ApiError, Code},
+    request::input::flag,
 };
 
 /// A form.

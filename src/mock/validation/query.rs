@@ -1,6 +1,6 @@
 //! Query parameters with a form of their own, and the 422 for those that have another.
 
-use crate::{access::is_letta_id, call::Query, error::ApiError};
+use crate::{access::is_letta_id, error::ApiError, request::input::Query};
 
 /// A parameter that is an id of the form `<prefix>-<uuid4>`.
 pub(in crate::mock) fn id<'q>(query: &'q Query, name: &'static str, prefix: &str) -> Result<Option<&'q str>, ApiError> {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -28,6 +27,7 @@ use crate::{
         },
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 

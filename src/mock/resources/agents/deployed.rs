@@ -5,8 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
-    access::{Operation, Written},
-    call::{Call, Reply},
+    access::{Call, Operation, Written},
     error::{ApiError, Code},
     mock::{
         agents::memory,
@@ -18,6 +17,7 @@ use crate::{
         validation::body::{Fields, Location, Read},
     },
     model::Project,
+    reply::Reply,
     store::DocumentFilter,
 };
 

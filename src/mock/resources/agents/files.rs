@@ -5,8 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::directories::{Source, windows},
@@ -20,6 +19,7 @@ use crate::{
         state::State,
         storage::documents::{Stored, View, not_found},
     },
+    reply::Reply,
     store::{DocumentFilter, Tx, transaction},
 };
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     mock::{
         agents::memory,
         files::attachments,
@@ -23,6 +22,7 @@ use crate::{
         state::State,
         storage::documents::{Stored, View, not_found, update},
     },
+    reply::Reply,
     request::headers::AllowedHeaders,
     store::{DocumentFilter, Locks, transaction},
 };

@@ -5,8 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::json;
 
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::memory,
@@ -21,6 +20,8 @@ use crate::{
         text::search::tagged,
     },
     model::Project,
+    reply::Reply,
+    request::input::Query,
     store::DocumentFilter,
 };
 

@@ -15,8 +15,7 @@ use serde_json::json;
 
 use super::{HandlerResult, Routes, models::handles};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -41,6 +40,7 @@ use crate::{
         turn::Incoming,
         validation::body::Fields,
     },
+    reply::Reply,
     store::{Locks, Tx, transaction},
 };
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         agents::{
@@ -21,6 +20,7 @@ use crate::{
         text::tokens,
         tools::builtin,
     },
+    reply::Reply,
     store::transaction,
 };
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::memory,
@@ -24,6 +23,7 @@ use crate::{
         turn::store_effects,
         validation::body::{Fields, Location},
     },
+    reply::Reply,
     request::headers::AllowedHeaders,
     store::{Locks, Tx, transaction},
 };

@@ -6,8 +6,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -23,6 +22,7 @@ use crate::{
             form::Form,
         },
     },
+    reply::Reply,
     request::{body::Body, json},
     store::transaction,
 };

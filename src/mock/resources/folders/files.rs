@@ -6,8 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::id_in_path;
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         files::{
@@ -25,6 +24,7 @@ use crate::{
         storage::documents::{Stored, View, not_found},
         validation::form::Form,
     },
+    reply::Reply,
     store::{DocumentFilter, transaction},
 };
 

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::{HandlerResult, Routes, models::handles};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         files::attachments,
@@ -22,6 +21,7 @@ use crate::{
         storage::documents::{claim, holder, insert, release, update},
         validation::body::Fields,
     },
+    reply::Reply,
     store::{DocumentFilter, Locks, Tx, transaction},
 };
 

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::servers::{all, arguments, called, change, connected, read_again, remove, store};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         records::{McpServer, Tool, claims},
@@ -17,6 +16,7 @@ use crate::{
         tools::mcp,
         validation::body::{Expect, Fields, TextMap},
     },
+    reply::Reply,
     store::transaction,
 };
 

@@ -6,8 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         pagination::list::Listing,
@@ -18,6 +17,7 @@ use crate::{
         tools::mcp::{self, Present},
         validation::body::Fields,
     },
+    reply::Reply,
     request::body::Body,
     store::{DocumentFilter, Tx, transaction},
 };

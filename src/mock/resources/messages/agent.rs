@@ -11,8 +11,7 @@ use super::{
     send::{self, send, send_later},
 };
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::{compaction::compact, thread::Thread},
@@ -24,6 +23,8 @@ use crate::{
         turn::{cancel_elsewhere, give_up_question},
         validation::body::Fields,
     },
+    reply::Reply,
+    request::input::Query,
     store::{DocumentFilter, MessageFilter},
 };
 

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::list::{self, NEWEST, message_types, unknown, written};
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::ApiError,
     mock::{
         pagination::cursor::Page,
@@ -18,6 +17,7 @@ use crate::{
         storage::documents::{is_plain, parse_message},
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     store::{MessageFilter, StoredMessage},
 };
 

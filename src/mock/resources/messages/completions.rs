@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::send::send;
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     clock,
     error::{ApiError, Code},
     mock::{
@@ -21,6 +20,7 @@ use crate::{
         turn::SendRequest,
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     request::body::Body,
 };
 

@@ -11,8 +11,7 @@ use super::{
     send::{self, send},
 };
 use crate::{
-    access::{Operation, is_letta_id},
-    call::{Call, Reply},
+    access::{Call, Operation, is_letta_id},
     error::{ApiError, Code},
     mock::{
         agents::{
@@ -34,6 +33,7 @@ use crate::{
         turn::{SendRequest, give_up_question},
         validation::body::{Expect, Fields},
     },
+    reply::Reply,
     store::{MessageFilter, StoredMessage, transaction},
 };
 

@@ -2,7 +2,6 @@
 
 use crate::{
     access::Written,
-    call::{Query, Reply},
     error::{ApiError, Code},
     mock::{
         pagination::cursor::{Defaults, Page},
@@ -10,6 +9,8 @@ use crate::{
         resources::HandlerResult,
         storage::documents::{View, is_plain, parse_message},
     },
+    reply::Reply,
+    request::input::Query,
     store::{MessageFilter, StoredMessage},
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::list::shown;
 use crate::{
-    call::{Call, Reply},
+    access::Call,
     error::ApiError,
     mock::{
         agents::thread::Thread,
@@ -16,6 +16,7 @@ use crate::{
         storage::documents::parse,
         turn::{Ended, ReplayOptions, SendRequest, Turn, replay},
     },
+    reply::Reply,
 };
 
 /// Reads what a body asks for. `streaming`: whether it is answered in events when it does not say.

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use self::handles::providers;
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Query, Reply},
+    access::{Call, Operation},
     error::ApiError,
     mock::{
         models::catalogue::{self, PROVIDER_TYPES},
         records::{Passage, Provider, Record},
         state::State,
     },
+    reply::Reply,
+    request::input::Query,
 };
 
 const FIXED_LIST: &str =

@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{find, missing, name, project, version};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     entropy,
     error::ApiError,
     mock::{
@@ -24,6 +23,7 @@ use crate::{
         turn::Incoming,
         validation::body::{Fields, TextMap},
     },
+    reply::Reply,
     store::transaction,
 };
 

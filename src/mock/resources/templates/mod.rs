@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::{HandlerResult, Routes};
 use crate::{
-    access::Operation,
-    call::{Call, Reply},
+    access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
         agents::file::{self, Export},
@@ -22,6 +21,7 @@ use crate::{
         validation::body::Fields,
     },
     model::Project,
+    reply::Reply,
     store::{DocumentFilter, Tx, transaction},
 };
 
