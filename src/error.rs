@@ -170,14 +170,14 @@ impl ApiError {
 
     /// A turn that failed, as Letta reports it: `{"error": <error>}`.
     #[must_use]
-    pub fn provider(code: Code, message: impl Into<Cow<'static, str>>, error: Value) -> Self {
+    pub(crate) fn provider(code: Code, message: impl Into<Cow<'static, str>>, error: Value) -> Self {
         Self::from_parts(code, message.into(), Map::from_iter([("error".into(), error)]))
     }
 
     /// A 422 in Letta's form: a string that renders a list of problems, here of one. `location` is rendered as a Python
     /// tuple, such as `('body', 'messages')`.
     #[must_use]
-    pub fn validation(kind: &str, location: &[&str], problem: &str, input: &Value) -> Self {
+    pub(crate) fn validation(kind: &str, location: &[&str], problem: &str, input: &Value) -> Self {
         let quoted: Vec<String> = location.iter().map(|part| python_repr(&Value::from(*part))).collect();
         let tuple = if quoted.len() == 1 { format!("{},", quoted[0]) } else { quoted.join(", ") };
         let detail = format!(
@@ -192,7 +192,7 @@ impl ApiError {
 
     /// Adds to a problem what Letta adds, such as the pattern that was not matched.
     #[must_use]
-    pub fn with_context(mut self, context: &str) -> Self {
+    pub(crate) fn with_context(mut self, context: &str) -> Self {
         if let Some(Value::String(detail)) = self.0.body.get_mut("detail")
             && let Some(open) = detail.strip_suffix("}]")
         {
@@ -203,7 +203,7 @@ impl ApiError {
 
     /// A defect: the cause goes to the log, and the caller learns only that there was one.
     #[must_use]
-    pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut error =
             Self::new(Code::Internal, "Gatelet failed to handle this request; please report it with the request id.");
         error.0.cause = Some(cause.into());
@@ -219,7 +219,7 @@ impl ApiError {
 
     /// Uses another server's status instead of the code's.
     #[must_use]
-    pub fn with_status(mut self, status: StatusCode) -> Self {
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
         self
     }
@@ -247,7 +247,7 @@ impl ApiError {
 
     /// The response would take more stored data than is allowed.
     #[must_use]
-    pub fn answer_too_large(limit: usize) -> Self {
+    pub(crate) fn answer_too_large(limit: usize) -> Self {
         let sentence = format!(
             "The response would take more than {limit} bytes of stored data; request less (a smaller limit, fewer \
              relationships), or raise mock.answer_bytes."
@@ -257,19 +257,19 @@ impl ApiError {
 
     /// A conflict that repeating the request cannot resolve.
     #[must_use]
-    pub fn conflict(detail: impl Into<Value>) -> Self {
+    pub(crate) fn conflict(detail: impl Into<Value>) -> Self {
         Self::letta(Code::Conflict, detail).without_retry()
     }
 
     /// Tells the SDKs not to retry, as they would by the status: the response will not change.
     #[must_use]
-    pub fn without_retry(self) -> Self {
+    pub(crate) fn without_retry(self) -> Self {
         self.header(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))
     }
 
     /// The database cannot be reached; the SDKs retry after a second.
     #[must_use]
-    pub fn store_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn store_unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::StoreUnavailable, "The database cannot be reached at the moment; try again shortly.")
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             .because(cause)
@@ -277,7 +277,7 @@ impl ApiError {
 
     /// Other requests conflicted with this one in every attempt; the SDKs retry after a second.
     #[must_use]
-    pub fn store_busy(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn store_busy(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::StoreBusy, "Other requests are changing the same things at the moment; try again shortly.")
             .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             .because(cause)
@@ -285,7 +285,7 @@ impl ApiError {
 
     /// The database has no space left; the SDKs retry after a second.
     #[must_use]
-    pub fn store_full(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(crate) fn store_full(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let sentence =
             "The disk of the database is full, so nothing was stored; try again once its operator has freed space.";
         Self::new(Code::StoreFull, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1")).because(cause)
@@ -293,13 +293,13 @@ impl ApiError {
 
     /// Whether the database failed in a way that may pass.
     #[must_use]
-    pub fn is_store_failure(&self) -> bool {
+    pub(crate) fn is_store_failure(&self) -> bool {
         matches!(self.0.code, Code::StoreUnavailable | Code::StoreBusy | Code::StoreFull)
     }
 
     /// A copy for another request that waited for the same result. The cause stays with the original, to be logged once.
     #[must_use]
-    pub fn without_cause(&self) -> Self {
+    pub(crate) fn without_cause(&self) -> Self {
         let mut copy = Self::from_parts(self.0.code, self.0.message.clone(), self.0.body.clone());
         copy.0.status = self.0.status;
         copy.0.headers.clone_from(&self.0.headers);
@@ -326,7 +326,7 @@ impl ApiError {
 
     /// The private cause, for the log.
     #[must_use]
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
         self.0.cause.as_deref()
     }
 
@@ -338,7 +338,7 @@ impl ApiError {
 
     /// The response's JSON body.
     #[must_use]
-    pub fn to_body(&self, request_id: &str) -> Value {
+    pub(crate) fn to_body(&self, request_id: &str) -> Value {
         let mut body = Map::from_iter([("message".into(), Value::from(self.0.message.as_ref()))]);
         body.extend(self.0.body.clone());
         body.insert("code".into(), self.0.code.word().into());

@@ -19,7 +19,7 @@ pub mod http;
 pub mod mock;
 pub mod model;
 pub mod private_files;
-pub mod reply;
+mod reply;
 pub mod request;
 mod server;
 pub mod service;

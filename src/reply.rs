@@ -38,7 +38,7 @@ impl Reply {
 
     /// 200 with JSON and a header.
     #[must_use]
-    pub fn with_header(name: HeaderName, header: HeaderValue, value: Value) -> Self {
+    pub(crate) fn with_header(name: HeaderName, header: HeaderValue, value: Value) -> Self {
         let mut response = Response::new(());
         response.headers_mut().insert(name, header);
         Self::Rewritten(response.into_parts().0, value)

@@ -17,24 +17,24 @@ use crate::{
 /// A request that may be handled.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are calls, and each is taken apart where it arrives")]
-pub enum Admission {
-    /// An operation that anyone may call without a bearer.
-    Public(Operation),
+pub(crate) enum Admission {
+    /// An operation that anyone may call without a bearer: a health check.
+    Public,
     /// An operation that this caller may call.
     Call(Admitted),
 }
 
 /// An admitted call, with what applies to its response.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// What the handler gets.
     pub call: Call,
     /// What is removed from the response.
     pub redactor: Redactor,
     /// One of the token's streams, where the operation takes one and they are limited.
-    pub stream_permit: Option<ConcurrencyPermit>,
+    pub(crate) stream_permit: Option<ConcurrencyPermit>,
     /// One of the token's large bodies, where the body is large and they are limited; held until there is a response.
-    pub body_permit: Option<ConcurrencyPermit>,
+    pub(crate) body_permit: Option<ConcurrencyPermit>,
 }
 
 /// A request as its handler sees it: every part was checked, and nothing else of the request reaches a handler.
@@ -49,9 +49,9 @@ pub struct Call {
     /// The request's headers, without credentials.
     pub headers: AllowedHeaders,
     /// Proof that the guard admitted the request, and for whom.
-    pub permit: Permit,
+    pub(crate) permit: Permit,
     /// The body.
-    pub payload: Payload,
+    pub(crate) payload: Payload,
     /// Every agent that a client token's request reaches, each covered by the policy, the one that it is about first.
     /// Empty for an API key, whose request is not searched for agents.
     pub agents: Vec<AgentId>,
@@ -63,7 +63,7 @@ impl Call {
     /// # Panics
     /// When the template has none of this name, a defect that the first test of the operation finds.
     #[must_use]
-    pub fn param(&self, name: &str) -> &str {
+    pub(crate) fn param(&self, name: &str) -> &str {
         #[expect(clippy::expect_used, reason = "templates are constants, and every operation is called by a test")]
         self.params.find(name).expect("the template has this parameter")
     }

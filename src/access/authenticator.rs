@@ -162,7 +162,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the database fails; the uses are kept for the next attempt.
-    pub async fn record_key_uses(&self) -> Result<(), StoreError> {
+    pub(crate) async fn record_key_uses(&self) -> Result<(), StoreError> {
         let uses: Vec<(String, Millis)> = {
             let mut uses = self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner);
             uses.drain().map(|(id, at)| (id.into(), at)).collect()

@@ -93,7 +93,7 @@ impl Feed {
     }
 
     /// Reads the log again and again for as long as this future is polled.
-    pub async fn follow(self) {
+    pub(crate) async fn follow(self) {
         if self.0.max_staleness.is_none() {
             return;
         }
@@ -102,7 +102,7 @@ impl Feed {
 
     /// Whether the log was read recently enough to trust what is in memory.
     #[must_use]
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.0.max_staleness.is_none_or(|limit| self.age() <= limit)
     }
 
@@ -118,7 +118,7 @@ impl Feed {
     /// Whether a token, or the key that minted it, is revoked. A token that is not is looked up again only after another
     /// revocation.
     #[must_use]
-    pub fn is_revoked(&self, token: &ClientToken) -> bool {
+    pub(crate) fn is_revoked(&self, token: &ClientToken) -> bool {
         // Increased after the maps are changed: every revocation that is counted here is found in them.
         let count = self.0.count.load(Ordering::Acquire);
         if token.cleared_at.load(Ordering::Relaxed) == count {
@@ -134,12 +134,12 @@ impl Feed {
 
     /// Whether an API key is revoked.
     #[must_use]
-    pub fn is_key_revoked(&self, id: &str) -> bool {
+    pub(crate) fn is_key_revoked(&self, id: &str) -> bool {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Returns as soon as this process knows that a token, or the key that minted it, is revoked.
-    pub async fn until_revoked(&self, token: &ClientToken) {
+    pub(crate) async fn until_revoked(&self, token: &ClientToken) {
         let mut revocations = self.0.revocations.subscribe();
         while !self.is_revoked(token) {
             // The sender lives as long as this feed.
@@ -158,7 +158,7 @@ impl Feed {
     }
 
     /// Waits until the log has been read once more, or until that takes too long.
-    pub async fn catch_up(&self) {
+    pub(crate) async fn catch_up(&self) {
         if self.0.max_staleness.is_none() {
             return;
         }
@@ -169,7 +169,7 @@ impl Feed {
 
     /// Forgets revoked tokens that expired before `horizon`, which must be as far in the past as that of the store's
     /// purge: no correction of the clock may make them valid again.
-    pub fn forget_expired(&self, horizon: Millis) {
+    pub(crate) fn forget_expired(&self, horizon: Millis) {
         let mut tokens = self.0.tokens.write().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, expires_at| *expires_at >= horizon);
     }

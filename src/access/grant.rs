@@ -37,7 +37,7 @@ pub struct ClientGrant {
     /// A second object that must be proven.
     pub second: Option<Second>,
     /// What is removed from the response.
-    pub redaction: Redaction,
+    pub(crate) redaction: Redaction,
     /// Whether it takes one of the token's streams (`limits.streams_per_token`) while it is in progress: its response is a
     /// stream of events, or it occupies the model for a turn.
     pub streams: bool,
@@ -245,7 +245,7 @@ impl ClientGrant {
 
     /// The words for reading what this changes: an agent with its memory and files, or messages.
     #[must_use]
-    pub fn words_to_read(&self) -> AccessSet {
+    pub(crate) fn words_to_read(&self) -> AccessSet {
         let written = |word: Access| self.access.contains(AccessSet::of(&[word]));
         let of_agent = if written(Access::WriteAgent) { &[Access::ReadAgent][..] } else { &[] };
         let of_messages = if written(Access::WriteMessages) { &[Access::ReadMessages][..] } else { &[] };
@@ -254,7 +254,7 @@ impl ClientGrant {
 
     /// Whether the body may name the agent.
     #[must_use]
-    pub fn names_agent_in_body(&self) -> bool {
+    pub(crate) fn names_agent_in_body(&self) -> bool {
         self.body.iter().copied().flatten().any(|field| field.rule == Rule::SameAgent)
     }
 }

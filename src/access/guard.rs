@@ -44,17 +44,17 @@ pub struct Guard {
     /// Identifies callers.
     pub bearers: Authenticator,
     /// What to do with a client token's request that names no origin.
-    pub origin_missing: OriginMissing,
+    pub(crate) origin_missing: OriginMissing,
     /// What the deployment opens to client tokens beyond the table.
-    pub allow: Vec<ClientTokenAllowance>,
+    pub(crate) allow: Vec<ClientTokenAllowance>,
     /// Whether browsers may send API keys.
-    pub api_keys_from_browsers: bool,
+    pub(crate) api_keys_from_browsers: bool,
     /// The largest body, in bytes.
-    pub body_bytes: usize,
+    pub(crate) body_bytes: usize,
     /// The largest body of an operation that uploads a file, in bytes.
-    pub upload_bytes: usize,
+    pub(crate) upload_bytes: usize,
     /// The limits on client tokens.
-    pub quotas: Quotas,
+    pub(crate) quotas: Quotas,
 }
 
 impl Guard {
@@ -62,7 +62,7 @@ impl Guard {
     ///
     /// # Errors
     /// The refusal.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         head: &mut Parts,
         body: Body,
@@ -73,7 +73,7 @@ impl Guard {
         if let Match::Operation(operation, _) = found {
             context.operation = Some(operation);
             if matches!(operation.grant(), Grant::Public) {
-                return Ok(Admission::Public(operation));
+                return Ok(Admission::Public);
             }
         }
         let bearer = self.bearers.identify(&head.headers, context).await?;
@@ -146,7 +146,7 @@ impl Guard {
     ///
     /// # Errors
     /// 400 when it is not canonical.
-    pub fn check_path(head: &Parts) -> Result<Vec<Cow<'_, str>>, ApiError> {
+    pub(crate) fn check_path(head: &Parts) -> Result<Vec<Cow<'_, str>>, ApiError> {
         target::segments(&head.uri, head.version).map_err(|target::NotCanonical(what)| {
             ApiError::new(Code::PathNotCanonical, format!("The path is not in the form the SDKs send: {what}."))
         })

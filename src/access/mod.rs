@@ -7,38 +7,41 @@
 mod admitted;
 pub mod authenticator;
 mod bound;
-pub mod denial;
-pub mod feed;
+pub(crate) mod denial;
+mod feed;
 mod fields;
 pub mod grant;
-pub mod guard;
+mod guard;
 mod ids;
 mod inspect;
 pub mod json;
-pub mod operations;
+mod operations;
 mod origin;
 mod ownership;
 mod permit;
 mod policy_check;
 mod project;
-pub mod quota;
+pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
 pub mod target;
 
-pub use admitted::{Admission, Admitted, Call};
 pub use authenticator::Authenticator;
 pub use feed::Feed;
 pub use grant::Grant;
-pub use guard::Guard;
-pub(crate) use ids::{DEFAULT_CONVERSATION, is_letta_id};
-pub use operations::{Operation, ServedBy};
-pub use ownership::{Owned, Ownership, Shared};
-pub use permit::{Caller, Permit};
-pub use quota::Quotas;
-pub(crate) use redactor::end_of_string;
-pub use redactor::{NotJson, Passing, Redactor, Written, redact, redact_in_passing, redact_written};
+pub use operations::Operation;
+pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
-pub use response_budget::Charge;
-pub use target::Params;
+pub(crate) use {
+    admitted::{Admission, Admitted, Call},
+    guard::Guard,
+    ids::{DEFAULT_CONVERSATION, is_letta_id},
+    operations::ServedBy,
+    ownership::{Owned, Ownership, Shared},
+    permit::{Caller, Permit},
+    quota::Quotas,
+    redactor::{Redactor, Written, end_of_string},
+    response_budget::Charge,
+    target::Params,
+};

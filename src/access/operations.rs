@@ -38,18 +38,18 @@ pub struct Row {
     /// The path template in Letta's canonical form, parameters in braces.
     pub template: &'static str,
     /// Who responds to it.
-    pub served_by: ServedBy,
+    pub(crate) served_by: ServedBy,
     /// Who may call it, under which conditions.
     pub grant: Grant,
     /// Why, in a few words.
-    pub note: &'static str,
+    pub(crate) note: &'static str,
     /// Whether the body is a file, which may be larger than other bodies.
-    pub uploads: bool,
+    pub(crate) uploads: bool,
 }
 
 /// Who responds to an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ServedBy {
+pub(crate) enum ServedBy {
     /// Gatelet itself, the same in both modes.
     Gatelet,
     /// The mock or the upstream.

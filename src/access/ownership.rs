@@ -36,7 +36,7 @@ pub enum Shared<'a> {
 
 /// Knows which agent a thing belongs to. `project` is the caller's: another project's things may be on another upstream,
 /// and do not exist for this caller.
-pub trait Ownership: Sync {
+pub(crate) trait Ownership: Sync {
     /// The agent that a thing belongs to; `None` if the thing does not exist or does not say.
     fn owner(
         &self,

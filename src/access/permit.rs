@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use crate::{
     credentials::{ClientToken, VerifiedKey},
-    model::{AccessSet, Project},
+    model::Project,
 };
 
 /// Who sent a request.
@@ -53,7 +53,7 @@ impl Permit {
 
     /// The headers by which an API key's request names its project; empty if it names none.
     #[must_use]
-    pub fn project_headers(&self) -> &'static [HeaderName] {
+    pub(crate) fn project_headers(&self) -> &'static [HeaderName] {
         match &self.caller {
             Caller::ApiKey { named_by, .. } => named_by,
             Caller::ClientToken(_) => &[],
@@ -76,11 +76,5 @@ impl Permit {
             Caller::ClientToken(token) => Some(token),
             Caller::ApiKey { .. } => None,
         }
-    }
-
-    /// Whether one entry of the caller's policy grants all of `access` on the agent; an API key may do anything.
-    #[must_use]
-    pub fn covers(&self, agent: &str, access: AccessSet) -> bool {
-        self.client_token().is_none_or(|token| token.grants(agent).is_some_and(|held| held.contains(access)))
     }
 }

@@ -36,7 +36,7 @@ const LARGE_BODY: u64 = 64 * 1024;
 
 /// The limits on client tokens. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     requests: Option<Arc<Requests>>,
     streams: Option<Arc<PermitPool>>,
     large_bodies: Option<Arc<PermitPool>>,
@@ -45,7 +45,7 @@ pub struct Quotas {
 
 /// What is left of a client token's request quota.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Allowance {
+pub(crate) struct Allowance {
     /// The requests a minute.
     limit: NonZeroU32,
     /// How many would be accepted at once.
@@ -57,7 +57,7 @@ pub struct Allowance {
 
 /// A token's claim on one stream, turn or large body, released when this is dropped. Boxed, because most calls have none.
 #[derive(Debug)]
-pub struct ConcurrencyPermit(Box<PermitState>);
+pub(crate) struct ConcurrencyPermit(Box<PermitState>);
 
 #[derive(Debug)]
 struct PermitState {
@@ -83,7 +83,7 @@ struct PermitPool {
 impl Quotas {
     /// Limits for each token; `None` is no limit.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         requests_per_minute: Option<NonZeroU32>,
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
@@ -101,7 +101,7 @@ impl Quotas {
 
     /// Counts a request; `None` if requests are not limited.
     #[must_use]
-    pub fn count(&self, token: &ClientToken) -> Option<Allowance> {
+    pub(crate) fn count(&self, token: &ClientToken) -> Option<Allowance> {
         self.requests.as_ref().map(|requests| requests.count(token.id))
     }
 
@@ -109,7 +109,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
+    pub(crate) fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
@@ -118,7 +118,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
+    pub(crate) fn hold_body(&self, token: &ClientToken, size: &SizeHint) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
             return Ok(None);
@@ -128,12 +128,12 @@ impl Quotas {
 
     /// An empty charge for a response to the token.
     #[must_use]
-    pub fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
+    pub(crate) fn charge_response(&self, token: &ClientToken, version: Version) -> Charge<'_> {
         self.responses.as_ref().map_or_else(Charge::uncounted, |responses| responses.charge(token.id, version))
     }
 
     /// Forgets tokens that have sent nothing for a while.
-    pub fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         if let Some(requests) = &self.requests {
             requests.tokens.retain_recent();
             requests.tokens.shrink_to_fit();
@@ -174,7 +174,7 @@ impl Allowance {
     ///
     /// # Errors
     /// When it is not.
-    pub fn check(&self) -> Result<(), Denial> {
+    pub(crate) fn check(&self) -> Result<(), Denial> {
         if self.is_spent {
             return Err(Denial::TooManyRequests { limit: self.limit, seconds: self.seconds() });
         }
@@ -183,7 +183,7 @@ impl Allowance {
 
     /// Sets the response headers of draft-ietf-httpapi-ratelimit-headers-07. The reset is when the quota increases, which
     /// for a bucket that fills evenly is the time of the next request.
-    pub fn set_headers(&self, headers: &mut HeaderMap) {
+    pub(crate) fn set_headers(&self, headers: &mut HeaderMap) {
         let remaining = HeaderValue::from(self.remaining);
         headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(self.limit.get()));
         headers.insert(HeaderName::from_static("ratelimit-remaining"), remaining);

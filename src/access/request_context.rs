@@ -11,7 +11,7 @@ pub struct RequestContext {
     /// The fingerprint of the bearer, once it is read.
     pub fingerprint: Option<Fingerprint>,
     /// What a client token may still send; `None` without a request quota.
-    pub allowance: Option<Allowance>,
+    pub(crate) allowance: Option<Allowance>,
     /// Whether the client token was in the cache of verified tokens; `None` for other callers.
     pub remembered: Option<bool>,
 }

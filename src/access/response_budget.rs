@@ -105,7 +105,7 @@ impl ResponseBudget {
 impl Charge<'_> {
     /// A charge that stays empty: responses to API keys are not limited.
     #[must_use]
-    pub fn uncounted() -> Self {
+    pub(crate) fn uncounted() -> Self {
         Self { account: None, bytes: 0 }
     }
 
@@ -113,7 +113,7 @@ impl Charge<'_> {
     ///
     /// # Errors
     /// When nothing is left.
-    pub fn check(&self) -> Result<(), Denial> {
+    pub(crate) fn check(&self) -> Result<(), Denial> {
         match &self.account {
             Some(Account { budget, token, .. }) if budget.is_spent(*token) => Err(budget.denial()),
             _ => Ok(()),
@@ -124,7 +124,7 @@ impl Charge<'_> {
     ///
     /// # Errors
     /// When the token's budget is too small.
-    pub fn cover(&mut self, bytes: usize) -> Result<(), Denial> {
+    pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Denial> {
         if let Some(Account { budget, token, free }) = &self.account
             && bytes > self.bytes.max(*free)
         {
@@ -138,7 +138,7 @@ impl Charge<'_> {
     ///
     /// # Errors
     /// When the token's budget is too small.
-    pub fn attach(mut self, bytes: Bytes) -> Result<Bytes, Denial> {
+    pub(crate) fn attach(mut self, bytes: Bytes) -> Result<Bytes, Denial> {
         self.cover(bytes.len())?;
         let Some(Account { budget, token, free }) = self.account.as_ref() else { return Ok(bytes) };
         if bytes.len() <= *free {

@@ -23,32 +23,32 @@ pub struct App {
     /// The operations that manage tokens.
     pub tokens: Endpoints,
     /// What serves Letta's operations.
-    pub backend: Backend,
+    pub(crate) backend: Backend,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.
     pub feed: Feed,
     /// Whether the process accepts more requests.
-    pub readiness: Readiness,
+    pub(crate) readiness: Readiness,
     /// What happens to a response whose token expires.
-    pub stream_at_expiry: StreamAtExpiry,
+    pub(crate) stream_at_expiry: StreamAtExpiry,
     /// How slowly a request's body may arrive.
-    pub body_pace: Pace,
+    pub(crate) body_pace: Pace,
     /// How large a request's head may be.
-    pub head_limits: HeadLimits,
+    pub(crate) head_limits: HeadLimits,
     /// Whether pages from the public Internet may reach this server in a private network.
-    pub from_public: bool,
+    pub(crate) from_public: bool,
     /// The metrics, if they are served.
     pub metrics: Option<Arc<Metrics>>,
 }
 
 /// Whether the process accepts more requests. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub(crate) struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
     /// Makes `/readyz` respond with 503 from now on.
-    pub fn begin_stopping(&self) {
+    pub(crate) fn begin_stopping(&self) {
         self.0.store(true, Ordering::Release);
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// What serves Letta's operations. Cheap to clone.
 #[derive(Clone, Debug)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// The stateful mock.
     Mock(Mock),
     /// Real Letta servers, to which requests are passed on.
@@ -24,7 +24,7 @@ pub enum Backend {
 impl Backend {
     /// The mode's name.
     #[must_use]
-    pub fn mode(&self) -> &'static str {
+    pub(crate) fn mode(&self) -> &'static str {
         match self {
             Self::Mock(_) => "mock",
             Self::Gateway(_) => "gateway",
@@ -57,7 +57,7 @@ impl Backend {
     }
 
     /// Waits until the background work has ended.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         if let Self::Mock(mock) = self {
             mock.drain().await;
         }

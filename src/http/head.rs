@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
     /// The longest target: path and query, in bytes.
-    pub target_bytes: usize,
+    pub(crate) target_bytes: usize,
     /// The largest number of header fields.
     pub count: usize,
     /// Their largest size together, in bytes of HTTP/1.1.
@@ -30,13 +30,13 @@ impl HeadLimits {
 
     /// The HTTP library's limit, in bytes.
     #[must_use]
-    pub fn library_bytes(self) -> usize {
+    pub(crate) fn library_bytes(self) -> usize {
         self.target_bytes.saturating_add(self.bytes).saturating_mul(2)
     }
 
     /// The HTTP library's limit on the number of header fields; `None` if its default of 100 is enough, which is faster.
     #[must_use]
-    pub fn library_count(self) -> Option<usize> {
+    pub(crate) fn library_count(self) -> Option<usize> {
         (self.count >= 100).then(|| self.count.saturating_mul(2))
     }
 

@@ -17,10 +17,10 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use app::{App, Readiness};
-pub use backend::Backend;
-pub use head::HeadLimits;
-pub use lifeline::TokenLifetime;
+pub(crate) use app::{App, Readiness};
+pub(crate) use backend::Backend;
+pub(crate) use head::HeadLimits;
+pub(crate) use lifeline::TokenLifetime;
 
 use crate::{request::body::Body, telemetry::access_log::AccessLog};
 
@@ -61,13 +61,13 @@ impl Surface {
     }
 
     /// Returns when the responses of this lifetime must end.
-    pub fn lifetime_end(&self, lifetime: TokenLifetime) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn lifetime_end(&self, lifetime: TokenLifetime) -> impl Future<Output = ()> + Send + use<> {
         lifetime.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
     }
 
     /// Whether the process accepts more requests.
     #[must_use]
-    pub fn readiness(&self) -> &Readiness {
+    pub(crate) fn readiness(&self) -> &Readiness {
         &self.0.app.readiness
     }
 }

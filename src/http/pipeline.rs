@@ -86,7 +86,7 @@ impl App {
         }
         let version = head.version;
         let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
-            Admission::Public(_) => return Ok((json_response(StatusCode::OK, &health::letta())?, None)),
+            Admission::Public => return Ok((json_response(StatusCode::OK, &health::letta())?, None)),
             Admission::Call(admitted) => admitted,
         };
         // The permit for a large body is held until there is a response.

@@ -76,13 +76,13 @@ impl AccessSet {
 
     /// The words of this set that `held` lacks.
     #[must_use]
-    pub const fn missing_from(self, held: Self) -> Self {
+    pub(crate) const fn missing_from(self, held: Self) -> Self {
         Self(self.0 & !held.0)
     }
 
     /// Both sets together.
     #[must_use]
-    pub const fn union(self, other: Self) -> Self {
+    pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

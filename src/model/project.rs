@@ -15,7 +15,7 @@ pub struct Project(Arc<str>);
 
 impl Project {
     /// The project of a request that names none.
-    pub const DEFAULT: &'static str = "default";
+    pub(crate) const DEFAULT: &'static str = "default";
 
     /// The project as text.
     #[must_use]

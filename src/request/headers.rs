@@ -40,13 +40,13 @@ impl AllowedHeaders {
     }
 
     /// Every value of a header; empty if it is not allowed.
-    pub fn get_all(&self, name: impl AsHeaderName + AsRef<str>) -> impl Iterator<Item = &HeaderValue> {
+    pub(crate) fn get_all(&self, name: impl AsHeaderName + AsRef<str>) -> impl Iterator<Item = &HeaderValue> {
         let is_allowed = is_allowed(name.as_ref());
         self.0.get_all(name).iter().filter(move |_| is_allowed)
     }
 
     /// The headers that may go on to an upstream.
-    pub fn forwarded(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    pub(crate) fn forwarded(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().filter(|(name, _)| is_forwarded(name.as_str()))
     }
 }

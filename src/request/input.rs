@@ -60,7 +60,7 @@ impl Query {
     ///
     /// # Errors
     /// 400.
-    pub fn check_once(&self, name: &str) -> Result<(), ApiError> {
+    pub(crate) fn check_once(&self, name: &str) -> Result<(), ApiError> {
         let is_repeated = self.0.iter().filter(|(present, _)| present == name).nth(1).is_some();
         if is_repeated { Err(repeated(name)) } else { Ok(()) }
     }
@@ -79,7 +79,7 @@ impl Query {
     ///
     /// # Errors
     /// 422 when it is something else.
-    pub fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
+    pub(crate) fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.first(name).map(|text| flag(text, &["query", name])).transpose()
     }
 
@@ -87,7 +87,7 @@ impl Query {
     ///
     /// # Errors
     /// 422 when it is not an integer.
-    pub fn integer(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
+    pub(crate) fn integer(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.first(name) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
             ApiError::validation(
@@ -103,7 +103,7 @@ impl Query {
     ///
     /// # Errors
     /// 422 when it is another word.
-    pub fn one_of(&self, name: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, ApiError> {
+    pub(crate) fn one_of(&self, name: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, ApiError> {
         let Some(text) = self.first(name) else { return Ok(None) };
         match words.iter().find(|word| **word == text) {
             Some(word) => Ok(Some(word)),
@@ -190,7 +190,7 @@ async fn gather(mut body: Body) -> Result<Bytes, BodyError> {
 ///
 /// # Errors
 /// 415.
-pub fn check_media_type(headers: &AllowedHeaders) -> Result<(), ApiError> {
+pub(crate) fn check_media_type(headers: &AllowedHeaders) -> Result<(), ApiError> {
     let mut values = headers.get_all(header::CONTENT_TYPE);
     let Some(value) = values.next() else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -204,7 +204,7 @@ pub fn check_media_type(headers: &AllowedHeaders) -> Result<(), ApiError> {
 
 /// Letta's refusal of a body that is not JSON.
 #[must_use]
-pub fn bad_json(error: &serde_json::Error) -> ApiError {
+pub(crate) fn bad_json(error: &serde_json::Error) -> ApiError {
     ApiError::validation("json_invalid", &["body"], &format!("JSON decode error: {error}"), &json!({}))
         .saying(format!("The body is not valid JSON: {error}."))
 }

@@ -12,15 +12,16 @@ use serde_json::Value;
 use super::grant::{ClientGrant, Redaction};
 use crate::{credentials::ClientToken, model::AgentId, request::body::Body};
 
-pub use passing::{Passing, redact_in_passing};
+pub use passing::Passing;
+pub(crate) use passing::redact_in_passing;
 use secrets::{Blank, Kind, blank_of};
-pub use text::NotJson;
+pub(crate) use text::NotJson;
 pub(crate) use text::end_of_string;
-pub use written::Written;
+pub(crate) use written::Written;
 
 /// What is removed from one response.
 #[derive(Debug)]
-pub struct Redactor {
+pub(crate) struct Redactor {
     redaction: Redaction,
     /// The fields that remain for a caller who may not read what it changed; `None` if all may.
     visible: Option<Vec<String>>,
@@ -47,17 +48,17 @@ impl Redactor {
 
     /// The kind of redaction.
     #[must_use]
-    pub fn redaction(&self) -> Redaction {
+    pub(crate) fn redaction(&self) -> Redaction {
         self.redaction
     }
 
     /// Redacts a body while it passes.
-    pub fn apply_in_passing(&self, body: Body) -> Body {
+    pub(crate) fn apply_in_passing(&self, body: Body) -> Body {
         if self.redaction == Redaction::None { body } else { redact_in_passing(body) }
     }
 
     /// Redacts JSON. An error does not show an agent's state, so only secrets are removed from it.
-    pub fn apply(&self, status: StatusCode, response: &mut Value) {
+    pub(crate) fn apply(&self, status: StatusCode, response: &mut Value) {
         redact(response, self.redaction, self.visible(status));
     }
 
@@ -65,7 +66,7 @@ impl Redactor {
     ///
     /// # Errors
     /// When it is not JSON.
-    pub fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
+    pub(crate) fn apply_to_written(&self, status: StatusCode, response: Written) -> Result<Vec<u8>, NotJson> {
         redact_written(response, self.redaction, self.visible(status))
     }
 

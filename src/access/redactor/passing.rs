@@ -260,7 +260,7 @@ fn after_space(text: &[u8], at: usize) -> usize {
 
 /// A body from which secrets are removed while it passes.
 #[must_use]
-pub fn redact_in_passing(body: Body) -> Body {
+pub(crate) fn redact_in_passing(body: Body) -> Body {
     match body {
         Body::Empty => Body::Empty,
         Body::Whole(text) if is_clean(&text) => Body::Whole(text),

@@ -13,7 +13,7 @@ pub struct Written {
 impl Written {
     /// An empty text with room for this many bytes.
     #[must_use]
-    pub fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), harmless: Vec::new() }
     }
 
@@ -24,7 +24,7 @@ impl Written {
 
     /// Lets `write` append a piece that is not searched for secrets: it begins and ends outside of any string, and no member
     /// in it has the name of a secret.
-    pub fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn harmlessly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.text.len();
         write(&mut self.text);
         let place = begin..self.text.len();
@@ -42,7 +42,7 @@ impl Written {
     }
 
     /// The first byte.
-    pub fn first_mut(&mut self) -> Option<&mut u8> {
+    pub(crate) fn first_mut(&mut self) -> Option<&mut u8> {
         self.text.first_mut()
     }
 }

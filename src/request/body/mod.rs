@@ -19,13 +19,13 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-pub use self::{
+pub(crate) use self::{
     paced::{Pace, Paced, TooSlow},
     received::{Fault, Received},
 };
 
 /// Why a body broke off.
-pub type BodyError = Box<dyn Error + Send + Sync>;
+pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 
 /// The body of a request or a response.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Body {
     }
 
     /// A body made of chunks.
-    pub fn from_stream<E: Into<BodyError> + 'static>(
+    pub(crate) fn from_stream<E: Into<BodyError> + 'static>(
         chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     ) -> Self {
         Self::new(StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)))
@@ -63,7 +63,7 @@ impl Body {
 
     /// A body that arrives on a connection, with a limit on pauses.
     #[must_use]
-    pub fn paced(body: Incoming, longest_pause: Duration) -> Self {
+    pub(crate) fn paced(body: Incoming, longest_pause: Duration) -> Self {
         Self::Paced(Paced::new(body, Pace { longest_pause, bytes_per_second: None }))
     }
 }

@@ -20,10 +20,10 @@ const FOREVER: Duration = Duration::from_hours(24 * 365);
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// The longest pause between two frames.
-    pub longest_pause: Duration,
+    pub(crate) longest_pause: Duration,
     /// The average rate that the sender must keep while it is waited for, after a grace of `longest_pause`; `None` limits
     /// only the pauses.
-    pub bytes_per_second: Option<NonZeroU32>,
+    pub(crate) bytes_per_second: Option<NonZeroU32>,
 }
 
 /// A body that fails when its sender is too slow. Its trailers are dropped: no allow-list has checked them.
@@ -47,7 +47,7 @@ pub struct Paced<B> {
 /// The sender of a body was too slow.
 #[derive(Debug, thiserror::Error)]
 #[error("the sender of a body paused for too long or sent too slowly")]
-pub struct TooSlow;
+pub(crate) struct TooSlow;
 
 impl<B> Paced<B> {
     /// Limits how slow the sender of a body may be.

@@ -50,7 +50,7 @@ pub enum Fault {
 impl Body {
     /// The body of a request, with a limit on how slowly the client may send it.
     #[must_use]
-    pub fn received(body: Incoming, head: &Parts, pace: Pace) -> Self {
+    pub(crate) fn received(body: Incoming, head: &Parts, pace: Pace) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
@@ -64,7 +64,7 @@ impl Body {
     ///
     /// # Errors
     /// When it declares more in advance.
-    pub fn at_most(mut self, limit: usize) -> Result<Self, Fault> {
+    pub(crate) fn at_most(mut self, limit: usize) -> Result<Self, Fault> {
         if usize::try_from(self.size_hint().lower()).map_or(true, |length| length > limit) {
             return Err(Fault::TooLarge(limit));
         }
