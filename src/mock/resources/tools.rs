@@ -10,7 +10,7 @@ use crate::{
     call::{Call, Query, Reply},
     error::{ApiError, Code},
     mock::{
-        budget::aside,
+        budget::offload,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
@@ -282,7 +282,7 @@ async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
             }
             None => python::signature(source).map_err(underivable)?.name,
         };
-        let outcome = aside(source.len(), || python::run(source, &name, arguments, &environment));
+        let outcome = offload(source.len(), || python::run(source, &name, arguments, &environment));
         outcome.unwrap_or_else(|| echo(&name, arguments))
     };
     Ok(Reply::ok(returned(name, &outcome)))
