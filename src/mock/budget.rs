@@ -36,7 +36,7 @@ impl Budget {
     }
 
     /// The budget of a response that is made of stored data, in bytes.
-    pub(super) fn of_answer(limit: usize) -> Self {
+    pub(super) fn of_response(limit: usize) -> Self {
         Self { code: Code::AnswerTooLarge, ..Self::new(limit) }
     }
 
@@ -115,7 +115,7 @@ pub(super) fn value_weight(value: &Value) -> usize {
 
 /// Runs work that may take long without delaying the other tasks of this thread. `size` is the number of bytes that the
 /// work reads: below a threshold, moving the other tasks to another thread would cost more than it saves.
-pub(super) fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
+pub(super) fn offload<T>(size: usize, work: impl FnOnce() -> T) -> T {
     const THRESHOLD: usize = 16 * 1024;
     let can_block = || {
         tokio::runtime::Handle::try_current()
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!((budget.left(), budget.charge(4), budget.left()), (4, Ok(()), 0));
         let overspent = |budget: Budget| ApiError::from(budget.charge(11).unwrap_err()).message().to_owned();
         assert!(overspent(Budget::new(10)).contains("mock.turn_bytes"));
-        assert!(overspent(Budget::of_answer(10)).contains("mock.answer_bytes"));
+        assert!(overspent(Budget::of_response(10)).contains("mock.answer_bytes"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl State {
     }
 
     /// The budget of a response that is made of stored data.
-    pub(super) fn answer_budget(&self) -> Budget {
-        Budget::of_answer(self.store.most_read())
+    pub(super) fn response_budget(&self) -> Budget {
+        Budget::of_response(self.store.most_read())
     }
 }

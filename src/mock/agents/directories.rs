@@ -178,7 +178,7 @@ pub(in crate::mock) async fn files(
 }
 
 /// As [`files`], charged to the budget of a response.
-pub(in crate::mock) async fn files_within_budget(
+pub(super) async fn files_within_budget(
     store: &Store,
     agent_id: &str,
     limit: i64,

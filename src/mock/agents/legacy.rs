@@ -163,7 +163,7 @@ fn event(event: &Value) -> Message {
 
 /// Restores, in messages from an agent file, what Letta does not store but the mock does: which messages belong to the inner
 /// monologue, and the user's text without its envelope. `speaks_by_tool` is whether the agent has the speaking tool.
-pub(in crate::mock) fn restore_monologue(agent_type: &str, speaks_by_tool: bool, history: &mut [Message]) {
+pub(super) fn restore_monologue(agent_type: &str, speaks_by_tool: bool, history: &mut [Message]) {
     if !is_older(agent_type) {
         return;
     }

@@ -125,7 +125,7 @@ async fn load(
             _ => groups.extend(view.behind(document)?.map(|group| (source, group))),
         }
     }
-    let budget = Budget::of_answer(view.store().most_read());
+    let budget = Budget::of_response(view.store().most_read());
     for agent in agents {
         let Some(loaded) = loaded.get_mut(agent.id) else { continue };
         if include.blocks && !loaded.folders.is_empty() {

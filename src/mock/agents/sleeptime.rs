@@ -58,7 +58,7 @@ pub(super) async fn create(tx: &mut Tx, main: &Stored<Agent>, mut blocks: Vec<Bl
         insert(tx, project, None, &persona).await?;
         blocks.push(persona);
     }
-    let mut sleeptime_agent = agent.partner(kind.agent_type);
+    let mut sleeptime_agent = agent.new_sleeptime_agent(kind.agent_type);
     if let Some(model) = kind.model {
         sleeptime_agent.model =
             ModelConfig::create(&Fields::of_body(&json!({"model": model}))?, is_older(kind.agent_type))?;

@@ -92,7 +92,7 @@ impl Thread {
         }
     }
 
-    pub(in crate::mock) fn context_mut(&mut self) -> &mut Vec<ContextEntry> {
+    pub(super) fn context_mut(&mut self) -> &mut Vec<ContextEntry> {
         match &mut self.conversation {
             Some(conversation) => &mut conversation.record.context,
             None => &mut self.agent.record.context,
@@ -105,7 +105,7 @@ impl Thread {
     }
 
     /// Counts one more message.
-    pub(in crate::mock) fn count_message(&mut self) {
+    pub(super) fn count_message(&mut self) {
         match &mut self.conversation {
             Some(conversation) => conversation.record.recall += 1,
             None => self.agent.record.recall += 1,
@@ -113,7 +113,7 @@ impl Thread {
     }
 
     /// Whether tool calls wait for a decision.
-    pub(in crate::mock) fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         self.pending().is_some()
     }
 

@@ -7,7 +7,7 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::{
-        budget::aside,
+        budget::offload,
         records::{File, FileText, FileView, Folder, Job, NewPassage, Passage, Record, Timestamp, claims},
         storage::{Prepared, Stored, claim, insert_all, parse},
         text::window,
@@ -102,7 +102,7 @@ pub(in crate::mock) async fn store(
         let passages: Vec<Prepared> = pieces.iter().map(passage).collect::<Result<_, _>>()?;
         insert_all(tx, &folder.project, &passages).await?;
     }
-    let view = FileView { id: file.id.clone(), shown: aside(text.len(), || window::of(text, &file.media_type)) };
+    let view = FileView { id: file.id.clone(), shown: offload(text.len(), || window::of(text, &file.media_type)) };
     let view = Prepared::new(Some(&file.id), &view)?;
     let text = Prepared::new(Some(&file.id), &FileText { id: file.id.clone(), text: text.to_owned() })?;
     insert_all(tx, &folder.project, &[text, view, Prepared::new(None, &Job::reading(file))?]).await

@@ -67,7 +67,7 @@ impl<'a, T: Record> Listing<'a, T> {
             self.narrow(seq, newer_than_cursor);
         }
         let mut scan = Scan::new(self, page.newest_first != backwards, page.limit);
-        let (mut records, budget) = (Vec::new(), Budget::of_answer(view.store().most_read()));
+        let (mut records, budget) = (Vec::new(), Budget::of_response(view.store().most_read()));
         while records.len() < page.limit {
             let Some(chunk) = scan.next(view).await? else { break };
             let missing = page.limit - records.len();
@@ -105,7 +105,7 @@ impl<'a, T: Record> Listing<'a, T> {
         view: View<'_>,
         accepts: impl Fn(&T) -> bool,
     ) -> Result<Vec<Stored<T>>, ApiError> {
-        let (mut records, budget) = (Vec::new(), Budget::of_answer(view.store().most_read()));
+        let (mut records, budget) = (Vec::new(), Budget::of_response(view.store().most_read()));
         let mut scan = Scan::new(self, false, CHUNK);
         while let Some(chunk) = scan.next(view).await? {
             for (stored, size) in chunk.into_iter().filter(|(stored, _)| accepts(&stored.record)) {

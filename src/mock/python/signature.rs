@@ -13,7 +13,7 @@ use super::{
     parameters, parse, text,
     types::{Annotation, Scope},
 };
-use crate::mock::budget::aside;
+use crate::mock::budget::offload;
 
 /// The function that a source defines.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +60,7 @@ pub(in crate::mock) enum NoSignature {
 /// # Errors
 /// If there is none, if Letta would refuse it, or if its schema is too large.
 pub(in crate::mock) fn signature(source: &str) -> Result<Signature, NoSignature> {
-    aside(source.len(), || read(&lines_ended_once(source)))
+    offload(source.len(), || read(&lines_ended_once(source)))
 }
 
 /// The name of that function, and its docstring if it has one.
@@ -68,7 +68,7 @@ pub(in crate::mock) fn signature(source: &str) -> Result<Signature, NoSignature>
 /// # Errors
 /// If there is no such function.
 pub(in crate::mock) fn name_and_docstring(source: &str) -> Result<(String, Option<String>), NoSignature> {
-    aside(source.len(), || {
+    offload(source.len(), || {
         let source = lines_ended_once(source);
         let tree = parse(&source).ok_or(NoSignature::Invalid)?;
         let (function, name) = defined(&tree, &Outline::of(&tree, &source), &source)?;

@@ -309,7 +309,7 @@ impl Agent {
     }
 
     /// A sleeptime agent for this agent, of the given type.
-    pub(in crate::mock) fn partner(&self, agent_type: &str) -> Self {
+    pub(in crate::mock) fn new_sleeptime_agent(&self, agent_type: &str) -> Self {
         Self {
             name: format!("{}-sleeptime", self.name),
             agent_type: agent_type.to_owned(),

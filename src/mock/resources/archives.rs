@@ -125,7 +125,7 @@ async fn create_passages(state: Arc<State>, mut call: Call) -> HandlerResult {
     }
     let passages = passages.iter().map(NewPassage::read).collect::<Result<_, _>>()?;
     let stored = store_passages(state.view(&call.permit), call.param("archive_id"), passages).await?;
-    Ok(Reply::written(write_passages(&stored, &Budget::of_answer(usize::MAX))?))
+    Ok(Reply::written(write_passages(&stored, &Budget::of_response(usize::MAX))?))
 }
 
 async fn store_passages(view: View<'_>, archive_id: &str, passages: Vec<NewPassage>) -> Result<Vec<Passage>, ApiError> {

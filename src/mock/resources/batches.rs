@@ -157,7 +157,7 @@ async fn messages(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let batch = view.get::<Batch>(call.param("batch_id")).await?.record;
     let agent = call.query.first("agent_id");
-    let (mut stored, budget) = (Vec::new(), state.answer_budget());
+    let (mut stored, budget) = (Vec::new(), state.response_budget());
     for run in runs_of(view, &batch).await?.iter().filter(|run| agent.is_none_or(|agent| run.agent_id == agent)) {
         let of_run = state.store.messages(&MessageFilter::of_run(&run.id)).await?;
         budget.charge(of_run.iter().map(|message| message.body.len()).sum())?;

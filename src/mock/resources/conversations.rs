@@ -188,7 +188,7 @@ async fn fork(state: Arc<State>, call: Call) -> HandlerResult {
     let view = state.view(&call.permit);
     let origin = resolve(view, call.param("conversation_id"), call.query.first("agent_id")).await?;
     let (agent_id, origin_id) = (origin.agent.record.id.clone(), origin.conversation.map(|own| own.record.id));
-    let budget = state.answer_budget();
+    let budget = state.response_budget();
     let conversation = transaction!(state.store, tx => {
         let origin = Thread::lock(tx, &agent_id, origin_id.as_deref()).await?;
         let origin = origin.ok_or_else(|| ApiError::letta(Code::NotFound, "Conversation not found"))?;

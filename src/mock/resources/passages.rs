@@ -58,7 +58,7 @@ async fn list(state: Arc<State>, call: Call) -> HandlerResult {
     } else {
         passages.page(view, &page, accepts).await?
     };
-    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
+    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.response_budget())?))
 }
 
 async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
@@ -70,7 +70,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
         let passages = archival::remember(tx, &agent, vec![new.clone()]).await?;
         Ok(passages)
     })?;
-    Ok(Reply::written(write_passages(&passages, &state.answer_budget())?))
+    Ok(Reply::written(write_passages(&passages, &state.response_budget())?))
 }
 
 async fn search_memory(state: Arc<State>, call: Call) -> HandlerResult {
@@ -90,7 +90,7 @@ async fn search_memory(state: Arc<State>, call: Call) -> HandlerResult {
     let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
     let found = match archival::archive_of(view.store(), &agent.id).await? {
         Some(archive) => {
-            archival::search(view.store(), SearchScope::Archive(&archive.record.id), &search, &state.answer_budget())
+            archival::search(view.store(), SearchScope::Archive(&archive.record.id), &search, &state.response_budget())
                 .await?
         }
         None => Vec::new(),
@@ -164,8 +164,8 @@ async fn search(state: Arc<State>, mut call: Call) -> HandlerResult {
         Some(archive) => SearchScope::Archive(archive),
         None => SearchScope::Project(call.permit.project().as_str()),
     };
-    let found = archival::search(view.store(), scope, &search, &state.answer_budget()).await?;
-    let (mut written, budget) = (Written::default(), state.answer_budget());
+    let found = archival::search(view.store(), scope, &search, &state.response_budget()).await?;
+    let (mut written, budget) = (Written::default(), state.response_budget());
     written.push("[");
     for (number, Hit { passage, score }) in found.iter().enumerate() {
         if number > 0 {

@@ -12,7 +12,7 @@ use crate::{
     access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
-        budget::aside,
+        budget::offload,
         pagination::{
             cursor::{Defaults, Page},
             list::Listing,
@@ -289,7 +289,7 @@ async fn run(_: Arc<State>, mut call: Call) -> HandlerResult {
             }
             None => python::signature(source).map_err(underivable)?.name,
         };
-        let result = aside(source.len(), || python::run(source, &name, arguments, &environment));
+        let result = offload(source.len(), || python::run(source, &name, arguments, &environment));
         result.unwrap_or_else(|| echo(&name, arguments))
     };
     Ok(Reply::ok(tool_return_message(name, &result)))

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 pub use self::script::{Script, ScriptError};
 use super::{
-    budget::{Budget, Overspent, aside},
+    budget::{Budget, Overspent, offload},
     records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
     tools::set::{CallableTool, ToolSet},
 };
@@ -107,7 +107,7 @@ impl Responder {
     /// If the response would exceed the budget.
     pub(super) fn respond(&self, request: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
         let size = request.messages.iter().map(Message::length).sum();
-        aside(size, || {
+        offload(size, || {
             let scripted = self.script.as_ref().and_then(|script| script.respond(request).transpose());
             scripted.unwrap_or_else(|| match request.user_texts {
                 Some(user_texts) => sleeptime::respond(request, user_texts),

@@ -3,7 +3,7 @@
 use crate::{
     error::ApiError,
     mock::{
-        budget::{Budget, aside},
+        budget::{Budget, offload},
         records::{Agent, Archive, NewPassage, Passage, Record, Timestamp, links},
         storage::{Stored, insert, parse, update},
         text::terms::{Terms, tagged},
@@ -140,7 +140,7 @@ pub(in crate::mock) async fn search(
         for document in chunk {
             let length = document.body.len();
             let passage = parse::<Passage>(document)?.record;
-            if let Some(score) = aside(length, || search.fit(&passage, terms.as_ref())) {
+            if let Some(score) = offload(length, || search.fit(&passage, terms.as_ref())) {
                 found.push(Hit { passage, score });
             }
         }

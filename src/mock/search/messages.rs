@@ -3,7 +3,7 @@
 use crate::{
     error::ApiError,
     mock::{
-        budget::{Budget, aside},
+        budget::{Budget, offload},
         records::{Message, Role, Timestamp},
         storage::parse_message,
         text::terms::looked_for,
@@ -50,7 +50,7 @@ pub(in crate::mock) async fn search(
                 return Ok(found);
             }
             let message = parse_message(&stored)?;
-            if aside(stored.body.len(), || wanted.fits(&message, &terms)) {
+            if offload(stored.body.len(), || wanted.fits(&message, &terms)) {
                 budget.charge(stored.body.len())?;
                 found.push((stored, message));
             }

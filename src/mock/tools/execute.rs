@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::ApiError,
     mock::{
-        budget::{Budget, aside, value_weight, written_length},
+        budget::{Budget, offload, value_weight, written_length},
         records::{
             Agent, Block, Content, MESSAGE_SENT, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall,
             ToolReturn, ToolStatus, links,
@@ -140,7 +140,7 @@ impl<'a> ToolExecutor<'a> {
                     let environment = self.agent.environment();
                     let stored = tool.and_then(|tool| tool.stored.as_ref());
                     let source = stored.and_then(|tool| tool.source_code.as_ref()).map_or(0, String::len);
-                    match stored.map(|tool| aside(source, || tool.call(&arguments, &environment))) {
+                    match stored.map(|tool| offload(source, || tool.call(&arguments, &environment))) {
                         Some(called) => {
                             (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
                             called.text()

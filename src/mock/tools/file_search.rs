@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::ApiError,
     mock::{
-        budget::{Budget, Overspent, aside, written_length},
+        budget::{Budget, Overspent, offload, written_length},
         records::{Agent, File, FileText, Folder, Passage, Record, links},
         storage::parse,
         text::{
@@ -117,14 +117,14 @@ impl<'a> FileSearch<'a> {
             let gap = if told.is_empty() { "" } else { "\n\n" };
             // Writing to a string cannot fail.
             let _ = writeln!(told, "{gap}{} is open. It has {lines} lines:", seen.name);
-            aside(text.len(), || number_lines(&text, first, length.unwrap_or(usize::MAX), &mut told, &draft))?;
+            offload(text.len(), || number_lines(&text, first, length.unwrap_or(usize::MAX), &mut told, &draft))?;
             // As in Letta, a length alone changes nothing of what the agent sees.
             let part = offset.map(|offset| Lines {
                 first: offset.saturating_add(1),
                 last: length.map(|length| offset.saturating_add(length)),
             });
             let part =
-                part.map(|lines| (lines, aside(text.len(), || window::part(&text, &seen.file.media_type, lines))));
+                part.map(|lines| (lines, offload(text.len(), || window::part(&text, &seen.file.media_type, lines))));
             budget.charge(part.as_ref().map_or(0, |(_, shown)| written_length(shown)))?;
             let (file, folder_name) = (seen.file.clone(), seen.folder_name.clone());
             openings.push(Opening { file, folder_name, alone: alone && number == 0, part });
@@ -198,7 +198,7 @@ impl<'a> FileSearch<'a> {
         for seen in self.files.iter().filter(|seen| include.as_ref().is_none_or(|include| include.is_match(&seen.name)))
         {
             let text = self.text(&seen.file).await?;
-            let looked_at = aside(text.len(), || {
+            let looked_at = offload(text.len(), || {
                 for (number, line) in text.lines().enumerate() {
                     if begun.elapsed() > LONGEST_SEARCH {
                         return Ok(false);
@@ -254,7 +254,7 @@ impl<'a> FileSearch<'a> {
                 passages = passages.after(last.seq);
                 for document in chunk {
                     let text = parse::<Passage>(document)?.record.text;
-                    let score = aside(text.len(), || terms.score(&text));
+                    let score = offload(text.len(), || terms.score(&text));
                     if score > 0.0 {
                         found.push((score, format!("{}:\n{text}", seen.name)));
                     }
@@ -276,7 +276,7 @@ impl<'a> FileSearch<'a> {
         let document = self.store.document_if_small(FileText::KIND, &file.id).await?;
         let Some(document) = document else { return Ok(String::new()) };
         let text = parse::<FileText>(document)?.record.text;
-        Ok(aside(text.len(), || window::whole(&text, &file.media_type)))
+        Ok(offload(text.len(), || window::whole(&text, &file.media_type)))
     }
 }
 

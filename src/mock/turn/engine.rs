@@ -71,7 +71,7 @@ impl Turn {
     }
 
     /// Registers a turn whose run is stored; `None` if it streams, and another turn streams in the same conversation.
-    pub(in crate::mock) fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
+    fn resume(state: &Arc<State>, thread: Thread, run: Run, request: TurnRequest) -> Option<Self> {
         let event_log = run.delivery.map(|_| EventLog::new());
         let registration = state.turns.register(&run, event_log.is_some(), event_log.clone()).ok()?;
         Some(Self::registered(state, thread, run, request, registration, event_log, true))

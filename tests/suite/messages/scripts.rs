@@ -71,7 +71,7 @@ async fn a_script_answers_what_it_knows_and_nothing_else() {
 async fn a_script_with_a_mistake_keeps_the_server_from_starting() {
     for (script, expected) in [
         (None, "cannot read the script"),
-        (Some("[[reply]]\nuser = '('\nsteps = [{ error = 500 }]"), "line 2: user is no regular expression"),
+        (Some("[[reply]]\nuser = '('\nsteps = [{ error = 500 }]"), "line 2: user is not a regular expression"),
         (Some("[[reply]]\nuser = 'a'\nsteps = [\n{ shout = 'x' }]"), "unknown field `shout`"),
         (Some(""), "at least one [[reply]]"),
     ] {

@@ -92,7 +92,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(view: View<'a>, without_messages: bool) -> Self {
-        let budget = || Budget::of_answer(view.store().most_read());
+        let budget = || Budget::of_response(view.store().most_read());
         Self {
             view,
             without_messages,

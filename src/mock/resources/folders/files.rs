@@ -139,7 +139,7 @@ async fn passages(state: Arc<State>, call: Call) -> HandlerResult {
     let folder = view.get::<Folder>(id_in_path(&call)).await?.record;
     let passages = DocumentFilter::of_grandparent(Passage::KIND, File::KIND, &folder.id);
     let passages = Listing::<Passage>::of(passages).page(view, &page, |_| true).await?;
-    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.answer_budget())?))
+    Ok(Reply::written(write_passages(passages.iter().map(|passage| &passage.record), &state.response_budget())?))
 }
 
 /// The texts of files, by the ids of the files.

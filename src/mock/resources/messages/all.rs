@@ -89,7 +89,7 @@ impl MessageSearch {
             None => MessageFilter::of_project(project),
         };
         let filter = filter.in_conversation(conversation);
-        let mut found = messages::search(&state.store, filter, &self.criteria, &state.answer_budget()).await?;
+        let mut found = messages::search(&state.store, filter, &self.criteria, &state.response_budget()).await?;
         found.retain(|(stored, _)| stored.project == project);
         Ok(found)
     }
