@@ -25,8 +25,17 @@ pub(in crate::mock) async fn insert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    let body = stored(record)?;
-    Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
+    insert_body(tx, project, parent, record, &stored(record)?).await
+}
+
+async fn insert_body<T: Record>(
+    tx: &mut Tx,
+    project: &str,
+    parent: Option<&str>,
+    record: &T,
+    body: &str,
+) -> Result<(), ApiError> {
+    Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body }).await?)
 }
 
 /// Replaces a record.
@@ -43,10 +52,10 @@ pub(in crate::mock) async fn upsert<T: Record>(
     record: &T,
 ) -> Result<(), ApiError> {
     let body = stored(record)?;
-    if !tx.update_document(T::KIND, record.id(), &body).await? {
-        tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
+    if tx.update_document(T::KIND, record.id(), &body).await? {
+        return Ok(());
     }
-    Ok(())
+    insert_body(tx, project, parent, record, &body).await
 }
 
 /// A serialized record, ready to be stored.
