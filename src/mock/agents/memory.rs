@@ -105,7 +105,7 @@ pub(in crate::mock) async fn load(
             links::AGENT_TOOL => {
                 let tool = match base_tools::by_id(&target) {
                     Some(tool) => tool.written().map(WireTool::BuiltIn),
-                    None => match view.show::<Tool>(document)? {
+                    None => match view.behind::<Tool>(document)? {
                         Some(tool) => Some(WireTool::Stored(body(&tool.record.wire())?)),
                         None => None,
                     },
@@ -113,11 +113,11 @@ pub(in crate::mock) async fn load(
                 loaded.entry(source).or_default().tools.extend(tool);
             }
             links::AGENT_FOLDER => {
-                let folder = view.show::<Folder>(document)?.map(|folder| folder.record);
+                let folder = view.behind::<Folder>(document)?.map(|folder| folder.record);
                 loaded.entry(source).or_default().folders.extend(folder);
             }
-            links::AGENT_IDENTITY => identities.extend(view.show(document)?.map(|identity| (source, identity))),
-            _ => groups.extend(view.show(document)?.map(|group| (source, group))),
+            links::AGENT_IDENTITY => identities.extend(view.behind(document)?.map(|identity| (source, identity))),
+            _ => groups.extend(view.behind(document)?.map(|group| (source, group))),
         }
     }
     let budget = Budget::of_answer(view.store().most_read());

@@ -142,6 +142,11 @@ impl<'a> View<'a> {
             .collect()
     }
 
+    /// The record of a document, if the caller may see it.
+    pub(in crate::mock) fn behind<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
+        self.show(document)
+    }
+
     /// The document, if the caller may see it.
     pub(in crate::mock) fn shown(&self, document: Option<Document>) -> Option<Document> {
         document.filter(|document| self.permit.reaches(&document.project))
@@ -152,8 +157,7 @@ impl<'a> View<'a> {
         self.permit.reaches(&message.project)
     }
 
-    /// The record of a document, if the caller may see it.
-    pub(in crate::mock) fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
+    pub(super) fn show<T: Record>(&self, document: Option<Document>) -> Result<Option<Stored<T>>, ApiError> {
         self.shown(document).map(parse).transpose()
     }
 }

@@ -25,17 +25,8 @@ pub(in crate::mock) async fn insert<T: Record>(
     parent: Option<&str>,
     record: &T,
 ) -> Result<(), ApiError> {
-    insert_body(tx, project, parent, record, &stored(record)?).await
-}
-
-async fn insert_body<T: Record>(
-    tx: &mut Tx,
-    project: &str,
-    parent: Option<&str>,
-    record: &T,
-    body: &str,
-) -> Result<(), ApiError> {
-    Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body }).await?)
+    let body = stored(record)?;
+    Ok(tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?)
 }
 
 /// Replaces a record.
@@ -52,10 +43,10 @@ pub(in crate::mock) async fn upsert<T: Record>(
     record: &T,
 ) -> Result<(), ApiError> {
     let body = stored(record)?;
-    if tx.update_document(T::KIND, record.id(), &body).await? {
-        return Ok(());
+    if !tx.update_document(T::KIND, record.id(), &body).await? {
+        tx.insert_document(&NewDocument { kind: T::KIND, id: record.id(), project, parent, body: &body }).await?;
     }
-    insert_body(tx, project, parent, record, &body).await
+    Ok(())
 }
 
 /// A serialized record, ready to be stored.
