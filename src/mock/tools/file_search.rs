@@ -144,7 +144,7 @@ impl<'a> FileSearch<'a> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
             (Some(seen), None) => Ok(seen),
-            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; use folder/{name}")),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which one: folder/{name}")),
             (None, _) => {
                 let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
                 Err(format!("there is no file '{name}'; the files are: {names}"))
