@@ -70,16 +70,16 @@ const ENDINGS: &[(&str, &str)] = &[
 /// # Errors
 /// 415 if neither the client's media type nor the ending of the original file name is known.
 pub(in crate::mock) fn media_type(upload: &Upload, name: &str) -> Result<String, ApiError> {
-    let said = upload.media_type.as_deref();
-    let is_taken =
-        said.is_some_and(|said| ALIASES.contains(&said) || ENDINGS.iter().any(|(_, media_type)| *media_type == said));
-    if !is_taken && upload.name.as_deref().and_then(by_ending).is_none() {
-        let said: String = said.unwrap_or("unknown").chars().take(100).collect();
+    let given = upload.media_type.as_deref();
+    let is_known =
+        given.is_some_and(|given| ALIASES.contains(&given) || ENDINGS.iter().any(|(_, known)| *known == given));
+    if !is_known && upload.name.as_deref().and_then(by_ending).is_none() {
+        let given: String = given.unwrap_or("unknown").chars().take(100).collect();
         let name: String = name.chars().take(100).collect();
-        let detail = format!("Unsupported file type: {name} is {said}");
+        let detail = format!("Unsupported file type: {name} is {given}");
         return Err(ApiError::letta(Code::UnsupportedMediaType, detail));
     }
-    Ok(by_ending(name).or(said).unwrap_or("unknown").to_owned())
+    Ok(by_ending(name).or(given).unwrap_or("unknown").to_owned())
 }
 
 fn by_ending(name: &str) -> Option<&'static str> {

@@ -18,8 +18,8 @@ pub(in crate::mock) enum Unread {
     NoProperties,
     #[error(
         "args_json_schema: the property '{0}' has an unsupported type; supported are string, integer, number, boolean, \
-         object without types of its values, arrays of these, unions of null and one of these, and references to objects \
-         in $defs"
+         object without types of its values, arrays of these, unions of null and one of these, and references to \
+         objects in $defs"
     )]
     Property(String),
     #[error("args_json_schema: the resulting schema would be larger than {MOST_SCHEMA} bytes")]

@@ -239,13 +239,13 @@ impl<'s> Reader<'s> {
         if !EXCEPTIONS.contains(&class) || !self.is_builtin(class) {
             return None;
         }
-        let said = match arguments.as_slice() {
+        let message = match arguments.as_slice() {
             [] => String::new(),
             [only] if class == "KeyError" => python_repr(&self.value(*only, 0)?),
             [only] => shown(&self.value(*only, 0)?),
             _ => return None,
         };
-        Some(format!("{class}: {said}"))
+        Some(format!("{class}: {message}"))
     }
 
     /// The value of an expression, within bounds.
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_and_raised_is_told_apart() {
+    fn prints_and_exceptions_are_kept_apart() {
         let outcome = call("print('one', b)\nprint(a, file=sys.stderr)\nraise ValueError(f'no {a}')", &json!({"a": 1}));
         let outcome = outcome.unwrap();
         assert_eq!(outcome.returned, Err("ValueError: no 1".to_owned()));

@@ -44,9 +44,9 @@ pub(in crate::mock) enum NoSignature {
     #[error("the docstring does not describe the argument {0}; add it under `Args:`")]
     NoDescription(String),
     #[error(
-        "no schema can be derived from the type of the argument {0}; supported are str, int, float, bool, list, dict, List[...], \
-         Optional[...], Literal[...], and classes of the source that derive from pydantic's BaseModel, each member being \
-         a Field(..., description=\"...\") of such a type"
+        "no schema can be derived from the type of the argument {0}; supported are str, int, float, bool, list, dict, \
+         List[...], Optional[...], Literal[...], and classes of the source that derive from pydantic's BaseModel, each \
+         member being a Field(..., description=\"...\") of such a type"
     )]
     Type(String),
     #[error("the argument {0} has no constant default, but an argument before it has one")]

@@ -201,13 +201,7 @@ impl Agent {
     }
 
     fn apply_last_run(&mut self, fields: &Fields<'_>) -> Result<(), ApiError> {
-        if let Some(text) = fields.optional::<&str>("last_run_completion")? {
-            let instant = Timestamp::parse(text);
-            self.last_run_completion = Some(instant.ok_or_else(|| {
-                let problem = "Input should be a valid datetime or date";
-                fields.at("last_run_completion").refuse("datetime_from_date_parsing", problem, &text.into())
-            })?);
-        }
+        self.last_run_completion = Timestamp::of_field(fields, "last_run_completion")?.or(self.last_run_completion);
         self.last_run_duration_ms = fields.optional("last_run_duration_ms")?.or(self.last_run_duration_ms);
         if let Some(value) = fields.value("last_stop_reason") {
             let word = one_of(value, &fields.at("last_stop_reason"), StopReason::WORDS)?;

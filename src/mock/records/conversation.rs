@@ -78,13 +78,7 @@ impl Conversation {
         if let Some(settings) = fields.optional("model_settings")? {
             self.model_settings = Some(whole_settings(&settings)?);
         }
-        if let Some(text) = fields.optional::<&str>("last_message_at")? {
-            let instant = Timestamp::parse(text).ok_or_else(|| {
-                let problem = "Input should be a valid datetime or date";
-                fields.at("last_message_at").refuse("datetime_from_date_parsing", problem, &text.into())
-            })?;
-            self.last_message_at = Some(instant);
-        }
+        self.last_message_at = Timestamp::of_field(fields, "last_message_at")?.or(self.last_message_at);
         self.updated_at = Timestamp::now();
         Ok(())
     }

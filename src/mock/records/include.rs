@@ -48,16 +48,16 @@ impl Include {
 
     /// What the response to a read includes.
     pub(in crate::mock) fn of(headers: &AllowedHeaders, query: &Query) -> Result<Self, ApiError> {
-        let named: Vec<&str> = query.all("include").collect();
-        for word in &named {
+        let words: Vec<&str> = query.all("include").collect();
+        for word in &words {
             if !WORDS.contains(word) {
                 let expected = WORDS.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" or ");
                 let problem = format!("Input should be {expected}");
                 return Err(ApiError::validation("literal_error", &["query", "include"], &problem, &(*word).into()));
             }
         }
-        let has = |word| named.contains(&word);
-        let asked = Self {
+        let has = |word| words.contains(&word);
+        let named = Self {
             blocks: has("agent.blocks"),
             identities: has("agent.identities"),
             managed_group: has("agent.managed_group"),
@@ -68,14 +68,14 @@ impl Include {
             tools: has("agent.tools"),
         };
         if is_current_client(headers) {
-            return Ok(asked);
+            return Ok(named);
         }
         let legacy: Vec<&str> = query.all("include_relationships").collect();
         if legacy.is_empty() {
-            return Ok(Self::EVERYTHING.or(asked));
+            return Ok(Self::EVERYTHING.or(named));
         }
         // Clients send an empty list as one empty value.
-        let has = |words: &[&str]| legacy.iter().any(|name| words.contains(name));
+        let has = |names: &[&str]| legacy.iter().any(|name| names.contains(name));
         let narrowed = Self {
             blocks: has(&["memory", "blocks", "core_memory"]),
             identities: has(&["identities", "identity_ids"]),
@@ -86,7 +86,7 @@ impl Include {
             tags: has(&["tags"]),
             tools: has(&["tools"]),
         };
-        Ok(narrowed.or(asked))
+        Ok(narrowed.or(named))
     }
 
     fn or(self, other: Self) -> Self {

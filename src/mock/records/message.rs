@@ -137,9 +137,9 @@ impl Message {
 
     /// The length of its text in bytes.
     pub(in crate::mock) fn length(&self) -> usize {
-        let said: usize = self.content.iter().map(Part::length).sum();
-        let called: usize = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
-        said + called + self.tool_returns.iter().map(|returned| 2 * returned.tool_return.text().len()).sum::<usize>()
+        let content: usize = self.content.iter().map(Part::length).sum();
+        let calls: usize = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+        content + calls + self.tool_returns.iter().map(|returned| 2 * returned.tool_return.text().len()).sum::<usize>()
     }
 
     /// Whether it has no content, calls, returns or decisions.
@@ -157,9 +157,9 @@ impl Message {
 
     /// The tokens that a model generates for it.
     pub(in crate::mock) fn content_tokens(&self) -> i64 {
-        let said: i64 = self.content.iter().map(Part::tokens).sum();
-        let called: i64 = self.tool_calls.iter().map(ToolCall::tokens).sum();
-        said + called + self.tool_returns.iter().map(ToolReturn::tokens).sum::<i64>()
+        let content: i64 = self.content.iter().map(Part::tokens).sum();
+        let calls: i64 = self.tool_calls.iter().map(ToolCall::tokens).sum();
+        content + calls + self.tool_returns.iter().map(ToolReturn::tokens).sum::<i64>()
     }
 
     /// The tokens of its reasoning.
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_of_a_speech_is_kept() {
+    fn the_part_of_a_speech_that_was_sent_is_kept() {
         for (parts, bytes, expected) in [(0, 2, vec!["Hm"]), (1, 0, vec!["Hm."]), (1, 2, vec!["Hm.", "He"])] {
             let mut cut = monologue(r#"{"message": "Hello", "request_heartbeat": false}"#);
             cut.cut(parts, bytes);

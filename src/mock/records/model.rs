@@ -121,7 +121,7 @@ impl ModelConfig {
         };
         config.change(fields, thinks_in_writing)?;
         config.settle_reasoning(thinks_in_writing);
-        config.tell_reasoning_in_settings();
+        config.copy_reasoning_to_settings();
         Ok(config)
     }
 
@@ -149,7 +149,7 @@ impl ModelConfig {
         if switches || self.handle != before {
             self.settle_reasoning(thinks_in_writing);
         }
-        self.tell_reasoning_in_settings();
+        self.copy_reasoning_to_settings();
         Ok(())
     }
 
@@ -341,14 +341,14 @@ impl ModelConfig {
     /// Applies what settings say about reasoning.
     pub(super) fn note_settings(&mut self, settings: Option<&Map<String, Value>>) {
         let Some(settings) = settings else { return };
-        let said = |object: &str, name: &str| settings.get(object).and_then(|object| object.get(name)).cloned();
+        let setting = |object: &str, name: &str| settings.get(object).and_then(|object| object.get(name)).cloned();
         let is_enabled = |kind: Value| Value::from(kind == "enabled");
         for (name, value) in [
-            ("enable_reasoner", said("thinking", "type").map(is_enabled)),
-            ("enable_reasoner", said("thinking_config", "include_thoughts").filter(Value::is_boolean)),
-            ("max_reasoning_tokens", said("thinking", "budget_tokens").filter(Value::is_i64)),
-            ("max_reasoning_tokens", said("thinking_config", "thinking_budget").filter(Value::is_i64)),
-            ("reasoning_effort", said("reasoning", "reasoning_effort").filter(Value::is_string)),
+            ("enable_reasoner", setting("thinking", "type").map(is_enabled)),
+            ("enable_reasoner", setting("thinking_config", "include_thoughts").filter(Value::is_boolean)),
+            ("max_reasoning_tokens", setting("thinking", "budget_tokens").filter(Value::is_i64)),
+            ("max_reasoning_tokens", setting("thinking_config", "thinking_budget").filter(Value::is_i64)),
+            ("reasoning_effort", setting("reasoning", "reasoning_effort").filter(Value::is_string)),
         ] {
             if let Some(value) = value {
                 self.llm.insert(name.to_owned(), value);
@@ -358,11 +358,11 @@ impl ModelConfig {
 
     /// Reconciles the requested reasoning with what the model supports.
     fn settle_reasoning(&mut self, thinks_in_writing: bool) {
-        let asked = self.flag("enable_reasoner") || thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs");
+        let requested = self.flag("enable_reasoner") || thinks_in_writing && self.flag("put_inner_thoughts_in_kwargs");
         let family = Handle::parse(&self.handle).ok().and_then(family);
         let enabled = match family.map(|family| family.switch) {
-            None => asked && thinks_in_writing,
-            Some(Switch::Toggle) => asked,
+            None => requested && thinks_in_writing,
+            Some(Switch::Toggle) => requested,
             Some(Switch::Fixed | Switch::Effort) => true,
         };
         self.llm.insert("enable_reasoner".into(), enabled.into());
@@ -380,7 +380,7 @@ impl ModelConfig {
     }
 
     /// Copies the reasoning of the deprecated form to the settings.
-    fn tell_reasoning_in_settings(&mut self) {
+    fn copy_reasoning_to_settings(&mut self) {
         let enabled = self.flag("enable_reasoner");
         let kind = if enabled { "enabled" } else { "disabled" };
         let effort = self.llm.get("reasoning_effort").filter(|effort| effort.is_string()).cloned();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     clock,
     error::ApiError,
-    mock::validation::body::{Location, Read},
+    mock::validation::body::{Fields, Location, Read},
     request::input::Query,
 };
 
@@ -44,6 +44,14 @@ impl Timestamp {
                 .ok_or_else(|| ApiError::validation(MALFORMED.0, &["query", name], MALFORMED.1, &text.into()))
         };
         query.first(name).map(read).transpose()
+    }
+
+    /// Reads a field in RFC 3339.
+    pub(super) fn of_field(fields: &Fields<'_>, name: &str) -> Result<Option<Self>, ApiError> {
+        let Some(text) = fields.optional::<&str>(name)? else { return Ok(None) };
+        let problem = "Input should be a valid datetime or date";
+        let malformed = || fields.at(name).refuse("datetime_from_date_parsing", problem, &text.into());
+        Self::parse(text).ok_or_else(malformed).map(Some)
     }
 
     /// As search results show it: microseconds, and the zone as an offset.

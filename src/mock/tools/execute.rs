@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::{
+    arguments::{count, text, texts},
     file_search::{FileSearch, Opening},
     memory_edit::{self, Edit},
     set::{CallableTool, ToolSet},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     error::ApiError,
     mock::{
-        budget::{Budget, offload, value_weight, written_length},
+        budget::{Budget, Overspent, offload, value_weight, written_length},
         records::{
             Agent, Block, Content, MESSAGE_SENT, NewPassage, Passage, Record, Role, SPEAKING_TOOL, Timestamp, ToolCall,
             ToolReturn, ToolStatus, links,
@@ -29,7 +30,7 @@ use crate::{
             without_repeats,
         },
     },
-    store::{Store, StoreError},
+    store::{MessageFilter, Store, StoreError},
 };
 
 /// What the tools of a turn have changed.
@@ -81,8 +82,38 @@ const SEARCHING: [&str; 5] =
     ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
-/// The result of a tool: a text, or an error message for the model.
-type ToolResult = Result<String, String>;
+/// Why a call fails.
+#[derive(Debug)]
+enum CallError {
+    /// The call itself is wrong: an error message for the model.
+    Refused(String),
+    /// The turn fails.
+    Fatal(ApiError),
+}
+
+impl From<String> for CallError {
+    fn from(problem: String) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<&str> for CallError {
+    fn from(problem: &str) -> Self {
+        Self::Refused(problem.to_owned())
+    }
+}
+
+impl From<ApiError> for CallError {
+    fn from(error: ApiError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<Overspent> for CallError {
+    fn from(error: Overspent) -> Self {
+        Self::Fatal(error.into())
+    }
+}
 
 impl<'a> ToolExecutor<'a> {
     pub(in crate::mock) fn new(
@@ -109,53 +140,19 @@ impl<'a> ToolExecutor<'a> {
     /// # Errors
     /// If the turn exceeds its budget; if the database fails. Errors of the call itself are returned to the model.
     pub(in crate::mock) async fn run(&mut self, call: &ToolCall, tool_set: &ToolSet) -> Result<ToolReturn, ApiError> {
-        let arguments = call.arguments_of_tool();
         let tool = tool_set.find(&call.name);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let (begun, searches) = (Instant::now(), SEARCHING.contains(&call.name.as_str()));
-        let outcome = if tool.is_none() {
-            Err("no tool of this name is attached to the agent".to_owned())
-        } else if searches && self.searched > LONGEST_SEARCHES {
-            Err("the tools of this turn have searched for too long; search less".to_owned())
-        } else if tool.is_some_and(CallableTool::runs_on_client) {
-            Err("this tool runs on the client, which has not sent its return".to_owned())
-        } else if memory_edit::TOOLS.contains(&call.name.as_str()) {
-            self.change_memory(&call.name, &arguments).await?
-        } else {
-            match call.name.as_str() {
-                "archival_memory_insert" => self.archive(&arguments)?,
-                "archival_memory_search" => self.search_archive(&arguments).await?,
-                "conversation_search" => self.search_conversation(&arguments).await?,
-                "open_files" => match self.reading().await?.open(&arguments, self.budget).await? {
-                    Ok((told, openings)) => {
-                        self.effects.openings.extend(openings);
-                        Ok(told)
-                    }
-                    Err(problem) => Err(problem),
-                },
-                "grep_files" => self.reading().await?.grep(&arguments, self.budget).await?,
-                "semantic_search_files" => self.reading().await?.search(&arguments, self.budget).await?,
-                SPEAKING_TOOL => Ok(MESSAGE_SENT.to_owned()),
-                _ => {
-                    let environment = self.agent.environment();
-                    let stored = tool.and_then(|tool| tool.stored.as_ref());
-                    let source = stored.and_then(|tool| tool.source_code.as_ref()).map_or(0, String::len);
-                    match stored.map(|tool| offload(source, || tool.call(&arguments, &environment))) {
-                        Some(called) => {
-                            (stdout, stderr) = (called.stdout.clone(), called.stderr.clone());
-                            called.text()
-                        }
-                        None => Err("the server has no tool of this name".to_owned()),
-                    }
-                }
-            }
-        };
-        if searches {
+        let begun = Instant::now();
+        let outcome = self.call(call, tool, &mut stdout, &mut stderr).await;
+        if is_search(&call.name) {
             self.searched += begun.elapsed();
         }
         let (text, status) = match outcome {
             Ok(text) => (text, ToolStatus::Success),
-            Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
+            Err(CallError::Fatal(error)) => return Err(error),
+            Err(CallError::Refused(problem)) => {
+                (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error)
+            }
         };
         let text = match tool.and_then(|tool| tool.stored.as_ref()) {
             Some(tool) => shortened(text, tool.return_char_limit),
@@ -170,74 +167,91 @@ impl<'a> ToolExecutor<'a> {
         })
     }
 
-    async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
-        let (label, edit) = match Edit::of_call(tool, arguments) {
-            Ok(asked) => asked,
-            Err(problem) => return Ok(Err(problem)),
-        };
+    async fn call(
+        &mut self,
+        call: &ToolCall,
+        tool: Option<&CallableTool>,
+        stdout: &mut Vec<String>,
+        stderr: &mut Vec<String>,
+    ) -> Result<String, CallError> {
+        let tool = tool.ok_or("no tool of this name is attached to the agent")?;
+        if is_search(&call.name) && self.searched > LONGEST_SEARCHES {
+            return Err("the tools of this turn have searched for too long; search less".into());
+        }
+        let stored = tool.stored.as_ref().ok_or("this tool runs on the client, which has not sent its return")?;
+        let arguments = call.arguments_of_tool();
+        match call.name.as_str() {
+            name if memory_edit::TOOLS.contains(&name) => self.change_memory(name, &arguments).await,
+            "archival_memory_insert" => self.archive(&arguments),
+            "archival_memory_search" => self.search_archive(&arguments).await,
+            "conversation_search" => self.search_conversation(&arguments).await,
+            "open_files" => {
+                let (text, openings) = self.files().await?.open(&arguments, self.budget).await??;
+                self.effects.openings.extend(openings);
+                Ok(text)
+            }
+            "grep_files" => Ok(self.files().await?.grep(&arguments, self.budget).await??),
+            "semantic_search_files" => Ok(self.files().await?.search(&arguments, self.budget).await??),
+            SPEAKING_TOOL => Ok(MESSAGE_SENT.to_owned()),
+            _ => {
+                let environment = self.agent.environment();
+                let source = stored.source_code.as_ref().map_or(0, String::len);
+                let result = offload(source, || stored.call(&arguments, &environment));
+                (*stdout, *stderr) = (result.stdout.clone(), result.stderr.clone());
+                Ok(result.text()?)
+            }
+        }
+    }
+
+    async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<String, CallError> {
+        let (label, edit) = Edit::of_call(tool, arguments)?;
         let budget = self.budget;
         let blocks = self.blocks().await?;
         let Some(block) = blocks.iter_mut().find(|block| block.label == label) else {
             let labels = blocks.iter().map(|block| block.label.as_str()).collect::<Vec<_>>().join(", ");
-            return Ok(Err(format!("there is no block '{label}'; the blocks are: {labels}")));
+            return Err(format!("there is no block '{label}'; the blocks are: {labels}").into());
         };
         if block.read_only {
-            return Ok(Err(format!("the block '{label}' is read-only")));
+            return Err(format!("the block '{label}' is read-only").into());
         }
-        let value = match edit.apply(&block.value, &budget.draft())? {
-            Ok(value) => value,
-            Err(problem) => return Ok(Err(problem)),
-        };
+        let value = edit.apply(&block.value, &budget.draft())??;
         block.value.clone_from(&value);
         // Both the change and the new value are stored.
         budget.charge(2 * written_length(&value))?;
-        let (answer, block_id) = (format!("The block '{label}' now contains:\n{value}"), block.id.clone());
+        let (text, block_id) = (format!("The block '{label}' now contains:\n{value}"), block.id.clone());
         self.effects.edits.push(BlockEdit { block_id, edit, value });
-        Ok(Ok(answer))
+        Ok(text)
     }
 
-    fn archive(&mut self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
+    fn archive(&mut self, arguments: &Map<String, Value>) -> Result<String, CallError> {
         /// The overhead of a passage.
         const PASSAGE: usize = 2_000;
-        let asked = || -> Result<(String, Vec<String>), String> {
-            let text = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
-            Ok((text, without_repeats(texts(arguments, "tags")?)))
-        };
-        let (text, tags) = match asked() {
-            Ok(asked) => asked,
-            Err(problem) => return Ok(Err(problem)),
-        };
+        let content = text(arguments, "content")?.ok_or("content is missing")?.to_owned();
+        let tags = without_repeats(texts(arguments, "tags")?);
         let tagged: usize = tags.iter().map(|tag| written_length(tag)).sum();
-        self.budget.charge(PASSAGE + written_length(&text) + tagged)?;
-        let answer = format!("Stored in the archive: {text}");
-        self.effects.passages.push(NewPassage { text, tags, metadata: Map::new(), created_at: None });
-        Ok(Ok(answer))
+        self.budget.charge(PASSAGE + written_length(&content) + tagged)?;
+        let confirmation = format!("Stored in the archive: {content}");
+        self.effects.passages.push(NewPassage { text: content, tags, metadata: Map::new(), created_at: None });
+        Ok(confirmation)
     }
 
-    async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
-        let asked = || -> Result<ArchivalSearch<'_>, String> {
-            Ok(ArchivalSearch {
-                query: Some(text(arguments, "query")?.ok_or("query is missing")?),
-                tags: texts(arguments, "tags")?,
-                all_tags: false,
-                from: None,
-                to: None,
-                limit: count(arguments, "top_k", 5)?,
-            })
-        };
-        let search = match asked() {
-            Ok(search) => search,
-            Err(problem) => return Ok(Err(problem)),
+    async fn search_archive(&self, arguments: &Map<String, Value>) -> Result<String, CallError> {
+        let search = ArchivalSearch {
+            query: Some(text(arguments, "query")?.ok_or("query is missing")?),
+            tags: texts(arguments, "tags")?,
+            all_tags: false,
+            from: None,
+            to: None,
+            limit: count(arguments, "top_k", 5)?,
         };
         // Passages of this turn come first; they are not stored yet.
         let terms = Terms::of(search.query.unwrap_or_default());
-        let fits = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
-        let fresh = self.effects.passages.iter().rev().filter(fits);
-        let mut found: Vec<Passage> = fresh.map(|new| new.clone().into_passage(None)).collect();
+        let matches = |new: &&NewPassage| tagged(&new.tags, &search.tags, false) && terms.score(&new.text) > 0.0;
+        let unstored = self.effects.passages.iter().rev().filter(matches);
+        let mut found: Vec<Passage> = unstored.map(|new| new.clone().into_passage(None)).collect();
         if let Some(archive) = archival::archive_of(self.store, &self.agent.id).await? {
-            let stored =
-                archival::search(self.store, SearchScope::Archive(&archive.record.id), &search, &self.budget.draft())
-                    .await?;
+            let scope = SearchScope::Archive(&archive.record.id);
+            let stored = archival::search(self.store, scope, &search, &self.budget.draft()).await?;
             found.extend(stored.into_iter().map(|found| found.passage));
         }
         found.truncate(search.limit);
@@ -246,16 +260,13 @@ impl<'a> ToolExecutor<'a> {
             .map(|passage| json!({"timestamp": passage.created_at, "content": passage.text, "tags": passage.tags}))
             .collect();
         self.budget.draft().charge(results.iter().map(value_weight).sum())?;
-        Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
+        Ok(json!({"results": results, "count": results.len()}).to_string())
     }
 
-    async fn search_conversation(&self, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
-        let wanted = match wanted(arguments) {
-            Ok(wanted) => wanted,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let filter = crate::store::MessageFilter::of_conversation(&self.agent.id, self.conversation);
-        let found = messages::search(self.store, filter, &wanted, &self.budget.draft()).await?;
+    async fn search_conversation(&self, arguments: &Map<String, Value>) -> Result<String, CallError> {
+        let query = message_query(arguments)?;
+        let filter = MessageFilter::of_conversation(&self.agent.id, self.conversation);
+        let found = messages::search(self.store, filter, &query, &self.budget.draft()).await?;
         let results: Vec<Value> = found
             .iter()
             .map(|(_, message)| {
@@ -263,10 +274,10 @@ impl<'a> ToolExecutor<'a> {
                 json!({"role": message.role, "date": date, "content": message.said()})
             })
             .collect();
-        Ok(Ok(json!({"results": results, "count": results.len()}).to_string()))
+        Ok(json!({"results": results, "count": results.len()}).to_string())
     }
 
-    async fn reading(&self) -> Result<FileSearch<'a>, ApiError> {
+    async fn files(&self) -> Result<FileSearch<'a>, ApiError> {
         FileSearch::of(self.store, self.agent).await
     }
 
@@ -294,6 +305,10 @@ impl<'a> ToolExecutor<'a> {
     }
 }
 
+fn is_search(tool: &str) -> bool {
+    SEARCHING.contains(&tool)
+}
+
 /// Cuts a return to the tool's limit.
 fn shortened(mut text: String, limit: i64) -> String {
     let Some((end, _)) = usize::try_from(limit).ok().and_then(|limit| text.char_indices().nth(limit)) else {
@@ -306,7 +321,7 @@ fn shortened(mut text: String, limit: i64) -> String {
     )
 }
 
-fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
+fn message_query(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
     let day = |name: &str| match text(arguments, name)? {
         None => Ok(None),
         Some(day) => Timestamp::read_loosely(day).map(Some).ok_or_else(|| format!("{name} is not a date")),
@@ -329,27 +344,4 @@ fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
         to: day("end_date")?.map(Timestamp::end_of_day),
         limit: count(arguments, "limit", 10)?,
     })
-}
-
-fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
-    match arguments.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(format!("{name} must be a string")),
-    }
-}
-
-fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
-    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
-    serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of strings"))
-}
-
-fn count(arguments: &Map<String, Value>, name: &str, default: usize) -> Result<usize, String> {
-    match arguments.get(name).filter(|value| !value.is_null()) {
-        None => Ok(default),
-        Some(value) => {
-            let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-            number.ok_or_else(|| format!("{name} must be a non-negative integer"))
-        }
-    }
 }

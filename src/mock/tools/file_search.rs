@@ -9,6 +9,7 @@ use std::{
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
+use super::arguments::count;
 use crate::{
     error::ApiError,
     mock::{
@@ -164,7 +165,7 @@ impl<'a> FileSearch<'a> {
         let mut found = self.files.iter().filter(|seen| seen.name == name || seen.file.name == name);
         match (found.next(), found.next()) {
             (Some(seen), None) => Ok(seen),
-            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; use folder/{name}")),
+            (Some(_), Some(_)) => Err(format!("several folders have a file '{name}'; say which one: folder/{name}")),
             (None, _) => {
                 let names = self.files.iter().map(|seen| seen.name.as_str()).collect::<Vec<_>>().join(", ");
                 Err(format!("there is no file '{name}'; the files are: {names}"))
@@ -186,7 +187,7 @@ impl<'a> FileSearch<'a> {
                 Some(Value::String(include)) => Some(regex("include", include)?),
                 Some(_) => return Err("include must be a string".to_owned()),
             };
-            Ok((pattern, include, number(arguments, "context_lines", 1)?, number(arguments, "offset", 0)?))
+            Ok((pattern, include, count(arguments, "context_lines", 1)?, count(arguments, "offset", 0)?))
         };
         let (pattern, include, context, offset) = match asked() {
             Ok(asked) => asked,
@@ -239,7 +240,7 @@ impl<'a> FileSearch<'a> {
     ) -> Result<ToolResult, ApiError> {
         let asked = || -> ToolResult<(Terms, usize)> {
             let query = arguments.get("query").and_then(Value::as_str).filter(|query| !query.trim().is_empty());
-            Ok((Terms::of(query.ok_or("query is missing")?), number(arguments, "limit", PASSAGES)?))
+            Ok((Terms::of(query.ok_or("query is missing")?), count(arguments, "limit", PASSAGES)?))
         };
         let (terms, limit) = match asked() {
             Ok((terms, limit)) => (terms, limit.min(MOST_PASSAGES)),
@@ -302,10 +303,4 @@ fn beginning(text: &str, most: usize) -> &str {
 fn regex(name: &str, pattern: &str) -> ToolResult<Regex> {
     let regex = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MOST_REGEX_BYTES).build();
     regex.map_err(|error| format!("{name} is not a valid regular expression: {error}"))
-}
-
-fn number(arguments: &Map<String, Value>, name: &str, default: usize) -> ToolResult<usize> {
-    let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(default) };
-    let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-    number.ok_or_else(|| format!("{name} must be a non-negative integer"))
 }

@@ -211,7 +211,7 @@ pub(in crate::mock::tools) static BASE_TOOLS: &[BaseTool] = &[
         name: "open_files",
         tool_type: "letta_files_core",
         parallel: false,
-        description: "Opens files, at a part of them if one is named, so that their content is visible; others may be closed to make room.",
+        description: "Opens files, or parts of them, so that their content is visible; others may be closed to make room.",
         parameters: &[
             (
                 "file_requests",
