@@ -182,9 +182,9 @@ impl Gateway {
     /// The upstream that serves a project.
     fn upstream_for(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
         let index = self.0.by_project.get(project).copied().or(self.0.fallback);
-        index
-            .and_then(|index| self.0.upstreams.get(index))
-            .ok_or_else(|| ApiError::new(Code::NotFound, format!("Gatelet has no Letta server for project {project}.")))
+        index.and_then(|index| self.0.upstreams.get(index)).ok_or_else(|| {
+            ApiError::new(Code::NotFound, format!("No Letta server for project {project} is configured in Gatelet."))
+        })
     }
 }
 
