@@ -35,7 +35,7 @@ pub(super) struct ResponseBudget {
 
 /// What one response takes of its token's budget, released when this is dropped.
 #[derive(Debug)]
-pub struct Charge<'a> {
+pub(crate) struct Charge<'a> {
     /// `None` if nothing is charged.
     account: Option<Account<'a>>,
     bytes: usize,

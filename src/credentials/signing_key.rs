@@ -15,7 +15,6 @@ const TOKEN_TYPE: &str = "ck+jwt";
 /// A key pair, ready to sign and verify.
 pub struct SigningKey {
     kid: String,
-    created_at: Millis,
     retired_at: Option<Millis>,
     header: Header,
     header_segment: String,
@@ -56,7 +55,6 @@ impl SigningKey {
         let header_json = serde_json::to_vec(&header).map_err(|_| WrongMasterKey)?;
         Ok(Self {
             kid: row.kid.clone(),
-            created_at: row.created_at,
             retired_at: row.retired_at,
             header_segment: BASE64_URL_SAFE_NO_PAD.encode(header_json),
             header,
@@ -69,12 +67,6 @@ impl SigningKey {
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
-    }
-
-    /// When it was made.
-    #[must_use]
-    pub fn created_at(&self) -> Millis {
-        self.created_at
     }
 
     /// When another key replaced it.

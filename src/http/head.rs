@@ -12,19 +12,19 @@ use crate::{
 
 /// The limits on a request's head.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
+pub(crate) struct HeadLimits {
     /// The longest target: path and query, in bytes.
     pub(crate) target_bytes: usize,
     /// The largest number of header fields.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Their largest size together, in bytes of HTTP/1.1.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl HeadLimits {
     /// The limits of the settings.
     #[must_use]
-    pub fn of(limits: &Limits) -> Self {
+    pub(crate) fn of(limits: &Limits) -> Self {
         Self { target_bytes: limits.target_bytes, count: limits.header_count, bytes: limits.header_bytes }
     }
 

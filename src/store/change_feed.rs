@@ -78,15 +78,6 @@ impl Tx {
 }
 
 impl Store {
-    /// The number of the newest change.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn change_head(&self) -> Result<i64> {
-        const HEAD: &str = "SELECT seq FROM change_head WHERE singleton = 1";
-        Ok(reading!(self, pool => sqlx::query_scalar(HEAD).fetch_one(pool).await)?)
-    }
-
     /// The changes after number `seen`, oldest first, at most `limit`.
     ///
     /// # Errors

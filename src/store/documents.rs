@@ -349,15 +349,6 @@ impl Store {
         const COUNT: &str = "SELECT COUNT(*) FROM documents WHERE kind = $1 AND project = $2";
         Ok(reading!(self, pool => sqlx::query_scalar(COUNT).bind(kind).bind(project).fetch_one(pool).await)?)
     }
-
-    /// Stores a document, outside a transaction.
-    ///
-    /// # Errors
-    /// When the database fails, or there is a document of this kind and id.
-    pub async fn insert_document(&self, document: &NewDocument<'_>) -> Result<()> {
-        writing!(self, pool => insert!(document).execute(pool).await.map(|_| ()))?;
-        Ok(())
-    }
 }
 
 impl Tx {
