@@ -16,7 +16,7 @@ const OWNER_ONLY: u32 = 0o600;
 ///
 /// # Errors
 /// When it cannot be created.
-pub fn create_empty(path: &Path) -> io::Result<()> {
+pub(crate) fn create_empty(path: &Path) -> io::Result<()> {
     match create(path, b"") {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
@@ -27,7 +27,7 @@ pub fn create_empty(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it exists, or cannot be created.
-pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
     // The umask may have removed permissions that the owner needs.
     file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
@@ -38,7 +38,7 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Removes the permissions of others from a file, which may have been copied or made by an earlier version.
 ///
 /// This does not open the file: a process that closes a descriptor of a database file loses its locks on it.
-pub fn tighten(path: &Path) {
+pub(crate) fn tighten(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
     if mode & !OWNER_ONLY == 0 || !metadata.is_file() {

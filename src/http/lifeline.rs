@@ -25,7 +25,7 @@ use crate::{
 
 /// The lifetime of the client token to which a response belongs.
 #[derive(Clone, Debug)]
-pub struct TokenLifetime(pub(super) Arc<ClientToken>);
+pub(crate) struct TokenLifetime(pub(super) Arc<ClientToken>);
 
 impl TokenLifetime {
     /// Returns when the token's responses must end.

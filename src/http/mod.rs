@@ -26,7 +26,7 @@ use crate::{request::body::Body, telemetry::access_log::AccessLog};
 
 /// The whole service. Cheap to clone.
 #[derive(Clone)]
-pub struct Surface(Arc<Parts>);
+pub(crate) struct Surface(Arc<Parts>);
 
 struct Parts {
     app: App,
@@ -38,7 +38,7 @@ struct Parts {
 impl Surface {
     /// The surface of a service.
     #[must_use]
-    pub fn new(app: App, log: AccessLog) -> Self {
+    pub(crate) fn new(app: App, log: AccessLog) -> Self {
         let own = Router::new()
             .route("/healthz", get(health::live))
             .route("/readyz", get(health::ready))
@@ -49,7 +49,7 @@ impl Surface {
 
     /// Responds to a request. With the response comes the [`TokenLifetime`] that it must not outlast, if it has one. Letta
     /// paths are matched by the operation table, not by a router: a route that is not in the table cannot be written.
-    pub async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
+    pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
         match request.uri().path() {
             // The pipeline refuses an ambiguous head, with a JSON error and a line in the log.
             "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {

@@ -7,7 +7,7 @@ use super::{
     bounded::{HasSize, ROW, Rows},
     reading,
     transaction::Open,
-    within, writing,
+    within,
 };
 
 /// A stored document.

@@ -12,7 +12,7 @@ use crate::{access::RequestContext, clock, error::Code};
 
 /// How lines of the access log are written. Cheap to clone.
 #[derive(Clone, Debug)]
-pub enum AccessLog {
+pub(crate) enum AccessLog {
     /// Through `tracing`, as all other log lines.
     Tracing,
     /// As JSON that is formatted here: the formatter of `tracing` takes as long for a line as the guard for a request.
