@@ -223,7 +223,7 @@ fn entries(section: &str) -> Option<Vec<&str>> {
     Some(starts.iter().zip(ends).map(entry).collect::<Vec<_>>()).filter(|entries| !entries.is_empty())
 }
 
-/// NumPy's style: a title underlined with dashes; names, with their descriptions indented below.
+/// `NumPy`'s style: a title underlined with dashes; names, with their descriptions indented below.
 #[expect(clippy::unnecessary_wraps, reason = "it is one of several readers, of which others can fail")]
 fn numpy(text: &str) -> Option<ParsedStyle> {
     const ARGUMENTS: &[&str] = &[
