@@ -29,7 +29,7 @@ impl Reasoning {
 pub(in crate::mock) enum Switch {
     /// It cannot be.
     Fixed,
-    /// By the effort `none`.
+    /// By the effort `none`, and in effect by `minimal`.
     Effort,
     /// By the configuration: `enable_reasoner`, `thinking`, `thinking_config`.
     Toggle,
@@ -130,6 +130,12 @@ pub(in crate::mock) fn default_effort(handle: Handle<'_>) -> &'static str {
     } else {
         "medium"
     }
+}
+
+/// Whether a model of OpenAI's reasons so much that it has something to show. With `minimal` Letta asks for a summary as
+/// with every other effort, but there is none.
+pub(in crate::mock) fn shows_thoughts(effort: &str) -> bool {
+    !matches!(effort, "none" | "minimal")
 }
 
 /// Whether such a model can be told not to reason at all.

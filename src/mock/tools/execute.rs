@@ -81,7 +81,7 @@ const SEARCHING: [&str; 5] =
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
 /// What a tool comes to: a text, or an error in words for the model.
-type ToolResult = Result<String, String>;
+pub(in crate::mock) type ToolResult = Result<String, String>;
 
 impl<'a> ToolExecutor<'a> {
     pub(in crate::mock) fn new(
@@ -153,21 +153,7 @@ impl<'a> ToolExecutor<'a> {
         if searches {
             self.searched += begun.elapsed();
         }
-        let (text, status) = match outcome {
-            Ok(text) => (text, ToolStatus::Success),
-            Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
-        };
-        let text = match tool.and_then(|tool| tool.servers.as_ref()) {
-            Some(tool) => shortened(text, tool.return_char_limit),
-            None => text,
-        };
-        Ok(ToolReturn {
-            tool_return: Content::Text(text),
-            status,
-            tool_call_id: call.id.clone(),
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-        })
+        Ok(returned(call, tool, outcome, [stdout, stderr]))
     }
 
     async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<ToolResult, ApiError> {
@@ -294,6 +280,25 @@ impl<'a> ToolExecutor<'a> {
     }
 }
 
+/// What a call returned. `printed`: to stdout and to stderr.
+pub(in crate::mock) fn returned(
+    call: &ToolCall,
+    tool: Option<&Tool>,
+    result: ToolResult,
+    printed: [Vec<String>; 2],
+) -> ToolReturn {
+    let (text, status) = match result {
+        Ok(text) => (text, ToolStatus::Success),
+        Err(problem) => (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error),
+    };
+    let text = match tool.and_then(|tool| tool.servers.as_ref()) {
+        Some(tool) => shortened(text, tool.return_char_limit),
+        None => text,
+    };
+    let [stdout, stderr] = printed.map(Some);
+    ToolReturn { tool_return: Content::Text(text), status, tool_call_id: call.id.clone(), stdout, stderr }
+}
+
 /// What a tool returned, as far as its limit lets a model see it.
 fn shortened(mut text: String, limit: i64) -> String {
     let Some((end, _)) = usize::try_from(limit).ok().and_then(|limit| text.char_indices().nth(limit)) else {
@@ -331,7 +336,7 @@ fn wanted(arguments: &Map<String, Value>) -> Result<MessageQuery, String> {
     })
 }
 
-fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
+pub(in crate::mock) fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -339,7 +344,7 @@ fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v 
     }
 }
 
-fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+pub(in crate::mock) fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
     serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of texts"))
 }

@@ -75,6 +75,12 @@ impl ToolSet {
         self.find(name).is_some_and(Tool::is_clients) || self.asks.iter().any(|asks| asks == name)
     }
 
+    /// Whether a tool sends messages to other agents.
+    pub(in crate::mock) fn messages_agents(&self, name: &str) -> bool {
+        let tool = self.find(name).and_then(|tool| tool.servers.as_ref());
+        builtin::MULTI_AGENT.contains(&name) && tool.is_some_and(|tool| builtin::by_id(&tool.id).is_some())
+    }
+
     /// Whether a turn goes on after a call, whatever the call says about that.
     pub(in crate::mock) fn continues_turn(&self, name: &str) -> bool {
         self.continues.iter().any(|continues| continues == name)

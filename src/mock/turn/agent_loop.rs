@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value};
 
 use super::{
+    agent_messages::{Sender, TIMEOUT},
     approval::{Decision, denied, not_pending, still_pending},
     cost,
     event_sink::{EventSink, Sent},
@@ -33,7 +35,7 @@ use crate::{
         state::State,
         storage::documents::parse_message,
         tools::{
-            execute::{Effects, ToolExecutor},
+            execute::{Effects, ToolExecutor, returned},
             set::ToolSet,
         },
     },
@@ -486,7 +488,7 @@ impl<'a> AgentLoop<'a> {
         };
         let interrupted = self.tell(&returned, &mut Pace::default()).await?.is_some();
         self.lines.push(returned);
-        Ok(interrupted)
+        Ok(interrupted || self.lease.is_cancelled())
     }
 
     async fn call(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
@@ -495,10 +497,34 @@ impl<'a> AgentLoop<'a> {
         }
         let returned = match self.scripted.remove(&call.id) {
             Some(known) => known,
+            None if self.tool_set.messages_agents(&call.name) => self.message_agents(call).await?,
             None => self.executor.run(call, &self.tool_set).await?,
         };
         self.budget.charge(cost::of_return(call, &returned))?;
         Ok(returned)
+    }
+
+    /// Sends messages to other agents, and waits for their turns unless this one is cancelled. What was sent cannot be taken
+    /// back, so the run is stored before: a turn that is overtaken then fails and is not taken anew.
+    async fn message_agents(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
+        self.lease.announce().await?;
+        let (messenger, arguments) = (self.lease.messenger.clone(), legacy::arguments_of_tool(call));
+        let sender = Sender {
+            state: Arc::clone(&self.lease.state),
+            agent: &self.thread.agent,
+            sharers: self.request.sharers,
+            budget: self.budget,
+        };
+        let result = tokio::select! {
+            biased;
+            // The call itself ends earlier than this.
+            waited = self.wait(2 * TIMEOUT) => {
+                waited?;
+                Err("RuntimeError: the turn has to end".to_owned())
+            }
+            result = messenger.run(&sender, &call.name, &arguments) => result?,
+        };
+        Ok(returned(call, self.tool_set.find(&call.name), result, [Vec::new(), Vec::new()]))
     }
 
     /// How much there is.

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{
     agent_loop::{AgentLoop, Produced},
+    agent_messages::{Messenger, Sender},
     commit::{CommitResult, commit, fail, forget},
     event_sink::EventSink,
     lease::RunLease,
@@ -21,10 +24,11 @@ use crate::{
     mock::{
         agents::thread::Thread,
         budget::json_length,
-        records::{Agent, Message, Record, Run, StopReason, Usage, turn_error::TurnError},
+        records::{Agent, Message, MessageView, Record, Run, RunType, StopReason, Usage, turn_error::TurnError},
         running::{Busy, EventLog, Registration},
         state::State,
-        storage::documents::{not_found, parse},
+        storage::documents::{Stored, not_found, parse},
+        tools::execute::ToolResult,
     },
     request::body::Body,
 };
@@ -97,7 +101,9 @@ impl Turn {
         is_announced: bool,
     ) -> Self {
         let project = thread.agent.project.clone();
-        let mut lease = RunLease { state: Arc::clone(state), project, run, registration, is_announced, signs: None };
+        let messenger = Messenger::new(deliver);
+        let mut lease =
+            RunLease { state: Arc::clone(state), project, run, registration, is_announced, messenger, signs: None };
         if is_announced {
             lease.show_signs_of_life();
         }
@@ -232,11 +238,15 @@ impl Turn {
     }
 
     /// Waits until nobody else speaks to the agent; a turn that is cancelled meanwhile waits no longer. Whoever has waited
-    /// finds the conversation as those before have left it.
+    /// finds the conversation as those before have left it. A turn that the turn of another agent waits for does not wait
+    /// itself, as a turn that streams does not: the one that it would wait for may be waiting for the other agent.
     async fn place(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
         let locks = &self.lease.state.locks;
         if let Some(place) = locks.try_take(&self.lease.run.agent_id) {
             return Ok(Some(place));
+        }
+        if self.lease.messenger.is_of_agent() {
+            return Ok(None);
         }
         let place = tokio::select! {
             biased;
@@ -335,6 +345,41 @@ impl Turn {
             }
         });
     }
+}
+
+/// Takes a turn of an agent that another agent has sent a message, to its end. A future that is dropped cancels the turn.
+fn deliver(
+    state: Arc<State>,
+    agent: Stored<Agent>,
+    request: TurnRequest,
+    messenger: Messenger,
+) -> BoxFuture<'static, Result<Vec<Message>, ApiError>> {
+    Box::pin(async move {
+        let run = Run::begin(&agent.record.id, RunType::Plain, false, MessageView::USUAL);
+        let mut turn = Turn::begin(&state, Thread::default_of(agent), run, request, false).await?;
+        turn.lease.messenger = messenger;
+        let _cancels = turn.lease.registration.cancel.clone().drop_guard();
+        let ended = turn.answer().await?;
+        match ended.failure {
+            Some(failure) => Err(failure.answer()),
+            None => Ok(ended.answers),
+        }
+    })
+}
+
+/// Sends messages from an agent to others by a tool that a client runs outside of any turn.
+///
+/// # Errors
+/// When the replies are too large; when the database fails.
+pub(in crate::mock) async fn message_agents(
+    state: &Arc<State>,
+    agent: &Stored<Agent>,
+    tool: &str,
+    arguments: &Map<String, Value>,
+) -> Result<ToolResult, ApiError> {
+    let budget = state.budget(json_length(arguments), 1);
+    let sender = Sender { state: Arc::clone(state), agent, sharers: 1, budget: &budget };
+    Messenger::new(deliver).run(&sender, tool, arguments).await
 }
 
 fn overtaken() -> ApiError {

@@ -7,6 +7,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::{
+    agent_messages::Messenger,
     commit::keep_alive,
     recovery::{SIGN_OF_LIFE, STREAM_SIGN_OF_LIFE},
     request::TurnRequest,
@@ -30,6 +31,8 @@ pub(super) struct RunLease {
     pub(super) registration: Registration,
     /// Whether the run is stored.
     pub(super) is_announced: bool,
+    /// How its agent sends messages to others.
+    pub(super) messenger: Messenger,
     /// Tells other processes from time to time that this one works on it.
     pub(super) signs: Option<AbortOnDropHandle<()>>,
 }

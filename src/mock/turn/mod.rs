@@ -6,6 +6,7 @@
 //! keeps nothing but its own stream waiting.
 
 mod agent_loop;
+mod agent_messages;
 mod approval;
 mod commit;
 mod cost;
@@ -20,7 +21,7 @@ mod sleeptime;
 mod sse;
 
 pub(super) use commit::{cancel_elsewhere, give_up_question, store_effects};
-pub(super) use engine::{Ended, Turn};
+pub(super) use engine::{Ended, Turn, message_agents};
 pub(super) use input::Incoming;
 pub(super) use recovery::{resume, take_up};
 pub(super) use replay::{ReplayOptions, replay};

@@ -22,7 +22,7 @@ use crate::{
         state::State,
         storage::documents::{Stored, View, not_found, update},
         tools::{builtin, execute::ToolExecutor, set::ToolSet},
-        turn::store_effects,
+        turn::{message_agents, store_effects},
         validation::body::{Fields, Location},
     },
     store::{Locks, Tx, transaction},
@@ -134,15 +134,21 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
         None => Map::new(),
     };
     let view = state.view(&call.permit);
-    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let sender = view.get::<Agent>(call.param("agent_id")).await?;
+    let agent = &sender.record;
     let name = call.param("tool_name");
     let tools = builtin::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
         let name: String = name.chars().take(100).collect();
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let outcome = if builtin::by_name(name).is_some() {
-        run_built_in(&state, &agent, name, &arguments).await?
+    let outcome = if builtin::MULTI_AGENT.contains(&name) && builtin::by_id(&tool.record.id).is_some() {
+        match message_agents(&state, &sender, name, &arguments).await? {
+            Ok(text) => CallResult::of(text.into()),
+            Err(problem) => failed(format!("Error executing function {name}: {problem}")),
+        }
+    } else if builtin::by_name(name).is_some() {
+        run_built_in(&state, agent, name, &arguments).await?
     } else {
         tool.record.call(&arguments, &agent.environment())
     };
@@ -165,6 +171,10 @@ async fn run_built_in(
     let text = returned.tool_return.text();
     Ok(match returned.status {
         ToolStatus::Success => CallResult::of(text.into()),
-        ToolStatus::Error => CallResult { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+        ToolStatus::Error => failed(text),
     })
+}
+
+fn failed(text: String) -> CallResult {
+    CallResult { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] }
 }
