@@ -334,7 +334,7 @@ impl ModelConfig {
             Switch::Effort => {
                 let effort = self.llm.get("reasoning_effort").and_then(Value::as_str);
                 effort.is_none_or(reasoning::shows_thoughts)
-            },
+            }
             Switch::Toggle => self.flag("enable_reasoner"),
         })
     }

@@ -9,7 +9,7 @@ use super::CallRequest;
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
-    tools::set::Tool,
+    tools::{builtin::MULTI_AGENT, set::Tool},
 };
 
 /// The calls that a text asks for by naming tools: of the first that it names, and of others that it says to call; each
@@ -113,9 +113,13 @@ fn read_members(
 ) -> Result<Map<String, Value>, Overspent> {
     let mut arguments = Map::new();
     for (name, schema) in tool.properties() {
-        let is_spoken = tool.name == SPEAKING_TOOL && name == SPOKEN_ARGUMENT;
-        let quoted = if is_spoken { quoted_answer(text, end) } else { None };
-        if let Some(value) = quoted.map(Value::from).or_else(|| given_by_name(text, name, schema)) {
+        let said = match (tool.name.as_str(), name.as_str()) {
+            (SPEAKING_TOOL, SPOKEN_ARGUMENT) => quoted_answer(text, end),
+            (tool, "message") if MULTI_AGENT.contains(&tool) => Some(message_to_agents(&text[end..])),
+            _ => None,
+        };
+        let given = said.map(Value::from).or_else(|| given_by_name(text, name, schema));
+        if let Some(value) = given.or_else(|| id_in(text, end, name)) {
             keep(&mut arguments, name, value, budget)?;
         }
     }
@@ -208,6 +212,28 @@ fn quoted_answer(text: &str, end: usize) -> Option<String> {
     let quotes: Vec<_> = quotes.filter(|quote| quote.as_str() != SPEAKING_TOOL).collect();
     let found = quotes.iter().find(|quote| quote.start() >= end).or(quotes.last());
     found.map(|quote| quote.as_str().to_owned())
+}
+
+static LISTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[[^\]]*\]").ok());
+
+/// What a text says to other agents: what it quotes outside of lists, which are of tags; else all of it.
+fn message_to_agents(text: &str) -> String {
+    let said = LISTS.as_ref().map_or(text.into(), |lists| lists.replace_all(text, ""));
+    quoted_answer(&said, 0).unwrap_or_else(|| said.trim().to_owned())
+}
+
+/// The id that a text holds for an argument such as `other_agent_id`: behind the tool's name, else before.
+fn id_in(text: &str, end: usize, name: &str) -> Option<Value> {
+    let kind = name.strip_suffix("_id")?.rsplit('_').next()?;
+    let pattern = format!(r"\b{}-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\b", regex::escape(kind));
+    let pattern = Regex::new(&pattern).ok()?;
+    let found = pattern.find_at(text, end).or_else(|| pattern.find(text))?;
+    Some(found.as_str().into())
+}
+
+/// The texts of a list that is written as JSON or as Python does.
+pub(super) fn list_of_texts(text: &str) -> Option<Value> {
+    convert(text, &json!({"type": "array", "items": {"type": "string"}}))
 }
 
 /// `name = value`, `name: value`, `name value`, where the name may be written with spaces and the value in quotes.
@@ -324,7 +350,8 @@ impl Loose {
             let part = text[place.end()..].split(['.', ',', ';', '!', '?', '\n']).next()?.trim();
             // What is quoted is found as such.
             let is_other = |first: char| first.is_ascii_digit() || matches!(first, '"' | '\'' | '`');
-            (!part.is_empty() && !part.starts_with(is_other)).then(|| part.to_owned())
+            let quotes = QUOTES.as_ref().is_some_and(|pattern| pattern.is_match(part));
+            (!part.is_empty() && !part.starts_with(is_other) && !quotes).then(|| part.to_owned())
         });
         let about = about.filter(|_| taken.is_empty());
         Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES), about }
@@ -445,6 +472,43 @@ mod tests {
             let calls = named_calls(text, &speaking, &Budget::new(1_000_000)).unwrap();
             let said: Vec<_> = calls.iter().map(|asked| asked.arguments.get("message")).collect();
             assert_eq!(said, [Some(&json!(expected))], "{text}");
+        }
+    }
+
+    #[test]
+    fn agents_are_named_by_their_ids_and_told_what_is_quoted() {
+        let id = "agent-0f0e0d0c-0b0a-4908-8706-050403020100";
+        let other = json!({"message": {"type": "string"}, "other_agent_id": {"type": "string"}});
+        let tags = json!({"type": "array", "items": {"type": "string"}});
+        let tagged = json!({"message": {"type": "string"}, "match_all": tags, "match_some": tags});
+        let tools = [
+            tool(MULTI_AGENT[0], &other, &json!(["message", "other_agent_id"])),
+            tool(MULTI_AGENT[1], &tagged, &json!(["message", "match_all", "match_some"])),
+        ];
+        let [waiting, by_tags, _] = MULTI_AGENT;
+        for (text, expected) in [
+            (
+                format!(
+                    "Use the {waiting} tool to send a message to agent {id}. Include the word 'banana' in your message."
+                ),
+                json!([[waiting, {"message": "banana", "other_agent_id": id}]]),
+            ),
+            (
+                format!("Tell {id} the news: call {waiting} now"),
+                json!([[waiting, {"message": "now", "other_agent_id": id}]]),
+            ),
+            (
+                format!("{waiting} other_agent_id: none, message: 'Hi'"),
+                json!([[waiting, {"message": "Hi", "other_agent_id": "none"}]]),
+            ),
+            (
+                format!(r#"Use {by_tags} with match_all ["a", "b"], match_some ['c'] and say "Hi there""#),
+                json!([[by_tags, {"message": "Hi there", "match_all": ["a", "b"], "match_some": ["c"]}]]),
+            ),
+        ] {
+            let calls = named_calls(&text, &tools, &Budget::new(1_000_000)).unwrap();
+            let calls: Value = calls.into_iter().map(|asked| json!([asked.name, asked.arguments])).collect();
+            assert_eq!(calls, expected, "{text}");
         }
     }
 

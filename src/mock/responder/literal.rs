@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    CallRequest, ModelRequest, ModelResponse, arguments, asked_part, asked_text, directives::Directives, words,
+    CallRequest, ModelRequest, ModelResponse, agent_messages, arguments, asked_part, asked_text,
+    directives::Directives, words,
 };
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
@@ -52,7 +53,9 @@ fn understand(situation: &ModelRequest<'_>) -> Result<Vec<CallRequest>, Overspen
     if !named.is_empty() {
         return Ok(named);
     }
-    Ok(words::memory_call(text, situation.tool_set, situation.blocks).into_iter().collect())
+    let message = agent_messages::call_in_words(text, situation.tool_set);
+    let call = message.or_else(|| words::memory_call(text, situation.tool_set, situation.blocks));
+    Ok(call.into_iter().collect())
 }
 
 fn reply(asked: &Directives, said: &[Message], budget: &Budget) -> Result<String, Overspent> {

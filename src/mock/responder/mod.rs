@@ -3,6 +3,7 @@
 //! A script of the operator's answers what it knows; everything else is answered by [`literal`], which does what the text
 //! says to the letter.
 
+mod agent_messages;
 mod arguments;
 mod directives;
 mod literal;

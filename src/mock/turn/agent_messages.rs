@@ -170,7 +170,9 @@ impl Messenger {
         let agent = find(sender, agent_id).await?;
         let take = |left: usize| left.checked_sub(1);
         if self.messages_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Problem::limit(format!("at most {MAX_MESSAGES} messages between agents follow from one request")));
+            return Err(Problem::limit(format!(
+                "at most {MAX_MESSAGES} messages between agents follow from one request"
+            )));
         }
         let request = TurnRequest {
             input: vec![Incoming::of_system(vec![Part::text(text)])],
