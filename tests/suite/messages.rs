@@ -1,5 +1,6 @@
 //! Messages: said, answered, listed and forgotten.
 
+mod between_agents;
 mod cost;
 mod failures;
 mod memory;

@@ -29,7 +29,7 @@ impl Reasoning {
 pub(in crate::mock) enum Switch {
     /// It cannot be switched off.
     Fixed,
-    /// By the effort `none`.
+    /// By the effort `none`, and in effect also by `minimal`.
     Effort,
     /// By the configuration: `enable_reasoner`, `thinking`, `thinking_config`.
     Toggle,
@@ -130,6 +130,12 @@ pub(in crate::mock) fn default_effort(handle: Handle<'_>) -> &'static str {
     } else {
         "medium"
     }
+}
+
+/// Whether a model shows reasoning at an effort. With `minimal`, Letta requests a summary as with every other effort, but
+/// OpenAI returns none.
+pub(in crate::mock) fn shows_reasoning(effort: &str) -> bool {
+    !matches!(effort, "none" | "minimal")
 }
 
 /// Whether such a model accepts the effort `none`.

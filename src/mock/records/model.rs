@@ -333,7 +333,10 @@ impl ModelConfig {
         let family = Handle::parse(&self.handle).ok().and_then(family);
         family.is_some_and(|family| match family.switch {
             Switch::Fixed => true,
-            Switch::Effort => self.llm.get("reasoning_effort").is_none_or(|effort| effort != "none"),
+            Switch::Effort => {
+                let effort = self.llm.get("reasoning_effort").and_then(Value::as_str);
+                effort.is_none_or(reasoning::shows_reasoning)
+            }
             Switch::Toggle => self.flag("enable_reasoner"),
         })
     }

@@ -106,6 +106,11 @@ impl IncomingMessage {
         Self { role: Role::User, content, name: None, otid: None, sender_id: None, group_id: None, batch_item_id: None }
     }
 
+    /// A message from the system.
+    pub(in crate::mock) fn of_system(content: Vec<Part>) -> Self {
+        Self { role: Role::System, ..Self::of_user(content) }
+    }
+
     /// A message to a member of a group.
     pub(in crate::mock) fn of_group(group_id: &str, content: Vec<Part>) -> Self {
         Self { group_id: Some(group_id.to_owned()), ..Self::of_user(content) }

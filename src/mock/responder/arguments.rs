@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::mock::{
     budget::{Budget, Overspent, value_weight},
     records::{SPEAKING_TOOL, SPOKEN_ARGUMENT},
-    tools::set::CallableTool,
+    tools::{base_tools::MULTI_AGENT, set::CallableTool},
 };
 
 /// The arguments of a tool from a text that names it: a JSON object after the name, or values found by the names and types of
@@ -38,10 +38,14 @@ fn from_words(
 ) -> Result<Map<String, Value>, Overspent> {
     let mut arguments = Map::new();
     for (name, schema) in tool.properties() {
-        let is_spoken = tool.name == SPEAKING_TOOL && name == SPOKEN_ARGUMENT;
-        let quoted = if is_spoken { quoted_message(text, name_end) } else { None };
+        let message = match (tool.name.as_str(), name.as_str()) {
+            (SPEAKING_TOOL, SPOKEN_ARGUMENT) => quoted_message(text, name_end),
+            (tool, "message") if MULTI_AGENT.contains(&tool) => Some(message_to_agents(&text[name_end..])),
+            _ => None,
+        };
         let by_name = || values_by_name(&name_and_value(name)?, text, schema).next();
-        if let Some(value) = quoted.map(Value::from).or_else(by_name) {
+        let value = message.map(Value::from).or_else(by_name).or_else(|| id_in(text, name_end, name));
+        if let Some(value) = value {
             insert(&mut arguments, name, value, budget)?;
         }
     }
@@ -132,6 +136,29 @@ fn quoted_message(text: &str, name_end: usize) -> Option<String> {
     let quotes: Vec<_> = quotes.filter(|quote| quote.as_str() != SPEAKING_TOOL).collect();
     let found = quotes.iter().find(|quote| quote.start() >= name_end).or(quotes.last());
     found.map(|quote| quote.as_str().to_owned())
+}
+
+static LISTS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\[[^\]]*\]").ok());
+
+/// The message to other agents in the text after the tool's name: its first quote, else the whole text. Lists in the text
+/// are tags, so they are left out.
+fn message_to_agents(text: &str) -> String {
+    let text = LISTS.as_ref().map_or(text.into(), |lists| lists.replace_all(text, ""));
+    quoted_message(&text, 0).unwrap_or_else(|| text.trim().to_owned())
+}
+
+/// The id in a text for a parameter such as `other_agent_id`: the first after the tool's name, else the first of all.
+fn id_in(text: &str, name_end: usize, name: &str) -> Option<Value> {
+    let kind = name.strip_suffix("_id")?.rsplit('_').next()?;
+    let pattern = format!(r"\b{}-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}\b", regex::escape(kind));
+    let pattern = Regex::new(&pattern).ok()?;
+    let found = pattern.find_at(text, name_end).or_else(|| pattern.find(text))?;
+    Some(found.as_str().into())
+}
+
+/// A list of strings in the notation of JSON or Python.
+pub(super) fn string_list(text: &str) -> Option<Value> {
+    convert(text, &json!({"type": "array", "items": {"type": "string"}}))
 }
 
 /// All values that a text gives a parameter by its name: `name = value`, `name: value`, `name is value`, `name value`. The
@@ -240,7 +267,8 @@ impl UnnamedValues {
             let part = text[preposition.end()..].split(['.', ',', ';', '!', '?', '\n']).next()?.trim();
             // Quoted values are found as such.
             let is_other = |first: char| first.is_ascii_digit() || matches!(first, '"' | '\'' | '`');
-            (!part.is_empty() && !part.starts_with(is_other)).then(|| part.to_owned())
+            let has_quotes = QUOTES.as_ref().is_some_and(|pattern| pattern.is_match(part));
+            (!part.is_empty() && !part.starts_with(is_other) && !has_quotes).then(|| part.to_owned())
         });
         let subject = subject.filter(|_| taken.is_empty());
         Self { text: text.to_lowercase(), numbers: all(&NUMBERS), quotes: all(&QUOTES), subject }

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::{
-    CallRequest, ModelRequest, ModelResponse, directives::Directives, interpreted, last_text_part, memory_intent,
-    named_calls::named_calls, object_from_text, user_text,
+    CallRequest, ModelRequest, ModelResponse, agent_messages, directives::Directives, interpreted, last_text_part,
+    memory_intent, named_calls::named_calls, object_from_text, user_text,
 };
 use crate::mock::{
     budget::{Budget, Overspent, written_length},
@@ -56,7 +56,9 @@ fn calls_in_words(request: &ModelRequest<'_>) -> Result<Vec<CallRequest>, Oversp
     if !named.is_empty() {
         return Ok(named);
     }
-    Ok(memory_intent::memory_call(text, request.tool_set, request.blocks).into_iter().collect())
+    let call = agent_messages::call_by_tags(text, request.tool_set)
+        .or_else(|| memory_intent::memory_call(text, request.tool_set, request.blocks));
+    Ok(call.into_iter().collect())
 }
 
 fn reply(directives: &Directives, messages: &[Message], budget: &Budget) -> Result<String, Overspent> {

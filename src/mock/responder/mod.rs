@@ -3,6 +3,7 @@
 //! The operator's script comes first. Where it has no reply, [`sleeptime`] responds for sleeptime agents, and [`literal`],
 //! which takes the user's text literally, for all others.
 
+mod agent_messages;
 mod arguments;
 mod directives;
 mod literal;

@@ -103,6 +103,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::mock::tools::base_tools::MULTI_AGENT;
 
     fn tool(name: &str, properties: &Value, required: &Value) -> CallableTool {
         let parameters = json!({"type": "object", "properties": properties, "required": required});
@@ -169,6 +170,43 @@ mod tests {
             let calls = named_calls(text, &speaking, &Budget::new(1_000_000)).unwrap();
             let messages: Vec<_> = calls.iter().map(|call| call.arguments.get("message")).collect();
             assert_eq!(messages, [Some(&json!(expected))], "{text}");
+        }
+    }
+
+    #[test]
+    fn messages_to_agents_take_the_id_and_the_quote_of_a_text() {
+        let id = "agent-0f0e0d0c-0b0a-4908-8706-050403020100";
+        let to_one = json!({"message": {"type": "string"}, "other_agent_id": {"type": "string"}});
+        let tags = json!({"type": "array", "items": {"type": "string"}});
+        let tagged = json!({"message": {"type": "string"}, "match_all": tags, "match_some": tags});
+        let [waiting, by_tags, _] = MULTI_AGENT;
+        let tools = [
+            tool(waiting, &to_one, &json!(["message", "other_agent_id"])),
+            tool(by_tags, &tagged, &json!(["message", "match_all", "match_some"])),
+        ];
+        for (text, expected) in [
+            (
+                format!(
+                    "Use the {waiting} tool to send a message to agent {id}. Include the word 'banana' in your message."
+                ),
+                json!([[waiting, {"message": "banana", "other_agent_id": id}]]),
+            ),
+            (
+                format!("Tell {id} the news: call {waiting} now"),
+                json!([[waiting, {"message": "now", "other_agent_id": id}]]),
+            ),
+            (
+                format!("{waiting} other_agent_id: none, message: 'Hi'"),
+                json!([[waiting, {"message": "Hi", "other_agent_id": "none"}]]),
+            ),
+            (
+                format!(r#"Use {by_tags} with match_all ["a", "b"], match_some ['c'] and say "Hi there""#),
+                json!([[by_tags, {"message": "Hi there", "match_all": ["a", "b"], "match_some": ["c"]}]]),
+            ),
+        ] {
+            let calls = named_calls(&text, &tools, &Budget::new(1_000_000)).unwrap();
+            let calls: Value = calls.into_iter().map(|call| json!([call.name, call.arguments])).collect();
+            assert_eq!(calls, expected, "{text}");
         }
     }
 

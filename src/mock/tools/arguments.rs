@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A string argument; `None` if it is absent or null.
-pub(super) fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
+pub(in crate::mock) fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<Option<&'v str>, String> {
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -12,7 +12,7 @@ pub(super) fn text<'v>(arguments: &'v Map<String, Value>, name: &str) -> Result<
 }
 
 /// A list of strings; empty if it is absent or null.
-pub(super) fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+pub(in crate::mock) fn texts(arguments: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
     let Some(value) = arguments.get(name).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
     serde_json::from_value(value.clone()).map_err(|_| format!("{name} must be a list of strings"))
 }

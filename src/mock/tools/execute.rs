@@ -82,6 +82,9 @@ const SEARCHING: [&str; 5] =
     ["archival_memory_search", "conversation_search", "open_files", "grep_files", "semantic_search_files"];
 const LONGEST_SEARCHES: Duration = Duration::from_secs(5);
 
+/// The text that a tool returns, or an error message for the model.
+pub(in crate::mock) type ToolResult = Result<String, String>;
+
 /// Why a call fails.
 #[derive(Debug)]
 enum CallError {
@@ -147,24 +150,12 @@ impl<'a> ToolExecutor<'a> {
         if is_search(&call.name) {
             self.searched += begun.elapsed();
         }
-        let (text, status) = match outcome {
-            Ok(text) => (text, ToolStatus::Success),
+        let result = match outcome {
+            Ok(text) => Ok(text),
+            Err(CallError::Refused(problem)) => Err(problem),
             Err(CallError::Fatal(error)) => return Err(error),
-            Err(CallError::Refused(problem)) => {
-                (format!("Error executing function {}: {problem}", call.name), ToolStatus::Error)
-            }
         };
-        let text = match tool.and_then(|tool| tool.stored.as_ref()) {
-            Some(tool) => shortened(text, tool.return_char_limit),
-            None => text,
-        };
-        Ok(ToolReturn {
-            tool_return: Content::Text(text),
-            status,
-            tool_call_id: call.id.clone(),
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-        })
+        Ok(ToolReturn { stdout: Some(stdout), stderr: Some(stderr), ..tool_return(call, tool, result) })
     }
 
     async fn call(
@@ -307,6 +298,30 @@ impl<'a> ToolExecutor<'a> {
 
 fn is_search(tool: &str) -> bool {
     SEARCHING.contains(&tool)
+}
+
+/// The return of a call that printed nothing, cut to the tool's limit.
+pub(in crate::mock) fn tool_return(call: &ToolCall, tool: Option<&CallableTool>, result: ToolResult) -> ToolReturn {
+    let (text, status) = match result {
+        Ok(text) => (text, ToolStatus::Success),
+        Err(problem) => (error_text(&call.name, &problem), ToolStatus::Error),
+    };
+    let text = match tool.and_then(|tool| tool.stored.as_ref()) {
+        Some(tool) => shortened(text, tool.return_char_limit),
+        None => text,
+    };
+    ToolReturn {
+        tool_return: Content::Text(text),
+        status,
+        tool_call_id: call.id.clone(),
+        stdout: Some(Vec::new()),
+        stderr: Some(Vec::new()),
+    }
+}
+
+/// What a failed call returns.
+pub(in crate::mock) fn error_text(tool: &str, problem: &str) -> String {
+    format!("Error executing function {tool}: {problem}")
 }
 
 /// Cuts a return to the tool's limit.

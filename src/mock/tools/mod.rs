@@ -1,7 +1,7 @@
 //! Tools: base tools, the tools of agents and turns, and their execution.
 
 pub(in crate::mock) mod agent_tools;
-mod arguments;
+pub(in crate::mock) mod arguments;
 pub(in crate::mock) mod base_tools;
 pub(in crate::mock) mod execute;
 pub(in crate::mock) mod file_search;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::agent_tools;
+use super::{agent_tools, base_tools};
 use crate::{
     error::ApiError,
     mock::records::{self, Agent, ClientTool},
@@ -75,6 +75,12 @@ impl ToolSet {
     pub(in crate::mock) fn waits(&self, name: &str) -> bool {
         self.find(name).is_some_and(CallableTool::runs_on_client)
             || self.needing_approval.iter().any(|tool| tool == name)
+    }
+
+    /// Whether a tool is one of Letta's that send messages to other agents.
+    pub(in crate::mock) fn messages_agents(&self, name: &str) -> bool {
+        let stored = self.find(name).and_then(|tool| tool.stored.as_ref());
+        stored.is_some_and(base_tools::messages_agents)
     }
 
     /// Whether a turn continues after a call, whatever the call's heartbeat says.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 use super::{
     agent_loop::AgentLoop,
+    agent_messages::{Messenger, Sender},
     backoff::DatabaseBackoff,
     commit::{CommitResult, commit, delete_run, mark_failed},
     event_sink::EventSink,
@@ -21,10 +24,14 @@ use crate::{
     mock::{
         agents::thread::Thread,
         budget::json_length,
-        records::{Agent, Delivery, Message, Record, Run, StopReason, TurnRequest, Usage, turn_error::TurnError},
+        records::{
+            Agent, Delivery, Message, MessageView, Record, Run, RunType, StopReason, TurnRequest, Usage,
+            turn_error::TurnError,
+        },
         running::{Busy, EventLog, Registration},
         state::State,
-        storage::{not_found, parse},
+        storage::{Stored, not_found, parse},
+        tools::execute::ToolResult,
     },
     request::body::Body,
 };
@@ -87,7 +94,9 @@ impl Turn {
         is_stored: bool,
     ) -> Self {
         let project = thread.agent.project.clone();
-        let mut lease = RunLease { state: Arc::clone(state), project, run, registration, is_stored, renewal: None };
+        let messenger = Messenger::new(complete_for_agent);
+        let mut lease =
+            RunLease { state: Arc::clone(state), project, run, registration, is_stored, messenger, renewal: None };
         if is_stored {
             lease.start_renewal();
         }
@@ -218,10 +227,16 @@ impl Turn {
     }
 
     /// Waits for the agent's lock, and reloads the conversation if it had to wait. `None` if the turn is cancelled meanwhile.
+    ///
+    /// A turn that another agent waits for never waits for the lock, and runs without it if it is held, as streams do: the
+    /// holder may be waiting for that other agent.
     async fn acquire_lock(&mut self) -> Result<Option<OwnedMutexGuard<()>>, ApiError> {
         let locks = &self.lease.state.locks;
         if let Some(lock) = locks.try_acquire(&self.lease.run.agent_id) {
             return Ok(Some(lock));
+        }
+        if self.lease.messenger.is_for_agent() {
+            return Ok(None);
         }
         let lock = tokio::select! {
             biased;
@@ -322,6 +337,41 @@ impl Turn {
             }
         });
     }
+}
+
+/// Runs a turn for a message from another agent to its end. Dropping the future cancels the turn.
+fn complete_for_agent(
+    state: Arc<State>,
+    agent: Stored<Agent>,
+    request: TurnRequest,
+    messenger: Messenger,
+) -> BoxFuture<'static, Result<Vec<Message>, ApiError>> {
+    Box::pin(async move {
+        let run = Run::begin(&agent.record.id, RunType::Plain, false, MessageView::USUAL);
+        let mut turn = Turn::begin(&state, Thread::default_of(agent), run, request, false).await?;
+        turn.lease.messenger = messenger;
+        let _cancel_on_drop = turn.lease.registration.cancel.clone().drop_guard();
+        let ended = turn.complete().await?;
+        match ended.failure {
+            Some(failure) => Err(failure.to_api_error()),
+            None => Ok(ended.replies),
+        }
+    })
+}
+
+/// Sends messages from an agent to others, for a client that calls the tool outside of any turn.
+///
+/// # Errors
+/// If the replies exceed the budget; if the database fails.
+pub(in crate::mock) async fn message_agents(
+    state: &Arc<State>,
+    agent: &Stored<Agent>,
+    tool: &str,
+    arguments: &Map<String, Value>,
+) -> Result<ToolResult, ApiError> {
+    let budget = state.budget(json_length(arguments), 1);
+    let sender = Sender { state: Arc::clone(state), agent, sharers: 1, budget: &budget };
+    Messenger::new(complete_for_agent).call_tool(&sender, tool, arguments).await
 }
 
 /// The 409 for a turn during which the conversation changed too often.

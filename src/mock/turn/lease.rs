@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
+use super::agent_messages::Messenger;
 use crate::{
     error::ApiError,
     mock::{
@@ -36,6 +37,8 @@ pub(super) struct RunLease {
     pub(super) registration: Registration,
     /// Whether the run is stored.
     pub(super) is_stored: bool,
+    /// Sends messages to other agents.
+    pub(super) messenger: Messenger,
     /// The task that renews the lease.
     pub(super) renewal: Option<AbortOnDropHandle<()>>,
 }

@@ -6,6 +6,7 @@
 //! its own stream.
 
 mod agent_loop;
+mod agent_messages;
 mod approval;
 mod backoff;
 mod commit;
@@ -22,7 +23,7 @@ mod sleeptime;
 mod sse;
 
 pub(super) use commit::{cancel_elsewhere, deny_pending, store_effects};
-pub(super) use engine::{Ended, Turn, resume_all};
+pub(super) use engine::{Ended, Turn, message_agents, resume_all};
 pub(super) use input::read_initial_messages;
 pub(super) use recovery::recover;
 pub(super) use replay::{ReplayOptions, replay};

@@ -53,7 +53,11 @@ async fn an_agent_reasons_when_its_model_does() {
         ("letta/letta-free", json!({"enable_reasoner": true}), false),
         ("openai/o3", json!({}), true),
         ("openai/o4-mini", json!({"reasoning": false}), true),
-        ("openai/gpt-5", json!({}), true),
+        // Its default effort is `minimal`.
+        ("openai/gpt-5", json!({}), false),
+        ("openai/gpt-5-mini", json!({"model_settings": effort("minimal")}), false),
+        ("openai/o3", json!({"model_settings": effort("minimal")}), false),
+        ("openai/gpt-5", json!({"model_settings": effort("low")}), true),
         ("openai/gpt-5", json!({"model_settings": effort("none")}), false),
         ("openai/gpt-5.1", json!({}), false),
         ("openai/gpt-5.1", json!({"model_settings": effort("high")}), true),
@@ -108,7 +112,8 @@ async fn the_model_that_answers_is_the_one_that_counts() {
         (json!({"model_settings": {"provider_type": "anthropic", "thinking": {"type": "enabled"}}}), true),
         (json!({"llm_config": {"enable_reasoner": false}}), false),
         (json!({"model": "openai/gpt-4o"}), false),
-        (json!({"model": "openai/gpt-5-mini"}), true),
+        (json!({"model": "openai/gpt-5-mini"}), false),
+        (json!({"model_settings": {"provider_type": "openai", "reasoning": {"reasoning_effort": "low"}}}), true),
     ] {
         owner.patch(&format!("/v1/agents/{agent}"), &change).await.expect(200);
         reasons(&owner, &url, &json!({}), expected(reasoning), &change.to_string()).await;

@@ -16,8 +16,12 @@ use crate::{
         state::State,
         storage::{Stored, not_found},
         text::excerpt::excerpt,
-        tools::{agent_tools, base_tools, execute::ToolExecutor, set::ToolSet},
-        turn::store_effects,
+        tools::{
+            agent_tools, base_tools,
+            execute::{ToolExecutor, error_text},
+            set::ToolSet,
+        },
+        turn::{message_agents, store_effects},
         validation::body::{Fields, Location},
     },
     reply::Reply,
@@ -115,15 +119,21 @@ async fn run(state: Arc<State>, mut call: Call) -> HandlerResult {
         None => Map::new(),
     };
     let view = state.view(&call.permit);
-    let agent = view.get::<Agent>(call.param("agent_id")).await?.record;
+    let stored = view.get::<Agent>(call.param("agent_id")).await?;
+    let agent = &stored.record;
     let name = call.param("tool_name");
     let tools = agent_tools::of_agent(view.store(), &agent.id).await?;
     let tool = tools.iter().find(|tool| tool.record.name == name).ok_or_else(|| {
         let name = excerpt(name);
         ApiError::letta(Code::NotFound, format!("Tool '{name}' is not attached to agent {}", agent.id))
     })?;
-    let result = if base_tools::by_name(name).is_some() {
-        run_built_in(&state, &agent, name, &arguments).await?
+    let result = if base_tools::messages_agents(&tool.record) {
+        match message_agents(&state, &stored, name, &arguments).await? {
+            Ok(text) => CallResult::of(text.into()),
+            Err(problem) => failed(error_text(name, &problem)),
+        }
+    } else if base_tools::by_name(name).is_some() {
+        run_built_in(&state, agent, name, &arguments).await?
     } else {
         tool.record.call(&arguments, &agent.environment())
     };
@@ -146,6 +156,10 @@ async fn run_built_in(
     let text = returned.tool_return.text();
     Ok(match returned.status {
         ToolStatus::Success => CallResult::of(text.into()),
-        ToolStatus::Error => CallResult { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] },
+        ToolStatus::Error => failed(text),
     })
+}
+
+fn failed(text: String) -> CallResult {
+    CallResult { returned: Err(text.clone()), stdout: Vec::new(), stderr: vec![text] }
 }

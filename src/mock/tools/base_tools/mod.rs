@@ -52,6 +52,11 @@ pub(in crate::mock) fn default_names(agent_type: &str) -> &'static [&'static str
 pub(in crate::mock) const MULTI_AGENT: [&str; 3] =
     ["send_message_to_agent_and_wait_for_reply", "send_message_to_agents_matching_tags", "send_message_to_agent_async"];
 
+/// Whether a tool is one of [`MULTI_AGENT`], and not a tool of a project with such a name.
+pub(in crate::mock) fn messages_agents(tool: &Tool) -> bool {
+    MULTI_AGENT.contains(&tool.name.as_str()) && by_id(&tool.id).is_some()
+}
+
 /// Adds the rules that older agents get with base tools: speaking tools end a turn, memory and search tools continue
 /// it, and others have no rule.
 pub(in crate::mock) fn add_base_rules<'n>(agent: &mut Agent, names: impl IntoIterator<Item = &'n str>) {

@@ -4,10 +4,11 @@
 mod deliver;
 mod prepare;
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use self::prepare::PreparedStep;
 use super::{
+    agent_messages::{Sender, TIMEOUT},
     approval::{denied, not_pending, still_pending},
     cost,
     event_sink::{EventSink, Sent},
@@ -31,7 +32,10 @@ use crate::{
         running::Pacer,
         state::State,
         storage::parse_message,
-        tools::{execute::ToolExecutor, set::ToolSet},
+        tools::{
+            execute::{ToolExecutor, tool_return},
+            set::ToolSet,
+        },
     },
     store::MessageFilter,
 };
@@ -356,7 +360,7 @@ impl<'a> AgentLoop<'a> {
         };
         let interrupted = self.deliver(&returned, &mut Pacer::default()).await?.is_some();
         self.messages.push(returned);
-        Ok(interrupted)
+        Ok(interrupted || self.lease.is_cancelled())
     }
 
     async fn run_call(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
@@ -365,10 +369,34 @@ impl<'a> AgentLoop<'a> {
         }
         let returned = match self.scripted.remove(&call.id) {
             Some(returned) => returned,
+            None if self.tool_set.messages_agents(&call.name) => self.message_agents(call).await?,
             None => self.executor.run(call, &self.tool_set).await?,
         };
         self.budget.charge(cost::of_return(call, &returned))?;
         Ok(returned)
+    }
+
+    /// Sends messages to other agents, and waits until their turns end or this one is cancelled. The messages cannot be taken
+    /// back, so the run is stored first: if the conversation changes meanwhile, this turn fails and does not run again.
+    async fn message_agents(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
+        self.lease.store_run().await?;
+        let (messenger, arguments) = (self.lease.messenger.clone(), call.arguments_of_tool());
+        let sender = Sender {
+            state: Arc::clone(&self.lease.state),
+            agent: &self.thread.agent,
+            sharers: self.request.sharers,
+            budget: self.budget,
+        };
+        let result = tokio::select! {
+            biased;
+            // The call itself times out earlier.
+            waited = self.wait(2 * TIMEOUT) => {
+                waited?;
+                Err("RuntimeError: the turn was interrupted".to_owned())
+            }
+            result = messenger.call_tool(&sender, &call.name, &arguments) => result?,
+        };
+        Ok(tool_return(call, self.tool_set.find(&call.name), result))
     }
 
     fn savepoint(&self) -> Savepoint {
