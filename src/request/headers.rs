@@ -104,7 +104,8 @@ mod tests {
         }
         let read = headers.get(header::CONTENT_TYPE).into_iter().chain(headers.get_all(header::USER_AGENT));
         assert!(read.eq(["canary", "canary"]));
-        let forwarded: Vec<&str> = headers.forwarded().map(|(name, _)| name.as_str()).collect();
+        let mut forwarded: Vec<&str> = headers.forwarded().map(|(name, _)| name.as_str()).collect();
+        forwarded.sort_unstable();
         assert_eq!(forwarded, ["user-agent", "x-stainless-lang"]);
         assert_eq!(format!("{headers:?}").matches("canary").count(), 3, "{headers:?}");
         assert!(CREDENTIALS.iter().all(|name| !headers.0.contains_key(name)));

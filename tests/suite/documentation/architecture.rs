@@ -177,9 +177,7 @@ fn definition(sources: &Sources, path: &[String]) -> ModulePath {
     let length = (0..=path.len()).rev().find(|length| sources.contains_key(&path[..*length])).unwrap();
     let (module, rest) = path.split_at(length);
     match rest.first().and_then(|name| sources[module].reexports.get(name)) {
-        Some(origin) if origin[..] != path[..length + 1] => {
-            definition(sources, &[origin.as_slice(), &rest[1..]].concat())
-        }
+        Some(origin) if origin[..] != path[..=length] => definition(sources, &[origin.as_slice(), &rest[1..]].concat()),
         _ => module.to_vec(),
     }
 }

@@ -420,8 +420,8 @@ async fn what_a_text_quotes_is_said_by_the_tool_that_it_names() {
         say(&owner, &agent, &format!("[[call:conversation_search {}]]", json!({"query": query}))).await;
         let shown = list(&owner, &agent, "").await;
         let events = shown.as_array().unwrap().iter().filter_map(|message| message["content"].as_str());
-        let events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
-        let heartbeat = events.into_iter().filter(|event| event["type"] == "heartbeat").next_back().unwrap();
+        let mut events = events.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        let heartbeat = events.rfind(|event| event["type"] == "heartbeat").unwrap();
         let reason = format!("[This is an automated system message hidden from the user] {reason}");
         assert_eq!(heartbeat["reason"], reason);
     }
