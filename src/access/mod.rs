@@ -2,7 +2,7 @@
 //!
 //! The order of the checks matters. The bearer is checked first, so that strangers learn nothing; the path is matched
 //! before the policy is applied to it; the origin is checked before a body is read; existence is looked up last.
-//! [`Guard`] is that order; each of its checks is a file of its own.
+//! `Guard` is that order; each of its checks is a file of its own.
 
 mod admitted;
 pub mod authenticator;
