@@ -1,7 +1,8 @@
 //! Gatelet: self-hosted client-side access tokens for the Letta agents API.
 //!
-//! A back end that holds an API key issues short-lived client tokens; a browser uses them to talk to its agent directly.
-//! Every request passes one guard (bearer, policy, origin) and is then answered by a stateful mock of the Letta API.
+//! A back end that holds an API key issues short-lived client tokens; a browser uses them to talk to its agent
+//! directly. Every request passes one guard (bearer, policy, origin) and then goes to a stateful mock of the Letta API,
+//! or to a real server.
 //!
 //! `ARCHITECTURE.md` maps the modules, says which may use which, and follows a request through them.
 

@@ -18,9 +18,9 @@ const FIDELITY_PREFACE: &str = "\
 
 This page is the output of `gatelet operations --fidelity --markdown`; a test keeps it equal.
 
-**Full**: answered from state, with Letta's rules, shapes and refusals. **State only**: what is said is kept and shown
-again, but what Letta would do with it does not happen. **Fixed shape**: always the same answer, in the right shape.
-**Not mocked**: 501 with the code `not_mocked`.";
+**Full**: responds from state, with Letta's rules, shapes and errors. **State only**: stores what it is given and returns
+it, without the effects that it has in Letta. **Fixed shape**: always the same response, in the right shape. **Not
+mocked**: 501 with the code `not_mocked`.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

@@ -65,7 +65,7 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &StoreOptions) 
     // SQLite gives its companion files the mode of the database, whatever the umask. Existing ones may have another
     // mode.
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        private_files::tighten(&beside(&path, suffix));
+        private_files::tighten(&companion(&path, suffix));
     }
     let pool = |size: u32| {
         SqlitePoolOptions::new()
@@ -92,7 +92,7 @@ pub(super) async fn open(connect: SqliteConnectOptions, options: &StoreOptions) 
 }
 
 /// The companion file of a database with this ending. SQLite puts it next to the target of a symbolic link.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+fn companion(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.canonicalize().unwrap_or_else(|_| database.to_path_buf()).into_os_string();
     path.push(suffix);
     path.into()

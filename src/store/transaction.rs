@@ -103,7 +103,7 @@ impl<'a> Attempts<'a> {
     /// Begins an attempt.
     ///
     /// # Errors
-    /// When the database does not answer, or another process holds SQLite's lock for too long.
+    /// When the database does not respond, or another process holds SQLite's lock for too long.
     pub async fn begin(&mut self) -> Result<Tx> {
         loop {
             self.made += 1;

@@ -44,7 +44,8 @@ pub(in crate::mock) struct LockedBlocks {
     pub(in crate::mock) locked: Locked,
 }
 
-/// Locks blocks, then the agents to which they are attached, and `more`, which comes no earlier than agents in the lock order.
+/// Locks blocks, then the agents to which they are attached, and `more`, which comes no earlier than agents in the lock
+/// order.
 pub(in crate::mock) async fn lock_with_agents(
     tx: &mut Tx,
     blocks: &[String],
@@ -77,8 +78,8 @@ pub(in crate::mock) async fn delete_blocks(
     Ok(())
 }
 
-/// What is linked to agents, as far as a response shows it. One query reads the links of many agents; more follow for each
-/// agent that has folders.
+/// What is linked to agents, as far as a response shows it. One query reads the links of many agents; more follow for
+/// each agent that has folders.
 async fn load(
     view: View<'_>,
     agents: &[StoredAgent<'_>],
@@ -183,11 +184,12 @@ fn read<'a>(id: &str, body: &'a str) -> Result<StoredAgent<'a>, ApiError> {
     serde_json::from_str(body).map_err(|error| inconsistent(id, &error))
 }
 
-fn write(answer: &impl Serialize) -> Result<Written, ApiError> {
-    serde_json::to_vec(answer).map(Written::from).map_err(ApiError::internal)
+fn write(response: &impl Serialize) -> Result<Written, ApiError> {
+    serde_json::to_vec(response).map(Written::from).map_err(ApiError::internal)
 }
 
-/// The system message of a new agent. As in Letta, it has the agent's folders without their files, which are attached later.
+/// The system message of a new agent. As in Letta, it has the agent's folders without their files, which are attached
+/// later.
 pub(in crate::mock) fn system_message(agent: &Agent, blocks: &[Block], folders: &[Folder]) -> Message {
     let now = Timestamp::now();
     let directories = Directories { folders: folders.to_vec(), files: Vec::new() };
@@ -247,8 +249,8 @@ pub(in crate::mock) fn conversation_prompt(
     prompt::compile(&agent, &conversation.id, blocks, directories, Timestamp::now())
 }
 
-/// Compiles a conversation's system message again, and returns its text. The caller has locked the conversation's document,
-/// and stores it afterwards.
+/// Compiles a conversation's system message again, and returns its text. The caller has locked the conversation's
+/// document, and stores it afterwards.
 pub(in crate::mock) async fn recompile_conversation(
     tx: &mut Tx,
     agent: &Agent,

@@ -18,10 +18,10 @@ use super::{
     wire_message::WireMessage,
 };
 
-/// What is linked to an agent, read for an answer.
+/// What is linked to an agent, read for a response.
 #[derive(Clone, Debug, Default)]
 pub(in crate::mock) struct Loaded {
-    /// What is stored of a block is what goes over the wire.
+    /// Blocks are stored in their wire form.
     pub(in crate::mock) blocks: Vec<Box<RawValue>>,
     /// Tools as clients see them. Those that come with the server are always the same.
     pub(in crate::mock) tools: Vec<Cow<'static, RawValue>>,
@@ -32,8 +32,8 @@ pub(in crate::mock) struct Loaded {
     pub(in crate::mock) managed_group: Option<Value>,
 }
 
-/// An agent as [`Agent`] is stored. Most of it is the same on the wire, and is copied as it stands; what an earlier version
-/// did not store is null.
+/// A stored [`Agent`]. Most fields have the same form on the wire and are copied without parsing them. Fields that an
+/// earlier version did not store are null.
 ///
 /// [`Agent`]: super::Agent
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ pub(in crate::mock) struct StoredAgent<'a> {
     pending: Option<Box<Pending>>,
 }
 
-/// The value of a field, as it is stored.
+/// The value of a field, in its stored form.
 type Piece<'a> = Option<&'a RawValue>;
 
 #[derive(Deserialize)]
@@ -147,7 +147,7 @@ pub(in crate::mock) struct WireMemory<'a, T, B> {
 }
 
 impl<'a, T, B> WireMemory<'a, T, B> {
-    /// The memory of an agent of a type, with blocks and what it sees of files.
+    /// The memory of an agent: its type, its blocks, and its windows on files.
     pub(in crate::mock) fn new(agent_id: &str, agent_type: T, blocks: &'a [B], files: &'a [FileBlock]) -> Self {
         let file_blocks = files.iter().map(|file| file.wire(agent_id)).collect();
         Self { agent_type, git_enabled: false, blocks, file_blocks, prompt_template: "" }
@@ -155,7 +155,7 @@ impl<'a, T, B> WireMemory<'a, T, B> {
 }
 
 impl StoredAgent<'_> {
-    /// The agent as clients see it, with as much of what is linked to it as they ask for.
+    /// The agent as clients see it, with the relationships that `include` names.
     pub(in crate::mock) fn wire<'a>(&'a self, include: Include, loaded: &'a Loaded) -> WireAgent<'a> {
         let (blocks, files) = if include.blocks { (&*loaded.blocks, &*loaded.files) } else { (&[][..], &[][..]) };
         let secrets: &[Secret] = if include.secrets { &self.secrets } else { &[] };
@@ -213,10 +213,10 @@ impl StoredAgent<'_> {
     }
 }
 
-/// The question that the default conversation waits for an answer to, as clients see it.
+/// The pending approval request of the default conversation, as clients see it.
 fn question(request: &Message) -> Option<WireMessage> {
     let mut question = request.expand(&MessageView::USUAL).pop()?;
-    // Here, and only here, Letta gives it the message's id.
+    // Only here does Letta use the id of the message.
     question.otid = Some(question.id.clone());
     Some(question)
 }
@@ -261,7 +261,7 @@ mod tests {
         });
         let mut agent = Agent::create(&Fields::of_body(&body).unwrap()).unwrap();
         let request = Message::new(Role::Approval, Vec::new());
-        agent.pending = Some(Box::new(Pending { request, beside: Vec::new(), scripted: Vec::new() }));
+        agent.pending = Some(Box::new(Pending { request, automatic: Vec::new(), scripted: Vec::new() }));
         (agent.deployment_id, agent.entity_id) = (Some("d".into()), Some("e".into()));
         agent.context = vec![
             ContextEntry { id: "message-1".into(), tokens: 17 },

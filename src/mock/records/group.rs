@@ -131,13 +131,13 @@ impl Manager {
     }
 }
 
-/// Refuses lengths of a voice agent's buffer that Letta refuses: both are given or none.
+/// Refuses the buffer lengths of a voice agent that Letta refuses. Both or neither must be given.
 fn check_buffer(most: Option<i64>, least: Option<i64>) -> Result<(), ApiError> {
     let problem = match (most, least) {
         (None, None) => return Ok(()),
         (Some(most), Some(least)) if most.min(least) <= 4 => "must be greater than 4",
         (Some(most), Some(least)) if most > least => return Ok(()),
-        (Some(_), Some(_)) => "must not be the other way round: the first is the greater one",
+        (Some(_), Some(_)) => "must be in order: the first must be greater than the second",
         _ => "must be given together",
     };
     let problem = format!("INVALID_ARGUMENT: max_message_buffer_length and min_message_buffer_length {problem}");

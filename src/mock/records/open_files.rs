@@ -1,4 +1,4 @@
-//! Which files of its folders an agent has touched, and which of them lie open before it, whole or in part.
+//! The files of its folders that an agent has accessed, and which of them are open, in whole or in part.
 
 use std::collections::HashMap;
 
@@ -8,15 +8,15 @@ use uuid::Uuid;
 use super::{File, Record, timestamp::Timestamp};
 use crate::mock::text::window::Lines;
 
-/// An agent's files, as far as it has touched them; all others of its folders are closed. It has the agent's id and
-/// belongs to it.
+/// The files that an agent has accessed; all other files of its folders are closed. The record has the agent's id and
+/// is deleted with it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct OpenFiles {
     pub(in crate::mock) id: String,
     pub(in crate::mock) touched: Vec<Touched>,
 }
 
-/// A file that an agent has touched.
+/// A file that an agent has accessed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(in crate::mock) struct Touched {
     pub(in crate::mock) file_id: String,
@@ -25,13 +25,13 @@ pub(in crate::mock) struct Touched {
     pub(in crate::mock) name: String,
     pub(in crate::mock) is_open: bool,
     pub(in crate::mock) last_accessed_at: Timestamp,
-    /// Which of its lines it was opened at; none: from its beginning.
+    /// The lines at which it was opened; `None` for its beginning.
     #[serde(default)]
     pub(in crate::mock) lines: Option<Lines>,
 }
 
-/// What an agent sees of the files that it has opened elsewhere than at their beginning, by the ids of the files. It has the
-/// agent's id and belongs to it.
+/// The visible parts of files that were opened at other lines than their beginning, by file id. The record has the
+/// agent's id and is deleted with it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(in crate::mock) struct OpenParts {
     pub(in crate::mock) id: String,
@@ -62,8 +62,8 @@ impl OpenFiles {
         self.touched.iter().find(|touched| touched.file_id == file_id)
     }
 
-    /// Opens a file at its beginning. Where more than `most` are open then, those that were touched longest ago are closed;
-    /// returns their names.
+    /// Opens a file at its beginning. Where more than `most` are open then, those that were touched longest ago are
+    /// closed; returns their names.
     pub(in crate::mock) fn open(&mut self, file: &File, folder_name: &str, most: i64) -> Vec<String> {
         self.open_at(None, file, folder_name, most)
     }

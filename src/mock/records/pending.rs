@@ -13,7 +13,8 @@ pub(in crate::mock) struct Pending {
     /// The message that requests approval; its calls are those that wait.
     pub(in crate::mock) request: Message,
     /// Calls of the same step that need no approval. They run together with the others.
-    pub(in crate::mock) beside: Vec<ToolCall>,
+    #[serde(rename = "beside")]
+    pub(in crate::mock) automatic: Vec<ToolCall>,
     /// Returns of calls whose result the script defines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) scripted: Vec<ToolReturn>,

@@ -110,8 +110,8 @@ impl ToolChange {
         Self::read(fields)
     }
 
-    /// What a change of a tool that is there says. Its schema stays what it is, also if the source is of another, unless
-    /// the arguments are given.
+    /// What a change of a tool that is there says. Its schema stays what it is, also if the source is of another,
+    /// unless the arguments are given.
     pub(in crate::mock) fn read_change(fields: &Fields<'_>) -> Result<Self, ApiError> {
         Self::read_given(fields)
     }
@@ -126,7 +126,7 @@ impl ToolChange {
         }
         let Some(given) = self.args_json_schema.as_ref().filter(|given| !given.is_empty()) else { return Ok(()) };
         let source = self.source_code.as_ref().or(tool.source_code.as_ref());
-        let source = source.ok_or_else(|| underivable("args_json_schema needs the source of the tool beside it"))?;
+        let source = source.ok_or_else(|| underivable("args_json_schema needs the tool's source_code as well"))?;
         self.schema = Some(schema_of_arguments(source, given)?);
         Ok(())
     }

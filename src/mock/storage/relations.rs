@@ -64,8 +64,8 @@ impl Related {
     }
 }
 
-/// The ids of the agents or blocks that belong to the identities a query names, by id or by key; none: it names none.
-/// Nothing belongs to an identity that does not exist.
+/// The ids of the agents or blocks of the identities that a query names by id or key; `None` if it names no identity.
+/// An identity that does not exist has none.
 pub(in crate::mock) async fn of_identities(
     view: View<'_>,
     project: &str,

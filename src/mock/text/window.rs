@@ -1,20 +1,20 @@
-//! What of a file lies before an agent: its beginning or other lines of it, numbered, as far as they fit.
+//! The part of a file that an agent sees: its beginning or other lines, numbered, within the size limits.
 
 use std::{borrow::Cow, fmt::Write, iter};
 
 use serde::{Deserialize, Serialize};
 
-/// How many bytes of open files one agent sees together. All that Letta's own limits allow fit, of files in ASCII.
+/// The size limit of all open files of an agent together, in bytes. Letta's own limits allow no more of ASCII files.
 pub(in crate::mock) const MOST_SHOWN: usize = 1024 * 1024;
 
-/// Lines of a file, counted from 1, the last one included; no last one: all that follow.
+/// A range of lines of a file, counted from 1. The last one is included; `None` stands for the end of the file.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(in crate::mock) struct Lines {
     pub(in crate::mock) first: usize,
     pub(in crate::mock) last: Option<usize>,
 }
 
-/// How many bytes are shown of one file at most, whatever the agent's limit. All of Letta's own limits fit.
+/// The size limit of one file's window, in bytes, whatever the agent's limit. Letta's own limits are lower.
 const MOST_BYTES: usize = 160_000;
 
 /// Appended to a file that is not shown whole.
@@ -119,13 +119,13 @@ pub(in crate::mock) fn whole(text: &str, media_type: &str) -> String {
     whole
 }
 
-/// The beginning of a file as it is kept: as much as any agent may see. An empty file shows nothing.
+/// The window at the beginning of a file, as it is stored. It is empty for an empty file.
 pub(in crate::mock) fn of(text: &str, media_type: &str) -> String {
     let count = lines(text, media_type).count();
     numbered("file start", count, media_type, 1, lines(text, media_type))
 }
 
-/// Lines of a file, of the text by which agents know it.
+/// The window on a range of lines. `whole` is the text from [`whole`].
 pub(in crate::mock) fn part(whole: &str, media_type: &str, Lines { first, last }: Lines) -> String {
     let count = whole.lines().count();
     let place = match last {
@@ -146,7 +146,7 @@ fn unit(media_type: &str) -> &'static str {
     if Unit::of(media_type) == Unit::Sentence { "sentences" } else { "lines" }
 }
 
-/// So many lines of a file of `count`, as far as any agent may see them.
+/// A window on numbered lines, cut at the size limit. The file has `count` lines.
 fn numbered<'t>(
     place: &str,
     count: usize,
@@ -154,7 +154,7 @@ fn numbered<'t>(
     first: usize,
     lines: impl Iterator<Item = Cow<'t, str>>,
 ) -> String {
-    /// What the number of the next line takes at most.
+    /// The most bytes that the number of a line takes.
     const NUMBER: usize = 24;
     if count == 0 {
         return String::new();

@@ -50,7 +50,7 @@ pub(in crate::mock) struct Opening {
     pub(in crate::mock) folder_name: String,
     /// Whether all other files are closed first.
     pub(in crate::mock) alone: bool,
-    /// The lines that it is opened at, and what the agent sees of them; none: its beginning.
+    /// The lines at which it was opened, and the window on them; `None` for its beginning.
     pub(in crate::mock) part: Option<(Lines, String)>,
 }
 
@@ -133,7 +133,7 @@ impl<'a> FileSearch<'a> {
         Ok(Ok((told, openings)))
     }
 
-    /// The files that a call names, each with how many of its lines are passed over, and how many are asked for.
+    /// The files that a call names, each with its offset and its length in lines.
     fn asked_for(&self, arguments: &Map<String, Value>) -> ToolResult<Vec<Asked<'_>>> {
         let requests = arguments.get("file_requests").and_then(Value::as_array).filter(|asked| !asked.is_empty());
         let requests = requests.ok_or("file_requests must be a list of at least one file")?;

@@ -1,5 +1,5 @@
-//! Decisions of a request about tool calls that wait for approval or for the client's results, in Letta's current or older
-//! format.
+//! Decisions of a request about tool calls that wait for approval or for the client's results, in Letta's current or
+//! older format.
 
 use super::input::read_return;
 use crate::{
@@ -48,8 +48,8 @@ impl Decision {
         Ok(Self { approvals, otid: item.optional("otid")?, group_id: item.optional("group_id")? })
     }
 
-    /// The decision about each waiting call, in the order of the calls. In the older format, the id of the approval request
-    /// stands for its only call.
+    /// The decision about each waiting call, in the order of the calls. In the older format, the id of the approval
+    /// request stands for its only call.
     ///
     /// # Errors
     /// 400 unless the decision names exactly the waiting calls.
@@ -72,8 +72,8 @@ impl Decision {
         ))
     }
 
-    /// Whether these messages have the results of all calls that the decision is about. As in Letta, only the ids of calls are
-    /// compared, not that of the approval request.
+    /// Whether these messages have the results of all calls that the decision is about. As in Letta, only the ids of
+    /// calls are compared, not that of the approval request.
     pub(super) fn was_applied_in(&self, messages: &[Message]) -> bool {
         let has_result = |id: &str| {
             messages.iter().flat_map(|message| &message.tool_returns).any(|returned| returned.tool_call_id == id)
@@ -110,7 +110,7 @@ pub(super) fn denial_messages(pending: &Pending, run_id: &str, reason: &str) -> 
         reason: Some(reason.to_owned()),
     });
     let decision = Decision { approvals: approvals.collect(), otid: None, group_id: None };
-    let returns = pending.beside.iter().chain(calls).map(|call| denied(call, Some(reason)));
+    let returns = pending.automatic.iter().chain(calls).map(|call| denied(call, Some(reason)));
     let step_id = pending.request.step_id.as_deref();
     let returned =
         Message { tool_returns: returns.collect(), ..Message::new(Role::Tool, Vec::new()).of_turn(run_id, step_id) };

@@ -1,5 +1,5 @@
-//! The messages of agent files. Fields of an imported message that the mock does not model are stored with it, so that the
-//! message is exported unchanged.
+//! The messages of agent files. Fields of an imported message that the mock does not model are stored with it, so that
+//! the message is exported unchanged.
 
 use std::collections::HashSet;
 
@@ -125,8 +125,8 @@ impl ImportedMessages {
             return None;
         }
         let other_calls = before.last().filter(|message| message.role == Role::Assistant);
-        let beside = other_calls.map(|message| message.tool_calls.clone()).unwrap_or_default();
-        Some(Box::new(Pending { request: request.clone(), beside, scripted: Vec::new() }))
+        let automatic = other_calls.map(|message| message.tool_calls.clone()).unwrap_or_default();
+        Some(Box::new(Pending { request: request.clone(), automatic, scripted: Vec::new() }))
     }
 }
 
@@ -274,8 +274,8 @@ fn read_older_return(text: &str) -> ToolReturn {
     ToolReturn { tool_return: Content::Text(message), status, tool_call_id: String::new(), stdout: None, stderr: None }
 }
 
-/// The decisions about tool calls, in the format in which Letta stores or receives them. Older files have a single decision,
-/// in fields of the message.
+/// The decisions about tool calls, in the format in which Letta stores or receives them. Older files have a single
+/// decision, in fields of the message.
 fn read_approvals(written: &Fields<'_>) -> Result<Vec<Approval>, ApiError> {
     let approvals = written.optional::<Vec<Fields<'_>>>("approvals")?.unwrap_or_default();
     if let (true, Some(approve)) = (approvals.is_empty(), written.optional::<bool>("approve")?) {

@@ -1,5 +1,5 @@
-//! The agent loop: each step calls the responder, runs the tools that it calls, and continues until a step calls none, a tool
-//! rule ends the turn, or a call waits for approval.
+//! The agent loop: each step calls the responder, runs the tools that it calls, and continues until a step calls none,
+//! a tool rule ends the turn, or a call waits for approval.
 
 mod deliver;
 mod prepare;
@@ -202,7 +202,7 @@ impl<'a> AgentLoop<'a> {
         self.output.input_count = 1;
         self.scripted =
             pending.scripted.iter().map(|returned| (returned.tool_call_id.clone(), returned.clone())).collect();
-        let calls = pending.beside.iter().map(|call| (call, None));
+        let calls = pending.automatic.iter().map(|call| (call, None));
         let calls = calls.chain(pending.request.tool_calls.iter().zip(approvals.into_iter().map(Some)));
         let (mut returns, mut ran) = (Vec::new(), Vec::new());
         for (call, approval) in calls {
@@ -376,8 +376,9 @@ impl<'a> AgentLoop<'a> {
         Ok(returned)
     }
 
-    /// Sends messages to other agents, and waits until their turns end or this one is cancelled. The messages cannot be taken
-    /// back, so the run is stored first: if the conversation changes meanwhile, this turn fails and does not run again.
+    /// Sends messages to other agents, and waits until their turns end or this one is cancelled. The messages cannot be
+    /// taken back, so the run is stored first: if the conversation changes meanwhile, this turn fails and does not run
+    /// again.
     async fn message_agents(&mut self, call: &ToolCall) -> Result<ToolReturn, ApiError> {
         self.lease.store_run().await?;
         let (messenger, arguments) = (self.lease.messenger.clone(), call.arguments_of_tool());

@@ -1,5 +1,5 @@
-//! Turns a response of the responder into the messages of a step, and decides which calls wait for approval and whether the
-//! turn ends.
+//! Turns a response of the responder into the messages of a step, and decides which calls wait for approval and whether
+//! the turn ends.
 
 use serde_json::{Map, Value};
 
@@ -76,7 +76,7 @@ impl AgentLoop<'_> {
         let request = message(Role::Approval, parts, waiting);
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, returned)| returned).collect();
-        let pending = Some(Box::new(Pending { request, beside: calls, scripted }));
+        let pending = Some(Box::new(Pending { request, automatic: calls, scripted }));
         Ok(PreparedStep { messages, calls: Vec::new(), pending, stop_reason: None })
     }
 
@@ -98,8 +98,8 @@ impl AgentLoop<'_> {
         (ends || !continues).then_some(StopReason::EndTurn)
     }
 
-    /// Whether no step is left after this one, in a turn with heartbeats. As in Letta, this applies only to turns without a
-    /// stream, and takes precedence over other reasons to end.
+    /// Whether no step is left after this one, in a turn with heartbeats. As in Letta, this applies only to turns
+    /// without a stream, and takes precedence over other reasons to end.
     fn is_last_step(&self) -> bool {
         let left = self.request.max_steps - i64::try_from(self.output.steps.len()).unwrap_or(i64::MAX);
         self.event_sink.is_none() && left <= 1
