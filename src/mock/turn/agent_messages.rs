@@ -114,8 +114,8 @@ impl Messenger {
         sender.budget.draft().charge(2 * written_length(message) + 400)?;
         if tool == "send_message_to_agent_async" {
             let text = format!(
-                "[Incoming message from agent with ID '{sender_id}' - this is a one-way notification; if you need to \
-                 respond, use an agent-to-agent messaging tool if available] {message}"
+                "[Incoming message from agent with ID '{sender_id}'. It does not wait for a reply; a tool that messages \
+                 agents can send one.] {message}"
             );
             let sent = self.send(sender, other_agent_id, text, 1).await;
             return Ok(sent.map(|_| "Successfully sent message".to_owned()).map_err(|error| error.to_string()));
@@ -123,9 +123,7 @@ impl Messenger {
         // As in Letta, a message that is not in lower case is repeated in lower case.
         let lower = message.to_lowercase();
         let message = if lower == message { lower } else { format!("{message}\n{lower}") };
-        let text = format!(
-            "[Incoming message from agent with ID '{sender_id}' - your response will be delivered to the sender] {message}"
-        );
+        let text = format!("[Incoming message from agent with ID '{sender_id}'. What you say is its reply.] {message}");
         if tool == "send_message_to_agent_and_wait_for_reply" {
             return Ok(match self.send(sender, other_agent_id, text, 1).await {
                 Ok(replies) => {

@@ -40,9 +40,7 @@ async fn runs(client: &Client, agent: &str) -> Vec<Value> {
 }
 
 fn incoming(sender: &str, message: &str) -> String {
-    format!(
-        "[Incoming message from agent with ID '{sender}' - your response will be delivered to the sender] {message}"
-    )
+    format!("[Incoming message from agent with ID '{sender}'. What you say is its reply.] {message}")
 }
 
 /// The response of an agent that echoes a message, as the tool returns it.
