@@ -85,7 +85,7 @@ on_both_engines! {
         let sent = call(&owner, &sender, ASYNC, &json!({"message": "Note", "other_agent_id": other})).await;
         assert_eq!(sent, ("Successfully sent message".to_owned(), false));
         let note = &contents(&owner, &other).await[4];
-        assert!(note.contains(&sender) && note.ends_with("if available] Note"), "{note}");
+        assert!(note.contains(&sender) && note.ends_with("can send one.] Note"), "{note}");
 
         // In turns of every kind, and outside of turns.
         let input = json!({"input": format!("{WAIT} {arguments}")});
