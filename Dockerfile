@@ -10,13 +10,13 @@ COPY Cargo.toml Cargo.lock ./
 COPY config config
 COPY migrations migrations
 COPY src src
-RUN cargo build --release --locked
+RUN cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
 # A fixed id, so that volumes keep their owner and orchestrators can demand a non-root user.
 RUN useradd --uid 10001 --user-group --create-home --home-dir /data --shell /usr/sbin/nologin gatelet \
     && chmod 700 /data
-COPY --from=build /build/target/release/gatelet /usr/local/bin/gatelet
+COPY --from=build /build/target/dist/gatelet /usr/local/bin/gatelet
 USER 10001:10001
 # SQLite keeps its database, and the key that seals the signing keys, in the working directory.
 WORKDIR /data
