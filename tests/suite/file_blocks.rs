@@ -213,6 +213,7 @@ on_both_engines! {
             (json!(1), json!(2), json!([2, 3]), "[Viewing lines 2 to 3 (out of 4 lines)]\n2: two\n3: three"),
             (json!(2), Value::Null, json!([3, null]), "[Viewing lines 3 to end (out of 4 lines)]\n3: three\n4: four"),
             (json!(3), json!(9), json!([4, 12]), "[Viewing lines 4 to 4 (out of 4 lines)]\n4: four"),
+            (json!(3), json!(u64::MAX), json!([4, u64::MAX]), "[Viewing lines 4 to 4 (out of 4 lines)]\n4: four"),
             (Value::Null, json!(1), json!([null, null]), "[Viewing file start (out of 4 lines)]\n1: one\n2: two\n3: three\n4: four"),
             (json!(0), json!(1), json!([1, 1]), "[Viewing lines 1 to 1 (out of 4 lines)]\n1: one"),
         ] {

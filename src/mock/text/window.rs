@@ -132,14 +132,9 @@ pub(in crate::mock) fn part(whole: &str, media_type: &str, Lines { first, last }
         Some(last) => format!("{} {first} to {}", unit(media_type), last.min(count)),
         None => format!("{} {first} to end", unit(media_type)),
     };
-    let taken = last.map_or(usize::MAX, |last| (last + 1).saturating_sub(first));
-    numbered(
-        &place,
-        count,
-        media_type,
-        first,
-        whole.lines().skip(first.saturating_sub(1)).take(taken).map(Cow::Borrowed),
-    )
+    let skipped = first.saturating_sub(1);
+    let taken = last.map_or(usize::MAX, |last| last.saturating_sub(skipped));
+    numbered(&place, count, media_type, first, whole.lines().skip(skipped).take(taken).map(Cow::Borrowed))
 }
 
 fn unit(media_type: &str) -> &'static str {
