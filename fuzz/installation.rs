@@ -50,7 +50,7 @@ pub(crate) struct Installation {
     runtime: Runtime,
     store: Store,
     keyring: Arc<Keyring>,
-    bearers: Authenticator,
+    authenticator: Authenticator,
     issuer: Issuer,
     issued: AtomicU32,
     /// What the installation holds good, and what it once did.
@@ -73,7 +73,7 @@ impl Installation {
         runtime.block_on(feed.revoke(&verified)).expect("a store in memory");
         let max_lifetime = Duration::from_millis(MAX_LIFETIME.unsigned_abs());
         Self {
-            bearers: Authenticator::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
+            authenticator: Authenticator::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
             issuer: Issuer::new(store.clone(), Arc::clone(&keyring), Clock::system(), max_lifetime),
             issued: AtomicU32::new(0),
             api_key: API_KEY,
@@ -93,7 +93,7 @@ impl Installation {
     /// Finds out who is calling.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> (Result<Bearer, ApiError>, Option<Fingerprint>) {
         let mut context = RequestContext::default();
-        let bearer = self.runtime.block_on(self.bearers.identify(headers, &mut context));
+        let bearer = self.runtime.block_on(self.authenticator.identify(headers, &mut context));
         (bearer, context.fingerprint)
     }
 

@@ -42,7 +42,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// Identifies callers.
-    pub bearers: Authenticator,
+    pub authenticator: Authenticator,
     /// What to do with a client token's request that names no origin.
     pub(crate) origin_missing: OriginMissing,
     /// What the deployment opens to client tokens beyond the table.
@@ -76,7 +76,7 @@ impl Guard {
                 return Ok(Admission::Public);
             }
         }
-        let bearer = self.bearers.identify(&head.headers, context).await?;
+        let bearer = self.authenticator.identify(&head.headers, context).await?;
         if let Bearer::ClientToken(token) = &bearer {
             context.allowance = self.quotas.count(token);
             context.allowance.map_or(Ok(()), |allowance| allowance.check())?;
@@ -115,7 +115,7 @@ impl Guard {
         let agents = policy.prove(ownership).await?;
         // Reading a body may take longer than the token lives.
         if !grant.body.is_empty() {
-            self.bearers.check_live(&token)?;
+            self.authenticator.check_live(&token)?;
         }
         let redactor = Redactor::of(grant, &body, &token, &agents);
         let permit = Permit::new(Caller::ClientToken(token));
@@ -168,7 +168,7 @@ impl Guard {
         let permit = self.quotas.hold_body(token, &body.size_hint())?;
         // A token that expires while its body is read gets nothing.
         let Ok(bytes) = timeout(token.time_left(clock::now_millis()), input::read(body)).await else {
-            self.bearers.check_live(token)?;
+            self.authenticator.check_live(token)?;
             return Err(Fault::TooSlow.into());
         };
         let bytes = bytes?;

@@ -242,13 +242,13 @@ impl Service {
         let keyring = load_keyring(settings, &store, clock.clone()).await?;
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-        let bearers =
+        let authenticator =
             Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
         let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
-            bearers,
+            authenticator,
             origin_missing: settings.origin_missing,
             allow: settings.client_tokens.allow.clone(),
             api_keys_from_browsers: settings.api_keys.allow_browsers,

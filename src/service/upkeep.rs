@@ -27,7 +27,7 @@ pub struct Upkeep {
     store: Store,
     feed: Feed,
     keyring: Arc<Keyring>,
-    bearers: Authenticator,
+    authenticator: Authenticator,
     quotas: Quotas,
     clock: Clock,
     retention: Millis,
@@ -51,7 +51,7 @@ impl Upkeep {
             store: app.store.clone(),
             feed: app.feed.clone(),
             keyring,
-            bearers: app.guard.bearers.clone(),
+            authenticator: app.guard.authenticator.clone(),
             quotas: app.guard.quotas.clone(),
             clock,
             retention: Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX),
@@ -81,7 +81,7 @@ impl Upkeep {
             }
             if looks.is_multiple_of(RECORD_EVERY) {
                 // A failure keeps the uses for the next round; the feed already logs that the database is unavailable.
-                let _ = self.bearers.record_key_uses().await;
+                let _ = self.authenticator.record_key_uses().await;
             }
             looks = looks.wrapping_add(1);
             tokio::time::sleep(WATCH_INTERVAL).await;
@@ -118,7 +118,7 @@ impl Upkeep {
 
     /// Stores the record of the time for other processes.
     pub async fn stop(&self) {
-        if let Err(error) = self.bearers.record_key_uses().await {
+        if let Err(error) = self.authenticator.record_key_uses().await {
             warn!(%error, "The last uses of API keys were not recorded");
         }
         self.watch();

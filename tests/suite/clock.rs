@@ -123,7 +123,7 @@ impl Process {
     async fn says(&self, token: &str) -> &'static str {
         let bearer = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
-        match self.service.app.guard.bearers.identify(&headers, &mut RequestContext::default()).await {
+        match self.service.app.guard.authenticator.identify(&headers, &mut RequestContext::default()).await {
             Ok(_) => "welcome",
             Err(refusal) => refusal.code().word(),
         }

@@ -30,7 +30,7 @@ const TOKENS: usize = 200;
 /// What a server knows callers by, in this process.
 struct Installation {
     keyring: Arc<Keyring>,
-    bearers: Authenticator,
+    authenticator: Authenticator,
     issuer: Issuer,
 }
 
@@ -50,8 +50,8 @@ impl Installation {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX, clock.clone()).await.unwrap();
         let lifetime = Duration::from_hours(24 * 30);
         // None is remembered for long, as a text that was never seen would not be.
-        let bearers = Authenticator::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
-        Self { bearers, issuer: Issuer::new(store, Arc::clone(&keyring), clock, lifetime), keyring }
+        let authenticator = Authenticator::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
+        Self { authenticator, issuer: Issuer::new(store, Arc::clone(&keyring), clock, lifetime), keyring }
     }
 
     /// One of many tokens, each of another shape.
@@ -167,7 +167,7 @@ async fn no_other_spelling_of_the_same_bytes_is_a_token() {
     for number in 0..20 {
         for spelling in spellings(&installation.token(number).await) {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {spelling}").parse().unwrap())]);
-            let refused = installation.bearers.identify(&headers, &mut RequestContext::default()).await;
+            let refused = installation.authenticator.identify(&headers, &mut RequestContext::default()).await;
             assert_eq!(refused.expect_err("another spelling was accepted").code(), Code::BearerInvalid, "{spelling}");
             tried += 1;
         }

@@ -121,8 +121,8 @@ pub(in crate::mock) async fn open_all(
     if parts.is_empty() { Ok(()) } else { keep_parts(tx, &agent.project, &files, parts).await }
 }
 
-/// Keeps what an agent sees of files that are open at some of their lines, as far as it sees all of them together: what was
-/// touched last counts.
+/// Stores the visible parts of files that are open at other lines than their beginning. Together they are limited in size:
+/// those of the files accessed first are dropped.
 async fn keep_parts(tx: &mut Tx, project: &str, files: &OpenFiles, new: Vec<(String, String)>) -> Result<(), ApiError> {
     let present = tx.document(OpenParts::KIND, &files.id).await?.map(parse::<OpenParts>).transpose()?;
     let mut known = present.map(|parts| parts.record.shown).unwrap_or_default();
