@@ -259,6 +259,7 @@ impl Service {
                 limits.streams_per_token(is_gateway),
                 limits.large_bodies_per_token(is_gateway),
                 NonZeroUsize::new(limits.response_bytes_per_token),
+                &clock,
             ),
         };
         let app = App {
