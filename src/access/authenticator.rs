@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, Code},
     request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
+    world,
 };
 
 /// How many API keys are cached.
@@ -122,7 +123,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(self.0.clock.now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -189,7 +190,7 @@ fn stale() -> ApiError {
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
 /// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
