@@ -37,7 +37,17 @@ struct AuthenticatorState {
     /// Verified tokens by their whole text: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
+    test_keys: TestKeys,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
+}
+
+/// What happens to test keys, the API keys of a mock's namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TestKeys {
+    /// They are refused by their form, as everywhere but on a mock with namespaces.
+    Refused,
+    /// They are looked up as other keys are.
+    Accepted,
 }
 
 /// A caller, identified by its bearer.
@@ -52,7 +62,14 @@ pub enum Bearer {
 impl Authenticator {
     /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
+    pub fn new(
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+        test_keys: TestKeys,
+    ) -> Self {
         Self(Arc::new(AuthenticatorState {
             store,
             keyring,
@@ -60,6 +77,7 @@ impl Authenticator {
             clock,
             tokens: Cache::new(capacity.max(1)),
             keys: Cache::new(KEY_CACHE),
+            test_keys,
             key_uses: Mutex::default(),
         }))
     }
@@ -79,8 +97,12 @@ impl Authenticator {
         if !api_key::is_well_formed(bearer) {
             return Err(Denial::BearerInvalid { mistyped_key: false }.into());
         }
+        if self.0.test_keys == TestKeys::Refused && api_key::is_test(bearer) {
+            return Err(Denial::TestKey.into());
+        }
         match self.api_key(&hash).await? {
             Some(key) => Ok(Bearer::ApiKey(key)),
+            None if api_key::is_test(bearer) => Err(Denial::TestKeyUnknown.into()),
             None => Err(Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }.into()),
         }
     }

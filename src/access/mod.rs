@@ -27,7 +27,7 @@ mod request_context;
 mod response_budget;
 pub mod target;
 
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, TestKeys};
 pub use feed::Feed;
 pub use grant::Grant;
 pub use operations::Operation;

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Authenticator, Feed, Guard, Quotas},
+    access::{Authenticator, Feed, Guard, Quotas, TestKeys},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
@@ -106,7 +106,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.mock.script.as_deref().map(Script::load).transpose()?;
     }
     if let Some(key) = &settings.bootstrap_api_key {
-        PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
+        PlainApiKey::parse_for_server(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
     Ok(())
 }
@@ -232,7 +232,7 @@ pub async fn create_api_key(
 /// When the configured key is malformed or the database fails.
 pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<PlainApiKey>, StartError> {
     if let Some(given) = &settings.bootstrap_api_key {
-        let key = PlainApiKey::parse(given.reveal()).map_err(StartError::BootstrapKey)?;
+        let key = PlainApiKey::parse_for_server(given.reveal()).map_err(StartError::BootstrapKey)?;
         let hash = key.hash();
         let id = entropy::letta_id("key");
         let created_at = clock::now_millis();
@@ -277,11 +277,20 @@ impl Service {
             Some(world) if store.is_ephemeral() => Clock::of(world.clone()),
             _ => clock,
         };
+        // On a disk they would outlive the test that made them.
+        let is_testable = world.is_some() && store.is_ephemeral();
+        let test_keys = if is_testable { TestKeys::Accepted } else { TestKeys::Refused };
         let keyring = load_keyring(settings, &store, clock.clone()).await?;
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-        let authenticator =
-            Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
+        let authenticator = Authenticator::new(
+            store.clone(),
+            Arc::clone(&keyring),
+            feed.clone(),
+            clock.clone(),
+            tokens.cache_capacity,
+            test_keys,
+        );
         let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
