@@ -18,6 +18,7 @@ mod entropy;
 pub mod error;
 pub mod gateway;
 mod http;
+mod journal;
 pub mod mock;
 pub mod model;
 mod namespaces;

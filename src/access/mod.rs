@@ -25,6 +25,7 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod step;
 pub mod target;
 
 pub use authenticator::{Authenticator, TestKeys};
@@ -33,6 +34,7 @@ pub use grant::Grant;
 pub use operations::Operation;
 pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
+pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
     authenticator::{Bearer, bearer},
