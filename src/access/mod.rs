@@ -8,6 +8,7 @@ mod admitted;
 pub mod authenticator;
 mod bound;
 pub(crate) mod denial;
+mod describe;
 mod feed;
 mod fields;
 pub mod grant;
@@ -15,6 +16,7 @@ mod guard;
 mod ids;
 mod inspect;
 pub mod json;
+mod needs;
 mod operations;
 mod origin;
 mod ownership;
@@ -25,6 +27,7 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod step;
 pub mod target;
 
 pub use authenticator::Authenticator;
@@ -43,5 +46,6 @@ pub(crate) use {
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
     response_budget::Charge,
+    step::Step,
     target::Params,
 };
