@@ -15,6 +15,7 @@ pub mod config;
 pub mod credentials;
 mod entropy;
 pub mod error;
+mod explain;
 pub mod gateway;
 mod http;
 pub mod mock;

@@ -143,6 +143,10 @@ impl Authenticator {
             let left = step::duration(token.time_left(now));
             match refused {
                 None => format!("client token, verified, {left} left"),
+                // The control API lets a token expire before its time.
+                Some(Code::TokenExpired) if !token.has_expired(now) => {
+                    format!("client token {}, verified, made to expire {left} before its time", token.id)
+                }
                 Some(Code::TokenExpired) => {
                     let (expired, now) = (format_millis(token.expires_at), format_millis(now));
                     format!("client token {}, verified, expired at {expired}, and it is {now}", token.id)

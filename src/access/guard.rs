@@ -79,6 +79,9 @@ impl Guard {
         ownership: &impl Ownership,
         context: &mut RequestContext,
     ) -> Result<Admission, ApiError> {
+        if !ownership.looks_up() {
+            return Err(ApiError::internal("without look-ups a request can only be explained"));
+        }
         let found = Self::find(head, context)?;
         if is_public(&found) {
             return Ok(Admission::Public);
@@ -107,16 +110,29 @@ impl Guard {
         if is_public(&found) {
             return Ok(());
         }
-        let bearer = match bearer {
-            Some(Bearer::ClientToken(token)) => {
-                self.authenticator.keep_live(authenticator::BEARER, &token, context)?;
-                Bearer::ClientToken(token)
-            }
-            Some(key) => key,
-            None => self.authenticator.identify(&head.headers, context).await?,
-        };
+        let bearer = self.identify_only(bearer, head, context).await?;
         let guard = Self { quotas: self.quotas.uncounted(), ..self.clone() };
         guard.decide(found, bearer, head, body, ownership, context).await.map(drop)
+    }
+
+    /// Identifies the caller of a request that nobody sends: `bearer`, or who `head` says.
+    ///
+    /// # Errors
+    /// 401 when the bearer is missing or not valid; 503 when that cannot be determined.
+    pub(crate) async fn identify_only(
+        &self,
+        bearer: Option<Bearer>,
+        head: &Parts,
+        context: &mut RequestContext,
+    ) -> Result<Bearer, ApiError> {
+        match bearer {
+            Some(Bearer::ClientToken(token)) => {
+                self.authenticator.keep_live(authenticator::BEARER, &token, context)?;
+                Ok(Bearer::ClientToken(token))
+            }
+            Some(key) => Ok(key),
+            None => self.authenticator.identify(&head.headers, context).await,
+        }
     }
 
     /// What the path and the method lead to.

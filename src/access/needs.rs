@@ -5,8 +5,10 @@ use super::{
     denial::Denial,
     grant::{AgentSource, ClientGrant, Grant},
     ids,
+    permit::Bearer,
+    step::listed,
 };
-use crate::credentials::ClientToken;
+use crate::{credentials::ClientToken, error::ApiError};
 
 /// The conditions under which a client token may call an operation.
 ///
@@ -18,6 +20,26 @@ pub(super) fn client_grant(operation: Operation) -> Result<&'static ClientGrant,
         Grant::KeyOnly => Err(Denial::ApiKeyRequired),
         Grant::Never | Grant::Public => Err(Denial::OperationNotAvailable(operation)),
     }
+}
+
+/// The condition under which a caller may call an operation, as far as it does not depend on the request. `caller` is who
+/// was identified, or why nobody was.
+///
+/// # Errors
+/// Why it may not.
+pub(crate) fn check_operation(caller: Result<&Bearer, &ApiError>, operation: Operation) -> Result<String, ApiError> {
+    if matches!(operation.grant(), Grant::Public) {
+        return Ok("open to everyone".into());
+    }
+    let token = match caller.map_err(ApiError::without_cause)? {
+        Bearer::ApiKey(_) => return Ok("open to API keys".into()),
+        Bearer::ClientToken(token) => token,
+    };
+    let grant = client_grant(operation)?;
+    check_granted_somewhere(token, grant)?;
+    let covered = token.policy().iter().filter(|(_, held)| held.contains(grant.access));
+    let covered = listed(covered.map(|(agent, _)| agent.as_str()));
+    Ok(format!("on {covered}: {}", operation.row().note))
 }
 
 /// Checks that any entry of a policy grants the access.

@@ -12,7 +12,7 @@ use super::{
     denial::Denial,
     describe,
     grant::{AgentSource, ClientGrant, Second},
-    ids::{self, DEFAULT_CONVERSATION},
+    ids::DEFAULT_CONVERSATION,
     inspect::{At, Inspector, NamedIds},
     needs::{agent_in_path, check_granted_somewhere},
     request_context::RequestContext,
@@ -135,6 +135,10 @@ impl<'a> PolicyCheck<'a> {
                 || "no agent is named, one of the policy's is needed".into(),
                 denial,
             ));
+        }
+        if !ownership.looks_up() {
+            context.step(OWNERSHIP, || "not looked at: it is asked when the request is made".into());
+            return Ok(self.in_path.iter().map(|(agent, _)| (*agent).clone()).collect());
         }
         let agents = self.prove_named(ownership, context).await?;
         context.step(OWNERSHIP, || format!("reaches {}", listed(agents.iter().map(AgentId::as_str))));

@@ -14,10 +14,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use governor::{
-    Quota, RateLimiter,
-    clock::{Clock as _, Reference as _},
-    middleware::StateInformationMiddleware,
-    nanos::Nanos,
+    Quota, RateLimiter, clock::Clock as _, middleware::StateInformationMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -72,7 +69,7 @@ struct Requests {
     limit: NonZeroU32,
     clock: QuotaClock,
     /// By the tokens' ids, which a caller cannot choose for their hash.
-    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware<Nanos>>,
+    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware>,
 }
 
 /// The clock by which buckets are replenished.
@@ -199,8 +196,9 @@ impl Quotas {
 impl Requests {
     fn new(limit: NonZeroU32, clock: Clock) -> Self {
         let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
-        let tokens = RateLimiter::new(quota, DashMapStateStore::with_hasher(RandomState::default()), clock.clone());
-        Self { limit, clock, tokens: tokens.with_middleware() }
+        let store = DashMapStateStore::with_hasher(RandomState::default());
+        let tokens = RateLimiter::new(quota, store, clock.clone());
+        Self { limit, clock, tokens }
     }
 
     fn count(&self, token: Uuid) -> Allowance {
