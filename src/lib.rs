@@ -18,6 +18,7 @@ pub mod error;
 mod explain;
 pub mod gateway;
 mod http;
+mod journal;
 pub mod mock;
 pub mod model;
 mod private_files;

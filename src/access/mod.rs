@@ -36,6 +36,7 @@ pub use grant::Grant;
 pub use operations::Operation;
 pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
+pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
     guard::Guard,
@@ -47,6 +48,5 @@ pub(crate) use {
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
     response_budget::Charge,
-    step::Step,
     target::Params,
 };
