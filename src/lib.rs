@@ -22,6 +22,7 @@ pub mod model;
 mod private_files;
 mod reply;
 pub mod request;
+mod seed;
 mod server;
 pub mod service;
 pub mod store;
