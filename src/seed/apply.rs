@@ -69,7 +69,7 @@ impl Applying<'_> {
         let passages = fields.shift_remove("passages");
         let archive = fields.shift_remove("archive");
         let content = match &entry.agent_file {
-            Some(file) => Content::Form(import_form(&fields, file)),
+            Some(file) => Content::Form(Form::new(&import_options(&fields), "seed.af", file)),
             None => Content::Json(Value::Object(self.body(entry, fields)?)),
         };
         let created = self.call(entry.row.operation, &[], content).await.map_err(|error| refusal(entry, "", error))?;
@@ -87,6 +87,11 @@ impl Applying<'_> {
             let body = if passage.is_string() { json!({"text": passage}) } else { passage.clone() };
             let stored = self.call(operation, &[(parameter, &id)], Content::Json(body)).await;
             stored.map_err(|error| refusal(entry, &format!("/passages/{index}"), error))?;
+        }
+        for (index, file) in entry.files.iter().enumerate() {
+            let form = Content::Form(Form::new(&[], &file.name, &file.bytes));
+            let stored = self.call(Operation::UploadFileToFolder, &[("{folder_id}", &id)], form).await;
+            stored.map_err(|error| refusal(entry, &format!("/files/{index}"), error))?;
         }
         if let Some(reference) = &entry.reference {
             if entry.table == Table::Token {
@@ -214,35 +219,42 @@ fn token_field(entry: &Entry, sentence: &str) -> (String, String) {
     (String::new(), sentence.to_owned())
 }
 
-/// A multipart form (RFC 7578).
+/// The fields of the form that imports an agent file. Letta adds a suffix to the names in it unless told otherwise; the
+/// agent of a seed has the name that its file says.
+fn import_options(fields: &Map<String, Value>) -> Vec<(&str, String)> {
+    let mut texts = vec![("append_copy_suffix", "false".to_owned())];
+    for (name, value) in fields {
+        texts.retain(|(present, _)| present != name);
+        texts.push((name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    }
+    texts
+}
+
+/// A multipart form (RFC 7578) with one file.
 struct Form {
     boundary: String,
     bytes: Vec<u8>,
 }
 
-/// The form that imports an agent file. Letta adds a suffix to the names in it unless told otherwise; the agent of a seed
-/// has the name that its file says.
-fn import_form(fields: &Map<String, Value>, file: &[u8]) -> Form {
-    let mut texts = vec![("append_copy_suffix", "false".to_owned())];
-    for (name, value) in fields {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        texts.retain(|(present, _)| present != name);
-        texts.push((name, text));
+impl Form {
+    fn new(texts: &[(&str, String)], name: &str, file: &[u8]) -> Self {
+        let is_free = |boundary: &String| {
+            let is_in = |text: &[u8]| memmem::find(text, boundary.as_bytes()).is_some();
+            !is_in(file) && !texts.iter().any(|(_, text)| is_in(text.as_bytes()))
+        };
+        let boundary = (0_usize..).map(|number| format!("gatelet-seed-{number}")).find(is_free).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(file.len() + 1024);
+        for (name, text) in texts {
+            let head = format!("Content-Disposition: form-data; name=\"{name}\"");
+            bytes.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n{text}\r\n").as_bytes());
+        }
+        // The ending of the name says more, if the mock knows it.
+        let head = format!(
+            "Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain"
+        );
+        bytes.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
+        bytes.extend_from_slice(file);
+        bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        Self { boundary, bytes }
     }
-    let is_free = |boundary: &str| {
-        let boundary = boundary.as_bytes();
-        memmem::find(file, boundary).is_none() && texts.iter().all(|(_, text)| memmem::find(text.as_bytes(), boundary).is_none())
-    };
-    let boundary = (0_usize..).map(|number| format!("gatelet-seed-{number}")).find(|boundary| is_free(boundary));
-    let boundary = boundary.unwrap_or_default();
-    let mut bytes = Vec::with_capacity(file.len() + 1024);
-    for (name, text) in texts {
-        let part = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    let head = "Content-Disposition: form-data; name=\"file\"; filename=\"seed.af\"\r\nContent-Type: application/json";
-    bytes.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
-    bytes.extend_from_slice(file);
-    bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    Form { boundary, bytes }
 }

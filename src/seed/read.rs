@@ -1,6 +1,7 @@
 //! Reads the tables of seeds: their form and their fields, not what Letta's own rules say about the values.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -36,8 +37,17 @@ pub(super) struct Entry {
     pub(super) fields: Map<String, Value>,
     /// The agent file to import.
     pub(super) agent_file: Option<Vec<u8>>,
+    /// The files of a folder.
+    pub(super) files: Vec<File>,
     source: Arc<Source>,
     pointer: String,
+}
+
+/// A file of a folder.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Reader {
@@ -79,6 +89,7 @@ impl Reader {
             reference: Some(reference),
             fields: Map::new(),
             agent_file: Some(bytes),
+            files: Vec::new(),
             source: Arc::new(Source::whole(name)),
             pointer: String::new(),
         });
@@ -123,7 +134,8 @@ impl Reader {
         let is_imported = table == Table::Agent && (fields.contains_key("file") || fields.contains_key("agent_file"));
         let row = if is_imported { IMPORTED_AGENT } else { table.row() };
         let source = Arc::clone(source);
-        let mut entry = Entry { table, row, reference: None, fields, agent_file: None, source, pointer };
+        let mut entry =
+            Entry { table, row, reference: None, fields, agent_file: None, files: Vec::new(), source, pointer };
         entry.read_reference(reference)?;
         entry.check_fields()?;
         if let Some(path) = entry.read_file(folder)? {
@@ -131,6 +143,7 @@ impl Reader {
         }
         match table {
             Table::Agent | Table::Archive => entry.check_conversation()?,
+            Table::Folder => entry.read_files(folder)?,
             Table::Token => entry.check_token()?,
             _ => {}
         }
@@ -244,20 +257,50 @@ impl Entry {
             return Err(self.mistake("/file", &format!("{NO_FILES}; give {instead} instead")));
         };
         let path = folder.join(&file);
-        let unreadable = |error| self.mistake("/file", &format!("cannot read {}: {error}", path.display()));
+        let unreadable = |error| self.mistake("/file", &unreadable(&path, &error));
         if self.table == Table::Agent {
-            self.agent_file = Some(std::fs::read(&path).map_err(unreadable)?);
+            self.agent_file = Some(fs::read(&path).map_err(unreadable)?);
             return Ok(Some(path));
         }
         if self.fields.contains_key("source_code") {
             return Err(self.mistake("/file", "give either file or source_code"));
         }
-        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
         if path.extension().is_some_and(|extension| extension == "ts") {
             self.fields.entry("source_type").or_insert_with(|| "typescript".into());
         }
         self.fields.insert("source_code".into(), text.into());
         Ok(None)
+    }
+
+    /// Reads the files of a folder.
+    fn read_files(&mut self, folder: Option<&Path>) -> Result<(), Mistake> {
+        let Some(files) = self.fields.shift_remove("files") else { return Ok(()) };
+        let Value::Array(files) = files else {
+            return Err(self.mistake("/files", "must be a list of paths or of tables with name and text"));
+        };
+        for (index, file) in files.into_iter().enumerate() {
+            let pointer = format!("/files/{index}");
+            let file = match (&file, &file["name"], &file["text"]) {
+                (Value::String(path), ..) => {
+                    let Some(folder) = folder else {
+                        return Err(self.mistake(&pointer, &format!("{NO_FILES}; give name and text instead")));
+                    };
+                    let path = folder.join(path);
+                    let bytes = fs::read(&path).map_err(|error| self.mistake(&pointer, &unreadable(&path, &error)))?;
+                    File { name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes }
+                }
+                (_, Value::String(name), Value::String(text)) => {
+                    File { name: name.clone(), bytes: text.clone().into() }
+                }
+                _ => return Err(self.mistake(&pointer, "must be a path, or a table with name and text")),
+            };
+            if file.name.is_empty() || file.name.contains(['/', '\\', '"']) || file.name.contains(char::is_control) {
+                return Err(self.mistake(&format!("{pointer}/name"), "must be a file name without quotes and slashes"));
+            }
+            self.files.push(file);
+        }
+        Ok(())
     }
 
     fn check_conversation(&self) -> Result<(), Mistake> {
@@ -304,4 +347,8 @@ impl Entry {
         let duration = duration.filter(|duration| !duration.is_zero());
         duration.map(Some).ok_or_else(|| self.mistake("/expires_in", "must be a duration such as \"5m\""))
     }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
 }

@@ -68,13 +68,7 @@ impl Source {
 
     /// A mistake at a place.
     pub(super) fn mistake(&self, pointer: &str, problem: &str) -> Mistake {
-        // A request's JSON is a program's: its pointer says more than its line, which is often the only one.
-        let has_lines = match &self.text {
-            Text::Toml(_) => true,
-            Text::Json(_) => self.name.is_some(),
-            Text::Value(..) | Text::Whole => false,
-        };
-        self.mistake_at(has_lines.then(|| self.line(pointer)).flatten(), pointer, problem)
+        self.mistake_at(self.line(pointer), pointer, problem)
     }
 
     fn mistake_at(&self, line: Option<usize>, pointer: &str, problem: &str) -> Mistake {
@@ -99,7 +93,7 @@ impl Source {
         }
     }
 
-    /// The line of a place, or of the innermost place around it that is written.
+    /// The line of a place, or of the innermost place around it that is written; `None` where places have pointers only.
     fn line(&self, pointer: &str) -> Option<usize> {
         let segments = pointer.split('/').skip(1).map(unescaped);
         match &self.text {
@@ -107,8 +101,9 @@ impl Source {
                 let document = ImDocument::parse(text.as_str()).ok()?;
                 Some(line_of(text, toml_offset(document.as_item(), segments)))
             }
-            Text::Json(text) => Some(line_of(text, json_offset(text, segments)?)),
-            Text::Value(..) | Text::Whole => None,
+            // A request's JSON is a program's: its pointer says more than its line, which is often the only one.
+            Text::Json(text) if self.name.is_some() => Some(line_of(text, json_offset(text, segments)?)),
+            Text::Json(_) | Text::Value(..) | Text::Whole => None,
         }
     }
 }

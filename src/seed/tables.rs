@@ -106,8 +106,8 @@ impl Table {
                     "embedding_chunk_size",
                     "embedding_config",
                 ],
-                own: &[],
-                nested: &[],
+                own: &["files"],
+                nested: &[("files", &["name", "text"])],
                 references: &[],
             },
             Self::McpServer => &Row {

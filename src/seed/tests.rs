@@ -147,6 +147,15 @@ fn a_mistake_names_its_line_and_field() {
             "agent 1: messages: give either messages or initial_message_sequence",
         ),
         ("[[agent]]\nmetadata = { a = [1.5, inf] }", 2, "agent.0.metadata.a.1: a number must be finite"),
+        ("[[folder]]\nfiles = 'a'", 2, "folder 1: files: must be a list of paths or of tables"),
+        (
+            "[[folder]]\nfiles = [\n'a']",
+            3,
+            "folder 1: files.0: files are read only for a seed that is given by --seed; give name",
+        ),
+        ("[[folder]]\nfiles = [{ name = 'a' }]", 2, "folder 1: files.0: must be a path, or a table with name and text"),
+        ("[[folder]]\nfiles = [{ name = 'a/b', text = '' }]", 2, "folder 1: files.0.name: must be a file name"),
+        ("[[folder]]\nfiles = [{ nam = 'a' }]", 2, "folder 1: files.0.nam: there is no such field"),
         ("\n[[token]]\nagent = 'a'", 2, "token 1: ref: a token needs a ref"),
         ("[[token]]\nref = 't'", 1, "token \"t\": agent: must be given, with access"),
         ("[[token]]\nref = 't'\nagent = 'a'", 1, "token \"t\": access: must be given"),
@@ -220,10 +229,14 @@ fn a_folder_is_one_seed() {
     write("named.af", "{}");
     write("other.af", "{}");
     write("notes.txt", "not a seed");
+    write("e.json", r#"{"folder": [{"ref": "f", "files": ["notes.txt", {"name": "b.md", "text": "B"}]}]}"#);
     let seed = Seed::load(folder.path()).unwrap();
-    assert_eq!(order(&seed), ["add", "ts", "x", "imported", "other"]);
+    assert_eq!(order(&seed), ["add", "ts", "f", "x", "imported", "other"]);
     assert!(seed.entries[0].fields["source_code"].as_str().unwrap().starts_with("def add"));
     assert_eq!(seed.entries[1].fields["source_type"], "typescript");
+    let files = &seed.entries[2].files;
+    assert_eq!((files[0].name.as_str(), files[0].bytes.as_slice()), ("notes.txt", &b"not a seed"[..]));
+    assert_eq!((files[1].name.as_str(), files[1].bytes.as_slice()), ("b.md", &b"B"[..]));
     assert_eq!(seed.script, Some(folder.path().join("replies.toml")));
     write("d.toml", "\nclock = 2026-01-05T09:00:00Z");
     let (sentence, _) = mistake(Seed::load(folder.path()));
@@ -246,18 +259,16 @@ fn a_folder_is_one_seed() {
 #[test]
 fn the_fields_of_the_tables_are_letta_s() {
     let schemas: Value = serde_json::from_str(include_str!("../../tests/data/letta-schemas.json")).unwrap();
-    let resolve = |mut schema: &Value| -> BTreeSet<String> {
-        while let Some(Value::String(path)) = schema.get("$ref") {
-            schema = schemas.pointer(path.trim_start_matches('#')).unwrap();
-        }
-        schema["properties"].as_object().unwrap().keys().cloned().collect()
+    let fields_of = |schema: &Value| -> BTreeSet<String> {
+        let named = schema["$ref"].as_str().map(|path| schemas.pointer(path.trim_start_matches('#')).unwrap());
+        named.unwrap_or(schema)["properties"].as_object().unwrap().keys().cloned().collect()
     };
     let rows = Table::ALL.map(Table::row).into_iter().chain([IMPORTED_AGENT]);
     for Row { name, operation, fields, own, .. } in rows {
         let row = operation.row();
         let request = &schemas["operations"][format!("{} {}", row.method, row.template)]["request"];
         let schema = request.as_object().unwrap().values().next().unwrap();
-        let mut letta = resolve(schema);
+        let mut letta = fields_of(schema);
         if *operation == crate::access::Operation::ImportAgent {
             // The file itself, and the older names of other fields.
             letta.retain(|field| field != "file" && !field.starts_with("override_") && field != "env_vars_json");
@@ -298,12 +309,11 @@ fn inline(value: &Value) -> String {
 fn shown(seed: Result<Seed, SeedError>) -> Result<Vec<String>, String> {
     let show = |entry: &Entry| format!("{:?} {:?} {}", entry.table, entry.reference, json!(entry.fields));
     seed.map(|seed| seed.entries.iter().map(show).collect()).map_err(|error| {
+        // Places are lines in TOML and pointers in JSON.
         let sentence = error.to_string();
-        // A line stands before a mistake in TOML.
-        sentence
-            .split_once(": ")
-            .filter(|(line, _)| line.starts_with("line "))
-            .map_or(sentence.clone(), |(_, rest)| rest.to_owned())
+        let rest = sentence.split_once(": ").filter(|(line, _)| line.starts_with("line "));
+        let problem = rest.map_or(sentence.as_str(), |(_, problem)| problem);
+        problem.split(" in ").next().unwrap_or_default().to_owned()
     })
 }
 
