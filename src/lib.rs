@@ -27,3 +27,4 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+pub mod world;
