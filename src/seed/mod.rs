@@ -4,7 +4,7 @@
 //! seed's own, and is applied by the handler of that call ([`Seed::apply`]): there is no second model of an agent or a
 //! block. Tables name each other by `ref`. A mistake is reported with its file, line and field ([`SeedError`]).
 
-// mod apply;
+mod apply;
 mod load;
 mod mistake;
 mod order;
@@ -16,19 +16,19 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-pub(crate) use self::mistake::SeedError;
+pub(crate) use self::{apply::Applied, mistake::SeedError};
 use self::{
     order::in_order,
     read::{Entry, Reader},
     source::Source,
 };
-use crate::clock::Millis;
+use crate::world::ClockRequest;
 
 /// A seed whose form and references have been checked.
 #[derive(Debug, Default)]
 pub(crate) struct Seed {
-    /// The time at which its world begins; `None` leaves the clock alone.
-    pub(crate) clock: Option<Millis>,
+    /// The clock with which its world begins; `None` leaves the clock alone.
+    pub(crate) clock: Option<ClockRequest>,
     /// A script of replies; only in seeds from files.
     pub(crate) script: Option<PathBuf>,
     /// In the order in which they are applied.

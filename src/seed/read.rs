@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use super::{
@@ -15,12 +14,12 @@ use super::{
     source::{Source, dotted, escaped},
     tables::{IMPORTED_AGENT, Row, Table},
 };
-use crate::clock::Millis;
+use crate::world::ClockRequest;
 
 /// What the files of a seed hold, as far as they are read.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    pub(super) clock: Option<Millis>,
+    pub(super) clock: Option<ClockRequest>,
     pub(super) script: Option<PathBuf>,
     pub(super) entries: Vec<Entry>,
     /// The agent files that tables name.
@@ -60,7 +59,7 @@ impl Reader {
         for (name, value) in root {
             let pointer = format!("/{}", escaped(&name));
             match name.as_str() {
-                "clock" => self.read_clock(&source, &value)?,
+                "clock" => self.read_clock(&source, value)?,
                 "script" => self.read_script(&source, &value, folder)?,
                 name => {
                     let Some(table) = Table::ALL.into_iter().find(|table| table.row().name == name) else {
@@ -95,11 +94,10 @@ impl Reader {
         });
     }
 
-    fn read_clock(&mut self, source: &Source, value: &Value) -> Result<(), Mistake> {
+    fn read_clock(&mut self, source: &Source, value: Value) -> Result<(), Mistake> {
         let mistake = |problem: &str| source.mistake("/clock", &format!("clock: {problem}"));
-        let instant = value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        let instant = instant.ok_or_else(|| mistake("must be an RFC 3339 time such as \"2026-01-05T09:00:00Z\""))?;
-        if self.clock.replace(instant.timestamp_millis()).is_some() {
+        let clock = serde_json::from_value(value).map_err(|error| mistake(&error.to_string()))?;
+        if self.clock.replace(clock).is_some() {
             return Err(mistake("another file of the seed sets the clock too"));
         }
         Ok(())
