@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, Code},
     request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
+    world,
 };
 
 /// How many API keys are cached.
@@ -36,7 +37,17 @@ struct AuthenticatorState {
     /// Verified tokens by their whole text: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
+    test_keys: TestKeys,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
+}
+
+/// What happens to test keys, the API keys of a mock's namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TestKeys {
+    /// They are refused by their form, as everywhere but on a mock with namespaces.
+    Refused,
+    /// They are looked up as other keys are.
+    Accepted,
 }
 
 /// A caller, identified by its bearer.
@@ -51,7 +62,14 @@ pub enum Bearer {
 impl Authenticator {
     /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
+    pub fn new(
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+        test_keys: TestKeys,
+    ) -> Self {
         Self(Arc::new(AuthenticatorState {
             store,
             keyring,
@@ -59,6 +77,7 @@ impl Authenticator {
             clock,
             tokens: Cache::new(capacity.max(1)),
             keys: Cache::new(KEY_CACHE),
+            test_keys,
             key_uses: Mutex::default(),
         }))
     }
@@ -78,8 +97,12 @@ impl Authenticator {
         if !api_key::is_well_formed(bearer) {
             return Err(Denial::BearerInvalid { mistyped_key: false }.into());
         }
+        if self.0.test_keys == TestKeys::Refused && api_key::is_test(bearer) {
+            return Err(Denial::TestKey.into());
+        }
         match self.api_key(&hash).await? {
             Some(key) => Ok(Bearer::ApiKey(key)),
+            None if api_key::is_test(bearer) => Err(Denial::TestKeyUnknown.into()),
             None => Err(Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }.into()),
         }
     }
@@ -122,7 +145,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(self.0.clock.now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -189,7 +212,7 @@ fn stale() -> ApiError {
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
 /// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {
