@@ -26,6 +26,7 @@ mod namespaces;
 mod private_files;
 mod reply;
 pub mod request;
+mod seed;
 mod server;
 pub mod service;
 pub mod store;
