@@ -113,6 +113,13 @@ async fn a_bootstrap_key_must_look_like_a_key() {
         let refused = Program::ephemeral().run(&["serve", "--ephemeral", "--bootstrap-api-key", key]).await;
         assert!(refused.failed().contains("bootstrap_api_key"), "{}", refused.stderr);
     }
+    let key = run(&["keygen", "--test-key"]).await.ok();
+    for more in [&["--ephemeral"][..], &["--ephemeral", "--control"], &[]] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--bootstrap-api-key", &key];
+        let refused = Program::on(Engine::Sqlite).await.run(&[&serve, more].concat()).await;
+        assert!(refused.failed().contains("bootstrap_api_key must not be a test key"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains(&key), "{}", refused.stderr);
+    }
 }
 
 #[tokio::test]
@@ -207,6 +214,31 @@ async fn a_check_of_the_settings_finds_what_would_keep_the_server_from_starting_
     for value in ["postgres://gatelet:hunter2@db/gatelet?sslmode=require", "sqlite://gatelet.db"] {
         let program = Program::on(Engine::Sqlite).await.env("GATELET_DATABASE_URL", value);
         assert_eq!(program.run(&["config", "check"]).await.ok(), "the configuration is valid");
+    }
+}
+
+/// The control API can wipe what it controls.
+#[tokio::test]
+async fn a_control_api_on_somebody_elses_data_refuses_the_start() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--control"];
+    for (place, said) in [
+        (["--upstream", "http://127.0.0.1:1"], "upstream"),
+        (["--database-url", "postgres://gatelet@127.0.0.1:1/gatelet"], "PostgreSQL"),
+    ] {
+        let refused = Program::ephemeral().run(&[&serve[..], &place].concat()).await;
+        assert!(refused.failed().contains(said) && refused.failed().contains("control"), "{}", refused.stderr);
+    }
+    for (name, value, said) in [
+        ("GATELET_UPSTREAM_URL", "http://127.0.0.1:1", "upstream"),
+        ("GATELET_DATABASE_URL", "postgres://gatelet@127.0.0.1:1/gatelet", "PostgreSQL"),
+    ] {
+        let program = Program::on(Engine::Sqlite).await.env(name, value);
+        assert_eq!(program.run(&["config", "check"]).await.ok(), "the configuration is valid");
+        let program = program.env("GATELET_CONTROL", "true");
+        for arguments in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let refused = program.run(arguments).await;
+            assert!(refused.failed().contains(said), "{value}: {}", refused.stderr);
+        }
     }
 }
 
