@@ -67,7 +67,13 @@ impl Observed {
         self.call(Method::PUT, "/clock", Some(json!({"frozen": true, "timers": "virtual"}))).await.expect(200);
     }
 
+    /// Advances the clock, once a model thinks.
     async fn advance(&self, by: &str) {
+        eventually("a model thinks", Duration::from_secs(20), || async {
+            let clock = self.get("/clock").await.expect(200);
+            clock["pending"].as_array().unwrap().iter().any(|timer| timer["kind"] == "pause")
+        })
+        .await;
         self.call(Method::POST, "/clock/advance", Some(json!({"by": by}))).await.expect(200);
     }
 }
@@ -165,14 +171,12 @@ async fn every_kind_of_refusal_has_a_step_and_a_caller() {
 }
 
 #[tokio::test]
-async fn an_entry_is_there_before_the_response_and_is_completed() {
+async fn an_entry_has_what_was_sent_and_what_was_dropped_of_it() {
     let observed = Observed::new().await;
-    observed.freeze().await;
     let agent = observed.owner.create_agent(&json!({"name": "a"})).await;
     let token = observed.owner.create_token(&agent, &["write_messages"]).await;
     let page = observed.server.stranger().page(&token);
     let sent = json!({"messages": [{"role": "user", "content": "Say \"Grüße\""}], "streaming": true, "nonsense": 1});
-    // A model that thinks: see GATELET_MOCK__FIRST_TOKEN in `slow`.
     let mut response =
         page.request(Method::POST, &format!("/v1/agents/{agent}/messages/stream")).json(&sent).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
