@@ -46,6 +46,7 @@ mod providers;
 mod races;
 mod redaction;
 mod revocation;
+mod run;
 mod secrets;
 mod sleeptime;
 mod startup;
