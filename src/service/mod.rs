@@ -271,6 +271,20 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        Self::start_with(settings, store, clock, metrics).await
+    }
+
+    /// As [`Self::start`], with metrics that the caller reads.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub(crate) async fn start_with(
+        settings: &Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
         let tokens = &settings.tokens;
         let world = control_is_on(settings)?.then(|| World::new("default", IdStyle::Random));
         let clock = match &world {
@@ -292,7 +306,6 @@ impl Service {
             test_keys,
         );
         let backend = backend(settings, &store)?;
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             authenticator,
