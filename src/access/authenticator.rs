@@ -19,6 +19,7 @@ use crate::{
     error::{ApiError, Code},
     request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
+    world,
 };
 
 /// How many API keys are cached.
@@ -37,13 +38,30 @@ struct AuthenticatorState {
     /// Verified tokens by their whole text: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
+    test_keys: TestKeys,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
+}
+
+/// What happens to test keys, the API keys of a mock's namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TestKeys {
+    /// They are refused by their form, as everywhere but on a mock with namespaces.
+    Refused,
+    /// They are looked up as other keys are.
+    Accepted,
 }
 
 impl Authenticator {
     /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
+    pub fn new(
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+        test_keys: TestKeys,
+    ) -> Self {
         Self(Arc::new(AuthenticatorState {
             store,
             keyring,
@@ -51,6 +69,7 @@ impl Authenticator {
             clock,
             tokens: Cache::new(capacity.max(1)),
             keys: Cache::new(KEY_CACHE),
+            test_keys,
             key_uses: Mutex::default(),
         }))
     }
@@ -71,10 +90,16 @@ impl Authenticator {
             let denial = Denial::BearerInvalid { mistyped_key: false };
             return Err(context.refuse(BEARER, || needed("a bearer of neither form"), denial));
         }
+        if self.0.test_keys == TestKeys::Refused && api_key::is_test(bearer) {
+            return Err(context.refuse(BEARER, || needed("a test key"), Denial::TestKey));
+        }
         let key = self.api_key(&hash).await;
         let key = key.map_err(|error| context.refuse(BEARER, || "an API key, to be looked up".into(), error))?;
         let Some(key) = key else {
-            let denial = Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) };
+            let denial = match api_key::is_test(bearer) {
+                true => Denial::TestKeyUnknown,
+                false => Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) },
+            };
             return Err(context.refuse(BEARER, || needed("an API key that is unknown, revoked or expired"), denial));
         };
         context.step(BEARER, || format!("API key {}, valid", key.id));
@@ -167,7 +192,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(self.0.clock.now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -258,7 +283,7 @@ fn stale() -> ApiError {
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
 /// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -30,7 +30,7 @@ mod response_budget;
 mod step;
 pub mod target;
 
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, TestKeys};
 pub use feed::Feed;
 pub use grant::Grant;
 pub use operations::Operation;
@@ -39,6 +39,7 @@ pub use request_context::RequestContext;
 pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
+    authenticator::bearer,
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
     needs::check_operation,

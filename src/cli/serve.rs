@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use figment::value::Value;
@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
+    seed: Option<PathBuf>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,
@@ -156,7 +159,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,
     };
-    let surface = Surface::new(service.app.clone(), logging.access_log());
+    let surface = Surface::new(Arc::clone(&service.app), service.control.clone(), logging.access_log());
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {

@@ -15,19 +15,22 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Authenticator, Feed, Guard, Quotas},
+    access::{Authenticator, Feed, Guard, Quotas, TestKeys},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
+    control::Control,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, HeadLimits, Readiness},
+    http::{App, Backend, ControlPlane, HeadLimits, Readiness},
     mock::{self, Mock, Script, ScriptError},
+    namespaces::{Directory, Namespace},
     private_files,
     request::body::Pace,
     store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
+    world::{IdStyle, World},
 };
 
 /// The default database.
@@ -103,7 +106,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.mock.script.as_deref().map(Script::load).transpose()?;
     }
     if let Some(key) = &settings.bootstrap_api_key {
-        PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
+        PlainApiKey::parse_for_server(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
     Ok(())
 }
@@ -229,7 +232,7 @@ pub async fn create_api_key(
 /// When the configured key is malformed or the database fails.
 pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<PlainApiKey>, StartError> {
     if let Some(given) = &settings.bootstrap_api_key {
-        let key = PlainApiKey::parse(given.reveal()).map_err(StartError::BootstrapKey)?;
+        let key = PlainApiKey::parse_for_server(given.reveal()).map_err(StartError::BootstrapKey)?;
         let hash = key.hash();
         let id = entropy::letta_id("key");
         let created_at = clock::now_millis();
@@ -253,8 +256,10 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
 
 /// A running service's parts.
 pub struct Service {
-    /// The HTTP application.
-    pub app: App,
+    /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
+    pub app: Arc<App>,
+    /// The control API, if there is one.
+    pub(crate) control: Option<Arc<dyn ControlPlane>>,
     /// The background work.
     pub upkeep: Upkeep,
     background: JoinSet<()>,
@@ -267,11 +272,25 @@ impl Service {
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
         let tokens = &settings.tokens;
+        let world = control_is_on(settings)?.then(|| World::new("default", IdStyle::Random));
+        let clock = match &world {
+            Some(world) if store.is_ephemeral() => Clock::of(world.clone()),
+            _ => clock,
+        };
+        // On a disk they would outlive the test that made them.
+        let is_testable = world.is_some() && store.is_ephemeral();
+        let test_keys = if is_testable { TestKeys::Accepted } else { TestKeys::Refused };
         let keyring = load_keyring(settings, &store, clock.clone()).await?;
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-        let authenticator =
-            Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
+        let authenticator = Authenticator::new(
+            store.clone(),
+            Arc::clone(&keyring),
+            feed.clone(),
+            clock.clone(),
+            tokens.cache_capacity,
+            test_keys,
+        );
         let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
@@ -311,6 +330,7 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
+            world,
             metrics,
         };
         let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
@@ -320,7 +340,12 @@ impl Service {
         if let Backend::Mock(mock) = app.backend.clone() {
             background.spawn(async move { mock.recover().await });
         }
-        Ok(Self { app, upkeep, background })
+        let app = Arc::new(app);
+        let control = app.world.is_some().then(|| -> Arc<dyn ControlPlane> {
+            let directory = Directory(Arc::new(Namespace(Arc::clone(&app))));
+            Arc::new(Control::new(directory, settings.control.clone()))
+        });
+        Ok(Self { app, control, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.
