@@ -61,6 +61,22 @@ fn replaced(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether a text has a credential that is not encoded.
+pub(super) fn has_credential(text: &str) -> bool {
+    matches!(replaced(text), Cow::Owned(_))
+}
+
+/// Where the secret parts of the credentials in a text begin and end.
+pub(super) fn secret_parts(text: &str) -> Vec<(usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(|| {
+        let found = next_credential(text.as_bytes(), at)?;
+        at = found.1;
+        Some(found)
+    })
+    .collect()
+}
+
 /// The next credential from `at` on: where its secret part begins and ends.
 fn next_credential(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let prefixed = next_prefixed(text, at);
@@ -228,7 +244,8 @@ fn json(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(json),
         Value::Object(members) => {
             if members.keys().any(|name| matches!(text(name), Cow::Owned(_))) {
-                *members = std::mem::take(members).into_iter().map(|(name, value)| (text(&name).into(), value)).collect();
+                *members =
+                    std::mem::take(members).into_iter().map(|(name, value)| (text(&name).into(), value)).collect();
             }
             for (name, value) in members {
                 if is_secret(name) { blank(value) } else { json(value) }
@@ -268,7 +285,6 @@ fn is_secret(name: &str) -> bool {
     matches!(&*name, "env" | "authorization" | "apikey" | "x_bare_password")
         || ENDS.iter().any(|end| name.ends_with(end))
 }
-
 
 #[cfg(test)]
 mod tests;
