@@ -7,6 +7,7 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
 mod select;
 mod tokens;
@@ -51,6 +52,7 @@ impl Control {
             .route("/", get(about))
             .merge(clock::routes())
             .merge(tokens::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()

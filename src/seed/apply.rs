@@ -249,9 +249,8 @@ impl Form {
             bytes.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n{text}\r\n").as_bytes());
         }
         // The ending of the name says more, if the mock knows it.
-        let head = format!(
-            "Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain"
-        );
+        let head =
+            format!("Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain");
         bytes.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
         bytes.extend_from_slice(file);
         bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());

@@ -6,9 +6,11 @@
 
 mod expectation;
 mod matcher;
-mod plan;
 mod placement;
+mod plan;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use plan::{Plan, Request, Verdict};
 pub(crate) use report::verified;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Code},
-    journal::{Journal, Phase},
+    journal::{Entry, Journal, Phase},
 };
 
 /// How many expectations there may be.
@@ -143,19 +143,29 @@ impl Plan {
         loop {
             // What changes from here on is noticed.
             changes.borrow_and_update();
-            let shortfall = match self.compare(&self.rows(journal)) {
-                Ok(matched) => return Verdict::Verified(matched),
-                Err(shortfall) => shortfall,
-            };
+            let visit = |seen: &mut dyn FnMut(&Entry)| journal.visit(self.after, seen);
+            if let Ok(matched) = self.compare(&self.rows(visit)) {
+                return Verdict::Verified(matched);
+            }
             if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-                return Verdict::Failed(Box::new(self.report(journal, shortfall)));
+                return self.verdict(visit);
             }
         }
     }
 
-    fn rows(&self, journal: &Journal) -> Vec<Row> {
+    /// Compares the entries that `visit` visits with the expectations.
+    pub(super) fn verdict(&self, visit: impl Fn(&mut dyn FnMut(&Entry))) -> Verdict {
+        match self.compare(&self.rows(&visit)) {
+            Ok(matched) => Verdict::Verified(matched),
+            Err(Shortfall { matched, missing, unexpected }) => {
+                Verdict::Failed(Box::new(Report::new(&self.expectations, matched, missing, unexpected, visit)))
+            }
+        }
+    }
+
+    fn rows(&self, visit: impl Fn(&mut dyn FnMut(&Entry))) -> Vec<Row> {
         let mut rows = Vec::new();
-        journal.visit(self.after, |entry| {
+        visit(&mut |entry| {
             let subject = Subject::new(entry);
             let counts = self.counted_from == CountedFrom::Received || entry.phase == Phase::Finished;
             let meets = self.expectations.iter().map(|expectation| expectation.is_met_by(&subject)).collect();
@@ -206,11 +216,6 @@ impl Plan {
                 Err(Shortfall { matched, missing, unexpected })
             }
         }
-    }
-
-    fn report(&self, journal: &Journal, shortfall: Shortfall) -> Report {
-        let Shortfall { matched, missing, unexpected } = shortfall;
-        Report::new(&self.expectations, matched, missing, unexpected, |visit| journal.visit(self.after, visit))
     }
 }
 

@@ -26,6 +26,9 @@ const CONSIDERED: usize = 30;
 /// How many entries the text shows as unexpected.
 const MOST_SHOWN: usize = 10;
 
+/// The criterion of entries that are only in the wrong place.
+const ORDER: &str = "order";
+
 /// An expectation that is not met.
 #[derive(Debug)]
 pub(super) struct Missing {
@@ -143,9 +146,9 @@ impl Near {
                 Some(previous) => format!("next after entry {previous}"),
                 None => "first".into(),
             };
-            let found = next.map_or("nothing".into(), |next| format!("entry {next} comes there"));
+            let found = next.map_or("nothing".into(), |next| format!("entry {next} in its place"));
             criteria.push(Judgement {
-                name: "order".into(),
+                name: ORDER.into(),
                 ok: false,
                 expected: Some(expected.clone().into()),
                 found: Some(found.into()),
@@ -198,7 +201,11 @@ fn text(
             let met = format!("meets {} of {}", near.score, near.criteria.len());
             lines.push(format!("  entry {:<5} {} ({met})", near.entry, near.request));
             if let Some(Judgement { name, said, found, .. }) = near.first_failure() {
-                let found = found.as_ref().filter(|found| !found.is_null()).map_or("nothing".into(), short);
+                let found = match found {
+                    None | Some(Value::Null) => "nothing".into(),
+                    Some(Value::String(found)) if name == ORDER => found.clone(),
+                    Some(found) => short(found),
+                };
                 lines.push(format!("              {name}: expected {said}, found {found}"));
             }
         }
