@@ -13,7 +13,6 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 async fn explain(Ns(namespace): Ns, Input(question): Input<Question>) -> ControlResult<Json<Answer>> {
     let app = namespace.app();
-    let now = app.tokens.clock.now_millis();
-    let explained = explain::explain(&question, &app.guard, &app.backend, now);
+    let explained = explain::explain(&question, &app.guard, &app.backend, &app.tokens.clock);
     Ok(Json(world_of(&app)?.enter(explained).await?))
 }

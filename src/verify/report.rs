@@ -201,12 +201,13 @@ fn text(
             let met = format!("meets {} of {}", near.score, near.criteria.len());
             lines.push(format!("  entry {:<5} {} ({met})", near.entry, near.request));
             if let Some(Judgement { name, said, found, .. }) = near.first_failure() {
+                let is_of_filter = !name.starts_with("body") && !name.starts_with("headers/");
                 let found = match found {
                     None | Some(Value::Null) => "nothing".into(),
-                    Some(Value::String(found)) if name == ORDER => found.clone(),
+                    Some(Value::String(found)) if is_of_filter => found.clone(),
                     Some(found) => short(found),
                 };
-                lines.push(format!("              {name}: expected {said}, found {found}"));
+                lines.push(format!("              {name} {said}: found {found}"));
             }
         }
     }
