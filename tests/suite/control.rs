@@ -1,0 +1,4 @@
+//! Test control: namespaces, their clocks, and what a test can see of them.
+
+mod explain;
+mod harness;
