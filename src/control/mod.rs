@@ -7,6 +7,7 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
 mod journal;
 mod select;
@@ -54,6 +55,7 @@ impl Control {
             .merge(clock::routes())
             .merge(tokens::routes())
             .merge(journal::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()
