@@ -51,6 +51,8 @@ codes! {
     TurnTooLarge 400 "turn_too_large";
     /// The response would take more stored data than `mock.answer_bytes`; request less, such as with a smaller `limit`.
     AnswerTooLarge 400 "answer_too_large";
+    /// The namespace of the credential is not the one that the request names.
+    NamespaceMismatch 400 "namespace_mismatch";
     /// No bearer token was sent.
     BearerMissing 401 "bearer_missing";
     /// The bearer is not valid here; this includes revoked and expired API keys.
@@ -79,24 +81,52 @@ codes! {
     OriginMismatch 403 "origin_mismatch";
     /// An API key was sent from a browser.
     ApiKeyInBrowser 403 "api_key_in_browser";
+    /// This credential, host or origin may not use the control API, or not this part of it.
+    ControlNotAllowed 403 "control_not_allowed";
+    /// The request names no namespace, and `control.require_namespace` is set.
+    NamespaceRequired 403 "namespace_required";
     /// There is nothing at this path, or nothing the caller may see.
     NotFound 404 "not_found";
+    /// There is no namespace of this name.
+    NamespaceNotFound 404 "namespace_not_found";
+    /// The namespace has no snapshot of this name.
+    SnapshotNotFound 404 "snapshot_not_found";
+    /// The journal has no entry of this number, or no longer.
+    EntryNotFound 404 "entry_not_found";
     /// The path exists, but not with this method; see Allow.
     MethodNotAllowed 405 "method_not_allowed";
     /// The body paused for too long or arrived too slowly.
     RequestTimeout 408 "request_timeout";
     /// The request conflicts with the current state.
     Conflict 409 "conflict";
+    /// There is a namespace of this name already.
+    NamespaceExists 409 "namespace_exists";
+    /// The namespace `default` of a persistent store cannot be reset, restored, seeded or moved in time.
+    NamespacePersistent 409 "namespace_persistent";
+    /// The snapshot was made by a newer version of Gatelet.
+    SnapshotIncompatible 409 "snapshot_incompatible";
+    /// A clock only moves forward; only restoring a snapshot takes it back.
+    ClockBackwards 409 "clock_backwards";
     /// The body is larger than this server accepts.
     BodyTooLarge 413 "body_too_large";
     /// The path and query are longer than this server accepts.
     TargetTooLong 414 "target_too_long";
     /// The media type of the body is not supported.
     UnsupportedMediaType 415 "unsupported_media_type";
+    /// The journal does not show what was expected; the report says what is missing and what came near.
+    VerificationFailed 417 "verification_failed";
     /// An id, parameter or field is malformed, by Letta's rules.
     ValidationFailed 422 "validation_failed";
+    /// The body of a call of the control API does not follow its rules; `at` says where.
+    ControlInvalid 422 "control_invalid";
+    /// A seed cannot be applied, and nothing of it was; `at` says where the mistake is.
+    SeedInvalid 422 "seed_invalid";
     /// The token has reached a limit on requests, streams, turns, large bodies or unread response bytes.
     RateLimited 429 "rate_limited";
+    /// There are as many namespaces as `control.namespaces` allows; delete one.
+    NamespacesExhausted 429 "namespaces_exhausted";
+    /// The namespace has as many snapshots as it may have, or they are too large; delete one.
+    SnapshotsExhausted 429 "snapshots_exhausted";
     /// A turn failed: the model's provider receives too many requests.
     LlmRateLimit 429 "llm_rate_limit";
     /// The header fields are more, or larger, than this server accepts.
@@ -229,6 +259,12 @@ impl ApiError {
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.body.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Says where the mistake is: a JSON pointer into the body, such as `/replies/0`, or a line, such as `line 5`.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        self.with("at", place.into())
     }
 
     /// Adds a header to the response.

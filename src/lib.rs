@@ -26,3 +26,4 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+pub mod world;

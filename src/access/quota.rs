@@ -15,8 +15,9 @@ use std::{
 use foldhash::fast::RandomState;
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
+    clock::{Clock as _, Reference as _},
     middleware::StateInformationMiddleware,
+    nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -27,7 +28,7 @@ use super::{
     denial::Denial,
     response_budget::{Charge, ResponseBudget},
 };
-use crate::credentials::ClientToken;
+use crate::{clock::Clock, credentials::ClientToken};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -67,9 +68,21 @@ struct PermitState {
 
 struct Requests {
     limit: NonZeroU32,
-    clock: DefaultClock,
-    /// By the tokens' ids, which are random: a caller cannot choose one for its hash.
-    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, DefaultClock, StateInformationMiddleware>,
+    clock: QuotaClock,
+    /// By the tokens' ids, which a caller cannot choose for their hash.
+    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware<Nanos>>,
+}
+
+/// The clock by which buckets are replenished.
+#[derive(Clone, Debug)]
+struct QuotaClock(Clock);
+
+impl governor::clock::Clock for QuotaClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.monotonic().into()
+    }
 }
 
 /// The permits of one kind, of which each token may hold a limited number.
@@ -88,8 +101,9 @@ impl Quotas {
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
         response_bytes: Option<NonZeroUsize>,
+        clock: &Clock,
     ) -> Self {
-        let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit)));
+        let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit, clock.clone())));
         let pool = |limit| Arc::new(PermitPool { limit, held: Mutex::default() });
         Self {
             requests,
@@ -142,10 +156,10 @@ impl Quotas {
 }
 
 impl Requests {
-    fn new(limit: NonZeroU32) -> Self {
-        let tokens =
-            RateLimiter::dashmap_with_hasher(Quota::per_minute(limit), RandomState::default()).with_middleware();
-        Self { limit, clock: DefaultClock::default(), tokens }
+    fn new(limit: NonZeroU32, clock: Clock) -> Self {
+        let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
+        let tokens = RateLimiter::new(quota, DashMapStateStore::with_hasher(RandomState::default()), clock.clone());
+        Self { limit, clock, tokens: tokens.with_middleware() }
     }
 
     fn count(&self, token: Uuid) -> Allowance {
@@ -226,7 +240,7 @@ mod tests {
     use super::*;
 
     fn requests(limit: u32) -> Requests {
-        Requests::new(NonZeroU32::new(limit).unwrap())
+        Requests::new(NonZeroU32::new(limit).unwrap(), Clock::system())
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Issuer {
             None => issued_at + DEFAULT_LIFETIME.min(self.max_lifetime),
         };
         let row = ClientTokenRow {
-            id: entropy::time_ordered_id(),
+            id: entropy::token_id(issued_at),
             kid: self.keyring.active_kid(),
             key_id: minter.key_id.to_owned(),
             project: minter.project.clone(),

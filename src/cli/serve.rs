@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
+    #[arg(long)]
+    control: bool,
     /// The address on which to serve /metrics; without one, metrics are off [env: GATELET_METRICS_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
@@ -90,6 +93,9 @@ impl Arguments {
         if self.ephemeral {
             flags.push(("ephemeral", true.into()));
         }
+        if self.control {
+            flags.push(("control.enabled", true.into()));
+        }
         flags
     }
 }
@@ -100,6 +106,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     for warning in warnings {
         warn!("{warning}");
     }
+    service::control_is_on(&settings)?;
     // Every connection is an open file, and many systems limit a process to 1,024 unless it raises the limit.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "Cannot raise the limit on open files");

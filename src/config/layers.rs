@@ -17,7 +17,8 @@ const PREFIX: &str = "GATELET_";
 const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG"];
 
 /// Short variables, and the setting's variable that each stands for.
-const SHORT_VARIABLES: &[(&str, &str)] = &[("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT")];
+const SHORT_VARIABLES: &[(&str, &str)] =
+    &[("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT"), ("GATELET_CONTROL", "GATELET_CONTROL__ENABLED")];
 
 /// Where settings come from, weakest first. They are arguments, so that tests do not touch the process's environment.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +183,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{ClientTokenAllowance, OriginMissing};
+    use crate::config::{ClientTokenAllowance, ControlEnabled, OriginMissing};
 
     fn environment(pairs: &[(&str, &str)]) -> Layers {
         let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -316,6 +317,38 @@ mod tests {
         // They have no variables.
         let (settings, warnings) = load(&environment(&[("GATELET_UPSTREAMS", "[]")])).unwrap();
         assert!(settings.upstreams.is_empty() && warnings[0].contains("GATELET_UPSTREAMS"));
+    }
+
+    #[test]
+    fn the_control_api_has_a_short_variable_and_its_settings_have_ranges() {
+        let (settings, warnings) = load(&environment(&[
+            ("GATELET_CONTROL", "TRUE"),
+            ("GATELET_CONTROL__HOSTS", r#"["Gatelet.internal"]"#),
+            ("GATELET_CONTROL__REQUIRE_NAMESPACE", "1"),
+            ("GATELET_CONTROL__NAMESPACES", "1024"),
+        ]))
+        .unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let control = settings.control;
+        assert_eq!((control.enabled, control.require_namespace, control.namespaces), (ControlEnabled::Yes, true, 1024));
+        assert_eq!(control.hosts, ["gatelet.internal"]);
+        for (written, read) in [("auto", ControlEnabled::Auto), ("off", ControlEnabled::No), ("1", ControlEnabled::Yes)]
+        {
+            assert_eq!(load(&environment(&[("GATELET_CONTROL", written)])).unwrap().0.control.enabled, read);
+        }
+        for (text, named) in [
+            ("enabled = 'maybe'", "enabled"),
+            ("namespaces = 0", "namespaces"),
+            ("namespaces = 1025", "namespaces"),
+            ("hosts = ['http://gatelet.internal']", "hosts"),
+            ("hosts = ['gatelet.internal:8283']", "hosts"),
+            ("hosts = ['*']", "hosts"),
+            ("roaming = true", "roaming"),
+        ] {
+            let (_folder, layers) = file(&format!("[control]\n{text}"));
+            let error = load(&layers).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("gatelet.toml"), "{error}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Settings: defaults, then the file, then the environment, then flags.
 
+mod control;
 mod layers;
 mod secret;
 mod settings;
 
+pub use control::{ControlEnabled, ControlSettings};
 pub use layers::{ConfigError, Layers, load};
 pub use secret::Secret;
 pub use settings::{

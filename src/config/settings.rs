@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::Secret;
+use super::{ControlSettings, Secret};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -60,6 +60,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// The mock.
     pub mock: MockSettings,
+    /// The control API, with which tests set up and examine a mock.
+    pub control: ControlSettings,
 }
 
 /// What to do with a client token's request that names no origin.
@@ -373,6 +375,7 @@ impl Default for Settings {
             limits: Limits::default(),
             upstream: UpstreamSettings::default(),
             mock: MockSettings::default(),
+            control: ControlSettings::default(),
         }
     }
 }

@@ -219,7 +219,7 @@ mod tests {
             access: vec![Access::ReadMessages, Access::WriteAgent],
         });
         ClientTokenRow {
-            id: entropy::time_ordered_id(),
+            id: entropy::token_id(clock::now_millis()),
             kid: kid.into(),
             key_id: "key-1".into(),
             project: Project::default(),

@@ -18,7 +18,7 @@ use crate::{
     access::{Authenticator, Feed, Guard, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
-    config::{McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
+    config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The bootstrap API key is malformed.
     #[error("bootstrap_api_key {0}")]
     BootstrapKey(&'static str),
+    /// The control API cannot be had here.
+    #[error("control.enabled is true, but {0}")]
+    Control(&'static str),
 }
 
 /// Opens the store that the settings name. Does not migrate.
@@ -94,6 +97,7 @@ pub async fn load_keyring(settings: &Settings, store: &Store, clock: Clock) -> R
 /// When one is malformed or its file cannot be read.
 pub fn check(settings: &Settings) -> Result<(), StartError> {
     store_options(settings).check()?;
+    control_is_on(settings)?;
     given_master_key(settings)?;
     if Gateway::from_settings(settings)?.is_none() {
         settings.mock.script.as_deref().map(Script::load).transpose()?;
@@ -102,6 +106,30 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
         PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
     Ok(())
+}
+
+/// Whether there is to be a control API.
+///
+/// # Errors
+/// When the settings demand it where it must not be: a gateway has somebody else's data, and a store on PostgreSQL has
+/// other processes.
+pub fn control_is_on(settings: &Settings) -> Result<bool, StartError> {
+    let is_gateway = settings.upstream_url.is_some() || !settings.upstreams.is_empty();
+    let is_postgres = settings
+        .database_url
+        .as_ref()
+        .is_some_and(|url| ["postgres:", "postgresql:"].iter().any(|scheme| url.reveal().starts_with(scheme)));
+    match settings.control.enabled {
+        ControlEnabled::No => Ok(false),
+        ControlEnabled::Auto => Ok(!is_gateway && !is_postgres && settings.listen.ip().is_loopback()),
+        ControlEnabled::Yes if is_gateway => {
+            Err(StartError::Control("the control API exists only on the mock: leave out either it or the upstream"))
+        }
+        ControlEnabled::Yes if is_postgres => Err(StartError::Control(
+            "the control API does not exist on PostgreSQL: use --ephemeral or a SQLite database",
+        )),
+        ControlEnabled::Yes => Ok(true),
+    }
 }
 
 /// The master key from the settings, if they have one.
@@ -259,6 +287,7 @@ impl Service {
                 limits.streams_per_token(is_gateway),
                 limits.large_bodies_per_token(is_gateway),
                 NonZeroUsize::new(limits.response_bytes_per_token),
+                &clock,
             ),
         };
         let app = App {

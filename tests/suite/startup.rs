@@ -210,6 +210,31 @@ async fn a_check_of_the_settings_finds_what_would_keep_the_server_from_starting_
     }
 }
 
+/// The control API can wipe what it controls.
+#[tokio::test]
+async fn a_control_api_on_somebody_elses_data_refuses_the_start() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--control"];
+    for (place, said) in [
+        (["--upstream", "http://127.0.0.1:1"], "upstream"),
+        (["--database-url", "postgres://gatelet@127.0.0.1:1/gatelet"], "PostgreSQL"),
+    ] {
+        let refused = Program::ephemeral().run(&[&serve[..], &place].concat()).await;
+        assert!(refused.failed().contains(said) && refused.failed().contains("control"), "{}", refused.stderr);
+    }
+    for (name, value, said) in [
+        ("GATELET_UPSTREAM_URL", "http://127.0.0.1:1", "upstream"),
+        ("GATELET_DATABASE_URL", "postgres://gatelet@127.0.0.1:1/gatelet", "PostgreSQL"),
+    ] {
+        let program = Program::on(Engine::Sqlite).await.env(name, value);
+        assert_eq!(program.run(&["config", "check"]).await.ok(), "the configuration is valid");
+        let program = program.env("GATELET_CONTROL", "true");
+        for arguments in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let refused = program.run(arguments).await;
+            assert!(refused.failed().contains(said), "{value}: {}", refused.stderr);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_signal_to_stop_turns_readiness_off_at_once_and_requests_finish() {
     let mut server = Program::ephemeral().env("GATELET_SHUTDOWN__DELAY", "30s").start_alone().await;

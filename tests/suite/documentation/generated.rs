@@ -121,9 +121,11 @@ async fn settings() -> String {
             // A setting of a section may have a shorter variable than its name.
             let short = format!("GATELET_{}", setting.name.rsplit('.').next().unwrap().to_uppercase());
             let is_free = !settings.iter().any(|other| other.variable() == short);
-            let place = flags
-                .iter()
-                .position(|(_, variable)| !full.is_empty() && (*variable == full || is_free && *variable == short));
+            // The switch of a section may have the variable of the section.
+            let section = full.strip_suffix("__ENABLED").unwrap_or(&full);
+            let place = flags.iter().position(|(_, variable)| {
+                !full.is_empty() && (*variable == full || *variable == section || is_free && *variable == short)
+            });
             let (flag, variable) = place.map_or(("", full.as_str()), |place| flags.swap_remove(place));
             vec![code(&setting.name), code(variable), code(flag), setting.default.clone(), setting.meaning.clone()]
         })
