@@ -35,6 +35,7 @@ pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
+    authenticator::InstanceKeys,
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
     operations::ServedBy,

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Authenticator, Feed, Guard, Quotas},
+    access::{Authenticator, Feed, Guard, InstanceKeys, Quotas},
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
@@ -251,6 +251,82 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
     Ok(Some(create_api_key(store, "first", None, None).await?.1))
 }
 
+/// What an application is assembled from, besides the settings.
+pub(crate) struct Foundation {
+    /// A migrated store.
+    pub(crate) store: Store,
+    /// The key under which its signing keys are sealed.
+    pub(crate) master_key: MasterKey,
+    /// Its clock.
+    pub(crate) clock: Clock,
+    /// What serves Letta's operations.
+    pub(crate) backend: Backend,
+    /// The metrics, if they are served.
+    pub(crate) metrics: Option<Arc<Metrics>>,
+    /// For a namespace, the instance whose API keys it accepts.
+    pub(crate) instance: Option<(Authenticator, InstanceKeys)>,
+    /// How many verified tokens are remembered.
+    pub(crate) token_cache: usize,
+}
+
+/// Assembles the application, without its background work.
+///
+/// # Errors
+/// When the master key is wrong or the database fails.
+pub(crate) async fn assemble(settings: &Settings, foundation: Foundation) -> Result<App, StartError> {
+    let Foundation { store, master_key, clock, backend, metrics, instance, token_cache } = foundation;
+    let tokens = &settings.tokens;
+    let keyring = Arc::new(Keyring::load(&store, master_key, clock.clone()).await?);
+    let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
+    let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
+    let authenticator = match instance {
+        Some(instance) => {
+            let (store, keyring) = (store.clone(), Arc::clone(&keyring));
+            Authenticator::within(instance, store, keyring, feed.clone(), clock.clone(), token_cache)
+        }
+        None => Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), token_cache),
+    };
+    let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
+    let guard = Guard {
+        authenticator,
+        origin_missing: settings.origin_missing,
+        allow: settings.client_tokens.allow.clone(),
+        api_keys_from_browsers: settings.api_keys.allow_browsers,
+        body_bytes: limits.body_bytes,
+        upload_bytes: limits.upload_bytes,
+        quotas: Quotas::new(
+            limits.requests_per_minute(is_gateway),
+            limits.streams_per_token(is_gateway),
+            limits.large_bodies_per_token(is_gateway),
+            NonZeroUsize::new(limits.response_bytes_per_token),
+            &clock,
+        ),
+    };
+    Ok(App {
+        guard: Arc::new(guard),
+        tokens: Endpoints {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+            feed: feed.clone(),
+            issuer,
+            clock: clock.clone(),
+        },
+        backend,
+        store,
+        feed,
+        readiness: Readiness::default(),
+        stream_at_expiry: settings.tokens.stream_at_expiry,
+        body_pace: Pace {
+            longest_pause: limits.body_timeout,
+            bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
+        },
+        head_limits: HeadLimits::of(limits),
+        // Lets a deployed page use a local mock.
+        from_public: !is_gateway && settings.listen.ip().is_loopback(),
+        metrics,
+    })
+}
+
 /// A running service's parts.
 pub struct Service {
     /// The HTTP application.
@@ -266,54 +342,18 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
-        let tokens = &settings.tokens;
-        let keyring = load_keyring(settings, &store, clock.clone()).await?;
-        let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
-        let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-        let authenticator =
-            Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), tokens.cache_capacity);
-        let backend = backend(settings, &store)?;
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
-        let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
-        let guard = Guard {
-            authenticator,
-            origin_missing: settings.origin_missing,
-            allow: settings.client_tokens.allow.clone(),
-            api_keys_from_browsers: settings.api_keys.allow_browsers,
-            body_bytes: limits.body_bytes,
-            upload_bytes: limits.upload_bytes,
-            quotas: Quotas::new(
-                limits.requests_per_minute(is_gateway),
-                limits.streams_per_token(is_gateway),
-                limits.large_bodies_per_token(is_gateway),
-                NonZeroUsize::new(limits.response_bytes_per_token),
-                &clock,
-            ),
-        };
-        let app = App {
-            guard: Arc::new(guard),
-            tokens: Endpoints {
-                store: store.clone(),
-                keyring: Arc::clone(&keyring),
-                feed: feed.clone(),
-                issuer,
-                clock: clock.clone(),
-            },
-            backend,
+        let foundation = Foundation {
+            master_key: master_key(settings, &store).await?,
+            backend: backend(settings, &store)?,
+            metrics: settings.metrics_listen.map(|_| Metrics::new()),
+            instance: None,
+            token_cache: settings.tokens.cache_capacity,
+            clock: clock.clone(),
             store,
-            feed,
-            readiness: Readiness::default(),
-            stream_at_expiry: settings.tokens.stream_at_expiry,
-            body_pace: Pace {
-                longest_pause: limits.body_timeout,
-                bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
-            },
-            head_limits: HeadLimits::of(limits),
-            // Lets a deployed page use a local mock.
-            from_public: !is_gateway && settings.listen.ip().is_loopback(),
-            metrics,
         };
-        let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
+        let app = assemble(settings, foundation).await?;
+        let keyring = Arc::clone(&app.tokens.keyring);
+        let upkeep = Upkeep::begin(&app, keyring, clock, settings.tokens.retention).await?;
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());
         background.spawn(upkeep.clone().run());

@@ -1,7 +1,10 @@
 //! The clock of a world: real until it is set, then real with an offset, or frozen.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 

@@ -264,7 +264,8 @@ fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<(String, Duration)>) -> B
     Body::from_stream(stream::unfold((receiver, pings), |(mut receiver, pings)| async move {
         let frame = match &pings {
             None => receiver.recv().await?,
-            Some((run_id, interval)) => match world::timeout(*interval, TimerKind::Ping, run_id, receiver.recv()).await {
+            Some((run_id, interval)) => match world::timeout(*interval, TimerKind::Ping, run_id, receiver.recv()).await
+            {
                 Some(frame) => frame?,
                 None => ping(run_id, None),
             },
