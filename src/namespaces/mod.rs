@@ -1,0 +1,93 @@
+//! Namespaces: each is a whole Gatelet in memory, with its own store, signing keys, guard, mock, clock and ids.
+//!
+//! A reset or a restored snapshot is a new world that is built aside and swapped in. The old world ends with everything
+//! that belongs to it, so nothing of it can reappear.
+
+mod build;
+mod directory;
+mod export;
+mod idle;
+mod namespace;
+mod snapshot;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+pub(crate) use self::{
+    build::Builder,
+    directory::{Directory, Found, Gone},
+    export::MEDIA_TYPE,
+    namespace::{Namespace, Summary},
+    snapshot::{MOST_BYTES, MOST_SNAPSHOTS, SnapshotSummary},
+};
+use crate::{
+    credentials::PlainApiKey,
+    world::{ClockSettings, IdStyle},
+};
+
+/// The name of the namespace that always exists.
+pub(crate) const DEFAULT: &str = "default";
+
+/// How long a namespace lives without being used, unless its creation says otherwise.
+pub(crate) const IDLE_TTL: Duration = Duration::from_hours(1);
+
+/// What the names in a seed refer to: ids by `ref`.
+pub(crate) type Refs = BTreeMap<String, String>;
+
+/// How a namespace begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Definition {
+    /// How ids are made.
+    pub(crate) ids: IdStyle,
+    /// The clock; `None` for the real time.
+    pub(crate) clock: Option<ClockSettings>,
+    /// Its own limits on client tokens.
+    pub(crate) limits: LimitOverrides,
+    /// How long it lives without being used; `None` for ever.
+    pub(crate) idle_ttl: Option<Duration>,
+}
+
+/// Limits that replace the server's; 0 for no limit.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitOverrides {
+    pub(crate) requests_per_minute: Option<u32>,
+    pub(crate) streams_per_token: Option<u32>,
+    pub(crate) large_bodies_per_token: Option<u32>,
+}
+
+/// What to do when a namespace that is to be created exists.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IfExists {
+    /// Refuse.
+    #[default]
+    Fail,
+    /// Begin anew as defined now. The API key stays, unless another is given.
+    Reset,
+    /// Leave it as it is.
+    Keep,
+}
+
+/// A namespace to be created.
+#[derive(Debug, Default)]
+pub(crate) struct Creation {
+    /// Its name; one is made if there is none.
+    pub(crate) name: Option<String>,
+    pub(crate) definition: Definition,
+    pub(crate) if_exists: IfExists,
+    /// Its API key; one is made if there is none.
+    pub(crate) key: Option<PlainApiKey>,
+}
+
+/// What a reset returns to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ResetTo {
+    /// The state after the seed was applied; empty without one.
+    #[default]
+    Seed,
+    /// A namespace without anything in it.
+    Empty,
+}
