@@ -10,7 +10,7 @@ use std::{
 };
 
 use gatelet::{
-    access::{Authenticator, Feed, RequestContext, authenticator::Bearer},
+    access::{Authenticator, Feed, RequestContext, TestKeys, authenticator::Bearer},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},
@@ -73,7 +73,14 @@ impl Installation {
         runtime.block_on(feed.revoke(&verified)).expect("a store in memory");
         let max_lifetime = Duration::from_millis(MAX_LIFETIME.unsigned_abs());
         Self {
-            authenticator: Authenticator::new(store.clone(), Arc::clone(&keyring), feed, Clock::system(), 100),
+            authenticator: Authenticator::new(
+                store.clone(),
+                Arc::clone(&keyring),
+                feed,
+                Clock::system(),
+                100,
+                TestKeys::Refused,
+            ),
             issuer: Issuer::new(store.clone(), Arc::clone(&keyring), Clock::system(), max_lifetime),
             issued: AtomicU32::new(0),
             api_key: API_KEY,

@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, Code},
     request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
+    world,
 };
 
 /// How many API keys are cached.
@@ -36,6 +37,7 @@ struct AuthenticatorState {
     /// Verified tokens by their whole text: two tokens that differ anywhere are two entries.
     tokens: Cache<Box<str>, Arc<ClientToken>>,
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
+    test_keys: TestKeys,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
     /// Knows the API keys of the instance; `None` outside of namespaces.
     instance: Option<Instance>,
@@ -57,6 +59,15 @@ pub(crate) enum InstanceKeys {
     Unlimited,
 }
 
+/// What happens to test keys, the API keys of a mock's namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TestKeys {
+    /// They are refused by their form, as everywhere but on a mock with namespaces.
+    Refused,
+    /// They are looked up as other keys are.
+    Accepted,
+}
+
 /// A caller, identified by its bearer.
 #[derive(Clone, Debug)]
 pub enum Bearer {
@@ -69,8 +80,15 @@ pub enum Bearer {
 impl Authenticator {
     /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
-    pub fn new(store: Store, keyring: Arc<Keyring>, feed: Feed, clock: Clock, capacity: usize) -> Self {
-        Self::build(store, keyring, feed, clock, capacity, None)
+    pub fn new(
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+        test_keys: TestKeys,
+    ) -> Self {
+        Self::build(store, keyring, feed, clock, capacity, test_keys, None)
     }
 
     /// An authenticator for a namespace. API keys that the namespace does not know are looked up in the instance. A client
@@ -85,7 +103,8 @@ impl Authenticator {
         clock: Clock,
         capacity: usize,
     ) -> Self {
-        Self::build(store, keyring, feed, clock, capacity, Some(Instance { authenticator, keys }))
+        let instance = Some(Instance { authenticator, keys });
+        Self::build(store, keyring, feed, clock, capacity, TestKeys::Accepted, instance)
     }
 
     fn build(
@@ -94,6 +113,7 @@ impl Authenticator {
         feed: Feed,
         clock: Clock,
         capacity: usize,
+        test_keys: TestKeys,
         instance: Option<Instance>,
     ) -> Self {
         Self(Arc::new(AuthenticatorState {
@@ -103,6 +123,7 @@ impl Authenticator {
             clock,
             tokens: Cache::new(capacity.max(1)),
             keys: Cache::new(KEY_CACHE),
+            test_keys,
             key_uses: Mutex::default(),
             instance,
         }))
@@ -123,8 +144,12 @@ impl Authenticator {
         if !api_key::is_well_formed(bearer) {
             return Err(Denial::BearerInvalid { mistyped_key: false }.into());
         }
+        if self.0.test_keys == TestKeys::Refused && api_key::is_test(bearer) {
+            return Err(Denial::TestKey.into());
+        }
         match self.api_key(&hash).await? {
             Some(key) => Ok(Bearer::ApiKey(key)),
+            None if api_key::is_test(bearer) => Err(Denial::TestKeyUnknown.into()),
             None => Err(Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }.into()),
         }
     }
@@ -179,7 +204,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(self.0.clock.now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -273,7 +298,7 @@ fn stale() -> ApiError {
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
 /// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {

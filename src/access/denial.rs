@@ -22,6 +22,10 @@ pub enum Denial {
         /// Whether it looks like a mistyped API key.
         mistyped_key: bool,
     },
+    /// The API key of a namespace of some mock, on a server that has no namespaces.
+    TestKey,
+    /// The API key of a namespace that this mock does not have.
+    TestKeyUnknown,
     /// A genuine client token that has expired.
     TokenExpired,
     /// A genuine client token that was revoked.
@@ -118,6 +122,16 @@ impl From<Denial> for ApiError {
                 } else {
                     "This bearer token is not valid on this server; check that it was issued here and copied whole."
                 },
+            )),
+            Denial::TestKey => invalid_token(Self::new(
+                Code::BearerInvalid,
+                "This is a test key (sk-let-test...). It works only on a mock with the control API (gatelet serve \
+                 --ephemeral --control), for the namespace that it was made for; use an API key of this server here.",
+            )),
+            Denial::TestKeyUnknown => invalid_token(Self::new(
+                Code::BearerInvalid,
+                "This test key (sk-let-test...) belongs to a namespace that this server does not have: it was deleted, or \
+                 the server was started again; create the namespace, with this key if it must stay the same.",
             )),
             Denial::TokenExpired => invalid_token(Self::new(
                 Code::TokenExpired,

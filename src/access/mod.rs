@@ -25,17 +25,19 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod step;
 pub mod target;
 
-pub use authenticator::Authenticator;
+pub use authenticator::{Authenticator, TestKeys};
 pub use feed::Feed;
 pub use grant::Grant;
 pub use operations::Operation;
 pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
+pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
-    authenticator::InstanceKeys,
+    authenticator::{Bearer, InstanceKeys, bearer},
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
     operations::ServedBy,

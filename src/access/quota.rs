@@ -14,10 +14,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use governor::{
-    Quota, RateLimiter,
-    clock::{Clock as _, Reference as _},
-    middleware::StateInformationMiddleware,
-    nanos::Nanos,
+    Quota, RateLimiter, clock::Clock as _, middleware::StateInformationMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -70,7 +67,7 @@ struct Requests {
     limit: NonZeroU32,
     clock: QuotaClock,
     /// By the tokens' ids, which a caller cannot choose for their hash.
-    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware<Nanos>>,
+    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware>,
 }
 
 /// The clock by which buckets are replenished.
@@ -158,7 +155,7 @@ impl Quotas {
 impl Requests {
     fn new(limit: NonZeroU32, clock: Clock) -> Self {
         let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
-        let tokens = RateLimiter::new(quota, DashMapStateStore::with_hasher(RandomState::default()), clock.clone());
+        let tokens = RateLimiter::dashmap_with_clock_and_hasher(quota, clock.clone(), RandomState::default());
         Self { limit, clock, tokens: tokens.with_middleware() }
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    clock::{Clock, Millis},
+    clock::{self, Clock, Millis},
     credentials::{Keyring, client_token},
     entropy,
     error::{ApiError, Code},
@@ -94,7 +94,7 @@ impl Issuer {
         minter: &Minter<'_>,
     ) -> Result<(ClientTokenRow, String), ApiError> {
         let issued_at = self.clock.now_millis();
-        let expires_at = match request.expires_at {
+        let expires_at = match request.expires_at.map(clock::expiry_as_meant) {
             Some(expires_at) if expires_at <= issued_at => return Err(invalid("expires_at", "must be in the future")),
             Some(expires_at) if expires_at - issued_at > self.max_lifetime => {
                 let most = humantime::format_duration(Duration::from_millis(self.max_lifetime.unsigned_abs()));

@@ -17,7 +17,7 @@ use figment::value::Value;
 use crate::{
     clock::Clock,
     config::{ConfigError, Layers, Settings, load},
-    credentials::{Keyring, MasterKey},
+    credentials::{Keyring, MasterKey, PlainApiKey},
     service,
     store::{IfMissing, Store},
 };
@@ -60,7 +60,11 @@ enum Command {
     #[command(subcommand)]
     SigningKeys(signing_keys::Command),
     /// Print a new master key
-    Keygen,
+    Keygen {
+        /// Print an API key for a namespace of the mock instead
+        #[arg(long)]
+        test_key: bool,
+    },
     /// Bring the database schema up to date
     Migrate,
     /// Print the permission table: every operation and what it requires of a client token
@@ -120,7 +124,11 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Keys(command) => keys::run(&cli.common, command, &output).await,
         Command::Tokens(command) => tokens::run(&cli.common, command, &output).await,
         Command::SigningKeys(command) => signing_keys::run(&cli.common, command, &output).await,
-        Command::Keygen => {
+        Command::Keygen { test_key: true } => {
+            let key = PlainApiKey::generate_test();
+            output.print(key.reveal(), || serde_json::json!({"api_key": key.reveal()}))
+        }
+        Command::Keygen { test_key: false } => {
             let key = MasterKey::generate().reveal();
             output.print(&key, || serde_json::json!({"master_key": *key}))
         }

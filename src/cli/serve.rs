@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use figment::value::Value;
@@ -156,7 +156,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         shutdown_delay: settings.shutdown.delay,
         shutdown_grace: settings.shutdown_grace,
     };
-    let surface = Surface::new(service.app.clone(), logging.access_log());
+    let surface = Surface::new(Arc::clone(&service.app), service.control.clone(), logging.access_log());
     let (first, second) = stop.signals();
     tokio::select! {
         () = async {

@@ -153,6 +153,18 @@ pub fn now_millis() -> Millis {
     world::now().div_euclid(1_000)
 }
 
+/// An expiry that a request asks for, in milliseconds: where a test has set the clock, the caller may still count by the
+/// real one.
+#[must_use]
+pub fn expiry_as_meant(expires_at: Millis) -> Millis {
+    match world::current() {
+        Some(world) if world.reads_expiry_as_meant() => {
+            expires_at.saturating_add(world.clock_offset().div_euclid(1_000))
+        }
+        _ => expires_at,
+    }
+}
+
 /// Now by the operating system's clock, whatever the current world says: for logs.
 #[must_use]
 pub fn real_now() -> DateTime<Utc> {
@@ -229,6 +241,12 @@ pub fn push_micros(text: &mut String, instant: DateTime<Utc>) {
         }
         text.push(after);
     }
+}
+
+/// `Mon, 23 Nov 2026 16:25:46 GMT` (RFC 9110, section 5.6.7), from microseconds since the Unix epoch.
+#[must_use]
+pub fn format_http_date(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// `2026-11-23T16:25:46+00:00`: how Letta writes a message's `date`.

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{DEFAULT, LimitOverrides, snapshot::SavedState};
+use super::{DEFAULT, LimitOverrides, Refs, snapshot::SavedState};
 use crate::{
     access::InstanceKeys,
     clock::Clock,
     config::Settings,
-    credentials::MasterKey,
+    credentials::{MasterKey, keyring::KeyringError},
     error::ApiError,
-    http::{App, Backend},
+    http::{Activity, ApiKeys, App, Backend, Foundation},
     mock::Mock,
-    service::{self, Foundation},
-    store::{Image, NewApiKey, Store},
+    store::{Image, NewApiKey, Store, StoreError},
     world::{self, World},
 };
 
@@ -25,7 +24,7 @@ pub(crate) struct Builder {
     /// Seals the signing keys of all namespaces. They never leave this process.
     master_key: MasterKey,
     /// The application of the instance: its API keys, its metrics.
-    instance: App,
+    instance: Arc<App>,
     /// The mock that the others are like.
     mock: Mock,
 }
@@ -47,6 +46,7 @@ pub(super) enum Credentials {
 /// What a world is built from.
 pub(super) struct Blueprint<'a> {
     pub(super) name: &'a str,
+    pub(super) activity: Activity,
     pub(super) limits: LimitOverrides,
     pub(super) key: Option<&'a StoredKey>,
     /// The state; `None` for an empty world.
@@ -66,29 +66,30 @@ pub(super) struct Aside(Option<Live>);
 
 impl Builder {
     /// Builds like the instance. `None` for a gateway, which has no namespaces.
-    pub(crate) fn new(settings: Settings, instance: App) -> Option<Self> {
+    pub(crate) fn new(settings: &Settings, instance: Arc<App>) -> Option<Self> {
         let Backend::Mock(mock) = &instance.backend else { return None };
         let mock = mock.clone();
-        Some(Self { settings: Arc::new(settings), master_key: MasterKey::generate(), instance, mock })
+        Some(Self { settings: Arc::new(settings.clone()), master_key: MasterKey::generate(), instance, mock })
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    /// How long expired tokens are kept.
+    pub(super) fn retention(&self) -> std::time::Duration {
+        self.settings.tokens.retention
     }
 
     /// The application of the instance.
-    pub(super) fn instance(&self) -> &App {
+    pub(super) fn instance(&self) -> &Arc<App> {
         &self.instance
     }
 
     /// Builds an application in `world`.
-    pub(super) async fn build(&self, world: World, blueprint: Blueprint<'_>) -> Result<Aside, ApiError> {
+    pub(super) async fn build(&self, world: World, blueprint: Blueprint<'_>) -> Result<Aside, KeyringError> {
         let app = Arc::new(world.enter(self.assemble(&world, blueprint)).await?);
         Ok(Aside(Some(Live { app, world })))
     }
 
-    async fn assemble(&self, world: &World, blueprint: Blueprint<'_>) -> Result<App, ApiError> {
-        let Blueprint { name, limits, key, state, credentials } = blueprint;
+    async fn assemble(&self, world: &World, blueprint: Blueprint<'_>) -> Result<App, KeyringError> {
+        let Blueprint { name, activity, limits, key, state, credentials } = blueprint;
         let most_read = self.settings.mock.answer_bytes;
         let store = match state {
             Some(state) => Store::open_image(&state.image, most_read).await?,
@@ -104,21 +105,24 @@ impl Builder {
             store.insert_api_key(&key).await?;
         }
         let is_default = name == DEFAULT;
-        let keys = if is_default { InstanceKeys::All } else { InstanceKeys::Unlimited };
+        let accepted = if is_default { InstanceKeys::All } else { InstanceKeys::Unlimited };
         let foundation = Foundation {
             master_key: self.master_key.clone(),
             clock,
             backend: Backend::Mock(self.mock.on(store.clone())),
             metrics: self.instance.metrics.clone(),
-            instance: Some((self.instance.guard.authenticator.clone(), keys)),
+            keys: ApiKeys::Within(self.instance.guard.authenticator.clone(), accepted),
+            world: Some(world.clone()),
             token_cache: if is_default { self.settings.tokens.cache_capacity } else { TOKEN_CACHE },
             store,
         };
-        let app = match limits.apply(&self.settings) {
-            Some(settings) => service::assemble(&settings, foundation).await,
-            None => service::assemble(&self.settings, foundation).await,
+        let mut app = match limits.apply(&self.settings) {
+            Some(settings) => App::assemble(&settings, foundation).await?,
+            None => App::assemble(&self.settings, foundation).await?,
         };
-        app.map_err(ApiError::internal)
+        app.readiness = self.instance.readiness.clone();
+        app.activity = Some(activity);
+        Ok(app)
     }
 }
 
@@ -172,9 +176,24 @@ impl Live {
         }
     }
 
+    /// The state at this moment.
+    pub(super) async fn save(&self, refs: Refs) -> Result<SavedState, StoreError> {
+        let counts = self.app.store.row_counts().await?;
+        let (image, world) = self.app.store.image(|| self.world.save()).await?;
+        Ok(SavedState { image, world, refs, counts })
+    }
+
     /// Ends the world. Its memory is freed in the background, once its last request is gone.
     pub(super) fn end(self) {
         self.world.end();
         tokio::spawn(async move { self.app.store.close().await });
+    }
+}
+
+/// The refusal of a request whose application could not be built.
+pub(super) fn failed(error: KeyringError) -> ApiError {
+    match error {
+        KeyringError::Store(error) => error.into(),
+        error => ApiError::internal(error),
     }
 }

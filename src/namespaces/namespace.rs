@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +19,7 @@ use crate::{
     clock,
     credentials::PlainApiKey,
     error::{ApiError, Code},
-    http::App,
+    http::{Activity, App},
     store::RowCounts,
     world::{self, IdStyle, Micros, World},
 };
@@ -42,8 +41,7 @@ pub(crate) struct Namespace {
     /// Held while the namespace is created, reset, restored or deleted.
     pub(super) change: Arc<tokio::sync::Mutex<()>>,
     created_at: Micros,
-    /// When it was last used, by the real clock.
-    last_used: AtomicI64,
+    pub(super) activity: Activity,
 }
 
 /// What changes while the namespace lives.
@@ -66,6 +64,8 @@ pub(crate) struct Summary {
     ids: IdStyleName,
     key_id: Option<String>,
     counts: RowCounts,
+    /// How many streams are open.
+    streams: usize,
     snapshots: usize,
     refs: Refs,
     created_at: String,
@@ -89,7 +89,7 @@ impl Namespace {
         live: Live,
         change: Arc<tokio::sync::Mutex<()>>,
     ) -> Self {
-        let now = world::real_now();
+        let activity = live.app.activity.clone().unwrap_or_else(Activity::new);
         let headers = live.app.tokens.keyring.token_headers().into();
         Self {
             name: name.into(),
@@ -99,8 +99,8 @@ impl Namespace {
             live: RwLock::new(live),
             contents: Mutex::new(Contents { headers, ..Contents::default() }),
             change,
-            created_at: now,
-            last_used: AtomicI64::new(now),
+            created_at: world::real_now(),
+            activity,
         }
     }
 
@@ -130,6 +130,12 @@ impl Namespace {
     #[must_use]
     pub(crate) fn is_default(&self) -> bool {
         *self.name == *DEFAULT
+    }
+
+    /// Whether its store is on disk.
+    #[must_use]
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.is_persistent
     }
 
     /// Refuses what a persistent namespace does not allow.
@@ -179,7 +185,8 @@ impl Namespace {
             snapshots: contents.snapshots.summaries().len(),
             refs: contents.refs.clone(),
             created_at: time(self.created_at),
-            last_used_at: time(self.last_used.load(Ordering::Relaxed)),
+            last_used_at: time(self.activity.last_used()),
+            streams: self.activity.streams(),
             idle_ttl: self.definition.idle_ttl.map(|ttl| humantime::format_duration(ttl).to_string()),
         })
     }
@@ -190,15 +197,26 @@ impl Namespace {
         self.contents().snapshots.summaries()
     }
 
-    /// Notes that it is in use.
-    pub(super) fn touch(&self) {
-        self.last_used.store(world::real_now(), Ordering::Relaxed);
+    /// How long it has not been used; zero while a stream is open.
+    pub(super) fn idle_for(&self) -> Duration {
+        if self.activity.streams() > 0 {
+            return Duration::ZERO;
+        }
+        let idle = world::real_now().saturating_sub(self.activity.last_used());
+        Duration::from_micros(u64::try_from(idle).unwrap_or(0))
     }
 
-    /// How long it has not been used.
-    pub(super) fn idle_for(&self) -> Duration {
-        let idle = world::real_now().saturating_sub(self.last_used.load(Ordering::Relaxed));
-        Duration::from_micros(u64::try_from(idle).unwrap_or(0))
+    pub(super) fn has_key(&self, key: &PlainApiKey) -> bool {
+        self.key.as_ref().is_some_and(|(stored, _)| stored.hash == key.hash())
+    }
+
+    /// The world as it was defined, with nothing in it.
+    pub(super) fn new_world(&self) -> World {
+        let world = World::new(&self.name, self.definition.ids.clone());
+        if let Some(clock) = self.definition.clock {
+            world.begin_at(clock);
+        }
+        world
     }
 
     /// Puts another application into use and ends the one that was. Returns the token headers that no longer lead here.

@@ -4,7 +4,6 @@ pub mod upkeep;
 
 use std::{
     fs, io,
-    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,19 +14,20 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Authenticator, Feed, Guard, InstanceKeys, Quotas},
-    api::{Issuer, client_side_access_tokens::Endpoints},
+    access::TestKeys,
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
+    control::Control,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, HeadLimits, Readiness},
+    http::{ApiKeys, App, Backend, ControlPlane, Foundation},
     mock::{self, Mock, Script, ScriptError},
+    namespaces::{Builder, DEFAULT, Directory},
     private_files,
-    request::body::Pace,
     store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
+    world::{IdStyle, World},
 };
 
 /// The default database.
@@ -103,7 +103,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
         settings.mock.script.as_deref().map(Script::load).transpose()?;
     }
     if let Some(key) = &settings.bootstrap_api_key {
-        PlainApiKey::parse(key.reveal()).map_err(StartError::BootstrapKey)?;
+        PlainApiKey::parse_for_server(key.reveal()).map_err(StartError::BootstrapKey)?;
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ pub async fn create_api_key(
 /// When the configured key is malformed or the database fails.
 pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<PlainApiKey>, StartError> {
     if let Some(given) = &settings.bootstrap_api_key {
-        let key = PlainApiKey::parse(given.reveal()).map_err(StartError::BootstrapKey)?;
+        let key = PlainApiKey::parse_for_server(given.reveal()).map_err(StartError::BootstrapKey)?;
         let hash = key.hash();
         let id = entropy::letta_id("key");
         let created_at = clock::now_millis();
@@ -251,86 +251,12 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
     Ok(Some(create_api_key(store, "first", None, None).await?.1))
 }
 
-/// What an application is assembled from, besides the settings.
-pub(crate) struct Foundation {
-    /// A migrated store.
-    pub(crate) store: Store,
-    /// The key under which its signing keys are sealed.
-    pub(crate) master_key: MasterKey,
-    /// Its clock.
-    pub(crate) clock: Clock,
-    /// What serves Letta's operations.
-    pub(crate) backend: Backend,
-    /// The metrics, if they are served.
-    pub(crate) metrics: Option<Arc<Metrics>>,
-    /// For a namespace, the instance whose API keys it accepts.
-    pub(crate) instance: Option<(Authenticator, InstanceKeys)>,
-    /// How many verified tokens are remembered.
-    pub(crate) token_cache: usize,
-}
-
-/// Assembles the application, without its background work.
-///
-/// # Errors
-/// When the master key is wrong or the database fails.
-pub(crate) async fn assemble(settings: &Settings, foundation: Foundation) -> Result<App, StartError> {
-    let Foundation { store, master_key, clock, backend, metrics, instance, token_cache } = foundation;
-    let tokens = &settings.tokens;
-    let keyring = Arc::new(Keyring::load(&store, master_key, clock.clone()).await?);
-    let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
-    let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-    let authenticator = match instance {
-        Some(instance) => {
-            let (store, keyring) = (store.clone(), Arc::clone(&keyring));
-            Authenticator::within(instance, store, keyring, feed.clone(), clock.clone(), token_cache)
-        }
-        None => Authenticator::new(store.clone(), Arc::clone(&keyring), feed.clone(), clock.clone(), token_cache),
-    };
-    let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
-    let guard = Guard {
-        authenticator,
-        origin_missing: settings.origin_missing,
-        allow: settings.client_tokens.allow.clone(),
-        api_keys_from_browsers: settings.api_keys.allow_browsers,
-        body_bytes: limits.body_bytes,
-        upload_bytes: limits.upload_bytes,
-        quotas: Quotas::new(
-            limits.requests_per_minute(is_gateway),
-            limits.streams_per_token(is_gateway),
-            limits.large_bodies_per_token(is_gateway),
-            NonZeroUsize::new(limits.response_bytes_per_token),
-            &clock,
-        ),
-    };
-    Ok(App {
-        guard: Arc::new(guard),
-        tokens: Endpoints {
-            store: store.clone(),
-            keyring: Arc::clone(&keyring),
-            feed: feed.clone(),
-            issuer,
-            clock: clock.clone(),
-        },
-        backend,
-        store,
-        feed,
-        readiness: Readiness::default(),
-        stream_at_expiry: settings.tokens.stream_at_expiry,
-        body_pace: Pace {
-            longest_pause: limits.body_timeout,
-            bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
-        },
-        head_limits: HeadLimits::of(limits),
-        // Lets a deployed page use a local mock.
-        from_public: !is_gateway && settings.listen.ip().is_loopback(),
-        metrics,
-    })
-}
-
 /// A running service's parts.
 pub struct Service {
-    /// The HTTP application.
-    pub app: App,
+    /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
+    pub app: Arc<App>,
+    /// The control API, if there is one.
+    pub(crate) control: Option<Arc<dyn ControlPlane>>,
     /// The background work.
     pub upkeep: Upkeep,
     background: JoinSet<()>,
@@ -342,16 +268,23 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let has_control = control_is_on(settings)?;
+        // A database on disk is the namespace `default` itself. In memory, it has a store of its own that can be reset, and
+        // the instance's store has the API keys.
+        let is_default = has_control && !store.is_ephemeral();
+        // On a disk they would outlive the test that made them.
+        let test_keys = if has_control && !is_default { TestKeys::Accepted } else { TestKeys::Refused };
         let foundation = Foundation {
             master_key: master_key(settings, &store).await?,
             backend: backend(settings, &store)?,
             metrics: settings.metrics_listen.map(|_| Metrics::new()),
-            instance: None,
+            keys: ApiKeys::Own(test_keys),
             token_cache: settings.tokens.cache_capacity,
+            world: is_default.then(|| World::new(DEFAULT, IdStyle::Random)),
             clock: clock.clone(),
             store,
         };
-        let app = assemble(settings, foundation).await?;
+        let app = App::assemble(settings, foundation).await?;
         let keyring = Arc::clone(&app.tokens.keyring);
         let upkeep = Upkeep::begin(&app, keyring, clock, settings.tokens.retention).await?;
         let mut background = JoinSet::new();
@@ -360,7 +293,15 @@ impl Service {
         if let Backend::Mock(mock) = app.backend.clone() {
             background.spawn(async move { mock.recover().await });
         }
-        Ok(Self { app, upkeep, background })
+        let app = Arc::new(app);
+        let directory = match Builder::new(settings, Arc::clone(&app)) {
+            Some(builder) if has_control => Some(Directory::new(builder, settings.control.namespaces).await?),
+            _ => None,
+        };
+        let control = directory.map(|directory| -> Arc<dyn ControlPlane> {
+            Arc::new(Control::new(directory, settings.control.clone()))
+        });
+        Ok(Self { app, control, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.

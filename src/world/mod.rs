@@ -4,13 +4,15 @@
 //! `clock` and `entropy` read the time and draw ids, and they ask the current world. Outside of a world (in a gateway, on
 //! the command line) time is real and ids are random.
 
+mod clock_request;
 mod ids;
 mod time;
 mod timers;
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    clock_request::{ClockRequest, parse_instant},
     ids::IdStyle,
     time::{ClockSettings, Expiry, Micros, TimerMode},
     timers::{Advanced, Pending, TimerKind},
@@ -40,6 +43,8 @@ struct WorldState {
     time: Time,
     ids: Ids,
     timers: Timers,
+    /// The ids of client tokens that a test has let expire before their time.
+    expired_tokens: Mutex<BTreeSet<Box<str>>>,
     ended: CancellationToken,
 }
 
@@ -49,6 +54,7 @@ struct WorldState {
 pub struct SavedWorld {
     clock: time::SavedTime,
     ids: ids::SavedIds,
+    expired_tokens: BTreeSet<Box<str>>,
 }
 
 /// The clock was to be moved back.
@@ -71,21 +77,22 @@ impl World {
     /// A new world. Its time is real until its clock is set.
     #[must_use]
     pub fn new(name: &str, ids: IdStyle) -> Self {
-        Self::of(name, Time::default(), Ids::new(ids))
+        Self::of(name, Time::default(), Ids::new(ids), BTreeSet::new())
     }
 
     /// The world that was saved, under a name of its own. Ids are derived as before.
     #[must_use]
     pub fn restore(name: &str, saved: &SavedWorld) -> Self {
-        Self::of(name, Time::restore(&saved.clock), Ids::restore(&saved.ids))
+        Self::of(name, Time::restore(&saved.clock), Ids::restore(&saved.ids), saved.expired_tokens.clone())
     }
 
-    fn of(name: &str, time: Time, ids: Ids) -> Self {
+    fn of(name: &str, time: Time, ids: Ids, expired_tokens: BTreeSet<Box<str>>) -> Self {
         Self(Arc::new(WorldState {
             name: name.into(),
             time,
             ids,
             timers: Timers::default(),
+            expired_tokens: Mutex::new(expired_tokens),
             ended: CancellationToken::new(),
         }))
     }
@@ -93,7 +100,7 @@ impl World {
     /// Its clock and the counters of its ids.
     #[must_use]
     pub fn save(&self) -> SavedWorld {
-        SavedWorld { clock: self.0.time.save(), ids: self.0.ids.save() }
+        SavedWorld { clock: self.0.time.save(), ids: self.0.ids.save(), expired_tokens: self.expired_tokens().clone() }
     }
 
     /// The name of the namespace.
@@ -130,6 +137,12 @@ impl World {
     #[must_use]
     pub fn clock_settings(&self) -> ClockSettings {
         self.0.time.settings()
+    }
+
+    /// Whether expiries in requests count by the real clock.
+    #[must_use]
+    pub fn reads_expiry_as_meant(&self) -> bool {
+        !self.is_real_time() && self.clock_settings().expiry == Expiry::AsMeant
     }
 
     /// How far its clock is ahead of the real one.
@@ -169,7 +182,7 @@ impl World {
     }
 
     /// Runs a future within this world.
-    pub fn enter<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+    pub fn enter<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         CONTEXT.scope(self.context(Arc::default()), future)
     }
 
@@ -198,9 +211,27 @@ impl World {
         self.0.ended.clone().cancelled_owned()
     }
 
-    /// Waits until the world's clock shows an instant, however its timers are set.
-    pub async fn until(&self, instant: Micros, kind: TimerKind, id: &str) {
-        self.0.timers.wall(&self.0.time, instant, kind, id).await;
+    /// Waits until a client token expires, at the instant that it says or because a test lets it.
+    pub async fn until_token_expires(&self, expires_at: Micros, id: &str) {
+        let is_early = || self.has_token_expired(id);
+        self.0.timers.wall(&self.0.time, expires_at, TimerKind::TokenExpiry, id, is_early).await;
+    }
+
+    /// Lets a client token expire before its time.
+    pub fn expire_token(&self, id: &str) {
+        self.expired_tokens().insert(id.into());
+        self.0.timers.wake(TimerKind::TokenExpiry, id);
+    }
+
+    /// Whether a test has let a client token expire.
+    #[must_use]
+    pub fn has_token_expired(&self, id: &str) -> bool {
+        let expired = self.expired_tokens();
+        !expired.is_empty() && expired.contains(id)
+    }
+
+    fn expired_tokens(&self) -> MutexGuard<'_, BTreeSet<Box<str>>> {
+        self.0.expired_tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,6 +245,13 @@ impl fmt::Debug for World {
 #[must_use]
 pub fn current() -> Option<World> {
     CONTEXT.try_with(|context| context.world.clone()).ok()
+}
+
+/// Whether a client token has expired before its time in the current world. The id is only written if any has.
+#[must_use]
+pub(crate) fn has_token_expired(id: uuid::Uuid) -> bool {
+    let has_expired = |world: &World| !world.expired_tokens().is_empty() && world.has_token_expired(&id.to_string());
+    CONTEXT.try_with(|context| has_expired(&context.world)).unwrap_or(false)
 }
 
 /// The current time of the current world; the real time outside of any.
@@ -324,7 +362,7 @@ pub(crate) fn draw_bytes(kind: &str) -> Option<[u8; 16]> {
 }
 
 impl TaskContext {
-    fn busy(&self) -> std::sync::MutexGuard<'_, Option<BusyTask>> {
+    fn busy(&self) -> MutexGuard<'_, Option<BusyTask>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -113,11 +113,11 @@ impl Timers {
         }
     }
 
-    /// Waits until the clock shows an instant, whether it goes on by itself or is advanced.
-    pub(super) async fn wall(&self, time: &Time, due: Micros, kind: TimerKind, id: &str) {
+    /// Waits until the clock shows an instant, whether it goes on by itself or is advanced, or until it is woken early.
+    pub(super) async fn wall(&self, time: &Time, due: Micros, kind: TimerKind, id: &str, is_early: impl Fn() -> bool) {
         loop {
             let now = time.now();
-            if due <= now {
+            if due <= now || is_early() {
                 return;
             }
             let is_frozen = time.is_frozen();
@@ -148,6 +148,17 @@ impl Timers {
     /// Wakes what is due, and all if timers no longer wait for the clock.
     pub(super) fn release(&self, now: Micros, mode: TimerMode) {
         while self.fire_next(if mode == TimerMode::Virtual { now } else { Micros::MAX }, Kinds::All).is_some() {}
+    }
+
+    /// Wakes the timers of one thing.
+    pub(super) fn wake(&self, kind: TimerKind, id: &str) {
+        let mut queue = self.queue();
+        let is_meant = |timer: &Timer| timer.pending.kind == kind && *timer.pending.id == *id;
+        let keys: Vec<_> = queue.waiting.iter().filter(|(_, timer)| is_meant(timer)).map(|(key, _)| *key).collect();
+        // Dropping the sender wakes the task.
+        for key in keys {
+            queue.waiting.remove(&key);
+        }
     }
 
     pub(super) fn pending(&self) -> Vec<Pending> {

@@ -9,7 +9,7 @@ use base64::{
 };
 use chrono::{TimeDelta, Utc};
 use gatelet::{
-    access::{Authenticator, Feed, RequestContext},
+    access::{Authenticator, Feed, RequestContext, TestKeys},
     api::{
         Issuer,
         issuer::{Minter, TokenRequest},
@@ -50,7 +50,8 @@ impl Installation {
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), Duration::MAX, clock.clone()).await.unwrap();
         let lifetime = Duration::from_hours(24 * 30);
         // None is remembered for long, as a text that was never seen would not be.
-        let authenticator = Authenticator::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1);
+        let authenticator =
+            Authenticator::new(store.clone(), Arc::clone(&keyring), feed, clock.clone(), 1, TestKeys::Refused);
         Self { authenticator, issuer: Issuer::new(store, Arc::clone(&keyring), clock, lifetime), keyring }
     }
 

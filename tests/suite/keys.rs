@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Client, Gatelet, Program, eventually, on_both_engines};
+use crate::harness::{Client, Gatelet, Program, eventually, on_both_engines, run};
 
 const TOKENS: &str = "/v1/client-side-access-tokens";
 
@@ -118,6 +118,26 @@ on_both_engines! {
         let listed = program.run(&["keys", "list", "--json"]).await.json();
         let row = listed.as_array().unwrap().iter().find(|row| row["id"] == created["id"]).unwrap();
         assert!(row["last_used_at"].is_string(), "{row}");
+    }
+}
+
+/// Whoever copies a key out of a test by mistake learns so.
+#[tokio::test]
+async fn a_test_key_is_refused_with_the_reason_wherever_there_are_no_namespaces() {
+    let key = run(&["keygen", "--test-key"]).await.ok();
+    assert!(key.starts_with("sk-let-test"), "{key}");
+    let upstream = Gatelet::ephemeral().await;
+    let gateway = Program::ephemeral().argument("--upstream").argument(upstream.url());
+    let without = Program::ephemeral().env("GATELET_CONTROL", "false");
+    for (server, said) in [
+        (gateway.start_alone().await, "works only on a mock"),
+        (without.start_alone().await, "works only on a mock"),
+        (Gatelet::ephemeral().await, "a namespace that this server does not have"),
+    ] {
+        let sentence = server.stranger().bearer(&key).get("/v1/agents/").await.refused(401, "bearer_invalid");
+        assert!(sentence.contains("test key") && sentence.contains(said), "{sentence}");
+        let cut_short = server.stranger().bearer(&key[..key.len() - 1]).get("/v1/agents/").await;
+        assert!(!cut_short.refused(401, "bearer_invalid").contains("test key"));
     }
 }
 

@@ -113,6 +113,13 @@ async fn a_bootstrap_key_must_look_like_a_key() {
         let refused = Program::ephemeral().run(&["serve", "--ephemeral", "--bootstrap-api-key", key]).await;
         assert!(refused.failed().contains("bootstrap_api_key"), "{}", refused.stderr);
     }
+    let key = run(&["keygen", "--test-key"]).await.ok();
+    for more in [&["--ephemeral"][..], &["--ephemeral", "--control"], &[]] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--bootstrap-api-key", &key];
+        let refused = Program::on(Engine::Sqlite).await.run(&[&serve, more].concat()).await;
+        assert!(refused.failed().contains("bootstrap_api_key must not be a test key"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains(&key), "{}", refused.stderr);
+    }
 }
 
 #[tokio::test]
