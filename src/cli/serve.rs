@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
+    seed: Option<PathBuf>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,

@@ -14,7 +14,7 @@ use super::Settings;
 const PREFIX: &str = "GATELET_";
 
 /// Variables with the prefix that are not settings.
-const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG"];
+const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_SEED"];
 
 /// Short variables, and the setting's variable that each stands for.
 const SHORT_VARIABLES: &[(&str, &str)] =
