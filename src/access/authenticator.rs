@@ -187,8 +187,10 @@ impl Authenticator {
                 };
                 if self.0.instance.is_some() && !self.is_stored(&token, text).await? {
                     context.fingerprint = Some(token.fingerprint);
-                    let said = || needed(&format!("client token {}, verified, and not of this state of the namespace", token.id));
-                    return Err(context.refuse(BEARER, said, Denial::TokenRevoked.into()));
+                    let said = || {
+                        needed(&format!("client token {}, verified, and not of this state of the namespace", token.id))
+                    };
+                    return Err(context.refuse(BEARER, said, Denial::TokenRevoked));
                 }
                 let token = Arc::new(token);
                 self.0.tokens.insert(text.into(), Arc::clone(&token));

@@ -72,6 +72,11 @@ impl Builder {
         Some(Self { settings: Arc::new(settings.clone()), master_key: MasterKey::generate(), instance, mock })
     }
 
+    /// The largest size of what is read together, in bytes.
+    pub(super) fn most_read(&self) -> usize {
+        self.settings.mock.answer_bytes
+    }
+
     /// How long expired tokens are kept.
     pub(super) fn retention(&self) -> std::time::Duration {
         self.settings.tokens.retention
@@ -90,7 +95,7 @@ impl Builder {
 
     async fn assemble(&self, world: &World, blueprint: Blueprint<'_>) -> Result<App, KeyringError> {
         let Blueprint { name, activity, limits, key, state, credentials } = blueprint;
-        let most_read = self.settings.mock.answer_bytes;
+        let most_read = self.most_read();
         let store = match state {
             Some(state) => Store::open_image(&state.image, most_read).await?,
             None => Store::open_image(&Image::template().await?, most_read).await?,

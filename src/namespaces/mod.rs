@@ -4,26 +4,33 @@
 //! that belongs to it, so nothing of it can reappear.
 
 mod build;
+mod changes;
 mod directory;
 mod export;
 mod idle;
+mod index;
 mod namespace;
 mod snapshot;
+mod snapshots;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 pub(crate) use self::{
     build::Builder,
-    directory::{Directory, Found, Gone},
+    changes::{Created, Reset, check_name},
+    directory::{Directory, not_found},
     export::MEDIA_TYPE,
+    index::{Found, Gone},
     namespace::{Namespace, Summary},
     snapshot::{MOST_BYTES, MOST_SNAPSHOTS, SnapshotSummary},
 };
 use crate::{
     credentials::PlainApiKey,
-    world::{ClockSettings, IdStyle},
+    seed::Seed,
+    world::{ClockRequest, ClockSettings, IdStyle},
 };
 
 /// The name of the namespace that always exists.
@@ -32,12 +39,12 @@ pub(crate) const DEFAULT: &str = "default";
 /// How long a namespace lives without being used, unless its creation says otherwise.
 pub(crate) const IDLE_TTL: Duration = Duration::from_hours(1);
 
-/// What the names in a seed refer to: ids by `ref`.
-pub(crate) type Refs = BTreeMap<String, String>;
+/// The ids of what seeds have created, by `ref`.
+pub(crate) type Refs = Map<String, Value>;
 
 /// How a namespace begins.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Definition {
+struct Definition {
     /// How ids are made.
     pub(crate) ids: IdStyle,
     /// The clock; `None` for the real time.
@@ -46,6 +53,14 @@ pub(crate) struct Definition {
     pub(crate) limits: LimitOverrides,
     /// How long it lives without being used; `None` for ever.
     pub(crate) idle_ttl: Option<Duration>,
+}
+
+/// The state that a reset returns to.
+#[derive(Clone, Debug)]
+struct Seeded {
+    state: snapshot::SavedState,
+    /// What made it, which issues its tokens anew; `None` for a copy.
+    seed: Option<Arc<Seed>>,
 }
 
 /// Limits that replace the server's; 0 for no limit.
@@ -75,7 +90,14 @@ pub(crate) enum IfExists {
 pub(crate) struct Creation {
     /// Its name; one is made if there is none.
     pub(crate) name: Option<String>,
-    pub(crate) definition: Definition,
+    /// How ids are made; `None` to derive them from the name.
+    pub(crate) ids: Option<IdStyle>,
+    /// How its clock begins; `None` for as the seed says.
+    pub(crate) clock: Option<ClockRequest>,
+    pub(crate) limits: LimitOverrides,
+    /// How long it lives without being used; `None` for ever.
+    pub(crate) idle_ttl: Option<Duration>,
+    pub(crate) seed: Option<Seed>,
     pub(crate) if_exists: IfExists,
     /// Its API key; one is made if there is none.
     pub(crate) key: Option<PlainApiKey>,

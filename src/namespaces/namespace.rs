@@ -2,18 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use serde::Serialize;
 
 use super::{
-    DEFAULT, Definition, Refs,
-    build::{Live, StoredKey},
-    snapshot::{SavedState, SnapshotSummary, Snapshots},
+    DEFAULT, Definition, Refs, Seeded,
+    build::{Blueprint, Credentials, Live, StoredKey},
+    snapshot::{SavedState, Snapshots},
 };
 use crate::{
     clock,
@@ -49,11 +47,10 @@ pub(crate) struct Namespace {
 pub(super) struct Contents {
     pub(super) refs: Refs,
     /// What a reset to the seed returns to; `None` for an empty world.
-    pub(super) seed: Option<SavedState>,
+    pub(super) seed: Option<Seeded>,
     pub(super) snapshots: Snapshots,
     /// The first segments of its client tokens, newest last.
     pub(super) headers: VecDeque<String>,
-    pub(super) is_gone: bool,
 }
 
 /// What is told about a namespace.
@@ -151,6 +148,23 @@ impl Namespace {
         Ok(())
     }
 
+    /// The API key as its store has it; the default namespace has none.
+    pub(super) fn stored_key(&self) -> Option<&StoredKey> {
+        self.key.as_ref().map(|(stored, _)| stored)
+    }
+
+    /// What a world of this namespace is built from.
+    pub(super) fn blueprint<'a>(&'a self, state: Option<&'a SavedState>, credentials: Credentials) -> Blueprint<'a> {
+        Blueprint {
+            name: &self.name,
+            activity: self.activity.clone(),
+            limits: self.definition.limits,
+            key: self.stored_key(),
+            state,
+            credentials,
+        }
+    }
+
     /// The API key in plain text. Only for those who may create namespaces.
     #[must_use]
     pub(crate) fn api_key(&self) -> Option<&PlainApiKey> {
@@ -191,12 +205,6 @@ impl Namespace {
         })
     }
 
-    /// What is told about its snapshots.
-    #[must_use]
-    pub(crate) fn snapshots(&self) -> Vec<SnapshotSummary> {
-        self.contents().snapshots.summaries()
-    }
-
     /// How long it has not been used; zero while a stream is open.
     pub(super) fn idle_for(&self) -> Duration {
         if self.activity.streams() > 0 {
@@ -233,11 +241,37 @@ impl Namespace {
             contents.headers.retain(|known| *known != header);
             contents.headers.push_back(header);
         }
-        let spare = contents.headers.len().saturating_sub(MOST_HEADERS);
-        contents.headers.drain(..spare).collect()
+        contents.spare_headers()
     }
 
     pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    /// Notes what a new world was seeded with.
+    pub(super) fn seed_with(&mut self, seeded: Option<Seeded>) {
+        self.refs = seeded.as_ref().map(|seeded| seeded.state.refs.clone()).unwrap_or_default();
+        self.seed = seeded;
+    }
+
+    /// Takes over what the tokens of another namespace of this name begin with.
+    pub(super) fn inherit_headers(&mut self, other: &Self) {
+        for header in other.headers.iter().rev() {
+            self.headers.push_front(header.clone());
+        }
+        self.spare_headers();
+    }
+
+    /// Removes the oldest headers that are too many.
+    fn spare_headers(&mut self) -> Vec<String> {
+        let spare = self.headers.len().saturating_sub(MOST_HEADERS);
+        self.headers.drain(..spare).collect()
+    }
+
+    /// Frees what a namespace that is gone would keep for as long as somebody has a handle of it.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 }

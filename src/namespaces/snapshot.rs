@@ -84,10 +84,6 @@ impl Snapshots {
         self.0.remove(name);
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.0.values().map(|snapshot| snapshot.state.image.bytes().len()).sum()
     }

@@ -298,9 +298,8 @@ impl Service {
             Some(builder) if has_control => Some(Directory::new(builder, settings.control.namespaces).await?),
             _ => None,
         };
-        let control = directory.map(|directory| -> Arc<dyn ControlPlane> {
-            Arc::new(Control::new(directory, settings.control.clone()))
-        });
+        let control = directory
+            .map(|directory| -> Arc<dyn ControlPlane> { Arc::new(Control::new(directory, settings.control.clone())) });
         Ok(Self { app, control, upkeep, background })
     }
 
