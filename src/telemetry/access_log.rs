@@ -33,7 +33,7 @@ impl AccessLog {
     pub(crate) fn write(&self, line: &Line<'_>) {
         match self {
             Self::Tracing => line.trace(),
-            Self::Json(sink) if event_enabled!(Level::INFO) => sink.append(line.json(clock::now()).as_bytes()),
+            Self::Json(sink) if event_enabled!(Level::INFO) => sink.append(line.json(clock::real_now()).as_bytes()),
             Self::Json(_) => {}
         }
     }
@@ -127,7 +127,7 @@ mod tests {
             code: None,
             duration: Duration::from_micros(12),
         };
-        let read = |line: &Line<'_>| -> Value { serde_json::from_str(&line.json(clock::now())).unwrap() };
+        let read = |line: &Line<'_>| -> Value { serde_json::from_str(&line.json(clock::real_now())).unwrap() };
         let value = read(&line);
         assert_eq!(value["message"], "GET /v1/agents/{agent_id} -> 200");
         assert_eq!(value["request.id"], request_id.to_string());
