@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     config::{ConfigError, LogFormat, Settings},
-    telemetry::{logging, metrics::{Metrics, Totals}},
+    telemetry::{
+        logging,
+        metrics::{Metrics, Totals},
+    },
 };
 
 /// The exit codes of shells for a command that does not exist, and for one that cannot be executed.
