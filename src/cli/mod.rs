@@ -5,6 +5,7 @@ mod config;
 mod health;
 mod keys;
 mod operations;
+mod seed;
 mod serve;
 mod signing_keys;
 mod tokens;

@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use figment::value::Value;
@@ -11,10 +11,11 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{CliError, Common, banner};
+use super::{CliError, Common, banner, seed};
 use crate::{
     clock::Clock,
-    config::{LogFormat, OriginMissing},
+    config::{LogFormat, OriginMissing, Secret},
+    credentials::PlainApiKey,
     http::{HeadLimits, Surface},
     server::{self, ServerOptions, connection::ConnectionLimits},
     service::{self, Service},
@@ -104,7 +105,8 @@ impl Arguments {
 }
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, CliError> {
-    let (settings, warnings) = common.settings(&arguments.flags())?;
+    let (mut settings, warnings) = common.settings(&arguments.flags())?;
+    let seed = seed::load(arguments.seed.as_deref(), &mut settings)?;
     let logging = logging::start(&settings)?;
     for warning in warnings {
         warn!("{warning}");
@@ -135,6 +137,11 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     }
     let new_key = service::bootstrap(&settings, &store).await?;
     let service = Service::start(&settings, store, Clock::system()).await?;
+    let key = new_key.as_ref().map(PlainApiKey::reveal).or(settings.bootstrap_api_key.as_ref().map(Secret::reveal));
+    let seeded = match &seed {
+        Some(seed) => Some(seed::apply(seed, &service, key.unwrap_or_default()).await?),
+        None => None,
+    };
     let has_keys = service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());
     let addresses = banner::Addresses {
@@ -143,7 +150,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     };
     // A program that waits for the banner can rely on earlier lines being in the log.
     logging.flush();
-    banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
+    banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys, seeded.as_ref())?;
     drop(new_key);
     let mut metrics = JoinSet::new();
     if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {

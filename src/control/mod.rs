@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 mod error;
 mod input;
+mod seed;
 mod select;
 mod tokens;
 
@@ -50,6 +51,7 @@ impl Control {
         let routes = Router::new()
             .route("/", get(about))
             .merge(clock::routes())
+            .merge(seed::routes())
             .merge(tokens::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);

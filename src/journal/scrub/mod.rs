@@ -228,7 +228,8 @@ fn json(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(json),
         Value::Object(members) => {
             if members.keys().any(|name| matches!(text(name), Cow::Owned(_))) {
-                *members = std::mem::take(members).into_iter().map(|(name, value)| (text(&name).into(), value)).collect();
+                *members =
+                    std::mem::take(members).into_iter().map(|(name, value)| (text(&name).into(), value)).collect();
             }
             for (name, value) in members {
                 if is_secret(name) { blank(value) } else { json(value) }
@@ -268,7 +269,6 @@ fn is_secret(name: &str) -> bool {
     matches!(&*name, "env" | "authorization" | "apikey" | "x_bare_password")
         || ENDS.iter().any(|end| name.ends_with(end))
 }
-
 
 #[cfg(test)]
 mod tests;

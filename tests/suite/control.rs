@@ -1,0 +1,3 @@
+//! The control API, with which tests set up and examine a mock.
+
+mod seed;
