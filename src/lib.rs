@@ -16,6 +16,7 @@ mod control;
 pub mod credentials;
 mod entropy;
 pub mod error;
+mod explain;
 pub mod gateway;
 mod http;
 mod journal;

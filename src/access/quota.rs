@@ -33,12 +33,14 @@ const MINUTE: Duration = Duration::from_mins(1);
 const LARGE_BODY: u64 = 64 * 1024;
 
 /// The limits on client tokens. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quotas {
     requests: Option<Arc<Requests>>,
     streams: Option<Arc<PermitPool>>,
     large_bodies: Option<Arc<PermitPool>>,
     responses: Option<Arc<ResponseBudget>>,
+    /// Whether requests are counted and permits taken.
+    counts: bool,
 }
 
 /// What is left of a client token's request quota.
@@ -107,13 +109,44 @@ impl Quotas {
             streams: streams.map(pool),
             large_bodies: large_bodies.map(pool),
             responses: response_bytes.map(|limit| Arc::new(ResponseBudget::new(limit))),
+            counts: true,
         }
     }
 
-    /// Counts a request; `None` if requests are not limited.
+    /// Counts a request; `None` if requests are not limited or not counted.
     #[must_use]
     pub(crate) fn count(&self, token: &ClientToken) -> Option<Allowance> {
-        self.requests.as_ref().map(|requests| requests.count(token.id))
+        self.requests.as_ref().filter(|_| self.counts).map(|requests| requests.count(token.id))
+    }
+
+    /// The same limits for a request that is only explained: it is not counted, and takes nothing.
+    #[must_use]
+    pub(crate) fn uncounted(&self) -> Self {
+        Self { counts: false, ..self.clone() }
+    }
+
+    /// What is left of the request quota once a request was counted, for a step.
+    pub(super) fn describe_requests(&self, counted: Option<Allowance>) -> String {
+        match (counted, &self.requests) {
+            (Some(Allowance { limit, is_spent: true, .. }), _) => {
+                format!("more than {limit} requests a minute were sent")
+            }
+            (Some(Allowance { limit, remaining, .. }), _) => {
+                format!("{remaining} more of {limit} requests a minute are left")
+            }
+            (None, Some(requests)) => {
+                format!("{} requests a minute are accepted; this one is not counted", requests.limit)
+            }
+            (None, None) => "requests are not limited".into(),
+        }
+    }
+
+    /// How many of its streams the token has taken, for a step.
+    pub(super) fn describe_streams(&self, token: &ClientToken) -> String {
+        match &self.streams {
+            Some(streams) => format!("{} of {} streams or turns are taken", streams.taken(token.id), streams.limit),
+            None => "streams are not limited".into(),
+        }
     }
 
     /// Takes one of the token's streams; `None` if streams are not limited.
@@ -122,6 +155,10 @@ impl Quotas {
     /// When all are taken.
     pub(crate) fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
+        if !self.counts {
+            let is_free = streams.taken(token.id) < streams.limit.get();
+            return if is_free { Ok(None) } else { Err(Denial::TooManyStreams { limit: streams.limit }) };
+        }
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
 
@@ -133,6 +170,10 @@ impl Quotas {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
             return Ok(None);
+        }
+        if !self.counts {
+            let is_free = bodies.taken(token.id) < bodies.limit.get();
+            return if is_free { Ok(None) } else { Err(Denial::TooManyLargeBodies { limit: bodies.limit }) };
         }
         bodies.take(token.id).map(Some).ok_or(Denial::TooManyLargeBodies { limit: bodies.limit })
     }
@@ -155,8 +196,9 @@ impl Quotas {
 impl Requests {
     fn new(limit: NonZeroU32, clock: Clock) -> Self {
         let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
-        let tokens = RateLimiter::dashmap_with_clock_and_hasher(quota, clock.clone(), RandomState::default());
-        Self { limit, clock, tokens: tokens.with_middleware() }
+        let store = DashMapStateStore::with_hasher(RandomState::default());
+        let tokens = RateLimiter::new(quota, store, clock.clone());
+        Self { limit, clock, tokens }
     }
 
     fn count(&self, token: Uuid) -> Allowance {
@@ -208,6 +250,11 @@ impl Allowance {
 }
 
 impl PermitPool {
+    /// How many the token holds.
+    fn taken(&self, token: Uuid) -> u32 {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&token).copied().unwrap_or_default()
+    }
+
     fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(token).or_default();

@@ -69,6 +69,12 @@ impl TokenRequest {
         Ok(Self { policy, hostname, expires_at })
     }
 
+    /// The policy, and the hostname that the token will be bound to.
+    #[must_use]
+    pub(crate) fn into_parts(self) -> (Policy, Hostname) {
+        (self.policy, self.hostname)
+    }
+
     /// A request from its parts, for the command line.
     #[must_use]
     pub fn new(policy: Policy, hostname: Hostname, expires_at: Option<Millis>) -> Self {

@@ -168,7 +168,7 @@ fn host_of(authority: &str) -> String {
 
 /// Whether a text is the key of a namespace, by its form.
 pub(super) fn is_namespace_key(bearer: &str) -> bool {
-    bearer.starts_with("sk-let-test")
+    crate::credentials::api_key::is_test(bearer)
 }
 
 #[cfg(test)]

@@ -94,10 +94,11 @@ pub(super) async fn handle(
     }
     let (status, duration) = (response.status(), started.elapsed());
     if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
-        let RequestContext { operation, remembered, .. } = context;
+        let RequestContext { operation, remembered, .. } = &context;
+        let (operation, remembered) = (*operation, *remembered);
         metrics.count(&RequestSample { operation, status, code, remembered, duration, waits });
     }
-    log.write(&Line { request_id: &request_id, method: &method, context, status, code, duration });
+    log.write(&Line { request_id: &request_id, method: &method, context: &context, status, code, duration });
     let lifetime = (token.is_some() || namespace.is_some()).then_some(ResponseLifetime { token, namespace });
     (response, lifetime)
 }

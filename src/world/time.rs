@@ -60,6 +60,14 @@ pub struct ClockSettings {
     pub expiry: Expiry,
 }
 
+/// Whether the clock of any world of this process was ever set.
+static IS_ANY_SET: AtomicBool = AtomicBool::new(false);
+
+/// Whether the clock of any world of this process was ever set. Only debug builds ask.
+pub(super) fn is_any_clock_set() -> bool {
+    IS_ANY_SET.load(Ordering::Relaxed)
+}
+
 #[derive(Debug)]
 pub(super) struct Time {
     state: Mutex<TimeState>,
@@ -180,6 +188,7 @@ impl Time {
         state.timers = timers;
         state.expiry = expiry;
         self.is_real.store(false, Ordering::Release);
+        IS_ANY_SET.store(true, Ordering::Relaxed);
     }
 
     /// Moves the clock ahead.
