@@ -1,6 +1,4 @@
-//! `--seed`: what the mock holds when it starts.
-
-use std::path::Path;
+//! The setting `mock.seed`: what the mock begins with.
 
 use super::CliError;
 use crate::{
@@ -13,19 +11,20 @@ use crate::{
 ///
 /// # Errors
 /// When the seed has a mistake, or the server has no place for one.
-pub(super) fn load(path: Option<&Path>, settings: &mut Settings) -> Result<Option<Seed>, CliError> {
-    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(None) };
+pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
+    let Some(path) = &settings.mock.seed else { return Ok(None) };
     if settings.upstream_url.is_some() || !settings.upstreams.is_empty() {
-        return Err("--seed sets up the mock, and there is an upstream; leave out one of them".into());
+        return Err("a seed is for the mock, and there is an upstream: leave out one of them".into());
     }
     if !settings.ephemeral {
-        return Err("--seed changes no database on disk; add --ephemeral to keep everything in memory".into());
+        return Err("a seed changes no database on disk: add --ephemeral, so that everything is in memory".into());
     }
     let mut seed = Seed::load(path)?;
     if let Some(script) = seed.script.take()
         && let Some(given) = settings.mock.script.replace(script)
     {
-        let sentence = format!("the seed names a script, and the settings name {}; leave out one", given.display());
+        let sentence =
+            format!("the seed names a script, and the settings name {}: leave out one of them", given.display());
         return Err(sentence.into());
     }
     Ok(Some(seed))
@@ -39,7 +38,7 @@ pub(super) async fn apply(seed: &Seed, service: &Service, key: &str) -> Result<A
     let app = &service.app;
     match (&seed.clock, &app.world) {
         (Some(clock), Some(world)) => world.begin_at(clock.apply_to(world.clock_settings())),
-        (Some(_), None) => return Err("the seed sets the clock, which needs the control API; add --control".into()),
+        (Some(_), None) => return Err("the seed sets the clock, which needs the control API: add --control".into()),
         (None, _) => {}
     }
     Ok(seed.apply(app, key).await?)

@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use figment::value::Value;
@@ -43,9 +43,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
-    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
-    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
-    seed: Option<PathBuf>,
+    /// What the mock begins with: a seed in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH")]
+    seed: Option<String>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,
@@ -77,6 +77,7 @@ impl Arguments {
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
         text("mock.script", self.script.as_deref());
+        text("mock.seed", self.seed.as_deref());
         text("metrics_listen", self.metrics_listen.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
@@ -106,7 +107,7 @@ impl Arguments {
 
 pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCode, CliError> {
     let (mut settings, warnings) = common.settings(&arguments.flags())?;
-    let seed = seed::load(arguments.seed.as_deref(), &mut settings)?;
+    let seed = seed::load(&mut settings)?;
     let logging = logging::start(&settings)?;
     for warning in warnings {
         warn!("{warning}");

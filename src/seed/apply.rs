@@ -43,26 +43,53 @@ impl Seed {
     /// # Errors
     /// The first table that a handler refuses.
     pub(crate) async fn apply(&self, app: &App, key: &str) -> Result<Applied, SeedError> {
-        let authorization = HeaderValue::try_from(format!("Bearer {key}"))
-            .map_err(|error| SeedError::Failed(ApiError::internal(error)))?;
-        let mut applying = Applying { app, authorization, applied: Applied::default() };
-        // The expiries of a seed are instants of its own clock.
-        let as_meant = app.world.as_ref().filter(|world| world.reads_expiry_as_meant());
-        let read_expiry = |expiry| {
-            as_meant.map_or(Ok(()), |world| world.set_clock(ClockSettings { expiry, ..world.clock_settings() }))
-        };
-        let backwards = |Backwards| SeedError::Failed(ApiError::internal("the clock went back"));
-        read_expiry(Expiry::Literal).map_err(backwards)?;
-        let apply = async {
-            for entry in &self.entries {
-                applying.create(entry).await?;
-            }
-            Ok(applying.applied)
-        };
-        let applied = Box::pin(apply).await;
-        read_expiry(Expiry::AsMeant).map_err(backwards)?;
-        applied
+        Box::pin(create(app, key, Map::new(), self.entries.iter())).await
     }
+
+    /// Whether it has tokens.
+    #[must_use]
+    pub(crate) fn issues_tokens(&self) -> bool {
+        self.entries.iter().any(|entry| entry.table == Table::Token)
+    }
+
+    /// Issues its tokens anew in a world that has everything else of it; `refs` are the ids of that.
+    ///
+    /// # Errors
+    /// The first token that the handler refuses.
+    pub(crate) async fn issue_tokens(
+        &self,
+        app: &App,
+        key: &str,
+        refs: &Map<String, Value>,
+    ) -> Result<Applied, SeedError> {
+        let tokens = self.entries.iter().filter(|entry| entry.table == Table::Token);
+        Box::pin(create(app, key, refs.clone(), tokens)).await
+    }
+}
+
+/// Creates what some tables say.
+async fn create(
+    app: &App,
+    key: &str,
+    refs: Map<String, Value>,
+    entries: impl Iterator<Item = &Entry>,
+) -> Result<Applied, SeedError> {
+    let authorization =
+        HeaderValue::try_from(format!("Bearer {key}")).map_err(|error| SeedError::Failed(ApiError::internal(error)))?;
+    let mut applying = Applying { app, authorization, applied: Applied { refs, ..Applied::default() } };
+    // The expiries of a seed are instants of its own clock.
+    let as_meant = app.world.as_ref().filter(|world| world.reads_expiry_as_meant());
+    let read_expiry = |expiry| {
+        as_meant
+            .map_or(Ok(()), |world| world.set_clock(ClockSettings { expiry, ..world.clock_settings() }))
+            .map_err(|Backwards| SeedError::Failed(ApiError::internal("the clock went back while a seed was applied")))
+    };
+    read_expiry(Expiry::Literal)?;
+    for entry in entries {
+        applying.create(entry).await?;
+    }
+    read_expiry(Expiry::AsMeant)?;
+    Ok(applying.applied)
 }
 
 /// A seed that is being applied.

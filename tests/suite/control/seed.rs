@@ -378,14 +378,14 @@ async fn a_seed_with_a_mistake_refuses_the_start() {
     let files = [("seed.toml", "[[block]]\nlabel = 'b'")];
     let program = Program::on(crate::harness::Engine::Sqlite).await.argument("--seed").argument("seed.toml");
     write(program.folder(), &files);
-    assert!(program.try_start().await.unwrap_err().contains("--seed changes no database on disk; add --ephemeral"));
+    assert!(program.try_start().await.unwrap_err().contains("a seed changes no database on disk: add --ephemeral"));
     let program = Program::ephemeral()
         .argument("--seed")
         .argument("seed.toml")
         .argument("--upstream")
         .argument("http://127.0.0.1:9");
     write(program.folder(), &files);
-    assert!(program.try_start().await.unwrap_err().contains("--seed sets up the mock, and there is an upstream"));
+    assert!(program.try_start().await.unwrap_err().contains("a seed is for the mock, and there is an upstream"));
     let program = Program::ephemeral().argument("--seed=seed.toml").argument("--script=replies.toml");
     write(program.folder(), &[("seed.toml", "script = 'replies.toml'")]);
     assert!(
