@@ -34,7 +34,7 @@ pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
 ///
 /// # Errors
 /// When a table is refused.
-pub(super) async fn apply(seed: &Seed, service: &Service, key: &str) -> Result<Applied, CliError> {
+pub(super) async fn apply(seed: Seed, service: &Service, key: &str) -> Result<Applied, CliError> {
     let app = &service.app;
     match (&seed.clock, &app.world) {
         (Some(clock), Some(world)) => world.begin_at(clock.apply_to(world.clock_settings())),

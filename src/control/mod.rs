@@ -7,7 +7,9 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
+mod journal;
 mod seed;
 mod select;
 mod tokens;
@@ -27,6 +29,7 @@ use crate::{
     config::ControlSettings,
     error::ApiError,
     http::{App, ControlPlane},
+    journal::BOUNDS,
     namespaces::Directory,
     request::body::Body,
 };
@@ -53,6 +56,8 @@ impl Control {
             .merge(clock::routes())
             .merge(seed::routes())
             .merge(tokens::routes())
+            .merge(journal::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()
@@ -103,5 +108,12 @@ fn limits(settings: &ControlSettings) -> Value {
         "namespaces": settings.namespaces,
         "body_bytes": input::BODY_BYTES,
         "seed_bytes": input::SEED_BYTES,
+        "wait_seconds": journal::LONGEST_WAIT.as_secs(),
+        "journal_entries": BOUNDS.entries,
+        "journal_body_bytes": BOUNDS.body,
+        "journal_frame_bytes": BOUNDS.frames,
+        "journal_bytes": BOUNDS.namespace,
+        "journals_bytes": BOUNDS.process,
+        "listeners": BOUNDS.listeners,
     })
 }

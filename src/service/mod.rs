@@ -24,6 +24,7 @@ use crate::{
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{App, Backend, ControlPlane, HeadLimits, Readiness},
+    journal,
     mock::{self, Mock, Script, ScriptError},
     namespaces::{Directory, Namespace},
     private_files,
@@ -271,6 +272,20 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        Self::start_with(settings, store, clock, metrics).await
+    }
+
+    /// As [`Self::start`], with metrics that the caller reads.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub(crate) async fn start_with(
+        settings: &Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
         let tokens = &settings.tokens;
         let world = control_is_on(settings)?.then(|| World::new("default", IdStyle::Random));
         let clock = match &world {
@@ -292,7 +307,6 @@ impl Service {
             test_keys,
         );
         let backend = backend(settings, &store)?;
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             authenticator,
@@ -330,6 +344,7 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
+            journal: world.as_ref().map(|_| journal::Process::default().journal("default")),
             world,
             metrics,
         };
