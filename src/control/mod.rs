@@ -7,8 +7,10 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
 mod journal;
+mod seed;
 mod select;
 mod tokens;
 
@@ -52,8 +54,10 @@ impl Control {
         let routes = Router::new()
             .route("/", get(about))
             .merge(clock::routes())
+            .merge(seed::routes())
             .merge(tokens::routes())
             .merge(journal::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()

@@ -1,3 +1,8 @@
-//! The control API, with which tests set up and examine a mock.
+//! Test control: namespaces, their clocks, and what a test can see of them.
 
+mod clock;
+mod explain;
+mod harness;
 mod journal;
+mod place;
+mod seed;
