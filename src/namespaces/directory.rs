@@ -220,6 +220,7 @@ impl State {
         index.bury(&namespace, why);
         drop(index);
         namespace.live().end();
+        namespace.journal().close();
         namespace.contents().clear();
     }
 }
@@ -266,6 +267,7 @@ impl Reservation {
         drop(index);
         if let Some(old) = old {
             old.live().end();
+            old.journal().close();
             old.contents().clear();
         }
         Ok(())

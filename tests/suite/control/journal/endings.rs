@@ -7,7 +7,8 @@ use crate::harness::Program;
 
 /// A mock whose model thinks for a minute before its first token; the clock stands still, so it thinks until it is advanced.
 async fn slow() -> (Observed, String) {
-    let server = Program::ephemeral().env("GATELET_MOCK__FIRST_TOKEN", "60s").start_alone().await;
+    let program = Program::ephemeral().env("GATELET_MOCK__FIRST_TOKEN", "60s");
+    let server = program.env("GATELET_TOKENS__STREAM_AT_EXPIRY", "cut").start_alone().await;
     let owner = server.owner();
     let observed = Observed { server, owner };
     observed.freeze().await;
@@ -51,7 +52,7 @@ async fn a_request_that_hangs_is_visible() {
         drop(socket);
         let query = format!("operation=SendMessage&after={after}&phase=finished&wait=30s");
         let entry = observed.list(&query).await["entries"][0].clone();
-        assert_eq!(entry["answer"]["status"], Value::Null, "{entry}");
+        assert_eq!(entry["answer"]["code"], "invalid_request", "{entry}");
         assert_eq!((&entry["sent"]["body"], &entry["sent"]["body_cut"]), (&json!({}), &json!(true)), "{entry}");
         observed.call(Method::DELETE, "/journal", None).await;
         observed.owner.post(&format!("/v1/agents/{agent}/messages/cancel"), &json!({})).await;
