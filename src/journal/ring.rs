@@ -187,15 +187,16 @@ impl Journal {
 
     /// Visits the entries with an id above `after`, in order, each under its lock.
     pub(crate) fn visit(&self, after: u64, mut visit: impl FnMut(&Entry)) {
-        for held in self.held(after) {
+        for held in self.held(after).0 {
             visit(&lock(&held.entry));
         }
     }
 
-    fn held(&self, after: u64) -> Vec<Arc<Held>> {
+    /// The entries with an id above `after`, and the latest id.
+    fn held(&self, after: u64) -> (Vec<Arc<Held>>, u64) {
         let ring = lock(&self.0.ring);
         let begin = ring.entries.partition_point(|held| held.id <= after);
-        ring.entries.range(begin..).cloned().collect()
+        (ring.entries.range(begin..).cloned().collect(), ring.last_id)
     }
 
     pub(super) fn find(&self, id: u64) -> Option<Arc<Held>> {
@@ -227,9 +228,10 @@ impl Journal {
     pub(crate) fn list(&self, filter: &Filter, after: u64, limit: usize) -> Listing {
         let mut entries = Vec::new();
         let (mut next, mut is_certain) = (after, true);
-        for held in self.held(after) {
+        let (all, last_id) = self.held(after);
+        for held in all {
             if entries.len() >= limit {
-                break;
+                return Listing { entries, next, dropped: self.dropped() };
             }
             let entry = lock(&held.entry);
             if filter.matches(&entry) {
@@ -242,6 +244,10 @@ impl Journal {
                     next = held.id;
                 }
             }
+        }
+        if is_certain {
+            // Those that were cleared or dropped.
+            next = next.max(last_id);
         }
         Listing { entries, next, dropped: self.dropped() }
     }
