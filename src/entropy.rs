@@ -1,7 +1,10 @@
-//! The only source of randomness: secrets from the operating system's generator, and ids.
+//! The only source of randomness and of ids. Secrets come from the operating system's generator, always. Ids are random, or
+//! derived where the current world says so.
 
 use rand::{TryRng, rngs::SysRng};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
+
+use crate::world;
 
 /// Fills an array from the operating system's generator.
 ///
@@ -15,22 +18,57 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Sixteen bytes that are no secret, for what is shown and has no id, such as names: as ids are made in this world.
+#[must_use]
+pub(crate) fn public_bytes(kind: &str) -> [u8; 16] {
+    world::draw_bytes(kind).unwrap_or_else(bytes)
+}
+
 /// `<prefix>-<uuid4>`, the shape of every Letta id.
 #[must_use]
 pub(crate) fn letta_id(prefix: &str) -> String {
-    format!("{prefix}-{}", Uuid::new_v4().as_hyphenated())
+    format!("{prefix}-{}", uuid4(prefix).as_hyphenated())
 }
 
-/// A random id without a prefix (UUID version 4, RFC 9562), the shape of the hosted service's own ids.
+/// An id without a prefix (UUID version 4, RFC 9562), the shape of the hosted service's own ids.
 #[must_use]
 pub(crate) fn uuid() -> String {
-    Uuid::new_v4().as_hyphenated().to_string()
+    uuid4("").as_hyphenated().to_string()
 }
 
-/// A time-ordered id (UUID version 7, RFC 9562), for our own records.
+fn uuid4(kind: &str) -> Uuid {
+    match world::draw(kind) {
+        None => Uuid::new_v4(),
+        Some(world::Drawn { number: Some(number), .. }) => counted(number),
+        Some(world::Drawn { bytes, number: None }) => Builder::from_random_bytes(bytes).into_uuid(),
+    }
+}
+
+/// `00000000-0000-4000-8000-000000000012` for 12: people read such ids, so the digits are decimal.
+fn counted(mut number: u64) -> Uuid {
+    let mut digits: u128 = 0;
+    for place in 0..12 {
+        digits |= u128::from(number % 10) << (4 * place);
+        number /= 10;
+    }
+    Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0000 | digits)
+}
+
+/// The id of a client token that is issued at this time, in milliseconds since the Unix epoch: time-ordered (UUID version
+/// 7, RFC 9562).
 #[must_use]
-pub(crate) fn time_ordered_id() -> Uuid {
-    Uuid::now_v7()
+pub(crate) fn token_id(issued_at: i64) -> Uuid {
+    match world::draw("token") {
+        None => Uuid::now_v7(),
+        Some(world::Drawn { bytes, number }) => {
+            let mut random = [0; 10];
+            random.copy_from_slice(&bytes[..10]);
+            if let Some(number) = number {
+                random[2..].copy_from_slice(&number.to_be_bytes());
+            }
+            Builder::from_unix_timestamp_millis(issued_at.unsigned_abs(), &random).into_uuid()
+        }
+    }
 }
 
 /// 128 random bits from this thread's own generator, which takes no system call. Not for secrets.

@@ -105,6 +105,8 @@ codes! {
     NamespacePersistent 409 "namespace_persistent";
     /// The snapshot was made by a newer version of Gatelet.
     SnapshotIncompatible 409 "snapshot_incompatible";
+    /// The namespace was reset, restored or deleted while it handled the request.
+    NamespaceEnded 409 "namespace_ended";
     /// A clock only moves forward; only restoring a snapshot takes it back.
     ClockBackwards 409 "clock_backwards";
     /// The body is larger than this server accepts.

@@ -12,6 +12,7 @@ use crate::{
         input::{self, Payload, Query},
         json,
     },
+    world,
 };
 
 /// A request that may be handled.
@@ -81,7 +82,12 @@ impl Call {
                     return Ok(Value::Null);
                 }
                 input::check_media_type(&self.headers)?;
-                json::from_slice(&bytes).map_err(|error| input::bad_json(&error))
+                let value: Value = json::from_slice(&bytes).map_err(|error| input::bad_json(&error))?;
+                // A thing without a parent gets its id from its name.
+                if let (true, Some(name)) = (self.params.is_empty(), value.get("name").and_then(Value::as_str)) {
+                    world::qualify_scope(name);
+                }
+                Ok(value)
             }
         }
     }

@@ -11,13 +11,15 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
-use super::{denial::Denial, feed::Feed, request_context::RequestContext};
+pub use super::permit::Bearer;
+use super::{denial::Denial, feed::Feed, request_context::RequestContext, step};
 use crate::{
-    clock::{Clock, Millis},
+    clock::{Clock, Millis, format_millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
     error::{ApiError, Code},
     request::headers::BARE_PASSWORD,
     store::{Store, StoreError},
+    world,
 };
 
 /// How many API keys are cached.
@@ -49,15 +51,6 @@ pub enum TestKeys {
     Accepted,
 }
 
-/// A caller, identified by its bearer.
-#[derive(Clone, Debug)]
-pub enum Bearer {
-    /// An API key.
-    ApiKey(Arc<VerifiedKey>),
-    /// A client token.
-    ClientToken(Arc<ClientToken>),
-}
-
 impl Authenticator {
     /// An authenticator that caches at most `capacity` client tokens.
     #[must_use]
@@ -86,7 +79,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when the bearer is missing or not valid; 503 when that cannot be determined.
     pub async fn identify(&self, headers: &HeaderMap, context: &mut RequestContext) -> Result<Bearer, ApiError> {
-        let bearer = bearer(headers)?;
+        let bearer = bearer(headers).map_err(|denial| context.refuse(BEARER, || needed(sent_in(headers)), denial))?;
         if bearer.starts_with(client_token::PREFIX) {
             let token = self.client_token(bearer, context).await?;
             return Ok(Bearer::ClientToken(token));
@@ -94,16 +87,27 @@ impl Authenticator {
         let hash = sha256(bearer.as_bytes());
         context.fingerprint = Some(Fingerprint::of_hash(&hash));
         if !api_key::is_well_formed(bearer) {
-            return Err(Denial::BearerInvalid { mistyped_key: false }.into());
+            let denial = Denial::BearerInvalid { mistyped_key: false };
+            return Err(context.refuse(BEARER, || needed("a bearer of neither form"), denial));
         }
         if self.0.test_keys == TestKeys::Refused && api_key::is_test(bearer) {
-            return Err(Denial::TestKey.into());
+            return Err(context.refuse(BEARER, || needed("a test key"), Denial::TestKey));
         }
-        match self.api_key(&hash).await? {
-            Some(key) => Ok(Bearer::ApiKey(key)),
-            None if api_key::is_test(bearer) => Err(Denial::TestKeyUnknown.into()),
-            None => Err(Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }.into()),
+        let key = self.api_key(&hash).await;
+        let key = key.map_err(|error| context.refuse(BEARER, || "an API key, to be looked up".into(), error))?;
+        let Some(key) = key else {
+            let denial = match api_key::is_test(bearer) {
+                true => Denial::TestKeyUnknown,
+                false => Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) },
+            };
+            return Err(context.refuse(BEARER, || needed("an API key that is unknown, revoked or expired"), denial));
+        };
+        context.step(BEARER, || format!("API key {}, valid", key.id));
+        let bearer = Bearer::ApiKey(key);
+        if context.keeps_steps() {
+            context.caller = Some(bearer.clone());
         }
+        Ok(bearer)
     }
 
     async fn client_token(&self, text: &str, context: &mut RequestContext) -> Result<Arc<ClientToken>, ApiError> {
@@ -126,7 +130,12 @@ impl Authenticator {
                         context.fingerprint = Some(Fingerprint::of(text));
                         let may_be_new = problem == InvalidToken::UnknownKey && !self.0.feed.is_fresh();
                         let invalid = || Denial::BearerInvalid { mistyped_key: false }.into();
-                        return Err(if may_be_new { stale() } else { invalid() });
+                        let refusal: ApiError = if may_be_new { stale() } else { invalid() };
+                        return Err(context.refuse(
+                            BEARER,
+                            || needed(&format!("not a client token of this server: {problem}")),
+                            refusal,
+                        ));
                     }
                 };
                 let token = Arc::new(token);
@@ -135,8 +144,47 @@ impl Authenticator {
             }
         };
         context.fingerprint = Some(token.fingerprint);
-        self.check_live(&token)?;
+        if context.keeps_steps() {
+            context.caller = Some(Bearer::ClientToken(Arc::clone(&token)));
+        }
+        self.keep_live(BEARER, &token, context)?;
         Ok(token)
+    }
+
+    /// Checks a verified token as [`Self::check_live`] does, and keeps the step.
+    ///
+    /// # Errors
+    /// As for [`Self::check_live`].
+    pub(super) fn keep_live(
+        &self,
+        asked: &'static str,
+        token: &ClientToken,
+        context: &mut RequestContext,
+    ) -> Result<(), ApiError> {
+        let live = self.check_live(token);
+        let refused = live.as_ref().err().map(ApiError::code);
+        context.check(asked, live, || {
+            let now = self.0.clock.now_millis();
+            let left = step::duration(token.time_left(now));
+            match refused {
+                None => format!("client token, verified, {left} left"),
+                // The control API lets a token expire before its time.
+                Some(Code::TokenExpired) if !token.has_expired(now) => {
+                    format!("client token {}, verified, made to expire {left} before its time", token.id)
+                }
+                Some(Code::TokenExpired) => {
+                    let (expired, now) = (format_millis(token.expires_at), format_millis(now));
+                    format!("client token {}, verified, expired at {expired}, and it is {now}", token.id)
+                }
+                Some(Code::TokenRevoked) => {
+                    format!(
+                        "client token {}, verified, {left} left, revoked by itself or with key {}",
+                        token.id, token.key_id
+                    )
+                }
+                Some(_) => format!("client token, verified, {left} left; whether it was revoked is not known"),
+            }
+        })
     }
 
     /// Checks that a verified token has neither expired nor been revoked.
@@ -144,7 +192,7 @@ impl Authenticator {
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
     pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
-        if token.has_expired(self.0.clock.now_millis()) {
+        if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
@@ -176,8 +224,13 @@ impl Authenticator {
         if self.0.feed.is_key_revoked(&key.id) || key.expires_at.is_some_and(|expires_at| now >= expires_at) {
             return Ok(None);
         }
-        self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
         Ok(Some(key))
+    }
+
+    /// Notes that an API key is used now.
+    pub(super) fn note_use(&self, key: &VerifiedKey) {
+        let now = self.0.clock.now_millis();
+        self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
     }
 
     /// Stores when keys were last used. No request waits for it.
@@ -204,6 +257,25 @@ impl Authenticator {
     }
 }
 
+/// What is asked of a bearer.
+pub(super) const BEARER: &str = "bearer";
+
+fn needed(sent: &str) -> String {
+    format!("{sent}; an API key or a live client token of this server is needed")
+}
+
+/// How a request without a readable bearer carries one.
+fn sent_in(headers: &HeaderMap) -> &'static str {
+    let count = |name| headers.get_all(name).iter().count();
+    match (count(&header::AUTHORIZATION), count(&BARE_PASSWORD)) {
+        (0, 0) => "no Authorization header",
+        (0, 1) => "an X-BARE-PASSWORD header that is not 'password ' and an API key",
+        (0, _) => "several X-BARE-PASSWORD headers",
+        (1, _) => "an Authorization header that is not 'Bearer ' and a token",
+        _ => "several Authorization headers",
+    }
+}
+
 fn stale() -> ApiError {
     let sentence = "Revocations have not been read for too long, so client tokens are refused; try again shortly.";
     ApiError::new(Code::RevocationsStale, sentence).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
@@ -211,7 +283,7 @@ fn stale() -> ApiError {
 
 /// The credentials of the one `Authorization: Bearer` header (RFC 6750, section 2.1). Without it, those of the one
 /// `X-BARE-PASSWORD: password ...` header, Letta's other way to send a server's password, which is read as an API key.
-fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     let Some(text) = sole(headers, &header::AUTHORIZATION)? else { return bare_password(headers) };
     let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Operation, Params};
+use super::{Operation, Params, step::shown};
 use crate::error::{ApiError, Code};
 
 /// Names an agent's first conversation, which has no id. Every agent has one, so it does not tell which agent is meant.
@@ -67,6 +67,16 @@ pub(super) fn check(operation: Operation, params: &Params) -> Result<(), ApiErro
         }
     }
     Ok(())
+}
+
+/// The ids in a path, for a step.
+pub(super) fn describe(params: &Params) -> String {
+    let is_id = |name: &str| {
+        matches!(name, "run_id" | "conversation_id") || PREFIXES.iter().any(|(parameter, _)| *parameter == name)
+    };
+    let ids = params.iter().filter(|(name, _)| is_id(name));
+    let ids: Vec<String> = ids.map(|(name, value)| format!("{name} {}", shown(value))).collect();
+    if ids.is_empty() { "the path has no ids".into() } else { format!("sent {}", ids.join(", ")) }
 }
 
 /// Only the routes that work on messages take `default` or an agent id in place of a conversation.

@@ -13,6 +13,7 @@ use super::{
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
     grant::{Field, FieldList, Listed, Rule},
     ids::DEFAULT_CONVERSATION,
+    step::{shown, without_credentials},
 };
 use crate::{
     config::ClientTokenAllowance,
@@ -29,6 +30,8 @@ pub(super) struct Inspector<'a> {
     pub(super) held: AccessSet,
     /// The ids that the request names, not yet proven.
     pub(super) named: NamedIds,
+    /// The fields that nobody knows and that were dropped; `None` where they are not wanted.
+    pub(super) dropped: Option<Vec<String>>,
 }
 
 /// The ids in a request's query and body.
@@ -45,6 +48,9 @@ pub(super) struct NamedIds {
     /// Page cursors, each with the kind of things in the list.
     pub(super) cursors: Vec<(Listed, String)>,
 }
+
+/// The most fields that are noted as dropped.
+const MOST_DROPPED: usize = 100;
 
 impl NamedIds {
     fn conversation(&mut self, id: &str) {
@@ -85,7 +91,10 @@ impl Inspector<'_> {
         let (mut present, mut repeated, mut denial) = (0_u64, None, None);
         query.retain(|(name, value)| {
             let mut known = fields.iter().copied().flatten().enumerate();
-            let Some((index, field)) = known.find(|(_, field)| field.name == name) else { return false };
+            let Some((index, field)) = known.find(|(_, field)| field.name == name) else {
+                self.drop_field("query", name);
+                return false;
+            };
             let place = 1 << index;
             if present & place != 0 && !field.is_list {
                 repeated.get_or_insert(field.name);
@@ -113,7 +122,10 @@ impl Inspector<'_> {
             Rule::Pass => {}
             Rule::SameAgent => self.named.agents.push((field.name.into(), value.into())),
             Rule::OwnConversation => self.named.conversation(value),
-            Rule::Include if value == "agent.secrets" => return Ok(false),
+            Rule::Include if value == "agent.secrets" => {
+                self.drop_field("query", &"include=agent.secrets");
+                return Ok(false);
+            }
             Rule::Include if value == "agent.pending_approval" => {
                 let needed = AccessSet::of(&[Access::ReadMessages]);
                 if !self.held.contains(needed) {
@@ -129,6 +141,13 @@ impl Inspector<'_> {
         Ok(true)
     }
 
+    /// Notes a field that nobody knows, if they are wanted.
+    fn drop_field(&mut self, place: &str, field: &impl fmt::Display) {
+        if let Some(dropped) = self.dropped.as_mut().filter(|dropped| dropped.len() < MOST_DROPPED) {
+            dropped.push(without_credentials(shown(&format!("{place}.{field}"))));
+        }
+    }
+
     /// Rebuilds an object from what `fields` grants of it.
     pub(super) fn object(
         &mut self,
@@ -138,9 +157,14 @@ impl Inspector<'_> {
     ) -> Result<Map<String, Value>, ApiError> {
         let mut refusal = None;
         object.retain(|name, value| {
-            let field = fields.iter().copied().flatten().find(|field| field.name == name);
-            let Some(field) = field.filter(|_| refusal.is_none()) else { return false };
+            if refusal.is_some() {
+                return false;
+            }
             let at = At::Field(&at, name);
+            let Some(field) = fields.iter().copied().flatten().find(|field| field.name == name) else {
+                self.drop_field("body", &at);
+                return false;
+            };
             match self.field(field.rule, at, value.take()) {
                 Ok(Some(granted)) if takes_more(&granted, field.most_bytes) => {
                     refusal = Some(too_long(at, field.most_bytes, &granted));
@@ -335,7 +359,7 @@ mod tests {
 
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
-        let mut inspector = Inspector { allow, held: AccessSet::default(), named: NamedIds::default() };
+        let mut inspector = Inspector { allow, held: AccessSet::default(), named: NamedIds::default(), dropped: None };
         inspector.object(&[SEND], At::Top, body).map(Value::Object)
     }
 
@@ -440,9 +464,10 @@ mod tests {
     fn a_default_conversation_is_named_without_an_owner() {
         const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];
         let inspect = |id: &str| {
-            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named: NamedIds::default() };
+            let named = NamedIds::default();
+            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named, dropped: None };
             in_query.query(&[FIELDS], &mut Query::parse(Some(&format!("conversation_id={id}")))).unwrap();
-            let mut in_body = Inspector { named: NamedIds::default(), ..in_query };
+            let mut in_body = Inspector { named: NamedIds::default(), dropped: None, ..in_query };
             let Value::Object(body) = json!({"conversation_id": id}) else { unreachable!() };
             in_body.object(&[FIELDS], At::Top, body).unwrap();
             [in_query.named, in_body.named].map(|named| (named.default_conversation, named.conversations))

@@ -8,6 +8,7 @@ mod admitted;
 pub mod authenticator;
 mod bound;
 pub(crate) mod denial;
+mod describe;
 mod feed;
 mod fields;
 pub mod grant;
@@ -15,6 +16,7 @@ mod guard;
 mod ids;
 mod inspect;
 pub mod json;
+mod needs;
 mod operations;
 mod origin;
 mod ownership;
@@ -25,6 +27,7 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod step;
 pub mod target;
 
 pub use authenticator::{Authenticator, TestKeys};
@@ -33,13 +36,16 @@ pub use grant::Grant;
 pub use operations::Operation;
 pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
+pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
+    authenticator::bearer,
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
+    needs::check_operation,
     operations::ServedBy,
-    ownership::{Owned, Ownership, Shared},
-    permit::{Caller, Permit},
+    ownership::{NotLookedAt, Owned, Ownership, Shared},
+    permit::{Bearer, Caller, Permit},
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
     response_budget::Charge,

@@ -28,6 +28,39 @@ pub(super) fn check(
     }
 }
 
+/// What was sent, and what the token is bound to, for a step.
+pub(super) fn describe(
+    bound_to: &str,
+    hostname: Option<&str>,
+    method: &Method,
+    headers: &HeaderMap,
+    missing: OriginMissing,
+) -> String {
+    let also = hostname.map(|hostname| format!(" (as {hostname})")).unwrap_or_default();
+    if headers.contains_key(header::ORIGIN) {
+        return format!("sent {}, bound to {bound_to}{also}", sent(headers));
+    }
+    let without = if missing == OriginMissing::Allow { "accepted" } else { "refused" };
+    let referer = match headers.get(header::REFERER) {
+        Some(referer) if matches!(*method, Method::GET | Method::HEAD) => {
+            format!("a Referer from {}", readable(referer_origin(referer.as_bytes())))
+        }
+        Some(_) => "a Referer, which counts for reads only".into(),
+        None => "no Referer".into(),
+    };
+    format!("sent no Origin and {referer}, bound to {bound_to}{also}; without either a request is {without}")
+}
+
+/// The origin that a request names, for a step.
+pub(super) fn sent(headers: &HeaderMap) -> String {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => "no Origin".into(),
+        (Some(origin), None) => readable(origin.as_bytes()),
+        (Some(_), Some(_)) => "several Origin headers".into(),
+    }
+}
+
 /// A same-origin GET has no `Origin`, but it has a `Referer` unless the page forbids that.
 fn check_referer(bound_to: &str, method: &Method, headers: &HeaderMap, missing: OriginMissing) -> Result<(), Denial> {
     let mut referers = headers.get_all(header::REFERER).iter();
@@ -51,9 +84,15 @@ fn referer_origin(referer: &[u8]) -> &[u8] {
 }
 
 fn mismatch(bound_to: &str, sent: &[u8]) -> Denial {
-    let sent =
-        sent.iter().take(200).map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' });
-    Denial::OriginMismatch { bound_to: bound_to.into(), sent: sent.collect() }
+    Denial::OriginMismatch { bound_to: bound_to.into(), sent: readable(sent).into() }
+}
+
+/// What a header says, short enough to be repeated in a sentence.
+fn readable(sent: &[u8]) -> String {
+    sent.iter()
+        .take(200)
+        .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '?' })
+        .collect()
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ pub enum Shared<'a> {
 /// Knows which agent a thing belongs to. `project` is the caller's: another project's things may be on another upstream,
 /// and do not exist for this caller.
 pub(crate) trait Ownership: Sync {
+    /// Whether things are looked up at all; if not, nothing is proven, and a request must not be handled.
+    fn looks_up(&self) -> bool {
+        true
+    }
+
     /// The agent that a thing belongs to; `None` if the thing does not exist or does not say.
     fn owner(
         &self,
@@ -69,4 +74,30 @@ pub(crate) trait Ownership: Sync {
         agent: &AgentId,
         thing: Shared<'_>,
     ) -> impl Future<Output = Result<Option<Vec<AgentId>>, ApiError>> + Send;
+}
+
+/// Looks nothing up, for explanations where the things are not within reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotLookedAt;
+
+impl Ownership for NotLookedAt {
+    fn looks_up(&self) -> bool {
+        false
+    }
+
+    async fn owner(&self, _: &Project, _: Owned<'_>) -> Result<Option<AgentId>, ApiError> {
+        Ok(None)
+    }
+
+    async fn owns(&self, _: &Project, _: &AgentId, _: Owned<'_>) -> Result<bool, ApiError> {
+        Ok(false)
+    }
+
+    async fn lists(&self, _: &Project, _: &[AgentId], _: Listed, _: &str) -> Result<bool, ApiError> {
+        Ok(false)
+    }
+
+    async fn sharers(&self, _: &Project, _: &AgentId, _: Shared<'_>) -> Result<Option<Vec<AgentId>>, ApiError> {
+        Ok(None)
+    }
 }

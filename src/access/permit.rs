@@ -9,6 +9,15 @@ use crate::{
     model::Project,
 };
 
+/// A caller, identified by its bearer.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// An API key.
+    ApiKey(Arc<VerifiedKey>),
+    /// A client token.
+    ClientToken(Arc<ClientToken>),
+}
+
 /// Who sent a request.
 #[derive(Clone, Debug)]
 pub enum Caller {

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
+use super::step::listed;
 use crate::{
     credentials::VerifiedKey,
     error::{ApiError, Code},
@@ -52,5 +53,15 @@ impl RequestProject {
             (None, named) => named.unwrap_or_default(),
         };
         Ok(Self { project, named_by })
+    }
+
+    /// What the key is limited to and what the headers name, for a step.
+    pub(super) fn describe(key: &VerifiedKey, headers: &HeaderMap) -> String {
+        let sent = HEADERS.iter().flat_map(|name| headers.get_all(name).iter().map(move |value| (name, value)));
+        let sent = listed(sent.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))));
+        match &key.project {
+            Some(only) => format!("sent {sent}, the key is limited to {only}"),
+            None => format!("sent {sent}, the key is not limited to a project"),
+        }
     }
 }

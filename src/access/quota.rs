@@ -14,9 +14,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
+    Quota, RateLimiter, clock::Clock as _, middleware::StateInformationMiddleware, nanos::Nanos,
     state::keyed::DashMapStateStore,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -27,7 +25,7 @@ use super::{
     denial::Denial,
     response_budget::{Charge, ResponseBudget},
 };
-use crate::credentials::ClientToken;
+use crate::{clock::Clock, credentials::ClientToken};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -35,12 +33,14 @@ const MINUTE: Duration = Duration::from_mins(1);
 const LARGE_BODY: u64 = 64 * 1024;
 
 /// The limits on client tokens. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quotas {
     requests: Option<Arc<Requests>>,
     streams: Option<Arc<PermitPool>>,
     large_bodies: Option<Arc<PermitPool>>,
     responses: Option<Arc<ResponseBudget>>,
+    /// Whether requests are counted and permits taken.
+    counts: bool,
 }
 
 /// What is left of a client token's request quota.
@@ -67,9 +67,21 @@ struct PermitState {
 
 struct Requests {
     limit: NonZeroU32,
-    clock: DefaultClock,
-    /// By the tokens' ids, which are random: a caller cannot choose one for its hash.
-    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, DefaultClock, StateInformationMiddleware>,
+    clock: QuotaClock,
+    /// By the tokens' ids, which a caller cannot choose for their hash.
+    tokens: RateLimiter<Uuid, DashMapStateStore<Uuid, RandomState>, QuotaClock, StateInformationMiddleware>,
+}
+
+/// The clock by which buckets are replenished.
+#[derive(Clone, Debug)]
+struct QuotaClock(Clock);
+
+impl governor::clock::Clock for QuotaClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.monotonic().into()
+    }
 }
 
 /// The permits of one kind, of which each token may hold a limited number.
@@ -88,21 +100,53 @@ impl Quotas {
         streams: Option<NonZeroU32>,
         large_bodies: Option<NonZeroU32>,
         response_bytes: Option<NonZeroUsize>,
+        clock: &Clock,
     ) -> Self {
-        let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit)));
+        let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit, clock.clone())));
         let pool = |limit| Arc::new(PermitPool { limit, held: Mutex::default() });
         Self {
             requests,
             streams: streams.map(pool),
             large_bodies: large_bodies.map(pool),
             responses: response_bytes.map(|limit| Arc::new(ResponseBudget::new(limit))),
+            counts: true,
         }
     }
 
-    /// Counts a request; `None` if requests are not limited.
+    /// Counts a request; `None` if requests are not limited or not counted.
     #[must_use]
     pub(crate) fn count(&self, token: &ClientToken) -> Option<Allowance> {
-        self.requests.as_ref().map(|requests| requests.count(token.id))
+        self.requests.as_ref().filter(|_| self.counts).map(|requests| requests.count(token.id))
+    }
+
+    /// The same limits for a request that is only explained: it is not counted, and takes nothing.
+    #[must_use]
+    pub(crate) fn uncounted(&self) -> Self {
+        Self { counts: false, ..self.clone() }
+    }
+
+    /// What is left of the request quota once a request was counted, for a step.
+    pub(super) fn describe_requests(&self, counted: Option<Allowance>) -> String {
+        match (counted, &self.requests) {
+            (Some(Allowance { limit, is_spent: true, .. }), _) => {
+                format!("more than {limit} requests a minute were sent")
+            }
+            (Some(Allowance { limit, remaining, .. }), _) => {
+                format!("{remaining} more of {limit} requests a minute are left")
+            }
+            (None, Some(requests)) => {
+                format!("{} requests a minute are accepted; this one is not counted", requests.limit)
+            }
+            (None, None) => "requests are not limited".into(),
+        }
+    }
+
+    /// How many of its streams the token has taken, for a step.
+    pub(super) fn describe_streams(&self, token: &ClientToken) -> String {
+        match &self.streams {
+            Some(streams) => format!("{} of {} streams or turns are taken", streams.taken(token.id), streams.limit),
+            None => "streams are not limited".into(),
+        }
     }
 
     /// Takes one of the token's streams; `None` if streams are not limited.
@@ -111,6 +155,10 @@ impl Quotas {
     /// When all are taken.
     pub(crate) fn open_stream(&self, token: &ClientToken) -> Result<Option<ConcurrencyPermit>, Denial> {
         let Some(streams) = &self.streams else { return Ok(None) };
+        if !self.counts {
+            let is_free = streams.taken(token.id) < streams.limit.get();
+            return if is_free { Ok(None) } else { Err(Denial::TooManyStreams { limit: streams.limit }) };
+        }
         streams.take(token.id).map(Some).ok_or(Denial::TooManyStreams { limit: streams.limit })
     }
 
@@ -122,6 +170,10 @@ impl Quotas {
         let Some(bodies) = &self.large_bodies else { return Ok(None) };
         if size.upper().is_some_and(|bytes| bytes <= LARGE_BODY) {
             return Ok(None);
+        }
+        if !self.counts {
+            let is_free = bodies.taken(token.id) < bodies.limit.get();
+            return if is_free { Ok(None) } else { Err(Denial::TooManyLargeBodies { limit: bodies.limit }) };
         }
         bodies.take(token.id).map(Some).ok_or(Denial::TooManyLargeBodies { limit: bodies.limit })
     }
@@ -142,10 +194,11 @@ impl Quotas {
 }
 
 impl Requests {
-    fn new(limit: NonZeroU32) -> Self {
-        let tokens =
-            RateLimiter::dashmap_with_hasher(Quota::per_minute(limit), RandomState::default()).with_middleware();
-        Self { limit, clock: DefaultClock::default(), tokens }
+    fn new(limit: NonZeroU32, clock: Clock) -> Self {
+        let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
+        let store = DashMapStateStore::with_hasher(RandomState::default());
+        let tokens = RateLimiter::new(quota, store, clock.clone());
+        Self { limit, clock, tokens }
     }
 
     fn count(&self, token: Uuid) -> Allowance {
@@ -197,6 +250,11 @@ impl Allowance {
 }
 
 impl PermitPool {
+    /// How many the token holds.
+    fn taken(&self, token: Uuid) -> u32 {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&token).copied().unwrap_or_default()
+    }
+
     fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(token).or_default();
@@ -226,7 +284,7 @@ mod tests {
     use super::*;
 
     fn requests(limit: u32) -> Requests {
-        Requests::new(NonZeroU32::new(limit).unwrap())
+        Requests::new(NonZeroU32::new(limit).unwrap(), Clock::system())
     }
 
     #[test]

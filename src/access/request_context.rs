@@ -1,10 +1,10 @@
-//! What is known about a request while it is handled, for the log and the metrics.
+//! What is known about a request while it is handled, for the log, the metrics and the journal.
 
-use super::{Operation, quota::Allowance};
-use crate::credentials::Fingerprint;
+use super::{Operation, permit::Bearer, quota::Allowance, step::Step};
+use crate::{credentials::Fingerprint, error::ApiError};
 
 /// What is known about a request. The guard fills it in as it goes, so that it also holds for a request that is refused.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     /// The operation, once the path and method match one.
     pub operation: Option<Operation>,
@@ -14,4 +14,63 @@ pub struct RequestContext {
     pub(crate) allowance: Option<Allowance>,
     /// Whether the client token was in the cache of verified tokens; `None` for other callers.
     pub remembered: Option<bool>,
+    /// The steps of the decision, in their order; `None` where nobody looks into it.
+    pub(crate) steps: Option<Vec<Step>>,
+    /// The caller, once its bearer is verified, also when it has expired or was revoked. Only kept beside `steps`.
+    pub(crate) caller: Option<Bearer>,
+    /// The query parameters and body fields that nobody knows and that were dropped, such as `query.x` and
+    /// `body.messages[0].x`. Only kept beside `steps`.
+    pub(crate) dropped_fields: Vec<String>,
+}
+
+impl RequestContext {
+    /// A context that keeps the steps of the decision.
+    #[must_use]
+    pub(crate) fn with_steps() -> Self {
+        Self { steps: Some(Vec::with_capacity(12)), ..Self::default() }
+    }
+
+    /// Whether the steps of the decision are kept.
+    pub(super) fn keeps_steps(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// Keeps a step, if steps are kept.
+    pub(crate) fn step(&mut self, asked: &'static str, said: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(Step::new(asked, said()));
+        }
+    }
+
+    /// Keeps the step that refuses the request: `values` says what was sent and what is needed, and the refusal itself what
+    /// to do.
+    pub(crate) fn refuse(
+        &mut self,
+        asked: &'static str,
+        values: impl FnOnce() -> String,
+        refusal: impl Into<ApiError>,
+    ) -> ApiError {
+        let refusal = refusal.into();
+        self.step(asked, || format!("{}: no. {}", values(), refusal.message()));
+        refusal
+    }
+
+    /// Keeps the step of a check. Of either result `values` says what was sent and what is needed.
+    ///
+    /// # Errors
+    /// Those of the check.
+    pub(crate) fn check<T, E: Into<ApiError>>(
+        &mut self,
+        asked: &'static str,
+        result: Result<T, E>,
+        values: impl FnOnce() -> String,
+    ) -> Result<T, ApiError> {
+        match result {
+            Ok(checked) => {
+                self.step(asked, values);
+                Ok(checked)
+            }
+            Err(refusal) => Err(self.refuse(asked, values, refusal)),
+        }
+    }
 }

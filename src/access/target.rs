@@ -38,6 +38,12 @@ impl Params {
         self.0.iter().find(|(present, _)| *present == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the template has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    clock::{Clock, Millis},
+    clock::{self, Clock, Millis},
     credentials::{Keyring, client_token},
     entropy,
     error::{ApiError, Code},
@@ -69,6 +69,12 @@ impl TokenRequest {
         Ok(Self { policy, hostname, expires_at })
     }
 
+    /// The policy, and the hostname that the token will be bound to.
+    #[must_use]
+    pub(crate) fn into_parts(self) -> (Policy, Hostname) {
+        (self.policy, self.hostname)
+    }
+
     /// A request from its parts, for the command line.
     #[must_use]
     pub fn new(policy: Policy, hostname: Hostname, expires_at: Option<Millis>) -> Self {
@@ -94,7 +100,7 @@ impl Issuer {
         minter: &Minter<'_>,
     ) -> Result<(ClientTokenRow, String), ApiError> {
         let issued_at = self.clock.now_millis();
-        let expires_at = match request.expires_at {
+        let expires_at = match request.expires_at.map(clock::expiry_as_meant) {
             Some(expires_at) if expires_at <= issued_at => return Err(invalid("expires_at", "must be in the future")),
             Some(expires_at) if expires_at - issued_at > self.max_lifetime => {
                 let most = humantime::format_duration(Duration::from_millis(self.max_lifetime.unsigned_abs()));
@@ -104,7 +110,7 @@ impl Issuer {
             None => issued_at + DEFAULT_LIFETIME.min(self.max_lifetime),
         };
         let row = ClientTokenRow {
-            id: entropy::time_ordered_id(),
+            id: entropy::token_id(issued_at),
             kid: self.keyring.active_kid(),
             key_id: minter.key_id.to_owned(),
             project: minter.project.clone(),

@@ -28,6 +28,15 @@ pub(super) enum Migrations {
     Check,
 }
 
+/// Whether there are metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Counting {
+    /// If they are served.
+    IfServed,
+    /// Yes.
+    Always,
+}
+
 /// A server that is ready: connections queue until it serves.
 pub(super) struct Launched {
     /// Where it listens.
@@ -41,7 +50,11 @@ pub(super) struct Launched {
 }
 
 impl Launched {
-    pub(super) async fn start(settings: &Settings, migrations: Migrations) -> Result<Self, CliError> {
+    pub(super) async fn start(
+        settings: &Settings,
+        migrations: Migrations,
+        counting: Counting,
+    ) -> Result<Self, CliError> {
         service::control_is_on(settings)?;
         let listener = bind(settings.listen).await?;
         let metrics_listener = match settings.metrics_listen {
@@ -54,7 +67,8 @@ impl Launched {
             Migrations::Check => store.check_migrated().await?,
         }
         let new_key = service::bootstrap(settings, &store).await?;
-        let service = Service::start(settings, store, Clock::system()).await?;
+        let is_counting = counting == Counting::Always || metrics_listener.is_some();
+        let service = Service::start(settings, store, Clock::system(), is_counting.then(Metrics::new)).await?;
         let addresses = Addresses {
             service: listener.local_addr()?,
             metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
@@ -72,11 +86,6 @@ impl Launched {
         Ok(Self { addresses, new_key, service, listener, metrics_listener, options })
     }
 
-    /// The metrics, which are also collected if they are not served.
-    pub(super) fn metrics(&mut self) -> Arc<Metrics> {
-        Arc::clone(self.service.app.metrics.get_or_insert_with(Metrics::new))
-    }
-
     /// Serves until `stop` resolves, then stops gracefully.
     pub(super) async fn serve(self, logging: &Logging, stop: impl Future<Output = ()>) {
         let Self { service, listener, metrics_listener, options, .. } = self;
@@ -84,7 +93,7 @@ impl Launched {
         if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
             metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
         }
-        let surface = Surface::new(service.app.clone(), logging.access_log());
+        let surface = Surface::new(Arc::clone(&service.app), service.control.clone(), logging.access_log());
         let grace = server::serve(listener, surface, options, stop).await;
         service.stop(grace.max(Duration::from_millis(100))).await;
     }

@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, io, process::ExitCode, thread};
+use std::{future::Future, io, path::PathBuf, process::ExitCode, thread};
 
 use clap::Args;
 use figment::value::Value;
@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{
     CliError, Common, banner,
-    launched::{Launched, Migrations},
+    launched::{Counting, Launched, Migrations},
 };
 use crate::{
     config::{LogFormat, OriginMissing},
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
+    seed: Option<PathBuf>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,
@@ -116,7 +119,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         stop.when_stdin_closes()?;
     }
     let migrations = if arguments.no_migrate { Migrations::Check } else { Migrations::Run };
-    let mut launched = Launched::start(&settings, migrations).await?;
+    let mut launched = Launched::start(&settings, migrations, Counting::IfServed).await?;
     let new_key = launched.new_key.take();
     let has_keys = launched.service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());

@@ -1,4 +1,4 @@
-//! The only reader of the wall clock. Everything that is stored or signed counts milliseconds since the Unix epoch, so
+//! The time: that of the current world, which is the real one unless a test has set its clock. Everything that is stored or signed counts milliseconds since the Unix epoch, so
 //! that both engines store the same instant, and a token that is signed again equals the one that was issued.
 //!
 //! A [`Clock`] tells two times: that of the wall clock, by which tokens and keys expire, and the settled time, by which
@@ -9,13 +9,15 @@ mod settling;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
 use settling::Settling;
 pub use settling::{Noticed, Record};
+
+use crate::world::{self, World};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z, without leap seconds (POSIX time).
 pub type Millis = i64;
@@ -47,11 +49,22 @@ struct System {
 
 impl Source for System {
     fn wall(&self) -> Millis {
-        now_millis()
+        real_now_millis()
     }
 
     fn monotonic(&self) -> Duration {
         self.began.elapsed()
+    }
+}
+
+/// The clock of a world.
+impl Source for World {
+    fn wall(&self) -> Millis {
+        self.now().div_euclid(1_000)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.elapsed()
     }
 }
 
@@ -73,6 +86,12 @@ impl Clock {
     #[must_use]
     pub fn now_millis(&self) -> Millis {
         self.0.source.wall()
+    }
+
+    /// The time since some moment, which never goes back.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        self.0.source.monotonic()
     }
 
     /// Compares the wall clock with the time measured since the last call.
@@ -125,17 +144,62 @@ impl Clock {
 /// Now, in microseconds. Letta's own timestamps carry microseconds.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
-    let now = Utc::now();
-    DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+    DateTime::from_timestamp_micros(world::now()).unwrap_or_default()
 }
 
 /// Now, in milliseconds.
 #[must_use]
 pub fn now_millis() -> Millis {
-    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(now.as_millis()).unwrap_or(Millis::MAX)
+    world::now().div_euclid(1_000)
+}
+
+/// An expiry that a request asks for, in milliseconds: where a test has set the clock, the caller may still count by the
+/// real one.
+#[must_use]
+pub fn expiry_as_meant(expires_at: Millis) -> Millis {
+    match world::current() {
+        Some(world) if world.reads_expiry_as_meant() => {
+            expires_at.saturating_add(world.clock_offset().div_euclid(1_000))
+        }
+        _ => expires_at,
+    }
+}
+
+/// Now by the operating system's clock, whatever the current world says: for logs.
+#[must_use]
+pub fn real_now() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(world::real_now()).unwrap_or_default()
+}
+
+/// Now by the operating system's clock, in milliseconds.
+#[must_use]
+pub fn real_now_millis() -> Millis {
+    world::real_now().div_euclid(1_000)
+}
+
+/// Measures durations that are shown: by the world's clock where it was set, so that they are the same every time.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    started: Instant,
+    world: Option<DateTime<Utc>>,
+}
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        let world = world::current().filter(|world| !world.is_real_time()).map(|_| now());
+        Self { started: Instant::now(), world }
+    }
+
+    /// The time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        match self.world {
+            Some(started) => (now() - started).to_std().unwrap_or_default(),
+            None => self.started.elapsed(),
+        }
+    }
 }
 
 /// `2026-11-23T16:23:19.765Z`: how token expiries go over the wire.
@@ -177,6 +241,12 @@ pub fn push_micros(text: &mut String, instant: DateTime<Utc>) {
         }
         text.push(after);
     }
+}
+
+/// `Mon, 23 Nov 2026 16:25:46 GMT` (RFC 9110, section 5.6.7), from microseconds since the Unix epoch.
+#[must_use]
+pub fn format_http_date(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// `2026-11-23T16:25:46+00:00`: how Letta writes a message's `date`.

@@ -14,7 +14,7 @@ use super::Settings;
 const PREFIX: &str = "GATELET_";
 
 /// Variables with the prefix that are not settings. `gatelet run` sets the last two for the command that it runs.
-const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_URL", "GATELET_KEY"];
+const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_SEED", "GATELET_URL", "GATELET_KEY"];
 
 /// Short variables, and the setting's variable that each stands for.
 const SHORT_VARIABLES: &[(&str, &str)] =

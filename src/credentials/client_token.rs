@@ -1,7 +1,7 @@
 //! Client tokens: `ck-let-` and a compact JWS (RFC 7515), signed with EdDSA (RFC 8037) and verified by the practices of
 //! RFC 8725.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{ops::Range, sync::atomic::AtomicU64, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Fingerprint, SigningKey};
 use crate::{
     clock::Millis,
-    model::{AccessSet, AgentId, Project},
+    model::{AccessSet, AgentId, Hostname, Policy, Project},
     store::ClientTokenRow,
 };
 
@@ -90,6 +90,24 @@ pub struct ClientToken {
 }
 
 impl ClientToken {
+    /// A token that is only thought of, to explain what it would be granted: it has no text, so no request can carry it.
+    #[must_use]
+    pub(crate) fn unsigned(policy: &Policy, hostname: &Hostname, project: Project, lives: Range<Millis>) -> Self {
+        let (origin, as_sent) = (hostname.origin(), hostname.as_sent());
+        Self {
+            id: Uuid::nil(),
+            key_id: "".into(),
+            project,
+            origin: origin.into(),
+            hostname: (as_sent != origin).then(|| as_sent.into()),
+            issued_at: lives.start,
+            expires_at: lives.end,
+            fingerprint: Fingerprint::of(""),
+            cleared_at: AtomicU64::new(u64::MAX),
+            policy: policy.to_claims(),
+        }
+    }
+
     /// The access that the policy grants on an agent; `None` if it does not name the agent.
     #[must_use]
     pub fn grants(&self, agent: &str) -> Option<AccessSet> {
@@ -207,7 +225,7 @@ mod tests {
         clock,
         credentials::MasterKey,
         entropy,
-        model::{Access, Policy, PolicyEntry},
+        model::{Access, PolicyEntry},
     };
 
     const ISSUER: &str = "installation-1";
@@ -219,7 +237,7 @@ mod tests {
             access: vec![Access::ReadMessages, Access::WriteAgent],
         });
         ClientTokenRow {
-            id: entropy::time_ordered_id(),
+            id: entropy::token_id(clock::now_millis()),
             kid: kid.into(),
             key_id: "key-1".into(),
             project: Project::default(),

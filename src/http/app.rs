@@ -13,6 +13,7 @@ use crate::{
     request::body::Pace,
     store::Store,
     telemetry::metrics::Metrics,
+    world::World,
 };
 
 /// What the handlers of requests share. Cheap to clone.
@@ -38,6 +39,8 @@ pub struct App {
     pub(crate) head_limits: HeadLimits,
     /// Whether pages from the public Internet may reach this server in a private network.
     pub(crate) from_public: bool,
+    /// The world of the namespace; `None` where there is no control API.
+    pub(crate) world: Option<World>,
     /// The metrics, if they are served.
     pub metrics: Option<Arc<Metrics>>,
 }

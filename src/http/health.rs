@@ -1,12 +1,12 @@
 //! Health checks: whether this process is up, and whether it should get requests.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, response::IntoResponse};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{App, Backend};
+use super::{App, Backend, ControlPlane};
 
 /// The release of Letta that the mock follows. The SDKs' health calls parse it.
 const LETTA_VERSION: &str = "0.16.8";
@@ -14,6 +14,13 @@ const LETTA_VERSION: &str = "0.16.8";
 /// How long the check of the store may take. Requests wait longer for the store, but load balancers do not wait that long
 /// for a readiness check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the app is that is checked.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) app: Arc<App>,
+    pub(super) control: Option<Arc<dyn ControlPlane>>,
+}
 
 /// The response to `GET /v1/health/` and `GET /v1/ready/`.
 pub(super) fn letta() -> Value {
@@ -26,7 +33,8 @@ pub(super) async fn live() -> impl IntoResponse {
 }
 
 /// `GET /readyz`: the store responds, its schema is up to date, and revocations are fresh.
-pub(super) async fn ready(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn ready(State(source): State<Source>) -> impl IntoResponse {
+    let app = source.control.map_or(source.app, |control| control.default_app());
     let upstreams = async {
         match &app.backend {
             Backend::Gateway(gateway) => gateway.reachability().await,

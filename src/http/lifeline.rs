@@ -1,46 +1,72 @@
-//! A response lives no longer than its client token.
+//! A response lives no longer than its client token and its namespace.
 //!
 //! It is broken off, not ended: to the SDKs a body that ends cleanly is complete. The HTTP library does not poll a body
-//! while the client does not read, so a body cannot end itself; the code that serves the connection watches the token's
-//! [`TokenLifetime`] and drops the response when it ends.
+//! while the client does not read, so a body cannot end itself; the code that serves the connection watches the
+//! [`ResponseLifetime`] and drops the response when it ends.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::App;
 use crate::{
-    access::{Feed, quota::ConcurrencyPermit},
+    access::quota::ConcurrencyPermit,
     clock,
     config::StreamAtExpiry,
     credentials::ClientToken,
     request::body::{Body, BodyError},
     telemetry::metrics::OpenStream,
+    world::World,
 };
 
-/// The lifetime of the client token to which a response belongs.
-#[derive(Clone, Debug)]
-pub(crate) struct TokenLifetime(pub(super) Arc<ClientToken>);
+/// How long a response may live.
+#[derive(Clone)]
+pub(crate) struct ResponseLifetime {
+    /// The client token to which it belongs.
+    pub(super) token: Option<Arc<ClientToken>>,
+    /// The namespace to which it belongs, if it is not the server's only one.
+    pub(super) namespace: Option<Arc<App>>,
+}
 
-impl TokenLifetime {
-    /// Returns when the token's responses must end.
-    pub(super) async fn end(self, feed: Feed, at_expiry: StreamAtExpiry) {
-        let Self(token) = self;
+impl fmt::Debug for ResponseLifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseLifetime").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+impl ResponseLifetime {
+    /// Returns when the response must end. `app` is that of a server without namespaces.
+    pub(super) async fn end(self, app: &App) {
+        let Self { token, namespace } = self;
+        let App { feed, world, stream_at_expiry, .. } = namespace.as_deref().unwrap_or(app);
+        let ended = async {
+            match world {
+                Some(world) => world.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let Some(token) = token else { return ended.await };
         tokio::select! {
             () = feed.until_revoked(&token) => {}
-            () = expiry(&token), if at_expiry == StreamAtExpiry::Cut => {}
+            () = ended => {}
+            () = expiry(&token, world.as_ref()), if *stream_at_expiry == StreamAtExpiry::Cut => {}
         }
     }
 }
 
-async fn expiry(token: &ClientToken) {
-    let left = u64::try_from(token.expires_at - clock::now_millis()).unwrap_or(0);
-    tokio::time::sleep(Duration::from_millis(left)).await;
+async fn expiry(token: &ClientToken, world: Option<&World>) {
+    match world {
+        Some(world) => {
+            world.until_token_expires(token.expires_at.saturating_mul(1_000), &token.id.to_string()).await;
+        }
+        None => tokio::time::sleep(token.time_left(clock::now_millis())).await,
+    }
 }
 
 /// What is released when a stream ends.

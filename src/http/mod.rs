@@ -2,6 +2,7 @@
 
 mod app;
 mod backend;
+mod control_plane;
 mod cors;
 mod framing;
 mod head;
@@ -19,50 +20,67 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use app::{App, Readiness};
 pub(crate) use backend::Backend;
+pub(crate) use control_plane::ControlPlane;
 pub(crate) use head::HeadLimits;
-pub(crate) use lifeline::TokenLifetime;
+pub(crate) use lifeline::ResponseLifetime;
 
-use crate::{request::body::Body, telemetry::access_log::AccessLog};
+use crate::{error::ApiError, request::body::Body, telemetry::access_log::AccessLog};
 
 /// The whole service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Surface(Arc<Parts>);
 
 struct Parts {
-    app: App,
+    /// The app of a server without namespaces, and of the namespace `default` at the start.
+    app: Arc<App>,
+    control: Option<Arc<dyn ControlPlane>>,
     log: AccessLog,
     /// Gatelet's own paths.
     own: Router,
 }
 
 impl Surface {
-    /// The surface of a service.
+    /// The surface of a service, with its namespaces if it has any.
     #[must_use]
-    pub(crate) fn new(app: App, log: AccessLog) -> Self {
+    pub(crate) fn new(app: Arc<App>, control: Option<Arc<dyn ControlPlane>>, log: AccessLog) -> Self {
         let own = Router::new()
             .route("/healthz", get(health::live))
             .route("/readyz", get(health::ready))
             .layer(CatchPanicLayer::new())
-            .with_state(app.clone());
-        Self(Arc::new(Parts { app, log, own }))
+            .with_state(health::Source { app: Arc::clone(&app), control: control.clone() });
+        Self(Arc::new(Parts { app, control, log, own }))
     }
 
-    /// Responds to a request. With the response comes the [`TokenLifetime`] that it must not outlast, if it has one. Letta
+    /// Responds to a request. With the response comes the [`ResponseLifetime`] that it must not outlast, if it has one. Letta
     /// paths are matched by the operation table, not by a router: a route that is not in the table cannot be written.
-    pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<TokenLifetime>) {
-        match request.uri().path() {
+    pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<ResponseLifetime>) {
+        let Parts { app, control, log, own } = &*self.0;
+        let is_plain = || framing::check(request.uri(), request.version(), request.headers()).is_ok();
+        match (request.uri().path(), control) {
             // The pipeline refuses an ambiguous head, with a JSON error and a line in the log.
-            "/healthz" | "/readyz" if framing::check(request.uri(), request.version(), request.headers()).is_ok() => {
-                let Ok(response) = self.0.own.clone().oneshot(request).await;
+            ("/healthz" | "/readyz", _) if is_plain() => {
+                let Ok(response) = own.clone().oneshot(request).await;
                 (response.map(Body::new), None)
             }
-            _ => pipeline::handle(&self.0.app, &self.0.log, request).await,
+            (path, Some(control)) if control_plane::is_control_path(path) && is_plain() => {
+                (control.respond(request).await, None)
+            }
+            (_, None) => pipeline::handle(app, log, request, None).await,
+            (_, Some(control)) => {
+                let (head, body) = request.into_parts();
+                let (app, selected) = control.select(&head).await;
+                let namespace = Namespace { app: &app, selected };
+                let request = Request::from_parts(head, body);
+                // Boxed, so that the futures of requests to a server without namespaces do not grow by its size.
+                Box::pin(pipeline::handle(&app, log, request, Some(namespace))).await
+            }
         }
     }
 
     /// Returns when the responses of this lifetime must end.
-    pub(crate) fn lifetime_end(&self, lifetime: TokenLifetime) -> impl Future<Output = ()> + Send + use<> {
-        lifetime.end(self.0.app.feed.clone(), self.0.app.stream_at_expiry)
+    pub(crate) fn lifetime_end(&self, lifetime: ResponseLifetime) -> impl Future<Output = ()> + Send + use<> {
+        let app = Arc::clone(&self.0.app);
+        async move { lifetime.end(&app).await }
     }
 
     /// Whether the process accepts more requests.
@@ -70,4 +88,11 @@ impl Surface {
     pub(crate) fn readiness(&self) -> &Readiness {
         &self.0.app.readiness
     }
+}
+
+/// The namespace that a request belongs to.
+struct Namespace<'a> {
+    app: &'a Arc<App>,
+    /// Why it belongs to none, if so.
+    selected: Result<(), ApiError>,
 }

@@ -1,27 +1,42 @@
 //! What happens to every request: CORS, the guard, the response, the log line.
 
-use std::{mem, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Instant};
+use std::{
+    mem,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::{FutureExt, future::Either};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, App, cors, framing, health,
-    lifeline::{self, StreamResources, TokenLifetime},
+    AccessLog, App, Namespace, cors, framing, health,
+    lifeline::{self, ResponseLifetime, StreamResources},
 };
 use crate::{
-    access::{Admission, Admitted, Caller, Charge, Guard, Redactor, RequestContext, ServedBy, denial::Denial},
-    error::ApiError,
+    access::{Admission, Admitted, Call, Caller, Charge, Guard, Redactor, RequestContext, ServedBy, denial::Denial},
+    clock,
+    credentials::ClientToken,
+    error::{ApiError, Code},
     reply::Reply,
-    request::{body::Body, waits},
+    request::{
+        body::{Body, BodyError},
+        waits,
+    },
     telemetry::{
         access_log::Line,
         metrics::{Metrics, RequestSample},
         request_id::RequestId,
     },
+    world::{self, World},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,19 +46,33 @@ pub(super) async fn handle(
     app: &App,
     log: &AccessLog,
     request: Request<Incoming>,
-) -> (Response<Body>, Option<TokenLifetime>) {
+    namespace: Option<Namespace<'_>>,
+) -> (Response<Body>, Option<ResponseLifetime>) {
     let started = Instant::now();
     let request_id = RequestId::new();
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
     let mut context = RequestContext::default();
+    let body = Body::received(body, &head, app.body_pace);
+    let (selected, namespace) = match namespace {
+        Some(Namespace { app, selected }) => (selected, Some(Arc::clone(app))),
+        None => (Ok(()), None),
+    };
     let (outcome, waits) = {
-        let respond = pin!(AssertUnwindSafe(app.respond(head, body, &mut context)).catch_unwind());
+        let respond = async {
+            selected?;
+            app.respond(head, body, &mut context).await
+        };
+        let respond = match &app.world {
+            Some(world) => Either::Left(within(world, respond)),
+            None => Either::Right(respond),
+        };
+        let respond = pin!(AssertUnwindSafe(respond).catch_unwind());
         waits::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
-    let ((mut response, lifetime), code) = match outcome {
+    let ((mut response, token), code) = match outcome {
         Ok(response) => (response, None),
         Err(refusal) => {
             if let Some(cause) = refusal.cause() {
@@ -60,23 +89,82 @@ pub(super) async fn handle(
     if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
     }
+    if let Some(world) = &app.world {
+        response = of_world(world, response);
+    }
     let (status, duration) = (response.status(), started.elapsed());
     if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
-        let RequestContext { operation, remembered, .. } = context;
+        let RequestContext { operation, remembered, .. } = &context;
+        let (operation, remembered) = (*operation, *remembered);
         metrics.count(&RequestSample { operation, status, code, remembered, duration, waits });
     }
-    log.write(&Line { request_id: &request_id, method: &method, context, status, code, duration });
+    log.write(&Line { request_id: &request_id, method: &method, context: &context, status, code, duration });
+    let lifetime = (token.is_some() || namespace.is_some()).then_some(ResponseLifetime { token, namespace });
     (response, lifetime)
 }
 
+/// Runs a request within its world, until the world ends.
+async fn within<T>(world: &World, respond: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    let ended = world.ended();
+    tokio::select! {
+        biased;
+        () = ended => {
+            let sentence = "The namespace was reset, restored or deleted while it handled this request.";
+            Err(ApiError::new(Code::NamespaceEnded, sentence).without_retry())
+        }
+        outcome = world.enter(respond) => outcome,
+    }
+}
+
+/// A response as it leaves a world: with its date, and a body that is made within it.
+fn of_world(world: &World, response: Response<Body>) -> Response<Body> {
+    let mut response = match response.body() {
+        Body::Empty | Body::Whole(_) => response,
+        _ => response.map(|body| Body::new(WorldBody { world: world.clone(), body })),
+    };
+    if !world.is_real_time()
+        && let Ok(date) = HeaderValue::from_str(&clock::format_http_date(world.now()))
+    {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
+}
+
+/// A body that is made while it is sent, and reads the clock.
+struct WorldBody {
+    world: World,
+    body: Body,
+}
+
+impl http_body::Body for WorldBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { world, body } = self.get_mut();
+        world.enter_sync(|| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl App {
-    async fn respond(
+    /// Decides about a request and responds to it. With the response comes the client token that it belongs to.
+    ///
+    /// # Errors
+    /// The refusal, or the failure.
+    pub(crate) async fn respond(
         &self,
         mut head: Parts,
-        body: Incoming,
+        body: Body,
         context: &mut RequestContext,
-    ) -> Result<(Response<Body>, Option<TokenLifetime>), ApiError> {
-        let body = Body::received(body, &head, self.body_pace);
+    ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
         // A preflight has no bearer and reveals nothing; only its path is checked.
@@ -92,6 +180,7 @@ impl App {
         // The permit for a large body is held until there is a response.
         let Admitted { call, redactor, stream_permit, body_permit: _body_permit } = admitted;
         let served_by = call.operation.row().served_by;
+        world::name_scope(|| id_scope(&call));
         let token = match call.permit.caller() {
             Caller::ClientToken(token) => Some(Arc::clone(token)),
             Caller::ApiKey { .. } => None,
@@ -127,8 +216,13 @@ impl App {
         if served_by == ServedBy::Gatelet {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        Ok((response, token.map(TokenLifetime)))
+        Ok((response, token))
     }
+}
+
+/// What the ids that a call draws belong to: the operation, and what its path names.
+fn id_scope(call: &Call) -> String {
+    call.params.iter().fold(call.operation.to_string(), |scope, (_, value)| scope + " " + value)
 }
 
 /// The response to a call, without what its caller must not see.

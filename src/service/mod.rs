@@ -19,15 +19,18 @@ use crate::{
     api::{Issuer, client_side_access_tokens::Endpoints},
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
+    control::Control,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, HeadLimits, Readiness},
+    http::{App, Backend, ControlPlane, HeadLimits, Readiness},
     mock::{self, Mock, Script, ScriptError},
+    namespaces::{Directory, Namespace},
     private_files,
     request::body::Pace,
     store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
+    world::{IdStyle, World},
 };
 
 /// The default database.
@@ -253,21 +256,35 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
 
 /// A running service's parts.
 pub struct Service {
-    /// The HTTP application.
-    pub app: App,
+    /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
+    pub app: Arc<App>,
+    /// The control API, if there is one.
+    pub(crate) control: Option<Arc<dyn ControlPlane>>,
     /// The background work.
     pub upkeep: Upkeep,
     background: JoinSet<()>,
 }
 
 impl Service {
-    /// Assembles the service on a migrated store and starts its background work.
+    /// Assembles the service on a migrated store and starts its background work. Requests are counted in `metrics`.
     ///
     /// # Errors
     /// When the master key is wrong or the database fails.
-    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+    pub async fn start(
+        settings: &Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
         let tokens = &settings.tokens;
-        let test_keys = if control_is_on(settings)? { TestKeys::Accepted } else { TestKeys::Refused };
+        let world = control_is_on(settings)?.then(|| World::new("default", IdStyle::Random));
+        let clock = match &world {
+            Some(world) if store.is_ephemeral() => Clock::of(world.clone()),
+            _ => clock,
+        };
+        // On a disk they would outlive the test that made them.
+        let is_testable = world.is_some() && store.is_ephemeral();
+        let test_keys = if is_testable { TestKeys::Accepted } else { TestKeys::Refused };
         let keyring = load_keyring(settings, &store, clock.clone()).await?;
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
         let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
@@ -280,7 +297,6 @@ impl Service {
             test_keys,
         );
         let backend = backend(settings, &store)?;
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             authenticator,
@@ -294,6 +310,7 @@ impl Service {
                 limits.streams_per_token(is_gateway),
                 limits.large_bodies_per_token(is_gateway),
                 NonZeroUsize::new(limits.response_bytes_per_token),
+                &clock,
             ),
         };
         let app = App {
@@ -317,6 +334,7 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
+            world,
             metrics,
         };
         let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
@@ -326,7 +344,12 @@ impl Service {
         if let Backend::Mock(mock) = app.backend.clone() {
             background.spawn(async move { mock.recover().await });
         }
-        Ok(Self { app, upkeep, background })
+        let app = Arc::new(app);
+        let control = app.world.is_some().then(|| -> Arc<dyn ControlPlane> {
+            let directory = Directory(Arc::new(Namespace(Arc::clone(&app))));
+            Arc::new(Control::new(directory, settings.control.clone()))
+        });
+        Ok(Self { app, control, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.

@@ -8,6 +8,7 @@ use super::{Engine, Held, Result, Store, StoreError, held, order::Order};
 use crate::{
     entropy,
     error::{ApiError, Code},
+    world::{self, IdMark},
 };
 
 /// A write transaction, as `transaction!` runs it.
@@ -85,6 +86,8 @@ pub struct Attempts<'a> {
     store: &'a Store,
     made: u32,
     since: Instant,
+    /// Ids that an attempt draws are given back when it is rolled back, so that the next draws the same.
+    ids: IdMark,
 }
 
 impl<'a> Attempts<'a> {
@@ -97,7 +100,7 @@ impl<'a> Attempts<'a> {
     /// Before the first attempt.
     #[must_use]
     pub fn new(store: &'a Store) -> Self {
-        Self { store, made: 0, since: Instant::now() }
+        Self { store, made: 0, since: Instant::now(), ids: world::mark_ids() }
     }
 
     /// Begins an attempt.
@@ -133,6 +136,7 @@ impl<'a> Attempts<'a> {
         if !error.is_contended() || !self.may_try_again() {
             return Some(Err(error));
         }
+        world::rewind_ids(&self.ids);
         self.pause().await;
         None
     }

@@ -23,7 +23,7 @@ pub(crate) enum AccessLog {
 pub(crate) struct Line<'a> {
     pub(crate) request_id: &'a RequestId,
     pub(crate) method: &'a Method,
-    pub(crate) context: RequestContext,
+    pub(crate) context: &'a RequestContext,
     pub(crate) status: StatusCode,
     pub(crate) code: Option<Code>,
     pub(crate) duration: Duration,
@@ -33,7 +33,7 @@ impl AccessLog {
     pub(crate) fn write(&self, line: &Line<'_>) {
         match self {
             Self::Tracing => line.trace(),
-            Self::Json(sink) if event_enabled!(Level::INFO) => sink.append(line.json(clock::now()).as_bytes()),
+            Self::Json(sink) if event_enabled!(Level::INFO) => sink.append(line.json(clock::real_now()).as_bytes()),
             Self::Json(_) => {}
         }
     }
@@ -113,25 +113,27 @@ mod tests {
     #[test]
     fn a_line_is_json() {
         let request_id = RequestId::new();
+        let context = RequestContext {
+            operation: Some(Operation::RetrieveAgent),
+            fingerprint: Some(Fingerprint::of("x")),
+            ..RequestContext::default()
+        };
+        let nothing_known = RequestContext::default();
         let mut line = Line {
             request_id: &request_id,
             method: &Method::GET,
-            context: RequestContext {
-                operation: Some(Operation::RetrieveAgent),
-                fingerprint: Some(Fingerprint::of("x")),
-                ..RequestContext::default()
-            },
+            context: &context,
             status: StatusCode::OK,
             code: None,
             duration: Duration::from_micros(12),
         };
-        let read = |line: &Line<'_>| -> Value { serde_json::from_str(&line.json(clock::now())).unwrap() };
+        let read = |line: &Line<'_>| -> Value { serde_json::from_str(&line.json(clock::real_now())).unwrap() };
         let value = read(&line);
         assert_eq!(value["message"], "GET /v1/agents/{agent_id} -> 200");
         assert_eq!(value["request.id"], request_id.to_string());
         assert_eq!((&value["status"], &value["duration_us"]), (&json!(200), &json!(12)));
         assert_eq!(value["token"], Fingerprint::of("x").to_string());
-        line.context = RequestContext::default();
+        line.context = &nothing_known;
         line.code = Some(Code::NotFound);
         let other = Method::from_bytes(b"A-B").unwrap();
         line.method = &other;

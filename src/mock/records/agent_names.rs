@@ -14,7 +14,7 @@ const NOUNS: &[&str] = &[
 
 /// Two words in camel case, such as `QuietRiver`.
 pub(in crate::mock) fn random() -> String {
-    let [first, second] = entropy::bytes::<2>();
+    let [first, second, ..] = entropy::public_bytes("name");
     let pick =
         |words: &[&'static str], byte: u8| words.get(usize::from(byte) % words.len()).copied().unwrap_or_default();
     format!("{}{}", pick(ADJECTIVES, first), pick(NOUNS, second))

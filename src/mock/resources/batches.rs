@@ -27,6 +27,7 @@ use crate::{
     },
     reply::Reply,
     store::{MessageFilter, transaction},
+    world,
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -90,7 +91,7 @@ async fn create(state: Arc<State>, mut call: Call) -> HandlerResult {
     })?;
     // One after another, so that the memory they take does not grow with their number.
     let ids = runs.iter().map(|run| run.id.clone()).collect();
-    state.tasks.spawn(resume_all(Arc::clone(&state), ids));
+    state.tasks.spawn(world::inherit(resume_all(Arc::clone(&state), ids)));
     Ok(Reply::ok(batch.wire(&runs)))
 }
 

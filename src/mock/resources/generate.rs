@@ -20,6 +20,7 @@ use crate::{
         validation::body::{Expect, Fields},
     },
     reply::Reply,
+    world::{self, TimerKind},
 };
 
 pub(super) fn mount(routes: Routes) -> Routes {
@@ -55,7 +56,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
         user_texts: None,
     };
     let response = state.responder.respond(&request)?;
-    tokio::time::sleep(response.delay.saturating_add(state.latency.first_token)).await;
+    let pause = response.delay.saturating_add(state.latency.first_token);
+    world::sleep(pause, TimerKind::Pause, "generate").await;
     if let Some(failure) = response.failure {
         return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
     }
@@ -64,7 +66,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
         None => Message::new(Role::Assistant, response.parts).text(),
     };
     let written = Message::new(Role::Assistant, vec![Part::text(content.as_str())]);
-    tokio::time::sleep(state.latency.generation_time(&written)).await;
+    world::sleep(state.latency.generation_time(&written), TimerKind::Pause, "generate").await;
     let system = fields.optional::<&str>("system_prompt")?.unwrap_or_default();
     let (prompt_tokens, completion_tokens) =
         (tokens::estimate(system) + tokens::estimate(prompt), tokens::estimate(&content));

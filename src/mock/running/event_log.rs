@@ -8,9 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
-use crate::mock::records::Record;
+use crate::{
+    mock::records::Record,
+    world::{self, TimerKind},
+};
 
 /// The events of a running turn.
 #[derive(Debug)]
@@ -80,13 +83,13 @@ impl EventLog {
 
     /// The events from `position` on, as soon as there are any: an empty list when `wait` passes without one, `None` when
     /// the log has ended before.
-    pub(in crate::mock) async fn read_from(&self, position: usize, wait: Duration) -> Option<Vec<Bytes>> {
+    pub(in crate::mock) async fn read_from(&self, run_id: &str, position: usize, wait: Duration) -> Option<Vec<Bytes>> {
         let mut published = self.published.subscribe();
         let changed = published.wait_for(|published| published.count > position || published.ended);
-        match timeout(wait, changed).await {
-            Err(_) => Some(Vec::new()),
-            Ok(Err(_)) => None,
-            Ok(Ok(published)) => {
+        match world::timeout(wait, TimerKind::Ping, run_id, changed).await {
+            None => Some(Vec::new()),
+            Some(Err(_)) => None,
+            Some(Ok(published)) => {
                 let frames = self.lock().get(position..published.count).unwrap_or_default().to_vec();
                 (!frames.is_empty()).then_some(frames)
             }

@@ -34,6 +34,7 @@ use crate::{
         tools::execute::ToolResult,
     },
     request::body::Body,
+    world,
 };
 
 /// A registered turn, which can be found and cancelled.
@@ -126,15 +127,16 @@ impl Turn {
     /// be stored.
     pub(in crate::mock) async fn complete(mut self) -> Result<Ended, ApiError> {
         let state = Arc::clone(&self.lease.state);
-        let task = state.tasks.spawn(async move {
+        let run_id = self.lease.run.id.clone();
+        let task = state.tasks.spawn(world::inherit_for(&run_id, async move {
             let _lock = self.acquire_lock().await?;
             let result = self.run_and_store(None).await;
             if let Err(error) = &result {
                 self.mark_run_failed(error);
             }
             result
-        });
-        task.await.map_err(ApiError::internal)?
+        }));
+        task.await.map_err(ApiError::internal)?.unwrap_or_else(|| Err(ApiError::internal("the namespace has ended")))
     }
 
     /// Runs the turn in the background. When this returns, its run is stored with the request, so that another process resumes
@@ -145,11 +147,12 @@ impl Turn {
     pub(in crate::mock) async fn complete_in_background(mut self) -> Result<(), ApiError> {
         self.lease.store_run().await?;
         let state = Arc::clone(&self.lease.state);
-        state.tasks.spawn(async move {
+        let run_id = self.lease.run.id.clone();
+        state.tasks.spawn(world::inherit_for(&run_id, async move {
             if let Err(error) = self.complete_with_retries().await {
                 warn!(%error, "A background turn was not stored; the next process that starts resumes it");
             }
-        });
+        }));
         Ok(())
     }
 
@@ -201,7 +204,8 @@ impl Turn {
             }
             None => EventSink::open(&self.lease.run, delivery, cancel, state.ping_interval),
         };
-        state.tasks.spawn(async move {
+        let run_id = self.lease.run.id.clone();
+        state.tasks.spawn(world::inherit_for(&run_id, async move {
             let result = match self.run_and_store(Some(&mut event_sink)).await {
                 // The status of the response is sent already, so the stream and the run report the error.
                 Err(error) if error.code() != Code::NotFound => self.store_failure(&error, Some(&event_sink)).await,
@@ -222,7 +226,7 @@ impl Turn {
             // Free the conversation before the client sees the end of the stream.
             drop(self);
             event_sink.close(&end).await;
-        });
+        }));
         body
     }
 
@@ -304,7 +308,7 @@ impl Turn {
     fn start_sleeptime_runs(&self, run: &Run) {
         let state = &self.lease.state;
         for run_id in run.sleeptime_runs.iter().cloned() {
-            state.tasks.spawn(resume_all(Arc::clone(state), vec![run_id]));
+            state.tasks.spawn(world::inherit_for(&run_id, resume_all(Arc::clone(state), vec![run_id.clone()])));
         }
     }
 
@@ -327,7 +331,7 @@ impl Turn {
             return;
         }
         let (state, run, why) = (Arc::clone(&self.lease.state), self.lease.run.clone(), why.message().to_owned());
-        self.lease.state.tasks.spawn(async move {
+        self.lease.state.tasks.spawn(world::inherit(async move {
             let mut backoff = DatabaseBackoff::new(&state);
             while let Err(error) = mark_failed(&state.store, &run, &why).await {
                 if !backoff.waits_after(&error).await {
@@ -335,7 +339,7 @@ impl Turn {
                     return;
                 }
             }
-        });
+        }));
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::{
         running::{EventLog, Pacer, StoredEvents},
     },
     request::body::Body,
+    world::{self, TimerKind},
 };
 
 /// How many events may wait for the client.
@@ -213,7 +214,7 @@ impl EventSink {
             biased;
             () = self.cancel.cancelled() => Err(Interrupted),
             () = disconnected => Err(Interrupted),
-            () = tokio::time::sleep(time) => Ok(()),
+            () = world::sleep(time, TimerKind::Pause, &self.run_id) => Ok(()),
         }
     }
 
@@ -263,9 +264,10 @@ fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<(String, Duration)>) -> B
     Body::from_stream(stream::unfold((receiver, pings), |(mut receiver, pings)| async move {
         let frame = match &pings {
             None => receiver.recv().await?,
-            Some((run_id, interval)) => match timeout(*interval, receiver.recv()).await {
-                Ok(frame) => frame?,
-                Err(_) => ping(run_id, None),
+            Some((run_id, interval)) => match world::timeout(*interval, TimerKind::Ping, run_id, receiver.recv()).await
+            {
+                Some(frame) => frame?,
+                None => ping(run_id, None),
             },
         };
         Some((Ok::<_, Infallible>(frame), (receiver, pings)))
@@ -276,6 +278,7 @@ fn body(receiver: mpsc::Receiver<Bytes>, pings: Option<(String, Duration)>) -> B
 mod tests {
     use http_body_util::BodyExt;
     use serde_json::Value;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::mock::records::{Part, Role, RunType, StopReason, Usage};

@@ -17,6 +17,7 @@ use crate::{
         storage::{insert, parse, update},
     },
     store::{Store, transaction},
+    world::{self, TimerKind},
 };
 
 /// The interval at which leases are renewed.
@@ -40,7 +41,7 @@ pub(super) struct RunLease {
     /// Sends messages to other agents.
     pub(super) messenger: Messenger,
     /// The task that renews the lease.
-    pub(super) renewal: Option<AbortOnDropHandle<()>>,
+    pub(super) renewal: Option<AbortOnDropHandle<Option<()>>>,
 }
 
 impl RunLease {
@@ -68,14 +69,14 @@ impl RunLease {
     pub(super) fn start_renewal(&mut self) {
         let (state, run_id) = (Arc::clone(&self.state), self.run.id.clone());
         let interval = if self.run.delivery.is_some() { STREAM_RENEWAL } else { RENEWAL };
-        self.renewal = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        self.renewal = Some(AbortOnDropHandle::new(tokio::spawn(world::inherit(async move {
             loop {
                 tokio::time::sleep(interval).await;
                 if let Err(error) = renew(&state.store, &run_id).await {
                     debug!(%error, "The lease of a run could not be renewed");
                 }
             }
-        })));
+        }))));
     }
 
     /// Stores the request with the run, so that another process can resume the turn.
@@ -92,7 +93,7 @@ impl RunLease {
         tokio::select! {
             biased;
             () = self.registration.cancel.cancelled() => false,
-            () = tokio::time::sleep(time) => true,
+            () = world::sleep(time, TimerKind::Pause, &self.run.id) => true,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         state::State,
         storage::parse,
     },
+    world,
 };
 
 /// The turns of at most this many agents are resumed at the same time.
@@ -75,10 +76,10 @@ async fn recover_once(state: &Arc<State>, is_start: bool) -> Result<Duration, Ap
             agents.join_next().await;
         }
         info!(runs = run_ids.len(), "Resuming turns that a stopped process left unfinished");
-        agents.spawn(state.tasks.track_future(resume_all(Arc::clone(state), run_ids)));
+        agents.spawn(state.tasks.track_future(world::inherit(resume_all(Arc::clone(state), run_ids))));
     }
     while let Some(all_resumed) = agents.join_next().await {
-        if !all_resumed.is_ok_and(|all| all) {
+        if !matches!(all_resumed, Ok(Some(true))) {
             pause = STREAM_RENEWAL;
         }
     }

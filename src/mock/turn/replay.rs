@@ -90,14 +90,16 @@ pub(in crate::mock) fn replay(
         while !cursor.ended {
             let interval = cursor.state.ping_interval;
             let frames = match &mut cursor.source {
-                EventSource::Running(event_log) => match event_log.read_from(cursor.position, interval).await {
-                    Some(frames) if frames.is_empty() => vec![ping(&cursor.run_id, None)],
-                    Some(frames) => {
-                        cursor.position += frames.len();
-                        frames
+                EventSource::Running(event_log) => {
+                    match event_log.read_from(&cursor.run_id, cursor.position, interval).await {
+                        Some(frames) if frames.is_empty() => vec![ping(&cursor.run_id, None)],
+                        Some(frames) => {
+                            cursor.position += frames.len();
+                            frames
+                        }
+                        None => return None,
                     }
-                    None => return None,
-                },
+                }
                 EventSource::Ended(frames) => {
                     cursor.ended = true;
                     frames.split_off(cursor.position.min(frames.len()))

@@ -6,8 +6,8 @@ use std::{
     task::Context,
 };
 
-use super::{state::ConnectionState, token_lifetimes::TokenLifetimes};
-use crate::http::{Surface, TokenLifetime};
+use super::{response_lifetimes::ResponseLifetimes, state::ConnectionState};
+use crate::http::{ResponseLifetime, Surface};
 
 /// The context of a connection.
 pub(super) struct ConnectionContext {
@@ -20,7 +20,7 @@ pub(super) struct ConnectionContext {
 #[derive(Debug, Default)]
 struct InFlight {
     /// The token lifetimes of responses that are not watched yet.
-    new_lifetimes: Vec<TokenLifetime>,
+    new_lifetimes: Vec<ResponseLifetime>,
     /// Whether all watched responses are written.
     is_flushed: bool,
 }
@@ -35,7 +35,7 @@ impl ConnectionContext {
     }
 
     /// Begins a response of HTTP/1.1.
-    pub(super) fn begin_response(&self, lifetime: Option<TokenLifetime>) {
+    pub(super) fn begin_response(&self, lifetime: Option<ResponseLifetime>) {
         self.state.begin_response();
         let mut in_flight = self.in_flight();
         if !self.state.write_progress.is_blocked() {
@@ -47,20 +47,24 @@ impl ConnectionContext {
 
     /// Whether the token of an HTTP/1.1 response in flight has ended. Called only when the connection waits for something:
     /// most responses are written by then, and never need a future of their own.
-    pub(super) fn has_expired_response(&self, token_lifetimes: &mut TokenLifetimes, context: &mut Context<'_>) -> bool {
+    pub(super) fn has_expired_response(
+        &self,
+        response_lifetimes: &mut ResponseLifetimes,
+        context: &mut Context<'_>,
+    ) -> bool {
         let mut in_flight = self.in_flight();
         let is_blocked = self.state.write_progress.is_blocked();
         if mem::take(&mut in_flight.is_flushed) {
-            token_lifetimes.clear();
+            response_lifetimes.clear();
         }
         if !is_blocked && self.state.is_handed_over() {
             in_flight.new_lifetimes.clear();
-            token_lifetimes.clear();
+            response_lifetimes.clear();
         }
         for lifetime in in_flight.new_lifetimes.drain(..) {
-            token_lifetimes.add(lifetime, &self.surface);
+            response_lifetimes.add(lifetime, &self.surface);
         }
         drop(in_flight);
-        token_lifetimes.has_ended(context)
+        response_lifetimes.has_ended(context)
     }
 }

@@ -10,10 +10,10 @@
 //! token of a response in flight expires or is revoked. Streams of HTTP/2 are reset one by one.
 
 mod context;
+mod response_lifetimes;
 mod socket;
 mod state;
 mod streams;
-mod token_lifetimes;
 mod write_progress;
 
 use std::{
@@ -41,10 +41,10 @@ use tracing::debug;
 pub(crate) use self::state::ConnectionLimits;
 use self::{
     context::ConnectionContext,
+    response_lifetimes::ResponseLifetimes,
     socket::Socket,
     state::{ConnectionState, HeadTimer, Phase, TimeoutAction},
     streams::{MAX_STREAM_BUFFER, StreamExecutor, TrackedBody},
-    token_lifetimes::TokenLifetimes,
 };
 use crate::http::Surface;
 
@@ -107,7 +107,7 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
     });
     let io = TokioIo::new(Socket::new(stream, Arc::clone(&state)));
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut token_lifetimes = TokenLifetimes::default();
+    let mut response_lifetimes = ResponseLifetimes::default();
     let mut stopping = pin!(stopping.cancelled());
     let mut timer = pin!(sleep_until(state.opened.into()));
     let mut is_draining = false;
@@ -121,9 +121,11 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
-            if shared.has_expired_response(&mut token_lifetimes, context) {
+            if shared.has_expired_response(&mut response_lifetimes, context) {
                 state.abort();
-                return Poll::Ready(Err("the client token of a response has expired or was revoked".into()));
+                return Poll::Ready(Err(
+                    "the client token of a response has expired or was revoked, or its namespace has ended".into(),
+                ));
             }
             let Some((deadline, action)) = state.deadline(is_draining) else { return Poll::Pending };
             if timer.is_elapsed() || timer.deadline() > deadline {

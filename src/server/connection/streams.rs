@@ -28,9 +28,9 @@ use hyper::rt::Executor;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use tracing::debug;
 
-use super::{context::ConnectionContext, token_lifetimes::TokenLifetimes, write_progress::MIN_PROGRESS};
+use super::{context::ConnectionContext, response_lifetimes::ResponseLifetimes, write_progress::MIN_PROGRESS};
 use crate::{
-    http::TokenLifetime,
+    http::ResponseLifetime,
     request::body::{Body, BodyError},
 };
 
@@ -58,7 +58,7 @@ where
 /// The progress of one stream's response, shared by its body and its task.
 #[derive(Debug, Default)]
 struct ResponseStream {
-    lifetime: Mutex<Option<TokenLifetime>>,
+    lifetime: Mutex<Option<ResponseLifetime>>,
     /// How many bytes the body has handed over that are not sent.
     unsent: AtomicUsize,
     /// How many bytes were sent in total.
@@ -70,7 +70,7 @@ struct ResponseStream {
 }
 
 /// Tracks the progress of a response in the current stream's task.
-pub(crate) fn track(body: Body, lifetime: Option<TokenLifetime>) -> TrackedBody {
+pub(crate) fn track(body: Body, lifetime: Option<ResponseLifetime>) -> TrackedBody {
     let response = if body.is_end_stream() { None } else { RESPONSE.try_with(Arc::clone).ok() };
     if let Some(response) = &response {
         *response.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
@@ -81,7 +81,7 @@ pub(crate) fn track(body: Body, lifetime: Option<TokenLifetime>) -> TrackedBody 
 /// Runs a stream until it ends, its client makes no progress for too long, or its token expires or is revoked.
 async fn watch(stream: impl Future<Output = ()>, response: Arc<ResponseStream>, connection: Arc<ConnectionContext>) {
     let mut stream = pin!(stream);
-    let mut token_lifetimes = TokenLifetimes::default();
+    let mut response_lifetimes = ResponseLifetimes::default();
     let mut stall_timer = StallTimer { sent: 0, since: connection.state.opened };
     let mut timer = pin!(sleep_until(connection.state.opened.into()));
     let end = poll_fn(|context| {
@@ -89,10 +89,10 @@ async fn watch(stream: impl Future<Output = ()>, response: Arc<ResponseStream>, 
             return Poll::Ready(());
         }
         if let Some(lifetime) = response.take_lifetime() {
-            token_lifetimes.add(lifetime, &connection.surface);
+            response_lifetimes.add(lifetime, &connection.surface);
         }
-        if token_lifetimes.has_ended(context) {
-            debug!("Resetting a stream: its client token has expired or was revoked");
+        if response_lifetimes.has_ended(context) {
+            debug!("Resetting a stream: its client token has expired or was revoked, or its namespace has ended");
             return Poll::Ready(());
         }
         loop {
@@ -135,7 +135,7 @@ impl StallTimer {
 }
 
 impl ResponseStream {
-    fn take_lifetime(&self) -> Option<TokenLifetime> {
+    fn take_lifetime(&self) -> Option<ResponseLifetime> {
         self.lifetime.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -95,7 +95,7 @@ impl Metrics {
     #[must_use]
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            started_at: clock::now_millis(),
+            started_at: clock::real_now_millis(),
             operations: (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect(),
             open_streams: AtomicU64::new(0),
             token_hits: AtomicU64::new(0),

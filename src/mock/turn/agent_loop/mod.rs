@@ -4,7 +4,7 @@
 mod deliver;
 mod prepare;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc};
 
 use self::prepare::PreparedStep;
 use super::{
@@ -16,6 +16,7 @@ use super::{
     output::TurnOutput,
 };
 use crate::{
+    clock::Stopwatch,
     entropy,
     error::{ApiError, Code},
     mock::{
@@ -62,7 +63,7 @@ pub(super) struct AgentLoop<'a> {
     output: TurnOutput,
     budget: &'a Budget,
     /// The id of the current step, and when it began.
-    current_step: Option<(String, Instant)>,
+    current_step: Option<(String, Stopwatch)>,
     /// The state before the current step.
     savepoint: Savepoint,
     /// How many messages of this turn are counted, and their tokens.
@@ -252,7 +253,7 @@ impl<'a> AgentLoop<'a> {
             // A turn of many steps without delays must not block other tasks.
             tokio::task::yield_now().await;
         }
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         let step_id = std::mem::replace(&mut self.step_id, entropy::letta_id("step"));
         self.current_step = Some((step_id.clone(), clock));
         self.savepoint = self.savepoint();
@@ -307,7 +308,7 @@ impl<'a> AgentLoop<'a> {
             self.output.steps.push(step);
             return Ok(Some(stop_reason));
         }
-        let clock = Instant::now();
+        let clock = Stopwatch::start();
         let interrupted = self.run_calls(&calls, &step_id).await?;
         step.timing.tools = Some(nanos(clock));
         self.output.steps.push(step);
@@ -427,7 +428,7 @@ impl<'a> AgentLoop<'a> {
     }
 
     /// Ends the turn with a failed step. If it is the first and there was no decision, the input is dropped as well.
-    fn fail(&mut self, step_id: String, failure: TurnError, clock: Instant) -> StopReason {
+    fn fail(&mut self, step_id: String, failure: TurnError, clock: Stopwatch) -> StopReason {
         if self.output.steps.is_empty() && self.request.decision.is_none() {
             self.messages.truncate(self.turn_start);
         }
@@ -461,6 +462,6 @@ fn last_user_message(messages: &[Message]) -> usize {
     messages.iter().rposition(Message::is_of_user).unwrap_or(0)
 }
 
-fn nanos(since: Instant) -> i64 {
+fn nanos(since: Stopwatch) -> i64 {
     i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX)
 }

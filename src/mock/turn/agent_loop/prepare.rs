@@ -40,7 +40,7 @@ impl AgentLoop<'_> {
         }
         let (mut calls, mut waiting, mut stop_reason) = (Vec::new(), Vec::new(), None);
         for mut request in requests {
-            let id = format!("call_{}", hex::encode(entropy::bytes::<12>()));
+            let id = format!("call_{}", hex::encode(&entropy::public_bytes("call")[..12]));
             if let Some((text, status)) = request.returns {
                 let tool_return = Content::Text(text);
                 let (stdout, stderr) = (Some(Vec::new()), Some(Vec::new()));

@@ -1,4 +1,4 @@
-//! Watches the lifetimes of the client tokens whose responses are in flight.
+//! Watches how long the responses in flight may live.
 
 use std::{
     pin::Pin,
@@ -7,15 +7,15 @@ use std::{
 
 use futures_util::{Stream, stream::FuturesUnordered};
 
-use crate::http::{Surface, TokenLifetime};
+use crate::http::{ResponseLifetime, Surface};
 
-/// The ends of several token lifetimes. Each future is polled only when it was woken, because this is polled for every
+/// The ends of several lifetimes. Each future is polled only when it was woken, because this is polled for every
 /// frame of a response.
 #[derive(Default)]
-pub(crate) struct TokenLifetimes(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(crate) struct ResponseLifetimes(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
-impl TokenLifetimes {
-    pub(crate) fn add(&mut self, lifetime: TokenLifetime, surface: &Surface) {
+impl ResponseLifetimes {
+    pub(crate) fn add(&mut self, lifetime: ResponseLifetime, surface: &Surface) {
         self.0.push(Box::pin(surface.lifetime_end(lifetime)));
     }
 

@@ -1,0 +1,134 @@
+//! The bodies of calls to the control API: JSON or TOML, without fields that nobody knows.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::ControlError;
+use crate::error::{ApiError, Code};
+
+/// The largest body of most calls, in bytes.
+pub(crate) const BODY_BYTES: usize = 8 * 1024 * 1024;
+/// The largest body of a call that brings a seed, in bytes.
+pub(crate) const SEED_BYTES: usize = 32 * 1024 * 1024;
+
+/// The formats of bodies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Format {
+    Json,
+    Toml,
+}
+
+/// A body read into `T`. A call without a body reads as an empty object and needs no content type.
+pub(crate) struct Input<T>(pub(crate) T);
+
+/// A body that may bring a seed, and its format.
+pub(crate) struct Raw {
+    pub(crate) bytes: Bytes,
+    pub(crate) format: Format,
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = ControlError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ControlError> {
+        let Raw { bytes, format } = read(request, BODY_BYTES, state).await?;
+        Ok(Self(parse(&bytes, format)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ControlError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ControlError> {
+        read(request, SEED_BYTES, state).await
+    }
+}
+
+async fn read<S: Send + Sync>(request: Request, limit: usize, _state: &S) -> Result<Raw, ControlError> {
+    let (head, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, limit).await.map_err(|_| {
+        ApiError::new(Code::BodyTooLarge, format!("A body of this call may have at most {limit} bytes."))
+    })?;
+    let format = format(&head.headers, bytes.is_empty())?;
+    Ok(Raw { bytes, format })
+}
+
+/// Reads a body into `T`.
+///
+/// # Errors
+/// 422 with the place of the mistake.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format) -> Result<T, ApiError> {
+    let value = match format {
+        _ if bytes.iter().all(u8::is_ascii_whitespace) => Value::Object(serde_json::Map::default()),
+        Format::Json => serde_json::from_slice(bytes).map_err(|error| {
+            ApiError::new(Code::ControlInvalid, format!("The body is not JSON: {error}."))
+                .at(format!("line {}", error.line()))
+        })?,
+        Format::Toml => {
+            let text = std::str::from_utf8(bytes)
+                .map_err(|_| ApiError::new(Code::ControlInvalid, "The body is not UTF-8, as TOML must be."))?;
+            toml::from_str(text).map_err(|error| {
+                let place = error.span().map(|span| line_of(text, span.start));
+                let refusal =
+                    ApiError::new(Code::ControlInvalid, format!("The body is not TOML: {}.", error.message()));
+                match place {
+                    Some(line) => refusal.at(format!("line {line}")),
+                    None => refusal,
+                }
+            })?
+        }
+    };
+    read_value(value)
+}
+
+/// Reads a value into `T`, and says where a mistake is.
+///
+/// # Errors
+/// 422 with a JSON pointer.
+pub(crate) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer = pointer(error.path());
+        ApiError::new(
+            Code::ControlInvalid,
+            format!("{}: {}.", if pointer.is_empty() { "/" } else { &pointer }, error.inner()),
+        )
+        .at(pointer)
+    })
+}
+
+/// A path of serde's as a JSON pointer (RFC 6901).
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => pointer,
+    })
+}
+
+/// The line, from 1, of a position in a text.
+pub(crate) fn line_of(text: &str, position: usize) -> usize {
+    text.as_bytes()[..position.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn format(headers: &HeaderMap, is_empty: bool) -> Result<Format, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return if is_empty { Ok(Format::Json) } else { Err(unsupported("none")) };
+    };
+    let text = value.to_str().unwrap_or_default();
+    match text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Format::Json),
+        "application/toml" => Ok(Format::Toml),
+        // A page of another origin can send the others without asking first (fetch, section 2.2.2).
+        _ => Err(unsupported(text)),
+    }
+}
+
+fn unsupported(sent: &str) -> ApiError {
+    let sentence =
+        format!("Bodies of the control API are application/json or application/toml; this one says {sent:?}.");
+    ApiError::new(Code::UnsupportedMediaType, sentence)
+}

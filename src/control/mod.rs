@@ -1,0 +1,105 @@
+//! The control API, under `/_gatelet/v1`: with it tests make namespaces, move their clocks and look into them.
+//!
+//! It exists on mocks only, and every call needs a credential: an API key of the server may do everything, a namespace's
+//! key what concerns its namespace. Pages of other origins, and names that resolve to this machine by accident or attack,
+//! are refused.
+
+mod caller;
+mod clock;
+mod error;
+mod input;
+mod select;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, middleware, response::IntoResponse, routing::get};
+use futures_util::future::BoxFuture;
+use http::{Request, Response, request::Parts};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::caller::Caller;
+use crate::{
+    config::ControlSettings,
+    error::ApiError,
+    http::{App, ControlPlane},
+    namespaces::Directory,
+    request::body::Body,
+};
+
+/// The control API of a server.
+pub(crate) struct Control {
+    state: Arc<ControlState>,
+    router: Router,
+}
+
+/// What the handlers share.
+pub(crate) struct ControlState {
+    pub(super) directory: Directory,
+    pub(super) settings: ControlSettings,
+}
+
+impl Control {
+    /// The control API over these namespaces.
+    #[must_use]
+    pub(crate) fn new(directory: Directory, settings: ControlSettings) -> Self {
+        let state = Arc::new(ControlState { directory, settings });
+        let routes = Router::new()
+            .route("/", get(about))
+            .merge(clock::routes())
+            .merge(tokens::routes())
+            .fallback(error::not_found)
+            .method_not_allowed_fallback(error::method_not_allowed);
+        let router = Router::new()
+            .nest("/_gatelet/v1", routes)
+            .fallback(error::not_found)
+            .layer(middleware::from_fn_with_state(Arc::clone(&state), caller::check_place))
+            .layer(CatchPanicLayer::custom(error::panicked))
+            .with_state(Arc::clone(&state));
+        Self { state, router }
+    }
+}
+
+impl ControlPlane for Control {
+    fn respond(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>> {
+        let request = request.map(axum::body::Body::new);
+        Box::pin(async {
+            let Ok(response) = self.router.clone().oneshot(request).await;
+            response.map(Body::new)
+        })
+    }
+
+    fn select<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, (Arc<App>, Result<(), ApiError>)> {
+        Box::pin(select::select(&self.state, head))
+    }
+
+    fn default_app(&self) -> Arc<App> {
+        self.state.directory.default().app()
+    }
+}
+
+/// `GET /_gatelet/v1`: what this server can do, so that helpers can refuse one that is too old for them.
+async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> impl IntoResponse {
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "api": 1,
+        "features": FEATURES,
+        "limits": limits(&control.settings),
+    }))
+}
+
+/// The parts of the control API that this version has.
+const FEATURES: &[&str] =
+    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain"];
+
+/// The limits that a test can run into, by name.
+fn limits(settings: &ControlSettings) -> Value {
+    json!({
+        "namespaces": settings.namespaces,
+        "body_bytes": input::BODY_BYTES,
+        "seed_bytes": input::SEED_BYTES,
+    })
+}
