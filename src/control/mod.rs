@@ -9,8 +9,10 @@ mod clock;
 mod error;
 mod explain;
 mod input;
+mod journal;
 mod select;
 mod tokens;
+mod verify;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use crate::{
     config::ControlSettings,
     error::ApiError,
     http::{App, ControlPlane},
+    journal::BOUNDS,
     namespaces::Directory,
     request::body::Body,
 };
@@ -53,6 +56,8 @@ impl Control {
             .merge(clock::routes())
             .merge(tokens::routes())
             .merge(explain::routes())
+            .merge(journal::routes())
+            .merge(verify::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()
@@ -103,5 +108,12 @@ fn limits(settings: &ControlSettings) -> Value {
         "namespaces": settings.namespaces,
         "body_bytes": input::BODY_BYTES,
         "seed_bytes": input::SEED_BYTES,
+        "wait_seconds": journal::LONGEST_WAIT.as_secs(),
+        "journal_entries": BOUNDS.entries,
+        "journal_body_bytes": BOUNDS.body,
+        "journal_frame_bytes": BOUNDS.frames,
+        "journal_bytes": BOUNDS.namespace,
+        "journals_bytes": BOUNDS.process,
+        "listeners": BOUNDS.listeners,
     })
 }

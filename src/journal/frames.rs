@@ -248,8 +248,8 @@ mod tests {
             frames.keep(ms as u64, frame.as_bytes(), BOUND);
         }
         let expected = json!([
-            {"n": 0, "ms": 0, "bytes": 59, "type": "ping", "data": {"message_type": "ping", "key": "sk-let-..."}},
-            {"n": 1, "ms": 1, "bytes": 33, "type": "error", "data": {"error": 1}},
+            {"n": 0, "ms": 0, "bytes": 57, "type": "ping", "data": {"message_type": "ping", "key": "sk-let-..."}},
+            {"n": 1, "ms": 1, "bytes": 32, "type": "error", "data": {"error": 1}},
             {"n": 2, "ms": 2, "bytes": 17, "type": null, "data": "a\nb"},
             {"n": 3, "ms": 3, "bytes": 13, "type": "comment", "data": "keepalive"},
             {"n": 4, "ms": 4, "bytes": 14, "type": "done", "data": "[DONE]"},

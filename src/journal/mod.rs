@@ -18,16 +18,17 @@ pub(crate) use entry::{
 };
 pub(crate) use filter::Filter;
 pub(crate) use frames::FrameView;
-pub(crate) use process::{BOUNDS, Bounds, Process};
-pub(crate) use recording::{Decided, ENTRY, Recording};
+pub(crate) use process::{BOUNDS, Bounds, Process, SeenPreflight};
+pub(crate) use recording::{BrokenOff, Decided, ENTRY, Recording};
 pub(crate) use ring::{Event, Journal, Listener, Listing};
 
-impl Process {
-    /// What the journals of a process share, without any journal yet.
-    pub(crate) fn with_bounds() -> Self {
+impl Default for Process {
+    fn default() -> Self {
         Self::new(BOUNDS)
     }
+}
 
+impl Process {
     /// The empty journal of a namespace.
     pub(crate) fn journal(&self, namespace: &str) -> Journal {
         Journal::new(namespace, self)

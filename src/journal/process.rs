@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
 use super::{entry::Preflight, ring::State, scrub};
 use crate::clock;
@@ -57,18 +57,35 @@ struct Shared {
     /// How many bytes all journals take.
     bytes: AtomicUsize,
     journals: Mutex<Vec<Weak<State>>>,
-    preflights: Mutex<VecDeque<Waiting>>,
+    preflights: Mutex<VecDeque<SeenPreflight>>,
 }
 
 /// A preflight whose request has not arrived.
 #[derive(Debug)]
-struct Waiting {
+pub(crate) struct SeenPreflight {
     arrived: Instant,
-    at: DateTime<Utc>,
+    real_at: DateTime<Utc>,
     origin: String,
     method: String,
     target: String,
     status: u16,
+}
+
+impl SeenPreflight {
+    /// A preflight that has just arrived; `None` if the request is none.
+    pub(crate) fn of(head: &Parts) -> Option<Self> {
+        if head.method != Method::OPTIONS {
+            return None;
+        }
+        Some(Self {
+            arrived: Instant::now(),
+            real_at: clock::real_now(),
+            origin: text(&head.headers, header::ORIGIN)?.to_owned(),
+            method: text(&head.headers, header::ACCESS_CONTROL_REQUEST_METHOD)?.to_owned(),
+            target: target(head),
+            status: 0,
+        })
+    }
 }
 
 impl Process {
@@ -115,29 +132,15 @@ impl Process {
         }
     }
 
-    /// Notes a preflight, until its request arrives.
-    pub(crate) fn preflight(&self, head: &Parts, status: u16) {
-        let (Some(origin), Some(method)) =
-            (text(&head.headers, header::ORIGIN), text(&head.headers, header::ACCESS_CONTROL_REQUEST_METHOD))
-        else {
-            return;
-        };
-        let arrived = Instant::now();
-        let waiting = Waiting {
-            arrived,
-            at: clock::now(),
-            origin: origin.to_owned(),
-            method: method.to_owned(),
-            target: target(head),
-            status,
-        };
+    /// Notes a preflight and the status of its response, until its request arrives.
+    pub(crate) fn note_preflight(&self, preflight: SeenPreflight, status: StatusCode) {
         let mut preflights = lock(&self.0.preflights);
         while preflights.len() >= MOST_PREFLIGHTS
             || preflights.front().is_some_and(|first| first.arrived.elapsed() > PREFLIGHT_LIFE)
         {
             preflights.pop_front();
         }
-        preflights.push_back(waiting);
+        preflights.push_back(SeenPreflight { status: status.as_u16(), ..preflight });
     }
 
     /// Takes the preflight that came before a request.
@@ -150,7 +153,7 @@ impl Process {
                 && waiting.arrived.elapsed() <= PREFLIGHT_LIFE
         })?;
         let found = preflights.remove(index)?;
-        Some(Preflight { at: found.at, status: found.status })
+        Some(Preflight { at: found.real_at, status: found.status })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Records one request while it is handled.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     mem,
     pin::Pin,
@@ -9,11 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::{
-    entry::{Answer, By, Decision, Ended, Entry, Identified, Outcome, Phase, Sent},
+    entry::{Answer, By, CallerKind, Decision, Ended, Entry, Identified, Outcome, Phase, Sent},
     frames::Splitter,
     process::{self, lock},
     retries::{self, Mark},
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{
-        Operation, Params, Step,
+        Bearer, Operation, Params, Step,
         target::{self, Match},
     },
     clock,
@@ -60,21 +62,23 @@ pub(crate) type BrokenOff = Box<dyn Fn() -> Option<Ended> + Send>;
 pub(crate) struct Decided {
     /// The operation.
     pub(crate) operation: Option<Operation>,
-    /// The caller.
-    pub(crate) caller: Identified,
+    /// The caller, if its bearer is genuine.
+    pub(crate) caller: Option<Bearer>,
     /// The steps.
     pub(crate) steps: Vec<Step>,
     /// The agents that the guard found.
     pub(crate) agents: Vec<Box<str>>,
+    /// The fields and parameters that it dropped.
+    pub(crate) dropped_fields: Vec<String>,
 }
 
 impl Journal {
-    /// Begins to record a request whose head has arrived.
-    pub(crate) fn begin(&self, head: &Parts, request_id: &str) -> Recording {
+    /// Begins to record a request whose head arrived at `at`, by the namespace's clock.
+    pub(crate) fn begin(&self, head: &Parts, request_id: &str, at: DateTime<Utc>) -> Recording {
         let target = process::target(head);
         let mut entry = Entry {
-            at: clock::now(),
-            real_at: clock::now(),
+            at,
+            real_at: clock::real_now(),
             namespace: self.namespace().into(),
             request_id: request_id.into(),
             method: scrub::text(head.method.as_str()).into(),
@@ -148,6 +152,25 @@ fn sent(headers: &HeaderMap) -> Sent {
     Sent { origin: headers.get(header::ORIGIN).map(text), headers: kept, ..Sent::default() }
 }
 
+impl Entry {
+    /// The caller as it is shown.
+    fn identify(&self, bearer: Option<Bearer>) -> Identified {
+        match bearer {
+            None => Identified::default(),
+            Some(Bearer::ApiKey(key)) => {
+                Identified { kind: CallerKind::ApiKey, key: Some(key.id.clone()), ..Identified::default() }
+            }
+            Some(Bearer::ClientToken(token)) => Identified {
+                kind: CallerKind::ClientToken,
+                jti: Some(token.id.to_string().into()),
+                key: Some(token.key_id.clone()),
+                origin_bound: Some(token.origin.clone()),
+                expires_in_ms: Some(token.expires_at - self.at.timestamp_millis()),
+            },
+        }
+    }
+}
+
 impl Recording {
     /// Records the body as it is read.
     pub(crate) fn attach(&self, body: Body) -> Body {
@@ -167,24 +190,39 @@ impl Recording {
         body.with_tap(Box::new(tap))
     }
 
-    /// Records that the guard has admitted the request. The fields of its body that it dropped are those that `checked`
-    /// lacks.
-    pub(crate) fn admitted(&self, decided: Decided, checked: Option<&serde_json::Value>) {
-        self.decided(decided, Outcome::Admitted, checked);
+    /// Records that the guard has admitted the request.
+    pub(crate) fn admitted(&self, decided: Decided) {
+        self.decided(decided, Outcome::Admitted);
     }
 
-    /// Records that the request was refused.
-    pub(crate) fn denied(&self, decided: Decided) {
-        self.decided(decided, Outcome::Denied, None);
+    /// Records that the request was refused, if that is the decision; what an admitted request gets is none.
+    pub(crate) fn refused(&self, mut decided: Decided, refusal: &ApiError) {
+        if lock(&self.held.entry).decision.outcome.is_some() {
+            return;
+        }
+        // Some checks belong to no step of the guard.
+        if !decided.steps.last().is_some_and(|step| step.said.ends_with(refusal.message())) {
+            decided.steps.push(Step { asked: "request", said: format!("no. {}", refusal.message()) });
+        }
+        self.decided(decided, Outcome::Denied);
     }
 
-    fn decided(&self, decided: Decided, outcome: Outcome, checked: Option<&serde_json::Value>) {
-        let Decided { operation, caller, mut steps, agents } = decided;
+    /// Records that an admitted request was refused after all, before anything of its response was sent.
+    pub(crate) fn revoked(&self, asked: &'static str, said: &str) {
+        self.journal.change(&self.held, |entry| {
+            entry.decision.outcome = Some(Outcome::Denied);
+            entry.decision.steps.push(Step { asked, said: said.to_owned() });
+        });
+    }
+
+    fn decided(&self, decided: Decided, outcome: Outcome) {
+        let Decided { operation, caller, mut steps, agents, dropped_fields } = decided;
         for step in &mut steps {
-            if let std::borrow::Cow::Owned(clean) = scrub::text(&step.said) {
+            if let Cow::Owned(clean) = scrub::text(&step.said) {
                 step.said = clean;
             }
         }
+        let caller = lock(&self.held.entry).identify(caller);
         self.journal.change(&self.held, |entry| {
             entry.phase = Phase::Decided;
             entry.operation = entry.operation.or(operation);
@@ -196,18 +234,9 @@ impl Recording {
             for agent in &agents {
                 self.journal.name_agent(entry, agent);
             }
-            if let (Some(checked), Some(sent)) = (checked, entry.sent.body.as_ref().and_then(|body| body.json())) {
-                let mut dropped = Vec::new();
-                missing(&sent, checked, "", &mut dropped);
-                entry.sent.dropped_fields = dropped;
-            }
+            entry.sent.dropped_fields = dropped_fields.iter().map(|field| scrub::text(field).into()).collect();
         });
         self.journal.caller_is_known(&self.held);
-    }
-
-    /// Whether the decision is recorded.
-    pub(crate) fn is_decided(&self) -> bool {
-        lock(&self.held.entry).phase >= Phase::Decided
     }
 
     /// Records a response, and its body while it is handed over. `broken_off` tells, when it ends early, whether the
@@ -286,32 +315,6 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         self.finish(Ended::ClientLeft, By::Client);
-    }
-}
-
-/// The places in `sent` that `checked` lacks.
-fn missing(sent: &serde_json::Value, checked: &serde_json::Value, place: &str, out: &mut Vec<String>) {
-    use serde_json::Value;
-    /// The most that are named.
-    const MOST: usize = 100;
-    match (sent, checked) {
-        (Value::Object(sent), Value::Object(checked)) => {
-            for (name, value) in sent {
-                let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
-                match checked.get(name) {
-                    Some(checked) => missing(value, checked, &place, out),
-                    // An explicit null says no more than its absence.
-                    None if !value.is_null() && out.len() < MOST => out.push(place),
-                    None => {}
-                }
-            }
-        }
-        (Value::Array(sent), Value::Array(checked)) => {
-            for (index, (sent, checked)) in sent.iter().zip(checked).enumerate() {
-                missing(sent, checked, &format!("{place}[{index}]"), out);
-            }
-        }
-        _ => {}
     }
 }
 

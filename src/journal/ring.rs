@@ -15,6 +15,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     entry::Entry,
@@ -42,6 +43,7 @@ pub(super) struct State {
     /// The ids of new and changed entries.
     events: broadcast::Sender<u64>,
     listeners: AtomicUsize,
+    closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +101,7 @@ impl Journal {
             changes: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENTS),
             listeners: AtomicUsize::new(0),
+            closed: CancellationToken::new(),
         });
         process.add(&state);
         Self(state)
@@ -297,6 +300,21 @@ impl Journal {
     /// The bounds.
     pub(crate) fn bounds(&self) -> &Bounds {
         self.0.process.bounds()
+    }
+
+    /// What it shares with the other journals of the process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.0.process
+    }
+
+    /// Ends all who wait or listen: the namespace is gone.
+    pub(crate) fn close(&self) {
+        self.0.closed.cancel();
+    }
+
+    /// Waits until the namespace is gone.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.0.closed.clone().cancelled_owned()
     }
 
     /// The namespace.

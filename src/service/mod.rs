@@ -24,6 +24,7 @@ use crate::{
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{App, Backend, ControlPlane, HeadLimits, Readiness},
+    journal,
     mock::{self, Mock, Script, ScriptError},
     namespaces::{Directory, Namespace},
     private_files,
@@ -330,6 +331,7 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
+            journal: world.as_ref().map(|_| journal::Process::default().journal("default")),
             world,
             metrics,
         };
