@@ -9,7 +9,6 @@ use std::{
     io::{self, IsTerminal, Write},
     os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
-    sync::Arc,
 };
 
 use clap::Args;
@@ -27,10 +26,7 @@ use super::{
 };
 use crate::{
     config::{ConfigError, LogFormat, Settings},
-    telemetry::{
-        logging,
-        metrics::{Metrics, Totals},
-    },
+    telemetry::{logging, metrics::Totals},
 };
 
 /// The exit codes of shells for a command that does not exist, and for one that cannot be executed.

@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, io, path::PathBuf, process::ExitCode, thread};
+use std::{future::Future, io, process::ExitCode, thread};
 
 use clap::Args;
 use figment::value::Value;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{LogFormat, OriginMissing},
-    telemetry::{logging, metrics::Metrics},
+    telemetry::logging,
 };
 
 #[derive(Args, Debug)]
