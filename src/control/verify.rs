@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ControlState,
-    caller::{Ns, namespace_not_found},
+    caller::Ns,
     error::ControlResult,
     input::Input,
     journal::journal_of,
@@ -23,7 +23,7 @@ async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> Co
     let journal = journal_of(&namespace)?;
     let verdict = tokio::select! {
         verdict = plan.verify(&journal) => verdict,
-        () = journal.closed() => return Err(namespace_not_found(namespace.name()).into()),
+        () = journal.closed() => return Err(crate::namespaces::not_found(namespace.name()).into()),
     };
     match verdict {
         Verdict::Verified(matched) => Ok(Json(verify::verified(&matched))),
