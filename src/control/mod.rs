@@ -8,7 +8,9 @@ mod caller;
 mod clock;
 mod error;
 mod input;
+mod namespaces;
 mod select;
+mod snapshots;
 mod tokens;
 
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use crate::{
     config::ControlSettings,
     error::ApiError,
     http::{App, ControlPlane},
-    namespaces::Directory,
+    namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
     request::body::Body,
 };
 
@@ -49,6 +51,8 @@ impl Control {
         let state = Arc::new(ControlState { directory, settings });
         let routes = Router::new()
             .route("/", get(about))
+            .merge(namespaces::routes())
+            .merge(snapshots::routes())
             .merge(clock::routes())
             .merge(tokens::routes())
             .fallback(error::not_found)
@@ -101,5 +105,7 @@ fn limits(settings: &ControlSettings) -> Value {
         "namespaces": settings.namespaces,
         "body_bytes": input::BODY_BYTES,
         "seed_bytes": input::SEED_BYTES,
+        "snapshots": MOST_SNAPSHOTS,
+        "snapshot_bytes": MOST_BYTES,
     })
 }

@@ -110,7 +110,8 @@ impl Applying<'_> {
             Table::Archive => (Operation::CreatePassageInArchive, "{archive_id}"),
             _ => (Operation::CreatePassage, "{agent_id}"),
         };
-        for (index, passage) in passages.iter().flat_map(|passages| passages.as_array()).flatten().enumerate() {
+        let passages = passages.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (index, passage) in passages.iter().enumerate() {
             let body = if passage.is_string() { json!({"text": passage}) } else { passage.clone() };
             let stored = self.call(operation, &[(parameter, &id)], Content::Json(body)).await;
             stored.map_err(|error| refusal(entry, &format!("/passages/{index}"), error))?;
