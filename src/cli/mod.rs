@@ -4,7 +4,10 @@ mod banner;
 mod config;
 mod health;
 mod keys;
+mod launched;
 mod operations;
+mod run;
+mod seed;
 mod serve;
 mod signing_keys;
 mod tokens;
@@ -50,6 +53,8 @@ struct Common {
 enum Command {
     /// Run the server
     Serve(serve::Arguments),
+    /// Run a command, such as a test suite, with a mock of its own, and exit with the command's code
+    Run(run::Arguments),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -121,6 +126,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let output = Output { json: cli.common.json };
     match cli.command {
         Command::Serve(arguments) => serve::run(&cli.common, arguments).await,
+        Command::Run(arguments) => run::run(&cli.common, arguments, &output).await,
         Command::Keys(command) => keys::run(&cli.common, command, &output).await,
         Command::Tokens(command) => tokens::run(&cli.common, command, &output).await,
         Command::SigningKeys(command) => signing_keys::run(&cli.common, command, &output).await,

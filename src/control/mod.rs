@@ -7,8 +7,11 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
+mod journal;
 mod namespaces;
+mod seed;
 mod select;
 mod snapshots;
 mod tokens;
@@ -28,6 +31,7 @@ use crate::{
     config::ControlSettings,
     error::ApiError,
     http::{App, ControlPlane},
+    journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
     request::body::Body,
 };
@@ -54,7 +58,10 @@ impl Control {
             .merge(namespaces::routes())
             .merge(snapshots::routes())
             .merge(clock::routes())
+            .merge(seed::routes())
             .merge(tokens::routes())
+            .merge(journal::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()
@@ -107,5 +114,12 @@ fn limits(settings: &ControlSettings) -> Value {
         "seed_bytes": input::SEED_BYTES,
         "snapshots": MOST_SNAPSHOTS,
         "snapshot_bytes": MOST_BYTES,
+        "wait_seconds": journal::LONGEST_WAIT.as_secs(),
+        "journal_entries": BOUNDS.entries,
+        "journal_body_bytes": BOUNDS.body,
+        "journal_frame_bytes": BOUNDS.frames,
+        "journal_bytes": BOUNDS.namespace,
+        "journals_bytes": BOUNDS.process,
+        "listeners": BOUNDS.listeners,
     })
 }

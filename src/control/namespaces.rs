@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -22,7 +22,6 @@ use crate::{
     credentials::PlainApiKey,
     error::{ApiError, Code},
     namespaces::{Created, Creation, IDLE_TTL, IfExists, LimitOverrides, Namespace, Refs, ResetTo},
-    seed::Seed,
     world::{ClockRequest, IdStyle},
 };
 
@@ -42,7 +41,7 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 #[serde(deny_unknown_fields)]
 struct NewNamespace {
     name: Option<String>,
-    seed: Option<Value>,
+    seed: Option<IgnoredAny>,
     ids: Option<String>,
     clock: Option<ClockRequest>,
     #[serde(default)]
@@ -83,17 +82,18 @@ async fn create(
     State(control): State<Arc<ControlState>>,
     caller: Caller,
     headers: HeaderMap,
-    Raw { bytes, format }: Raw,
+    body: Raw,
 ) -> ControlResult<(StatusCode, Json<Value>)> {
     caller.check_instance()?;
-    let NewNamespace { name, seed, ids, clock, limits, idle_ttl, if_exists, api_key } = parse(&bytes, format)?;
+    let NewNamespace { name, seed, ids, clock, limits, idle_ttl, if_exists, api_key } =
+        parse(&body.bytes, body.format)?;
     let creation = Creation {
         name,
         ids: ids.map(id_style).transpose()?,
         clock,
         limits,
         idle_ttl: lifetime(idle_ttl.as_deref())?,
-        seed: seed.map(|seed| Seed::from_value(seed, "/seed")).transpose().map_err(ApiError::from)?,
+        seed: seed.map(|_| super::seed::read(&body, "/seed")).transpose()?,
         if_exists,
         key: api_key.as_deref().map(test_key).transpose()?,
     };

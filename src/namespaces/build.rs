@@ -10,6 +10,7 @@ use crate::{
     credentials::{MasterKey, keyring::KeyringError},
     error::ApiError,
     http::{Activity, ApiKeys, App, Backend, Foundation},
+    journal::{self, Journal},
     mock::Mock,
     store::{Image, NewApiKey, Store, StoreError},
     world::{self, World},
@@ -27,6 +28,8 @@ pub(crate) struct Builder {
     instance: Arc<App>,
     /// The mock that the others are like.
     mock: Mock,
+    /// What the journals of all namespaces share.
+    journals: journal::Process,
 }
 
 /// The API key of a namespace, as its store has it.
@@ -47,6 +50,7 @@ pub(super) enum Credentials {
 pub(super) struct Blueprint<'a> {
     pub(super) name: &'a str,
     pub(super) activity: Activity,
+    pub(super) journal: Journal,
     pub(super) limits: LimitOverrides,
     pub(super) key: Option<&'a StoredKey>,
     /// The state; `None` for an empty world.
@@ -69,12 +73,19 @@ impl Builder {
     pub(crate) fn new(settings: &Settings, instance: Arc<App>) -> Option<Self> {
         let Backend::Mock(mock) = &instance.backend else { return None };
         let mock = mock.clone();
-        Some(Self { settings: Arc::new(settings.clone()), master_key: MasterKey::generate(), instance, mock })
+        let journals = instance.journal.as_ref().map(|journal| journal.process().clone()).unwrap_or_default();
+        let settings = Arc::new(settings.clone());
+        Some(Self { settings, master_key: MasterKey::generate(), instance, mock, journals })
     }
 
     /// The largest size of what is read together, in bytes.
     pub(super) fn most_read(&self) -> usize {
         self.settings.mock.answer_bytes
+    }
+
+    /// The empty journal of a namespace.
+    pub(super) fn journal(&self, name: &str) -> Journal {
+        self.journals.journal(name)
     }
 
     /// How long expired tokens are kept.
@@ -94,7 +105,7 @@ impl Builder {
     }
 
     async fn assemble(&self, world: &World, blueprint: Blueprint<'_>) -> Result<App, KeyringError> {
-        let Blueprint { name, activity, limits, key, state, credentials } = blueprint;
+        let Blueprint { name, activity, journal, limits, key, state, credentials } = blueprint;
         let most_read = self.most_read();
         let store = match state {
             Some(state) => Store::open_image(&state.image, most_read).await?,
@@ -118,6 +129,7 @@ impl Builder {
             metrics: self.instance.metrics.clone(),
             keys: ApiKeys::Within(self.instance.guard.authenticator.clone(), accepted),
             world: Some(world.clone()),
+            journal: Some(journal),
             token_cache: if is_default { self.settings.tokens.cache_capacity } else { TOKEN_CACHE },
             store,
         };

@@ -15,7 +15,7 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     http::Activity,
-    seed::{Applied, Seed},
+    seed::{Applied, Seed, SeedError},
     store::{NewApiKey, RowCounts},
     world::{Backwards, IdStyle, World},
 };
@@ -74,6 +74,7 @@ impl Directory {
         let blueprint = Blueprint {
             name: &name,
             activity: Activity::new(),
+            journal: self.0.builder.journal(&name),
             limits,
             key: key.as_ref().map(|(stored, _)| stored),
             state: None,
@@ -88,7 +89,7 @@ impl Directory {
             tokens = applied.tokens;
         }
         let namespace = Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock());
-        namespace.contents().seed_with(seeded);
+        namespace.seed_with(seeded);
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
         Ok(Created { namespace, is_new: true, tokens })
@@ -122,6 +123,7 @@ impl Directory {
         let blueprint = Blueprint {
             name: &name,
             activity: Activity::new(),
+            journal: self.0.builder.journal(&name),
             limits: definition.limits,
             key: Some(&key.0),
             state: Some(&state),
@@ -129,7 +131,7 @@ impl Directory {
         };
         let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
         let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
-        namespace.contents().seed_with(Some(Seeded { state, seed: None }));
+        namespace.seed_with(Some(Seeded { state, seed: None }));
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
         Ok(Created { namespace, is_new: true, tokens: Map::new() })
@@ -143,11 +145,11 @@ impl Directory {
         &self,
         namespace: &Namespace,
         to: ResetTo,
-        _keep_journal: bool,
+        keep_journal: bool,
     ) -> Result<Reset, ApiError> {
         namespace.check_in_memory()?;
         let (reservation, namespace) = self.change(namespace).await?;
-        let dropped = namespace.app().store.row_counts().await?;
+        let mut dropped = namespace.app().store.row_counts().await?;
         let seeded = if to == ResetTo::Seed { namespace.contents().seed.clone() } else { None };
         let world = match &seeded {
             Some(seeded) => World::restore(namespace.name(), &seeded.state.world),
@@ -156,6 +158,13 @@ impl Directory {
         let seed = seeded.as_ref().and_then(|seeded| seeded.seed.clone());
         let state = seeded.map(|seeded| seeded.state);
         let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, seed).await?;
+        if !keep_journal {
+            let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
+            if entries > 0 {
+                dropped.insert("journal_entry".into(), entries);
+            }
+            namespace.journal().clear();
+        }
         Ok(Reset { dropped, tokens })
     }
 
@@ -177,10 +186,10 @@ impl Directory {
     ///
     /// # Errors
     /// When the namespace is gone or persistent, or the seed cannot be applied.
-    pub(crate) async fn seed(&self, namespace: &Namespace, seed: Seed) -> Result<Applied, ApiError> {
+    pub(crate) async fn seed(&self, namespace: &Namespace, seed: Seed) -> Result<Applied, SeedError> {
         namespace.check_in_memory()?;
         let (reservation, namespace) = self.change(namespace).await?;
-        let state = namespace.live().save(namespace.refs()).await?;
+        let state = namespace.live().save(namespace.refs()).await.map_err(ApiError::from)?;
         let world = World::restore(namespace.name(), &state.world);
         if let Some(clock) = &seed.clock {
             let clock = clock.apply_to(world.clock_settings());
@@ -199,7 +208,7 @@ impl Directory {
         let mut applied = apply(&seed, aside.live(), namespace.api_key()).await?;
         let mut refs = state.refs;
         refs.append(&mut applied.refs.clone());
-        let state = aside.live().save(refs).await?;
+        let state = aside.live().save(refs).await.map_err(ApiError::from)?;
         self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
         namespace.contents().seed = Some(Seeded { state, seed: Some(Arc::new(seed)) });
         applied.refs = namespace.refs();
@@ -251,11 +260,11 @@ impl Directory {
 }
 
 /// Applies a seed to an application that is not in use yet.
-async fn apply(seed: &Seed, live: &Live, key: Option<&PlainApiKey>) -> Result<Applied, ApiError> {
+async fn apply(seed: &Seed, live: &Live, key: Option<&PlainApiKey>) -> Result<Applied, SeedError> {
     let key = LentKey::of(live, key).await?;
     let applied = live.world.enter(seed.apply(&live.app, key.reveal())).await;
     key.take_back(live).await?;
-    applied.map_err(ApiError::from)
+    applied
 }
 
 /// The API key as which a seed is applied. The default namespace has none of its own and is lent one.

@@ -22,6 +22,7 @@ use crate::{
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{ApiKeys, App, Backend, ControlPlane, Foundation},
+    journal,
     mock::{self, Mock, Script, ScriptError},
     namespaces::{Builder, DEFAULT, Directory},
     private_files,
@@ -270,6 +271,20 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        Self::start_with(settings, store, clock, metrics).await
+    }
+
+    /// As [`Self::start`], with metrics that the caller reads.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub(crate) async fn start_with(
+        settings: &Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
         let has_control = control_is_on(settings)?;
         // A database on disk is the namespace `default` itself. In memory, it has a store of its own that can be reset, and
         // the instance's store has the API keys.
@@ -279,10 +294,11 @@ impl Service {
         let foundation = Foundation {
             master_key: master_key(settings, &store).await?,
             backend: backend(settings, &store)?,
-            metrics: settings.metrics_listen.map(|_| Metrics::new()),
+            metrics,
             keys: ApiKeys::Own(test_keys),
             token_cache: settings.tokens.cache_capacity,
             world: is_default.then(|| World::new(DEFAULT, IdStyle::Random)),
+            journal: is_default.then(|| journal::Process::default().journal(DEFAULT)),
             clock: clock.clone(),
             store,
         };

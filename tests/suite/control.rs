@@ -1,5 +1,7 @@
 //! Test control: namespaces, their clocks, and what a test can see of them.
 
 mod clock;
+mod explain;
 mod harness;
 mod place;
+mod seed;
