@@ -3,5 +3,7 @@
 mod clock;
 mod explain;
 mod harness;
+mod namespaces;
 mod place;
 mod seed;
+mod snapshots;
