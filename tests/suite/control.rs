@@ -3,6 +3,8 @@
 mod clock;
 mod explain;
 mod harness;
+mod namespaces;
 mod place;
 mod seed;
 mod verify;
+mod snapshots;
