@@ -4,6 +4,7 @@ mod clock;
 mod explain;
 mod harness;
 mod namespaces;
+mod journal;
 mod place;
 mod seed;
 mod verify;
