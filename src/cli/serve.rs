@@ -1,6 +1,6 @@
 //! `gatelet serve`.
 
-use std::{future::Future, io, path::PathBuf, process::ExitCode, thread};
+use std::{future::Future, io, process::ExitCode, thread};
 
 use clap::Args;
 use figment::value::Value;

@@ -218,8 +218,8 @@ impl Applying<'_> {
             .header(header::CONTENT_TYPE, content_type)
             .body(())
             .map_err(ApiError::internal)?;
-        let mut context = RequestContext::default();
-        let respond = self.app.respond(request.into_parts().0, Body::from(bytes), &mut context);
+        let mut known = RequestContext::default();
+        let respond = self.app.respond(request.into_parts().0, Body::from(bytes), &mut known);
         let (response, _) = match &self.app.world {
             // Each call is a request of its own, from whose place the ids that it draws are derived.
             Some(world) => world.enter(respond).await?,
