@@ -258,6 +258,8 @@ pub struct Service {
     pub app: Arc<App>,
     /// The control API, if there is one.
     pub(crate) control: Option<Arc<dyn ControlPlane>>,
+    /// Its namespaces.
+    pub(crate) directory: Option<Directory>,
     /// The background work.
     pub upkeep: Upkeep,
     background: JoinSet<()>,
@@ -315,8 +317,9 @@ impl Service {
             _ => None,
         };
         let control = directory
+            .clone()
             .map(|directory| -> Arc<dyn ControlPlane> { Arc::new(Control::new(directory, settings.control.clone())) });
-        Ok(Self { app, control, upkeep, background })
+        Ok(Self { app, control, directory, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.
