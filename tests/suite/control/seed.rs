@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Stdio};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Answer, Client, Gatelet, ORIGIN, Program, column};
+use crate::harness::{Answer, Client, Engine, Gatelet, ORIGIN, Program, column};
 
 /// The calls that list what a seed may create.
 const LISTS: [&str; 7] = [
@@ -283,9 +283,45 @@ async fn a_mistake_names_line_and_field_and_nothing_is_applied() {
     let answer = put_as(&owner, "application/json", &json).await;
     assert_eq!(answer.refused(422, "seed_invalid"), "agent \"a\": model: Input should be a valid string");
     assert_eq!(answer.expect(422)["at"], "/agent/0/model");
+    let invalid = put_as(&owner, "application/json", "{\n\"agent\": [}").await;
+    assert_eq!(invalid.refused(422, "seed_invalid"), "line 2: it is not JSON: expected value");
     put_as(&owner, "text/plain", SEED).await.refused(415, "unsupported_media_type");
     put_as(&owner, "application/toml", "a = \u{0}").await.refused(422, "seed_invalid");
     assert_eq!(world(&owner).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_file_may_be_part_of_a_seed() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let made = put(&owner, SEED).await.expect(200);
+    let helper = made["refs"]["helper"].as_str().unwrap();
+    let exported = owner.get(&format!("/v1/agents/{helper}/export")).await.expect(200);
+    let seed = json!({"agent": [
+        {"ref": "copy", "agent_file": exported, "name": "copy", "model": "openai/gpt-4.1", "archive": "notes"},
+        {"ref": "same", "agent_file": exported, "append_copy_suffix": true, "strip_messages": true},
+    ], "archive": [{"ref": "notes", "name": "Notes"}]});
+    // The refs of an earlier seed are taken by what it created, and may be used for something else.
+    put_as(&owner, "application/json", &seed.to_string()).await.expect(200);
+    let agents = owner.get("/v1/agents/?order=asc").await.expect(200);
+    assert_eq!(column(&agents, "name"), ["helper", "copy", "helper_copy"]);
+    assert_eq!(agents[1]["model"], "openai/gpt-4.1");
+    let count = |messages: &Value| messages.as_array().unwrap().len();
+    for (agent, expected) in [(1, 4), (2, 1)] {
+        let id = agents[agent]["id"].as_str().unwrap();
+        let messages = owner.get(&format!("/v1/agents/{id}/messages")).await.expect(200);
+        assert_eq!(count(&messages), expected, "{messages}");
+    }
+    let archives =
+        owner.get(&format!("/v1/archives/?agent_id={}", agents[1]["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(column(&archives, "name"), ["Notes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_on_disk_is_left_alone() {
+    let server = Gatelet::on(Engine::Sqlite).await;
+    put(&server.owner(), SEED).await.refused(409, "namespace_persistent");
+    assert_eq!(server.owner().get("/v1/agents/").await.expect(200), json!([]));
 }
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
@@ -377,7 +413,7 @@ async fn a_seed_with_a_mistake_refuses_the_start() {
         assert!(said.trim_end().lines().last().unwrap().starts_with(expected), "{said}");
     }
     let files = [("seed.toml", "[[block]]\nlabel = 'b'")];
-    let program = Program::on(crate::harness::Engine::Sqlite).await.argument("--seed").argument("seed.toml");
+    let program = Program::on(Engine::Sqlite).await.argument("--seed").argument("seed.toml");
     write(program.folder(), &files);
     assert!(program.try_start().await.unwrap_err().contains("a seed changes no database on disk: add --ephemeral"));
     let program = Program::ephemeral()
