@@ -239,7 +239,7 @@ fn refusal(entry: &Entry, field: &str, error: ApiError) -> SeedError {
     if error.code() == Code::ValidationFailed
         && let Some((place, problem)) = message.strip_prefix("body.").and_then(|message| message.split_once(": "))
     {
-        let place: String = place.split('.').map(|segment| format!("/{}", escaped(segment))).collect();
+        let place = place.split('.').fold(String::new(), |place, segment| place + "/" + &escaped(segment));
         let place = match place.strip_prefix(&format!("/{INITIAL_MESSAGES}")) {
             Some(rest) if entry.fields.contains_key("messages") => format!("/messages{rest}"),
             _ => place,
