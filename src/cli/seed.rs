@@ -30,7 +30,7 @@ pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
     Ok(Some(seed))
 }
 
-/// Applies a seed to a service that has just started.
+/// Applies a seed to a service that has just started. `key` is an API key of it.
 ///
 /// # Errors
 /// When a table is refused.
