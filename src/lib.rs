@@ -31,4 +31,5 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+mod verify;
 pub mod world;

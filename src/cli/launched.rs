@@ -28,15 +28,6 @@ pub(super) enum Migrations {
     Check,
 }
 
-/// Whether there are metrics.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Counting {
-    /// If they are served.
-    IfServed,
-    /// Yes.
-    Always,
-}
-
 /// A server that is ready: connections queue until it serves.
 pub(super) struct Launched {
     /// Where it listens.
@@ -53,7 +44,7 @@ impl Launched {
     pub(super) async fn start(
         settings: &Settings,
         migrations: Migrations,
-        counting: Counting,
+        metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, CliError> {
         service::control_is_on(settings)?;
         let listener = bind(settings.listen).await?;
@@ -67,8 +58,7 @@ impl Launched {
             Migrations::Check => store.check_migrated().await?,
         }
         let new_key = service::bootstrap(settings, &store).await?;
-        let is_counting = counting == Counting::Always || metrics_listener.is_some();
-        let service = Service::start(settings, store, Clock::system(), is_counting.then(Metrics::new)).await?;
+        let service = Service::start_with(settings, store, Clock::system(), metrics).await?;
         let addresses = Addresses {
             service: listener.local_addr()?,
             metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,

@@ -70,7 +70,8 @@ async fn advance(Ns(namespace): Ns, Input(step): Input<Step>) -> ControlResult<J
                 .map_err(|error| invalid("/by", format!("'{by}' is not a duration such as 90s or 5m: {error}")))?;
             (now.saturating_add(Micros::try_from(by.as_micros()).unwrap_or(Micros::MAX)), "/by")
         }
-        (None, Some("next")) => match waiting.first() {
+        // Pings are sent as long as nothing else happens; they are the next thing only if there is no other.
+        (None, Some("next")) => match waiting.iter().find(|timer| timer.kind != TimerKind::Ping).or(waiting.first()) {
             Some(next) => (next.due.max(now), "/to"),
             None => return Err(invalid("/to", "no timer is pending, so there is no next one").into()),
         },

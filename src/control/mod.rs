@@ -7,7 +7,9 @@
 mod caller;
 mod clock;
 mod error;
+mod explain;
 mod input;
+mod journal;
 mod select;
 mod tokens;
 
@@ -26,6 +28,7 @@ use crate::{
     config::ControlSettings,
     error::ApiError,
     http::{App, ControlPlane},
+    journal::BOUNDS,
     namespaces::Directory,
     request::body::Body,
 };
@@ -51,6 +54,8 @@ impl Control {
             .route("/", get(about))
             .merge(clock::routes())
             .merge(tokens::routes())
+            .merge(journal::routes())
+            .merge(explain::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()
@@ -101,5 +106,12 @@ fn limits(settings: &ControlSettings) -> Value {
         "namespaces": settings.namespaces,
         "body_bytes": input::BODY_BYTES,
         "seed_bytes": input::SEED_BYTES,
+        "wait_seconds": journal::LONGEST_WAIT.as_secs(),
+        "journal_entries": BOUNDS.entries,
+        "journal_body_bytes": BOUNDS.body,
+        "journal_frame_bytes": BOUNDS.frames,
+        "journal_bytes": BOUNDS.namespace,
+        "journals_bytes": BOUNDS.process,
+        "listeners": BOUNDS.listeners,
     })
 }

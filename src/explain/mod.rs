@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     access::{Bearer, Guard, Ownership, RequestContext, Step},
     api::TokenRequest,
-    clock::Millis,
+    clock::{Clock, Millis},
     credentials::ClientToken,
     error::{ApiError, Code},
     model::Project,
@@ -96,9 +96,9 @@ pub(crate) async fn explain(
     question: &Question,
     guard: &Guard,
     ownership: &impl Ownership,
-    now: Millis,
+    clock: &Clock,
 ) -> Result<Answer, ApiError> {
-    let caller = caller(question, now)?;
+    let caller = caller(question, clock.now_millis())?;
     let mut context = RequestContext::with_steps();
     if question.operations {
         if question.method.is_some() || question.path.is_some() {

@@ -10,6 +10,7 @@ use crate::{
     access::{Feed, Guard},
     api::client_side_access_tokens::Endpoints,
     config::StreamAtExpiry,
+    journal::Journal,
     request::body::Pace,
     store::Store,
     telemetry::metrics::Metrics,
@@ -41,6 +42,8 @@ pub struct App {
     pub(crate) from_public: bool,
     /// The world of the namespace; `None` where there is no control API.
     pub(crate) world: Option<World>,
+    /// The journal of the namespace; `None` where there is no control API.
+    pub(crate) journal: Option<Journal>,
     /// The metrics, if they are served.
     pub metrics: Option<Arc<Metrics>>,
 }

@@ -8,6 +8,10 @@ use crate::request::body::Body;
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, x-should-retry, retry-after, retry-after-ms, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset",
 );
+/// The same where there is a journal.
+const EXPOSED_WITH_ENTRY: HeaderValue = HeaderValue::from_static(
+    "x-request-id, x-should-retry, retry-after, retry-after-ms, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset, x-gatelet-entry",
+);
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const VARY_PREFLIGHT: HeaderValue =
     HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
@@ -47,12 +51,13 @@ pub(super) fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
     sole(headers, &header::ORIGIN)
 }
 
-/// Lets a page from `origin` read the response, whatever its status.
-pub(super) fn expose(origin: Option<HeaderValue>, response_headers: &mut HeaderMap) {
+/// Lets a page from `origin` read the response, whatever its status. `has_entry`: whether a journal has an entry for it.
+pub(super) fn expose(origin: Option<HeaderValue>, has_entry: bool, response_headers: &mut HeaderMap) {
     response_headers.entry(header::VARY).or_insert(VARY);
     if let Some(origin) = origin {
         response_headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response_headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        response_headers
+            .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, if has_entry { EXPOSED_WITH_ENTRY } else { EXPOSED });
     }
 }
 

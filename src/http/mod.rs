@@ -9,6 +9,7 @@ mod head;
 mod health;
 mod lifeline;
 mod pipeline;
+mod record;
 
 use std::sync::Arc;
 

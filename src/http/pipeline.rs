@@ -20,12 +20,14 @@ use tracing::error;
 use super::{
     AccessLog, App, Namespace, cors, framing, health,
     lifeline::{self, ResponseLifetime, StreamResources},
+    record,
 };
 use crate::{
     access::{Admission, Admitted, Call, Caller, Charge, Guard, Redactor, RequestContext, ServedBy, denial::Denial},
     clock,
     credentials::ClientToken,
     error::{ApiError, Code},
+    journal::{Recording, SeenPreflight},
     reply::Reply,
     request::{
         body::{Body, BodyError},
@@ -53,8 +55,18 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
-    let mut context = RequestContext::default();
-    let body = Body::received(body, &head, app.body_pace);
+    let mut body = Body::received(body, &head, app.body_pace);
+    let (mut context, recording, preflight) = match &app.journal {
+        None => (RequestContext::default(), None, None),
+        Some(journal) => match SeenPreflight::of(&head) {
+            Some(preflight) => (RequestContext::default(), None, Some((preflight, journal))),
+            None => {
+                let recording = record::begin(app, journal, &head, &request_id);
+                body = recording.attach(body);
+                (RequestContext::with_steps(), Some(recording), None)
+            }
+        },
+    };
     let (selected, namespace) = match namespace {
         Some(Namespace { app, selected }) => (selected, Some(Arc::clone(app))),
         None => (Ok(()), None),
@@ -62,7 +74,7 @@ pub(super) async fn handle(
     let (outcome, waits) = {
         let respond = async {
             selected?;
-            app.respond(head, body, &mut context).await
+            app.respond_recorded(head, body, &mut context, recording.as_ref()).await
         };
         let respond = match &app.world {
             Some(world) => Either::Left(within(world, respond)),
@@ -72,6 +84,10 @@ pub(super) async fn handle(
         waits::measure(respond, app.metrics.is_some()).await
     };
     let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
+    if let (Some(recording), Err(refusal)) = (&recording, &outcome) {
+        recording.refused(record::decided(&mut context, &[]), refusal);
+    }
+    let refusal = outcome.as_ref().err().filter(|_| recording.is_some()).map(ApiError::without_cause);
     let ((mut response, token), code) = match outcome {
         Ok(response) => (response, None),
         Err(refusal) => {
@@ -85,14 +101,22 @@ pub(super) async fn handle(
     if let Some(allowance) = context.allowance {
         allowance.set_headers(headers);
     }
-    cors::expose(origin, headers);
+    cors::expose(origin, recording.is_some(), headers);
     if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
     }
     if let Some(world) = &app.world {
         response = of_world(world, response);
     }
+    if let Some(recording) = recording {
+        let is_stream = is_stream(&response);
+        let broken_off = record::broken_off(token.as_ref(), namespace.as_ref());
+        response = recording.respond(response, refusal.as_ref(), is_stream, broken_off);
+    }
     let (status, duration) = (response.status(), started.elapsed());
+    if let Some((preflight, journal)) = preflight {
+        journal.process().note_preflight(preflight, status);
+    }
     if let (Some(metrics), Some(waits)) = (&app.metrics, waits) {
         let RequestContext { operation, remembered, .. } = &context;
         let (operation, remembered) = (*operation, *remembered);
@@ -161,9 +185,19 @@ impl App {
     /// The refusal, or the failure.
     pub(crate) async fn respond(
         &self,
+        head: Parts,
+        body: Body,
+        context: &mut RequestContext,
+    ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
+        self.respond_recorded(head, body, context, None).await
+    }
+
+    async fn respond_recorded(
+        &self,
         mut head: Parts,
         body: Body,
         context: &mut RequestContext,
+        recording: Option<&Recording>,
     ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
         self.head_limits.check(&head)?;
         framing::check(&head.uri, head.version, &head.headers)?;
@@ -174,7 +208,12 @@ impl App {
         }
         let version = head.version;
         let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
-            Admission::Public => return Ok((json_response(StatusCode::OK, &health::letta())?, None)),
+            Admission::Public => {
+                if let Some(recording) = recording {
+                    recording.admitted(record::decided(context, &[]));
+                }
+                return Ok((json_response(StatusCode::OK, &health::letta())?, None));
+            }
             Admission::Call(admitted) => admitted,
         };
         // The permit for a large body is held until there is a response.
@@ -191,6 +230,9 @@ impl App {
             None => Charge::uncounted(),
         };
         charge.check()?;
+        if let Some(recording) = recording {
+            recording.admitted(record::decided(context, &call.agents));
+        }
         let reply = match served_by {
             // Rare and large: boxed, so that the futures of other requests do not grow by its size.
             ServedBy::Gatelet => Box::pin(self.tokens.respond(call)).await?,
@@ -199,6 +241,9 @@ impl App {
         let mut response = redacted(reply, &redactor)?;
         // A token that was revoked in the meantime gets no response.
         if token.as_ref().is_some_and(|token| self.feed.is_revoked(token)) {
+            if let Some(recording) = recording {
+                recording.revoked("bearer", "client token: no. It was revoked while the request was handled.");
+            }
             return Err(Denial::TokenRevoked.into());
         }
         if let Body::Whole(bytes) = response.body_mut() {

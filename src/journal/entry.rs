@@ -206,7 +206,7 @@ pub(crate) enum By {
 /// A preflight.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Preflight {
-    /// When it arrived, by the clock of the namespace that the request belongs to.
+    /// When it arrived, by the operating system's clock: it names no namespace.
     #[serde(serialize_with = "instant")]
     pub(crate) at: DateTime<Utc>,
     /// The status of its response.

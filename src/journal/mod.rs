@@ -1,8 +1,36 @@
-//! What happened to each request of a namespace.
+//! What the requests of a namespace were, and what became of each.
+//!
+//! An entry is written when its request arrives and completed while it is handled, so a request that hangs is visible. It
+//! never has a credential: whatever is kept passes `scrub` first. Nothing here outlasts the process, and everything is
+//! bounded; the oldest entries go first.
 
 mod entry;
+mod filter;
+mod frames;
+mod process;
+mod recording;
+mod retries;
+mod ring;
 mod scrub;
 
 pub(crate) use entry::{
     Answer, By, CallerKind, Decision, Ended, Entry, Identified, Outcome, Phase, Preflight, Sent, SentBody,
 };
+pub(crate) use filter::Filter;
+pub(crate) use frames::FrameView;
+pub(crate) use process::{BOUNDS, Bounds, Process, SeenPreflight};
+pub(crate) use recording::{BrokenOff, Decided, ENTRY, Recording};
+pub(crate) use ring::{Event, Journal, Listener, Listing};
+
+impl Default for Process {
+    fn default() -> Self {
+        Self::new(BOUNDS)
+    }
+}
+
+impl Process {
+    /// The empty journal of a namespace.
+    pub(crate) fn journal(&self, namespace: &str) -> Journal {
+        Journal::new(namespace, self)
+    }
+}

@@ -24,6 +24,7 @@ use crate::{
     entropy,
     gateway::{Gateway, UpstreamError},
     http::{App, Backend, ControlPlane, HeadLimits, Readiness},
+    journal,
     mock::{self, Mock, Script, ScriptError},
     namespaces::{Directory, Namespace},
     private_files,
@@ -266,11 +267,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Assembles the service on a migrated store and starts its background work. Requests are counted in `metrics`.
+    /// Assembles the service on a migrated store and starts its background work.
     ///
     /// # Errors
     /// When the master key is wrong or the database fails.
-    pub async fn start(
+    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
+        let metrics = settings.metrics_listen.map(|_| Metrics::new());
+        Self::start_with(settings, store, clock, metrics).await
+    }
+
+    /// As [`Self::start`], with metrics that the caller reads.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub(crate) async fn start_with(
         settings: &Settings,
         store: Store,
         clock: Clock,
@@ -334,6 +344,7 @@ impl Service {
             head_limits: HeadLimits::of(limits),
             // Lets a deployed page use a local mock.
             from_public: !is_gateway && settings.listen.ip().is_loopback(),
+            journal: world.as_ref().map(|_| journal::Process::default().journal("default")),
             world,
             metrics,
         };

@@ -20,6 +20,7 @@ mod clock;
 mod completions;
 mod conformance;
 mod contention;
+mod control;
 mod conversations;
 mod cors;
 mod documentation;

@@ -61,6 +61,22 @@ fn replaced(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether a text has a credential that is not encoded.
+pub(super) fn has_credential(text: &str) -> bool {
+    matches!(replaced(text), Cow::Owned(_))
+}
+
+/// Where the secret parts of the credentials in a text begin and end.
+pub(super) fn secret_parts(text: &str) -> Vec<(usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(|| {
+        let found = next_credential(text.as_bytes(), at)?;
+        at = found.1;
+        Some(found)
+    })
+    .collect()
+}
+
 /// The next credential from `at` on: where its secret part begins and ends.
 fn next_credential(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let prefixed = next_prefixed(text, at);

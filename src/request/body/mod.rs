@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 
 pub(crate) use self::{
     paced::{Pace, Paced, TooSlow},
-    received::{Fault, Received},
+    received::{Fault, Received, Tap},
 };
 
 /// Why a body broke off.

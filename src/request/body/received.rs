@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -31,6 +32,17 @@ pub struct Received {
     limit: usize,
     left: usize,
     is_drained: bool,
+    /// What else sees the bytes.
+    tap: Option<Box<dyn Tap>>,
+}
+
+/// Sees the bytes of a request's body as they are read, also those that are discarded.
+pub(crate) trait Tap: fmt::Debug + Send {
+    /// Some bytes were read.
+    fn read(&mut self, bytes: &Bytes);
+
+    /// All were read.
+    fn end(&mut self);
 }
 
 /// What is wrong with a request's body.
@@ -57,7 +69,16 @@ impl Body {
         // An HTTP/2 stream ends without its connection, and a client that sends `Expect` waits before it sends.
         let is_drained = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
         let body = Some(Paced::new(body, pace));
-        Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_drained })
+        Self::Received(Received { body, limit: usize::MAX, left: usize::MAX, is_drained, tap: None })
+    }
+
+    /// The same body, whose bytes `tap` sees as well. Nothing sees those of a body that is in memory.
+    #[must_use]
+    pub(crate) fn with_tap(mut self, tap: Box<dyn Tap>) -> Self {
+        if let Self::Received(received) = &mut self {
+            received.tap = Some(tap);
+        }
+        self
     }
 
     /// The same body, limited to `limit` more bytes.
@@ -120,6 +141,12 @@ impl Received {
         match frame {
             Ok(frame) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
+                if let (Some(tap), Some(bytes)) = (&mut self.tap, frame.data_ref()) {
+                    tap.read(bytes);
+                    if self.body.as_ref().is_none_or(http_body::Body::is_end_stream) {
+                        tap.end();
+                    }
+                }
                 self.left = self.left.checked_sub(length).ok_or(Fault::TooLarge(self.limit))?;
                 Ok(frame)
             }
@@ -145,6 +172,9 @@ impl http_body::Body for Received {
             Some(frame) => Poll::Ready(Some(self.check(frame).map_err(Into::into))),
             None => {
                 self.body = None;
+                if let Some(mut tap) = self.tap.take() {
+                    tap.end();
+                }
                 Poll::Ready(None)
             }
         }
@@ -165,10 +195,18 @@ impl Drop for Received {
             && let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream())
             && let Ok(runtime) = Handle::try_current()
         {
-            runtime.spawn(tokio::time::timeout(
-                DRAIN_TIMEOUT,
-                async move { while let Some(Ok(_)) = body.frame().await {} },
-            ));
+            let mut tap = self.tap.take();
+            runtime.spawn(tokio::time::timeout(DRAIN_TIMEOUT, async move {
+                while let Some(frame) = body.frame().await {
+                    let Ok(frame) = frame else { return };
+                    if let (Some(tap), Some(bytes)) = (&mut tap, frame.data_ref()) {
+                        tap.read(bytes);
+                    }
+                }
+                if let Some(tap) = &mut tap {
+                    tap.end();
+                }
+            }));
         }
     }
 }

@@ -1,0 +1,21 @@
+//! Verifies that the journal of a namespace shows what a test expects.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, routing::post};
+use serde_json::Value;
+
+use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
+use crate::verify::{self, Plan, Verdict};
+
+pub(super) fn routes() -> Router<Arc<ControlState>> {
+    Router::new().route("/ns/{ns}/verify", post(verify))
+}
+
+async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> ControlResult<Json<Value>> {
+    let plan = Plan::new(request)?;
+    match plan.verify(&namespace.journal()).await {
+        Verdict::Verified(matched) => Ok(Json(verify::verified(&matched))),
+        Verdict::Failed(report) => Err(report.into_error().into()),
+    }
+}

@@ -1,0 +1,6 @@
+//! Test control: namespaces, their clocks, and what a test can see of them.
+
+mod clock;
+mod explain;
+mod harness;
+mod place;
