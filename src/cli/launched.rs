@@ -4,12 +4,13 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{CliError, banner::Addresses};
+use super::{CliError, banner::Addresses, seed};
 use crate::{
     clock::Clock,
-    config::Settings,
+    config::{Secret, Settings},
     credentials::PlainApiKey,
     http::{HeadLimits, Surface},
+    seed::Applied,
     server::{self, ServerOptions, connection::ConnectionLimits},
     service::{self, Service},
     store::IfMissing,
@@ -35,6 +36,8 @@ pub(super) struct Launched {
     /// The first API key, if the start made it.
     pub(super) new_key: Option<PlainApiKey>,
     pub(super) service: Service,
+    /// What its seed created.
+    pub(super) seeded: Option<Applied>,
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
     options: ServerOptions,
@@ -47,6 +50,9 @@ impl Launched {
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Self, CliError> {
         service::control_is_on(settings)?;
+        let mut settings = settings.clone();
+        let seed = seed::load(&mut settings)?;
+        let settings = &settings;
         let listener = bind(settings.listen).await?;
         let metrics_listener = match settings.metrics_listen {
             Some(address) => Some(bind(address).await?),
@@ -59,6 +65,14 @@ impl Launched {
         }
         let new_key = service::bootstrap(settings, &store).await?;
         let service = Service::start_with(settings, store, Clock::system(), metrics).await?;
+        let seeded = match seed {
+            Some(seed) => {
+                let given = settings.bootstrap_api_key.as_ref().map(Secret::reveal);
+                let key = new_key.as_ref().map(PlainApiKey::reveal).or(given);
+                Some(seed::apply(seed, &service, key.unwrap_or_default()).await?)
+            }
+            None => None,
+        };
         let addresses = Addresses {
             service: listener.local_addr()?,
             metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
@@ -73,7 +87,7 @@ impl Launched {
             shutdown_delay: settings.shutdown.delay,
             shutdown_grace: settings.shutdown_grace,
         };
-        Ok(Self { addresses, new_key, service, listener, metrics_listener, options })
+        Ok(Self { addresses, new_key, service, seeded, listener, metrics_listener, options })
     }
 
     /// Serves until `stop` resolves, then stops gracefully.

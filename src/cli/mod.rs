@@ -7,6 +7,7 @@ mod keys;
 mod launched;
 mod operations;
 mod run;
+mod seed;
 mod serve;
 mod signing_keys;
 mod tokens;

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     config::{ConfigError, LogFormat, Settings},
-    telemetry::{logging, metrics::{Metrics, Totals}},
+    telemetry::{
+        logging,
+        metrics::{Metrics, Totals},
+    },
 };
 
 /// The exit codes of shells for a command that does not exist, and for one that cannot be executed.
@@ -39,6 +42,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
+    /// What the mock begins with: a seed in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH")]
+    seed: Option<String>,
     /// Which log lines are written to stderr [env: GATELET_LOG] [default: warn]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -52,6 +58,7 @@ impl Arguments {
         let mut flags: Vec<(&'static str, Value)> =
             vec![("listen", "127.0.0.1:0".into()), ("ephemeral", true.into()), ("control.enabled", true.into())];
         flags.extend(self.script.as_deref().map(|file| ("mock.script", file.into())));
+        flags.extend(self.seed.as_deref().map(|path| ("mock.seed", path.into())));
         flags.extend(self.log.as_deref().map(|filter| ("log", filter.into())));
         let (mut settings, warnings) = common.settings(&flags)?;
         let is_chosen = self.log.is_some() || std::env::var_os("GATELET_LOG").is_some_and(|filter| !filter.is_empty());

@@ -33,9 +33,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
-    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
-    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
-    seed: Option<PathBuf>,
+    /// What the mock begins with: a seed in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH")]
+    seed: Option<String>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,
@@ -70,6 +70,7 @@ impl Arguments {
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
         text("mock.script", self.script.as_deref());
+        text("mock.seed", self.seed.as_deref());
         text("metrics_listen", self.metrics_listen.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
@@ -126,7 +127,14 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     let format = logging::format(&settings, &std::io::stdout());
     // A program that waits for the banner can rely on earlier lines being in the log.
     logging.flush();
-    banner::print(format, launched.addresses, &launched.service.app, new_key.as_ref(), has_keys)?;
+    banner::print(
+        format,
+        launched.addresses,
+        &launched.service.app,
+        new_key.as_ref(),
+        has_keys,
+        launched.seeded.as_ref(),
+    )?;
     drop(new_key);
     let (first, second) = stop.signals();
     tokio::select! {

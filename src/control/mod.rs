@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod input;
 mod journal;
+mod seed;
 mod select;
 mod tokens;
 
@@ -53,6 +54,7 @@ impl Control {
         let routes = Router::new()
             .route("/", get(about))
             .merge(clock::routes())
+            .merge(seed::routes())
             .merge(tokens::routes())
             .merge(journal::routes())
             .merge(explain::routes())

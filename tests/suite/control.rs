@@ -4,3 +4,4 @@ mod clock;
 mod explain;
 mod harness;
 mod place;
+mod seed;
