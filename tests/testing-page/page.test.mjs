@@ -44,6 +44,7 @@ before(async () => {
     PATH: [programs, ...python, process.env.PATH].join(delimiter),
     PYTHONDONTWRITEBYTECODE: '1',
     CI: '1',
+    NO_COLOR: '1',
   };
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
