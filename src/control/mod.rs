@@ -13,6 +13,7 @@ mod journal;
 mod seed;
 mod select;
 mod tokens;
+mod verify;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ impl Control {
             .merge(tokens::routes())
             .merge(journal::routes())
             .merge(explain::routes())
+            .merge(verify::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let router = Router::new()

@@ -264,20 +264,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Assembles the service on a migrated store and starts its background work.
+    /// Assembles the service on a migrated store and starts its background work. Requests are counted in `metrics`.
     ///
     /// # Errors
     /// When the master key is wrong or the database fails.
-    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
-        Self::start_with(settings, store, clock, metrics).await
-    }
-
-    /// As [`Self::start`], with metrics that the caller reads.
-    ///
-    /// # Errors
-    /// When the master key is wrong or the database fails.
-    pub(crate) async fn start_with(
+    pub async fn start(
         settings: &Settings,
         store: Store,
         clock: Clock,

@@ -5,3 +5,4 @@ mod explain;
 mod harness;
 mod place;
 mod seed;
+mod verify;
