@@ -9,8 +9,7 @@ use crate::harness::Program;
 async fn slow() -> (Observed, String) {
     let program = Program::ephemeral().env("GATELET_MOCK__FIRST_TOKEN", "60s");
     let server = program.env("GATELET_TOKENS__STREAM_AT_EXPIRY", "cut").start_alone().await;
-    let owner = server.owner();
-    let observed = Observed { server, owner };
+    let observed = Observed::of(server);
     observed.freeze().await;
     let agent = observed.owner.create_agent(&json!({"name": "a"})).await;
     (observed, agent)
@@ -111,7 +110,7 @@ async fn it_shows_how_a_stream_ended_and_by_whom() {
         assert_eq!((&entry["answer"]["ended"], &entry["answer"]["by"]), (&json!("client_left"), &json!("client")));
         for (token, ends) in [(&revoked, "revoke"), (&expired, "expire")] {
             let (response, id) = open(&observed, &stranger.page(token), &agent, ends).await;
-            observed.call(Method::POST, &format!("/tokens/{token}/{ends}"), None).await.expect(200);
+            observed.control.send(Method::POST, &format!("/tokens/{token}/{ends}")).await.expect(200);
             let entry = end_of(&observed, id).await;
             let end = (&entry["answer"]["ended"], &entry["answer"]["by"], entry["answer"]["status"].as_u64());
             assert_eq!(end, (&json!("token_ended"), &json!("server"), Some(200)), "{ends}");
