@@ -35,14 +35,11 @@ pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
 /// # Errors
 /// When a table is refused.
 pub(super) async fn apply(seed: Seed, service: &Service, key: &str) -> Result<Applied, CliError> {
-    let applied = match &service.directory {
-        Some(directory) => {
-            directory.seed(directory.default(), seed).await.map_err(|error| error.message().to_owned())?
-        }
-        None if seed.clock.is_some() => {
-            return Err("the seed sets the clock, which needs the control API: add --control".into());
-        }
-        None => seed.apply(&service.app, key).await?,
-    };
-    Ok(applied)
+    if let Some(directory) = &service.directory {
+        return Ok(directory.seed(directory.default(), seed).await?);
+    }
+    if seed.clock.is_some() {
+        return Err("the seed sets the clock, which needs the control API: add --control".into());
+    }
+    Ok(seed.apply(&service.app, key).await?)
 }

@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 /// Adds a seed to what a namespace holds.
 async fn apply(State(control): State<Arc<ControlState>>, Ns(namespace): Ns, body: Raw) -> ControlResult<Json<Value>> {
     check_ephemeral(&namespace)?;
-    let applied = control.directory.seed(&namespace, read(&body, "")?).await?;
+    let applied = control.directory.seed(&namespace, read(&body, "")?).await.map_err(ApiError::from)?;
     Ok(Json(applied.to_json()))
 }
 

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::post};
 use serde_json::Value;
 
-use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
+use super::{
+    ControlState,
+    caller::Ns,
+    error::ControlResult,
+    input::Input,
+    journal::journal_of,
+};
 use crate::verify::{self, Plan, Verdict};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
@@ -14,7 +20,12 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> ControlResult<Json<Value>> {
     let plan = Plan::new(request)?;
-    match plan.verify(&namespace.journal()).await {
+    let journal = journal_of(&namespace)?;
+    let verdict = tokio::select! {
+        verdict = plan.verify(&journal) => verdict,
+        () = journal.closed() => return Err(crate::namespaces::not_found(namespace.name()).into()),
+    };
+    match verdict {
         Verdict::Verified(matched) => Ok(Json(verify::verified(&matched))),
         Verdict::Failed(report) => Err(report.into_error().into()),
     }

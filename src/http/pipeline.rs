@@ -73,7 +73,7 @@ pub(super) async fn handle(
     };
     let (outcome, waits) = {
         let respond = async {
-            selected?;
+            selected.map_err(|refusal| context.refuse("namespace", || sent_namespace(&head), refusal))?;
             app.respond_recorded(head, body, &mut context, recording.as_ref()).await
         };
         let respond = match &app.world {
@@ -199,8 +199,9 @@ impl App {
         context: &mut RequestContext,
         recording: Option<&Recording>,
     ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
-        self.head_limits.check(&head)?;
-        framing::check(&head.uri, head.version, &head.headers)?;
+        let head_fits = self.head_limits.check(&head);
+        let is_unambiguous = head_fits.and_then(|()| framing::check(&head.uri, head.version, &head.headers));
+        is_unambiguous.map_err(|refusal| context.refuse("head", || size_of_head(&head), refusal))?;
         // A preflight has no bearer and reveals nothing; only its path is checked.
         if let Some(preflight) = cors::preflight(&head.method, &head.headers, self.from_public) {
             Guard::check_path(&head)?;
@@ -229,7 +230,9 @@ impl App {
             Some(token) => quotas.charge_response(token, version),
             None => Charge::uncounted(),
         };
-        charge.check()?;
+        charge.check().map_err(|denial| {
+            context.refuse("responses", || "unread responses to this token take all that they may".into(), denial)
+        })?;
         if let Some(recording) = recording {
             recording.admitted(record::decided(context, &call.agents));
         }
@@ -264,6 +267,21 @@ impl App {
         }
         Ok((response, token))
     }
+}
+
+/// The namespace that a request names, for a step.
+fn sent_namespace(head: &Parts) -> String {
+    match head.headers.get("x-gatelet-namespace") {
+        Some(name) => format!("sent x-gatelet-namespace: {}", name.to_str().unwrap_or("?")),
+        None => "sent no x-gatelet-namespace".into(),
+    }
+}
+
+/// How large the head of a request is, for a step.
+fn size_of_head(head: &Parts) -> String {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    format!("sent {target} bytes of path and query, {} header fields of {fields} bytes", head.headers.len())
 }
 
 /// What the ids that a call draws belong to: the operation, and what its path names.

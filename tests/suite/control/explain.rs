@@ -318,10 +318,25 @@ async fn what_is_explained_is_what_happens() {
                 let real = client.send((*method).clone(), path, body.as_ref()).await;
                 refused += usize::from(explanation["outcome"] == "refused");
                 agrees(&question, &explanation, &real);
+                // What really happened is in the journal, step by step.
+                let entry = real.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
+                let entry = world.control.get(&format!("/journal/{entry}")).await.expect(200);
+                let outcome = if explanation["outcome"] == "refused" { "denied" } else { "admitted" };
+                assert_eq!(entry["decision"]["outcome"], outcome, "{question}");
+                assert_eq!(timeless(&entry["decision"]["steps"]), timeless(&explanation["steps"]), "{question}");
+                assert_eq!(entry["sent"]["dropped_fields"], explanation["dropped_fields"], "{question}");
             }
         }
     }
     assert!((100..600).contains(&refused), "{refused} of {}", bearers.len() * origins.len() * requests.len());
+}
+
+/// Steps without what depends on the instant and on what else is going on.
+fn timeless(steps: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let steps = steps.as_array().unwrap().iter().map(|step| (text(&step["asked"]), text(&step["said"])));
+    let left = regex::Regex::new("[0-9]+m?[0-9]*s left|^[0-9]+ of [0-9]+ streams").unwrap();
+    steps.map(|(asked, said)| (asked, left.replace(&said, "...").into_owned())).collect()
 }
 
 fn agrees(question: &Value, explanation: &Value, real: &Answer) {
