@@ -10,7 +10,6 @@ use super::{
     caller::Ns,
     error::ControlResult,
     input::Input,
-    journal::journal_of,
 };
 use crate::verify::{self, Plan, Verdict};
 
@@ -20,9 +19,9 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> ControlResult<Json<Value>> {
     let plan = Plan::new(request)?;
-    let journal = journal_of(&namespace)?;
+    let journal = namespace.journal();
     let verdict = tokio::select! {
-        verdict = plan.verify(&journal) => verdict,
+        verdict = plan.verify(journal) => verdict,
         () = journal.closed() => return Err(crate::namespaces::not_found(namespace.name()).into()),
     };
     match verdict {
