@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use super::{
     ControlState,
-    caller::{Ns, namespace_not_found},
+    caller::Ns,
     error::ControlResult,
     input::Input,
-    journal::journal_of,
 };
 use crate::verify::{self, Plan, Verdict};
 
@@ -20,10 +19,10 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> ControlResult<Json<Value>> {
     let plan = Plan::new(request)?;
-    let journal = journal_of(&namespace)?;
+    let journal = namespace.journal();
     let verdict = tokio::select! {
-        verdict = plan.verify(&journal) => verdict,
-        () = journal.closed() => return Err(namespace_not_found(namespace.name()).into()),
+        verdict = plan.verify(journal) => verdict,
+        () = journal.closed() => return Err(crate::namespaces::not_found(namespace.name()).into()),
     };
     match verdict {
         Verdict::Verified(matched) => Ok(Json(verify::verified(&matched))),

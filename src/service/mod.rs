@@ -256,6 +256,8 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
 pub struct Service {
     /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
     pub app: Arc<App>,
+    /// The namespaces, if there is a control API.
+    pub(crate) directory: Option<Directory>,
     /// The control API, if there is one.
     pub(crate) control: Option<Arc<dyn ControlPlane>>,
     /// The background work.
@@ -306,8 +308,9 @@ impl Service {
             _ => None,
         };
         let control = directory
+            .clone()
             .map(|directory| -> Arc<dyn ControlPlane> { Arc::new(Control::new(directory, settings.control.clone())) });
-        Ok(Self { app, control, upkeep, background })
+        Ok(Self { app, directory, control, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.

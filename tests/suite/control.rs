@@ -3,6 +3,9 @@
 mod clock;
 mod explain;
 mod harness;
+mod namespaces;
+mod journal;
 mod place;
 mod seed;
 mod verify;
+mod snapshots;
