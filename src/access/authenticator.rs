@@ -40,6 +40,24 @@ struct AuthenticatorState {
     keys: Cache<[u8; 32], Arc<VerifiedKey>>,
     test_keys: TestKeys,
     key_uses: Mutex<HashMap<Box<str>, Millis>>,
+    /// Knows the API keys of the instance; `None` outside of namespaces.
+    instance: Option<Instance>,
+}
+
+/// The instance that a namespace belongs to.
+#[derive(Debug)]
+struct Instance {
+    authenticator: Authenticator,
+    keys: InstanceKeys,
+}
+
+/// Which API keys of the instance a namespace accepts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum InstanceKeys {
+    /// All: the namespace is the instance's default.
+    All,
+    /// Those that are not limited to a project.
+    Unlimited,
 }
 
 /// What happens to test keys, the API keys of a mock's namespaces.
@@ -62,6 +80,34 @@ impl Authenticator {
         capacity: usize,
         test_keys: TestKeys,
     ) -> Self {
+        Self::build(store, keyring, feed, clock, capacity, test_keys, None)
+    }
+
+    /// An authenticator for a namespace. API keys that the namespace does not know are looked up in the instance. A client
+    /// token must be stored, so that of the tokens that its signing key ever signed, only those live that a restored
+    /// snapshot contains.
+    #[must_use]
+    pub(crate) fn within(
+        (authenticator, keys): (Self, InstanceKeys),
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+    ) -> Self {
+        let instance = Some(Instance { authenticator, keys });
+        Self::build(store, keyring, feed, clock, capacity, TestKeys::Accepted, instance)
+    }
+
+    fn build(
+        store: Store,
+        keyring: Arc<Keyring>,
+        feed: Feed,
+        clock: Clock,
+        capacity: usize,
+        test_keys: TestKeys,
+        instance: Option<Instance>,
+    ) -> Self {
         Self(Arc::new(AuthenticatorState {
             store,
             keyring,
@@ -71,6 +117,7 @@ impl Authenticator {
             keys: Cache::new(KEY_CACHE),
             test_keys,
             key_uses: Mutex::default(),
+            instance,
         }))
     }
 
@@ -138,6 +185,13 @@ impl Authenticator {
                         ));
                     }
                 };
+                if self.0.instance.is_some() && !self.is_stored(&token, text).await? {
+                    context.fingerprint = Some(token.fingerprint);
+                    let said = || {
+                        needed(&format!("client token {}, verified, and not of this state of the namespace", token.id))
+                    };
+                    return Err(context.refuse(BEARER, said, Denial::TokenRevoked));
+                }
                 let token = Arc::new(token);
                 self.0.tokens.insert(text.into(), Arc::clone(&token));
                 token
@@ -149,6 +203,14 @@ impl Authenticator {
         }
         self.keep_live(BEARER, &token, context)?;
         Ok(token)
+    }
+
+    /// Whether a verified token is the one that is stored under its id.
+    async fn is_stored(&self, token: &ClientToken, text: &str) -> Result<bool, StoreError> {
+        match self.0.store.client_token(token.id).await? {
+            Some(row) => Ok(self.0.keyring.sign(&row)? == text),
+            None => Ok(false),
+        }
     }
 
     /// Checks a verified token as [`Self::check_live`] does, and keeps the step.
@@ -203,7 +265,27 @@ impl Authenticator {
         }
     }
 
-    async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<VerifiedKey>>, StoreError> {
+    /// The API key with this SHA-256, if it is valid.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<VerifiedKey>>, StoreError> {
+        if let Some(instance) = &self.0.instance
+            && self.0.keys.get(hash).is_none()
+        {
+            // Requests with a key of the instance do not search the namespace's store each time.
+            if instance.authenticator.0.keys.get(hash).is_some() {
+                return instance.api_key(hash).await;
+            }
+            return match self.own_api_key(hash).await? {
+                Some(key) => Ok(Some(key)),
+                None => instance.api_key(hash).await,
+            };
+        }
+        self.own_api_key(hash).await
+    }
+
+    async fn own_api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<VerifiedKey>>, StoreError> {
         let remembered = if self.0.feed.is_fresh() { self.0.keys.get(hash) } else { None };
         let key = match remembered {
             Some(key) => key,
@@ -254,6 +336,13 @@ impl Authenticator {
             }
         }
         recorded
+    }
+}
+
+impl Instance {
+    async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<Arc<VerifiedKey>>, StoreError> {
+        let key = self.authenticator.own_api_key(hash).await?;
+        Ok(key.filter(|key| self.keys == InstanceKeys::All || key.project.is_none()))
     }
 }
 

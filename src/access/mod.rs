@@ -39,7 +39,7 @@ pub use request_context::RequestContext;
 pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
-    authenticator::bearer,
+    authenticator::{InstanceKeys, bearer},
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
     needs::check_operation,

@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::CliError;
-use crate::{config::LogFormat, credentials::PlainApiKey, http::App};
+use crate::{config::LogFormat, credentials::PlainApiKey, http::App, seed::Applied};
 
 /// The addresses that the server listens on.
 #[derive(Clone, Copy)]
@@ -26,6 +26,7 @@ pub(super) fn print(
     app: &App,
     new_key: Option<&PlainApiKey>,
     has_keys: bool,
+    seeded: Option<&Applied>,
 ) -> Result<(), CliError> {
     let metrics = addresses.metrics.map(|address| format!("{}/metrics", url(address)));
     let (url, mode, store) = (url(addresses.service), app.backend.mode(), &app.store);
@@ -39,6 +40,10 @@ pub(super) fn print(
             if let Some(metrics) = metrics {
                 line["metrics"] = metrics.into();
             }
+            if let Some(Applied { refs, tokens }) = seeded {
+                line["refs"] = refs.clone().into();
+                line["tokens"] = tokens.clone().into();
+            }
             writeln!(stdout, "{line}")?;
         }
         LogFormat::Pretty => {
@@ -51,6 +56,13 @@ pub(super) fn print(
                 Some(key) => writeln!(stdout, "  API key  {}   (shown only once)", key.reveal())?,
                 None if has_keys => {}
                 None => writeln!(stdout, "  API key  none yet: gatelet keys create --name NAME")?,
+            }
+            if let Some(Applied { refs, tokens }) = seeded {
+                writeln!(stdout, "\nThe seed:\n")?;
+                for (name, id) in refs {
+                    let shown = tokens.get(name).map_or(id, |token| &token["token"]);
+                    writeln!(stdout, "  {name}  {}", shown.as_str().unwrap_or_default())?;
+                }
             }
             writeln!(stdout, "{}", snippets(&url, new_key.map(PlainApiKey::reveal)))?;
         }

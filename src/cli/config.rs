@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{CliError, Common, Output};
+use super::{CliError, Common, Output, seed};
 use crate::{service, telemetry::logging};
 
 const EXAMPLE: &str = include_str!("../../config/gatelet.example.toml");
@@ -21,8 +21,9 @@ pub(super) enum Command {
 pub(super) fn run(common: &Common, command: &Command, output: &Output) -> Result<ExitCode, CliError> {
     match command {
         Command::Check => {
-            let (settings, warnings) = common.settings(&[])?;
+            let (mut settings, warnings) = common.settings(&[])?;
             logging::filter(&settings)?;
+            seed::load(&mut settings)?;
             service::check(&settings)?;
             let mut lines = vec!["the configuration is valid".to_owned()];
             lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));

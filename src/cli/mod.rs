@@ -2,9 +2,13 @@
 
 mod banner;
 mod config;
+mod explain;
 mod health;
 mod keys;
+mod launched;
 mod operations;
+mod run;
+mod seed;
 mod serve;
 mod signing_keys;
 mod tokens;
@@ -50,6 +54,8 @@ struct Common {
 enum Command {
     /// Run the server
     Serve(serve::Arguments),
+    /// Run a command, such as a test suite, with a mock of its own, and exit with the command's code
+    Run(run::Arguments),
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -69,6 +75,8 @@ enum Command {
     Migrate,
     /// Print the permission table: every operation and what it requires of a client token
     Operations(operations::Arguments),
+    /// Say what would be decided about a request, and why; exit 1 when it would be refused
+    Explain(explain::Arguments),
     /// Check a configuration file, or print an example of one
     #[command(subcommand)]
     Config(config::Command),
@@ -121,6 +129,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let output = Output { json: cli.common.json };
     match cli.command {
         Command::Serve(arguments) => serve::run(&cli.common, arguments).await,
+        Command::Run(arguments) => run::run(&cli.common, arguments, &output).await,
         Command::Keys(command) => keys::run(&cli.common, command, &output).await,
         Command::Tokens(command) => tokens::run(&cli.common, command, &output).await,
         Command::SigningKeys(command) => signing_keys::run(&cli.common, command, &output).await,
@@ -139,6 +148,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             output.print(&format!("{store} is up to date"), || serde_json::json!({"store": store.to_string()}))
         }
         Command::Operations(arguments) => operations::run(&arguments, &output),
+        Command::Explain(arguments) => explain::run(&cli.common, arguments, &output).await,
         Command::Config(command) => config::run(&cli.common, &command, &output),
         Command::Health(arguments) => health::run(&cli.common, arguments, &output).await,
     }

@@ -40,19 +40,21 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Cl
     if arguments.markdown {
         return output.print(&markdown(), || json!({"markdown": markdown()}));
     }
-    output.print(&table(&["METHOD", "PATH", "CLIENT TOKEN", "CONDITIONS"], &rows), || {
+    output.print(&table(&["NAME", "METHOD", "PATH", "CLIENT TOKEN", "CONDITIONS"], &rows), || {
         Operation::ALL.iter().map(|operation| to_json(*operation)).collect()
     })
 }
 
 /// The table of what a client token can reach, for docs/permissions.md. What is closed is only counted.
 fn markdown() -> String {
-    let mut lines =
-        vec!["| operation | client token needs | conditions |".to_owned(), "| --- | --- | --- |".to_owned()];
+    let mut lines = vec![
+        "| name | operation | client token needs | conditions |".to_owned(),
+        "| --- | --- | --- | --- |".to_owned(),
+    ];
     let open = Operation::ALL.iter().filter(|operation| matches!(operation.grant(), Grant::Client(_) | Grant::Public));
     lines.extend(open.map(|operation| {
         let row = operation.row();
-        format!("| `{} {}` | {} | {} |", row.method, row.template, needs(*operation), row.note)
+        format!("| {} | `{} {}` | {} | {} |", row.name, row.method, row.template, needs(*operation), row.note)
     }));
     let open = lines.len() - 2;
     lines.push(String::new());
@@ -71,10 +73,16 @@ fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError
     }
     let cells = |(operation, fidelity): &(Operation, Fidelity)| {
         let row = operation.row();
-        vec![row.method.to_string(), row.template.into(), fidelity.word().into(), fidelity.reason().into()]
+        vec![
+            row.name.into(),
+            row.method.to_string(),
+            row.template.into(),
+            fidelity.word().into(),
+            fidelity.reason().into(),
+        ]
     };
     let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    output.print(&table(&["METHOD", "PATH", "FIDELITY", "REASON"], &lines), || {
+    output.print(&table(&["NAME", "METHOD", "PATH", "FIDELITY", "REASON"], &lines), || {
         let to_json = |(operation, fidelity): &(Operation, Fidelity)| {
             let row = operation.row();
             json!({"operation": row.name, "method": row.method.as_str(), "path": row.template,
@@ -123,7 +131,7 @@ fn needs(operation: Operation) -> String {
 
 fn cells(operation: Operation) -> Vec<String> {
     let row = operation.row();
-    vec![row.method.to_string(), row.template.into(), needs(operation), row.note.into()]
+    vec![row.name.into(), row.method.to_string(), row.template.into(), needs(operation), row.note.into()]
 }
 
 fn to_json(operation: Operation) -> Value {

@@ -1,28 +1,19 @@
 //! `gatelet serve`.
 
-use std::{future::Future, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, io, process::ExitCode, thread};
 
 use clap::Args;
 use figment::value::Value;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 
-use super::{CliError, Common, banner};
+use super::{
+    CliError, Common, banner,
+    launched::{Launched, Migrations},
+};
 use crate::{
-    clock::Clock,
     config::{LogFormat, OriginMissing},
-    http::{HeadLimits, Surface},
-    server::{self, ServerOptions, connection::ConnectionLimits},
-    service::{self, Service},
-    store::IfMissing,
-    telemetry::{
-        logging,
-        metrics::{self, Exposition},
-    },
+    telemetry::{logging, metrics::Metrics},
 };
 
 #[derive(Args, Debug)]
@@ -42,9 +33,9 @@ pub(super) struct Arguments {
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
-    /// What the mock holds when it starts, in memory: a file in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
-    #[arg(long, value_name = "PATH", env = "GATELET_SEED", hide_env = true)]
-    seed: Option<PathBuf>,
+    /// What the mock begins with: a seed in TOML or JSON, an agent file, or a folder of them [env: GATELET_SEED]
+    #[arg(long, value_name = "PATH")]
+    seed: Option<String>,
     /// Let tests set up and examine the mock through the control API [env: GATELET_CONTROL] [default: auto]
     #[arg(long)]
     control: bool,
@@ -63,6 +54,9 @@ pub(super) struct Arguments {
     /// Which log lines are written [env: GATELET_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Stop as after SIGTERM once stdin ends, and so with the program that holds its other end
+    #[arg(long)]
+    until_stdin_closes: bool,
     /// How long requests may take to finish after SIGTERM [env: GATELET_SHUTDOWN_GRACE] [default: 10s]
     #[arg(long, value_name = "DURATION")]
     shutdown_grace: Option<String>,
@@ -76,6 +70,7 @@ impl Arguments {
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
         text("mock.script", self.script.as_deref());
+        text("mock.seed", self.seed.as_deref());
         text("metrics_listen", self.metrics_listen.as_deref());
         text("log", self.log.as_deref());
         text("shutdown_grace", self.shutdown_grace.as_deref());
@@ -109,7 +104,6 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     for warning in warnings {
         warn!("{warning}");
     }
-    service::control_is_on(&settings)?;
     // Every connection is an open file, and many systems limit a process to 1,024 unless it raises the limit.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "Cannot raise the limit on open files");
@@ -122,60 +116,35 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
     }
     // Registered before anything is served, so that no signal is missed.
     let mut stop = Stop::new()?;
-    let listener = bind(settings.listen).await?;
-    let metrics_listener = match settings.metrics_listen {
-        Some(address) => Some(bind(address).await?),
-        None => None,
-    };
-    let store = service::open_store(&settings, IfMissing::Create).await?;
-    if arguments.no_migrate {
-        store.check_migrated().await?;
-    } else {
-        store.migrate().await?;
+    if arguments.until_stdin_closes {
+        stop.when_stdin_closes()?;
     }
-    let new_key = service::bootstrap(&settings, &store).await?;
-    let service = Service::start(&settings, store, Clock::system()).await?;
-    let has_keys = service.app.store.has_api_keys().await?;
+    let migrations = if arguments.no_migrate { Migrations::Check } else { Migrations::Run };
+    let metrics = settings.metrics_listen.map(|_| Metrics::new());
+    let mut launched = Launched::start(&settings, migrations, metrics).await?;
+    let new_key = launched.new_key.take();
+    let has_keys = launched.service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());
-    let addresses = banner::Addresses {
-        service: listener.local_addr()?,
-        metrics: metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?,
-    };
     // A program that waits for the banner can rely on earlier lines being in the log.
     logging.flush();
-    banner::print(format, addresses, &service.app, new_key.as_ref(), has_keys)?;
+    banner::print(
+        format,
+        launched.addresses,
+        &launched.service.app,
+        new_key.as_ref(),
+        has_keys,
+        launched.seeded.as_ref(),
+    )?;
     drop(new_key);
-    let mut metrics = JoinSet::new();
-    if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
-        metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
-    }
-    let options = ServerOptions {
-        limits: ConnectionLimits {
-            head: HeadLimits::of(&settings.limits),
-            header_timeout: settings.limits.header_timeout,
-            idle_timeout: settings.limits.idle_timeout,
-            write_timeout: settings.limits.write_timeout,
-        },
-        shutdown_delay: settings.shutdown.delay,
-        shutdown_grace: settings.shutdown_grace,
-    };
-    let surface = Surface::new(Arc::clone(&service.app), service.control.clone(), logging.access_log());
     let (first, second) = stop.signals();
     tokio::select! {
-        () = async {
-            let grace = server::serve(listener, surface, options, first).await;
-            service.stop(grace.max(Duration::from_millis(100))).await;
-        } => {}
+        () = launched.serve(&logging, first) => {}
         () = second => warn!("Received a second signal: exiting now"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
-}
-
-/// Counts SIGTERM and SIGINT.
+/// Counts what asks the server to stop: SIGTERM, SIGINT, the end of stdin.
 struct Stop {
     count: tokio::sync::watch::Sender<u8>,
     terminate: Option<(Signal, Signal)>,
@@ -185,6 +154,17 @@ impl Stop {
     fn new() -> Result<Self, CliError> {
         let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { count: tokio::sync::watch::Sender::new(0), terminate: Some(signals) })
+    }
+
+    /// Counts the end of stdin as well.
+    fn when_stdin_closes(&self) -> Result<(), CliError> {
+        let count = self.count.clone();
+        // Not a task: a read of stdin cannot be cancelled, and the end of the program would wait for it.
+        thread::Builder::new().name("stdin".into()).spawn(move || {
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            count.send_modify(|count| *count = count.saturating_add(1));
+        })?;
+        Ok(())
     }
 
     /// Two futures, which resolve at the first and at the second signal.

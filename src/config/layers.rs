@@ -13,12 +13,15 @@ use super::Settings;
 /// The prefix of Gatelet's environment variables.
 const PREFIX: &str = "GATELET_";
 
-/// Variables with the prefix that are not settings.
-const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_SEED"];
+/// Variables with the prefix that are not settings. `gatelet run` sets the last two for the command that it runs.
+const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_URL", "GATELET_KEY"];
 
 /// Short variables, and the setting's variable that each stands for.
-const SHORT_VARIABLES: &[(&str, &str)] =
-    &[("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT"), ("GATELET_CONTROL", "GATELET_CONTROL__ENABLED")];
+const SHORT_VARIABLES: &[(&str, &str)] = &[
+    ("GATELET_SCRIPT", "GATELET_MOCK__SCRIPT"),
+    ("GATELET_SEED", "GATELET_MOCK__SEED"),
+    ("GATELET_CONTROL", "GATELET_CONTROL__ENABLED"),
+];
 
 /// Where settings come from, weakest first. They are arguments, so that tests do not touch the process's environment.
 #[derive(Clone, Debug, Default)]

@@ -273,6 +273,8 @@ pub struct MockSettings {
     pub token_interval: Duration,
     /// A TOML file with scripted replies.
     pub script: Option<PathBuf>,
+    /// What the mock begins with; only in memory.
+    pub seed: Option<PathBuf>,
     /// How long a stream may be silent before it sends a ping.
     #[serde(with = "duration")]
     pub ping_interval: Duration,
@@ -444,6 +446,7 @@ impl Default for MockSettings {
             first_token: Duration::ZERO,
             token_interval: Duration::ZERO,
             script: None,
+            seed: None,
             ping_interval: Duration::from_secs(20),
             turn_bytes: 4 * 1024 * 1024,
             answer_bytes: 8 * 1024 * 1024,

@@ -14,7 +14,7 @@ use crate::{
     access::{Bearer, RequestContext},
     credentials::sha256,
     error::{ApiError, Code},
-    namespaces::Namespace,
+    namespaces::{self, Found, Gone, Namespace},
 };
 
 /// Who calls.
@@ -53,8 +53,10 @@ impl FromRequestParts<Arc<ControlState>> for Caller {
         if bearer.starts_with("ck-let-") {
             return Err(not_allowed("Client tokens cannot use the control API; send an API key.").into());
         }
-        if let Some(namespace) = state.directory.by_key_hash(&sha256(bearer.as_bytes())) {
-            return Ok(Self::Namespace(namespace.name().into()));
+        match state.directory.by_key_hash(&sha256(bearer.as_bytes())) {
+            Found::Namespace(namespace) => return Ok(Self::Namespace(namespace.name().into())),
+            Found::Gone(why) => return Err(gone(why).into()),
+            Found::Unknown => {}
         }
         let app = state.directory.default().app();
         match app.guard.authenticator.identify(&head.headers, &mut RequestContext::default()).await? {
@@ -88,28 +90,25 @@ impl FromRequestParts<Arc<ControlState>> for Ns {
             }
             (_, name) => name,
         };
-        state.directory.find(name).map(Self).ok_or_else(|| namespace_not_found(name).into())
+        state.directory.find(name).map(Self).ok_or_else(|| namespaces::not_found(name).into())
     }
-}
-
-/// The 404 for a namespace that does not exist.
-pub(crate) fn namespace_not_found(name: &str) -> ApiError {
-    let name: String = name.chars().take(64).collect();
-    let sentence = format!(
-        "There is no namespace {name:?}: create it with POST /_gatelet/v1/ns; it may have been deleted, or have been idle \
-         for longer than its idle_ttl."
-    );
-    ApiError::new(Code::NamespaceNotFound, sentence).without_retry()
 }
 
 /// The 409 for what must not be done to a persistent store.
 pub(crate) fn check_ephemeral(namespace: &Namespace) -> Result<(), ApiError> {
-    if namespace.is_persistent() {
-        let sentence = "The namespace default is a database on disk, which the control API does not reset, restore, seed \
-                        or move in time; create a namespace, or start with --ephemeral.";
-        return Err(ApiError::new(Code::NamespacePersistent, sentence));
-    }
-    Ok(())
+    namespace.check_in_memory()
+}
+
+/// The 401 for a bearer whose namespace is gone.
+pub(super) fn gone(why: Gone) -> ApiError {
+    let sentence = match why {
+        Gone::Deleted => "The namespace of this credential was deleted; create it again, and take its new credentials.",
+        Gone::Idle => {
+            "The namespace of this credential was deleted because it was not used for longer than its idle_ttl; create it \
+             again, with a longer one."
+        }
+    };
+    ApiError::new(Code::BearerInvalid, sentence).without_retry()
 }
 
 fn not_allowed(sentence: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {

@@ -7,7 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::ControlError;
-use crate::error::{ApiError, Code};
+use crate::{
+    error::{ApiError, Code},
+    request::toml::{self, TomlError},
+};
 
 /// The largest body of most calls, in bytes.
 pub(crate) const BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -70,14 +73,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format) -> Result
         Format::Toml => {
             let text = std::str::from_utf8(bytes)
                 .map_err(|_| ApiError::new(Code::ControlInvalid, "The body is not UTF-8, as TOML must be."))?;
-            toml::from_str(text).map_err(|error| {
-                let place = error.span().map(|span| line_of(text, span.start));
-                let refusal =
-                    ApiError::new(Code::ControlInvalid, format!("The body is not TOML: {}.", error.message()));
-                match place {
-                    Some(line) => refusal.at(format!("line {line}")),
-                    None => refusal,
-                }
+            toml::parse(text).map_err(|TomlError { line, problem }| {
+                ApiError::new(Code::ControlInvalid, format!("The body is not TOML: line {line}: {problem}."))
+                    .at(format!("line {line}"))
             })?
         }
     };
@@ -107,11 +105,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
         Segment::Enum { .. } | Segment::Unknown => pointer,
     })
-}
-
-/// The line, from 1, of a position in a text.
-pub(crate) fn line_of(text: &str, position: usize) -> usize {
-    text.as_bytes()[..position.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn format(headers: &HeaderMap, is_empty: bool) -> Result<Format, ApiError> {

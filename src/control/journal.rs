@@ -13,11 +13,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{
-    ControlState,
-    caller::{Ns, namespace_not_found},
-    error::ControlResult,
-};
+use super::{ControlState, caller::Ns, error::ControlResult};
 use crate::{
     error::{ApiError, Code},
     journal::{Entry, Event, Filter, FrameView, Journal, Listener, Listing},
@@ -65,7 +61,7 @@ async fn list(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<Jso
             changed = timeout_at(deadline, changes.changed()) => if changed.is_err() {
                 return Ok(Json(Page { listing: journal.list(&filter, after, limit), timed_out: true }));
             },
-            () = &mut closed => return Err(namespace_not_found(namespace.name()).into()),
+            () = &mut closed => return Err(crate::namespaces::not_found(namespace.name()).into()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod input;
 mod journal;
+mod seed;
 mod select;
 mod tokens;
 mod verify;
@@ -54,6 +55,7 @@ impl Control {
         let routes = Router::new()
             .route("/", get(about))
             .merge(clock::routes())
+            .merge(seed::routes())
             .merge(tokens::routes())
             .merge(explain::routes())
             .merge(journal::routes())

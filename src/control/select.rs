@@ -6,14 +6,14 @@ use http::{HeaderMap, HeaderName, request::Parts};
 
 use super::{
     ControlState,
-    caller::{is_namespace_key, namespace_not_found},
+    caller::{gone, is_namespace_key},
 };
 use crate::{
     access::{Bearer, RequestContext},
     credentials::{client_token, sha256},
     error::{ApiError, Code},
     http::App,
-    namespaces::Namespace,
+    namespaces::{self, Found, Namespace},
 };
 
 /// Names the namespace of a request with an API key of the server.
@@ -35,7 +35,11 @@ pub(super) async fn select(control: &ControlState, head: &Parts) -> (Arc<App>, R
             };
         }
     };
-    let Some(own) = own else { return (default(), Ok(())) };
+    let own = match own {
+        Found::Namespace(own) => own,
+        Found::Gone(why) => return (default(), Err(gone(why))),
+        Found::Unknown => return (default(), Ok(())),
+    };
     match named(&head.headers) {
         Ok(Some(name)) if name != own.name() => {
             let sentence = format!(
@@ -51,7 +55,7 @@ pub(super) async fn select(control: &ControlState, head: &Parts) -> (Arc<App>, R
 
 /// The namespace that an API key of the server names, or `default`.
 async fn select_by_name(control: &ControlState, headers: &HeaderMap) -> Result<Arc<Namespace>, ApiError> {
-    let default = control.directory.default();
+    let default = Arc::clone(control.directory.default());
     let name = named(headers)?;
     if name.is_none() && !control.settings.require_namespace {
         return Ok(default);
@@ -71,7 +75,7 @@ async fn select_by_name(control: &ControlState, headers: &HeaderMap) -> Result<A
             "This API key is limited to a project and cannot choose a namespace; use the namespace's own key.";
         return Err(ApiError::new(Code::ControlNotAllowed, sentence));
     }
-    control.directory.find(name).ok_or_else(|| namespace_not_found(name))
+    control.directory.find(name).ok_or_else(|| namespaces::not_found(name))
 }
 
 /// The namespace that the headers name, if they do.

@@ -147,6 +147,12 @@ pub enum InvalidToken {
     Forged,
 }
 
+/// The first part of a text that may be a client token: it is different for each signing key.
+#[must_use]
+pub(crate) fn header_segment(token: &str) -> Option<&str> {
+    token.strip_prefix(PREFIX).and_then(|jws| jws.split('.').next())
+}
+
 /// Whether a text has the form of a client token.
 #[must_use]
 pub fn is_well_formed(text: &str) -> bool {

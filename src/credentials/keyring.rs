@@ -99,6 +99,12 @@ impl Keyring {
         self.keys().active.kid().to_owned()
     }
 
+    /// The first segments of the tokens that these keys sign. Each is of one key, which no other installation has.
+    #[must_use]
+    pub(crate) fn token_headers(&self) -> Vec<String> {
+        self.keys().by_header.keys().cloned().collect()
+    }
+
     /// The token of a stored row. It is the same text every time.
     ///
     /// # Errors
@@ -131,8 +137,7 @@ impl Keyring {
         if token.len() > client_token::MAX_LENGTH {
             return Err(InvalidToken::Malformed);
         }
-        let jws = token.strip_prefix(client_token::PREFIX).ok_or(InvalidToken::Malformed)?;
-        let header = jws.split('.').next().unwrap_or_default();
+        let header = client_token::header_segment(token).ok_or(InvalidToken::Malformed)?;
         match self.keys().by_header.get(header).filter(|known| is_good(known)) {
             // A valid signature implies a valid form.
             Some(known) => client_token::verify(token, &known.key, &self.issuer),

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::entropy;
 
 /// 256 bits; written as 43 characters of base64url.
+#[derive(Clone)]
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 /// The sealed bytes were not sealed under this master key, or were altered.

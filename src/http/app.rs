@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{Backend, HeadLimits};
+use super::{Backend, HeadLimits, activity::Activity};
 use crate::{
     access::{Feed, Guard},
     api::client_side_access_tokens::Endpoints,
@@ -44,6 +44,8 @@ pub struct App {
     pub(crate) world: Option<World>,
     /// The journal of the namespace; `None` where there is no control API.
     pub(crate) journal: Option<Journal>,
+    /// The use of the namespace; `None` where there is no control API.
+    pub(crate) activity: Option<Activity>,
     /// The metrics, if they are served.
     pub metrics: Option<Arc<Metrics>>,
 }

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::App;
+use super::{App, activity::ActiveStream};
 use crate::{
     access::quota::ConcurrencyPermit,
     clock,
@@ -76,11 +76,13 @@ pub(super) struct StreamResources {
     pub(super) stream_permit: Option<ConcurrencyPermit>,
     /// Its place in the metric of open streams.
     pub(super) open: Option<OpenStream>,
+    /// Its place among those of its namespace.
+    pub(super) active: Option<ActiveStream>,
 }
 
 /// Ties to a stream's body what is released with it.
 pub(super) fn attach(body: Body, resources: StreamResources) -> Body {
-    if resources.stream_permit.is_none() && resources.open.is_none() {
+    if resources.stream_permit.is_none() && resources.open.is_none() && resources.active.is_none() {
         return body;
     }
     Body::new(StreamBody { body, _resources: resources })

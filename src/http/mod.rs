@@ -1,6 +1,8 @@
 //! The HTTP surface: one pipeline for every Letta path, and two health checks of Gatelet's own.
 
+mod activity;
 mod app;
+mod assemble;
 mod backend;
 mod control_plane;
 mod cors;
@@ -19,7 +21,9 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use activity::Activity;
 pub(crate) use app::{App, Readiness};
+pub(crate) use assemble::{ApiKeys, Foundation};
 pub(crate) use backend::Backend;
 pub(crate) use control_plane::ControlPlane;
 pub(crate) use head::HeadLimits;

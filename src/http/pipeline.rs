@@ -18,7 +18,7 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, App, Namespace, cors, framing, health,
+    AccessLog, Activity, App, Namespace, cors, framing, health,
     lifeline::{self, ResponseLifetime, StreamResources},
     record,
 };
@@ -259,7 +259,8 @@ impl App {
                 (_, permit) => permit,
             };
             let open = self.metrics.as_ref().map(Metrics::open_stream);
-            response = response.map(|body| lifeline::attach(body, StreamResources { stream_permit, open }));
+            let active = self.activity.as_ref().map(Activity::open_stream);
+            response = response.map(|body| lifeline::attach(body, StreamResources { stream_permit, open, active }));
         }
         if served_by == ServedBy::Gatelet {
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -19,7 +19,7 @@ pub(crate) use entry::{
 pub(crate) use filter::Filter;
 pub(crate) use frames::FrameView;
 pub(crate) use process::{BOUNDS, Bounds, Process, SeenPreflight};
-pub(crate) use recording::{BrokenOff, Decided, ENTRY, Recording};
+pub(crate) use recording::{BrokenOff, Decided, ENTRY, Recording, check_header};
 pub(crate) use ring::{Event, Journal, Listener, Listing};
 
 impl Default for Process {

@@ -91,7 +91,7 @@ impl Mock {
         let MockOptions { reasoning, models, latency, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
-            responder: Responder::new(script),
+            responder: Arc::new(Responder::new(script)),
             reasoning,
             models,
             latency,
@@ -104,6 +104,27 @@ impl Mock {
             closing: CancellationToken::new(),
         };
         Self { state: Arc::new(state), routes: Arc::new(resources::routes()) }
+    }
+
+    /// A mock that behaves as this one does and stores its state elsewhere.
+    #[must_use]
+    pub(crate) fn on(&self, store: Store) -> Self {
+        let State { responder, reasoning, models, latency, ping_interval, turn_bytes, mcp_tools, .. } = &*self.state;
+        let state = State {
+            store,
+            responder: Arc::clone(responder),
+            reasoning: *reasoning,
+            models: *models,
+            latency: *latency,
+            ping_interval: *ping_interval,
+            turn_bytes: *turn_bytes,
+            mcp_tools: mcp_tools.clone(),
+            turns: Registry::default(),
+            locks: AgentLocks::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        Self { state: Arc::new(state), routes: Arc::clone(&self.routes) }
     }
 
     /// Whether an operation has a handler.

@@ -1,6 +1,6 @@
 //! The state that all handlers of the mock share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,7 +25,7 @@ const MIN_SHARE: usize = 32 * 1024;
 pub(super) struct State {
     pub(super) store: Store,
     /// Stands in for the model.
-    pub(super) responder: Responder,
+    pub(super) responder: Arc<Responder>,
     /// Whether agents reason before they reply.
     pub(super) reasoning: Reasoning,
     /// The models that agents may have.

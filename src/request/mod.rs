@@ -4,4 +4,5 @@ pub(crate) mod body;
 pub(crate) mod headers;
 pub mod input;
 pub mod json;
+pub(crate) mod toml;
 pub(crate) mod waits;

@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, Code},
     http::App,
     request::body::Body,
+    world::{Backwards, ClockSettings, Expiry},
 };
 
 /// What a seed created.
@@ -29,23 +30,66 @@ pub(crate) struct Applied {
     pub(crate) tokens: Map<String, Value>,
 }
 
+impl Applied {
+    /// As responses show it.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({"refs": self.refs, "tokens": self.tokens})
+    }
+}
+
 impl Seed {
     /// Creates everything in a world. With an error, some of it has been created: the caller drops the world.
     ///
     /// # Errors
     /// The first table that a handler refuses.
     pub(crate) async fn apply(&self, app: &App, key: &str) -> Result<Applied, SeedError> {
-        let authorization = HeaderValue::try_from(format!("Bearer {key}"))
-            .map_err(|error| SeedError::Failed(ApiError::internal(error)))?;
-        let mut applying = Applying { app, authorization, applied: Applied::default() };
-        let apply = async {
-            for entry in &self.entries {
-                applying.create(entry).await?;
-            }
-            Ok(applying.applied)
-        };
-        Box::pin(apply).await
+        Box::pin(create(app, key, Map::new(), self.entries.iter())).await
     }
+
+    /// Whether it has tokens.
+    #[must_use]
+    pub(crate) fn issues_tokens(&self) -> bool {
+        self.entries.iter().any(|entry| entry.table == Table::Token)
+    }
+
+    /// Issues its tokens anew in a world that has everything else of it; `refs` are the ids of that.
+    ///
+    /// # Errors
+    /// The first token that the handler refuses.
+    pub(crate) async fn issue_tokens(
+        &self,
+        app: &App,
+        key: &str,
+        refs: &Map<String, Value>,
+    ) -> Result<Applied, SeedError> {
+        let tokens = self.entries.iter().filter(|entry| entry.table == Table::Token);
+        Box::pin(create(app, key, refs.clone(), tokens)).await
+    }
+}
+
+/// Creates what some tables say.
+async fn create(
+    app: &App,
+    key: &str,
+    refs: Map<String, Value>,
+    entries: impl Iterator<Item = &Entry>,
+) -> Result<Applied, SeedError> {
+    let authorization =
+        HeaderValue::try_from(format!("Bearer {key}")).map_err(|error| SeedError::Failed(ApiError::internal(error)))?;
+    let mut applying = Applying { app, authorization, applied: Applied { refs, ..Applied::default() } };
+    // The expiries of a seed are instants of its own clock.
+    let as_meant = app.world.as_ref().filter(|world| world.reads_expiry_as_meant());
+    let read_expiry = |expiry| {
+        as_meant
+            .map_or(Ok(()), |world| world.set_clock(ClockSettings { expiry, ..world.clock_settings() }))
+            .map_err(|Backwards| SeedError::Failed(ApiError::internal("the clock went back while a seed was applied")))
+    };
+    read_expiry(Expiry::Literal)?;
+    for entry in entries {
+        applying.create(entry).await?;
+    }
+    read_expiry(Expiry::AsMeant)?;
+    Ok(applying.applied)
 }
 
 /// A seed that is being applied.
@@ -83,8 +127,12 @@ impl Applying<'_> {
             Table::Archive => (Operation::CreatePassageInArchive, "{archive_id}"),
             _ => (Operation::CreatePassage, "{agent_id}"),
         };
-        for (index, passage) in passages.iter().flat_map(|passages| passages.as_array()).flatten().enumerate() {
-            let body = if passage.is_string() { json!({"text": passage}) } else { passage.clone() };
+        let passages = match passages {
+            Some(Value::Array(passages)) => passages,
+            _ => Vec::new(),
+        };
+        for (index, passage) in passages.into_iter().enumerate() {
+            let body = if passage.is_string() { json!({"text": passage}) } else { passage };
             let stored = self.call(operation, &[(parameter, &id)], Content::Json(body)).await;
             stored.map_err(|error| refusal(entry, &format!("/passages/{index}"), error))?;
         }
@@ -171,7 +219,12 @@ impl Applying<'_> {
             .body(())
             .map_err(ApiError::internal)?;
         let mut context = RequestContext::default();
-        let (response, _) = self.app.respond(request.into_parts().0, Body::from(bytes), &mut context).await?;
+        let respond = self.app.respond(request.into_parts().0, Body::from(bytes), &mut context);
+        let (response, _) = match &self.app.world {
+            // Each call is a request of its own, from whose place the ids that it draws are derived.
+            Some(world) => world.enter(respond).await?,
+            None => respond.await?,
+        };
         let bytes = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
         serde_json::from_slice(&bytes).map_err(ApiError::internal)
     }

@@ -52,8 +52,11 @@ impl Seed {
         let mut reader = Reader::default();
         for (file, form) in files.iter().filter(|(_, form)| *form != Form::Agent) {
             let text = fs::read_to_string(file).map_err(|error| self::unreadable(file, &error))?;
-            let name = Some(file.display().to_string());
-            let source = if *form == Form::Json { Source::json(name, &text) } else { Source::toml(name, &text) };
+            let name = file.display().to_string();
+            let source = match form {
+                Form::Json => Source::json_file(name, text),
+                _ => Source::toml_file(name, text),
+            };
             reader.read(source, Some(file.parent().unwrap_or(Path::new(""))))?;
         }
         // Last, because a table that names an agent file imports it with the table's fields.

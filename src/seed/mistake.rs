@@ -31,7 +31,7 @@ impl From<Mistake> for SeedError {
 impl From<SeedError> for ApiError {
     fn from(error: SeedError) -> Self {
         match error {
-            SeedError::Mistake(Mistake { sentence, at }) => Self::new(Code::SeedInvalid, sentence).with("at", at),
+            SeedError::Mistake(Mistake { sentence, at }) => Self::new(Code::SeedInvalid, sentence).at(at),
             SeedError::Failed(error) => error,
         }
     }

@@ -14,8 +14,6 @@ mod tables;
 
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 pub(crate) use self::{apply::Applied, mistake::SeedError};
 use self::{
     order::in_order,
@@ -36,31 +34,23 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    /// Parses a seed in TOML, from a request's body.
+    /// Reads a seed from a request's body in TOML. `pointer` is its place there; empty: it is the whole body.
     ///
     /// # Errors
     /// The first mistake.
-    pub(crate) fn from_toml(text: &str) -> Result<Self, SeedError> {
-        Self::of_request(Source::toml(None, text))
+    pub(crate) fn from_toml(text: &str, pointer: &str) -> Result<Self, SeedError> {
+        Self::of_body(Source::toml_body(text, pointer))
     }
 
-    /// Parses a seed in JSON, from a request's body.
+    /// The same in JSON.
     ///
     /// # Errors
     /// The first mistake.
-    pub(crate) fn from_json(text: &str) -> Result<Self, SeedError> {
-        Self::of_request(Source::json(None, text))
+    pub(crate) fn from_json(text: &str, pointer: &str) -> Result<Self, SeedError> {
+        Self::of_body(Source::json_body(text, pointer))
     }
 
-    /// Reads a seed that is a part of a request's body, at the place that a JSON pointer names.
-    ///
-    /// # Errors
-    /// The first mistake.
-    pub(crate) fn from_value(value: Value, pointer: &str) -> Result<Self, SeedError> {
-        Self::of_request(Source::value(value, pointer))
-    }
-
-    fn of_request(source: Source) -> Result<Self, SeedError> {
+    fn of_body(source: Source) -> Result<Self, SeedError> {
         let mut reader = Reader::default();
         reader.read(source, None)?;
         Self::of(reader)

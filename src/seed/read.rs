@@ -89,7 +89,7 @@ impl Reader {
             fields: Map::new(),
             agent_file: Some(bytes),
             files: Vec::new(),
-            source: Arc::new(Source::whole(name)),
+            source: Arc::new(Source::whole_file(name)),
             pointer: String::new(),
         });
     }

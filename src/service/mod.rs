@@ -4,7 +4,6 @@ pub mod upkeep;
 
 use std::{
     fs, io,
-    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,20 +14,18 @@ use tracing::warn;
 
 use self::upkeep::Upkeep;
 use crate::{
-    access::{Authenticator, Feed, Guard, Quotas, TestKeys},
-    api::{Issuer, client_side_access_tokens::Endpoints},
+    access::TestKeys,
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
     control::Control,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
     gateway::{Gateway, UpstreamError},
-    http::{App, Backend, ControlPlane, HeadLimits, Readiness},
+    http::{ApiKeys, App, Backend, ControlPlane, Foundation},
     journal,
     mock::{self, Mock, Script, ScriptError},
-    namespaces::{Directory, Namespace},
+    namespaces::{Builder, DEFAULT, Directory},
     private_files,
-    request::body::Pace,
     store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
     world::{IdStyle, World},
@@ -255,6 +252,25 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
     Ok(Some(create_api_key(store, "first", None, None).await?.1))
 }
 
+/// The application on a migrated store, without background work, for a command that only asks it.
+///
+/// # Errors
+/// When the master key is wrong, or the database fails.
+pub(crate) async fn assemble(settings: &Settings, store: Store) -> Result<App, StartError> {
+    let foundation = Foundation {
+        master_key: master_key(settings, &store).await?,
+        clock: Clock::system(),
+        world: None,
+        journal: None,
+        backend: backend(settings, &store)?,
+        metrics: None,
+        keys: ApiKeys::Own(TestKeys::Refused),
+        token_cache: 1,
+        store,
+    };
+    Ok(App::assemble(settings, foundation).await?)
+}
+
 /// A running service's parts.
 pub struct Service {
     /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
@@ -272,70 +288,40 @@ impl Service {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
-        let tokens = &settings.tokens;
-        let world = control_is_on(settings)?.then(|| World::new("default", IdStyle::Random));
-        let clock = match &world {
-            Some(world) if store.is_ephemeral() => Clock::of(world.clone()),
-            _ => clock,
-        };
-        // On a disk they would outlive the test that made them.
-        let is_testable = world.is_some() && store.is_ephemeral();
-        let test_keys = if is_testable { TestKeys::Accepted } else { TestKeys::Refused };
-        let keyring = load_keyring(settings, &store, clock.clone()).await?;
-        let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
-        let issuer = Issuer::new(store.clone(), Arc::clone(&keyring), clock.clone(), tokens.max_lifetime);
-        let authenticator = Authenticator::new(
-            store.clone(),
-            Arc::clone(&keyring),
-            feed.clone(),
-            clock.clone(),
-            tokens.cache_capacity,
-            test_keys,
-        );
-        let backend = backend(settings, &store)?;
         let metrics = settings.metrics_listen.map(|_| Metrics::new());
-        let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
-        let guard = Guard {
-            authenticator,
-            origin_missing: settings.origin_missing,
-            allow: settings.client_tokens.allow.clone(),
-            api_keys_from_browsers: settings.api_keys.allow_browsers,
-            body_bytes: limits.body_bytes,
-            upload_bytes: limits.upload_bytes,
-            quotas: Quotas::new(
-                limits.requests_per_minute(is_gateway),
-                limits.streams_per_token(is_gateway),
-                limits.large_bodies_per_token(is_gateway),
-                NonZeroUsize::new(limits.response_bytes_per_token),
-                &clock,
-            ),
-        };
-        let app = App {
-            guard: Arc::new(guard),
-            tokens: Endpoints {
-                store: store.clone(),
-                keyring: Arc::clone(&keyring),
-                feed: feed.clone(),
-                issuer,
-                clock: clock.clone(),
-            },
-            backend,
-            store,
-            feed,
-            readiness: Readiness::default(),
-            stream_at_expiry: settings.tokens.stream_at_expiry,
-            body_pace: Pace {
-                longest_pause: limits.body_timeout,
-                bytes_per_second: NonZeroU32::new(limits.body_bytes_per_second),
-            },
-            head_limits: HeadLimits::of(limits),
-            // Lets a deployed page use a local mock.
-            from_public: !is_gateway && settings.listen.ip().is_loopback(),
-            journal: world.as_ref().map(|_| journal::Process::default().journal("default")),
-            world,
+        Self::start_with(settings, store, clock, metrics).await
+    }
+
+    /// As [`Self::start`], with metrics that the caller reads.
+    ///
+    /// # Errors
+    /// When the master key is wrong or the database fails.
+    pub(crate) async fn start_with(
+        settings: &Settings,
+        store: Store,
+        clock: Clock,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Self, StartError> {
+        let has_control = control_is_on(settings)?;
+        // A database on disk is the namespace `default` itself. In memory, it has a store of its own that can be reset, and
+        // the instance's store has the API keys.
+        let is_default = has_control && !store.is_ephemeral();
+        // On a disk they would outlive the test that made them.
+        let test_keys = if has_control && !is_default { TestKeys::Accepted } else { TestKeys::Refused };
+        let foundation = Foundation {
+            master_key: master_key(settings, &store).await?,
+            backend: backend(settings, &store)?,
             metrics,
+            keys: ApiKeys::Own(test_keys),
+            token_cache: settings.tokens.cache_capacity,
+            world: is_default.then(|| World::new(DEFAULT, IdStyle::Random)),
+            journal: is_default.then(|| journal::Process::default().journal(DEFAULT)),
+            clock: clock.clone(),
+            store,
         };
-        let upkeep = Upkeep::begin(&app, keyring, clock, tokens.retention).await?;
+        let app = App::assemble(settings, foundation).await?;
+        let keyring = Arc::clone(&app.tokens.keyring);
+        let upkeep = Upkeep::begin(&app, keyring, clock, settings.tokens.retention).await?;
         let mut background = JoinSet::new();
         background.spawn(app.feed.clone().follow());
         background.spawn(upkeep.clone().run());
@@ -343,10 +329,12 @@ impl Service {
             background.spawn(async move { mock.recover().await });
         }
         let app = Arc::new(app);
-        let control = app.world.is_some().then(|| -> Arc<dyn ControlPlane> {
-            let directory = Directory(Arc::new(Namespace(Arc::clone(&app))));
-            Arc::new(Control::new(directory, settings.control.clone()))
-        });
+        let directory = match Builder::new(settings, Arc::clone(&app)) {
+            Some(builder) if has_control => Some(Directory::new(builder, settings.control.namespaces).await?),
+            _ => None,
+        };
+        let control = directory
+            .map(|directory| -> Arc<dyn ControlPlane> { Arc::new(Control::new(directory, settings.control.clone())) });
         Ok(Self { app, control, upkeep, background })
     }
 

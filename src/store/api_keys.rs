@@ -56,6 +56,16 @@ impl Store {
         Ok(inserted == 1)
     }
 
+    /// Deletes a key that nobody has. The tokens that it minted stay.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn delete_api_key(&self, id: &str) -> Result<()> {
+        const DELETE: &str = "DELETE FROM api_keys WHERE id = $1";
+        writing!(self, pool => sqlx::query(DELETE).bind(id).execute(pool).await.map(|_| ()))?;
+        Ok(())
+    }
+
     /// The key with this secret, even if it is revoked or expired.
     ///
     /// # Errors

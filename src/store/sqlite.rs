@@ -22,8 +22,24 @@ const ROWS_AHEAD: usize = 8;
 
 /// Opens an in-memory database. It lives as long as its one connection, which is therefore never closed.
 pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
-    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).row_buffer_size(ROWS_AHEAD);
-    let pool = SqlitePoolOptions::new()
+    let pool = open_memory_pool().await.map_err(OpenError::Connect)?;
+    Ok(in_memory(pool))
+}
+
+/// The engine of an in-memory database.
+pub(super) fn in_memory(pool: SqlitePool) -> Engine {
+    Engine::Sqlite { readers: pool.clone(), writer: pool, location: Location::Memory }
+}
+
+/// The one connection of an empty in-memory database.
+pub(super) async fn open_memory_pool() -> Result<SqlitePool, sqlx::Error> {
+    let options = SqliteConnectOptions::new()
+        .in_memory(true)
+        .foreign_keys(true)
+        // A database that was made elsewhere may call only functions without effects from its schema.
+        .pragma("trusted_schema", "OFF")
+        .row_buffer_size(ROWS_AHEAD);
+    SqlitePoolOptions::new()
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None)
@@ -31,8 +47,6 @@ pub(super) async fn open_in_memory() -> Result<Engine, OpenError> {
         .test_before_acquire(false)
         .connect_with(options)
         .await
-        .map_err(OpenError::Connect)?;
-    Ok(Engine::Sqlite { readers: pool.clone(), writer: pool, location: Location::Memory })
 }
 
 /// Reads a URL, without looking at the file.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::matcher::{Malformed, Matcher, escaped, short};
-use crate::journal::{Entry, Filter};
+use crate::journal::{Entry, Filter, check_header};
 
 /// A request that is expected.
 #[derive(Debug)]
@@ -83,7 +83,10 @@ impl Expectation {
                 Err(format!("must be a JSON pointer, such as /{pointer}"))
             }
         })?;
-        let headers = matchers_of(&mut members, "headers", |name| Ok(name.to_ascii_lowercase()))?;
+        let headers = matchers_of(&mut members, "headers", |name| {
+            let name = name.to_ascii_lowercase();
+            check_header(&name).map(|()| name)
+        })?;
         let fields = members.into_iter().map(|(name, value)| field(name, value));
         let mut criteria = fields.collect::<Result<Vec<_>, _>>()?;
         criteria.extend(headers.into_iter().map(|(name, matchers)| Criterion::Header { name, matchers }));

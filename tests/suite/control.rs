@@ -4,4 +4,5 @@ mod clock;
 mod explain;
 mod harness;
 mod place;
+mod seed;
 mod verify;

@@ -42,3 +42,22 @@ async fn the_table_names_every_operation_of_lettas_specification() {
     let specified = read("tests/data/letta-operations.txt");
     assert_eq!(named, specified.lines().collect::<Vec<_>>());
 }
+
+/// Filters and faults name an operation as the first column does.
+#[tokio::test]
+async fn the_table_begins_with_the_names_of_the_operations() {
+    for more in [&[][..], &["--fidelity"]] {
+        let names: Vec<String> = run(&[&["operations", "--json"], more].concat())
+            .await
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["operation"].as_str().unwrap().to_owned())
+            .collect();
+        let printed = run(&[&["operations"], more].concat()).await.ok();
+        let column: Vec<&str> = printed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(column[0], "NAME");
+        assert_eq!(column[1..], names);
+    }
+}

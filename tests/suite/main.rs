@@ -47,6 +47,7 @@ mod providers;
 mod races;
 mod redaction;
 mod revocation;
+mod run;
 mod secrets;
 mod sleeptime;
 mod startup;

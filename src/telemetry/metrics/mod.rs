@@ -77,6 +77,15 @@ pub(crate) struct RequestSample {
     pub(crate) waits: Waits,
 }
 
+/// How many requests were handled.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Totals {
+    /// By the class of their status: 1xx first, 5xx last.
+    pub(crate) classes: [u64; 5],
+    /// Gatelet's own errors that occurred, by code.
+    pub(crate) refused: Vec<(&'static str, u64)>,
+}
+
 /// Counts as one open stream until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenStream(Arc<Metrics>);
@@ -115,6 +124,30 @@ impl Metrics {
             Some(false) => _ = self.token_misses.fetch_add(1, Relaxed),
             None => {}
         }
+    }
+
+    /// The requests of all operations.
+    #[must_use]
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let mut add = |status: usize, count: u64| {
+            let class = (status / 100).clamp(1, totals.classes.len());
+            totals.classes[class - 1] += count;
+        };
+        let operations: Vec<&Counters> = self.operations.iter().filter_map(OnceLock::get).map(AsRef::as_ref).collect();
+        for counters in &operations {
+            for (status, count) in (usize::from(FIRST_STATUS)..).zip(&counters.passed) {
+                add(status, count.load(Relaxed));
+            }
+        }
+        for code in Code::ALL {
+            let count = operations.iter().map(|counters| counters.refused[*code as usize].load(Relaxed)).sum();
+            add(usize::from(code.status().as_u16()), count);
+            if count > 0 {
+                totals.refused.push((code.word(), count));
+            }
+        }
+        totals
     }
 
     /// Counts a stream until the result is dropped.

@@ -109,7 +109,8 @@ impl Program {
         self.folder.path()
     }
 
-    fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    /// The program with these arguments, in its folder and with nothing but its environment.
+    pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = match &self.shell {
             Some(before) => {
                 let mut shell = Command::new("sh");

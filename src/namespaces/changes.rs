@@ -1,0 +1,304 @@
+//! Changes of namespaces: creation, copies, and the worlds that replace others.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Creation, DEFAULT, Definition, Directory, IfExists, Namespace, ResetTo, Seeded,
+    build::{Blueprint, Credentials, Live, StoredKey, failed},
+    directory::{Reservation, key_taken},
+    snapshot::SavedState,
+};
+use crate::{
+    clock::Clock,
+    credentials::PlainApiKey,
+    entropy,
+    error::{ApiError, Code},
+    http::Activity,
+    seed::{Applied, Seed, SeedError},
+    store::{NewApiKey, RowCounts},
+    world::{Backwards, IdStyle, World},
+};
+
+/// A namespace that was created, or that existed and is kept.
+pub(crate) struct Created {
+    pub(crate) namespace: Arc<Namespace>,
+    /// The client tokens that its seed has issued, by `ref`.
+    pub(crate) tokens: Map<String, Value>,
+}
+
+/// What a reset did.
+pub(crate) struct Reset {
+    /// What was in the world that has ended.
+    pub(crate) dropped: RowCounts,
+    /// The client tokens that the seed has issued anew, by `ref`.
+    pub(crate) tokens: Map<String, Value>,
+}
+
+impl Directory {
+    /// Creates a namespace. It is seeded before anybody can reach it; when anything fails, nothing stays.
+    ///
+    /// # Errors
+    /// When the name or key is taken, there are too many namespaces, or the seed cannot be applied.
+    pub(crate) async fn create(&self, creation: Creation) -> Result<Created, ApiError> {
+        let Creation { name, ids, clock, limits, idle_ttl, seed, if_exists, key } = creation;
+        let name = checked_name(name)?;
+        let reservation = self.reserve(&name).await?;
+        let present = reservation.namespace();
+        if let Some(present) = &present {
+            match if_exists {
+                IfExists::Keep if key.as_ref().is_none_or(|key| present.has_key(key)) => {
+                    present.activity.touch();
+                    return Ok(Created { namespace: Arc::clone(present), tokens: Map::new() });
+                }
+                IfExists::Keep => return Err(exists(&name, "with another API key")),
+                IfExists::Reset => {}
+                IfExists::Fail => return Err(exists(&name, "already")),
+            }
+        }
+        let key = match (key, &present) {
+            (Some(key), Some(present)) if present.has_key(&key) => present.key.clone(),
+            (Some(key), _) => Some(self.new_key(key).await?),
+            (None, Some(present)) => present.key.clone(),
+            (None, None) => Some(self.new_key(PlainApiKey::generate_test()).await?),
+        };
+        let world = World::new(&name, ids.unwrap_or_else(|| IdStyle::Seed(name.clone())));
+        let clock = clock.as_ref().or_else(|| seed.as_ref().and_then(|seed| seed.clock.as_ref()));
+        let clock = clock.map(|clock| clock.apply_to(world.clock_settings()));
+        if let Some(clock) = clock {
+            world.begin_at(clock);
+        }
+        let definition = Definition { ids: world.id_style().clone(), clock, limits, idle_ttl };
+        let blueprint = Blueprint {
+            name: &name,
+            activity: Activity::new(),
+            journal: self.0.builder.journal(&name),
+            limits,
+            key: key.as_ref().map(|(stored, _)| stored),
+            state: None,
+            credentials: Credentials::Strip,
+        };
+        let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
+        let (mut tokens, mut seeded) = (Map::new(), None);
+        if let Some(seed) = seed {
+            let applied = apply(&seed, aside.live(), key.as_ref().map(|(_, plain)| &**plain)).await?;
+            let state = aside.live().save(applied.refs).await?;
+            seeded = Some(Seeded { state, seed: Some(Arc::new(seed)) });
+            tokens = applied.tokens;
+        }
+        let namespace = Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock());
+        namespace.contents().seed_with(seeded);
+        let namespace = Arc::new(namespace);
+        reservation.publish(&namespace)?;
+        Ok(Created { namespace, tokens })
+    }
+
+    /// Copies a namespace, or one of its snapshots, into a new one, without its tokens and keys. A reset of the copy returns
+    /// to the state that was copied.
+    ///
+    /// # Errors
+    /// As [`Directory::create`]; 404 without such a snapshot.
+    pub(crate) async fn fork(
+        &self,
+        source: &Namespace,
+        snapshot: Option<&str>,
+        creation: Creation,
+    ) -> Result<Created, ApiError> {
+        source.check_in_memory()?;
+        let name = checked_name(creation.name)?;
+        let reservation = self.reserve(&name).await?;
+        if reservation.namespace().is_some() {
+            return Err(exists(&name, "already"));
+        }
+        let key = self.new_key(creation.key.unwrap_or_else(PlainApiKey::generate_test)).await?;
+        let state = match snapshot {
+            Some(snapshot) => source.contents().snapshots.find(snapshot)?.state.clone(),
+            None => source.live().save(source.refs()).await?,
+        };
+        let world = World::restore(&name, &state.world);
+        let definition =
+            Definition { ids: world.id_style().clone(), idle_ttl: creation.idle_ttl, ..source.definition.clone() };
+        let blueprint = Blueprint {
+            name: &name,
+            activity: Activity::new(),
+            journal: self.0.builder.journal(&name),
+            limits: definition.limits,
+            key: Some(&key.0),
+            state: Some(&state),
+            credentials: Credentials::Strip,
+        };
+        let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
+        let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
+        namespace.contents().seed_with(Some(Seeded { state, seed: None }));
+        let namespace = Arc::new(namespace);
+        reservation.publish(&namespace)?;
+        Ok(Created { namespace, tokens: Map::new() })
+    }
+
+    /// Replaces a namespace's world by one without its tokens: as the seed left it, or empty.
+    ///
+    /// # Errors
+    /// When the namespace is gone or persistent.
+    pub(crate) async fn reset(&self, namespace: &Namespace, to: ResetTo) -> Result<Reset, ApiError> {
+        namespace.check_in_memory()?;
+        let (reservation, namespace) = self.change(namespace).await?;
+        let dropped = namespace.app().store.row_counts().await?;
+        let seeded = if to == ResetTo::Seed { namespace.contents().seed.clone() } else { None };
+        let world = match &seeded {
+            Some(seeded) => World::restore(namespace.name(), &seeded.state.world),
+            None => namespace.new_world(),
+        };
+        let seed = seeded.as_ref().and_then(|seeded| seeded.seed.clone());
+        let state = seeded.map(|seeded| seeded.state);
+        let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, seed).await?;
+        Ok(Reset { dropped, tokens })
+    }
+
+    /// Replaces a namespace's world by that of a snapshot, with exactly its tokens.
+    ///
+    /// # Errors
+    /// When the namespace is gone or persistent, or has no such snapshot.
+    pub(crate) async fn restore(&self, namespace: &Namespace, snapshot: &str) -> Result<(), ApiError> {
+        namespace.check_in_memory()?;
+        let (reservation, namespace) = self.change(namespace).await?;
+        let state = namespace.contents().snapshots.find(snapshot)?.state.clone();
+        let world = World::restore(namespace.name(), &state.world);
+        self.replace(&reservation, &namespace, world, Some(state), Credentials::Keep, None).await?;
+        Ok(())
+    }
+
+    /// Applies a seed to a namespace. It is applied to a copy, which replaces the namespace's world only if all of it can be
+    /// applied. From now on a reset returns to this state. In an empty world, the seed's clock may also go back.
+    ///
+    /// # Errors
+    /// When the namespace is gone or persistent, or the seed cannot be applied.
+    pub(crate) async fn seed(&self, namespace: &Namespace, seed: Seed) -> Result<Applied, ApiError> {
+        namespace.check_in_memory()?;
+        let (reservation, namespace) = self.change(namespace).await?;
+        let state = namespace.live().save(namespace.refs()).await?;
+        let world = World::restore(namespace.name(), &state.world);
+        if let Some(clock) = &seed.clock {
+            let clock = clock.apply_to(world.clock_settings());
+            if state.counts.is_empty() {
+                world.begin_at(clock);
+            } else {
+                world.set_clock(clock).map_err(|Backwards| {
+                    let sentence =
+                        "The seed's clock is before that of the namespace, in which things exist; reset it first.";
+                    ApiError::new(Code::ClockBackwards, sentence).at("/clock")
+                })?;
+            }
+        }
+        let blueprint = namespace.blueprint(Some(&state), Credentials::Keep);
+        let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
+        let mut applied = apply(&seed, aside.live(), namespace.api_key()).await?;
+        let mut refs = state.refs;
+        refs.append(&mut applied.refs.clone());
+        let state = aside.live().save(refs).await?;
+        self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
+        namespace.contents().seed = Some(Seeded { state, seed: Some(Arc::new(seed)) });
+        applied.refs = namespace.refs();
+        Ok(applied)
+    }
+
+    /// Replaces a namespace's world by one that is built from a state. The seed, if given, issues its tokens anew.
+    async fn replace(
+        &self,
+        reservation: &Reservation,
+        namespace: &Arc<Namespace>,
+        world: World,
+        state: Option<SavedState>,
+        credentials: Credentials,
+        seed: Option<Arc<Seed>>,
+    ) -> Result<Map<String, Value>, ApiError> {
+        let blueprint = namespace.blueprint(state.as_ref(), credentials);
+        let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
+        let mut refs = state.map(|state| state.refs).unwrap_or_default();
+        let mut tokens = Map::new();
+        if let Some(seed) = seed.filter(|seed| seed.issues_tokens()) {
+            let applied = with_key(aside.live(), namespace.api_key(), async |live: &Live, key: &PlainApiKey| {
+                live.world.enter(seed.issue_tokens(&live.app, key.reveal(), &refs)).await.map_err(ApiError::from)
+            });
+            let mut applied = applied.await?;
+            refs.append(&mut applied.refs);
+            tokens = applied.tokens;
+        }
+        self.swap(reservation, namespace, aside.go_live(), refs);
+        Ok(tokens)
+    }
+
+    fn swap(&self, reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
+        let headers = live.app.tokens.keyring.token_headers();
+        let forgotten = namespace.swap(live, refs);
+        reservation.point(namespace, headers, &forgotten);
+    }
+
+    /// A key for a new namespace, which no other has.
+    async fn new_key(&self, key: PlainApiKey) -> Result<(StoredKey, Arc<PlainApiKey>), ApiError> {
+        let hash = key.hash();
+        let is_taken = self.0.read().owner(&hash).is_some();
+        if is_taken || self.instance().store.api_key_by_secret(&hash).await?.is_some() {
+            return Err(key_taken());
+        }
+        Ok((StoredKey { id: entropy::letta_id("key"), hash }, Arc::new(key)))
+    }
+}
+
+/// Applies a seed to an application that is not in use yet.
+async fn apply(seed: &Seed, live: &Live, key: Option<&PlainApiKey>) -> Result<Applied, ApiError> {
+    with_key(live, key, async |live: &Live, key: &PlainApiKey| {
+        live.world.enter(seed.apply(&live.app, key.reveal())).await.map_err(|error: SeedError| error.into())
+    })
+    .await
+}
+
+/// Calls a function with an API key of an application. The default namespace has none of its own; it gets one for as long
+/// as the function runs.
+async fn with_key<T>(
+    live: &Live,
+    key: Option<&PlainApiKey>,
+    call: impl AsyncFnOnce(&Live, &PlainApiKey) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    if let Some(key) = key {
+        return call(live, key).await;
+    }
+    let (plain, id, store) = (PlainApiKey::generate_test(), entropy::letta_id("key"), &live.app.store);
+    let created_at = Clock::of(live.world.clone()).now_millis();
+    let hash = plain.hash();
+    let key = NewApiKey { id: &id, name: "seed", project: None, secret_sha256: &hash, created_at, expires_at: None };
+    store.insert_api_key(&key).await?;
+    let outcome = call(live, &plain).await;
+    store.delete_api_key(&id).await?;
+    outcome
+}
+
+/// The name of a namespace that is to be made.
+fn checked_name(name: Option<String>) -> Result<String, ApiError> {
+    let Some(name) = name else { return Ok(format!("ns-{}", hex::encode(entropy::bytes::<6>()))) };
+    check_name(&name, "/name")?;
+    if name == DEFAULT { Err(exists(DEFAULT, "always")) } else { Ok(name) }
+}
+
+/// Checks the name of a namespace or of a snapshot that is to be made.
+///
+/// # Errors
+/// When it does not follow the rule.
+pub(crate) fn check_name(name: &str, place: &str) -> Result<(), ApiError> {
+    let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_good = (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(is_first)
+        && name.bytes().all(|byte| is_first(byte) || matches!(byte, b'.' | b'_' | b'-'));
+    if is_good {
+        return Ok(());
+    }
+    let sentence = "A name has at most 64 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit.";
+    Err(ApiError::new(Code::ControlInvalid, sentence).at(place))
+}
+
+fn exists(name: &str, how: &str) -> ApiError {
+    let sentence = format!(
+        "The namespace {name} exists {how}; choose another name, delete it, or say in if_exists what to do (reset or keep)."
+    );
+    ApiError::new(Code::NamespaceExists, sentence).without_retry().at("/name")
+}
