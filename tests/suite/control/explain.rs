@@ -577,3 +577,62 @@ async fn a_gateway_is_explained_without_its_upstream() {
         step["asked"] == "ownership" && step["said"] == "not looked at: it is asked when the request is made"
     }));
 }
+
+/// Refusals that depend on more than the request itself, as the journal has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_happens_is_in_the_journal_with_both_values() {
+    let program = Program::ephemeral()
+        .env("GATELET_LIMITS__REQUESTS_PER_MINUTE", "6")
+        .env("GATELET_LIMITS__TARGET_BYTES", "2000");
+    let world = World::of(program).await;
+    let (mine, owner) = (&world.mine, world.server.owner());
+    let page = world.server.stranger().page(&world.token(&ALL).await);
+    let messages = format!("/v1/agents/{mine}/messages");
+    let text = page.request(Method::POST, &messages).header("content-type", "text/plain").body("hi");
+    let text = Answer::read(text.send().await.unwrap()).await;
+    let long = page.get(&format!("{messages}?x={}", "y".repeat(2000))).await;
+    let hurried = loop {
+        let answer = page.get(&format!("/v1/agents/{mine}")).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    let elsewhere = owner.with("x-gatelet-namespace", "nowhere").get(&format!("/v1/agents/{mine}")).await;
+    for (answer, code, asked, values) in [
+        (text, "unsupported_media_type", "body", vec!["sent 2 bytes of text/plain", "application/json"]),
+        (long, "target_too_long", "head", vec!["bytes of path and query", "at most 2000 bytes"]),
+        (hurried, "rate_limited", "quota", vec!["more than 6 requests a minute"]),
+        (elsewhere, "namespace_not_found", "namespace", vec!["sent x-gatelet-namespace: nowhere", "create it"]),
+    ] {
+        let id = answer.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
+        let entry = world.control.get(&format!("/journal/{id}")).await.expect(200);
+        assert_eq!((&entry["answer"]["code"], &entry["decision"]["outcome"]), (&json!(code), &json!("denied")));
+        let (last, said) = last(&entry["decision"]);
+        assert_eq!(last, asked, "{entry}");
+        for value in values {
+            assert!(said.contains(value), "{code}: no {value:?} in {said:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_is_taken_for_an_explanation_too() {
+    let program =
+        Program::ephemeral().env("GATELET_LIMITS__STREAMS_PER_TOKEN", "1").env("GATELET_MOCK__FIRST_TOKEN", "60s");
+    let world = World::of(program).await;
+    let token = world.token(&ALL).await;
+    let page = world.server.stranger().page(&token);
+    let path = format!("/v1/agents/{}/messages/stream", world.mine);
+    let question = json!({"token": token, "origin": ORIGIN, "method": "POST", "path": path, "body": {"input": "hi"}});
+    let before = world.explain(&question).await;
+    assert_eq!(before["outcome"], "admitted", "{before}");
+    let open = page.request(Method::POST, &path).json(&json!({"input": "hi"})).send().await.unwrap();
+    assert_eq!(open.status(), 200);
+    let real = page.post(&path, &json!({"input": "hi"})).await;
+    real.refused(429, "rate_limited");
+    let explanation = world.explain(&question).await;
+    agrees(&question, &explanation, &real);
+    let (asked, said) = last(&explanation);
+    assert!(asked == "streams" && said.starts_with("1 of 1 streams or turns are taken: no. "), "{said}");
+    drop(open);
+}
