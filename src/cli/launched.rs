@@ -29,6 +29,15 @@ pub(super) enum Migrations {
     Check,
 }
 
+/// Whether there are metrics.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Counting {
+    /// If they are served.
+    IfServed,
+    /// Yes.
+    Always,
+}
+
 /// A server that is ready: connections queue until it serves.
 pub(super) struct Launched {
     /// Where it listens.
@@ -47,7 +56,7 @@ impl Launched {
     pub(super) async fn start(
         settings: &Settings,
         migrations: Migrations,
-        metrics: Option<Arc<Metrics>>,
+        counting: Counting,
     ) -> Result<Self, CliError> {
         service::control_is_on(settings)?;
         let mut settings = settings.clone();
@@ -64,7 +73,8 @@ impl Launched {
             Migrations::Check => store.check_migrated().await?,
         }
         let new_key = service::bootstrap(settings, &store).await?;
-        let service = Service::start_with(settings, store, Clock::system(), metrics).await?;
+        let is_counting = counting == Counting::Always || metrics_listener.is_some();
+        let service = Service::start(settings, store, Clock::system(), is_counting.then(Metrics::new)).await?;
         let seeded = match seed {
             Some(seed) => {
                 let given = settings.bootstrap_api_key.as_ref().map(Secret::reveal);

@@ -9,7 +9,6 @@ use std::{
     io::{self, IsTerminal, Write},
     os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
-    sync::Arc,
 };
 
 use clap::Args;
@@ -23,14 +22,11 @@ use tokio::{
 
 use super::{
     CliError, Common, Output, banner,
-    launched::{Launched, Migrations},
+    launched::{Counting, Launched, Migrations},
 };
 use crate::{
     config::{ConfigError, LogFormat, Settings},
-    telemetry::{
-        logging,
-        metrics::{Metrics, Totals},
-    },
+    telemetry::{logging, metrics::Totals},
 };
 
 /// The exit codes of shells for a command that does not exist, and for one that cannot be executed.
@@ -79,8 +75,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
     }
     // Registered before the command starts, so that no signal is missed.
     let mut signals = Signals::new()?;
-    let metrics = Metrics::new();
-    let mut launched = Launched::start(&settings, Migrations::Run, Some(Arc::clone(&metrics))).await?;
+    let mut launched = Launched::start(&settings, Migrations::Run, Counting::Always).await?;
+    let metrics = launched.service.app.metrics.clone();
     let url = banner::url(launched.addresses.service);
     let new_key = launched.new_key.take();
     let given = || settings.bootstrap_api_key.as_ref().map(|key| key.reveal());
@@ -101,7 +97,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
         () = launched.serve(&logging, std::future::pending()) => return Err("the server stopped".into()),
     };
     logging.flush();
-    writeln!(io::stderr(), "{}", summary(&metrics.totals(), output))?;
+    writeln!(io::stderr(), "{}", summary(&metrics.map(|metrics| metrics.totals()).unwrap_or_default(), output))?;
     Ok(exit_code(status))
 }
 

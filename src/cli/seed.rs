@@ -30,16 +30,16 @@ pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
     Ok(Some(seed))
 }
 
-/// Applies a seed to a service that has just started.
+/// Applies a seed to a service that has just started. `key` is an API key of it.
 ///
 /// # Errors
 /// When a table is refused.
 pub(super) async fn apply(seed: Seed, service: &Service, key: &str) -> Result<Applied, CliError> {
-    let app = &service.app;
-    match (&seed.clock, &app.world) {
-        (Some(clock), Some(world)) => world.begin_at(clock.apply_to(world.clock_settings())),
-        (Some(_), None) => return Err("the seed sets the clock, which needs the control API: add --control".into()),
-        (None, _) => {}
+    if let Some(directory) = &service.directory {
+        return Ok(directory.seed(directory.default(), seed).await?);
     }
-    Ok(seed.apply(app, key).await?)
+    if seed.clock.is_some() {
+        return Err("the seed sets the clock, which needs the control API: add --control".into());
+    }
+    Ok(seed.apply(&service.app, key).await?)
 }

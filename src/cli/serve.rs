@@ -9,11 +9,11 @@ use tracing::warn;
 
 use super::{
     CliError, Common, banner,
-    launched::{Launched, Migrations},
+    launched::{Counting, Launched, Migrations},
 };
 use crate::{
     config::{LogFormat, OriginMissing},
-    telemetry::{logging, metrics::Metrics},
+    telemetry::logging,
 };
 
 #[derive(Args, Debug)]
@@ -120,8 +120,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         stop.when_stdin_closes()?;
     }
     let migrations = if arguments.no_migrate { Migrations::Check } else { Migrations::Run };
-    let metrics = settings.metrics_listen.map(|_| Metrics::new());
-    let mut launched = Launched::start(&settings, migrations, metrics).await?;
+    let mut launched = Launched::start(&settings, migrations, Counting::IfServed).await?;
     let new_key = launched.new_key.take();
     let has_keys = launched.service.app.store.has_api_keys().await?;
     let format = logging::format(&settings, &std::io::stdout());

@@ -14,7 +14,7 @@ use crate::{
     access::{Bearer, RequestContext},
     credentials::sha256,
     error::{ApiError, Code},
-    namespaces::{self, Found, Gone, Namespace},
+    namespaces::{self, DEFAULT, Found, Gone, Namespace},
 };
 
 /// Who calls.
@@ -41,6 +41,23 @@ impl Caller {
                 "This is the key of the namespace {name}, which reaches only /_gatelet/v1/ns/{name}; use an API key of the \
                  server."
             ))),
+        }
+    }
+}
+
+impl Caller {
+    /// The namespace that a path names, if the caller may control it; `-` is the caller's own.
+    ///
+    /// # Errors
+    /// 403 for the key of another namespace.
+    pub(super) fn reach<'a>(&'a self, named: &'a str) -> Result<&'a str, ApiError> {
+        match (self, named) {
+            (Self::Namespace(own), "-") => Ok(own),
+            (Self::Instance, "-") => Ok(DEFAULT),
+            (Self::Namespace(own), name) if **own != *name => Err(not_allowed(format!(
+                "This is the key of the namespace {own}, and the path names another; use an API key of the server."
+            ))),
+            (_, name) => Ok(name),
         }
     }
 }
@@ -79,17 +96,7 @@ impl FromRequestParts<Arc<ControlState>> for Ns {
         let caller = Caller::from_request_parts(head, state).await?;
         let params = RawPathParams::from_request_parts(head, state).await.map_err(ApiError::internal)?;
         let named = params.iter().find(|(name, _)| *name == "ns").map_or("", |(_, value)| value).to_owned();
-        let name: &str = match (&caller, named.as_str()) {
-            (Caller::Namespace(own), "-") => own,
-            (Caller::Instance, "-") => "default",
-            (Caller::Namespace(own), name) if **own != *name => {
-                return Err(not_allowed(format!(
-                    "This is the key of the namespace {own}, and the path names another; use an API key of the server."
-                ))
-                .into());
-            }
-            (_, name) => name,
-        };
+        let name = caller.reach(&named)?;
         state.directory.find(name).map(Self).ok_or_else(|| namespaces::not_found(name).into())
     }
 }

@@ -17,7 +17,6 @@ use super::{ControlState, caller::Ns, error::ControlResult};
 use crate::{
     error::{ApiError, Code},
     journal::{Entry, Event, Filter, FrameView, Journal, Listener, Listing},
-    namespaces::Namespace,
     request::input::Query,
 };
 
@@ -44,7 +43,7 @@ struct Page {
 }
 
 async fn list(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<Json<Page>> {
-    let journal = journal_of(&namespace)?;
+    let journal = namespace.journal();
     let ListQuery { filter, after, limit, wait, count } = ListQuery::parse(query.as_deref())?;
     let limit = limit.unwrap_or(journal.bounds().entries);
     let deadline = Instant::now() + wait.unwrap_or_default();
@@ -67,23 +66,23 @@ async fn list(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<Jso
 }
 
 async fn show(Ns(namespace): Ns, Path((_, id)): Path<(String, String)>) -> ControlResult<Json<Entry>> {
-    let entry = read_id(&id).and_then(|id| journal_of(&namespace).ok()?.get(id));
+    let entry = read_id(&id).and_then(|id| namespace.journal().get(id));
     Ok(Json(entry.ok_or_else(|| entry_not_found(&id))?))
 }
 
 async fn frames(Ns(namespace): Ns, Path((_, id)): Path<(String, String)>) -> ControlResult<Json<Vec<FrameView>>> {
-    let frames = read_id(&id).and_then(|id| journal_of(&namespace).ok()?.frames(id));
+    let frames = read_id(&id).and_then(|id| namespace.journal().frames(id));
     Ok(Json(frames.ok_or_else(|| entry_not_found(&id))?))
 }
 
 async fn clear(Ns(namespace): Ns) -> ControlResult<StatusCode> {
-    journal_of(&namespace)?.clear();
+    namespace.journal().clear();
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// An event for each new or changed entry, as it is when the event is sent. With `after`, the entries above it come first.
 async fn events(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<Response<Body>> {
-    let journal = journal_of(&namespace)?;
+    let journal = namespace.journal();
     let EventQuery { filter, after } = EventQuery::parse(query.as_deref())?;
     let listener = journal.listen().ok_or_else(|| {
         let most = journal.bounds().listeners;
@@ -96,7 +95,7 @@ async fn events(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<R
             begin.push_str(&entry_event(&entry));
         }
     }
-    let listening = Listening { listener, filter, journal, begin: Some(begin) };
+    let listening = Listening { listener, filter, journal: journal.clone(), begin: Some(begin) };
     let events = stream::unfold(listening, async |mut listening| {
         let event = listening.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(event)), listening))
@@ -230,11 +229,6 @@ fn duration(value: &str) -> Result<Duration, String> {
 
 fn read_id(id: &str) -> Option<u64> {
     id.parse().ok()
-}
-
-/// The journal of a namespace.
-pub(super) fn journal_of(namespace: &Namespace) -> Result<Journal, ApiError> {
-    namespace.app().journal.clone().ok_or_else(|| ApiError::internal("a controlled app has no journal"))
 }
 
 fn entry_not_found(id: &str) -> ApiError {

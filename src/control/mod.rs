@@ -10,8 +10,10 @@ mod error;
 mod explain;
 mod input;
 mod journal;
+mod namespaces;
 mod seed;
 mod select;
+mod snapshots;
 mod tokens;
 mod verify;
 
@@ -31,7 +33,7 @@ use crate::{
     error::ApiError,
     http::{App, ControlPlane},
     journal::BOUNDS,
-    namespaces::Directory,
+    namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
     request::body::Body,
 };
 
@@ -54,11 +56,13 @@ impl Control {
         let state = Arc::new(ControlState { directory, settings });
         let routes = Router::new()
             .route("/", get(about))
+            .merge(namespaces::routes())
+            .merge(snapshots::routes())
             .merge(clock::routes())
             .merge(seed::routes())
             .merge(tokens::routes())
-            .merge(explain::routes())
             .merge(journal::routes())
+            .merge(explain::routes())
             .merge(verify::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
@@ -110,6 +114,8 @@ fn limits(settings: &ControlSettings) -> Value {
         "namespaces": settings.namespaces,
         "body_bytes": input::BODY_BYTES,
         "seed_bytes": input::SEED_BYTES,
+        "snapshots": MOST_SNAPSHOTS,
+        "snapshot_bytes": MOST_BYTES,
         "wait_seconds": journal::LONGEST_WAIT.as_secs(),
         "journal_entries": BOUNDS.entries,
         "journal_body_bytes": BOUNDS.body,

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, routing::put};
-use http::HeaderMap;
+use axum::{Json, Router, extract::State, routing::put};
 use serde_json::Value;
 
 use super::{
@@ -13,7 +12,6 @@ use super::{
     input::{Format, Raw},
 };
 use crate::{
-    access::bearer,
     error::{ApiError, Code},
     seed::Seed,
 };
@@ -23,11 +21,9 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 }
 
 /// Adds a seed to what a namespace holds.
-async fn apply(Ns(namespace): Ns, headers: HeaderMap, body: Raw) -> ControlResult<Json<Value>> {
+async fn apply(State(control): State<Arc<ControlState>>, Ns(namespace): Ns, body: Raw) -> ControlResult<Json<Value>> {
     check_ephemeral(&namespace)?;
-    let seed = read(&body, "")?;
-    let key = bearer(&headers)?;
-    let applied = seed.apply(&namespace.app(), key).await.map_err(ApiError::from)?;
+    let applied = control.directory.seed(&namespace, read(&body, "")?).await.map_err(ApiError::from)?;
     Ok(Json(applied.to_json()))
 }
 

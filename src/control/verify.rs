@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::post};
 use serde_json::Value;
 
-use super::{ControlState, caller::Ns, error::ControlResult, input::Input, journal::journal_of};
+use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
 use crate::{
     namespaces,
     verify::{self, Plan, Verdict},
@@ -17,9 +17,9 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> ControlResult<Json<Value>> {
     let plan = Plan::new(request)?;
-    let journal = journal_of(&namespace)?;
+    let journal = namespace.journal();
     let verdict = tokio::select! {
-        verdict = plan.verify(&journal) => verdict,
+        verdict = plan.verify(journal) => verdict,
         () = journal.closed() => return Err(namespaces::not_found(namespace.name()).into()),
     };
     match verdict {

@@ -8,7 +8,6 @@ use http::request::Parts;
 use super::App;
 use crate::{
     access::RequestContext,
-    clock,
     config::StreamAtExpiry,
     credentials::ClientToken,
     journal::{BrokenOff, Decided, Ended, Journal, Recording},
@@ -18,8 +17,8 @@ use crate::{
 
 /// Begins to record a request.
 pub(super) fn begin(app: &App, journal: &Journal, head: &Parts, request_id: &RequestId) -> Recording {
-    let in_world = |micros| DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
-    let at = app.world.as_ref().map_or_else(clock::now, |world| in_world(world.now()));
+    let world = app.world.as_ref().filter(|world| !world.is_real_time());
+    let at = world.and_then(|world| DateTime::<Utc>::from_timestamp_micros(world.now()));
     journal.begin(head, request_id.as_str(), at)
 }
 

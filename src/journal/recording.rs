@@ -73,12 +73,13 @@ pub(crate) struct Decided {
 }
 
 impl Journal {
-    /// Begins to record a request whose head arrived at `at`, by the namespace's clock.
-    pub(crate) fn begin(&self, head: &Parts, request_id: &str, at: DateTime<Utc>) -> Recording {
+    /// Begins to record a request whose head has arrived, at `at` by the namespace's clock if that is another.
+    pub(crate) fn begin(&self, head: &Parts, request_id: &str, at: Option<DateTime<Utc>>) -> Recording {
+        let real_at = clock::real_now();
         let target = process::target(head);
         let mut entry = Entry {
-            at,
-            real_at: clock::real_now(),
+            at: at.unwrap_or(real_at),
+            real_at,
             namespace: self.namespace().into(),
             request_id: request_id.into(),
             method: scrub::text(head.method.as_str()).into(),

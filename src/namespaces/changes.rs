@@ -11,7 +11,6 @@ use super::{
     snapshot::SavedState,
 };
 use crate::{
-    clock::Clock,
     credentials::PlainApiKey,
     entropy,
     error::{ApiError, Code},
@@ -24,6 +23,8 @@ use crate::{
 /// A namespace that was created, or that existed and is kept.
 pub(crate) struct Created {
     pub(crate) namespace: Arc<Namespace>,
+    /// Whether it begins now.
+    pub(crate) is_new: bool,
     /// The client tokens that its seed has issued, by `ref`.
     pub(crate) tokens: Map<String, Value>,
 }
@@ -50,7 +51,7 @@ impl Directory {
             match if_exists {
                 IfExists::Keep if key.as_ref().is_none_or(|key| present.has_key(key)) => {
                     present.activity.touch();
-                    return Ok(Created { namespace: Arc::clone(present), tokens: Map::new() });
+                    return Ok(Created { namespace: Arc::clone(present), is_new: false, tokens: Map::new() });
                 }
                 IfExists::Keep => return Err(exists(&name, "with another API key")),
                 IfExists::Reset => {}
@@ -88,10 +89,10 @@ impl Directory {
             tokens = applied.tokens;
         }
         let namespace = Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock());
-        namespace.contents().seed_with(seeded);
+        namespace.seed_with(seeded);
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
-        Ok(Created { namespace, tokens })
+        Ok(Created { namespace, is_new: true, tokens })
     }
 
     /// Copies a namespace, or one of its snapshots, into a new one, without its tokens and keys. A reset of the copy returns
@@ -130,20 +131,25 @@ impl Directory {
         };
         let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
         let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
-        namespace.contents().seed_with(Some(Seeded { state, seed: None }));
+        namespace.seed_with(Some(Seeded { state, seed: None }));
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
-        Ok(Created { namespace, tokens: Map::new() })
+        Ok(Created { namespace, is_new: true, tokens: Map::new() })
     }
 
     /// Replaces a namespace's world by one without its tokens: as the seed left it, or empty.
     ///
     /// # Errors
     /// When the namespace is gone or persistent.
-    pub(crate) async fn reset(&self, namespace: &Namespace, to: ResetTo) -> Result<Reset, ApiError> {
+    pub(crate) async fn reset(
+        &self,
+        namespace: &Namespace,
+        to: ResetTo,
+        keep_journal: bool,
+    ) -> Result<Reset, ApiError> {
         namespace.check_in_memory()?;
         let (reservation, namespace) = self.change(namespace).await?;
-        let dropped = namespace.app().store.row_counts().await?;
+        let mut dropped = namespace.app().store.row_counts().await?;
         let seeded = if to == ResetTo::Seed { namespace.contents().seed.clone() } else { None };
         let world = match &seeded {
             Some(seeded) => World::restore(namespace.name(), &seeded.state.world),
@@ -152,6 +158,13 @@ impl Directory {
         let seed = seeded.as_ref().and_then(|seeded| seeded.seed.clone());
         let state = seeded.map(|seeded| seeded.state);
         let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, seed).await?;
+        if !keep_journal {
+            let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
+            if entries > 0 {
+                dropped.insert("journal_entry".into(), entries);
+            }
+            namespace.journal().clear();
+        }
         Ok(Reset { dropped, tokens })
     }
 
@@ -173,10 +186,10 @@ impl Directory {
     ///
     /// # Errors
     /// When the namespace is gone or persistent, or the seed cannot be applied.
-    pub(crate) async fn seed(&self, namespace: &Namespace, seed: Seed) -> Result<Applied, ApiError> {
+    pub(crate) async fn seed(&self, namespace: &Namespace, seed: Seed) -> Result<Applied, SeedError> {
         namespace.check_in_memory()?;
         let (reservation, namespace) = self.change(namespace).await?;
-        let state = namespace.live().save(namespace.refs()).await?;
+        let state = namespace.live().save(namespace.refs()).await.map_err(ApiError::from)?;
         let world = World::restore(namespace.name(), &state.world);
         if let Some(clock) = &seed.clock {
             let clock = clock.apply_to(world.clock_settings());
@@ -195,7 +208,7 @@ impl Directory {
         let mut applied = apply(&seed, aside.live(), namespace.api_key()).await?;
         let mut refs = state.refs;
         refs.append(&mut applied.refs.clone());
-        let state = aside.live().save(refs).await?;
+        let state = aside.live().save(refs).await.map_err(ApiError::from)?;
         self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
         namespace.contents().seed = Some(Seeded { state, seed: Some(Arc::new(seed)) });
         applied.refs = namespace.refs();
@@ -217,10 +230,11 @@ impl Directory {
         let mut refs = state.map(|state| state.refs).unwrap_or_default();
         let mut tokens = Map::new();
         if let Some(seed) = seed.filter(|seed| seed.issues_tokens()) {
-            let applied = with_key(aside.live(), namespace.api_key(), async |live: &Live, key: &PlainApiKey| {
-                live.world.enter(seed.issue_tokens(&live.app, key.reveal(), &refs)).await.map_err(ApiError::from)
-            });
-            let mut applied = applied.await?;
+            let live = aside.live();
+            let key = LentKey::of(live, namespace.api_key()).await?;
+            let applied = live.world.enter(seed.issue_tokens(&live.app, key.reveal(), &refs)).await;
+            key.take_back(live).await?;
+            let mut applied = applied.map_err(ApiError::from)?;
             refs.append(&mut applied.refs);
             tokens = applied.tokens;
         }
@@ -246,31 +260,45 @@ impl Directory {
 }
 
 /// Applies a seed to an application that is not in use yet.
-async fn apply(seed: &Seed, live: &Live, key: Option<&PlainApiKey>) -> Result<Applied, ApiError> {
-    with_key(live, key, async |live: &Live, key: &PlainApiKey| {
-        live.world.enter(seed.apply(&live.app, key.reveal())).await.map_err(|error: SeedError| error.into())
-    })
-    .await
+async fn apply(seed: &Seed, live: &Live, key: Option<&PlainApiKey>) -> Result<Applied, SeedError> {
+    let key = LentKey::of(live, key).await?;
+    let applied = live.world.enter(seed.apply(&live.app, key.reveal())).await;
+    key.take_back(live).await?;
+    applied
 }
 
-/// Calls a function with an API key of an application. The default namespace has none of its own; it gets one for as long
-/// as the function runs.
-async fn with_key<T>(
-    live: &Live,
-    key: Option<&PlainApiKey>,
-    call: impl AsyncFnOnce(&Live, &PlainApiKey) -> Result<T, ApiError>,
-) -> Result<T, ApiError> {
-    if let Some(key) = key {
-        return call(live, key).await;
+/// The API key as which a seed is applied. The default namespace has none of its own and is lent one.
+enum LentKey<'a> {
+    Own(&'a PlainApiKey),
+    Lent { plain: PlainApiKey, id: String },
+}
+
+impl<'a> LentKey<'a> {
+    async fn of(live: &Live, own: Option<&'a PlainApiKey>) -> Result<Self, ApiError> {
+        if let Some(own) = own {
+            return Ok(Self::Own(own));
+        }
+        let (plain, id) = (PlainApiKey::generate_test(), entropy::letta_id("key"));
+        let (created_at, hash) = (live.app.tokens.clock.now_millis(), plain.hash());
+        let key =
+            NewApiKey { id: &id, name: "seed", project: None, secret_sha256: &hash, created_at, expires_at: None };
+        live.app.store.insert_api_key(&key).await?;
+        Ok(Self::Lent { plain, id })
     }
-    let (plain, id, store) = (PlainApiKey::generate_test(), entropy::letta_id("key"), &live.app.store);
-    let created_at = Clock::of(live.world.clone()).now_millis();
-    let hash = plain.hash();
-    let key = NewApiKey { id: &id, name: "seed", project: None, secret_sha256: &hash, created_at, expires_at: None };
-    store.insert_api_key(&key).await?;
-    let outcome = call(live, &plain).await;
-    store.delete_api_key(&id).await?;
-    outcome
+
+    fn reveal(&self) -> &str {
+        match self {
+            Self::Own(key) => key.reveal(),
+            Self::Lent { plain, .. } => plain.reveal(),
+        }
+    }
+
+    async fn take_back(self, live: &Live) -> Result<(), ApiError> {
+        if let Self::Lent { id, .. } = self {
+            live.app.store.delete_api_key(&id).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The name of a namespace that is to be made.

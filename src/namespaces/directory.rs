@@ -219,8 +219,7 @@ impl State {
         let Some(namespace) = index.by_name.remove(name).and_then(|slot| slot.namespace) else { return };
         index.bury(&namespace, why);
         drop(index);
-        namespace.live().end();
-        namespace.contents().clear();
+        namespace.end();
     }
 }
 
@@ -254,7 +253,7 @@ impl Reservation {
         // Another creation may have been given the same key at the same time.
         if owner.is_some_and(|owner| owner.name() != namespace.name()) {
             drop(index);
-            namespace.live().end();
+            namespace.end();
             return Err(key_taken());
         }
         let old = index.by_name.get_mut(&self.name).and_then(|slot| slot.namespace.take());
@@ -265,8 +264,7 @@ impl Reservation {
         index.publish(namespace);
         drop(index);
         if let Some(old) = old {
-            old.live().end();
-            old.contents().clear();
+            old.end();
         }
         Ok(())
     }

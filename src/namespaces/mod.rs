@@ -20,11 +20,11 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::{
     build::Builder,
-    changes::{Created, Reset, check_name},
+    changes::{Created, check_name},
     directory::{Directory, not_found},
     export::MEDIA_TYPE,
     index::{Found, Gone},
-    namespace::{Namespace, Summary},
+    namespace::Namespace,
     snapshot::{MOST_BYTES, MOST_SNAPSHOTS, SnapshotSummary},
 };
 use crate::{

@@ -188,6 +188,18 @@ impl Namespace {
         self.contents().refs.clone()
     }
 
+    /// Notes what its first world was seeded with.
+    pub(super) fn seed_with(&self, seeded: Option<Seeded>) {
+        self.set_refs(seeded.as_ref().map(|seeded| seeded.state.refs.clone()).unwrap_or_default());
+        self.contents().seed = seeded;
+    }
+
+    fn set_refs(&self, refs: Refs) {
+        let by_id = refs.iter().filter_map(|(name, id)| Some((id.as_str()?.to_owned(), name.clone())));
+        self.journal.set_refs(by_id);
+        self.contents().refs = refs;
+    }
+
     /// What is told about it.
     ///
     /// # Errors
@@ -246,13 +258,20 @@ impl Namespace {
             std::mem::replace(&mut *current, live)
         };
         old.end();
+        self.set_refs(refs);
         let mut contents = self.contents();
-        contents.refs = refs;
         for header in headers {
             contents.headers.retain(|known| *known != header);
             contents.headers.push_back(header);
         }
         contents.spare_headers()
+    }
+
+    /// Ends its world, and everything that waits for its journal. What a handle would keep in memory is freed.
+    pub(super) fn end(&self) {
+        self.live().end();
+        self.journal.close();
+        *self.contents() = Contents::default();
     }
 
     pub(super) fn contents(&self) -> MutexGuard<'_, Contents> {
@@ -261,12 +280,6 @@ impl Namespace {
 }
 
 impl Contents {
-    /// Notes what a new world was seeded with.
-    pub(super) fn seed_with(&mut self, seeded: Option<Seeded>) {
-        self.refs = seeded.as_ref().map(|seeded| seeded.state.refs.clone()).unwrap_or_default();
-        self.seed = seeded;
-    }
-
     /// Takes over what the tokens of another namespace of this name begin with.
     pub(super) fn inherit_headers(&mut self, other: &Self) {
         for header in other.headers.iter().rev() {
@@ -279,10 +292,5 @@ impl Contents {
     fn spare_headers(&mut self) -> Vec<String> {
         let spare = self.headers.len().saturating_sub(MOST_HEADERS);
         self.headers.drain(..spare).collect()
-    }
-
-    /// Frees what a namespace that is gone would keep for as long as somebody has a handle of it.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

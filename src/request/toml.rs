@@ -175,6 +175,13 @@ y.z = true
     }
 
     #[test]
+    fn what_is_too_deep_is_refused() {
+        for text in [format!("a = {}", "[".repeat(100_000)), format!("{}a = 1", "a.".repeat(100_000))] {
+            assert!(parse(&text).is_err());
+        }
+    }
+
+    #[test]
     fn a_mistake_has_its_line() {
         for (text, line) in [("a = 1\n= 2", 2), ("a = 1\n\na = 2", 3), ("a = [1,\n inf]", 2), ("a = nan", 1)] {
             assert_eq!(parse(text).unwrap_err().line, line, "{text}");

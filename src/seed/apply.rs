@@ -218,8 +218,8 @@ impl Applying<'_> {
             .header(header::CONTENT_TYPE, content_type)
             .body(())
             .map_err(ApiError::internal)?;
-        let mut context = RequestContext::default();
-        let respond = self.app.respond(request.into_parts().0, Body::from(bytes), &mut context);
+        let mut known = RequestContext::default();
+        let respond = self.app.respond(request.into_parts().0, Body::from(bytes), &mut known);
         let (response, _) = match &self.app.world {
             // Each call is a request of its own, from whose place the ids that it draws are derived.
             Some(world) => world.enter(respond).await?,
@@ -239,7 +239,7 @@ fn refusal(entry: &Entry, field: &str, error: ApiError) -> SeedError {
     if error.code() == Code::ValidationFailed
         && let Some((place, problem)) = message.strip_prefix("body.").and_then(|message| message.split_once(": "))
     {
-        let place: String = place.split('.').map(|segment| format!("/{}", escaped(segment))).collect();
+        let place = place.split('.').fold(String::new(), |place, segment| place + "/" + &escaped(segment));
         let place = match place.strip_prefix(&format!("/{INITIAL_MESSAGES}")) {
             Some(rest) if entry.fields.contains_key("messages") => format!("/messages{rest}"),
             _ => place,

@@ -28,6 +28,12 @@ impl From<Mistake> for SeedError {
     }
 }
 
+impl From<ApiError> for SeedError {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl From<SeedError> for ApiError {
     fn from(error: SeedError) -> Self {
         match error {

@@ -275,6 +275,8 @@ pub(crate) async fn assemble(settings: &Settings, store: Store) -> Result<App, S
 pub struct Service {
     /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.
     pub app: Arc<App>,
+    /// The namespaces, if there is a control API.
+    pub(crate) directory: Option<Directory>,
     /// The control API, if there is one.
     pub(crate) control: Option<Arc<dyn ControlPlane>>,
     /// The background work.
@@ -283,20 +285,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Assembles the service on a migrated store and starts its background work.
+    /// Assembles the service on a migrated store and starts its background work. Requests are counted in `metrics`.
     ///
     /// # Errors
     /// When the master key is wrong or the database fails.
-    pub async fn start(settings: &Settings, store: Store, clock: Clock) -> Result<Self, StartError> {
-        let metrics = settings.metrics_listen.map(|_| Metrics::new());
-        Self::start_with(settings, store, clock, metrics).await
-    }
-
-    /// As [`Self::start`], with metrics that the caller reads.
-    ///
-    /// # Errors
-    /// When the master key is wrong or the database fails.
-    pub(crate) async fn start_with(
+    pub async fn start(
         settings: &Settings,
         store: Store,
         clock: Clock,
@@ -334,8 +327,9 @@ impl Service {
             _ => None,
         };
         let control = directory
+            .clone()
             .map(|directory| -> Arc<dyn ControlPlane> { Arc::new(Control::new(directory, settings.control.clone())) });
-        Ok(Self { app, control, upkeep, background })
+        Ok(Self { app, directory, control, upkeep, background })
     }
 
     /// Lets background turns finish within `grace`, then records what is pending and closes the store.

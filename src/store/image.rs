@@ -94,6 +94,8 @@ impl Store {
         let mut connection = pool.acquire().await.map_err(StoreError::from)?;
         check(&mut connection, bytes).await?;
         drop(connection);
+        sqlite::MIGRATOR.run(&pool).await.map_err(|error| AdoptError::Foreign(error.to_string()))?;
+        check_rows(&pool).await?;
         Ok(Self { engine: sqlite::in_memory(pool), most_read })
     }
 
@@ -242,20 +244,17 @@ async fn check(connection: &mut SqliteConnection, bytes: &[u8]) -> std::result::
     if verdict != "ok" {
         return Err(AdoptError::Damaged(verdict));
     }
-    if let Err(error) = sqlite::MIGRATOR.run(&mut *connection).await {
-        return Err(AdoptError::Foreign(error.to_string()));
-    }
-    check_rows(connection).await
+    Ok(())
 }
 
 /// Checks that every row is text where this program reads text, and JSON where it reads JSON.
-async fn check_rows(connection: &mut SqliteConnection) -> std::result::Result<(), AdoptError> {
+async fn check_rows(pool: &SqlitePool) -> std::result::Result<(), AdoptError> {
     const DOCUMENTS: &str = "SELECT kind || id || project || COALESCE(parent, ''), body FROM documents";
     const MESSAGES: &str =
         "SELECT id || project || agent_id || conversation_id || COALESCE(run_id, ''), body FROM messages";
     const LINKS: &str = "SELECT kind || source || target, 'null' FROM links";
     for rows in [DOCUMENTS, MESSAGES, LINKS] {
-        let mut rows = sqlx::query_as::<_, (String, String)>(rows).fetch(&mut *connection);
+        let mut rows = sqlx::query_as::<_, (String, String)>(rows).fetch(pool);
         while let Some((_, body)) = rows.try_next().await.map_err(|error| AdoptError::Foreign(error.to_string()))? {
             if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_err() {
                 return Err(AdoptError::Foreign("a body in it is not JSON".into()));

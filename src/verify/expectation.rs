@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::matcher::{Malformed, Matcher, escaped, short};
 use crate::journal::{Entry, Filter, check_header};
 
+/// How many criteria an expectation may have.
+const MOST_CRITERIA: usize = 50;
+
 /// A request that is expected.
 #[derive(Debug)]
 pub(super) struct Expectation {
@@ -91,7 +94,17 @@ impl Expectation {
         let mut criteria = fields.collect::<Result<Vec<_>, _>>()?;
         criteria.extend(headers.into_iter().map(|(name, matchers)| Criterion::Header { name, matchers }));
         criteria.extend(body.into_iter().map(|(pointer, matchers)| Criterion::Body { pointer, matchers }));
+        if criteria.len() > MOST_CRITERIA {
+            let rule = format!("must have at most {MOST_CRITERIA} criteria");
+            return Err(Malformed { at: String::new(), rule });
+        }
         Ok(Self { criteria, times })
+    }
+
+    /// How many regular expressions it has.
+    pub(super) fn regexes(&self) -> usize {
+        let matchers = self.criteria.iter().flat_map(Criterion::matchers);
+        matchers.filter(|matcher| matches!(matcher, Matcher::Matches(_))).count()
     }
 
     /// Whether an entry meets every criterion.

@@ -91,7 +91,7 @@ impl Installation {
         let hands = Hands::at(wall);
         let store = service::open_store(&self.settings, IfMissing::Create).await.unwrap();
         store.migrate().await.unwrap();
-        let service = Service::start(&self.settings, store, Clock::of(hands.clone())).await.unwrap();
+        let service = Service::start(&self.settings, store, Clock::of(hands.clone()), None).await.unwrap();
         Process { service, hands }
     }
 }

@@ -3,6 +3,9 @@
 mod clock;
 mod explain;
 mod harness;
+mod journal;
+mod namespaces;
 mod place;
 mod seed;
+mod snapshots;
 mod verify;

@@ -38,3 +38,29 @@ impl Control {
         self.client.send(method, &format!("{}{path}", self.path), None).await
     }
 }
+
+/// A namespace that a test has made.
+pub(super) struct Namespace {
+    pub(super) name: String,
+    pub(super) key: String,
+    /// The holder of its key.
+    pub(super) owner: Client,
+    /// The control API, by its key.
+    pub(super) control: Control,
+    /// What its creation was answered with.
+    pub(super) created: Value,
+}
+
+impl Namespace {
+    pub(super) async fn create(server: &Gatelet, body: &Value) -> Self {
+        Self::of(server, server.owner().post("/_gatelet/v1/ns", body).await.expect(201))
+    }
+
+    /// The namespace of a call that has made one.
+    pub(super) fn of(server: &Gatelet, created: Value) -> Self {
+        let text = |name: &str| created[name].as_str().unwrap().to_owned();
+        let (name, key) = (text("name"), text("api_key"));
+        let owner = server.stranger().bearer(&key);
+        Self { name, key, control: Control::of(&owner, "-"), owner, created }
+    }
+}

@@ -1,10 +1,11 @@
 //! Seeds, over HTTP and on the command line.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{Answer, Client, Gatelet, ORIGIN, Program, column};
+use crate::harness::{Answer, Client, Engine, Gatelet, ORIGIN, Program, column};
 
 /// The calls that list what a seed may create.
 const LISTS: [&str; 7] = [
@@ -282,9 +283,45 @@ async fn a_mistake_names_line_and_field_and_nothing_is_applied() {
     let answer = put_as(&owner, "application/json", &json).await;
     assert_eq!(answer.refused(422, "seed_invalid"), "agent \"a\": model: Input should be a valid string");
     assert_eq!(answer.expect(422)["at"], "/agent/0/model");
+    let invalid = put_as(&owner, "application/json", "{\n\"agent\": [}").await;
+    assert_eq!(invalid.refused(422, "seed_invalid"), "line 2: it is not JSON: expected value");
     put_as(&owner, "text/plain", SEED).await.refused(415, "unsupported_media_type");
     put_as(&owner, "application/toml", "a = \u{0}").await.refused(422, "seed_invalid");
     assert_eq!(world(&owner).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_file_may_be_part_of_a_seed() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let made = put(&owner, SEED).await.expect(200);
+    let helper = made["refs"]["helper"].as_str().unwrap();
+    let exported = owner.get(&format!("/v1/agents/{helper}/export")).await.expect(200);
+    let seed = json!({"agent": [
+        {"ref": "copy", "agent_file": exported, "name": "copy", "model": "openai/gpt-4.1", "archive": "notes"},
+        {"ref": "same", "agent_file": exported, "append_copy_suffix": true, "strip_messages": true},
+    ], "archive": [{"ref": "notes", "name": "Notes"}]});
+    // The refs of an earlier seed are taken by what it created, and may be used for something else.
+    put_as(&owner, "application/json", &seed.to_string()).await.expect(200);
+    let agents = owner.get("/v1/agents/?order=asc").await.expect(200);
+    assert_eq!(column(&agents, "name"), ["helper", "copy", "helper_copy"]);
+    assert_eq!(agents[1]["model"], "openai/gpt-4.1");
+    let count = |messages: &Value| messages.as_array().unwrap().len();
+    for (agent, expected) in [(1, 4), (2, 1)] {
+        let id = agents[agent]["id"].as_str().unwrap();
+        let messages = owner.get(&format!("/v1/agents/{id}/messages")).await.expect(200);
+        assert_eq!(count(&messages), expected, "{messages}");
+    }
+    let archives =
+        owner.get(&format!("/v1/archives/?agent_id={}", agents[1]["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(column(&archives, "name"), ["Notes"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_on_disk_is_left_alone() {
+    let server = Gatelet::on(Engine::Sqlite).await;
+    put(&server.owner(), SEED).await.refused(409, "namespace_persistent");
+    assert_eq!(server.owner().get("/v1/agents/").await.expect(200), json!([]));
 }
 
 fn write(folder: &Path, files: &[(&str, &str)]) {
@@ -376,7 +413,7 @@ async fn a_seed_with_a_mistake_refuses_the_start() {
         assert!(said.trim_end().lines().last().unwrap().starts_with(expected), "{said}");
     }
     let files = [("seed.toml", "[[block]]\nlabel = 'b'")];
-    let program = Program::on(crate::harness::Engine::Sqlite).await.argument("--seed").argument("seed.toml");
+    let program = Program::on(Engine::Sqlite).await.argument("--seed").argument("seed.toml");
     write(program.folder(), &files);
     assert!(program.try_start().await.unwrap_err().contains("a seed changes no database on disk: add --ephemeral"));
     let program = Program::ephemeral()
@@ -423,4 +460,88 @@ async fn the_example_of_the_page_works() {
 
 fn page_has(sentence: &str) -> bool {
     include_str!("../../../docs/seeds.md").lines().any(|line| line == sentence)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_with_a_seed() {
+    let program = Program::ephemeral();
+    write(program.folder(), &[("seed.toml", SEED), ("wrong.toml", "[[block]]\nvalue = 'x'")]);
+    let script = "echo $GATELET_URL $GATELET_KEY; read line";
+    let mut command = program.command(["run", "--seed", "seed.toml", "--", "sh", "-c", script]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let line = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let (url, key) = line.split_once(' ').unwrap();
+    let agents = Client::new(url, true).bearer(key).get("/v1/agents/").await.expect(200);
+    assert_eq!(column(&agents, "name"), ["helper"]);
+    drop(child.stdin.take());
+    child.wait().await.unwrap();
+    let said = program.run(&["run", "--seed", "wrong.toml", "--", "echo", "ran"]).await;
+    assert_eq!(said.failed(), "gatelet: wrong.toml line 1: block 1: label: Field required");
+    assert_eq!(said.stdout, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn toml_and_json_make_the_same_world() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let clock = "clock = 2026-01-05T09:00:00Z\n";
+    let mut worlds = Vec::new();
+    for format in ["toml", "json"] {
+        let created = owner.post("/_gatelet/v1/ns", &json!({"name": "same"})).await.expect(201);
+        let inside = server.stranger().bearer(created["api_key"].as_str().unwrap());
+        let seed = format!("{clock}{SEED}");
+        let seeded = match format {
+            "toml" => put(&inside, &seed).await,
+            _ => put_as(&inside, "application/json", &json_of(&seed).to_string()).await,
+        };
+        let mut all = world(&inside).await;
+        all.push(seeded.expect(200)["refs"].take());
+        worlds.push(all);
+        assert_eq!(owner.delete("/_gatelet/v1/ns/same").await.status, 204);
+    }
+    let [toml, json] = &worlds[..] else { panic!("{worlds:?}") };
+    for (toml, json) in toml.iter().zip(json) {
+        assert_eq!(toml, json);
+    }
+    // A seed that is part of another body is no different.
+    for (content_type, body) in [
+        ("application/json", json!({"name": "same", "seed": json_of(&format!("{clock}{SEED}"))}).to_string()),
+        ("application/toml", format!("name = 'same'\n[seed]\n{clock}{}", SEED.replace("\n[[", "\n[[seed."))),
+    ] {
+        let request = owner.request(reqwest::Method::POST, "/_gatelet/v1/ns").header("content-type", content_type);
+        let created = Answer::read(request.body(body).send().await.unwrap()).await.expect(201);
+        let inside = server.stranger().bearer(created["api_key"].as_str().unwrap());
+        assert_eq!(world(&inside).await, toml[..LISTS.len()], "{content_type}");
+        assert_eq!(created["refs"], toml[LISTS.len()], "{content_type}");
+        let token = created["tokens"]["reader"]["token"].as_str().unwrap();
+        let helper = created["refs"]["helper"].as_str().unwrap();
+        server.stranger().page(token).get(&format!("/v1/agents/{helper}")).await.expect(200);
+        assert_eq!(owner.delete("/_gatelet/v1/ns/same").await.status, 204);
+    }
+    for (content_type, body, at) in [
+        ("application/json", json!({"name": "same", "seed": {"block": [{"value": "x"}]}}).to_string(), "/seed/block/0"),
+        ("application/toml", "name = 'same'\n[[seed.block]]\nvalue = 'x'".to_owned(), "line 2"),
+    ] {
+        let request = owner.request(reqwest::Method::POST, "/_gatelet/v1/ns").header("content-type", content_type);
+        let answer = Answer::read(request.body(body).send().await.unwrap()).await;
+        assert!(answer.refused(422, "seed_invalid").contains("block 1: label: Field required"));
+        assert!(answer.expect(422)["at"].as_str().unwrap().starts_with(at), "{}", answer.text);
+        owner.get("/_gatelet/v1/ns/same").await.refused(404, "namespace_not_found");
+    }
+}
+
+/// The same seed in JSON.
+fn json_of(seed: &str) -> Value {
+    fn plain(value: Value) -> Value {
+        match value {
+            // A date as `toml` shows it to serde.
+            Value::Object(members) if members.contains_key("$__toml_private_datetime") => {
+                members["$__toml_private_datetime"].clone()
+            }
+            Value::Object(members) => members.into_iter().map(|(name, value)| (name, plain(value))).collect(),
+            Value::Array(items) => items.into_iter().map(plain).collect(),
+            other => other,
+        }
+    }
+    plain(toml::from_str(seed).unwrap())
 }

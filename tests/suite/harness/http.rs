@@ -42,6 +42,11 @@ impl Client {
         Self { url: url.to_owned(), ..self.clone() }
     }
 
+    /// The same client over other connections.
+    pub(crate) fn over(&self, http: reqwest::Client) -> Self {
+        Self { http, ..self.clone() }
+    }
+
     /// The same client with a bearer.
     pub(crate) fn bearer(&self, bearer: &str) -> Self {
         self.with("authorization", &format!("Bearer {bearer}"))
