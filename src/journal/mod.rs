@@ -20,7 +20,7 @@ pub(crate) use entry::{Ended, Entry, Phase};
 pub(crate) use filter::Filter;
 pub(crate) use frames::FrameView;
 pub(crate) use process::{BOUNDS, Process, SeenPreflight};
-pub(crate) use recording::{BrokenOff, Decided, Recording};
+pub(crate) use recording::{BrokenOff, Decided, Recording, check_header};
 pub(crate) use ring::{Event, Journal, Listener, Listing};
 
 impl Default for Process {
