@@ -5,12 +5,7 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::post};
 use serde_json::Value;
 
-use super::{
-    ControlState,
-    caller::Ns,
-    error::ControlResult,
-    input::Input,
-};
+use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
 use crate::verify::{self, Plan, Verdict};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
