@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The response's header that names the entry, as `NAMESPACE/ID`.
-pub(crate) const ENTRY: HeaderName = HeaderName::from_static("x-gatelet-entry");
+const ENTRY: HeaderName = HeaderName::from_static("x-gatelet-entry");
 
 /// The request headers that are kept, besides those of which only the prefix is given, `Origin` and `Referer`.
 const KEPT_HEADERS: [HeaderName; 4] =

@@ -95,3 +95,19 @@ fn the_oldest_rust_is_named_alike_everywhere() {
         assert!(read(page).contains(requirement), "{page} does not say {requirement}, as Cargo.toml does");
     }
 }
+
+/// The paths in the first cells of the page's tables are those of the sources' routers.
+#[test]
+fn the_page_about_the_control_api_has_every_path_of_it() {
+    let mut routes = BTreeSet::new();
+    for entry in Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control").read_dir().unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let paths = source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1).map(str::to_owned));
+        routes.extend(paths.filter(|path| path != "/"));
+    }
+    let page = read("docs/control-api.md");
+    let calls = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()?.split_once(' '));
+    let documented: BTreeSet<String> = calls.map(|(_, path)| path.to_owned()).collect();
+    assert_eq!(documented, routes);
+}
