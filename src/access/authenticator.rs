@@ -143,9 +143,10 @@ impl Authenticator {
         let key = self.api_key(&hash).await;
         let key = key.map_err(|error| context.refuse(BEARER, || "an API key, to be looked up".into(), error))?;
         let Some(key) = key else {
-            let denial = match api_key::is_test(bearer) {
-                true => Denial::TestKeyUnknown,
-                false => Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) },
+            let denial = if api_key::is_test(bearer) {
+                Denial::TestKeyUnknown
+            } else {
+                Denial::BearerInvalid { mistyped_key: api_key::looks_mistyped(bearer) }
             };
             return Err(context.refuse(BEARER, || needed("an API key that is unknown, revoked or expired"), denial));
         };

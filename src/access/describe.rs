@@ -38,7 +38,7 @@ fn entries(token: &ClientToken) -> String {
 }
 
 /// The fields that were sent, and those that may carry a value.
-pub(super) fn fields(known: FieldList, sent: String) -> String {
+pub(super) fn fields(known: FieldList, sent: &str) -> String {
     let granted = known.iter().copied().flatten().filter(|field| field.rule != Rule::Refuse);
     let mut granted = granted.map(|field| field.name).peekable();
     if granted.peek().is_none() {

@@ -198,7 +198,7 @@ impl Guard {
         let sent = context.keeps_steps().then(|| listed(query.pairs().map(|(name, _)| name)));
         let checked = policy.check_query(&mut query);
         context.dropped_fields.append(&mut policy.dropped);
-        context.check("query", checked, || policy.describe_query(sent.unwrap_or_default()))?;
+        context.check("query", checked, || policy.describe_query(&sent.unwrap_or_default()))?;
         let hostname = token.hostname.as_deref();
         let from_origin = origin::check(&token.origin, hostname, &head.method, &head.headers, self.origin_missing);
         context.check(ORIGIN, from_origin, || {
@@ -214,7 +214,7 @@ impl Guard {
         let checked = body.map(|body| policy.check_body(body)).transpose();
         context.dropped_fields.append(&mut policy.dropped);
         let checked = context.check(BODY, checked, || {
-            let fields = describe::fields(grant.body, fields.unwrap_or_default());
+            let fields = describe::fields(grant.body, &fields.unwrap_or_default());
             format!("{}; {fields}", sent.unwrap_or_default())
         });
         let body = checked?.map_or(Value::Null, Value::Object);

@@ -109,7 +109,7 @@ impl<'a> PolicyCheck<'a> {
     }
 
     /// The query parameters that were sent, those that are accepted, and the agents that they name, for a step.
-    pub(super) fn describe_query(&self, sent: String) -> String {
+    pub(super) fn describe_query(&self, sent: &str) -> String {
         let mut text = describe::fields(self.grant.query, sent);
         for (field, agent) in &self.named.agents {
             // Writing to a String cannot fail.

@@ -2,6 +2,7 @@
 
 mod banner;
 mod config;
+mod explain;
 mod health;
 mod keys;
 mod launched;
@@ -74,6 +75,8 @@ enum Command {
     Migrate,
     /// Print the permission table: every operation and what it requires of a client token
     Operations(operations::Arguments),
+    /// Say what would be decided about a request, and why; exit 1 when it would be refused
+    Explain(explain::Arguments),
     /// Check a configuration file, or print an example of one
     #[command(subcommand)]
     Config(config::Command),
@@ -145,6 +148,7 @@ async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             output.print(&format!("{store} is up to date"), || serde_json::json!({"store": store.to_string()}))
         }
         Command::Operations(arguments) => operations::run(&arguments, &output),
+        Command::Explain(arguments) => explain::run(&cli.common, arguments, &output).await,
         Command::Config(command) => config::run(&cli.common, &command, &output),
         Command::Health(arguments) => health::run(&cli.common, arguments, &output).await,
     }

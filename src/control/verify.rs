@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::{Json, Router, routing::post};
 use serde_json::Value;
 
-use super::{
-    ControlState,
-    caller::Ns,
-    error::ControlResult,
-    input::Input,
+use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
+use crate::{
+    namespaces,
+    verify::{self, Plan, Verdict},
 };
-use crate::verify::{self, Plan, Verdict};
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
     Router::new().route("/ns/{ns}/verify", post(verify))
@@ -22,7 +20,7 @@ async fn verify(Ns(namespace): Ns, Input(request): Input<verify::Request>) -> Co
     let journal = namespace.journal();
     let verdict = tokio::select! {
         verdict = plan.verify(journal) => verdict,
-        () = journal.closed() => return Err(crate::namespaces::not_found(namespace.name()).into()),
+        () = journal.closed() => return Err(namespaces::not_found(namespace.name()).into()),
     };
     match verdict {
         Verdict::Verified(matched) => Ok(Json(verify::verified(&matched))),

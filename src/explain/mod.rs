@@ -19,7 +19,8 @@ use crate::{
     request::body::Body,
 };
 
-pub(crate) use operations::{Row, operations};
+pub(crate) use operations::Row;
+use operations::operations;
 
 /// How long a token lives that is only thought of, as one whose request names no expiry.
 const LIFETIME: Millis = 5 * 60 * 1000;

@@ -13,13 +13,13 @@ mod retries;
 mod ring;
 mod scrub;
 
-pub(crate) use entry::{
-    Answer, By, CallerKind, Decision, Ended, Entry, Identified, Outcome, Phase, Preflight, Sent, SentBody,
-};
+#[cfg(test)]
+pub(crate) use entry::{Answer, CallerKind, Decision, Identified, Sent, SentBody};
+pub(crate) use entry::{Ended, Entry, Phase};
 pub(crate) use filter::Filter;
 pub(crate) use frames::FrameView;
-pub(crate) use process::{BOUNDS, Bounds, Process, SeenPreflight};
-pub(crate) use recording::{BrokenOff, Decided, ENTRY, Recording};
+pub(crate) use process::{BOUNDS, Process, SeenPreflight};
+pub(crate) use recording::{BrokenOff, Decided, Recording, check_header};
 pub(crate) use ring::{Event, Journal, Listener, Listing};
 
 impl Default for Process {

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The response's header that names the entry, as `NAMESPACE/ID`.
-pub(crate) const ENTRY: HeaderName = HeaderName::from_static("x-gatelet-entry");
+const ENTRY: HeaderName = HeaderName::from_static("x-gatelet-entry");
 
 /// The request headers that are kept, besides those of which only the prefix is given, `Origin` and `Referer`.
 const KEPT_HEADERS: [HeaderName; 4] =
@@ -132,6 +132,24 @@ fn operation(head: &Parts) -> Option<(Operation, Params)> {
     }
 }
 
+/// Whether a header, by its name in lower case, is kept as it was sent.
+fn is_kept(name: &str) -> bool {
+    KEPT_HEADERS.iter().any(|kept| kept == name) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Checks that entries have a header, if it was sent.
+///
+/// # Errors
+/// Which headers they have.
+pub(crate) fn check_header(name: &str) -> Result<(), String> {
+    if is_kept(name) || name == header::REFERER {
+        return Ok(());
+    }
+    let kept = KEPT_HEADERS.map(|name| name.to_string());
+    let begin: Vec<String> = KEPT_PREFIXES.iter().map(|prefix| format!("{prefix}*")).collect();
+    Err(format!("is not a header that the journal keeps: those are referer, {}, {}", kept.join(", "), begin.join(", ")))
+}
+
 fn sent(headers: &HeaderMap) -> Sent {
     let text = |value: &HeaderValue| {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -140,9 +158,7 @@ fn sent(headers: &HeaderMap) -> Sent {
     };
     let mut kept = BTreeMap::new();
     for (name, value) in headers {
-        let is_kept =
-            KEPT_HEADERS.contains(name) || KEPT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
-        if is_kept && kept.len() < MOST_HEADERS {
+        if is_kept(name.as_str()) && kept.len() < MOST_HEADERS {
             kept.insert(scrub::text(name.as_str()).into(), text(value));
         }
     }

@@ -187,15 +187,16 @@ impl Journal {
 
     /// Visits the entries with an id above `after`, in order, each under its lock.
     pub(crate) fn visit(&self, after: u64, mut visit: impl FnMut(&Entry)) {
-        for held in self.held(after) {
+        for held in self.held(after).0 {
             visit(&lock(&held.entry));
         }
     }
 
-    fn held(&self, after: u64) -> Vec<Arc<Held>> {
+    /// The entries with an id above `after`, and the latest id.
+    fn held(&self, after: u64) -> (Vec<Arc<Held>>, u64) {
         let ring = lock(&self.0.ring);
         let begin = ring.entries.partition_point(|held| held.id <= after);
-        ring.entries.range(begin..).cloned().collect()
+        (ring.entries.range(begin..).cloned().collect(), ring.last_id)
     }
 
     pub(super) fn find(&self, id: u64) -> Option<Arc<Held>> {
@@ -227,9 +228,10 @@ impl Journal {
     pub(crate) fn list(&self, filter: &Filter, after: u64, limit: usize) -> Listing {
         let mut entries = Vec::new();
         let (mut next, mut is_certain) = (after, true);
-        for held in self.held(after) {
+        let (all, last_id) = self.held(after);
+        for held in all {
             if entries.len() >= limit {
-                break;
+                return Listing { entries, next, dropped: self.dropped() };
             }
             let entry = lock(&held.entry);
             if filter.matches(&entry) {
@@ -243,12 +245,11 @@ impl Journal {
                 }
             }
         }
+        if is_certain {
+            // Those that were cleared or dropped.
+            next = next.max(last_id);
+        }
         Listing { entries, next, dropped: self.dropped() }
-    }
-
-    /// The id of the latest entry: the cursor of now.
-    pub(crate) fn last_id(&self) -> u64 {
-        lock(&self.0.ring).last_id
     }
 
     /// How many entries were dropped to stay within the bounds.
@@ -447,7 +448,7 @@ mod tests {
         for _ in 0..5 {
             journal.add(Entry::default());
         }
-        assert_eq!((ids(&journal), journal.dropped(), journal.last_id()), (vec![3, 4, 5], 2, 5));
+        assert_eq!((ids(&journal), journal.dropped(), journal.len()), (vec![3, 4, 5], 2, 3));
         journal.clear();
         journal.add(Entry::default());
         assert_eq!((ids(&journal), journal.dropped(), journal.len()), (vec![6], 2, 1));

@@ -295,7 +295,7 @@ impl Form {
             let is_in = |text: &[u8]| memmem::find(text, boundary.as_bytes()).is_some();
             !is_in(file) && !texts.iter().any(|(_, text)| is_in(text.as_bytes()))
         };
-        let boundary = (0_usize..).map(|number| format!("gatelet-seed-{number}")).find(is_free).unwrap_or_default();
+        let boundary = (0..=u32::MAX).map(|number| format!("gatelet-seed-{number}")).find(is_free).unwrap_or_default();
         let mut bytes = Vec::with_capacity(file.len() + 1024);
         for (name, text) in texts {
             let head = format!("Content-Disposition: form-data; name=\"{name}\"");

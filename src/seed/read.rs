@@ -84,7 +84,7 @@ impl Reader {
     pub(super) fn add_agent_file(&mut self, name: String, reference: String, bytes: Vec<u8>) {
         self.entries.push(Entry {
             table: Table::Agent,
-            row: IMPORTED_AGENT,
+            row: &IMPORTED_AGENT,
             reference: Some(reference),
             fields: Map::new(),
             agent_file: Some(bytes),
@@ -130,7 +130,7 @@ impl Reader {
         fields.retain(|_, value| !value.is_null());
         let reference = fields.shift_remove("ref");
         let is_imported = table == Table::Agent && (fields.contains_key("file") || fields.contains_key("agent_file"));
-        let row = if is_imported { IMPORTED_AGENT } else { table.row() };
+        let row = if is_imported { &IMPORTED_AGENT } else { table.row() };
         let source = Arc::clone(source);
         let mut entry =
             Entry { table, row, reference: None, fields, agent_file: None, files: Vec::new(), source, pointer };

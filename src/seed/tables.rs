@@ -50,125 +50,133 @@ impl Table {
 
     pub(super) fn row(self) -> &'static Row {
         match self {
-            Self::Tool => &Row {
-                name: "tool",
-                one: "a tool",
-                id_prefix: "tool",
-                operation: Operation::CreateTool,
-                fields: &[
-                    "description",
-                    "tags",
-                    "source_code",
-                    "source_type",
-                    "json_schema",
-                    "args_json_schema",
-                    "return_char_limit",
-                    "pip_requirements",
-                    "npm_requirements",
-                    "default_requires_approval",
-                    "enable_parallel_execution",
-                ],
-                own: &["file"],
-                nested: &[],
-                references: &[],
-            },
-            Self::Block => &Row {
-                name: "block",
-                one: "a block",
-                id_prefix: "block",
-                operation: Operation::CreateBlock,
-                fields: BLOCK,
-                own: &[],
-                nested: &[],
-                references: &[],
-            },
-            Self::Archive => &Row {
-                name: "archive",
-                one: "an archive",
-                id_prefix: "archive",
-                operation: Operation::CreateArchive,
-                fields: &["name", "embedding_config", "embedding", "description"],
-                own: &["passages"],
-                nested: &[("passages", &["text", "metadata", "tags", "created_at"])],
-                references: &[],
-            },
-            Self::Folder => &Row {
-                name: "folder",
-                one: "a folder",
-                id_prefix: "source",
-                operation: Operation::CreateFolder,
-                fields: &[
-                    "name",
-                    "description",
-                    "instructions",
-                    "metadata",
-                    "embedding",
-                    "embedding_chunk_size",
-                    "embedding_config",
-                ],
-                own: &["files"],
-                nested: &[("files", &["name", "text"])],
-                references: &[],
-            },
-            Self::McpServer => &Row {
-                name: "mcp_server",
-                one: "an MCP server",
-                id_prefix: "mcp_server",
-                operation: Operation::McpCreateMcpServer,
-                fields: &["server_name", "config"],
-                own: &[],
-                nested: &[],
-                references: &[],
-            },
-            Self::Identity => &Row {
-                name: "identity",
-                one: "an identity",
-                id_prefix: "identity",
-                operation: Operation::CreateIdentity,
-                fields: &[
-                    "identifier_key",
-                    "name",
-                    "identity_type",
-                    "project_id",
-                    "agent_ids",
-                    "block_ids",
-                    "properties",
-                ],
-                own: &[],
-                nested: &[("properties", &["key", "value", "type"])],
-                references: &[("agent_ids", Self::Agent), ("block_ids", Self::Block)],
-            },
-            Self::Agent => &Row {
-                name: "agent",
-                one: "an agent",
-                id_prefix: "agent",
-                operation: Operation::CreateAgent,
-                fields: AGENT,
-                own: &["messages", "passages", "archive"],
-                nested: &[
-                    ("memory_blocks", BLOCK),
-                    ("messages", MESSAGE),
-                    ("initial_message_sequence", MESSAGE),
-                    ("passages", PASSAGE),
-                ],
-                references: AGENT_REFERENCES,
-            },
-            Self::Token => &Row {
-                name: "token",
-                one: "a token",
-                id_prefix: "token",
-                operation: Operation::CreateClientSideAccessToken,
-                fields: &["policy", "hostname", "expires_at"],
-                own: &["agent", "access", "expires_in"],
-                nested: &[("policy", &["type", "id", "access"])],
-                references: &[("agent", Self::Agent)],
-            },
+            Self::Tool => &TOOL_ROW,
+            Self::Block => &BLOCK_ROW,
+            Self::Archive => &ARCHIVE_ROW,
+            Self::Folder => &FOLDER_ROW,
+            Self::McpServer => &MCP_SERVER_ROW,
+            Self::Identity => &IDENTITY_ROW,
+            Self::Agent => &AGENT_ROW,
+            Self::Token => &TOKEN_ROW,
         }
     }
 }
 
+static TOOL_ROW: Row = Row {
+    name: "tool",
+    one: "a tool",
+    id_prefix: "tool",
+    operation: Operation::CreateTool,
+    fields: &[
+        "description",
+        "tags",
+        "source_code",
+        "source_type",
+        "json_schema",
+        "args_json_schema",
+        "return_char_limit",
+        "pip_requirements",
+        "npm_requirements",
+        "default_requires_approval",
+        "enable_parallel_execution",
+    ],
+    own: &["file"],
+    nested: &[],
+    references: &[],
+};
+
+static BLOCK_ROW: Row = Row {
+    name: "block",
+    one: "a block",
+    id_prefix: "block",
+    operation: Operation::CreateBlock,
+    fields: BLOCK,
+    own: &[],
+    nested: &[],
+    references: &[],
+};
+
+static ARCHIVE_ROW: Row = Row {
+    name: "archive",
+    one: "an archive",
+    id_prefix: "archive",
+    operation: Operation::CreateArchive,
+    fields: &["name", "embedding_config", "embedding", "description"],
+    own: &["passages"],
+    nested: &[("passages", &["text", "metadata", "tags", "created_at"])],
+    references: &[],
+};
+
+static FOLDER_ROW: Row = Row {
+    name: "folder",
+    one: "a folder",
+    id_prefix: "source",
+    operation: Operation::CreateFolder,
+    fields: &[
+        "name",
+        "description",
+        "instructions",
+        "metadata",
+        "embedding",
+        "embedding_chunk_size",
+        "embedding_config",
+    ],
+    own: &["files"],
+    nested: &[("files", &["name", "text"])],
+    references: &[],
+};
+
+static MCP_SERVER_ROW: Row = Row {
+    name: "mcp_server",
+    one: "an MCP server",
+    id_prefix: "mcp_server",
+    operation: Operation::McpCreateMcpServer,
+    fields: &["server_name", "config"],
+    own: &[],
+    nested: &[],
+    references: &[],
+};
+
+static IDENTITY_ROW: Row = Row {
+    name: "identity",
+    one: "an identity",
+    id_prefix: "identity",
+    operation: Operation::CreateIdentity,
+    fields: &["identifier_key", "name", "identity_type", "project_id", "agent_ids", "block_ids", "properties"],
+    own: &[],
+    nested: &[("properties", &["key", "value", "type"])],
+    references: &[("agent_ids", Table::Agent), ("block_ids", Table::Block)],
+};
+
+static AGENT_ROW: Row = Row {
+    name: "agent",
+    one: "an agent",
+    id_prefix: "agent",
+    operation: Operation::CreateAgent,
+    fields: AGENT,
+    own: &["messages", "passages", "archive"],
+    nested: &[
+        ("memory_blocks", BLOCK),
+        ("messages", MESSAGE),
+        ("initial_message_sequence", MESSAGE),
+        ("passages", PASSAGE),
+    ],
+    references: AGENT_REFERENCES,
+};
+
+static TOKEN_ROW: Row = Row {
+    name: "token",
+    one: "a token",
+    id_prefix: "token",
+    operation: Operation::CreateClientSideAccessToken,
+    fields: &["policy", "hostname", "expires_at"],
+    own: &["agent", "access", "expires_in"],
+    nested: &[("policy", &["type", "id", "access"])],
+    references: &[("agent", Table::Agent)],
+};
+
 /// An agent whose table names or holds an agent file: the body is the form of the call that imports one.
-pub(super) const IMPORTED_AGENT: &Row = &Row {
+pub(super) static IMPORTED_AGENT: Row = Row {
     name: "agent",
     one: "an agent from an agent file",
     id_prefix: "agent",

@@ -252,6 +252,25 @@ pub async fn bootstrap(settings: &Settings, store: &Store) -> Result<Option<Plai
     Ok(Some(create_api_key(store, "first", None, None).await?.1))
 }
 
+/// The application on a migrated store, without background work, for a command that only asks it.
+///
+/// # Errors
+/// When the master key is wrong, or the database fails.
+pub(crate) async fn assemble(settings: &Settings, store: Store) -> Result<App, StartError> {
+    let foundation = Foundation {
+        master_key: master_key(settings, &store).await?,
+        clock: Clock::system(),
+        world: None,
+        journal: None,
+        backend: backend(settings, &store)?,
+        metrics: None,
+        keys: ApiKeys::Own(TestKeys::Refused),
+        token_cache: 1,
+        store,
+    };
+    Ok(App::assemble(settings, foundation).await?)
+}
+
 /// A running service's parts.
 pub struct Service {
     /// The HTTP application: without a control API the only one, else that of the namespace `default` at the start.

@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::matcher::{Malformed, Matcher, escaped, short};
-use crate::journal::{Entry, Filter};
+use crate::journal::{Entry, Filter, check_header};
+
+/// How many criteria an expectation may have.
+const MOST_CRITERIA: usize = 50;
 
 /// A request that is expected.
 #[derive(Debug)]
@@ -83,12 +86,25 @@ impl Expectation {
                 Err(format!("must be a JSON pointer, such as /{pointer}"))
             }
         })?;
-        let headers = matchers_of(&mut members, "headers", |name| Ok(name.to_ascii_lowercase()))?;
+        let headers = matchers_of(&mut members, "headers", |name| {
+            let name = name.to_ascii_lowercase();
+            check_header(&name).map(|()| name)
+        })?;
         let fields = members.into_iter().map(|(name, value)| field(name, value));
         let mut criteria = fields.collect::<Result<Vec<_>, _>>()?;
         criteria.extend(headers.into_iter().map(|(name, matchers)| Criterion::Header { name, matchers }));
         criteria.extend(body.into_iter().map(|(pointer, matchers)| Criterion::Body { pointer, matchers }));
+        if criteria.len() > MOST_CRITERIA {
+            let rule = format!("must have at most {MOST_CRITERIA} criteria");
+            return Err(Malformed { at: String::new(), rule });
+        }
         Ok(Self { criteria, times })
+    }
+
+    /// How many regular expressions it has.
+    pub(super) fn regexes(&self) -> usize {
+        let matchers = self.criteria.iter().flat_map(Criterion::matchers);
+        matchers.filter(|matcher| matches!(matcher, Matcher::Matches(_))).count()
     }
 
     /// Whether an entry meets every criterion.

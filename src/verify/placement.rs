@@ -18,8 +18,8 @@ pub(super) fn place(
         let mut next = vec![false; length + 1];
         for start in (0..=length).filter(|start| ends[index][*start]) {
             let longest = runs[start].min(*times.end());
-            for end in (start + times.start()).min(length + 1)..=start + longest {
-                next[end] = true;
+            if *times.start() <= longest {
+                next[start + times.start()..=start + longest].fill(true);
             }
         }
         if !next.contains(&true) {
@@ -85,6 +85,7 @@ mod tests {
         assert_eq!(placed("aa", &[("a", any.clone()), ("a", any.clone())]), Ok(vec![1, 2]));
         assert_eq!(placed("b", &[("a", 0..=1), ("b", 1..=1)]), Ok(vec![0, 1]));
         assert_eq!(placed("", &[("a", 0..=0)]), Ok(vec![0]));
+        assert!(placed("ba", &[("b", 1..=1), ("a", usize::MAX..=usize::MAX)]).is_err());
         assert_eq!(placed("aaab", &[("ab", 0..=2), ("a", 1..=3), ("b", 1..=1)]), Ok(vec![0, 3, 4]));
     }
 

@@ -1,6 +1,6 @@
 //! What is to be verified, and comparing the journal with it.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +19,9 @@ use crate::{
 
 /// How many expectations there may be.
 const MOST_EXPECTATIONS: usize = 100;
+
+/// How many regular expressions they may have together: each may take a megabyte.
+const MOST_REGEXES: usize = 100;
 
 /// How long a verification may wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -43,7 +46,8 @@ enum Order {
     #[default]
     Any,
     /// The entries that meet an expectation come in the order of the expectations; others may come between.
-    InOrder,
+    #[serde(rename = "in_order")]
+    Sequence,
     /// The same, and there are no others.
     Exactly,
 }
@@ -92,8 +96,12 @@ struct Row {
     id: u64,
     /// Whether it has reached the phase from which on it counts.
     counts: bool,
-    meets: Vec<bool>,
+    meets: Arc<[bool]>,
 }
+
+/// What was found out about entries that do not change any more, so that waiting costs little.
+#[derive(Default)]
+struct Finished(HashMap<u64, Arc<[bool]>>);
 
 /// Why expectations are not met.
 struct Shortfall {
@@ -117,10 +125,17 @@ impl Plan {
         if expect.len() > MOST_EXPECTATIONS {
             return Err(invalid("/expect", &format!("must have at most {MOST_EXPECTATIONS} expectations")));
         }
-        let expectations = expect.into_iter().enumerate().map(|(index, value)| {
+        let mut expectations = Vec::with_capacity(expect.len());
+        let mut regexes = 0;
+        for (index, value) in expect.into_iter().enumerate() {
             let refused = |Malformed { at, rule }| invalid(&format!("/expect/{index}{at}"), &rule);
-            Expectation::parse(value).map_err(refused)
-        });
+            let expectation = Expectation::parse(value).map_err(refused)?;
+            regexes += expectation.regexes();
+            if regexes > MOST_REGEXES {
+                return Err(invalid("/expect", &format!("must have at most {MOST_REGEXES} regular expressions")));
+            }
+            expectations.push(expectation);
+        }
         let after = match after {
             None => 0,
             Some(Cursor::Number(after)) => after,
@@ -132,19 +147,19 @@ impl Plan {
             let within = humantime::parse_duration(&within).ok().filter(|within| *within <= LONGEST_WAIT);
             within.ok_or_else(|| invalid("/within", "must be a duration of at most 60s, such as 2s"))
         })?;
-        let expectations = expectations.collect::<Result<_, _>>()?;
         Ok(Self { expectations, order, counted_from: phase.unwrap_or_default(), after, within, nothing_else })
     }
 
     /// Compares the journal with the expectations, and waits for `within` until they are met.
     pub(crate) async fn verify(&self, journal: &Journal) -> Verdict {
         let deadline = Instant::now() + self.within;
+        let mut finished = Finished::default();
         let mut changes = journal.changes();
         loop {
             // What changes from here on is noticed.
             changes.borrow_and_update();
             let visit = |seen: &mut dyn FnMut(&Entry)| journal.visit(self.after, seen);
-            if let Ok(matched) = self.compare(&self.rows(visit)) {
+            if let Ok(matched) = self.compare(&self.rows(visit, &mut finished)) {
                 return Verdict::Verified(matched);
             }
             if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
@@ -155,7 +170,7 @@ impl Plan {
 
     /// Compares the entries that `visit` visits with the expectations.
     pub(super) fn verdict(&self, visit: impl Fn(&mut dyn FnMut(&Entry))) -> Verdict {
-        match self.compare(&self.rows(&visit)) {
+        match self.compare(&self.rows(&visit, &mut Finished::default())) {
             Ok(matched) => Verdict::Verified(matched),
             Err(Shortfall { matched, missing, unexpected }) => {
                 Verdict::Failed(Box::new(Report::new(&self.expectations, matched, missing, unexpected, visit)))
@@ -163,12 +178,22 @@ impl Plan {
         }
     }
 
-    fn rows(&self, visit: impl Fn(&mut dyn FnMut(&Entry))) -> Vec<Row> {
+    fn rows(&self, visit: impl Fn(&mut dyn FnMut(&Entry)), finished: &mut Finished) -> Vec<Row> {
         let mut rows = Vec::new();
         visit(&mut |entry| {
-            let subject = Subject::new(entry);
-            let counts = self.counted_from == CountedFrom::Received || entry.phase == Phase::Finished;
-            let meets = self.expectations.iter().map(|expectation| expectation.is_met_by(&subject)).collect();
+            let is_finished = entry.phase == Phase::Finished;
+            let counts = self.counted_from == CountedFrom::Received || is_finished;
+            let compare = || {
+                let subject = Subject::new(entry);
+                self.expectations.iter().map(|expectation| expectation.is_met_by(&subject)).collect()
+            };
+            let meets: Arc<[bool]> = match finished.0.get(&entry.id) {
+                Some(known) => Arc::clone(known),
+                None => compare(),
+            };
+            if is_finished {
+                finished.0.insert(entry.id, Arc::clone(&meets));
+            }
             rows.push(Row { id: entry.id, counts, meets });
         });
         rows

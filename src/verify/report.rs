@@ -1,6 +1,7 @@
 //! What a verification that failed says: what is missing, which entries came near, and why they do not do.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashSet},
     fmt::Write,
 };
@@ -108,7 +109,7 @@ impl Report {
             }
         });
         let missing = missing.into_iter().zip(near).map(|(missing, mut nearest)| {
-            nearest.sort_by(|one, other| (other.score, other.entry).cmp(&(one.score, one.entry)));
+            nearest.sort_by_key(|near| Reverse((near.score, near.entry)));
             nearest.truncate(NEAREST);
             let times = times_said(&expectations[missing.expected].times);
             (missing.order, MissingView { expected: missing.expected, found: missing.found, times, nearest })

@@ -126,6 +126,11 @@ fn a_request_that_breaks_a_rule_is_refused_with_its_place() {
         (json!({}), "/expect"),
         (json!({"expect": many}), "/expect"),
         (json!({"expect": [1]}), "/expect/0"),
+        (json!({"expect": [{"body": pointers(51, "x")}]}), "/expect/0"),
+        (
+            json!({"expect": [{"body": pointers(50, "x")}, {"body": pointers(50, "y")}, {"body": pointers(1, "z")}]}),
+            "/expect",
+        ),
         (json!({"expect": [{}, {"operation": "Nothing"}]}), "/expect/1/operation"),
         (json!({"expect": [{"operation": 1}]}), "/expect/0/operation"),
         (json!({"expect": [{"colour": "red"}]}), "/expect/0/colour"),
@@ -133,7 +138,8 @@ fn a_request_that_breaks_a_rule_is_refused_with_its_place() {
         (json!({"expect": [{"body": "hi"}]}), "/expect/0/body"),
         (json!({"expect": [{"body": {"messages": "hi"}}]}), "/expect/0/body/messages"),
         (json!({"expect": [{"body": {"/a/b": {"matches": "("}}}]}), "/expect/0/body/~1a~1b/matches"),
-        (json!({"expect": [{"headers": {"x": {"like": "y"}}}]}), "/expect/0/headers/x/like"),
+        (json!({"expect": [{"headers": {"accept": {"like": "y"}}}]}), "/expect/0/headers/accept/like"),
+        (json!({"expect": [{"headers": {"Cookie": "y"}}]}), "/expect/0/headers/Cookie"),
         (json!({"expect": [{"times": "once"}]}), "/expect/0/times"),
         (json!({"expect": [{"times": -1}]}), "/expect/0/times"),
         (json!({"expect": [{"times": {}}]}), "/expect/0/times"),
@@ -194,6 +200,11 @@ fn a_broken_order_is_told_apart_from_what_is_missing() {
         "found": "entry 1 in its place"})
     );
     insta::assert_snapshot!(failure["text"].as_str().unwrap());
+}
+
+/// So many pointers with a regular expression each.
+fn pointers(number: usize, name: &str) -> Value {
+    (0..number).map(|index| (format!("/{name}{index}"), json!({"matches": "a"}))).collect()
 }
 
 #[test]

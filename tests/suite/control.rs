@@ -3,9 +3,9 @@
 mod clock;
 mod explain;
 mod harness;
-mod namespaces;
 mod journal;
+mod namespaces;
 mod place;
 mod seed;
-mod verify;
 mod snapshots;
+mod verify;

@@ -1,7 +1,6 @@
 //! The request of a turn, as its run stores it so that another process can resume it.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
     content::Part,
@@ -131,7 +130,7 @@ impl IncomingMessage {
     /// The message as part of a run.
     pub(in crate::mock) fn into_message(self, run_id: &str, step_id: &str) -> Message {
         let otid = match self.role {
-            Role::User => Some(self.otid.clone().unwrap_or_else(|| Uuid::new_v4().hyphenated().to_string())),
+            Role::User => Some(self.otid.clone().unwrap_or_else(|| crate::entropy::uuid())),
             Role::Assistant => self.otid.clone(),
             _ => None,
         };

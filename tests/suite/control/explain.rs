@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::harness::Control;
-use crate::harness::{Answer, Client, Gatelet, NOBODY, ORIGIN, Program, token_request};
+use crate::harness::{Answer, Engine, Gatelet, NOBODY, ORIGIN, Program, on_both_engines, token_request};
 
 const ALL: [&str; 4] = ["read_messages", "write_messages", "read_agent", "write_agent"];
 const EVIL: &str = "https://evil.example";
@@ -476,4 +476,163 @@ async fn a_malformed_question_is_refused_with_its_place() {
         let body = refusal.value().unwrap();
         assert!(at.is_empty() || body["at"] == at, "{question}: {body}");
     }
+}
+
+on_both_engines! {
+    async fn the_command_line_says_the_same(engine: Engine) {
+        let program = Program::on(engine).await;
+        let key = program.run(&["keys", "create", "--name", "test"]).await.ok();
+        let server = program.start().await;
+        let owner = server.stranger().bearer(&key);
+        let (mine, other) =
+            (owner.create_agent(&json!({"name": "a"})).await, owner.create_agent(&json!({"name": "b"})).await);
+        let token = owner.create_token(&mine, &["read_messages", "write_messages"]).await;
+        let run = owner.post(&format!("/v1/agents/{other}/messages/async"), &json!({"input": "hi"})).await.expect(200);
+        let run = run["id"].as_str().unwrap();
+        let page = server.stranger().page(&token);
+        for (method, path, body) in [
+            ("GET", format!("/v1/agents/{mine}/messages?limit=1&colour=red"), None),
+            ("GET", format!("/v1/agents/{mine}"), None),
+            ("GET", format!("/v1/agents/{other}/messages"), None),
+            ("GET", format!("/v1/runs/{run}"), None),
+            ("POST", format!("/v1/agents/{mine}/messages"), Some(json!({"input": "hi"}))),
+            ("POST", format!("/v1/agents/{mine}/messages"), Some(json!({"input": "hi", "system": "x"}))),
+        ] {
+            let mut arguments = vec!["explain", &token, method, &path, "--origin", ORIGIN];
+            let text = body.as_ref().map(Value::to_string);
+            if let Some(text) = &text {
+                arguments.extend(["--body", text]);
+            }
+            let printed = program.run(&arguments).await;
+            arguments.push("--json");
+            let explanation: Value = serde_json::from_str(&program.run(&arguments).await.stdout).unwrap();
+            let real = page.send(method.parse().unwrap(), &path, body.as_ref()).await;
+            agrees(&json!({"path": path, "token": token}), &explanation, &real);
+            assert_eq!(printed.success, real.status.is_success(), "{path}: {}", printed.stderr);
+            let first = match explanation["code"].as_str() {
+                Some(code) => format!("refused: {} {code}", real.status.as_u16()),
+                None => "admitted".to_owned(),
+            };
+            assert_eq!(printed.stdout.lines().next(), Some(first.as_str()));
+            for (asked, said) in timeless(&explanation["steps"]) {
+                let said = said.split("...").next().unwrap();
+                let is_shown = |line: &str| line.starts_with(&asked) && line.contains(said);
+                assert!(printed.stdout.lines().any(is_shown), "{asked} {said}: {}", printed.stdout);
+            }
+        }
+        let rows = program.run(&["explain", &token, "--operations"]).await.ok();
+        let row = |name: &str| rows.lines().find(|line| line.split(' ').next() == Some(name)).unwrap().to_owned();
+        assert!(row("SendMessage").contains(" open "), "{rows}");
+        assert!(row("RetrieveAgent").contains(" closed "), "{rows}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_explained_on_the_command_line_without_a_database() {
+    let nowhere = Program::ephemeral();
+    let policy = policy(NOBODY, &["read_messages"]).to_string();
+    let path = format!("/v1/agents/{NOBODY}/messages");
+    let explain = async |arguments: &[&str]| {
+        let arguments = [&["explain", "--policy", policy.as_str()], arguments].concat();
+        nowhere.run(&arguments).await
+    };
+    let admitted = explain(&["GET", &path, "--origin", ORIGIN]).await.ok();
+    assert!(admitted.starts_with("admitted\n"), "{admitted}");
+    assert!(admitted.contains("ownership    not looked at: it is asked when the request is made"), "{admitted}");
+    let refused = explain(&["get", &path, "--origin", EVIL, "--hostname", ORIGIN]).await;
+    assert!(!refused.success && refused.stdout.starts_with("refused: 403 origin_mismatch\n"), "{refused:?}");
+    let rows = explain(&["--operations", "--json"]).await.json();
+    assert!(
+        rows["operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["operation"] == "ListMessages" && row["open"] == true)
+    );
+    for (arguments, said) in [
+        (&["GET"][..], "METHOD PATH"),
+        (&["GET", path.as_str()], "hostname must be given"),
+        (&["token", "GET", path.as_str()], "METHOD PATH"),
+        (&["GET", path.as_str(), "--body", "{"], "must be JSON"),
+    ] {
+        let printed = explain(arguments).await;
+        assert!(printed.failed().contains(said), "{arguments:?}: {}", printed.stderr);
+    }
+    assert!(nowhere.run(&["explain", "GET", &path]).await.failed().contains("TOKEN METHOD PATH"));
+}
+
+/// What a gateway would have to ask the upstream is not asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_explained_without_its_upstream() {
+    let program = Program::on(Engine::Sqlite).await;
+    let token = program
+        .run(&["tokens", "create", "--agent", NOBODY, "--access", "read_messages", "--hostname", ORIGIN])
+        .await
+        .ok();
+    let program = program.env("GATELET_UPSTREAM_URL", "http://127.0.0.1:9").env("GATELET_UPSTREAM_API_KEY", "x");
+    let run = format!("/v1/runs/run-{}", &NOBODY[6..]);
+    let explanation = program.run(&["explain", &token, "GET", &run, "--origin", ORIGIN, "--json"]).await.json();
+    assert_eq!(explanation["outcome"], "admitted");
+    assert!(explanation["steps"].as_array().unwrap().iter().any(|step| {
+        step["asked"] == "ownership" && step["said"] == "not looked at: it is asked when the request is made"
+    }));
+}
+
+/// Refusals that depend on more than the request itself, as the journal has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_happens_is_in_the_journal_with_both_values() {
+    let program = Program::ephemeral()
+        .env("GATELET_LIMITS__REQUESTS_PER_MINUTE", "6")
+        .env("GATELET_LIMITS__TARGET_BYTES", "2000");
+    let world = World::of(program).await;
+    let (mine, owner) = (&world.mine, world.server.owner());
+    let page = world.server.stranger().page(&world.token(&ALL).await);
+    let messages = format!("/v1/agents/{mine}/messages");
+    let text = page.request(Method::POST, &messages).header("content-type", "text/plain").body("hi");
+    let text = Answer::read(text.send().await.unwrap()).await;
+    let long = page.get(&format!("{messages}?x={}", "y".repeat(2000))).await;
+    let hurried = loop {
+        let answer = page.get(&format!("/v1/agents/{mine}")).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    let elsewhere = owner.with("x-gatelet-namespace", "nowhere").get(&format!("/v1/agents/{mine}")).await;
+    for (answer, code, asked, values) in [
+        (text, "unsupported_media_type", "body", vec!["sent 2 bytes of text/plain", "application/json"]),
+        (long, "target_too_long", "head", vec!["bytes of path and query", "at most 2000 bytes"]),
+        (hurried, "rate_limited", "quota", vec!["more than 6 requests a minute"]),
+        (elsewhere, "namespace_not_found", "namespace", vec!["sent x-gatelet-namespace: nowhere", "create it"]),
+    ] {
+        let id = answer.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
+        let entry = world.control.get(&format!("/journal/{id}")).await.expect(200);
+        assert_eq!((&entry["answer"]["code"], &entry["decision"]["outcome"]), (&json!(code), &json!("denied")));
+        let (last, said) = last(&entry["decision"]);
+        assert_eq!(last, asked, "{entry}");
+        for value in values {
+            assert!(said.contains(value), "{code}: no {value:?} in {said:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_is_taken_for_an_explanation_too() {
+    let program =
+        Program::ephemeral().env("GATELET_LIMITS__STREAMS_PER_TOKEN", "1").env("GATELET_MOCK__FIRST_TOKEN", "60s");
+    let world = World::of(program).await;
+    let token = world.token(&ALL).await;
+    let page = world.server.stranger().page(&token);
+    let path = format!("/v1/agents/{}/messages/stream", world.mine);
+    let question = json!({"token": token, "origin": ORIGIN, "method": "POST", "path": path, "body": {"input": "hi"}});
+    let before = world.explain(&question).await;
+    assert_eq!(before["outcome"], "admitted", "{before}");
+    let open = page.request(Method::POST, &path).json(&json!({"input": "hi"})).send().await.unwrap();
+    assert_eq!(open.status(), 200);
+    let real = page.post(&path, &json!({"input": "hi"})).await;
+    real.refused(429, "rate_limited");
+    let explanation = world.explain(&question).await;
+    agrees(&question, &explanation, &real);
+    let (asked, said) = last(&explanation);
+    assert!(asked == "streams" && said.starts_with("1 of 1 streams or turns are taken: no. "), "{said}");
+    drop(open);
 }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod endings;
+mod namespaces;
 mod reading;
 mod retries;
 
@@ -10,30 +11,27 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::harness::{Control, Namespace};
 use crate::harness::{Answer, Client, Gatelet, ORIGIN, eventually};
 
 /// A mock, and what its control API tells about the namespace `default`.
 pub(super) struct Observed {
     server: Gatelet,
     owner: Client,
+    control: Control,
 }
 
 impl Observed {
     async fn new() -> Self {
-        let server = Gatelet::ephemeral().await;
-        let owner = server.owner();
-        Self { server, owner }
+        Self::of(Gatelet::ephemeral().await)
     }
 
-    /// Calls the control API of the namespace.
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
-        let request = self.owner.request(method, &format!("/_gatelet/v1/ns/default{path}"));
-        let request = body.iter().fold(request, |request, body| request.json(body));
-        Answer::read(request.send().await.unwrap()).await
+    fn of(server: Gatelet) -> Self {
+        Self { owner: server.owner(), control: Control::of_default(&server), server }
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.call(Method::GET, path, None).await
+        self.control.get(path).await
     }
 
     /// A part of the journal.
@@ -64,7 +62,7 @@ impl Observed {
 
     /// Stops the clock: pauses of the model last until it is advanced.
     async fn freeze(&self) {
-        self.call(Method::PUT, "/clock", Some(json!({"frozen": true, "timers": "virtual"}))).await.expect(200);
+        self.control.put("/clock", &json!({"frozen": true, "timers": "virtual"})).await.expect(200);
     }
 
     /// Advances the clock, once a model thinks.
@@ -74,7 +72,7 @@ impl Observed {
             clock["pending"].as_array().unwrap().iter().any(|timer| timer["kind"] == "pause")
         })
         .await;
-        self.call(Method::POST, "/clock/advance", Some(json!({"by": by}))).await.expect(200);
+        self.control.post("/clock/advance", &json!({"by": by})).await.expect(200);
     }
 }
 
@@ -153,7 +151,7 @@ async fn every_kind_of_refusal_has_a_step_and_a_caller() {
             Method::GET,
             &path,
             "namespace_not_found",
-            "request",
+            "namespace",
             "none",
         ),
     ] {

@@ -9,8 +9,7 @@ use crate::harness::Program;
 async fn slow() -> (Observed, String) {
     let program = Program::ephemeral().env("GATELET_MOCK__FIRST_TOKEN", "60s");
     let server = program.env("GATELET_TOKENS__STREAM_AT_EXPIRY", "cut").start_alone().await;
-    let owner = server.owner();
-    let observed = Observed { server, owner };
+    let observed = Observed::of(server);
     observed.freeze().await;
     let agent = observed.owner.create_agent(&json!({"name": "a"})).await;
     (observed, agent)
@@ -38,6 +37,7 @@ async fn a_request_that_hangs_is_visible() {
     // Of a request whose body does not arrive there is the head.
     let token = observed.owner.create_token(&agent, &["write_messages"]).await;
     for (bearer, phase, kind) in [(token.as_str(), "received", "none"), (observed.server.key(), "decided", "api_key")] {
+        let after = observed.list("").await["next"].as_str().unwrap().to_owned();
         let mut socket = TcpStream::connect(observed.server.url().strip_prefix("http://").unwrap()).await.unwrap();
         let head = format!(
             "POST /v1/agents/{agent}/messages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bearer}\r\n\
@@ -45,7 +45,6 @@ async fn a_request_that_hangs_is_visible() {
             if kind == "none" { format!("origin: {ORIGIN}\r\n") } else { String::new() }
         );
         socket.write_all(head.as_bytes()).await.unwrap();
-        let after = observed.only("operation=SendMessage").await["id"].clone();
         let waiting = format!("operation=SendMessage&after={after}&phase={phase}&wait=30s");
         let entry = observed.list(&waiting).await["entries"][0].clone();
         assert_eq!((&entry["answer"], &entry["caller"]["kind"]), (&Value::Null, &json!(kind)), "{entry}");
@@ -54,9 +53,17 @@ async fn a_request_that_hangs_is_visible() {
         let entry = observed.list(&query).await["entries"][0].clone();
         assert_eq!(entry["answer"]["code"], "invalid_request", "{entry}");
         assert_eq!((&entry["sent"]["body"], &entry["sent"]["body_cut"]), (&json!({}), &json!(true)), "{entry}");
-        observed.call(Method::DELETE, "/journal", None).await;
-        observed.owner.post(&format!("/v1/agents/{agent}/messages/cancel"), &json!({})).await;
     }
+    // Of a client that leaves before there is a response there is no status.
+    let after = observed.list("").await["next"].as_str().unwrap().to_owned();
+    let (client, path) = (observed.owner.clone(), format!("/v1/agents/{agent}/messages"));
+    let request = tokio::spawn(async move { client.post(&path, &message("Hello")).await });
+    observed.list(&format!("after={after}&phase=decided&wait=30s")).await["entries"][0].as_object().unwrap();
+    request.abort();
+    let entry = observed.list(&format!("after={after}&phase=finished&wait=30s")).await["entries"][0].clone();
+    let answer = &entry["answer"];
+    let end = (&answer["status"], &answer["ended"], &answer["by"]);
+    assert_eq!(end, (&Value::Null, &json!("client_left"), &json!("client")), "{entry}");
 }
 
 /// Begins a stream and waits until it waits for its model.
@@ -103,7 +110,7 @@ async fn it_shows_how_a_stream_ended_and_by_whom() {
         assert_eq!((&entry["answer"]["ended"], &entry["answer"]["by"]), (&json!("client_left"), &json!("client")));
         for (token, ends) in [(&revoked, "revoke"), (&expired, "expire")] {
             let (response, id) = open(&observed, &stranger.page(token), &agent, ends).await;
-            observed.call(Method::POST, &format!("/tokens/{token}/{ends}"), None).await.expect(200);
+            observed.control.send(Method::POST, &format!("/tokens/{token}/{ends}")).await.expect(200);
             let entry = end_of(&observed, id).await;
             let end = (&entry["answer"]["ended"], &entry["answer"]["by"], entry["answer"]["status"].as_u64());
             assert_eq!(end, (&json!("token_ended"), &json!("server"), Some(200)), "{ends}");

@@ -161,7 +161,7 @@ async fn events_tell_of_new_and_changed_entries() {
 async fn clearing_removes_entries_and_resets_no_counter() {
     let observed = Observed::new().await;
     traffic(&observed).await;
-    let cleared = observed.call(Method::DELETE, "/journal", None).await;
+    let cleared = observed.control.send(Method::DELETE, "/journal").await;
     assert_eq!((cleared.status.as_u16(), cleared.text.as_str()), (204, ""));
     let list = observed.list("").await;
     assert_eq!((&list["entries"], &list["dropped"]), (&json!([]), &json!(0)));
