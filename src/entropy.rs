@@ -39,6 +39,8 @@ pub(crate) fn uuid() -> String {
 fn uuid4(kind: &str) -> Uuid {
     match world::draw(kind) {
         None => Uuid::new_v4(),
+        // The parts of a message have ids of their own, which differ from the message's in the last digit.
+        Some(world::Drawn { number: Some(number), .. }) if kind == "message" => counted(number.saturating_mul(10)),
         Some(world::Drawn { number: Some(number), .. }) => counted(number),
         Some(world::Drawn { bytes, number: None }) => Builder::from_random_bytes(bytes).into_uuid(),
     }

@@ -7,6 +7,7 @@
 mod entry;
 mod filter;
 mod frames;
+mod link;
 mod process;
 mod recording;
 mod retries;

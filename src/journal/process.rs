@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -12,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
-use super::{entry::Preflight, ring::State, scrub};
+use super::{entry::Preflight, scrub};
 use crate::clock;
 
 /// How much is kept.
@@ -56,8 +57,17 @@ struct Shared {
     bounds: Bounds,
     /// How many bytes all journals take.
     bytes: AtomicUsize,
-    journals: Mutex<Vec<Weak<State>>>,
+    journals: Mutex<Vec<Weak<dyn Bounded>>>,
     preflights: Mutex<VecDeque<SeenPreflight>>,
+}
+
+/// A journal of which the oldest entries can be dropped.
+pub(super) trait Bounded: fmt::Debug + Send + Sync {
+    /// When the oldest entry arrived; `None` if there is at most one: the latest is never dropped.
+    fn oldest(&self) -> Option<Instant>;
+
+    /// Drops the oldest entry.
+    fn drop_oldest(&self);
 }
 
 /// A preflight whose request has not arrived.
@@ -102,7 +112,7 @@ impl Process {
         &self.0.bounds
     }
 
-    pub(super) fn add(&self, journal: &Arc<State>) {
+    pub(super) fn add(&self, journal: &Arc<dyn Bounded>) {
         let mut journals = lock(&self.0.journals);
         journals.retain(|journal| journal.strong_count() > 0);
         journals.push(Arc::downgrade(journal));
@@ -125,7 +135,7 @@ impl Process {
     /// journal.
     pub(super) fn enforce(&self) {
         while self.0.bytes.load(Relaxed) > self.0.bounds.process {
-            let journals: Vec<Arc<State>> = lock(&self.0.journals).iter().filter_map(Weak::upgrade).collect();
+            let journals: Vec<Arc<dyn Bounded>> = lock(&self.0.journals).iter().filter_map(Weak::upgrade).collect();
             let oldest = journals.iter().filter_map(|journal| Some((journal.oldest()?, journal)));
             let Some((_, journal)) = oldest.min_by_key(|(arrived, _)| *arrived) else { return };
             journal.drop_oldest();

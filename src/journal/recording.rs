@@ -17,8 +17,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::{
     entry::{Answer, By, CallerKind, Decision, Ended, Entry, Identified, Outcome, Phase, Sent},
     frames::Splitter,
+    link::Mark,
     process::{self, lock},
-    retries::{self, Mark},
+    retries,
     ring::{Held, Journal},
     scrub,
 };

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     entry::{Ended, Entry},
+    link::Mark,
     process::lock,
     ring::{Held, Journal},
 };
@@ -19,23 +20,6 @@ use super::{
 const WITHIN: Duration = Duration::from_secs(60);
 /// How many messages of a body are looked at.
 const MOST_OTIDS: usize = 8;
-
-/// What is known for linking a request with the one that it repeats.
-#[derive(Debug, Default)]
-pub(super) struct Link {
-    is_caller_known: bool,
-    body: Option<Mark>,
-    is_linked: bool,
-}
-
-/// By what two bodies are compared.
-#[derive(Debug, Default, Eq, PartialEq)]
-pub(super) struct Mark {
-    /// Its length and checksum; `None` if it was not read to its end.
-    pub(super) whole: Option<(u64, u32)>,
-    /// The ids that the client gave to its messages.
-    pub(super) otids: Vec<String>,
-}
 
 /// The `otid` of each message in a body.
 pub(super) fn otids(body: &Value) -> Vec<String> {

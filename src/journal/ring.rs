@@ -18,10 +18,11 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    entry::Entry,
+    entry::{Entry, Phase},
     filter::Filter,
     frames::{FrameView, Frames},
-    process::{Bounds, Process, lock},
+    link::Link,
+    process::{Bounded, Bounds, Process, lock},
 };
 
 /// How many events a listener may lag behind.
@@ -66,7 +67,7 @@ pub(super) struct Held {
     pub(super) arrived: Instant,
     pub(super) entry: Mutex<Entry>,
     pub(super) frames: Mutex<Frames>,
-    pub(super) link: Mutex<super::retries::Link>,
+    pub(super) link: Mutex<Link>,
     entry_bytes: AtomicUsize,
     frame_bytes: AtomicUsize,
     /// How many bytes are counted for it.
@@ -103,7 +104,8 @@ impl Journal {
             listeners: AtomicUsize::new(0),
             closed: CancellationToken::new(),
         });
-        process.add(&state);
+        let bounded: Arc<dyn Bounded> = Arc::clone(&state) as Arc<dyn Bounded>;
+        process.add(&bounded);
         Self(state)
     }
 
@@ -239,7 +241,7 @@ impl Journal {
                 next = held.id;
                 is_certain = true;
             } else {
-                is_certain &= entry.phase == super::Phase::Finished;
+                is_certain &= entry.phase == Phase::Finished;
                 if is_certain {
                     next = held.id;
                 }
@@ -366,14 +368,13 @@ impl Drop for Listener {
     }
 }
 
-impl State {
-    /// When the oldest entry arrived; `None` if there is at most one: the latest is never dropped.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+impl Bounded for State {
+    fn oldest(&self) -> Option<Instant> {
         let ring = lock(&self.ring);
         if ring.entries.len() < 2 { None } else { ring.entries.front().map(|held| held.arrived) }
     }
 
-    pub(super) fn drop_oldest(&self) {
+    fn drop_oldest(&self) {
         lock(&self.ring).drop_oldest(&self.process);
     }
 }

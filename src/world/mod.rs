@@ -10,6 +10,7 @@ mod time;
 mod timers;
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -355,13 +356,35 @@ pub(crate) fn rewind_ids(mark: &IdMark) {
     }
 }
 
+thread_local! {
+    static DRY_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls a function that makes things only to see whether they can be made: the ids that it draws do not count.
+pub(crate) fn dry_run<T>(call: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            DRY_RUN.set(self.0);
+        }
+    }
+    let _restore = Restore(DRY_RUN.replace(true));
+    call()
+}
+
 /// Sixteen bytes for an id of this kind, and its number if ids are counted; `None` if ids are random here.
 pub(crate) fn draw(kind: &str) -> Option<Drawn> {
+    if DRY_RUN.get() {
+        return Some(Drawn { bytes: [0; 16], number: None });
+    }
     CONTEXT.try_with(|context| context.world.0.ids.draw(kind, &context.scope)).ok().flatten()
 }
 
 /// Bytes that only need to differ from each other, such as those of a name; `None` if they are random here.
 pub(crate) fn draw_bytes(kind: &str) -> Option<[u8; 16]> {
+    if DRY_RUN.get() {
+        return Some([0; 16]);
+    }
     CONTEXT.try_with(|context| context.world.0.ids.draw_bytes(kind, &context.scope)).ok().flatten()
 }
 

@@ -24,6 +24,7 @@ use crate::{
         text::without_repeats,
         validation::body::{Expect, Fields, TextMap, one_of},
     },
+    world,
 };
 
 /// An agent as it is stored. Blocks and tools are linked to it, messages are kept apart. A new field needs a default: those
@@ -169,9 +170,11 @@ impl Agent {
         fields.one_of("agent_type", AGENT_TYPES)?;
         ModelConfig::check(fields)?;
         EmbeddingConfig::check(fields)?;
-        let mut agent = Self::blank();
-        agent.apply_last_run(fields)?;
-        agent.apply(fields)
+        world::dry_run(|| {
+            let mut agent = Self::blank();
+            agent.apply_last_run(fields)?;
+            agent.apply(fields)
+        })
     }
 
     /// Applies the fields of a change. Absent fields stay as they are; lists and secrets are replaced as a whole.

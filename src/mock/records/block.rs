@@ -8,6 +8,7 @@ use crate::{
     entropy,
     error::{ApiError, Code},
     mock::validation::body::{Expect, Fields},
+    world,
 };
 
 /// A memory block. The order of the fields is Letta's.
@@ -117,7 +118,7 @@ impl Block {
 
     /// Checks the types of the fields of a change.
     pub(in crate::mock) fn check(fields: &Fields<'_>) -> Result<(), ApiError> {
-        Self::blank().change(fields)
+        world::dry_run(|| Self::blank().change(fields))
     }
 
     /// Applies the fields of a change. Absent fields stay as they are.
