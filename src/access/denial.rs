@@ -106,6 +106,7 @@ pub enum Denial {
 }
 
 impl From<Denial> for ApiError {
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::BearerMissing => challenge(

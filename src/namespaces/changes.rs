@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    Creation, DEFAULT, Definition, Directory, IfExists, Namespace, ResetTo, Seeded,
+    AppliedSeed, Creation, DEFAULT, Definition, Directory, IfExists, Namespace, ResetTo, Seeded,
     build::{Blueprint, Credentials, Live, StoredKey, failed},
     directory::{Reservation, key_taken},
     snapshot::SavedState,
@@ -84,8 +84,8 @@ impl Directory {
         let (mut tokens, mut seeded) = (Map::new(), None);
         if let Some(seed) = seed {
             let applied = apply(&seed, aside.live(), key.as_ref().map(|(_, plain)| &**plain)).await?;
-            let state = aside.live().save(applied.refs).await?;
-            seeded = Some(Seeded { state, seed: Some(Arc::new(seed)) });
+            let state = aside.live().save(applied.refs.clone()).await?;
+            seeded = Some(Seeded { state, seeds: vec![AppliedSeed { seed: Arc::new(seed), refs: applied.refs }] });
             tokens = applied.tokens;
         }
         let namespace = Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock());
@@ -131,7 +131,7 @@ impl Directory {
         };
         let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
         let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
-        namespace.seed_with(Some(Seeded { state, seed: None }));
+        namespace.seed_with(Some(Seeded { state, seeds: Vec::new() }));
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
         Ok(Created { namespace, is_new: true, tokens: Map::new() })
@@ -155,9 +155,9 @@ impl Directory {
             Some(seeded) => World::restore(namespace.name(), &seeded.state.world),
             None => namespace.new_world(),
         };
-        let seed = seeded.as_ref().and_then(|seeded| seeded.seed.clone());
-        let state = seeded.map(|seeded| seeded.state);
-        let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, seed).await?;
+        let (state, seeds) = seeded.map(|seeded| (seeded.state, seeded.seeds)).unzip();
+        let seeds = seeds.unwrap_or_default();
+        let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, &seeds).await?;
         if !keep_journal {
             let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
             if entries > 0 {
@@ -177,7 +177,7 @@ impl Directory {
         let (reservation, namespace) = self.change(namespace).await?;
         let state = namespace.contents().snapshots.find(snapshot)?.state.clone();
         let world = World::restore(namespace.name(), &state.world);
-        self.replace(&reservation, &namespace, world, Some(state), Credentials::Keep, None).await?;
+        self.replace(&reservation, &namespace, world, Some(state), Credentials::Keep, &[]).await?;
         Ok(())
     }
 
@@ -210,12 +210,17 @@ impl Directory {
         refs.append(&mut applied.refs.clone());
         let state = aside.live().save(refs).await.map_err(ApiError::from)?;
         self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
-        namespace.contents().seed = Some(Seeded { state, seed: Some(Arc::new(seed)) });
+        let mut contents = namespace.contents();
+        // The state has what earlier seeds created, and a reset to it issues their tokens too.
+        let mut seeds = contents.seed.take().map(|seeded| seeded.seeds).unwrap_or_default();
+        seeds.push(AppliedSeed { seed: Arc::new(seed), refs: applied.refs.clone() });
+        contents.seed = Some(Seeded { state, seeds });
+        drop(contents);
         applied.refs = namespace.refs();
         Ok(applied)
     }
 
-    /// Replaces a namespace's world by one that is built from a state. The seed, if given, issues its tokens anew.
+    /// Replaces a namespace's world by one that is built from a state. The seeds issue their tokens anew.
     async fn replace(
         &self,
         reservation: &Reservation,
@@ -223,20 +228,20 @@ impl Directory {
         world: World,
         state: Option<SavedState>,
         credentials: Credentials,
-        seed: Option<Arc<Seed>>,
+        seeds: &[AppliedSeed],
     ) -> Result<Map<String, Value>, ApiError> {
         let blueprint = namespace.blueprint(state.as_ref(), credentials);
         let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
         let mut refs = state.map(|state| state.refs).unwrap_or_default();
         let mut tokens = Map::new();
-        if let Some(seed) = seed.filter(|seed| seed.issues_tokens()) {
+        for AppliedSeed { seed, refs: own } in seeds.iter().filter(|applied| applied.seed.issues_tokens()) {
             let live = aside.live();
             let key = LentKey::of(live, namespace.api_key()).await?;
-            let applied = live.world.enter(seed.issue_tokens(&live.app, key.reveal(), &refs)).await;
+            let issued = live.world.enter(seed.issue_tokens(&live.app, key.reveal(), own)).await;
             key.take_back(live).await?;
-            let mut applied = applied.map_err(ApiError::from)?;
-            refs.append(&mut applied.refs);
-            tokens = applied.tokens;
+            let mut issued = issued.map_err(ApiError::from)?;
+            refs.append(&mut issued.refs);
+            tokens.append(&mut issued.tokens);
         }
         self.swap(reservation, namespace, aside.go_live(), refs);
         Ok(tokens)

@@ -59,8 +59,15 @@ struct Definition {
 #[derive(Clone, Debug)]
 struct Seeded {
     state: snapshot::SavedState,
-    /// What made it, which issues its tokens anew; `None` for a copy.
-    seed: Option<Arc<Seed>>,
+    /// What made it, which issues its tokens anew, in the order of application; empty for a copy.
+    seeds: Vec<AppliedSeed>,
+}
+
+/// A seed that was applied, and the ids of what it has created.
+#[derive(Clone, Debug)]
+struct AppliedSeed {
+    seed: Arc<Seed>,
+    refs: Refs,
 }
 
 /// Limits that replace the server's; 0 for no limit.

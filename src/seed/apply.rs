@@ -52,7 +52,7 @@ impl Seed {
         self.entries.iter().any(|entry| entry.table == Table::Token)
     }
 
-    /// Issues its tokens anew in a world that has everything else of it; `refs` are the ids of that.
+    /// Issues its tokens anew in a world that has everything else of it; `refs` are the ids of that. Returns the tokens only.
     ///
     /// # Errors
     /// The first token that the handler refuses.
@@ -63,7 +63,9 @@ impl Seed {
         refs: &Map<String, Value>,
     ) -> Result<Applied, SeedError> {
         let tokens = self.entries.iter().filter(|entry| entry.table == Table::Token);
-        Box::pin(create(app, key, refs.clone(), tokens)).await
+        let mut applied = Box::pin(create(app, key, refs.clone(), tokens)).await?;
+        applied.refs.retain(|name, _| applied.tokens.contains_key(name));
+        Ok(applied)
     }
 }
 

@@ -206,7 +206,7 @@ mod tests {
             (json!({"matches": "^H", "contains": "llo"}), Some(json!("Hello")), true),
             (json!({"matches": "^H", "contains": "x"}), Some(json!("Hello")), false),
         ] {
-            let Ok(parsed) = Matcher::parse(matchers.clone()) else { panic!("{matchers}") };
+            let Ok(parsed) = Matcher::parse(matchers.clone()) else { unreachable!("{matchers}") };
             let accepts = parsed.iter().all(|matcher| matcher.accepts(found.as_ref()));
             assert_eq!(accepts, accepted, "{matchers} {found:?}");
         }
@@ -223,7 +223,7 @@ mod tests {
             (json!({"matches": "(((a{100}){100}){100})"}), "/matches"),
             (json!({"exists": 1}), "/exists"),
         ] {
-            let Err(malformed) = Matcher::parse(matcher.clone()) else { panic!("{matcher} is accepted") };
+            let Err(malformed) = Matcher::parse(matcher.clone()) else { unreachable!("{matcher} is accepted") };
             assert_eq!(malformed.at, at, "{matcher}: {}", malformed.rule);
         }
     }

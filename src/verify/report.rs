@@ -208,7 +208,9 @@ fn text(
                     Some(Value::String(found)) if is_of_filter => found.clone(),
                     Some(found) => short(found),
                 };
-                lines.push(format!("              {name} {said}: found {found}"));
+                let comma = if name == ORDER { ": expected" } else { "" };
+                let end = if name == ORDER { "," } else { ":" };
+                lines.push(format!("              {name}{comma} {said}{end} found {found}"));
             }
         }
     }

@@ -62,7 +62,7 @@ fn matched(request: Value, entries: &str) -> Option<Vec<Vec<u64>>> {
 fn failure(request: Value, entries: &[Entry]) -> Value {
     match verdict(request, entries) {
         Verdict::Failed(report) => report.into_error().to_body(""),
-        Verdict::Verified(matched) => panic!("verified: {matched:?}"),
+        Verdict::Verified(matched) => unreachable!("verified: {matched:?}"),
     }
 }
 

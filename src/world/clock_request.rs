@@ -1,7 +1,12 @@
 //! How a test asks for a clock, in a call or in a seed.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::{ClockSettings, Expiry, Micros, TimerMode};
 
@@ -21,7 +26,8 @@ pub struct ClockRequest {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    now: Option<String>,
+    #[serde(default, deserialize_with = "instant")]
+    now: Option<Micros>,
     frozen: Option<bool>,
     timers: Option<TimerMode>,
     expiry: Option<Expiry>,
@@ -61,19 +67,36 @@ pub fn parse_instant(text: &str) -> Option<Micros> {
 
 impl<'de> Deserialize<'de> for ClockRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let fields = match value {
-            serde_json::Value::String(now) => Fields { now: Some(now), frozen: None, timers: None, expiry: None },
-            value => serde_json::from_value(value).map_err(D::Error::custom)?,
-        };
-        let Fields { now, frozen, timers, expiry } = fields;
-        let read = |text: String| {
-            parse_instant(&text).ok_or_else(|| {
-                D::Error::custom(format!("'{text}' is not an instant; write it as 2026-01-05T09:00:00Z"))
-            })
-        };
-        Ok(Self { now: now.map(read).transpose()?, frozen, timers, expiry })
+        deserializer.deserialize_any(ClockVisitor)
     }
+}
+
+struct ClockVisitor;
+
+impl<'de> Visitor<'de> for ClockVisitor {
+    type Value = ClockRequest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an instant, or an object with now, frozen, timers and expiry")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ClockRequest, E> {
+        read_instant(text).map(|now| ClockRequest { now: Some(now), ..ClockRequest::default() })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClockRequest, A::Error> {
+        let Fields { now, frozen, timers, expiry } = Fields::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(ClockRequest { now, frozen, timers, expiry })
+    }
+}
+
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Micros>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| read_instant(&text)).transpose()
+}
+
+fn read_instant<E: Error>(text: &str) -> Result<Micros, E> {
+    parse_instant(text)
+        .ok_or_else(|| E::custom(format!("'{text}' is not an instant; write it as 2026-01-05T09:00:00Z")))
 }
 
 #[cfg(test)]

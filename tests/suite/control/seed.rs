@@ -545,3 +545,38 @@ fn json_of(seed: &str) -> Value {
     }
     plain(toml::from_str(seed).unwrap())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_issues_the_tokens_of_every_seed_anew() {
+    let server = Gatelet::ephemeral().await;
+    let owner = server.owner();
+    let created = owner.post("/_gatelet/v1/ns", &json!({"name": "w"})).await.expect(201);
+    let inside = server.stranger().bearer(created["api_key"].as_str().unwrap());
+    // Both call their agent the same.
+    let seed = |name: &str| {
+        json!({
+            "agent": [{"ref": "a", "name": name, "model": "openai/gpt-4o-mini"}],
+            "token": [{"ref": name, "agent": "a", "access": ["read_agent"], "hostname": ORIGIN, "expires_in": "5m"}],
+        })
+    };
+    let mut agents = Vec::new();
+    let mut former = Vec::new();
+    for name in ["one", "two"] {
+        let seeded = put_as(&inside, "application/json", &seed(name).to_string()).await.expect(200);
+        agents.push(seeded["refs"]["a"].as_str().unwrap().to_owned());
+        former.push(seeded["tokens"][name]["token"].as_str().unwrap().to_owned());
+    }
+    let before = world(&inside).await;
+    inside.create_agent(&json!({"name": "three"})).await;
+    let reset = inside.post("/_gatelet/v1/ns/-/reset", &json!({"to": "seed"})).await.expect(200);
+    assert_eq!(world(&inside).await, before);
+    assert_eq!(reset["refs"]["a"], agents[1]);
+    for (index, name) in ["one", "two"].into_iter().enumerate() {
+        let path = format!("/v1/agents/{}", agents[index]);
+        assert_eq!(server.stranger().page(&former[index]).get(&path).await.status, 401);
+        let token = &reset["tokens"][name];
+        assert_eq!(token["id"], reset["refs"][name]);
+        let shown = server.stranger().page(token["token"].as_str().unwrap()).get(&path).await.expect(200);
+        assert_eq!(shown["name"], name);
+    }
+}

@@ -214,3 +214,45 @@ async fn a_malformed_verification_is_refused_with_its_place() {
     page.post("/verify", &json!({"nothing_else": true})).await.expect(403);
     page.post("/explain", &json!({"operations": true})).await.expect(403);
 }
+
+/// A namespace has a journal, a guard and a clock of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_namespace_verifies_and_explains_for_itself() {
+    let server = Gatelet::ephemeral().await;
+    let mut made = Vec::new();
+    for name in ["one", "two"] {
+        let body = json!({"name": name, "clock": {"now": "2030-01-05T09:00:00Z"}});
+        let namespace = server.owner().post("/_gatelet/v1/ns", &body).await.expect(201);
+        let owner = server.stranger().bearer(namespace["api_key"].as_str().unwrap());
+        let agent = owner.create_agent(&json!({"name": "helper"})).await;
+        let token = owner.create_token(&agent, &["read_agent"]).await;
+        made.push((owner, agent, token));
+    }
+    let [(one, agent, token), (two, _, other)] = &made[..] else { panic!("two were made") };
+    let (control, elsewhere) = (Control::of(one, "-"), Control::of(two, "two"));
+    let path = format!("/v1/agents/{agent}");
+    server.stranger().page(token).get(&path).await.expect(200);
+    let read = json!({"expect": [{"operation": "RetrieveAgent", "times": 1}], "within": "5s"});
+    control.post("/verify", &read).await.expect(200);
+    let at_once = json!({"expect": [{"operation": "RetrieveAgent"}]});
+    elsewhere.post("/verify", &at_once).await.expect(417);
+    let explain = async |token: &str| {
+        let question = json!({"token": token, "origin": ORIGIN, "method": "GET", "path": path});
+        control.post("/explain", &question).await.expect(200)
+    };
+    assert_eq!(explain(token).await["outcome"], "admitted");
+    // The other namespace's token is a stranger's.
+    assert_eq!(explain(other).await["code"], "bearer_invalid");
+    control.post("/clock/advance", &json!({"by": "6m"})).await.expect(200);
+    let expired = explain(token).await;
+    assert_eq!(expired["code"], "token_expired");
+    let said = expired["steps"][1]["said"].as_str().unwrap();
+    assert!(said.contains("expired at 2030-01-05T09:05:00.000Z, and it is 2030-01-05T09:06:00"), "{said}");
+    // Who waits for what cannot happen any more is told so.
+    let never = json!({"expect": [{"operation": "ListAgents"}], "within": "60s"});
+    let watching = Control::of(&server.owner(), "one");
+    let (waited, ()) = tokio::join!(watching.post("/verify", &never), async {
+        server.owner().delete("/_gatelet/v1/ns/one").await;
+    });
+    waited.refused(404, "namespace_not_found");
+}

@@ -275,3 +275,35 @@ fn files_have_no_cycles() {
     }
     assert_eq!(on_cycles(arrows), Arrows::new(), "files on cycles");
 }
+
+/// What reads the time, waits, draws or spawns outside of a namespace's world, and where the mock may do so all the same.
+const OUTSIDE_OF_WORLDS: &[(&str, &[&str])] = &[
+    // Leases and recovery concern other processes, and the back-off a failing database: all in real time.
+    ("tokio::time::sleep(", &["turn/lease.rs", "turn/recovery.rs", "turn/backoff.rs", "turn/replay.rs"]),
+    ("tokio::spawn(", &["turn/lease.rs"]),
+    (".tasks.spawn(", &["turn/engine.rs", "resources/batches.rs"]),
+    ("Uuid::new_v4", &[]),
+    ("Uuid::now_v7", &[]),
+    ("rand::", &[]),
+    ("real_now", &[]),
+    ("Utc::now", &[]),
+];
+
+#[test]
+fn the_mock_reads_time_and_draws_ids_in_its_world_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mock");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        for (call, allowed) in OUTSIDE_OF_WORLDS {
+            for (position, _) in text.match_indices(call) {
+                assert!(allowed.contains(&name.as_str()), "{name} calls {call}");
+                let rest = &text[position + call.len()..];
+                assert!(!call.ends_with("spawn(") || rest.starts_with("world::inherit"), "{name}: {call} leaves the world");
+            }
+        }
+    }
+}
