@@ -26,6 +26,8 @@ before(async () => {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      // A name of somebody else's that leads to this machine.
+      '--host-resolver-rules=MAP evil.example 127.0.0.1',
     ],
   });
 });
