@@ -160,7 +160,7 @@ async fn describe(namespace: &Namespace) -> Result<Value, ApiError> {
     let summary = namespace.summary().await?;
     let mut described = serde_json::to_value(&summary).map_err(ApiError::internal)?;
     let world = namespace.world();
-    described["clock"] = clock::describe(&world, &world.pending());
+    described["clock"] = clock::describe(&world, &clock::pending(&namespace.app(), &world).await?);
     Ok(described)
 }
 
