@@ -166,11 +166,15 @@ impl http_body::Body for WorldBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { world, body } = self.get_mut();
-        world.enter_sync(|| Pin::new(body).poll_frame(context))
+        match world.enter_sync(|| Pin::new(body).poll_frame(context)) {
+            // What the world ends is not complete, and must not look so.
+            Poll::Ready(None) if world.has_ended() => Poll::Ready(Some(Err("the namespace has ended".into()))),
+            polled => polled,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && !self.world.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -70,8 +70,6 @@ async fn each_refusal_says_what_was_sent_and_what_is_needed() {
         let attach = format!("/v1/agents/{agent}/core-memory/blocks/attach/{}", block.as_str().unwrap());
         owner.patch(&attach, &json!({})).await.expect(200);
     }
-    let limited = Program::ephemeral();
-    drop(limited);
     let agent = format!("/v1/agents/{mine}");
     let ask = |bearer: &str, method: &str, path: &str| json!({"token": bearer, "origin": ORIGIN, "method": method, "path": path});
     let key = world.server.key();
