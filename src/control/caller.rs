@@ -143,10 +143,8 @@ fn check_host(hosts: &[String], uri: &Uri, headers: &HeaderMap) -> Result<(), Ap
         }
     };
     let host = host_of(authority);
-    let is_known = host.parse::<IpAddr>().is_ok()
-        || host == "localhost"
-        || host.ends_with(".localhost")
-        || hosts.iter().any(|known| *known == host);
+    let is_known =
+        host.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost") || hosts.contains(&host);
     if !is_known {
         return Err(not_allowed(
             "The control API responds only to loopback names, IP addresses and the names in control.hosts; add this name \

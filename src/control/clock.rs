@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The longest step of a clock.
-const LONGEST_STEP: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+const LONGEST_STEP: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// The most tokens whose expiry is looked at.
 const MOST_TOKENS: i64 = 1_000;

@@ -66,13 +66,13 @@ impl Control {
             .merge(verify::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
-        let router = Router::new()
+        let all = Router::new()
             .nest("/_gatelet/v1", routes)
             .fallback(error::not_found)
             .layer(middleware::from_fn_with_state(Arc::clone(&state), caller::check_place))
             .layer(CatchPanicLayer::custom(error::panicked))
             .with_state(Arc::clone(&state));
-        Self { state, router }
+        Self { state, router: all }
     }
 }
 

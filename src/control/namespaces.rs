@@ -97,7 +97,7 @@ async fn create(
         if_exists,
         key: api_key.as_deref().map(test_key).transpose()?,
     };
-    respond_created(&control.directory.create(creation).await?, &headers)
+    Ok(respond_created(&control.directory.create(creation).await?, &headers))
 }
 
 async fn fork(
@@ -115,17 +115,17 @@ async fn fork(
         key: api_key.as_deref().map(test_key).transpose()?,
         ..Creation::default()
     };
-    respond_created(&control.directory.fork(&source, snapshot.as_deref(), creation).await?, &headers)
+    Ok(respond_created(&control.directory.fork(&source, snapshot.as_deref(), creation).await?, &headers))
 }
 
-fn respond_created(created: &Created, headers: &HeaderMap) -> ControlResult<(StatusCode, Json<Value>)> {
+fn respond_created(created: &Created, headers: &HeaderMap) -> (StatusCode, Json<Value>) {
     let Created { namespace, is_new, tokens } = created;
     let mut response = state(namespace, tokens);
     response.insert("api_key".into(), namespace.api_key().map(PlainApiKey::reveal).into());
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     response.insert("base_url".into(), format!("http://{host}").into());
     let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(response.into())))
+    (status, Json(response.into()))
 }
 
 /// What a namespace begins with, or begins with again.

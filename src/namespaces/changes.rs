@@ -65,10 +65,9 @@ impl Directory {
             (None, None) => Some(self.new_key(PlainApiKey::generate_test()).await?),
         };
         let world = World::new(&name, ids.unwrap_or_else(|| IdStyle::Seed(name.clone())));
-        let clock = clock.as_ref().or_else(|| seed.as_ref().and_then(|seed| seed.clock.as_ref()));
-        let clock = clock.map(|clock| clock.apply_to(world.clock_settings()));
-        if let Some(clock) = clock {
-            world.begin_at(clock);
+        let clock = clock.or_else(|| seed.as_ref().and_then(|seed| seed.clock.clone()));
+        if let Some(clock) = &clock {
+            world.begin_at(clock.apply_to(world.clock_settings()));
         }
         let definition = Definition { ids: world.id_style().clone(), clock, limits, idle_ttl };
         let blueprint = Blueprint {
@@ -209,7 +208,7 @@ impl Directory {
         let mut refs = state.refs;
         refs.append(&mut applied.refs.clone());
         let state = aside.live().save(refs).await.map_err(ApiError::from)?;
-        self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
+        swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
         let mut contents = namespace.contents();
         // The state has what earlier seeds created, and a reset to it issues their tokens too.
         let mut seeds = contents.seed.take().map(|seeded| seeded.seeds).unwrap_or_default();
@@ -243,14 +242,8 @@ impl Directory {
             refs.append(&mut issued.refs);
             tokens.append(&mut issued.tokens);
         }
-        self.swap(reservation, namespace, aside.go_live(), refs);
+        swap(reservation, namespace, aside.go_live(), refs);
         Ok(tokens)
-    }
-
-    fn swap(&self, reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
-        let headers = live.app.tokens.keyring.token_headers();
-        let forgotten = namespace.swap(live, refs);
-        reservation.point(namespace, headers, &forgotten);
     }
 
     /// A key for a new namespace, which no other has.
@@ -334,4 +327,11 @@ fn exists(name: &str, how: &str) -> ApiError {
         "The namespace {name} exists {how}; choose another name, delete it, or say in if_exists what to do (reset or keep)."
     );
     ApiError::new(Code::NamespaceExists, sentence).without_retry().at("/name")
+}
+
+/// Puts an application that was built aside into use.
+fn swap(reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
+    let headers = live.app.tokens.keyring.token_headers();
+    let forgotten = namespace.swap(live, refs);
+    reservation.point(namespace, headers, &forgotten);
 }

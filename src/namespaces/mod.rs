@@ -30,7 +30,7 @@ pub(crate) use self::{
 use crate::{
     credentials::{PlainApiKey, keyring::KeyringError},
     seed::Seed,
-    world::{ClockRequest, ClockSettings, IdStyle},
+    world::{ClockRequest, IdStyle},
 };
 
 /// The directory of an instance, of at most `most` namespaces, and its upkeep.
@@ -58,7 +58,7 @@ struct Definition {
     /// How ids are made.
     pub(crate) ids: IdStyle,
     /// The clock; `None` for the real time.
-    pub(crate) clock: Option<ClockSettings>,
+    pub(crate) clock: Option<ClockRequest>,
     /// Its own limits on client tokens.
     pub(crate) limits: LimitOverrides,
     /// How long it lives without being used; `None` for ever.

@@ -238,8 +238,8 @@ impl Namespace {
     /// The world as it was defined, with nothing in it.
     pub(super) fn new_world(&self) -> World {
         let world = World::new(&self.name, self.definition.ids.clone());
-        if let Some(clock) = self.definition.clock {
-            world.begin_at(clock);
+        if let Some(clock) = &self.definition.clock {
+            world.begin_at(clock.apply_to(world.clock_settings()));
         }
         world
     }

@@ -9,7 +9,7 @@ use crate::{
     clock,
     error::{ApiError, Code},
     store::{Image, RowCounts},
-    world::{Micros, SavedWorld, World},
+    world::{Micros, SavedWorld},
 };
 
 /// How many snapshots a namespace may have.
@@ -96,7 +96,7 @@ impl Snapshots {
 impl Snapshot {
     pub(super) fn summary(&self, name: &str) -> SnapshotSummary {
         let Self { state, taken_at } = self;
-        let now = World::restore(name, &state.world).now();
+        let now = state.world.now();
         SnapshotSummary {
             name: name.to_owned(),
             taken_at: clock::format_millis(taken_at.div_euclid(1_000)),

@@ -58,6 +58,14 @@ pub struct SavedWorld {
     expired_tokens: BTreeSet<Box<str>>,
 }
 
+impl SavedWorld {
+    /// The time of its clock.
+    #[must_use]
+    pub fn now(&self) -> Micros {
+        self.clock.now()
+    }
+}
+
 /// The clock was to be moved back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Backwards;

@@ -15,6 +15,9 @@ use super::Backwards;
 /// An instant in microseconds since the Unix epoch, without leap seconds (POSIX time).
 pub type Micros = i64;
 
+/// A difference that does not count: the time between reading a clock and setting it.
+const MOMENT: Micros = 5_000_000;
+
 /// The wall clock of the operating system.
 #[must_use]
 pub fn real_now() -> Micros {
@@ -85,12 +88,13 @@ struct TimeState {
     expiry: Expiry,
 }
 
-/// A clock as a snapshot keeps it. One that is not frozen goes on from the real time.
+/// A clock as a snapshot keeps it. One that follows the real time goes on doing so; any other goes on from where it was.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SavedTime {
+    now_us: Micros,
     offset_us: Micros,
-    frozen_at_us: Option<Micros>,
+    is_frozen: bool,
     is_real: bool,
     timers: TimerMode,
     expiry: Expiry,
@@ -118,17 +122,31 @@ impl TimeState {
     }
 }
 
+impl SavedTime {
+    pub(super) fn now(&self) -> Micros {
+        self.now_us
+    }
+}
+
 impl Time {
     pub(super) fn restore(saved: &SavedTime) -> Self {
-        let SavedTime { offset_us, frozen_at_us, is_real, timers, expiry } = *saved;
-        let mut state = TimeState { offset: offset_us, frozen_at: frozen_at_us, began_at: 0, timers, expiry };
+        let SavedTime { now_us, offset_us, is_frozen, is_real, timers, expiry } = *saved;
+        let follows_real_time = is_real || (!is_frozen && offset_us.abs() < MOMENT);
+        let mut state =
+            TimeState { offset: offset_us, frozen_at: is_frozen.then_some(now_us), began_at: now_us, timers, expiry };
+        if !follows_real_time {
+            state.move_to(now_us);
+        }
         state.began_at = state.now();
         Self { state: Mutex::new(state), is_real: AtomicBool::new(is_real) }
     }
 
     pub(super) fn save(&self) -> SavedTime {
-        let TimeState { offset, frozen_at, timers, expiry, .. } = *self.state();
-        SavedTime { offset_us: offset, frozen_at_us: frozen_at, is_real: self.is_real(), timers, expiry }
+        let is_real = self.is_real();
+        let state = self.state();
+        let TimeState { offset, frozen_at, timers, expiry, .. } = *state;
+        let now_us = if is_real { real_now() } else { state.now() };
+        SavedTime { now_us, offset_us: offset, is_frozen: frozen_at.is_some(), is_real, timers, expiry }
     }
 
     pub(super) fn is_real(&self) -> bool {
@@ -161,7 +179,6 @@ impl Time {
     pub(super) fn set(&self, settings: ClockSettings) -> Result<(), Backwards> {
         let mut state = self.state();
         // Settings that were read a moment ago do not turn a clock back that goes on.
-        const MOMENT: Micros = 5_000_000;
         let now = state.now();
         let moved = if settings.now < now && state.frozen_at.is_none() && now - settings.now < MOMENT {
             now

@@ -130,7 +130,7 @@ impl IncomingMessage {
     /// The message as part of a run.
     pub(in crate::mock) fn into_message(self, run_id: &str, step_id: &str) -> Message {
         let otid = match self.role {
-            Role::User => Some(self.otid.clone().unwrap_or_else(|| crate::entropy::uuid())),
+            Role::User => Some(self.otid.clone().unwrap_or_else(crate::entropy::uuid)),
             Role::Assistant => self.otid.clone(),
             _ => None,
         };

@@ -307,8 +307,8 @@ impl Turn {
     /// Runs the sleeptime agents whose runs were stored with this one, in the background.
     fn start_sleeptime_runs(&self, run: &Run) {
         let state = &self.lease.state;
-        for run_id in run.sleeptime_runs.iter().cloned() {
-            state.tasks.spawn(world::inherit_for(&run_id, resume_all(Arc::clone(state), vec![run_id.clone()])));
+        for run_id in &run.sleeptime_runs {
+            state.tasks.spawn(world::inherit_for(run_id, resume_all(Arc::clone(state), vec![run_id.clone()])));
         }
     }
 

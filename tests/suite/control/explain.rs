@@ -320,7 +320,7 @@ async fn what_is_explained_is_what_happens() {
                 let entry = real.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
                 let entry = world.control.get(&format!("/journal/{entry}")).await.expect(200);
                 let outcome = &explanation["outcome"];
-                assert_eq!(entry["decision"]["outcome"], outcome, "{question}");
+                assert_eq!(entry["decision"]["outcome"], *outcome, "{question}");
                 assert_eq!(timeless(&entry["decision"]["steps"]), timeless(&explanation["steps"]), "{question}");
                 assert_eq!(entry["sent"]["dropped_fields"], explanation["dropped_fields"], "{question}");
             }
@@ -508,7 +508,7 @@ on_both_engines! {
             agrees(&json!({"path": path, "token": token}), &explanation, &real);
             assert_eq!(printed.success, real.status.is_success(), "{path}: {}", printed.stderr);
             let first = match explanation["code"].as_str() {
-                Some(code) => format!("refused: {} {code}", real.status.as_u16()),
+                Some(code) => format!("denied: {} {code}", real.status.as_u16()),
                 None => "admitted".to_owned(),
             };
             assert_eq!(printed.stdout.lines().next(), Some(first.as_str()));
@@ -538,7 +538,7 @@ async fn a_policy_is_explained_on_the_command_line_without_a_database() {
     assert!(admitted.starts_with("admitted\n"), "{admitted}");
     assert!(admitted.contains("ownership    not looked at: it is asked when the request is made"), "{admitted}");
     let refused = explain(&["get", &path, "--origin", EVIL, "--hostname", ORIGIN]).await;
-    assert!(!refused.success && refused.stdout.starts_with("refused: 403 origin_mismatch\n"), "{refused:?}");
+    assert!(!refused.success && refused.stdout.starts_with("denied: 403 origin_mismatch\n"), "{refused:?}");
     let rows = explain(&["--operations", "--json"]).await.json();
     assert!(
         rows["operations"]
