@@ -124,7 +124,7 @@ pub(crate) fn describe(world: &World, pending: &[Pending]) -> Value {
 }
 
 /// What waits for the clock: timers, and the expiry of live tokens.
-async fn pending(app: &App, world: &World) -> Result<Vec<Pending>, ApiError> {
+pub(super) async fn pending(app: &App, world: &World) -> Result<Vec<Pending>, ApiError> {
     let now: Millis = world.now().div_euclid(1_000);
     let filter = TokenFilter { project: None, agent: None, offset: 0, limit: MOST_TOKENS, now };
     let mut pending = world.pending();

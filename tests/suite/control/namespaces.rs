@@ -180,7 +180,7 @@ async fn a_namespace_is_created_with_everything_in_one_call() {
     let path = format!("/v1/agents/{}", created["refs"]["helper"].as_str().unwrap());
     let key = created["api_key"].as_str().unwrap();
     assert!(key.starts_with("sk-let-test"), "{key}");
-    assert_eq!(server.stranger().bearer(key).get(&path).await.expect(200)["created_at"], "2026-01-05T09:00:00+00:00");
+    assert_eq!(server.stranger().bearer(key).get(&path).await.expect(200)["created_at"], "2026-01-05T09:00:00.000000Z");
     let page = server.stranger().page(created["tokens"]["page"]["token"].as_str().unwrap());
     page.get(&path).await.expect(200);
     page.get(&path).await.expect(200);
@@ -329,7 +329,6 @@ async fn a_reset_is_a_new_world_and_the_key_goes_on() {
         assert_eq!(stream.status(), 200);
         streams.push(stream);
     }
-    // The second turn waits for the first, so one run pauses.
     let pauses = async || !namespace.control.get("/clock").await.expect(200)["pending"].as_array().unwrap().is_empty();
     eventually("a turn pauses", SOON, pauses).await;
     assert_eq!(namespace.control.get("").await.expect(200)["streams"], 2);

@@ -302,7 +302,10 @@ fn the_mock_reads_time_and_draws_ids_in_its_world_only() {
             for (position, _) in text.match_indices(call) {
                 assert!(allowed.contains(&name.as_str()), "{name} calls {call}");
                 let rest = &text[position + call.len()..];
-                assert!(!call.ends_with("spawn(") || rest.starts_with("world::inherit"), "{name}: {call} leaves the world");
+                assert!(
+                    !call.ends_with("spawn(") || rest.starts_with("world::inherit"),
+                    "{name}: {call} leaves the world"
+                );
             }
         }
     }
