@@ -126,6 +126,22 @@ impl Authenticator {
     /// # Errors
     /// 401 when the bearer is missing or not valid; 503 when that cannot be determined.
     pub async fn identify(&self, headers: &HeaderMap, context: &mut RequestContext) -> Result<Bearer, ApiError> {
+        let bearer = self.recognize(headers, context).await?;
+        if let Bearer::ApiKey(key) = &bearer {
+            self.note_use(key);
+        }
+        Ok(bearer)
+    }
+
+    /// Identifies the caller of a request that nobody sends: as [`Self::identify`] does, but that is no use of a key.
+    ///
+    /// # Errors
+    /// As for [`Self::identify`].
+    pub(super) async fn recognize(
+        &self,
+        headers: &HeaderMap,
+        context: &mut RequestContext,
+    ) -> Result<Bearer, ApiError> {
         let bearer = bearer(headers).map_err(|denial| context.refuse(BEARER, || needed(sent_in(headers)), denial))?;
         if bearer.starts_with(client_token::PREFIX) {
             let token = self.client_token(bearer, context).await?;
@@ -310,8 +326,11 @@ impl Authenticator {
         Ok(Some(key))
     }
 
-    /// Notes that an API key is used now.
-    pub(super) fn note_use(&self, key: &VerifiedKey) {
+    /// Notes that an API key is used now. In a namespace only the instance stores that.
+    fn note_use(&self, key: &VerifiedKey) {
+        if let Some(instance) = &self.0.instance {
+            return instance.authenticator.note_use(key);
+        }
         let now = self.0.clock.now_millis();
         self.0.key_uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
     }

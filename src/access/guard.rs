@@ -72,25 +72,14 @@ impl Guard {
     ///
     /// # Errors
     /// The refusal.
-    pub(crate) async fn admit(
+    pub(crate) fn admit(
         &self,
         head: &mut Parts,
         body: Body,
         ownership: &impl Ownership,
         context: &mut RequestContext,
-    ) -> Result<Admission, ApiError> {
-        if !ownership.looks_up() {
-            return Err(ApiError::internal("without look-ups a request can only be explained"));
-        }
-        let found = Self::find(head, context)?;
-        if is_public(&found) {
-            return Ok(Admission::Public);
-        }
-        let bearer = self.authenticator.identify(&head.headers, context).await?;
-        if let Bearer::ApiKey(key) = &bearer {
-            self.authenticator.note_use(key);
-        }
-        self.decide(found, bearer, head, body, ownership, context).await
+    ) -> impl Future<Output = Result<Admission, ApiError>> {
+        self.decide(None, head, body, ownership, context)
     }
 
     /// Decides about a request that nobody sends: as [`Self::admit`] does, but nothing is counted or held. The caller is
@@ -106,13 +95,8 @@ impl Guard {
         ownership: &impl Ownership,
         context: &mut RequestContext,
     ) -> Result<(), ApiError> {
-        let found = Self::find(head, context)?;
-        if is_public(&found) {
-            return Ok(());
-        }
-        let bearer = self.identify_only(bearer, head, context).await?;
         let guard = Self { quotas: self.quotas.uncounted(), ..self.clone() };
-        guard.decide(found, bearer, head, body, ownership, context).await.map(drop)
+        guard.decide(bearer, head, body, ownership, context).await.map(drop)
     }
 
     /// Identifies the caller of a request that nobody sends: `bearer`, or who `head` says.
@@ -131,7 +115,7 @@ impl Guard {
                 Ok(Bearer::ClientToken(token))
             }
             Some(key) => Ok(key),
-            None => self.authenticator.identify(&head.headers, context).await,
+            None => self.authenticator.recognize(&head.headers, context).await,
         }
     }
 
@@ -149,16 +133,27 @@ impl Guard {
         Ok(found)
     }
 
-    /// Decides about the request of an identified caller.
+    /// Decides about a request. Only of one that is explained the caller may be `bearer`.
     async fn decide(
         &self,
-        found: Match,
-        bearer: Bearer,
+        bearer: Option<Bearer>,
         head: &mut Parts,
         body: Body,
         ownership: &impl Ownership,
         context: &mut RequestContext,
     ) -> Result<Admission, ApiError> {
+        if self.quotas.counts() && !ownership.looks_up() {
+            return Err(ApiError::internal("without look-ups a request can only be explained"));
+        }
+        let found = Self::find(head, context)?;
+        if is_public(&found) {
+            return Ok(Admission::Public);
+        }
+        let bearer = if self.quotas.counts() {
+            self.authenticator.identify(&head.headers, context).await?
+        } else {
+            self.identify_only(bearer, head, context).await?
+        };
         if let Bearer::ClientToken(token) = &bearer {
             let allowance = self.quotas.count(token);
             context.allowance = allowance;

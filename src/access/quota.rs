@@ -125,6 +125,11 @@ impl Quotas {
         Self { counts: false, ..self.clone() }
     }
 
+    /// Whether requests are counted.
+    pub(super) fn counts(&self) -> bool {
+        self.counts
+    }
+
     /// What is left of the request quota once a request was counted, for a step.
     pub(super) fn describe_requests(&self, counted: Option<Allowance>) -> String {
         match (counted, &self.requests) {

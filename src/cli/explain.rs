@@ -64,7 +64,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
     let answer = explained.map_err(|error| error.message().to_owned())?;
     output.print(&text(&answer), || json!(answer))?;
     Ok(match answer {
-        Answer::Request(Explanation { outcome: Outcome::Refused, .. }) => ExitCode::FAILURE,
+        Answer::Request(Explanation { outcome: Outcome::Denied, .. }) => ExitCode::FAILURE,
         Answer::Request(_) | Answer::Operations { .. } => ExitCode::SUCCESS,
     })
 }
@@ -100,7 +100,7 @@ fn text(answer: &Answer) -> String {
 fn request(explanation: &Explanation) -> String {
     let Explanation { status, code, message, dropped_fields, steps, .. } = explanation;
     let mut lines = match (status, code, message) {
-        (Some(status), Some(code), Some(message)) => vec![format!("refused: {status} {code}"), message.clone()],
+        (Some(status), Some(code), Some(message)) => vec![format!("denied: {status} {code}"), message.clone()],
         _ => vec!["admitted".to_owned()],
     };
     lines.push(String::new());

@@ -25,7 +25,8 @@ use super::{
     launched::{Counting, Launched, Migrations},
 };
 use crate::{
-    config::{ConfigError, LogFormat, Settings},
+    config::{ConfigError, LogFormat, Secret, Settings},
+    credentials::PlainApiKey,
     telemetry::{logging, metrics::Totals},
 };
 
@@ -79,8 +80,8 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
     let metrics = launched.service.app.metrics.clone();
     let url = banner::url(launched.addresses.service);
     let new_key = launched.new_key.take();
-    let given = || settings.bootstrap_api_key.as_ref().map(|key| key.reveal());
-    let key = new_key.as_ref().map(|key| key.reveal()).or_else(given).unwrap_or_default();
+    let given = || settings.bootstrap_api_key.as_ref().map(Secret::reveal);
+    let key = new_key.as_ref().map(PlainApiKey::reveal).or_else(given).unwrap_or_default();
     let group = if io::stdin().is_terminal() { Group::Shared } else { Group::Own };
     let mut child = match spawn(&arguments.command, group, &url, key) {
         Ok(child) => child,

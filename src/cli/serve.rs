@@ -17,6 +17,7 @@ use crate::{
 };
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Arguments {
     /// The address to listen on; port 0 takes a free one [env: GATELET_LISTEN] [default: 127.0.0.1:8283]
     #[arg(long, value_name = "ADDRESS")]

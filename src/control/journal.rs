@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The longest time that a call waits for entries.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often a listener is told that the server is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -57,7 +57,7 @@ async fn list(Ns(namespace): Ns, RawQuery(query): RawQuery) -> ControlResult<Jso
             return Ok(Json(Page { listing, timed_out: false }));
         }
         tokio::select! {
-            changed = timeout_at(deadline, changes.changed()) => if changed.is_err() {
+            in_time = timeout_at(deadline, changes.changed()) => if in_time.is_err() {
                 return Ok(Json(Page { listing: journal.list(&filter, after, limit), timed_out: true }));
             },
             () = &mut closed => return Err(crate::namespaces::not_found(namespace.name()).into()),

@@ -73,7 +73,7 @@ pub(crate) enum Outcome {
     /// It would be handled; the handler may still respond with an error.
     Admitted,
     /// It would not.
-    Refused,
+    Denied,
 }
 
 /// The answer to a question.
@@ -116,7 +116,7 @@ pub(crate) async fn explain(
     let decided = guard.explain(caller, &mut head, body, ownership, &mut context).await;
     let refusal = decided.as_ref().err();
     Ok(Answer::Request(Explanation {
-        outcome: if refusal.is_some() { Outcome::Refused } else { Outcome::Admitted },
+        outcome: if refusal.is_some() { Outcome::Denied } else { Outcome::Admitted },
         status: refusal.map(|refusal| refusal.status().as_u16()),
         code: refusal.map(|refusal| refusal.code().word()),
         message: refusal.map(|refusal| refusal.message().to_owned()),

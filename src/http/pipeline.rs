@@ -167,7 +167,7 @@ impl http_body::Body for WorldBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { world, body } = self.get_mut();
         match world.enter_sync(|| Pin::new(body).poll_frame(context)) {
-            // What made it is gone with its world; a clean end would say that it is complete.
+            // What makes the body was dropped with the world: a clean end would look as if the body were whole.
             Poll::Ready(None) if world.has_ended() => Poll::Ready(Some(Err("the namespace has ended".into()))),
             polled => polled,
         }

@@ -46,6 +46,6 @@ pub(super) fn broken_off(token: Option<&Arc<ClientToken>>, namespace: Option<&Ar
         let has_expired =
             || token.has_expired(world.now().div_euclid(1_000)) || world.has_token_expired(&token.id.to_string());
         let has_ended = app.feed.is_revoked(token) || app.stream_at_expiry == StreamAtExpiry::Cut && has_expired();
-        has_ended.then_some(Ended::TokenEnded)
+        has_ended.then_some(Ended::Token)
     })
 }

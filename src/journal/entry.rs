@@ -190,7 +190,8 @@ pub(crate) enum Ended {
     /// The client closed it before it was whole.
     ClientLeft,
     /// Broken off since its client token expired or was revoked.
-    TokenEnded,
+    #[serde(rename = "token_ended")]
+    Token,
 }
 
 /// Who ended a response.
@@ -294,7 +295,7 @@ fn instant<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<S::O
     serializer.serialize_str(&clock::format_micros(*instant))
 }
 
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn operation_name<S: Serializer>(operation: &Option<Operation>, serializer: S) -> Result<S::Ok, S::Error> {
     operation.map(|operation| operation.row().name).serialize(serializer)
 }

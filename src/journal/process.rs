@@ -44,7 +44,7 @@ pub(crate) const BOUNDS: Bounds = Bounds {
 };
 
 /// How long a preflight waits for its request.
-const PREFLIGHT_LIFE: Duration = Duration::from_secs(60);
+const PREFLIGHT_LIFE: Duration = Duration::from_mins(1);
 /// How many preflights wait for their requests.
 const MOST_PREFLIGHTS: usize = 256;
 

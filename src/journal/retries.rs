@@ -17,7 +17,7 @@ use super::{
 };
 
 /// How long after a request, by the real clock, another one can repeat it.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 /// How many messages of a body are looked at.
 const MOST_OTIDS: usize = 8;
 

@@ -170,9 +170,9 @@ impl Journal {
             let old = held.counted.swap(new, Relaxed);
             ring.bytes = ring.bytes + new - old;
             if new >= old {
-                process.grow(new - old)
+                process.grow(new - old);
             } else {
-                process.shrink(old - new)
+                process.shrink(old - new);
             }
             while ring.entries.len() > bounds.entries || ring.bytes > bounds.namespace && ring.entries.len() > 1 {
                 ring.drop_oldest(process);

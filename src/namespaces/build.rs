@@ -88,11 +88,6 @@ impl Builder {
         self.journals.journal(name)
     }
 
-    /// How long expired tokens are kept.
-    pub(super) fn retention(&self) -> std::time::Duration {
-        self.settings.tokens.retention
-    }
-
     /// The application of the instance.
     pub(super) fn instance(&self) -> &Arc<App> {
         &self.instance

@@ -7,7 +7,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{
     Builder, DEFAULT, Definition, Namespace,
     build::{Blueprint, Credentials, Live},
-    idle,
     index::{Found, Gone, Index, Slot},
 };
 use crate::{
@@ -64,9 +63,7 @@ impl Directory {
         let mut index = Index::default();
         index.by_name.insert(DEFAULT.into(), Slot { change, namespace: None });
         index.publish(&default);
-        let directory = Self(Arc::new(State { builder, most, default, index: RwLock::new(index) }));
-        idle::start(&directory.0);
-        Ok(directory)
+        Ok(Self(Arc::new(State { builder, most, default, index: RwLock::new(index) })))
     }
 
     /// The namespace that always exists.

@@ -1,4 +1,4 @@
-//! Upkeep of all namespaces in memory: those that were idle for too long go, and expired tokens are purged.
+//! Namespaces that were idle for too long are deleted.
 
 use std::{
     sync::{Arc, Weak},
@@ -8,14 +8,9 @@ use std::{
 use tracing::info;
 
 use super::{directory::State, index::Gone, namespace::Namespace};
-use crate::clock::Millis;
 
 /// How often namespaces are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// The number of rounds after which expired tokens are purged, and how many at a time.
-const PURGE_EVERY: u32 = 60;
-const PURGE_BATCH: i64 = 1_000;
 
 /// Starts the upkeep. It ends with the directory.
 pub(super) fn start(state: &Arc<State>) {
@@ -23,19 +18,12 @@ pub(super) fn start(state: &Arc<State>) {
 }
 
 async fn run(state: Weak<State>) {
-    let mut rounds: u32 = 0;
     loop {
         tokio::time::sleep(INTERVAL).await;
-        rounds = rounds.wrapping_add(1);
         let Some(state) = state.upgrade() else { return };
         for namespace in state.all() {
-            if namespace.is_persistent() {
-                continue;
-            }
             if is_due(&namespace) {
                 expire(&state, &namespace);
-            } else if rounds.is_multiple_of(PURGE_EVERY) {
-                purge(&namespace, state.builder.retention()).await;
             }
         }
     }
@@ -52,14 +40,4 @@ fn expire(state: &State, namespace: &Namespace) {
         info!(namespace = namespace.name(), "Deleting a namespace that was not used for longer than its idle_ttl");
         state.remove(namespace.name(), &change, Gone::Idle);
     }
-}
-
-/// Deletes what has expired long ago. A failure keeps it for the next time.
-async fn purge(namespace: &Namespace, retention: Duration) {
-    let app = namespace.app();
-    app.guard.quotas.forget_idle();
-    let retention = Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX);
-    let horizon = app.tokens.clock.now_millis().saturating_sub(retention);
-    app.feed.forget_expired(horizon);
-    let _ = app.store.purge_expired(horizon, PURGE_BATCH).await;
 }

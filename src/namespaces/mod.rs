@@ -28,10 +28,20 @@ pub(crate) use self::{
     snapshot::{MOST_BYTES, MOST_SNAPSHOTS, SnapshotSummary},
 };
 use crate::{
-    credentials::PlainApiKey,
+    credentials::{PlainApiKey, keyring::KeyringError},
     seed::Seed,
     world::{ClockRequest, ClockSettings, IdStyle},
 };
+
+/// The directory of an instance, of at most `most` namespaces, and its upkeep.
+///
+/// # Errors
+/// When no in-memory store can be opened.
+pub(crate) async fn open(builder: Builder, most: usize) -> Result<Directory, KeyringError> {
+    let directory = Directory::new(builder, most).await?;
+    idle::start(&directory.0);
+    Ok(directory)
+}
 
 /// The name of the namespace that always exists.
 pub(crate) const DEFAULT: &str = "default";

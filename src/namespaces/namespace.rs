@@ -133,12 +133,6 @@ impl Namespace {
         *self.name == *DEFAULT
     }
 
-    /// Whether its store is on disk.
-    #[must_use]
-    pub(crate) fn is_persistent(&self) -> bool {
-        self.is_persistent
-    }
-
     /// Refuses what a persistent namespace does not allow.
     ///
     /// # Errors

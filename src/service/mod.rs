@@ -24,7 +24,7 @@ use crate::{
     http::{ApiKeys, App, Backend, ControlPlane, Foundation},
     journal,
     mock::{self, Mock, Script, ScriptError},
-    namespaces::{Builder, DEFAULT, Directory},
+    namespaces::{self, Builder, DEFAULT, Directory},
     private_files,
     store::{IfMissing, Location, NewApiKey, OpenError, Store, StoreError, StoreOptions},
     telemetry::metrics::Metrics,
@@ -323,7 +323,7 @@ impl Service {
         }
         let app = Arc::new(app);
         let directory = match Builder::new(settings, Arc::clone(&app)) {
-            Some(builder) if has_control => Some(Directory::new(builder, settings.control.namespaces).await?),
+            Some(builder) if has_control => Some(namespaces::open(builder, settings.control.namespaces).await?),
             _ => None,
         };
         let control = directory

@@ -6,7 +6,7 @@
 
 mod cut_json;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use memchr::{memchr2, memmem};
@@ -22,6 +22,15 @@ const REMOVED: &str = "...";
 
 /// How often a text is decoded to find a credential that is encoded more than once.
 const DECODINGS: usize = 4;
+
+/// What both prefixes have in common.
+const TAIL: &[u8] = b"k-let-";
+/// `{"` in base64, with which every header of a JWS begins.
+const HEAD: &[u8] = b"eyJ";
+
+// Every request is searched several times; a finder is not made for each text.
+static TAIL_FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(TAIL));
+static HEAD_FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(HEAD));
 
 /// A text without credentials. A text that has an encoded one comes back decoded.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
@@ -86,8 +95,7 @@ fn next_credential(text: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 fn next_prefixed(text: &[u8], mut at: usize) -> Option<(usize, usize)> {
-    const TAIL: &[u8] = b"k-let-";
-    while let Some(found) = memmem::find(&text[at..], TAIL) {
+    while let Some(found) = TAIL_FINDER.find(&text[at..]) {
         let kept = at + found + TAIL.len();
         let is_prefix = (at + found).checked_sub(1).is_some_and(|first| matches!(text[first], b's' | b'c'));
         let end = kept + run(&text[kept..], is_of_credential);
@@ -101,11 +109,9 @@ fn next_prefixed(text: &[u8], mut at: usize) -> Option<(usize, usize)> {
 
 /// A JWS in compact form that is not behind a prefix, between `at` and `before`.
 fn next_jws(text: &[u8], mut at: usize, before: usize) -> Option<(usize, usize)> {
-    /// `{"` in base64, with which every header begins.
-    const HEAD: &[u8] = b"eyJ";
     const MOST_HARMLESS: usize = 8;
     let is_of_segment = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    while let Some(found) = memmem::find(text.get(at..before)?, HEAD) {
+    while let Some(found) = HEAD_FINDER.find(text.get(at..before)?) {
         let kept = at + found + HEAD.len();
         let header = kept + run(&text[kept..], is_of_segment);
         if text.get(header) == Some(&b'.') {

@@ -70,8 +70,6 @@ async fn each_refusal_says_what_was_sent_and_what_is_needed() {
         let attach = format!("/v1/agents/{agent}/core-memory/blocks/attach/{}", block.as_str().unwrap());
         owner.patch(&attach, &json!({})).await.expect(200);
     }
-    let limited = Program::ephemeral();
-    drop(limited);
     let agent = format!("/v1/agents/{mine}");
     let ask = |bearer: &str, method: &str, path: &str| json!({"token": bearer, "origin": ORIGIN, "method": method, "path": path});
     let key = world.server.key();
@@ -179,7 +177,7 @@ async fn each_refusal_says_what_was_sent_and_what_is_needed() {
         (ask(key, "GET", &agent), "api_key_in_browser", "origin", vec![ORIGIN, "accepted without one"]),
     ] {
         let explanation = world.explain(&question).await;
-        assert_eq!((&explanation["outcome"], &explanation["code"]), (&json!("refused"), &json!(code)), "{question}");
+        assert_eq!((&explanation["outcome"], &explanation["code"]), (&json!("denied"), &json!(code)), "{question}");
         let (last, said) = last(&explanation);
         assert_eq!(last, asked, "{explanation}");
         for value in values {
@@ -316,12 +314,12 @@ async fn what_is_explained_is_what_happens() {
                 }
                 let explanation = world.explain(&question).await;
                 let real = client.send((*method).clone(), path, body.as_ref()).await;
-                refused += usize::from(explanation["outcome"] == "refused");
+                refused += usize::from(explanation["outcome"] == "denied");
                 agrees(&question, &explanation, &real);
                 // What really happened is in the journal, step by step.
                 let entry = real.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
                 let entry = world.control.get(&format!("/journal/{entry}")).await.expect(200);
-                let outcome = if explanation["outcome"] == "refused" { "denied" } else { "admitted" };
+                let outcome = &explanation["outcome"];
                 assert_eq!(entry["decision"]["outcome"], outcome, "{question}");
                 assert_eq!(timeless(&entry["decision"]["steps"]), timeless(&explanation["steps"]), "{question}");
                 assert_eq!(entry["sent"]["dropped_fields"], explanation["dropped_fields"], "{question}");
@@ -341,7 +339,7 @@ fn timeless(steps: &Value) -> Vec<(String, String)> {
 
 fn agrees(question: &Value, explanation: &Value, real: &Answer) {
     let body = real.value().unwrap_or_default();
-    if explanation["outcome"] == "refused" {
+    if explanation["outcome"] == "denied" {
         let explained = (explanation["status"].as_u64(), &explanation["code"], &explanation["message"]);
         let happened = (Some(u64::from(real.status.as_u16())), &body["code"], &body["message"]);
         assert_eq!(explained, happened, "{question}");

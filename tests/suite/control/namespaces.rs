@@ -329,10 +329,10 @@ async fn a_reset_is_a_new_world_and_the_key_goes_on() {
     let extra = namespace.owner.create_agent(&json!({})).await;
     let mut streams = Vec::new();
     for (client, agent) in [(namespace.owner.clone(), &extra), (server.stranger().page(&tokens[1]), &helper)] {
-        let path = format!("/v1/agents/{agent}");
         let body =
             json!({"messages": [{"role": "user", "content": "[[slow:60000]] one two three"}], "stream_tokens": true});
-        let stream = client.request(Method::POST, &format!("{path}/messages/stream")).json(&body).send().await.unwrap();
+        let path = format!("/v1/agents/{agent}/messages/stream");
+        let stream = client.request(Method::POST, &path).json(&body).send().await.unwrap();
         assert_eq!(stream.status(), 200);
         streams.push(stream);
     }
