@@ -209,7 +209,7 @@ impl Directory {
         let mut refs = state.refs;
         refs.append(&mut applied.refs.clone());
         let state = aside.live().save(refs).await.map_err(ApiError::from)?;
-        self.swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
+        Self::swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
         let mut contents = namespace.contents();
         // The state has what earlier seeds created, and a reset to it issues their tokens too.
         let mut seeds = contents.seed.take().map(|seeded| seeded.seeds).unwrap_or_default();
@@ -243,11 +243,11 @@ impl Directory {
             refs.append(&mut issued.refs);
             tokens.append(&mut issued.tokens);
         }
-        self.swap(reservation, namespace, aside.go_live(), refs);
+        Self::swap(reservation, namespace, aside.go_live(), refs);
         Ok(tokens)
     }
 
-    fn swap(&self, reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
+    fn swap(reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
         let headers = live.app.tokens.keyring.token_headers();
         let forgotten = namespace.swap(live, refs);
         reservation.point(namespace, headers, &forgotten);
