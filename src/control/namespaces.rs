@@ -97,7 +97,7 @@ async fn create(
         if_exists,
         key: api_key.as_deref().map(test_key).transpose()?,
     };
-    Ok(respond_created(&control.directory.create(creation).await?, &headers))
+    respond_created(&control.directory.create(creation).await?, &headers).await
 }
 
 async fn fork(
@@ -115,29 +115,34 @@ async fn fork(
         key: api_key.as_deref().map(test_key).transpose()?,
         ..Creation::default()
     };
-    Ok(respond_created(&control.directory.fork(&source, snapshot.as_deref(), creation).await?, &headers))
+    respond_created(&control.directory.fork(&source, snapshot.as_deref(), creation).await?, &headers).await
 }
 
-fn respond_created(created: &Created, headers: &HeaderMap) -> (StatusCode, Json<Value>) {
+async fn respond_created(created: &Created, headers: &HeaderMap) -> ControlResult<(StatusCode, Json<Value>)> {
     let Created { namespace, is_new, tokens } = created;
-    let mut response = state(namespace, tokens);
+    let mut response = state(namespace, tokens).await?;
     response.insert("api_key".into(), namespace.api_key().map(PlainApiKey::reveal).into());
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     response.insert("base_url".into(), format!("http://{host}").into());
     let status = if *is_new { StatusCode::CREATED } else { StatusCode::OK };
-    (status, Json(response.into()))
+    Ok((status, Json(response.into())))
 }
 
 /// What a namespace begins with, or begins with again.
-pub(super) fn state(namespace: &Namespace, tokens: &Map<String, Value>) -> Map<String, Value> {
-    let world = namespace.world();
+pub(super) async fn state(namespace: &Namespace, tokens: &Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
     let refs: Refs = namespace.refs();
-    Map::from_iter([
+    Ok(Map::from_iter([
         ("name".into(), namespace.name().into()),
         ("refs".into(), refs.into()),
         ("tokens".into(), tokens.clone().into()),
-        ("clock".into(), clock::describe(&world, &world.pending())),
-    ])
+        ("clock".into(), clock_of(namespace).await?),
+    ]))
+}
+
+async fn clock_of(namespace: &Namespace) -> Result<Value, ApiError> {
+    let app = namespace.app();
+    let world = clock::world_of(&app)?;
+    Ok(clock::describe(world, &clock::pending(&app, world).await?))
 }
 
 async fn list(State(control): State<Arc<ControlState>>, caller: Caller) -> ControlResult<Json<Value>> {
@@ -159,8 +164,7 @@ async fn show(Ns(namespace): Ns) -> ControlResult<Json<Value>> {
 async fn describe(namespace: &Namespace) -> Result<Value, ApiError> {
     let summary = namespace.summary().await?;
     let mut described = serde_json::to_value(&summary).map_err(ApiError::internal)?;
-    let world = namespace.world();
-    described["clock"] = clock::describe(&world, &clock::pending(&namespace.app(), &world).await?);
+    described["clock"] = clock_of(namespace).await?;
     Ok(described)
 }
 
@@ -180,7 +184,7 @@ async fn reset(
 ) -> ControlResult<Json<Value>> {
     let ResetRequest { to, keep } = request;
     let reset = control.directory.reset(&namespace, to, keep.contains(&Kept::Journal)).await?;
-    let mut response = state(&namespace, &reset.tokens);
+    let mut response = state(&namespace, &reset.tokens).await?;
     response.insert("dropped".into(), json!(reset.dropped));
     Ok(Json(response.into()))
 }

@@ -105,7 +105,7 @@ async fn restore(
     Input(Nothing {}): Input<Nothing>,
 ) -> ControlResult<Json<Value>> {
     control.directory.restore(&namespace, &name).await?;
-    Ok(Json(state(&namespace, &Map::new()).into()))
+    Ok(Json(state(&namespace, &Map::new()).await?.into()))
 }
 
 async fn delete(Ns(namespace): Ns, Path((_, name)): Path<(String, String)>) -> StatusCode {

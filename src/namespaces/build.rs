@@ -195,10 +195,10 @@ impl Live {
         Ok(SavedState { image, world, refs, counts })
     }
 
-    /// Ends the world. Its memory is freed in the background, once its last request is gone.
-    pub(super) fn end(self) {
+    /// Ends the world: its tasks are dropped and its responses broken off. Who still reads its store reads what was there;
+    /// its memory is freed with the last of them.
+    pub(super) fn end(&self) {
         self.world.end();
-        tokio::spawn(async move { self.app.store.close().await });
     }
 }
 

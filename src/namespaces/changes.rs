@@ -208,7 +208,7 @@ impl Directory {
         let mut refs = state.refs;
         refs.append(&mut applied.refs.clone());
         let state = aside.live().save(refs).await.map_err(ApiError::from)?;
-        swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
+        Self::swap(&reservation, &namespace, aside.go_live(), state.refs.clone());
         let mut contents = namespace.contents();
         // The state has what earlier seeds created, and a reset to it issues their tokens too.
         let mut seeds = contents.seed.take().map(|seeded| seeded.seeds).unwrap_or_default();
@@ -242,8 +242,14 @@ impl Directory {
             refs.append(&mut issued.refs);
             tokens.append(&mut issued.tokens);
         }
-        swap(reservation, namespace, aside.go_live(), refs);
+        Self::swap(reservation, namespace, aside.go_live(), refs);
         Ok(tokens)
+    }
+
+    fn swap(reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
+        let headers = live.app.tokens.keyring.token_headers();
+        let forgotten = namespace.swap(live, refs);
+        reservation.point(namespace, headers, &forgotten);
     }
 
     /// A key for a new namespace, which no other has.
@@ -327,11 +333,4 @@ fn exists(name: &str, how: &str) -> ApiError {
         "The namespace {name} exists {how}; choose another name, delete it, or say in if_exists what to do (reset or keep)."
     );
     ApiError::new(Code::NamespaceExists, sentence).without_retry().at("/name")
-}
-
-/// Puts an application that was built aside into use.
-fn swap(reservation: &Reservation, namespace: &Arc<Namespace>, live: Live, refs: super::Refs) {
-    let headers = live.app.tokens.keyring.token_headers();
-    let forgotten = namespace.swap(live, refs);
-    reservation.point(namespace, headers, &forgotten);
 }

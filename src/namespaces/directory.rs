@@ -223,7 +223,8 @@ impl State {
 impl Reservation {
     /// The namespace that has the name.
     pub(super) fn namespace(&self) -> Option<Arc<Namespace>> {
-        self.state.read().get(&self.name).filter(|_| self.is_current()).cloned()
+        let index = self.state.read();
+        index.by_name.get(&self.name).filter(|slot| self.is_of(slot)).and_then(|slot| slot.namespace.clone())
     }
 
     /// The lock of the name.

@@ -123,12 +123,6 @@ impl Namespace {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner).app)
     }
 
-    /// The world that is in use.
-    #[must_use]
-    pub(crate) fn world(&self) -> World {
-        self.live().world
-    }
-
     pub(super) fn live(&self) -> Live {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

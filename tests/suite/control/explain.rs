@@ -320,7 +320,7 @@ async fn what_is_explained_is_what_happens() {
                 let entry = real.header("x-gatelet-entry").unwrap().split_once('/').unwrap().1.to_owned();
                 let entry = world.control.get(&format!("/journal/{entry}")).await.expect(200);
                 let outcome = &explanation["outcome"];
-                assert_eq!(entry["decision"]["outcome"], *outcome, "{question}");
+                assert_eq!(&entry["decision"]["outcome"], outcome, "{question}");
                 assert_eq!(timeless(&entry["decision"]["steps"]), timeless(&explanation["steps"]), "{question}");
                 assert_eq!(entry["sent"]["dropped_fields"], explanation["dropped_fields"], "{question}");
             }

@@ -40,7 +40,7 @@ impl Conversation {
                 let blocks = json!([{"label": "human", "value": self.name}]);
                 let body = json!({"name": self.name, "model": "openai/gpt-4o-mini", "memory_blocks": blocks});
                 let answer = client.post("/v1/agents/", &body).await;
-                self.agent = answer.expect(200)["id"].as_str().unwrap().to_owned();
+                answer.expect(200)["id"].as_str().unwrap().clone_into(&mut self.agent);
                 answer
             }
             1 => client.post(&format!("{agent}/messages"), &input).await,
@@ -98,8 +98,7 @@ async fn the_same_seed_and_requests_give_the_same_bytes_in_any_order() {
             for (expected, found) in expected.iter().flatten().zip(answers.iter().flatten()) {
                 let same = expected.bytes().zip(found.bytes()).take_while(|(one, other)| one == other).count();
                 let around = |text: &str| text.chars().skip(same.saturating_sub(80)).take(160).collect::<String>();
-                assert_eq!(around(expected), around(found), "interleaving {interleaving}");
-                assert_eq!(expected.len(), found.len());
+                assert!(expected == found, "{interleaving}: {} for {}", around(found), around(expected));
             }
         }
     }
@@ -194,7 +193,10 @@ async fn a_namespace_is_created_with_everything_in_one_call() {
 
     let own = Control::of(&server.stranger().bearer(key), "-");
     let shown = own.get("").await.expect(200);
-    assert_eq!(shown["key_id"], Control::of(&server.owner(), "chat-7f3a").get("").await.expect(200)["key_id"]);
+    let by_server = Control::of(&server.owner(), "chat-7f3a").get("").await.expect(200);
+    for field in ["name", "key_id", "counts", "refs", "created_at", "snapshots", "persistent"] {
+        assert_eq!(shown[field], by_server[field], "{field}");
+    }
     assert_eq!(
         (&shown["name"], &shown["ids"], &shown["idle_ttl"]),
         (&json!("chat-7f3a"), &json!("count"), &json!("10m"))

@@ -48,8 +48,8 @@ async fn restoring_brings_back_exactly_the_snapshots_world_and_tokens() {
     let (revoked, control) = (namespace.owner.create_token(&agent, &["read_agent"]).await, &namespace.control);
     namespace.owner.delete(&format!("/v1/client-side-access-tokens/{revoked}")).await;
     let before = messages(&namespace.owner, &agent).await;
-    let taken = control.send(Method::PUT, "/snapshots/before").await.expect(201);
-    assert_eq!((&taken["name"], &taken["counts"]["agent"]), (&json!("before"), &json!(1)), "{taken}");
+    let summary = control.send(Method::PUT, "/snapshots/before").await.expect(201);
+    assert_eq!((&summary["name"], &summary["counts"]["agent"]), (&json!("before"), &json!(1)), "{summary}");
 
     // What happens afterwards is undone.
     let next = say(&namespace.owner, &agent, "And the bread").await;

@@ -68,9 +68,9 @@ async fn no_credential_is_in_the_journal() {
     }
     // In bodies, and so in the frames of what the agent says.
     for text in [token.clone(), key.clone(), jws.clone(), format!("keys: {key}, {token}.")] {
-        let sent = json!({"messages": [{"role": "user", "content": text}], "stream_tokens": true, "streaming": true});
+        let body = json!({"messages": [{"role": "user", "content": text}], "stream_tokens": true, "streaming": true});
         for client in [&page, owner] {
-            let answer = send(client, Method::POST, &format!("{path}/messages/stream"), sent.clone()).await;
+            let answer = send(client, Method::POST, &format!("{path}/messages/stream"), body.clone()).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
         let escaped = sent.to_string().replacen("ck-let-", "\\u0063k-let-", 1).replacen("sk-let-", "s\\u006b-let-", 1);
