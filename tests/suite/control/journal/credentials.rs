@@ -73,7 +73,7 @@ async fn no_credential_is_in_the_journal() {
             let answer = send(client, Method::POST, &format!("{path}/messages/stream"), body.clone()).await;
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
-        let escaped = sent.to_string().replacen("ck-let-", "\\u0063k-let-", 1).replacen("sk-let-", "s\\u006b-let-", 1);
+        let escaped = body.to_string().replacen("ck-let-", "\\u0063k-let-", 1).replacen("sk-let-", "s\\u006b-let-", 1);
         let request =
             owner.request(Method::POST, &format!("{path}/messages")).header("content-type", "application/json");
         Answer::read(request.body(escaped.clone()).send().await.unwrap()).await;
