@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import re
 import subprocess
 import threading
@@ -20,6 +21,7 @@ CONNECTIONS = 32
 
 CREATED, CHANGED, IDLE, AGENTS, MESSAGES = 500, 100, 200, 20, 500
 NAMESPACES, THREADS = 200, 8
+RUNS, INTERLEAVINGS = 100, 8
 
 
 class Gatelet:
@@ -279,3 +281,45 @@ def visit(tenants, thread, count, found, refused, done):
         if status != expected:
             refused.append(f"{status} for {expected}: {text[:300]}")
         search(tenant, text, found)
+
+
+USERS, STEPS = ["ada", "bob", "cyd"], 5
+
+
+def interleavings(binary, directory, options, report):
+    """The same requests to namespaces with the same seed, in different orders: every response must be the same."""
+    server = Gatelet(binary, directory)
+    expected, differences, requests = None, 0, 0
+    for run in range(RUNS):
+        for order in range(INTERLEAVINGS):
+            clock = {"now": "2030-01-05T09:00:00Z", "timers": "instant"}
+            created = server.create(name="same", ids="same", clock=clock)
+            client = Client(server.port, created["api_key"])
+            turns = [user for user in USERS for _ in range(STEPS)]
+            random.Random(f"{run} {order}").shuffle(turns)
+            responses = {user: [] for user in USERS}
+            agents = {}
+            for user in turns:
+                responses[user].append(converse(client, user, len(responses[user]), agents))
+            requests += len(turns)
+            expected = expected or responses
+            differences += responses != expected
+            server.control_client.call("DELETE", f"{NS}/same")
+    server.stop()
+    rows = [[f"{RUNS} x {INTERLEAVINGS}", f"{requests:,}", f"{differences}", f"0: {verdict(not differences)}"]]
+    report.table("interleavings", "The same requests in different orders", ["runs", "requests", "runs that differ", "goal"], rows)
+
+
+def converse(client, user, step, agents):
+    """One step of a user's conversation with an agent of its own."""
+    if step == 0:
+        body = {"name": user, "model": "openai/gpt-4o-mini", "memory_blocks": [{"label": "human", "value": user}]}
+        status, text = client.send("POST", "/v1/agents/", body)
+        agents[user] = json.loads(text)["id"]
+        return status, text
+    agent = f"/v1/agents/{agents[user]}"
+    if step == 1:
+        return client.send("POST", f"{agent}/messages", MESSAGE)
+    if step == 2:
+        return client.send("POST", f"{agent}/messages/stream", MESSAGE | {"stream_tokens": True})
+    return client.send("GET", f"{agent}/messages?order=asc" if step == 3 else agent)
