@@ -103,7 +103,7 @@ codes! {
     NamespaceExists 409 "namespace_exists";
     /// The namespace `default` of a persistent store cannot be reset, restored, seeded or moved in time.
     NamespacePersistent 409 "namespace_persistent";
-    /// The snapshot was made by a newer version of Gatelet.
+    /// The snapshot is damaged, is none, or was made by a newer version of Gatelet.
     SnapshotIncompatible 409 "snapshot_incompatible";
     /// The namespace was reset, restored or deleted while it handled the request.
     NamespaceEnded 409 "namespace_ended";

@@ -63,7 +63,7 @@ impl Snapshots {
         let is_new = !self.0.contains_key(name);
         if is_new && self.0.len() >= MOST_SNAPSHOTS {
             let sentence = format!("A namespace keeps at most {MOST_SNAPSHOTS} snapshots; delete one first.");
-            return Err(ApiError::new(Code::NamespacesExhausted, sentence));
+            return Err(ApiError::new(Code::SnapshotsExhausted, sentence).without_retry());
         }
         self.0.insert(name.to_owned(), snapshot);
         Ok(is_new)

@@ -71,7 +71,7 @@ impl Directory {
             let sentence = format!(
                 "All snapshots of this server together may have at most {MOST_BYTES_TOGETHER} bytes; delete some first."
             );
-            return Err(ApiError::new(Code::NamespacesExhausted, sentence).without_retry());
+            return Err(ApiError::new(Code::SnapshotsExhausted, sentence).without_retry());
         }
         let summary = snapshot.summary(name);
         let is_new = namespace.contents().snapshots.insert(name, snapshot)?;

@@ -89,7 +89,7 @@ async fn snapshots_are_listed_shown_deleted_and_limited() {
     for number in 0..16 {
         control.send(Method::PUT, &format!("/snapshots/s{number}")).await.expect(201);
     }
-    control.send(Method::PUT, "/snapshots/s16").await.refused(429, "namespaces_exhausted");
+    control.send(Method::PUT, "/snapshots/s16").await.refused(429, "snapshots_exhausted");
     control.send(Method::PUT, "/snapshots/s3").await.expect(200);
     let listed = control.get("/snapshots").await.expect(200);
     assert_eq!(listed["snapshots"].as_array().unwrap().len(), 16);
