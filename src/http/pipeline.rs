@@ -242,7 +242,13 @@ impl App {
         }
         let reply = match served_by {
             // Rare and large: boxed, so that the futures of other requests do not grow by its size.
-            ServedBy::Gatelet => Box::pin(self.tokens.respond(call)).await?,
+            ServedBy::Gatelet => {
+                let reply = Box::pin(self.tokens.respond(call)).await?;
+                if let (Some(recording), Reply::Json(_, created)) = (recording, &reply) {
+                    record::expiry(recording, created);
+                }
+                reply
+            }
             ServedBy::Backend => self.backend.respond(call, redactor.redaction(), &mut charge).await?,
         };
         let mut response = redacted(reply, &redactor)?;

@@ -4,6 +4,7 @@ use std::{mem, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use http::request::Parts;
+use serde_json::Value;
 
 use super::App;
 use crate::{
@@ -30,6 +31,13 @@ pub(super) fn decided(context: &mut RequestContext, agents: &[AgentId]) -> Decid
         steps: context.steps.as_mut().map(mem::take).unwrap_or_default(),
         agents: agents.iter().map(|agent| agent.as_str().into()).collect(),
         dropped_fields: mem::take(&mut context.dropped_fields),
+    }
+}
+
+/// Records when a token that was issued expires. The request may have counted by another clock, and its body is recorded too.
+pub(super) fn expiry(recording: &Recording, created: &Value) {
+    if let Some(expires_at) = created.get("expiresAt").and_then(Value::as_str) {
+        recording.note("expiry", format!("the token expires at {expires_at} by the clock of the namespace"));
     }
 }
 

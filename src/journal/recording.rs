@@ -233,6 +233,11 @@ impl Recording {
         });
     }
 
+    /// Records something that a handler found out.
+    pub(crate) fn note(&self, asked: &'static str, said: String) {
+        self.journal.change(&self.held, |entry| entry.decision.steps.push(Step { asked, said }));
+    }
+
     fn decided(&self, decided: Decided, outcome: Outcome) {
         let Decided { operation, caller, mut steps, agents, dropped_fields } = decided;
         for step in &mut steps {

@@ -78,6 +78,13 @@ async fn an_expiry_is_meant_by_the_clock_of_who_asks_unless_told_otherwise() {
     let created = create(Utc::now() + Duration::from_mins(10)).await.expect(201);
     let left = instant(&created["expiresAt"]) - start;
     assert!((595..=600).contains(&left.num_seconds()), "{left}");
+    // The journal has both times.
+    let entry =
+        control.get("/journal?operation=CreateClientSideAccessToken&limit=1").await.expect(200)["entries"][0].clone();
+    let steps = entry["decision"]["steps"].as_array().unwrap();
+    let expiry = steps.iter().find(|step| step["asked"] == "expiry").expect("a step about the expiry");
+    assert!(expiry["said"].as_str().unwrap().contains(created["expiresAt"].as_str().unwrap()), "{expiry}");
+    assert!(entry["sent"]["body"]["expires_at"].as_str().unwrap().starts_with(&Utc::now().format("%Y-").to_string()));
     control.put("/clock", &json!({"expiry": "literal"})).await.expect(200);
     let created = create(start + Duration::from_mins(10)).await.expect(201);
     assert_eq!((instant(&created["expiresAt"]) - start).num_seconds(), 600);
