@@ -1,6 +1,6 @@
 //! The world of a namespace: its clock, its timers, the source of its ids, and its end.
 //!
-//! A request runs within the world of its namespace, and so does everything that it spawns with [`inherit`]. Only
+//! A request runs within the world of its namespace, and so does everything that it spawns with `inherit`. Only
 //! `clock` and `entropy` read the time and draw ids, and they ask the current world. Outside of a world (in a gateway, on
 //! the command line) time is real and ids are random.
 
