@@ -26,6 +26,9 @@ use crate::{
 /// The longest step of a clock.
 const LONGEST_STEP: Duration = Duration::from_hours(10 * 366 * 24);
 
+/// The last instant of a clock, 9999-12-31T23:59:59Z: later ones cannot be written in RFC 3339.
+const LAST_INSTANT: Micros = 253_402_300_799_000_000;
+
 /// The most tokens whose expiry is looked at.
 const MOST_TOKENS: i64 = 1_000;
 
@@ -151,6 +154,9 @@ fn check_step(from: Micros, to: Micros, place: &str) -> Result<(), ApiError> {
     let longest = Micros::try_from(LONGEST_STEP.as_micros()).unwrap_or(Micros::MAX);
     if to.saturating_sub(from) > longest {
         return Err(invalid(place, "a clock moves at most ten years a step"));
+    }
+    if to > LAST_INSTANT {
+        return Err(invalid(place, "a clock ends with the year 9999"));
     }
     Ok(())
 }

@@ -79,6 +79,10 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format) -> Result
             })?
         }
     };
+    // Serde reads an array as the fields of an object, in order.
+    if !value.is_object() {
+        return Err(ApiError::new(Code::ControlInvalid, "The body must be an object, in braces.").at(""));
+    }
     read_value(value)
 }
 
@@ -86,7 +90,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format) -> Result
 ///
 /// # Errors
 /// 422 with a JSON pointer.
-pub(crate) fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let pointer = pointer(error.path());
         ApiError::new(

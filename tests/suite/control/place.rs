@@ -85,6 +85,7 @@ async fn mistakes_are_named_with_their_place() {
         ("clock/advance", json!({"to": "soon"}), 422, "control_invalid", "/to"),
         ("clock/advance", json!({"to": "next"}), 422, "control_invalid", "/to"),
         ("clock/advance", json!({"by": "11y"}), 422, "control_invalid", "/by"),
+        ("clock/advance", json!(["5m", null]), 422, "control_invalid", ""),
         ("clock/advance", json!({"to": "2001-01-01T00:00:00Z"}), 409, "clock_backwards", "/to"),
     ] {
         let answer = server.owner().post(&format!("/_gatelet/v1/ns/default/{path}"), &body).await;
@@ -102,6 +103,11 @@ async fn mistakes_are_named_with_their_place() {
     broken.refused(422, "control_invalid");
     assert_eq!(broken.value().unwrap()["at"], "line 2");
     assert_eq!(put("frozen = true\n", "application/toml").await.expect(200)["frozen"], true);
+    let late = json!({"name": "late", "clock": "9999-12-31T23:59:00Z"});
+    server.owner().post("/_gatelet/v1/ns", &late).await.expect(201);
+    let advance = "/_gatelet/v1/ns/late/clock/advance";
+    server.owner().post(advance, &json!({"by": "59s"})).await.expect(200);
+    server.owner().post(advance, &json!({"by": "1s"})).await.refused(422, "control_invalid");
     server.owner().get("/_gatelet/v1/nothing").await.refused(404, "not_found");
     server.owner().delete("/_gatelet/v1/ns/default/clock").await.refused(405, "method_not_allowed");
     server.owner().get("/_gatelet/v1/ns/nobody/clock").await.refused(404, "namespace_not_found");
