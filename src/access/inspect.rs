@@ -13,7 +13,7 @@ use super::{
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
     grant::{Field, FieldList, Listed, Rule},
     ids::DEFAULT_CONVERSATION,
-    step::{shown, without_credentials},
+    step::{clean, shown},
 };
 use crate::{
     config::ClientTokenAllowance,
@@ -144,7 +144,7 @@ impl Inspector<'_> {
     /// Notes a field that nobody knows, if they are wanted.
     fn drop_field(&mut self, place: &str, field: &impl fmt::Display) {
         if let Some(dropped) = self.dropped.as_mut().filter(|dropped| dropped.len() < MOST_DROPPED) {
-            dropped.push(without_credentials(shown(&format!("{place}.{field}"))));
+            dropped.push(clean(shown(&format!("{place}.{field}"))));
         }
     }
 

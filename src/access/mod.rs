@@ -36,6 +36,7 @@ pub use grant::Grant;
 pub use operations::Operation;
 pub use redactor::{Passing, redact, redact_written};
 pub use request_context::RequestContext;
+pub(crate) use step::Outcome;
 pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},

@@ -1,13 +1,10 @@
 //! The steps of a decision, for those who look into it: what was asked, and the result with both values.
 
-use std::{fmt::Write, time::Duration};
+use std::{borrow::Cow, fmt::Write, time::Duration};
 
 use serde::Serialize;
 
-use crate::{
-    credentials::{api_key, client_token},
-    model::AccessSet,
-};
+use crate::{credentials::in_text::without_credentials, model::AccessSet};
 
 /// One step of a decision.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -18,39 +15,45 @@ pub struct Step {
     pub said: String,
 }
 
+/// Whether a request is admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It is handled; the handler may still respond with an error.
+    Admitted,
+    /// It is refused before it is handled.
+    Denied,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub(crate) const ALL: [Self; 2] = [Self::Admitted, Self::Denied];
+
+    /// The word on the wire.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// How many items of a list a step shows.
 const MOST_SHOWN: usize = 10;
 
 impl Step {
     /// A step. Credentials in the text are cut short.
-    pub(super) fn new(asked: &'static str, said: String) -> Self {
-        Self { asked, said: without_credentials(said) }
+    pub(crate) fn new(asked: &'static str, said: String) -> Self {
+        Self { asked, said: clean(said) }
     }
 }
 
-/// A text in which nothing remains of a credential but its prefix. Clients put credentials into any part of a request.
-pub(crate) fn without_credentials(text: String) -> String {
-    let Some(first) = next_credential(&text) else { return text };
-    let mut clean = text[..first].to_owned();
-    let mut rest = &text[first..];
-    loop {
-        let (prefix, secret) = rest.split_at(client_token::PREFIX.len());
-        clean.push_str(prefix);
-        clean.push_str("...");
-        rest = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        let Some(next) = next_credential(rest) else { break };
-        clean.push_str(&rest[..next]);
-        rest = &rest[next..];
+/// A text in which nothing remains of a credential but its prefix.
+pub(super) fn clean(text: String) -> String {
+    match without_credentials(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(clean) => clean,
     }
-    clean.push_str(rest);
-    clean
-}
-
-/// Where the next credential of a text begins.
-fn next_credential(text: &str) -> Option<usize> {
-    const { assert!(client_token::PREFIX.len() == api_key::PREFIX.len(), "both prefixes are skipped alike") }
-    let places = [client_token::PREFIX, api_key::PREFIX].map(|prefix| text.find(prefix));
-    places.into_iter().flatten().min()
 }
 
 /// What a caller sent, short enough to be repeated in a sentence.
@@ -108,6 +111,7 @@ mod tests {
             ("(sk-let-...) or (ck-let-...)", "(sk-let-...) or (ck-let-...)"),
             ("ck-let-sk-let-abc", "ck-let-..."),
             ("sk-let-é", "sk-let-...é"),
+            ("ck%2dlet%2DeyJ0.eyJp", "ck-let-..."),
             ("sk-let-", "sk-let-..."),
         ] {
             assert_eq!(Step::new("path", said.into()).said, shown);

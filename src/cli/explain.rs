@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{CliError, Common, Output, table};
 use crate::{
-    access::NotLookedAt,
+    access::{NotLookedAt, Outcome},
     clock::Clock,
-    explain::{self, Answer, Explanation, Outcome, Question, Row},
+    explain::{self, Answer, Explanation, Question, Row},
     http::Backend,
     service,
     store::IfMissing,

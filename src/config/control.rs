@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
+use super::word::written_word;
+
 /// The most namespaces that a server may be told to have.
 const MOST_NAMESPACES: usize = 1_024;
 
@@ -38,20 +40,7 @@ pub enum ControlEnabled {
 
 impl<'de> Deserialize<'de> for ControlEnabled {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Flag(bool),
-            Number(u8),
-            Text(String),
-        }
-        let written = match Written::deserialize(deserializer) {
-            Ok(Written::Flag(flag)) => flag.to_string(),
-            Ok(Written::Number(number)) => number.to_string(),
-            Ok(Written::Text(text)) => text.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        match written.as_str() {
+        match written_word(deserializer).as_str() {
             "auto" => Ok(Self::Auto),
             "true" | "yes" | "on" | "1" => Ok(Self::Yes),
             "false" | "no" | "off" | "0" => Ok(Self::No),

@@ -4,6 +4,7 @@ mod control;
 mod layers;
 mod secret;
 mod settings;
+mod word;
 
 pub use control::{ControlEnabled, ControlSettings};
 pub use layers::{ConfigError, Layers, load};

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{ControlSettings, Secret};
+use super::{ControlSettings, Secret, word::written_word};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -300,20 +300,7 @@ pub enum MockReasoning {
 
 impl<'de> Deserialize<'de> for MockReasoning {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Flag(bool),
-            Number(u8),
-            Text(String),
-        }
-        let written = match Written::deserialize(deserializer) {
-            Ok(Written::Flag(flag)) => flag.to_string(),
-            Ok(Written::Number(number)) => number.to_string(),
-            Ok(Written::Text(text)) => text.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        match written.as_str() {
+        match written_word(deserializer).as_str() {
             "auto" => Ok(Self::Auto),
             "always" | "true" | "yes" | "on" | "1" => Ok(Self::Always),
             "never" | "false" | "no" | "off" | "0" => Ok(Self::Never),

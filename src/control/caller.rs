@@ -101,11 +101,6 @@ impl FromRequestParts<Arc<ControlState>> for Ns {
     }
 }
 
-/// The 409 for what must not be done to a persistent store.
-pub(crate) fn check_ephemeral(namespace: &Namespace) -> Result<(), ApiError> {
-    namespace.check_in_memory()
-}
-
 /// The 401 for a bearer whose namespace is gone.
 pub(super) fn gone(why: Gone) -> ApiError {
     let sentence = match why {
@@ -168,11 +163,6 @@ fn host_of(authority: &str) -> String {
         None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
     };
     host.to_ascii_lowercase()
-}
-
-/// Whether a text is the key of a namespace, by its form.
-pub(super) fn is_namespace_key(bearer: &str) -> bool {
-    crate::credentials::api_key::is_test(bearer)
 }
 
 #[cfg(test)]

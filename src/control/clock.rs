@@ -9,12 +9,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    ControlState,
-    caller::{Ns, check_ephemeral},
-    error::ControlResult,
-    input::Input,
-};
+use super::{ControlState, caller::Ns, error::ControlResult, input::Input};
 use crate::{
     clock::{Millis, format_micros},
     error::{ApiError, Code},
@@ -51,7 +46,7 @@ async fn show(Ns(namespace): Ns) -> ControlResult<Json<Value>> {
 }
 
 async fn set(Ns(namespace): Ns, Input(request): Input<ClockRequest>) -> ControlResult<Json<Value>> {
-    check_ephemeral(&namespace)?;
+    namespace.check_in_memory()?;
     let app = namespace.app();
     let world = world_of(&app)?;
     let current = world.clock_settings();
@@ -62,7 +57,7 @@ async fn set(Ns(namespace): Ns, Input(request): Input<ClockRequest>) -> ControlR
 }
 
 async fn advance(Ns(namespace): Ns, Input(step): Input<Step>) -> ControlResult<Json<Value>> {
-    check_ephemeral(&namespace)?;
+    namespace.check_in_memory()?;
     let app = namespace.app();
     let world = world_of(&app)?;
     let waiting = pending(&app, world).await?;

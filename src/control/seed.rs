@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ControlState,
-    caller::{Ns, check_ephemeral},
+    caller::Ns,
     error::ControlResult,
     input::{Format, Raw},
 };
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
 
 /// Adds a seed to what a namespace holds.
 async fn apply(State(control): State<Arc<ControlState>>, Ns(namespace): Ns, body: Raw) -> ControlResult<Json<Value>> {
-    check_ephemeral(&namespace)?;
+    namespace.check_in_memory()?;
     let applied = control.directory.seed(&namespace, read(&body, "")?).await.map_err(ApiError::from)?;
     Ok(Json(applied.to_json()))
 }

@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, request::Parts};
 
-use super::{
-    ControlState,
-    caller::{gone, is_namespace_key},
-};
+use super::{ControlState, caller::gone};
 use crate::{
     access::{Bearer, RequestContext},
-    credentials::{client_token, sha256},
+    credentials::{api_key, client_token, sha256},
     error::{ApiError, Code},
     http::App,
     namespaces::{self, Found, Namespace},
@@ -27,7 +24,7 @@ pub(super) async fn select(control: &ControlState, head: &Parts) -> (Arc<App>, R
     // The credential itself says where it belongs.
     let own = match bearer.strip_prefix(client_token::PREFIX) {
         Some(jws) => directory.by_token_header(jws.split('.').next().unwrap_or_default()),
-        None if is_namespace_key(bearer) => directory.by_key_hash(&sha256(bearer.as_bytes())),
+        None if api_key::is_test(bearer) => directory.by_key_hash(&sha256(bearer.as_bytes())),
         None => {
             return match select_by_name(control, &head.headers).await {
                 Ok(namespace) => (namespace.app(), Ok(())),

@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod client_token;
+pub(crate) mod in_text;
 pub mod keyring;
 pub mod master_key;
 pub mod signing_key;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    access::{Bearer, Guard, Ownership, RequestContext, Step},
+    access::{Bearer, Guard, Outcome, Ownership, RequestContext, Step},
     api::TokenRequest,
     clock::{Clock, Millis},
     credentials::ClientToken,
@@ -64,16 +64,6 @@ pub(crate) struct Explanation {
     pub(crate) dropped_fields: Vec<String>,
     /// The steps of the decision, in order. The last one of a refusal is the one that refused.
     pub(crate) steps: Vec<Step>,
-}
-
-/// Whether a request would be handled.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// It would be handled; the handler may still respond with an error.
-    Admitted,
-    /// It would not.
-    Denied,
 }
 
 /// The answer to a question.

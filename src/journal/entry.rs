@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    access::{Operation, Step},
+    access::{Operation, Outcome, Step},
     clock,
 };
 
@@ -147,16 +147,6 @@ pub(crate) struct Decision {
     pub(crate) steps: Vec<Step>,
 }
 
-/// Whether a request was admitted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// It was handled. The handler may still have responded with an error.
-    Admitted,
-    /// It was refused before it was handled.
-    Denied,
-}
-
 /// The response.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Answer {
@@ -274,19 +264,6 @@ impl CallerKind {
             Self::ClientToken => "client_token",
             Self::ApiKey => "api_key",
             Self::None => "none",
-        }
-    }
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub(crate) const ALL: [Self; 2] = [Self::Admitted, Self::Denied];
-
-    /// The word on the wire.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Admitted => "admitted",
-            Self::Denied => "denied",
         }
     }
 }

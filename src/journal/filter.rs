@@ -6,10 +6,10 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{
-    entry::{CallerKind, Entry, Outcome, Phase},
+    entry::{CallerKind, Entry, Phase},
     scrub,
 };
-use crate::access::Operation;
+use crate::access::{Operation, Outcome};
 
 /// What entries must have in common. Empty, it matches every entry.
 #[derive(Clone, Debug, Default)]

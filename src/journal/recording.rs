@@ -1,7 +1,6 @@
 //! Records one request while it is handled.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     mem,
     pin::Pin,
@@ -15,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts}
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::{
-    entry::{Answer, By, CallerKind, Decision, Ended, Entry, Identified, Outcome, Phase, Sent},
+    entry::{Answer, By, CallerKind, Decision, Ended, Entry, Identified, Phase, Sent},
     frames::Splitter,
     link::Mark,
     process::{self, lock},
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{
-        Bearer, Operation, Params, Step,
+        Bearer, Operation, Outcome, Params, Step,
         target::{self, Match},
     },
     clock,
@@ -220,7 +219,7 @@ impl Recording {
         }
         // Some checks belong to no step of the guard.
         if !decided.steps.last().is_some_and(|step| step.said.ends_with(refusal.message())) {
-            decided.steps.push(Step { asked: "request", said: format!("no. {}", refusal.message()) });
+            decided.steps.push(Step::new("request", format!("no. {}", refusal.message())));
         }
         self.decided(decided, Outcome::Denied);
     }
@@ -229,22 +228,17 @@ impl Recording {
     pub(crate) fn revoked(&self, asked: &'static str, said: &str) {
         self.journal.change(&self.held, |entry| {
             entry.decision.outcome = Some(Outcome::Denied);
-            entry.decision.steps.push(Step { asked, said: said.to_owned() });
+            entry.decision.steps.push(Step::new(asked, said.to_owned()));
         });
     }
 
     /// Records something that a handler found out.
     pub(crate) fn note(&self, asked: &'static str, said: String) {
-        self.journal.change(&self.held, |entry| entry.decision.steps.push(Step { asked, said }));
+        self.journal.change(&self.held, |entry| entry.decision.steps.push(Step::new(asked, said)));
     }
 
     fn decided(&self, decided: Decided, outcome: Outcome) {
-        let Decided { operation, caller, mut steps, agents, dropped_fields } = decided;
-        for step in &mut steps {
-            if let Cow::Owned(clean) = scrub::text(&step.said) {
-                step.said = clean;
-            }
-        }
+        let Decided { operation, caller, steps, agents, dropped_fields } = decided;
         let caller = lock(&self.held.entry).identify(caller);
         self.journal.change(&self.held, |entry| {
             entry.phase = Phase::Decided;
@@ -257,7 +251,7 @@ impl Recording {
             for agent in &agents {
                 self.journal.name_agent(entry, agent);
             }
-            entry.sent.dropped_fields = dropped_fields.iter().map(|field| scrub::text(field).into()).collect();
+            entry.sent.dropped_fields = dropped_fields;
         });
         self.journal.caller_is_known(&self.held);
     }

@@ -106,8 +106,7 @@ impl Timers {
             match time.timer_mode() {
                 TimerMode::Instant => return tokio::task::yield_now().await,
                 TimerMode::Real => return tokio::time::sleep(left(due, time.now()).min(length)).await,
-                TimerMode::Virtual if due <= time.now() && !length.is_zero() => return,
-                TimerMode::Virtual if length.is_zero() => return,
+                TimerMode::Virtual if due <= time.now() => return,
                 TimerMode::Virtual => self.wait(due, kind, id).await,
             }
         }

@@ -18,7 +18,7 @@ fn a_credential_is_replaced_wherever_it_stands() {
         (format!("Bearer {JWS} x"), "Bearer eyJ... x".into()),
         (format!("{KEY}{KEY}"), "sk-let-...".into()),
         ("sk-let-... and ck-let-...".into(), "sk-let-... and ck-let-...".into()),
-        ("sk-let- is a prefix".into(), "sk-let- is a prefix".into()),
+        ("sk-let- is a prefix".into(), "sk-let-... is a prefix".into()),
         ("task-let-go".into(), "task-let-...".into()),
         ("eyJust a word. eyJ".into(), "eyJust a word. eyJ".into()),
         (format!("ck%2Dlet%2D{JWS}"), "ck-let-...".into()),
