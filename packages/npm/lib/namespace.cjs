@@ -64,6 +64,14 @@ class Namespace {
     return ids[0];
   }
 
+  /** Adds replies and faults, as `server.namespace()` takes them. */
+  async define({ replies = [], faults = [] }) {
+    if (replies.length) this.#server.requireFeature("replies");
+    if (faults.length) this.#server.requireFeature("faults");
+    if (replies.length) await this.#call("POST", "/replies", { replies: repliesFrom(replies) });
+    if (faults.length) await this.#call("POST", "/faults", { faults });
+  }
+
   async replies() {
     this.#server.requireFeature("replies");
     return (await this.#call("GET", "/replies")).replies;
@@ -195,10 +203,15 @@ function replyFrom(match, reply, options) {
   return { ...criteria, steps, ...options };
 }
 
+/** The definitions of a list of replies: each an object, or the arguments of `reply`. */
+function repliesFrom(list) {
+  return list.map((one) => (Array.isArray(one) ? replyFrom(...one) : replyFrom(one)));
+}
+
 /** A pattern as the server's regular expressions have it. */
 function pattern({ source, flags }) {
   const kept = [...flags].filter((flag) => "ims".includes(flag)).join("");
   return kept ? `(?${kept})${source}` : source;
 }
 
-module.exports = { Namespace, replyFrom };
+module.exports = { Namespace, repliesFrom };

@@ -5,7 +5,7 @@ const { spawn } = require("node:child_process");
 const { createInterface } = require("node:readline");
 const { binaryPath, cannotStart } = require("./binary.cjs");
 const { call, GateletError } = require("./call.cjs");
-const { Namespace, replyFrom } = require("./namespace.cjs");
+const { Namespace, repliesFrom } = require("./namespace.cjs");
 const { readSeed } = require("./seed.cjs");
 
 const CONTROL = "/_gatelet/v1";
@@ -50,7 +50,7 @@ class GateletServer {
     const created = await this.call("POST", "/ns", {
       ...options,
       seed: isInline ? seeds[0] : undefined,
-      replies: replies?.map((reply) => (Array.isArray(reply) ? replyFrom(...reply) : replyFrom(reply))),
+      replies: replies && repliesFrom(replies),
       faults,
       idle_ttl: idleTtl,
       if_exists: ifExists,
