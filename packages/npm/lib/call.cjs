@@ -18,7 +18,7 @@ async function call(target, method, path, content, headers = {}) {
   const init = { method, body, headers: { authorization: `Bearer ${target.apiKey}`, ...type, ...headers } };
   const what = `${method} ${path}`;
   const response = await fetch(target.url + path, init).catch((error) => {
-    throw new Error(`${what}: Gatelet at ${target.url} cannot be reached (${error.cause?.code ?? error.message}).`, { cause: error });
+    throw new Error(`${what}: Gatelet at ${target.url} cannot be reached (${error.cause?.code ?? error.cause?.message ?? error.message}).`, { cause: error });
   });
   const text = await response.text();
   let parsed = {};

@@ -100,6 +100,8 @@ async function startGatelet({ seed, script, args = [], env = {}, binary, log } =
     stdio: ["pipe", "pipe", log === "inherit" ? "inherit" : "pipe"],
   });
   child.stdin.on("error", () => {});
+  // Node loads fetch when it is first used: now, while the program starts.
+  void globalThis.Headers;
   let tail = "";
   child.stderr?.setEncoding("utf8").on("data", (text) => (tail = (tail + text).slice(-MOST_LOG)));
   const ended = new Promise((resolve) => {
