@@ -1,3 +1,4 @@
+import "vitest";
 import type { GateletError, Namespace, NamespaceOptions, ReceivedOptions, StartOptions } from "./index.cjs";
 export { GateletError, connectGatelet, startGatelet } from "./index.cjs";
 
@@ -18,8 +19,9 @@ interface GateletMatchers<R> {
 }
 
 declare module "vitest" {
+  // From version 3.2 on, and before.
+  interface Matchers<T = any> extends GateletMatchers<T> {}
   interface Assertion<T = any> extends GateletMatchers<T> {}
-  interface AsymmetricMatchersContaining extends GateletMatchers<any> {}
   interface ProvidedContext {
     gatelet: { url: string; apiKey: string };
   }

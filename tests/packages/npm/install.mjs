@@ -37,10 +37,14 @@ export function installed(dist, others) {
   return folder;
 }
 
+/** Links a package and its programs, as installing them would. */
 function link(folder, name) {
   const target = join(folder, 'node_modules', name);
   mkdirSync(dirname(target), { recursive: true });
   symlinkSync(path(`node_modules/${name}`), target);
+  const { bin = {} } = JSON.parse(readFileSync(join(target, 'package.json'), 'utf8'));
+  const programs = typeof bin === 'string' ? { [name.split('/').at(-1)]: bin } : bin;
+  for (const [program, file] of Object.entries(programs)) symlinkSync(join(target, file), join(folder, 'node_modules/.bin', program));
 }
 
 /** The environment of a user: without the developer's settings, and without this test runner's. */

@@ -7,14 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { startGatelet } from '../../../packages/npm/index.mjs';
 import { archives, BINARY, HOST, installed, PACKAGE, packed, run } from './install.mjs';
 import { blockCount, commands, files } from './readme.mjs';
+import { runnerTests } from './runners.mjs';
 
 const RUNNERS = ['@letta-ai/letta-client', '@playwright/test', '@types/node', 'jest', 'typescript', 'vitest'];
 const manifest = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
 const root = (name) => readFileSync(new URL(`../../../${name}`, import.meta.url), 'utf8');
 
-let dist, folder;
+let dist, folder, features;
 
 before(async () => {
   dist = packed();
@@ -22,6 +24,11 @@ before(async () => {
   // The README's port may be taken on this machine.
   const port = await freePort();
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text.replace(/\b3000\b/g, port));
+});
+before(async () => {
+  const server = await startGatelet({ binary: BINARY });
+  ({ features } = server);
+  await server.stop();
 });
 after(() => {
   rmSync(folder, { recursive: true, force: true });
@@ -92,6 +99,11 @@ for (const command of commands) {
     assert.match(output, /\bpass(ed)? +[1-9]|\b[1-9]\d* passed/, output);
   });
 }
+
+runnerTests(
+  () => folder,
+  (feature) => features.includes(feature),
+);
 
 test('without the package of the platform, the program says what to do', () => {
   const installedPackage = join(folder, 'node_modules/@gatelet', HOST);
