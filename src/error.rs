@@ -123,6 +123,10 @@ codes! {
     ControlInvalid 422 "control_invalid";
     /// A seed cannot be applied, and nothing of it was; `at` says where the mistake is.
     SeedInvalid 422 "seed_invalid";
+    /// A reply or script does not follow its rules; `at` says where the mistake is.
+    ScriptInvalid 422 "script_invalid";
+    /// A fault does not follow its rules; `at` says where the mistake is.
+    FaultInvalid 422 "fault_invalid";
     /// The token has reached a limit on requests, streams, turns, large bodies or unread response bytes.
     RateLimited 429 "rate_limited";
     /// There are as many namespaces as `control.namespaces` allows; delete one.

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     credentials::PlainApiKey,
     error::{ApiError, Code},
-    namespaces::{Created, Creation, IDLE_TTL, IfExists, LimitOverrides, Namespace, Refs, ResetTo},
+    faults::SavedFaults,
+    namespaces::{Created, Creation, IDLE_TTL, IfExists, Injected, Kept, LimitOverrides, Namespace, Refs, ResetTo},
+    replies::SavedReplies,
     world::{ClockRequest, IdStyle},
 };
 
@@ -44,6 +46,11 @@ struct NewNamespace {
     seed: Option<IgnoredAny>,
     ids: Option<String>,
     clock: Option<ClockRequest>,
+    #[serde(default)]
+    replies: Vec<Value>,
+    #[serde(default)]
+    faults: Vec<Value>,
+    unmatched: Option<String>,
     #[serde(default)]
     limits: LimitOverrides,
     idle_ttl: Option<String>,
@@ -71,13 +78,6 @@ struct ResetRequest {
     keep: Vec<Kept>,
 }
 
-/// What a reset may keep.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-enum Kept {
-    Journal,
-}
-
 async fn create(
     State(control): State<Arc<ControlState>>,
     caller: Caller,
@@ -85,7 +85,7 @@ async fn create(
     body: Raw,
 ) -> ControlResult<(StatusCode, Json<Value>)> {
     caller.check_instance()?;
-    let NewNamespace { name, seed, ids, clock, limits, idle_ttl, if_exists, api_key } =
+    let NewNamespace { name, seed, ids, clock, replies, faults, unmatched, limits, idle_ttl, if_exists, api_key } =
         parse(&body.bytes, body.format)?;
     let creation = Creation {
         name,
@@ -95,6 +95,10 @@ async fn create(
         idle_ttl: lifetime(idle_ttl.as_deref())?,
         seed: seed.map(|_| super::seed::read(&body, "/seed")).transpose()?,
         if_exists,
+        injected: Injected {
+            replies: SavedReplies::read(replies, unmatched.as_deref(), "/replies")?,
+            faults: SavedFaults::read(faults, "/faults")?,
+        },
         key: api_key.as_deref().map(test_key).transpose()?,
     };
     respond_created(&control.directory.create(creation).await?, &headers).await
@@ -183,7 +187,7 @@ async fn reset(
     Input(request): Input<ResetRequest>,
 ) -> ControlResult<Json<Value>> {
     let ResetRequest { to, keep } = request;
-    let reset = control.directory.reset(&namespace, to, keep.contains(&Kept::Journal)).await?;
+    let reset = control.directory.reset(&namespace, to, &keep).await?;
     let mut response = state(&namespace, &reset.tokens).await?;
     response.insert("dropped".into(), json!(reset.dropped));
     Ok(Json(response.into()))

@@ -10,6 +10,7 @@ use crate::{
     access::{Feed, Guard},
     api::client_side_access_tokens::Endpoints,
     config::StreamAtExpiry,
+    faults::Faults,
     journal::Journal,
     request::body::Pace,
     store::Store,
@@ -44,6 +45,8 @@ pub struct App {
     pub(crate) world: Option<World>,
     /// The journal of the namespace; `None` where there is no control API.
     pub(crate) journal: Option<Journal>,
+    /// The faults of the namespace; `None` where there is no control API.
+    pub(crate) faults: Option<Faults>,
     /// The use of the namespace; `None` where there is no control API.
     pub(crate) activity: Option<Activity>,
     /// The metrics, if they are served.

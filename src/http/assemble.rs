@@ -12,6 +12,7 @@ use crate::{
     clock::Clock,
     config::Settings,
     credentials::{Keyring, MasterKey, keyring::KeyringError},
+    faults::Faults,
     journal::Journal,
     request::body::Pace,
     store::Store,
@@ -31,6 +32,8 @@ pub(crate) struct Foundation {
     pub(crate) world: Option<World>,
     /// Its journal, if it is that of a namespace.
     pub(crate) journal: Option<Journal>,
+    /// Its faults, if it is that of a namespace.
+    pub(crate) faults: Option<Faults>,
     /// What serves Letta's operations.
     pub(crate) backend: Backend,
     /// The metrics, if they are served.
@@ -55,7 +58,8 @@ impl App {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub(crate) async fn assemble(settings: &Settings, foundation: Foundation) -> Result<Self, KeyringError> {
-        let Foundation { store, master_key, clock, world, journal, backend, metrics, keys, token_cache } = foundation;
+        let Foundation { store, master_key, clock, world, journal, faults, backend, metrics, keys, token_cache } =
+            foundation;
         let tokens = &settings.tokens;
         let keyring = Arc::new(Keyring::load(&store, master_key, clock.clone()).await?);
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
@@ -111,6 +115,7 @@ impl App {
             activity: world.is_some().then(Activity::new),
             world,
             journal,
+            faults,
             metrics,
         })
     }

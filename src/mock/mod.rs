@@ -48,6 +48,7 @@ use crate::{
     access::{Call, Operation, Owned, Permit, Shared},
     error::{ApiError, Code},
     model::AgentId,
+    replies::Replies,
     reply::Reply,
     store::{DocumentFilter, Store},
 };
@@ -91,7 +92,7 @@ impl Mock {
         let MockOptions { reasoning, models, latency, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
-            responder: Arc::new(Responder::new(script)),
+            responder: Arc::new(Responder::new(script.map(Arc::new), Replies::default())),
             reasoning,
             models,
             latency,
@@ -106,13 +107,18 @@ impl Mock {
         Self { state: Arc::new(state), routes: Arc::new(resources::routes()) }
     }
 
-    /// A mock that behaves as this one does and stores its state elsewhere.
+    /// The replies of its namespace.
+    pub(crate) fn replies(&self) -> &Replies {
+        self.state.responder.replies()
+    }
+
+    /// A mock that behaves as this one does, with replies of its own, and stores its state elsewhere.
     #[must_use]
-    pub(crate) fn on(&self, store: Store) -> Self {
+    pub(crate) fn on(&self, store: Store, replies: Replies) -> Self {
         let State { responder, reasoning, models, latency, ping_interval, turn_bytes, mcp_tools, .. } = &*self.state;
         let state = State {
             store,
-            responder: Arc::clone(responder),
+            responder: Arc::new(responder.with(replies)),
             reasoning: *reasoning,
             models: *models,
             latency: *latency,

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{DEFAULT, LimitOverrides, Refs, snapshot::SavedState};
+use super::{DEFAULT, Injected, LimitOverrides, Refs, snapshot::SavedState};
 use crate::{
     access::InstanceKeys,
     clock::Clock,
     config::Settings,
     credentials::{MasterKey, keyring::KeyringError},
     error::ApiError,
+    faults::Faults,
     http::{Activity, ApiKeys, App, Backend, Foundation},
     journal::{self, Journal},
     mock::Mock,
+    replies::Replies,
     store::{Image, NewApiKey, Store, StoreError},
     world::{self, World},
 };
@@ -56,6 +58,7 @@ pub(super) struct Blueprint<'a> {
     /// The state; `None` for an empty world.
     pub(super) state: Option<&'a SavedState>,
     pub(super) credentials: Credentials,
+    pub(super) injected: Injected,
 }
 
 /// An application and its world, in use.
@@ -100,7 +103,7 @@ impl Builder {
     }
 
     async fn assemble(&self, world: &World, blueprint: Blueprint<'_>) -> Result<App, KeyringError> {
-        let Blueprint { name, activity, journal, limits, key, state, credentials } = blueprint;
+        let Blueprint { name, activity, journal, limits, key, state, credentials, injected } = blueprint;
         let most_read = self.most_read();
         let store = match state {
             Some(state) => Store::open_image(&state.image, most_read).await?,
@@ -120,11 +123,12 @@ impl Builder {
         let foundation = Foundation {
             master_key: self.master_key.clone(),
             clock,
-            backend: Backend::Mock(self.mock.on(store.clone())),
+            backend: Backend::Mock(self.mock.on(store.clone(), Replies::restore(&injected.replies))),
             metrics: self.instance.metrics.clone(),
             keys: ApiKeys::Within(self.instance.guard.authenticator.clone(), accepted),
             world: Some(world.clone()),
             journal: Some(journal),
+            faults: Some(Faults::restore(&injected.faults)),
             token_cache: if is_default { self.settings.tokens.cache_capacity } else { TOKEN_CACHE },
             store,
         };
@@ -191,8 +195,9 @@ impl Live {
     /// The state at this moment.
     pub(super) async fn save(&self, refs: Refs) -> Result<SavedState, StoreError> {
         let counts = self.app.store.row_counts().await?;
-        let (image, world) = self.app.store.image(|| self.world.save()).await?;
-        Ok(SavedState { image, world, refs, counts })
+        let save = || (self.world.save(), Injected::of(&self.app));
+        let (image, (world, injected)) = self.app.store.image(save).await?;
+        Ok(SavedState { image, world, refs, injected, counts })
     }
 
     /// Ends the world: its tasks are dropped and its responses broken off. Who still reads its store reads what was there;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    AppliedSeed, Creation, DEFAULT, Definition, Directory, IfExists, Namespace, ResetTo, Seeded,
+    AppliedSeed, Creation, DEFAULT, Definition, Directory, IfExists, Injected, Kept, Namespace, ResetTo, Seeded,
     build::{Blueprint, Credentials, Live, StoredKey, failed},
     directory::{Reservation, key_taken},
     snapshot::SavedState,
@@ -43,7 +43,7 @@ impl Directory {
     /// # Errors
     /// When the name or key is taken, there are too many namespaces, or the seed cannot be applied.
     pub(crate) async fn create(&self, creation: Creation) -> Result<Created, ApiError> {
-        let Creation { name, ids, clock, limits, idle_ttl, seed, if_exists, key } = creation;
+        let Creation { name, ids, clock, limits, idle_ttl, seed, if_exists, injected, key } = creation;
         let name = checked_name(name)?;
         let reservation = self.reserve(&name).await?;
         let present = reservation.namespace();
@@ -69,7 +69,8 @@ impl Directory {
         if let Some(clock) = &clock {
             world.begin_at(clock.apply_to(world.clock_settings()));
         }
-        let definition = Definition { ids: world.id_style().clone(), clock, limits, idle_ttl };
+        let definition =
+            Definition { ids: world.id_style().clone(), clock, limits, idle_ttl, injected: injected.clone() };
         let blueprint = Blueprint {
             name: &name,
             activity: Activity::new(),
@@ -78,6 +79,7 @@ impl Directory {
             key: key.as_ref().map(|(stored, _)| stored),
             state: None,
             credentials: Credentials::Strip,
+            injected,
         };
         let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
         let (mut tokens, mut seeded) = (Map::new(), None);
@@ -117,8 +119,12 @@ impl Directory {
             None => source.live().save(source.refs()).await?,
         };
         let world = World::restore(&name, &state.world);
-        let definition =
-            Definition { ids: world.id_style().clone(), idle_ttl: creation.idle_ttl, ..source.definition.clone() };
+        let definition = Definition {
+            ids: world.id_style().clone(),
+            idle_ttl: creation.idle_ttl,
+            injected: state.injected.clone(),
+            ..source.definition.clone()
+        };
         let blueprint = Blueprint {
             name: &name,
             activity: Activity::new(),
@@ -127,6 +133,7 @@ impl Directory {
             key: Some(&key.0),
             state: Some(&state),
             credentials: Credentials::Strip,
+            injected: state.injected.clone(),
         };
         let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
         let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
@@ -140,12 +147,7 @@ impl Directory {
     ///
     /// # Errors
     /// When the namespace is gone or persistent.
-    pub(crate) async fn reset(
-        &self,
-        namespace: &Namespace,
-        to: ResetTo,
-        keep_journal: bool,
-    ) -> Result<Reset, ApiError> {
+    pub(crate) async fn reset(&self, namespace: &Namespace, to: ResetTo, keep: &[Kept]) -> Result<Reset, ApiError> {
         namespace.check_in_memory()?;
         let (reservation, namespace) = self.change(namespace).await?;
         let mut dropped = namespace.app().store.row_counts().await?;
@@ -156,8 +158,14 @@ impl Directory {
         };
         let (state, seeds) = seeded.map(|seeded| (seeded.state, seeded.seeds)).unzip();
         let seeds = seeds.unwrap_or_default();
-        let tokens = self.replace(&reservation, &namespace, world, state, Credentials::Strip, &seeds).await?;
-        if !keep_journal {
+        let begins_with = match (to, &state) {
+            (ResetTo::Empty, _) => Injected::default(),
+            (ResetTo::Seed, None) => namespace.definition.injected.clone(),
+            (ResetTo::Seed, Some(state)) => state.injected.clone(),
+        };
+        let injected = begins_with.keeping(keep, Injected::of(&namespace.app()), &mut dropped);
+        let tokens = self.replace(&reservation, &namespace, world, state, injected, Credentials::Strip, &seeds).await?;
+        if !keep.contains(&Kept::Journal) {
             let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
             if entries > 0 {
                 dropped.insert("journal_entry".into(), entries);
@@ -176,7 +184,8 @@ impl Directory {
         let (reservation, namespace) = self.change(namespace).await?;
         let state = namespace.contents().snapshots.find(snapshot)?.state.clone();
         let world = World::restore(namespace.name(), &state.world);
-        self.replace(&reservation, &namespace, world, Some(state), Credentials::Keep, &[]).await?;
+        let injected = state.injected.clone();
+        self.replace(&reservation, &namespace, world, Some(state), injected, Credentials::Keep, &[]).await?;
         Ok(())
     }
 
@@ -202,7 +211,7 @@ impl Directory {
                 })?;
             }
         }
-        let blueprint = namespace.blueprint(Some(&state), Credentials::Keep);
+        let blueprint = namespace.blueprint(Some(&state), state.injected.clone(), Credentials::Keep);
         let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
         let mut applied = apply(&seed, aside.live(), namespace.api_key()).await?;
         let mut refs = state.refs;
@@ -226,10 +235,11 @@ impl Directory {
         namespace: &Arc<Namespace>,
         world: World,
         state: Option<SavedState>,
+        injected: Injected,
         credentials: Credentials,
         seeds: &[AppliedSeed],
     ) -> Result<Map<String, Value>, ApiError> {
-        let blueprint = namespace.blueprint(state.as_ref(), credentials);
+        let blueprint = namespace.blueprint(state.as_ref(), injected, credentials);
         let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
         let mut refs = state.map(|state| state.refs).unwrap_or_default();
         let mut tokens = Map::new();

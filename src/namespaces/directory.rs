@@ -55,6 +55,7 @@ impl Directory {
                 key: None,
                 state: None,
                 credentials: Credentials::Strip,
+                injected: definition.injected.clone(),
             };
             builder.build(World::new(DEFAULT, IdStyle::Random), blueprint).await?.go_live()
         };

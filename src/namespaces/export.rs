@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Refs,
+    Injected, Refs,
     snapshot::{SavedState, Snapshot},
 };
 use crate::{
@@ -36,6 +36,9 @@ struct Metadata {
     taken_at: Micros,
     world: SavedWorld,
     refs: Refs,
+    /// Earlier versions had none.
+    #[serde(default)]
+    injected: Injected,
 }
 
 /// Writes a snapshot.
@@ -43,13 +46,14 @@ struct Metadata {
 /// # Errors
 /// When memory is exhausted.
 pub(super) async fn write(snapshot: &Snapshot, most_read: usize) -> Result<Vec<u8>, ApiError> {
-    let Snapshot { state: SavedState { image, world, refs, .. }, taken_at } = snapshot;
+    let Snapshot { state: SavedState { image, world, refs, injected, .. }, taken_at } = snapshot;
     let database = without_credentials(Store::open_image(image, most_read).await?).await?;
     let metadata = Metadata {
         gatelet: env!("CARGO_PKG_VERSION").into(),
         taken_at: *taken_at,
         world: world.clone(),
         refs: refs.clone(),
+        injected: injected.clone(),
     };
     let metadata = serde_json::to_vec(&metadata).map_err(ApiError::internal)?;
     let length = u32::try_from(metadata.len()).map_err(ApiError::internal)?;
@@ -69,7 +73,7 @@ pub(super) async fn read(bytes: &[u8], most_read: usize) -> Result<Snapshot, Api
     let (length, rest) = rest.split_first_chunk().ok_or_else(|| unusable("it is cut off"))?;
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     let (metadata, database) = rest.split_at_checked(length).ok_or_else(|| unusable("it is cut off"))?;
-    let Metadata { taken_at, world, refs, .. } =
+    let Metadata { taken_at, world, refs, injected, .. } =
         serde_json::from_slice(metadata).map_err(|error| unusable(&format!("its metadata cannot be read: {error}")))?;
     if !INSTANTS.contains(&World::restore("", &world).now()) {
         return Err(unusable("its clock is beyond the year 9999"));
@@ -82,7 +86,7 @@ pub(super) async fn read(bytes: &[u8], most_read: usize) -> Result<Snapshot, Api
     let counts = store.row_counts().await?;
     let image = without_credentials(store).await?;
     let taken_at = if INSTANTS.contains(&taken_at) { taken_at } else { real_now() };
-    Ok(Snapshot { state: SavedState { image, world, refs, counts }, taken_at })
+    Ok(Snapshot { state: SavedState { image, world, refs, injected, counts }, taken_at })
 }
 
 async fn without_credentials(store: Store) -> Result<Image, ApiError> {

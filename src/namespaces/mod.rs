@@ -9,6 +9,7 @@ mod directory;
 mod export;
 mod idle;
 mod index;
+mod injected;
 mod namespace;
 mod snapshot;
 mod snapshots;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     directory::{Directory, not_found},
     export::MEDIA_TYPE,
     index::{Found, Gone},
+    injected::{Injected, Kept},
     namespace::Namespace,
     snapshot::{MOST_BYTES, MOST_SNAPSHOTS, SnapshotSummary},
 };
@@ -63,6 +65,8 @@ struct Definition {
     pub(crate) limits: LimitOverrides,
     /// How long it lives without being used; `None` for ever.
     pub(crate) idle_ttl: Option<Duration>,
+    /// The replies and faults that it begins with.
+    pub(crate) injected: Injected,
 }
 
 /// The state that a reset returns to.
@@ -116,6 +120,8 @@ pub(crate) struct Creation {
     pub(crate) idle_ttl: Option<Duration>,
     pub(crate) seed: Option<Seed>,
     pub(crate) if_exists: IfExists,
+    /// The replies and faults that it begins with.
+    pub(crate) injected: Injected,
     /// Its API key; one is made if there is none.
     pub(crate) key: Option<PlainApiKey>,
 }

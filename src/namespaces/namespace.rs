@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    DEFAULT, Definition, Refs, Seeded,
+    DEFAULT, Definition, Injected, Refs, Seeded,
     build::{Blueprint, Credentials, Live, StoredKey},
     snapshot::{SavedState, Snapshots},
 };
@@ -152,7 +152,12 @@ impl Namespace {
     }
 
     /// What a world of this namespace is built from.
-    pub(super) fn blueprint<'a>(&'a self, state: Option<&'a SavedState>, credentials: Credentials) -> Blueprint<'a> {
+    pub(super) fn blueprint<'a>(
+        &'a self,
+        state: Option<&'a SavedState>,
+        injected: Injected,
+        credentials: Credentials,
+    ) -> Blueprint<'a> {
         Blueprint {
             name: &self.name,
             activity: self.activity.clone(),
@@ -161,6 +166,7 @@ impl Namespace {
             key: self.stored_key(),
             state,
             credentials,
+            injected,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Refs;
+use super::{Injected, Refs};
 use crate::{
     clock,
     error::{ApiError, Code},
@@ -27,6 +27,7 @@ pub(super) struct SavedState {
     pub(super) image: Image,
     pub(super) world: SavedWorld,
     pub(super) refs: Refs,
+    pub(super) injected: Injected,
     pub(super) counts: RowCounts,
 }
 

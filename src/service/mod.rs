@@ -20,6 +20,7 @@ use crate::{
     control::Control,
     credentials::{Keyring, MasterKey, PlainApiKey, keyring::KeyringError},
     entropy,
+    faults::Faults,
     gateway::{Gateway, UpstreamError},
     http::{ApiKeys, App, Backend, ControlPlane, Foundation},
     journal,
@@ -262,6 +263,7 @@ pub(crate) async fn assemble(settings: &Settings, store: Store) -> Result<App, S
         clock: Clock::system(),
         world: None,
         journal: None,
+        faults: None,
         backend: backend(settings, &store)?,
         metrics: None,
         keys: ApiKeys::Own(TestKeys::Refused),
@@ -309,6 +311,7 @@ impl Service {
             token_cache: settings.tokens.cache_capacity,
             world: is_default.then(|| World::new(DEFAULT, IdStyle::Random)),
             journal: is_default.then(|| journal::Process::default().journal(DEFAULT)),
+            faults: is_default.then(Faults::default),
             clock: clock.clone(),
             store,
         };

@@ -13,7 +13,7 @@ pub(super) mod provider_request;
 mod script;
 mod sleeptime;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -23,6 +23,7 @@ use super::{
     records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
     tools::set::{CallableTool, ToolSet},
 };
+use crate::replies::Replies;
 
 /// An object that conforms to a JSON schema, with values found in a text.
 pub(super) fn object_from_text(
@@ -94,12 +95,25 @@ impl CallRequest {
 /// Responds to messages, one model step at a time.
 #[derive(Debug)]
 pub(super) struct Responder {
-    script: Option<Script>,
+    /// The operator's script, which all namespaces share.
+    script: Option<Arc<Script>>,
+    /// The replies of this namespace.
+    replies: Replies,
 }
 
 impl Responder {
-    pub(super) fn new(script: Option<Script>) -> Self {
-        Self { script }
+    pub(super) fn new(script: Option<Arc<Script>>, replies: Replies) -> Self {
+        Self { script, replies }
+    }
+
+    /// A responder with the same script and other replies.
+    pub(super) fn with(&self, replies: Replies) -> Self {
+        Self::new(self.script.clone(), replies)
+    }
+
+    /// The replies of its namespace.
+    pub(super) fn replies(&self) -> &Replies {
+        &self.replies
     }
 
     /// The next step of a turn.
