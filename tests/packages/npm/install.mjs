@@ -13,9 +13,9 @@ export const PACKAGE = path('../../../packages/npm/');
 export const { version: VERSION } = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
 export const HOST = `${process.platform}-${process.arch}`;
 
-/** The folder of the archives: GATELET_DIST if they are packed already, as by scripts/package. */
+/** The folder of the archives: DIST if they are packed already, as by scripts/package. */
 export function packed() {
-  if (process.env.GATELET_DIST) return process.env.GATELET_DIST;
+  if (process.env.DIST) return process.env.DIST;
   const folder = mkdtempSync(join(tmpdir(), 'gatelet-dist-'));
   execFileSync(process.execPath, [join(PACKAGE, 'pack.mjs'), BINARY, folder], { stdio: ['ignore', 'ignore', 'inherit'] });
   return folder;

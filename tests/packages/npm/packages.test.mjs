@@ -32,7 +32,7 @@ before(async () => {
 });
 after(() => {
   rmSync(folder, { recursive: true, force: true });
-  if (!process.env.GATELET_DIST) rmSync(dist, { recursive: true, force: true });
+  if (!process.env.DIST) rmSync(dist, { recursive: true, force: true });
 });
 
 async function freePort() {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { before, test } from 'node:test';
 
 import { run } from './install.mjs';
 
@@ -42,6 +42,11 @@ export function runnerTests(folder, has) {
     collect(JSON.parse(stdout.slice(stdout.indexOf('{\n'))));
     return tests;
   };
+
+  before(() => {
+    const settings = { testDir: '.', testMatch: '*.pw.mjs', fullyParallel: true, workers: 2, outputDir: 'out' };
+    write('playwright/config.mjs', `export default ${JSON.stringify(settings)};`);
+  });
 
   test('Vitest and Jest: each test begins anew, with the same ids', () => {
     const body = (start) => `${start}
@@ -107,7 +112,6 @@ export function runnerTests(folder, has) {
   });
 
   test('Playwright: parallel tests have a namespace each, with the same name and ids in each run', () => {
-    write('playwright/config.mjs', `export default { testDir: ".", testMatch: "*.pw.mjs", fullyParallel: true, workers: 2, outputDir: "out" };`);
     write(
       'playwright/parallel.pw.mjs',
       `import { mergeTests, test as base } from "@playwright/test";
