@@ -12,6 +12,7 @@ import { after, before, test } from 'node:test';
 process.env.GATELET_BINARY = (await import('./install.mjs')).BINARY;
 const { connectGatelet, forwardNamespace, GateletError, startGatelet } = await import('../../../packages/npm/index.mjs');
 const { PACKAGE } = await import('./install.mjs');
+const { problemsOf } = (await import('../../../packages/npm/lib/judge.cjs')).default;
 
 const ORIGIN = 'http://localhost:3000';
 const AGENT = { ref: 'helper', name: 'helper', model: 'openai/gpt-4o-mini' };
@@ -139,6 +140,54 @@ test('the journal is waited for, and what is missing is reported with what came 
   assert.equal(decision.outcome, 'denied');
   await ns.journal.clear();
   assert.deepEqual((await ns.journal.list()).entries, []);
+});
+
+test('replies are added, used and removed', async (t) => {
+  if (!server.features.includes('replies')) return t.skip('the program has no replies at run time');
+  const ns = await server.namespace({ replies: [['moon', 'Full.']] });
+  const said = async (input) => (await (await say(ns, ns.tokens.page.token, input)).json()).messages.at(-1).content;
+  const id = await ns.reply(/weather in (?<city>\w+)/i, [{ reasoning: 'Look it up.' }, { assistant: 'In $city it is sunny.' }], { times: 1 });
+  assert.equal(await said('The WEATHER in Rome?'), 'In Rome it is sunny.');
+  assert.equal(await said('The weather in Rome?'), 'Echo: The weather in Rome?');
+  assert.equal(await said('The moon?'), 'Full.');
+  assert.equal((await ns.replies()).find((reply) => reply.id === id).hits, 1);
+  const unused = await ns.reply({ user: /^time/, agent: 'helper' }, 'Noon.');
+  assert.deepEqual((await ns.unused()).replies, [unused]);
+  assert.match((await problemsOf(ns)).join(), new RegExp(`"${unused}" was never used`));
+  await ns.clearReplies(unused);
+  assert.deepEqual(await problemsOf(ns), []);
+  await ns.clearReplies();
+  await ns.script('[[reply]]\nuser = "time"\nsteps = [{ assistant = "Noon." }]');
+  assert.equal(await said('What time is it?'), 'Noon.');
+  await assert.rejects(ns.reply(/(?=x)/, 'y'), { code: 'script_invalid', status: 422 });
+});
+
+test('faults are added, fire and are removed', async (t) => {
+  if (!server.features.includes('faults')) return t.skip('the program has no faults');
+  const ns = await server.namespace();
+  const [id] = await ns.fault({ where: { operation: 'SendMessage' }, when: { nth: [1] }, do: { status: 503 } });
+  assert.deepEqual([(await say(ns, ns.tokens.page.token)).status, (await say(ns, ns.tokens.page.token)).status], [503, 200]);
+  const [fault] = await ns.faults();
+  assert.deepEqual([fault.id, fault.fired], [id, 1]);
+  const two = await ns.fault([{ where: { operation: 'ListAgents' }, do: { status: 500 } }, { where: { operation: 'ListAgents' }, do: { status: 502 } }]);
+  assert.equal(two.length, 2);
+  assert.match((await problemsOf(ns)).join(), new RegExp(`The fault "${two[0]}" never fired`));
+  await ns.clearFaults(id);
+  assert.equal((await ns.faults()).length, 2);
+  await ns.clearFaults();
+  assert.deepEqual(await ns.faults(), []);
+  await assert.rejects(ns.fault({ do: { no: 1 } }), { code: 'fault_invalid', status: 422 });
+});
+
+test('what the client does wrong is found, unless it is allowed', async (t) => {
+  if (!server.features.includes('verdicts')) return t.skip('the program has no verdicts');
+  const ns = await server.namespace();
+  await say(ns, ns.apiKey);
+  const { findings } = await ns.verdicts('error');
+  assert.deepEqual(findings.map(({ rule }) => rule), ['api_key_in_browser']);
+  assert.match((await problemsOf(ns)).join(), /^api_key_in_browser: .+/);
+  await ns.allow('api_key_in_browser', 'this test is about that');
+  assert.deepEqual(await problemsOf(ns), []);
 });
 
 test('what the server is too old for is said before it is tried', async () => {
