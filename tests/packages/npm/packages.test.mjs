@@ -12,7 +12,7 @@ import { archives, BINARY, HOST, installed, PACKAGE, packed, run } from './insta
 import { blockCount, commands, files } from './readme.mjs';
 import { runnerTests } from './runners.mjs';
 
-const RUNNERS = ['@letta-ai/letta-client', '@playwright/test', '@types/node', 'jest', 'typescript', 'vitest'];
+const RUNNERS = ['@letta-ai/letta-client', '@playwright/test', '@types/node', 'jest', 'testcontainers', 'typescript', 'vitest'];
 const manifest = JSON.parse(readFileSync(join(PACKAGE, 'package.json'), 'utf8'));
 const root = (name) => readFileSync(new URL(`../../../${name}`, import.meta.url), 'utf8');
 
@@ -68,7 +68,7 @@ test('the package has all files that it names', () => {
 });
 
 test('import and require give the same', () => {
-  const entries = ['gatelet', 'gatelet/browser', 'gatelet/playwright'];
+  const entries = ['gatelet', 'gatelet/browser', 'gatelet/playwright', 'gatelet/testcontainers'];
   writeFileSync(
     join(folder, 'both.mjs'),
     `import { createRequire } from 'node:module';

@@ -228,6 +228,7 @@ export function runnerTests(folder, has) {
       import { useGatelet } from "gatelet/vitest";
       import setup from "gatelet/vitest/setup";
       import { useGatelet as useInJest } from "gatelet/jest";
+      import { GateletContainer } from "gatelet/testcontainers";
       import { expect as expectVitest } from "vitest";
       import Letta from "@letta-ai/letta-client";
 
@@ -247,6 +248,8 @@ export function runnerTests(folder, has) {
       await expectVitest(gatelet()).toHaveReceived("SendMessage");
       const server = await startGatelet({ seed: new URL("file:///x") });
       try { await (await connectGatelet()).stop(); } catch (error) { if (error instanceof GateletError) error.code?.length; }
+      const container = await new GateletContainer("gatelet:0.1.0").withSeed("seed.toml").withReuse().start();
+      (await container.namespace({ seed: "seed.toml" })).name satisfies string;
       // @ts-expect-error
       await startGatelet({ sede: "x" });
       // @ts-expect-error
