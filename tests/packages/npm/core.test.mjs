@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,8 +58,14 @@ test('a namespace begins with the server’s seed or its own, however that is gi
   }
   const both = await server.namespace({ seed: [join(folder, 'a.toml'), { agent: [{ ...AGENT, ref: 'other' }] }] });
   assert.deepEqual(Object.keys(both.refs).sort(), ['helper', 'other']);
-  const whole = await server.namespace({ seed: null });
-  assert.deepEqual(whole.refs, {});
+  const headers = { authorization: `Bearer ${both.apiKey}` };
+  const agent = await (await fetch(`${both.baseURL}/v1/agents/${both.refs.helper}/export`, { headers })).text();
+  mkdirSync(join(folder, 'seeds'));
+  writeFileSync(join(folder, 'seeds/a-helper.af'), agent);
+  writeFileSync(join(folder, 'seeds/b.toml'), TOML.replaceAll('helper', 'other'));
+  writeFileSync(join(folder, 'seeds/notes.md'), 'Not a seed.');
+  assert.deepEqual(Object.keys((await server.namespace({ seed: join(folder, 'seeds') })).refs), ['other', 'a-helper'], 'agent files last');
+  assert.deepEqual((await server.namespace({ seed: null })).refs, {});
 });
 
 test('a mistake in a seed is named, and leaves no namespace', async () => {
