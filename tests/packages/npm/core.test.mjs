@@ -1,7 +1,7 @@
 // What the package does without a test runner: servers, namespaces, errors.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -293,4 +293,25 @@ test('a back end forwards the namespace of a request, in tests only', async () =
   } finally {
     delete process.env.GATELET_URL;
   }
+});
+
+test('where there is no program for a platform, a sentence says what to do', () => {
+  const said = (platform, loaders, call = 'binaryPath()') => {
+    const source = `const fs = require('node:fs');
+      fs.readdirSync = () => ${JSON.stringify(loaders)};
+      Object.defineProperty(process, 'platform', { value: ${JSON.stringify(platform)} });
+      const { binaryPath, cannotStart } = require(${JSON.stringify(`${PACKAGE}lib/binary.cjs`)});
+      try { console.log(${call}); } catch (error) { console.log(error.message); }`;
+    const env = { ...process.env, GATELET_BINARY: '' };
+    return spawnSync(process.execPath, ['-e', source], { env, encoding: 'utf8' }).stdout;
+  };
+  const [glibc, musl] = [['ld-linux-x86-64.so.2', 'libc.so.6'], ['ld-musl-x86_64.so.1']];
+  assert.match(said('win32', []), /^There is no package of Gatelet for win32-.*WSL/);
+  assert.match(said('freebsd', []), /^There is no package of Gatelet for freebsd-.*linux-x64.*GATELET_BINARY/);
+  assert.match(said('linux', glibc), /@gatelet\/linux-\w+, .* is not installed.*npm\/cli\/issues\/4828/);
+  assert.match(said('linux', musl), /musl, such as Alpine.*node:22-slim.*GATELET_BINARY/);
+  // A program whose loader is missing exists, and is "not found".
+  const start = `cannotStart(process.execPath, { code: 'ENOENT' })`;
+  assert.match(said('linux', musl, start), /such as Alpine/);
+  assert.match(said('linux', glibc, start), /cannot be started \(ENOENT\)/);
 });
