@@ -57,7 +57,8 @@ function stagePlatform() {
 function platformOf(program) {
   if (program.toString("latin1", 0, 4) === "\x7fELF") {
     const cpu = { 62: "x64", 183: "arm64" }[program.readUInt16LE(18)];
-    return cpu && { os: "linux", cpu, libc: interpreterOf(program)?.includes("ld-linux") ? "glibc" : undefined };
+    const loader = interpreterOf(program);
+    return cpu && { os: "linux", cpu, libc: loader && (loader.includes("ld-musl") ? "musl" : "glibc") };
   }
   const isMachO = program.length > 8 && program.readUInt32LE(0) === 0xfeedfacf;
   const cpu = isMachO && { 0x01000007: "x64", 0x0100000c: "arm64" }[program.readUInt32LE(4)];
