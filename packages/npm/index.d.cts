@@ -223,7 +223,6 @@ export interface Namespace {
   fault(fault: Fault | readonly Fault[]): Promise<string[]>;
   faults(): Promise<Array<{ id: string; fired: number; left: number | null; definition: Fault }>>;
   clearFaults(id?: string): Promise<void>;
-  define(definitions: Pick<NamespaceOptions, "replies" | "faults">): Promise<void>;
 
   clock(): Promise<Clock>;
   setClock(clock: string | Partial<Pick<Clock, "now" | "frozen" | "timers" | "expiry">>): Promise<Clock>;

@@ -2,7 +2,7 @@ import "vitest";
 import type { GateletError, Namespace, NamespaceOptions, ReceivedOptions, StartOptions } from "./index.cjs";
 export { GateletError, connectGatelet, startGatelet } from "./index.cjs";
 
-export interface SuiteOptions extends Omit<NamespaceOptions, "script"> {
+export interface SuiteOptions extends NamespaceOptions {
   /** How the server is started. GATELET_URL, or gatelet/vitest/setup, takes precedence. */
   server?: StartOptions;
   /** Whether findings of severity error, unused replies and unused faults fail a test: `true` by default. */

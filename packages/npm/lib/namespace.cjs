@@ -64,14 +64,6 @@ class Namespace {
     return ids[0];
   }
 
-  /** Adds replies and faults, as `server.namespace()` takes them. */
-  async define({ replies = [], faults = [] }) {
-    if (replies.length) this.#server.requireFeature("replies");
-    if (faults.length) this.#server.requireFeature("faults");
-    if (replies.length) await this.#call("POST", "/replies", { replies: repliesFrom(replies) });
-    if (faults.length) await this.#call("POST", "/faults", { faults });
-  }
-
   async replies() {
     this.#server.requireFeature("replies");
     return (await this.#call("GET", "/replies")).replies;

@@ -46,7 +46,7 @@ class GateletServer {
     if (replies || script) this.requireFeature("replies");
     if (faults) this.requireFeature("faults");
     const seeds = readSeed(seed);
-    const isInline = seeds.length === 1 && seeds[0].toml === undefined;
+    const isInline = seeds.length === 1 && seeds[0].toml === undefined && !script;
     const created = await this.call("POST", "/ns", {
       ...options,
       seed: isInline ? seeds[0] : undefined,
@@ -59,8 +59,9 @@ class GateletServer {
     const namespace = new Namespace(this, created);
     const isKept = ifExists === "keep" && Object.keys(created.refs).length > 0;
     try {
-      if (!isInline && !isKept) await namespace.seed(seed);
       if (script) await namespace.script(script);
+      // A reset returns to what there is after the last seed, even an empty one.
+      if (!isInline && !isKept) await namespace.seed(script && !seeds.length ? {} : seeds);
     } catch (error) {
       await namespace.delete().catch(() => {});
       throw error;

@@ -6,13 +6,13 @@ const { openGatelet, connectGatelet } = require("./server.cjs");
 
 /** Makes `useGatelet` from the hooks of a test runner; `shared()` is a server that the runner started for all files. */
 function suite({ beforeAll, afterEach, afterAll, shared = () => undefined }) {
-  return function useGatelet({ server: options = {}, strict = true, patchEnv = false, seed, replies, faults, ...rest } = {}) {
+  return function useGatelet({ server: options = {}, strict = true, patchEnv = false, ...begin } = {}) {
     let server, namespace, environment;
 
     beforeAll(async () => {
       const running = shared();
-      server = running ? await connectGatelet(running) : await openGatelet(options);
-      namespace = await server.namespace({ seed, replies, faults, ...rest });
+      server = running ? await connectGatelet({ ...running, seed: options.seed }) : await openGatelet(options);
+      namespace = await server.namespace(begin);
       if (!patchEnv) return;
       environment = Object.keys(namespace.env).map((name) => [name, process.env[name]]);
       Object.assign(process.env, namespace.env);
@@ -21,8 +21,8 @@ function suite({ beforeAll, afterEach, afterAll, shared = () => undefined }) {
     afterEach(async () => {
       if (!namespace) return;
       const problems = strict ? await problemsOf(namespace) : [];
+      // Back to the seed, replies and faults that the namespace began with.
       await namespace.reset();
-      await namespace.define({ replies, faults });
       if (problems.length) throw new Error(failure(problems));
     });
 

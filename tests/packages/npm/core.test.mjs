@@ -166,6 +166,11 @@ test('replies are added, used and removed', async (t) => {
   await ns.script('[[reply]]\nuser = "time"\nsteps = [{ assistant = "Noon." }]');
   assert.equal(await said('What time is it?'), 'Noon.');
   await assert.rejects(ns.reply(/(?=x)/, 'y'), { code: 'script_invalid', status: 422 });
+  for (const seed of [undefined, null]) {
+    const scripted = await server.namespace({ seed, script: '[[reply]]\nuser = "time"\nsteps = [{ assistant = "One." }]' });
+    await scripted.reset();
+    assert.equal((await scripted.replies()).length, 1, 'after a reset');
+  }
 });
 
 test('faults are added, fire and are removed', async (t) => {
