@@ -93,7 +93,8 @@ test('every block of the README is run, apart from two', () => {
 });
 
 for (const command of commands) {
-  test(`README: ${command}`, () => {
+  test(`README: ${command}`, (t) => {
+    if (command.includes('weather') && !features.includes('replies')) return t.skip('the program has no replies at run time');
     const { status, output } = run(folder, command);
     assert.equal(status, 0, output);
     assert.match(output, /\bpass(ed)? +[1-9]|\b[1-9]\d* passed/, output);
