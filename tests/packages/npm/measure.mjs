@@ -1,6 +1,6 @@
 // Measures by hand what the package promises: `GATELET_BINARY=... node measure.mjs`. Best of ten of each.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -13,7 +13,7 @@ const elapsed = (...command) => {
   execFileSync(command[0], command.slice(1), { env, stdio: 'ignore' });
   return performance.now() - begun;
 };
-const printed = (text) => Number(spawnSync(process.execPath, ['-e', text], { encoding: 'utf8', env }).stdout);
+const printed = (text) => Number(execFileSync(process.execPath, ['-e', text], { encoding: 'utf8', env }));
 
 const flags = ['serve', '--ephemeral', '--control', '--listen', '127.0.0.1:0', '--log-format', 'json', '--until-stdin-closes'];
 const bare = `const { spawn } = require('node:child_process');
