@@ -65,14 +65,12 @@ class Namespace:
         agent: str,
         access: Sequence[str],
         *,
-        hostname: str | None = None,
+        hostname: str,
         expires_in: Duration | None = None,
     ) -> Token:
-        """Issues a client token for an agent, named by its ref or its id, as a back end does."""
+        """Issues a client token for an agent, named by its ref or its id, as a back end does for a page of `hostname`."""
         policy = [{"type": "agent", "id": self.refs.get(agent, agent), "access": list(access)}]
-        body: Json = {"policy": policy}
-        if hostname is not None:
-            body["hostname"] = hostname
+        body: Json = {"policy": policy, "hostname": hostname}
         if expires_in is not None:
             body["expires_at"] = self._expiry(expires_in)
         issued = self._own.send("POST", "/v1/client-side-access-tokens", body)
