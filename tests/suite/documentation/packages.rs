@@ -29,7 +29,8 @@ fn every_example_names_the_version_of_the_program() {
     for page in ["packages/npm/README.md", "packages/python/README.md", "action/README.md"] {
         let page = Path::new(page);
         let text = read(page.to_str().unwrap());
-        let tags = text.split("ghcr.io/gatelet/gatelet:").skip(1).filter_map(|rest| rest.split(['"', '\n', '`', ' ']).next());
+        let tags =
+            text.split("ghcr.io/gatelet/gatelet:").skip(1).filter_map(|rest| rest.split(['"', '\n', '`', ' ']).next());
         examples.extend(tags.map(str::to_owned));
     }
     assert!(!examples.is_empty());
