@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import quote
 from ._errors import GateletError
 from ._http import Connection, duration
 from ._journal import Journal
+from ._seed import read_seed
 from ._types import Advance, Clock, Duration, Json, Seed, Token, Unused, Verdicts
 
 if TYPE_CHECKING:
@@ -265,15 +265,6 @@ class Namespace:
         is_literal = clock["expiry"] == "literal"
         now = datetime.fromisoformat(clock["now"]) if is_literal else datetime.now(timezone.utc)
         return (now + lifetime).isoformat()
-
-
-def read_seed(seed: Seed) -> Mapping[str, Any]:
-    """A seed, read from a file if it is a path. Paths within it are refused by the server."""
-    if isinstance(seed, Mapping):
-        return seed
-    text = Path(seed).read_text(encoding="utf-8")
-    read: Mapping[str, Any] = json.loads(text) if Path(seed).suffix == ".json" else tomllib.loads(text)
-    return read
 
 
 def _name_of(token: Token | str) -> str:

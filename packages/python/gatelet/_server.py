@@ -12,7 +12,8 @@ from typing import IO, Self, Unpack
 from ._binary import find_gatelet_bin
 from ._errors import GateletError
 from ._http import Connection, duration
-from ._namespace import Namespace, read_seed
+from ._namespace import Namespace
+from ._seed import read_seed
 from ._types import Creation, Json, Seed, Token
 
 # How long a server may take to start, and to stop, in seconds.

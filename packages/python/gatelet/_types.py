@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 Duration: TypeAlias = str | float | timedelta
 """`"90s"`, seconds, or a timedelta."""
 
-Seed: TypeAlias = Mapping[str, Any] | str | os.PathLike[str]
-"""A seed, or the path of one in TOML or JSON."""
+Seed: TypeAlias = Mapping[str, Any] | str | os.PathLike[str] | Sequence["Seed"]
+"""A seed; or the path of one in TOML or JSON, of an agent file, or of a folder of them; or several of all these."""
 
 Json: TypeAlias = dict[str, Any]
 

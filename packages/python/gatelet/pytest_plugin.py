@@ -112,9 +112,13 @@ def _options(item: pytest.Item) -> dict[str, Any]:
         if marker.args:
             raise pytest.UsageError(f"{item.nodeid}: the marker gatelet takes its arguments by name, such as seed=...")
         options |= marker.kwargs
-    for name in ("seed", "script"):
-        if isinstance(options.get(name), (str, Path)):
-            options[name] = item.path.parent / options[name]
+    folder = item.path.parent
+    if isinstance(options.get("script"), (str, Path)):
+        options["script"] = folder / options["script"]
+    if "seed" in options:
+        from ._seed import map_paths
+
+        options["seed"] = map_paths(options["seed"], lambda path: folder / path)
     return options
 
 

@@ -40,6 +40,26 @@ def test_a_seed_is_a_dictionary_or_a_file(server, tmp_path, name):
         assert namespace.refs["policy"].startswith("block-") and namespace.refs["helper"].startswith("agent-")
 
 
+def test_a_seed_may_be_a_folder_or_a_list(server, tmp_path):
+    folder = tmp_path / "seeds"
+    folder.mkdir()
+    model = 'model = "openai/gpt-4o-mini"\n'
+    (folder / "b.toml").write_text(f'[[agent]]\nref = "two"\nname = "two"\n{model}')
+    (folder / "a.json").write_text(json.dumps(SEED))
+    (folder / "notes.md").write_text("Not a seed.")
+    with server.namespace(seed={"agent": SEED["agent"]}) as namespace:
+        exported = server_export(namespace)
+    exported["agents"][0]["name"] = "imported"
+    (folder / "0.af").write_text(json.dumps(exported))
+    more = {"block": [{"ref": "policy", "label": "policy", "value": "Be kind."}]}
+    with server.namespace(seed=[folder, more]) as namespace:
+        assert namespace.refs.keys() == {"helper", "page", "two", "0", "policy"}
+
+
+def server_export(namespace):
+    return namespace._own.send("GET", f"/v1/agents/{namespace.refs['helper']}/export")
+
+
 def test_a_mistake_is_named_with_its_place(server):
     with pytest.raises(GateletError, match="agents?.*/seed/agent/0/modle") as refusal:
         server.namespace(seed={"agent": [{"ref": "helper", "modle": "x"}]})

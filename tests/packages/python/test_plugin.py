@@ -103,6 +103,13 @@ def test_the_configuration_names_a_seed_for_all(run_tests, tmp_path):
     assert "2 passed" in run_tests(test, "-o", "gatelet_seed=seed.json", "tests")
 
 
+def test_a_marker_may_name_several_seeds(run_tests, tmp_path):
+    (tmp_path / "more.toml").write_text('[[block]]\nref = "policy"\nlabel = "policy"\nvalue = "Be kind."\n')
+    marker = '@pytest.mark.gatelet(seed=["seed.json", "more.toml", {"tool": []}])\n'
+    test = f"import pytest\n\n{marker}def test_it(gatelet):\n    assert gatelet.refs.keys() == {{'helper', 'page', 'policy'}}\n"
+    assert "1 passed" in run_tests(test)
+
+
 def test_a_server_that_runs_is_used_and_keeps_what_failed(run_tests, server):
     test = HEAD + "def test_it(gatelet):\n    assert False\n\ndef test_that(gatelet):\n    pass\n"
     env = {"GATELET_KEY": server.api_key, "GATELET_KEEP": "failed"}
