@@ -1,6 +1,4 @@
-//! The packages for npm and PyPI are of the same version as the program.
-
-use std::path::Path;
+//! The packages, and the pages that name a version, are of the version of the program.
 
 use serde_json::Value;
 
@@ -27,8 +25,7 @@ fn every_package_has_the_version_of_the_program() {
 fn every_example_names_the_version_of_the_program() {
     let mut examples = Vec::new();
     for page in ["packages/npm/README.md", "packages/python/README.md", "action/README.md"] {
-        let page = Path::new(page);
-        let text = read(page.to_str().unwrap());
+        let text = read(page);
         let tags =
             text.split("ghcr.io/gatelet/gatelet:").skip(1).filter_map(|rest| rest.split(['"', '\n', '`', ' ']).next());
         examples.extend(tags.map(str::to_owned));
