@@ -24,7 +24,7 @@ fn every_package_has_the_version_of_the_program() {
 #[test]
 fn every_example_names_the_version_of_the_program() {
     let mut examples = Vec::new();
-    for page in ["packages/npm/README.md", "packages/python/README.md", "action/README.md"] {
+    for page in ["action/README.md", "docs/testing.md", "packages/npm/README.md", "packages/python/README.md"] {
         let text = read(page);
         let tags =
             text.split("ghcr.io/gatelet/gatelet:").skip(1).filter_map(|rest| rest.split(['"', '\n', '`', ' ']).next());
