@@ -30,8 +30,15 @@ def findings(namespace: Namespace) -> list[str]:
         # A script may have replies for other tests.
         added = {reply["id"] for reply in namespace.replies() if reply["source"] == "run_time"}
         problems += [f"The reply {id} was not used." for id in unused["replies"] if id in added]
-        problems += [f"The fault {id} did not fire." for id in unused["faults"]]
+        certain = _certain_faults(namespace) if unused["faults"] else set()
+        problems += [f"The fault {id} did not fire." for id in unused["faults"] if id in certain]
     return problems
+
+
+def _certain_faults(namespace: Namespace) -> set[str]:
+    """The faults that do not leave it to chance whether they fire."""
+    faults = namespace.faults() if "faults" in namespace.server.features else []
+    return {fault["id"] for fault in faults if "probability" not in fault["definition"].get("when", {})}
 
 
 def _lines(namespace: Namespace, entry: Json) -> list[str]:

@@ -39,7 +39,7 @@ FRAMES = [{"n": n, "type": kind} for n, kind in enumerate(["ping", "assistant_me
 @pytest.fixture
 def says():
     """What the server says; and `calls`, what it was asked."""
-    says = {"findings": [], "unused": {"replies": [], "faults": [], "refs": ["helper"]}, "replies": [], "calls": []}
+    says = {"findings": [], "unused": {"replies": [], "faults": [], "refs": ["helper"]}, "replies": [], "faults": [], "calls": []}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -58,6 +58,7 @@ def says():
                 "GET /ns/one/verdicts?min=error": {"findings": says["findings"], "allowed": [], "coverage": {}},
                 "GET /ns/one/unused": says["unused"],
                 "GET /ns/one/replies": {"replies": says["replies"], "unmatched": "echo"},
+                "GET /ns/one/faults": {"faults": says["faults"]},
                 "GET /ns/one/journal": {"entries": [ENTRY], "next": "1", "dropped": 0, "timed_out": False},
                 "GET /ns/one/journal?after=1": {"entries": [], "next": "1", "dropped": 0, "timed_out": False},
                 "GET /ns/one/journal/1/frames": FRAMES,
@@ -93,6 +94,9 @@ def test_a_client_that_does_nothing_wrong_passes(run_strict, says):
     # A script has replies for other tests.
     says["replies"] = [{"id": "greeting", "source": "file"}]
     says["unused"]["replies"] = ["greeting"]
+    # One that fires by chance may not.
+    says["faults"] = [{"id": "rough-network-2", "definition": {"when": {"probability": 0.01}}}]
+    says["unused"]["faults"] = ["rough-network-2"]
     assert "1 passed" in run_strict()
     assert "DELETE /ns/one" in says["calls"]
 
@@ -108,7 +112,13 @@ def test_a_client_that_does_nothing_wrong_passes(run_strict, says):
             },
             "The reply weather was not used.",
         ),
-        ({"unused": {"replies": [], "faults": ["cut-early"], "refs": []}}, "The fault cut-early did not fire."),
+        (
+            {
+                "unused": {"replies": [], "faults": ["cut-early"], "refs": []},
+                "faults": [{"id": "cut-early", "definition": {"do": {"status": 503}}}],
+            },
+            "The fault cut-early did not fire.",
+        ),
     ],
 )
 def test_what_the_server_finds_fails_a_test_that_passed(run_strict, says, told, sentence):
