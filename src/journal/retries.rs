@@ -57,15 +57,17 @@ impl Journal {
         let mut repeated = None;
         if let Some(before) = self.before(held, of_target)
             && has_equal_body(&before, held)
-            && (is_retry || has_failed(&lock(&before.entry)))
+            && (is_retry || may_be_repeated(&before))
         {
             repeated = Some(before.id);
         }
         for of_otid in of_otids {
             repeated = repeated.max(self.before(held, of_otid).map(|before| before.id));
         }
-        if repeated.is_some() {
-            self.change(held, |entry| entry.retry_of = repeated);
+        if let Some(repeated) = repeated {
+            let first = self.find(repeated).and_then(|before| lock(&before.link).first);
+            lock(&held.link).first = Some(first.unwrap_or(repeated));
+            self.change(held, |entry| entry.retry_of = Some(repeated));
         }
     }
 
@@ -96,12 +98,13 @@ fn is_retry(entry: &Entry) -> bool {
     count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
 }
 
-/// Whether clients try again after such a response.
-fn has_failed(entry: &Entry) -> bool {
-    entry
-        .answer
-        .as_ref()
-        .is_some_and(|answer| answer.ended == Some(Ended::Cut) || answer.status.is_some_and(|status| status >= 500))
+/// Whether clients try again after such a response, also those that do not say so.
+fn may_be_repeated(held: &Held) -> bool {
+    let is_final = lock(&held.link).is_final;
+    let entry = lock(&held.entry);
+    let Some(answer) = &entry.answer else { return false };
+    let lowest = if entry.fault.is_some() { 400 } else { 500 };
+    answer.ended == Some(Ended::Cut) || !is_final && answer.status.is_some_and(|status| status >= lowest)
 }
 
 /// Whether two bodies are equal, as far as they were read.
