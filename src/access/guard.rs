@@ -226,7 +226,8 @@ impl Guard {
         }
         let redactor = Redactor::of(grant, &body, &token, &agents);
         let permit = Permit::new(Caller::ClientToken(token));
-        let call = Call { operation, params, query, headers, permit, payload: Payload::Checked(body), agents, attempt: None };
+        let call =
+            Call { operation, params, query, headers, permit, payload: Payload::Checked(body), agents, attempt: None };
         Ok(Admission::Call(Admitted { call, redactor, stream_permit, body_permit }))
     }
 

@@ -52,12 +52,12 @@ async fn add(Ns(namespace): Ns, Document(body): Document) -> ControlResult<(Stat
     Ok((StatusCode::CREATED, Json(json!({"ids": ids}))))
 }
 
-fn read_several(
-    replies: Option<Value>,
-    others: &Map<String, Value>,
-) -> Result<Vec<crate::replies::Reply>, Mistake> {
+fn read_several(replies: Option<Value>, others: &Map<String, Value>) -> Result<Vec<crate::replies::Reply>, Mistake> {
     if let Some(other) = others.keys().next() {
-        return Err(Mistake::new(format!("/{other}"), format!("unknown field `{other}`; there is only `replies` here")));
+        return Err(Mistake::new(
+            format!("/{other}"),
+            format!("unknown field `{other}`; there is only `replies` here"),
+        ));
     }
     match replies {
         Some(Value::Array(replies)) => read_list(replies, "/replies", Limits::HTTP),

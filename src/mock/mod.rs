@@ -35,7 +35,6 @@ pub use self::python::probe as python_probe;
 pub use self::resources::fidelity_table;
 pub use self::running::ModelLatency;
 pub use self::tools::mcp::McpTool;
-pub use crate::replies::{Script, ScriptError};
 use self::{
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
@@ -44,6 +43,7 @@ use self::{
     state::State,
     storage::{is_plain, parse},
 };
+pub use crate::replies::{Script, ScriptError};
 use crate::{
     access::{Call, Operation, Owned, Permit, Shared},
     error::{ApiError, Code},

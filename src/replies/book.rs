@@ -139,9 +139,7 @@ impl Listing {
         Self {
             index: Index::new(entries.iter().map(|entry| &*entry.reply.required)),
             has_late: entries.iter().any(|entry| entry.reply.is_late()),
-            needs_turn: entries
-                .iter()
-                .any(|entry| entry.reply.needs.turn_to_match || entry.reply.needs.turn_to_say),
+            needs_turn: entries.iter().any(|entry| entry.reply.needs.turn_to_match || entry.reply.needs.turn_to_say),
             entries,
         }
     }

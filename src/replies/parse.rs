@@ -74,8 +74,7 @@ impl Definitions {
     /// # Errors
     /// If it is not valid; the sentence names the line.
     pub(crate) fn of_toml(text: &str, limits: Limits) -> Result<Self, TextMistake> {
-        let value =
-            toml::parse(text).map_err(|TomlError { line, problem }| TextMistake::on_line(line, &problem))?;
+        let value = toml::parse(text).map_err(|TomlError { line, problem }| TextMistake::on_line(line, &problem))?;
         Self::of_json(value, limits).map_err(|mistake| mistake.in_toml(text))
     }
 
@@ -154,7 +153,8 @@ pub(crate) fn read_reply(definition: Value, pointer: &str, limits: Limits) -> Re
     if !definition.is_object() {
         return Err(Mistake::new(pointer, "a reply is an object"));
     }
-    let mistake = |field: &str, problem: String| Mistake::new(format!("{pointer}/{field}"), format!("{field}{problem}"));
+    let mistake =
+        |field: &str, problem: String| Mistake::new(format!("{pointer}/{field}"), format!("{field}{problem}"));
     let table: ReplyTable = read(definition.clone(), pointer)?;
     if let Some(id) = &table.id
         && !is_id(id)
@@ -322,8 +322,7 @@ struct UsageTable {
 /// The longest `delay` or `pace` of a step.
 const MAX_DELAY: Duration = Duration::from_mins(10);
 
-const KINDS: &str =
-    "reasoning, assistant, tool_call, approval, remember, archive, forget, delay, error, stop, usage";
+const KINDS: &str = "reasoning, assistant, tool_call, approval, remember, archive, forget, delay, error, stop, usage";
 
 /// The members that belong to others.
 const OPTIONS: [(&str, &[&str]); 4] = [
@@ -352,7 +351,8 @@ fn read_step(value: Value, pointer: &str, user: Option<&Regex>) -> Result<Step, 
     let step = match table {
         StepTable { reasoning: Some(text), .. } => Step::Reasoning(template("reasoning", &text)?),
         StepTable { assistant: Some(text), pace, .. } => {
-            let pace = pace.map(|pace| duration(&pace, "pace").map_err(|problem| wrong("pace", problem))).transpose()?;
+            let pace =
+                pace.map(|pace| duration(&pace, "pace").map_err(|problem| wrong("pace", problem))).transpose()?;
             Step::Assistant { text: template("assistant", &text)?, pace }
         }
         StepTable { tool_call, approval, arguments, returns, fails, .. }
@@ -378,9 +378,7 @@ fn read_step(value: Value, pointer: &str, user: Option<&Regex>) -> Result<Step, 
             Step::Memory(match (append, value, replace, with) {
                 (Some(text), None, None, None) => MemoryChange::Append { block, text: of(&text)? },
                 (None, Some(value), None, None) => MemoryChange::Set { block, value: of(&value)? },
-                (None, None, Some(old), Some(new)) => {
-                    MemoryChange::Replace { block, old: of(&old)?, new: of(&new)? }
-                }
+                (None, None, Some(old), Some(new)) => MemoryChange::Replace { block, old: of(&old)?, new: of(&new)? },
                 _ => {
                     let problem = "remember has a block, and append, or value, or replace and with".to_owned();
                     return Err(wrong("remember", problem));
@@ -398,11 +396,9 @@ fn read_step(value: Value, pointer: &str, user: Option<&Regex>) -> Result<Step, 
         StepTable { forget: Some(Forget { block, text }), .. } => {
             let block = template("forget", &block)?;
             Step::Memory(match text {
-                Some(text) => MemoryChange::Replace {
-                    block,
-                    old: template("forget", &text)?,
-                    new: Template::default(),
-                },
+                Some(text) => {
+                    MemoryChange::Replace { block, old: template("forget", &text)?, new: Template::default() }
+                }
                 None => MemoryChange::Set { block, value: Template::default() },
             })
         }

@@ -51,13 +51,15 @@ impl Responder {
 
 fn note_chosen(attempt: Option<&dyn Attempt>, step: usize, chosen: &Chosen) {
     let source = if chosen.is_of_script() { "script" } else { "reply" };
-    note(attempt, || json!({
-        "source": source,
-        "id": chosen.reply().id(),
-        "step": chosen.position,
-        "steps": step + 1,
-        "near_misses": [],
-    }));
+    note(attempt, || {
+        json!({
+            "source": source,
+            "id": chosen.reply().id(),
+            "step": chosen.position,
+            "steps": step + 1,
+            "near_misses": [],
+        })
+    });
 }
 
 fn note_missed(attempt: Option<&dyn Attempt>, step: usize, source: &str, near_misses: Option<&NearMisses>) {

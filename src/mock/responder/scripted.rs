@@ -164,3 +164,22 @@ impl Values<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::replies::{Limits, read_reply};
+
+    #[test]
+    fn a_reply_may_stop_for_every_reason_but_one() {
+        for word in StopReason::WORDS {
+            let reply = read_reply(json!({"steps": [{"stop": word}]}), "", Limits::HTTP);
+            match reply {
+                Ok(reply) => assert!(matches!(reply.steps(), [Step::Stop(stop)] if stop == word), "{word}"),
+                Err(_) => assert_eq!(*word, "requires_approval"),
+            }
+        }
+    }
+}
