@@ -105,6 +105,15 @@ fn says(mut reply: Value, text: &str) -> Value {
     reply
 }
 
+/// Checks that a turn failed at the model's provider; returns the sentence.
+#[track_caller]
+fn failed(answer: &Answer) -> String {
+    let body = answer.expect(500);
+    assert_eq!((&body["code"], &body["error"]["type"]), (&json!("llm_error"), &json!("llm_error")), "{body}");
+    assert_eq!(body["message"], body["error"]["message"], "{body}");
+    body["message"].as_str().unwrap().to_owned()
+}
+
 fn approval(call: &Value, approve: bool) -> Value {
     let decision = json!({"type": "approval", "tool_call_id": call, "approve": approve});
     json!({"messages": [{"type": "approval", "approvals": [decision]}]})

@@ -78,7 +78,7 @@ async fn a_mistake_in_toml_is_named_with_its_line() {
     let text = "unmatched = 'refuse'\n[[reply]]\nuser = 'weather in (?<city>\\w+)'\nsteps = [{ assistant = 'Sunny in $city.' }]";
     assert_eq!(put("/script", Method::PUT, text).await.expect(200)["ids"], json!(["script-1"]));
     assert_eq!(stage.say("weather in Rome").await, "Sunny in Rome.");
-    stage.send(&json!({"input": "x"})).await.refused(500, "llm_error");
+    failed(&stage.send(&json!({"input": "x"})).await);
 }
 
 #[tokio::test]

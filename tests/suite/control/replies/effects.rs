@@ -61,14 +61,12 @@ async fn a_change_that_cannot_be_made_fails_the_turn_and_changes_nothing() {
         ]}))
         .await;
     let answer = stage.send(&json!({"input": "x"})).await;
-    let body = answer.expect(500);
-    assert_eq!((&body["code"], &body["error"]["type"]), (&json!("llm_error"), &json!("llm_error")), "{body}");
-    let sentence = body["message"].as_str().unwrap();
+    let sentence = failed(&answer);
     assert!(sentence.contains("reply r") && sentence.contains("'pets'") && sentence.contains("human"), "{sentence}");
     assert_eq!((block(&stage).await.as_str(), passages(&stage).await.len()), ("Name: Ada", 0));
     // A provider that fails remembers nothing either.
     stage.reply(json!({"id": "r", "steps": [{"remember": {"block": "human", "append": "x"}}, {"error": 503}]})).await;
-    stage.send(&json!({"input": "x"})).await.refused(500, "llm_error");
+    failed(&stage.send(&json!({"input": "x"})).await);
     assert_eq!(block(&stage).await, "Name: Ada");
 }
 

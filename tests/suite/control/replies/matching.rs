@@ -191,10 +191,10 @@ async fn a_later_step_may_get_another_reply() {
             {"assistant": "Take the train $returned."},
         ]},
         {"id": "begin", "text": "trip", "steps": [
-            {"tool_call": "get_weather", "returns": "$1"}, {"assistant": "No idea."},
+            {"tool_call": "get_weather", "returns": "fog"}, {"assistant": "No idea."},
         ]},
         {"id": "rain", "user": "trip in (rain|sun)", "steps": [
-            {"tool_call": "get_weather", "returns": "$1ny"}, {"assistant": "Stay in."},
+            {"tool_call": "get_weather", "returns": "${1}ny"}, {"assistant": "Stay in."},
         ]},
     ]});
     stage.control().post("/replies", &replies).await.expect(201);
