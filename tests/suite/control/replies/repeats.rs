@@ -96,8 +96,8 @@ async fn what_a_client_sends_anew_after_a_failure_is_another_turn() {
     stage.reply(says(json!({"id": "good", "text": "x"}), "Good.")).await;
     stage.reply(json!({"id": "bad", "text": "x", "times": 1, "steps": [{"error": 503}]})).await;
     // The response says that trying again does not help, as Letta's does, and the SDKs follow it.
-    let failed = stage.send(&json!({"input": "x"})).await;
-    assert_eq!((failed.status.as_u16(), failed.header("x-should-retry")), (500, Some("false")));
+    let first = stage.send(&json!({"input": "x"})).await;
+    assert_eq!((first.status.as_u16(), first.header("x-should-retry")), (500, Some("false")));
     assert_eq!(stage.say("x").await, "Good.");
     // A client that marks it as a repetition gets the same again.
     stage.reply(json!({"id": "bad", "text": "y", "times": 1, "steps": [{"error": 503}]})).await;
