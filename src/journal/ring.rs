@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) process: Process,
     ring: Mutex<Ring>,
     /// The refs of the seed, by id, and whether a request has named them.
-    refs: RwLock<HashMap<Box<str>, (Box<str>, AtomicBool)>>,
+    refs: RwLock<Refs>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
     /// The ids of new and changed entries.
@@ -47,6 +47,9 @@ pub(super) struct State {
     listeners: AtomicUsize,
     closed: CancellationToken,
 }
+
+/// The names of a seed, by id, and whether a request has named the id.
+type Refs = HashMap<Box<str>, (Box<str>, AtomicBool)>;
 
 #[derive(Debug, Default)]
 struct Ring {

@@ -469,13 +469,13 @@ impl Replies {
         }
     }
 
-    /// Why no reply fits.
-    pub(crate) fn near_misses(&self, facts: &Facts<'_>) -> NearMisses {
+    /// Why no reply fits. `is_thorough`: all replies are looked at, also where there are many.
+    pub(crate) fn near_misses(&self, facts: &Facts<'_>, is_thorough: bool) -> NearMisses {
         let (listing, state) = {
             let book = self.book();
             (Arc::clone(&book.listing), Arc::clone(&book.state))
         };
-        self.within(facts, &state, |situation| NearMisses::of(&listing, situation))
+        self.within(facts, &state, |situation| NearMisses::of(&listing, situation, is_thorough))
     }
 
     fn within<T>(&self, facts: &Facts<'_>, state: &str, judge: impl FnOnce(&Situation<'_>) -> T) -> T {

@@ -116,6 +116,7 @@ pub(crate) enum MemoryChange {
 
 /// The numbers of tokens that replace those that the mock counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::struct_field_names, reason = "the names are Letta's")]
 pub(crate) struct UsageOverride {
     /// The tokens of the request.
     pub(crate) prompt_tokens: Option<i64>,
@@ -151,7 +152,7 @@ impl Reply {
 
     /// Gives it its id.
     pub(super) fn set_id(&mut self, id: &str) {
-        self.id = id.to_owned();
+        id.clone_into(&mut self.id);
         if let Value::Object(definition) = &mut self.definition {
             definition.insert("id".to_owned(), id.into());
         }
@@ -215,14 +216,14 @@ impl Needs {
     pub(super) fn of(criteria: &[Criterion], steps: &[Step]) -> Self {
         let turn_to_match = criteria.iter().any(|criterion| matches!(criterion, Criterion::Turn(_)));
         let mut needs = Self { turn_to_match, ..Self::default() };
-        steps.iter().for_each(|step| {
+        for step in steps {
             step.visit(&mut |template| {
                 for variable in template.variables() {
                     needs.blocks |= matches!(variable, Variable::Block(_));
                     needs.turn_to_say |= matches!(variable, Variable::Turn);
                 }
             });
-        });
+        }
         needs
     }
 }
@@ -232,8 +233,12 @@ impl Step {
         match self {
             Self::Reasoning(text) | Self::Assistant { text, .. } => visit(text),
             Self::Call { arguments, returns, .. } => {
-                arguments.iter().for_each(|(_, value)| value.visit(visit));
-                returns.iter().for_each(|(text, _)| visit(text));
+                for (_, value) in arguments {
+                    value.visit(visit);
+                }
+                if let Some((text, _)) = returns {
+                    visit(text);
+                }
             }
             Self::Memory(change) => match change {
                 MemoryChange::Append { block, text } => [block, text].into_iter().for_each(visit),

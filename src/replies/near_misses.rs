@@ -12,6 +12,11 @@ use super::{
 
 /// How many replies are shown.
 const MOST_SHOWN: usize = 5;
+/// How many are looked at, besides those that the text may fit, where nobody waits for the report.
+const MOST_LOOKED_AT: usize = 64;
+
+/// How near a reply comes: how many criteria fail, how many fit, and its position. The nearest is the smallest.
+type Rank = (usize, Reverse<usize>, usize);
 
 /// The replies that come nearest.
 #[derive(Debug)]
@@ -41,13 +46,16 @@ struct Judged {
 }
 
 impl NearMisses {
-    /// Those of a listing. Replies that are not for this agent at all, or are used up, count like others that do not fit.
-    pub(super) fn of(listing: &Listing, situation: &Situation<'_>) -> Self {
+    /// Those of a listing. `is_thorough`: all replies are looked at, also where there are many.
+    pub(super) fn of(listing: &Listing, situation: &Situation<'_>, is_thorough: bool) -> Self {
         let candidates = listing.candidates(situation.facts.text);
-        let mut nearest: Vec<((usize, Reverse<usize>, usize), &Entry)> = Vec::with_capacity(MOST_SHOWN + 1);
+        let mut nearest: Vec<(Rank, &Entry)> = Vec::with_capacity(MOST_SHOWN + 1);
         for (position, entry) in listing.entries().iter().enumerate() {
             let criteria = &entry.reply.criteria;
             let may_fit = candidates.has(position);
+            if position >= MOST_LOOKED_AT && !may_fit && !is_thorough {
+                continue;
+            }
             // What requires a text that the user did not say cannot fit.
             let fits = criteria
                 .iter()
@@ -75,13 +83,13 @@ impl NearMisses {
         if self.nearest.is_empty() {
             text.push_str("There are no replies. ");
         } else if self.of > self.nearest.len() {
-            let _ = write!(text, "The nearest of {} replies:\n", self.of);
+            let _ = writeln!(text, "The nearest of {} replies:", self.of);
         } else {
             text.push_str("The nearest:\n");
         }
         for miss in &self.nearest {
             let failed = miss.criteria.iter().filter(|judged| !judged.ok).map(Judged::sentence);
-            let _ = write!(text, "- {}: {}\n", miss.id, failed.collect::<Vec<_>>().join("; "));
+            let _ = writeln!(text, "- {}: {}", miss.id, failed.collect::<Vec<_>>().join("; "));
         }
         text.push_str("Add a reply with POST /_gatelet/v1/ns/-/replies, or set unmatched to \"echo\".");
         text

@@ -197,7 +197,7 @@ pub(crate) fn read_reply(definition: Value, pointer: &str, limits: Limits) -> Re
     let mut steps = Vec::with_capacity(table.steps.len());
     for (index, step) in table.steps.into_iter().enumerate() {
         let pointer = format!("{pointer}/steps/{index}");
-        let step = read_step(step, &pointer, user.as_ref())?;
+        let step = read_step(&step, &pointer, user.as_ref())?;
         if matches!(steps.last(), Some(Step::Stop(_))) && !matches!(step, Step::Usage(_)) {
             return Err(Mistake::new(pointer, "steps: only usage follows a stop, which ends the turn"));
         }
@@ -207,7 +207,7 @@ pub(crate) fn read_reply(definition: Value, pointer: &str, limits: Limits) -> Re
         steps.push(step);
     }
     let required = user.as_ref().map(|user| index::required(user.as_str())).unwrap_or_default();
-    let required = required.into_iter().chain(table.text.iter().map(|text| text.as_bytes().into())).collect();
+    let required = required.into_iter().chain(table.text.iter().map(|text| index::required_text(text))).collect();
     // What is cheap to compare first.
     let boxed = |text: Option<String>, criterion: fn(Box<str>) -> Criterion| text.map(|text| criterion(text.into()));
     let criteria: Vec<Criterion> = [
@@ -312,6 +312,7 @@ struct ArchiveTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are Letta's")]
 struct UsageTable {
     prompt_tokens: Option<u32>,
     completion_tokens: Option<u32>,
@@ -332,8 +333,8 @@ const OPTIONS: [(&str, &[&str]); 4] = [
     ("pace", &["assistant"]),
 ];
 
-fn read_step(value: Value, pointer: &str, user: Option<&Regex>) -> Result<Step, Mistake> {
-    let Value::Object(members) = &value else { return Err(Mistake::new(pointer, "steps: a step is an object")) };
+fn read_step(value: &Value, pointer: &str, user: Option<&Regex>) -> Result<Step, Mistake> {
+    let Value::Object(members) = value else { return Err(Mistake::new(pointer, "steps: a step is an object")) };
     let is_present = |name: &&str| members.get(*name).is_some_and(|value| !value.is_null());
     let kinds: Vec<&str> = KINDS.split(", ").filter(is_present).collect();
     for (name, belongs_to) in OPTIONS {

@@ -167,8 +167,16 @@ impl TemplateValue {
     pub(super) fn visit(&self, visit: &mut dyn FnMut(&Template)) {
         match self {
             Self::Text(template) => visit(template),
-            Self::List(items) => items.iter().for_each(|item| item.visit(visit)),
-            Self::Object(members) => members.iter().for_each(|(_, value)| value.visit(visit)),
+            Self::List(items) => {
+                for item in items {
+                    item.visit(visit);
+                }
+            }
+            Self::Object(members) => {
+                for (_, value) in members {
+                    value.visit(visit);
+                }
+            }
             Self::Other(_) => {}
         }
     }

@@ -38,7 +38,7 @@ impl Responder {
             }
             // Nobody reads what a sleeptime agent says.
             let refuses = self.replies.unmatched() == Unmatched::Refuse && !facts.is_sleeptime;
-            let near_misses = (refuses || attempt.is_some()).then(|| self.replies.near_misses(facts));
+            let near_misses = (refuses || attempt.is_some()).then(|| self.replies.near_misses(facts, refuses));
             let source = if refuses { "refused" } else { "echo" };
             note_missed(attempt, step, source, near_misses.as_ref());
             match near_misses.filter(|_| refuses) {

@@ -276,14 +276,14 @@ impl<'a> AgentLoop<'a> {
         }
         let prompt_tokens = self.thread.context_tokens() + self.turn_tokens();
         let mut pacer = Pacer::new(response.event_delay, self.state.latency).paced(response.pace);
-        let (stop, usage) = (response.stop, response.usage);
+        let (ending, usage) = (response.stop, response.usage);
         let PreparedStep { messages, calls, pending, stop_reason } = self.prepare(response, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
             usage: Usage::default(),
-            stop_reason: match (&pending, stop) {
+            stop_reason: match (&pending, ending) {
                 (Some(_), _) => StopReason::RequiresApproval,
-                (None, stop) => stop.unwrap_or(StopReason::EndTurn),
+                (None, ending) => ending.unwrap_or(StopReason::EndTurn),
             },
             timing: Timing::default(),
             failure: None,
@@ -330,7 +330,7 @@ impl<'a> AgentLoop<'a> {
         if interrupted {
             return Ok(Some(StopReason::Cancelled));
         }
-        let stop_reason = stop.or(stop_reason);
+        let stop_reason = ending.or(stop_reason);
         if stop_reason.is_none() {
             self.add_heartbeat(Some(&step_id));
         }
