@@ -17,8 +17,9 @@ use crate::{
     clock,
     credentials::PlainApiKey,
     error::{ApiError, Code},
-    http::{Activity, App},
+    http::{Activity, App, Backend},
     journal::{self, Journal},
+    replies::Replies,
     store::RowCounts,
     world::{self, IdStyle, Micros, World},
 };
@@ -111,6 +112,15 @@ impl Namespace {
         &self.journal
     }
 
+    /// The replies of its world.
+    #[must_use]
+    pub(crate) fn replies(&self) -> Replies {
+        match &self.app().backend {
+            Backend::Mock(mock) => mock.replies().clone(),
+            Backend::Gateway(_) => Replies::new(None),
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub(crate) fn name(&self) -> &str {
@@ -189,8 +199,9 @@ impl Namespace {
     }
 
     fn set_refs(&self, refs: Refs) {
-        let by_id = refs.iter().filter_map(|(name, id)| Some((id.as_str()?.to_owned(), name.clone())));
-        self.journal.set_refs(by_id);
+        let by_id = || refs.iter().filter_map(|(name, id)| Some((id.as_str()?.to_owned(), name.clone())));
+        self.journal.set_refs(by_id());
+        self.replies().set_refs(by_id());
         self.contents().refs = refs;
     }
 
