@@ -15,6 +15,7 @@ mod seed;
 mod select;
 mod snapshots;
 mod tokens;
+mod verdicts;
 mod verify;
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ impl Control {
             .merge(journal::routes())
             .merge(explain::routes())
             .merge(verify::routes())
+            .merge(verdicts::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
@@ -106,7 +108,7 @@ async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> imp
 
 /// The parts of the control API that this version has.
 const FEATURES: &[&str] =
-    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain"];
+    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain", "verdicts"];
 
 /// The limits that a test can run into, by name.
 fn limits(settings: &ControlSettings) -> Value {

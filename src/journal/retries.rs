@@ -67,6 +67,7 @@ impl Journal {
         if repeated.is_some() {
             self.change(held, |entry| entry.retry_of = repeated);
         }
+        self.observe_asked(held);
     }
 
     /// The last request under this key that is not too old.

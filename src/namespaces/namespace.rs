@@ -20,6 +20,7 @@ use crate::{
     http::{Activity, App},
     journal::{self, Journal},
     store::RowCounts,
+    verdicts::{Ledger, Verdicts},
     world::{self, IdStyle, Micros, World},
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Namespace {
     created_at: Micros,
     pub(super) activity: Activity,
     journal: Journal,
+    verdicts: Verdicts,
 }
 
 /// What changes while the namespace lives.
@@ -87,6 +89,7 @@ impl Namespace {
         definition: Definition,
         live: Live,
         change: Arc<tokio::sync::Mutex<()>>,
+        ledger: &Ledger,
     ) -> Self {
         let activity = live.app.activity.clone().unwrap_or_else(Activity::new);
         let journal = live.app.journal.clone().unwrap_or_else(|| journal::Process::default().journal(name));
@@ -101,8 +104,15 @@ impl Namespace {
             change,
             created_at: world::real_now(),
             activity,
+            verdicts: Verdicts::on(&journal, ledger.clone()),
             journal,
         }
+    }
+
+    /// The verdicts on its clients, which outlast its worlds.
+    #[must_use]
+    pub(crate) fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     /// Its journal, which outlasts its worlds.
@@ -252,6 +262,7 @@ impl Namespace {
             std::mem::replace(&mut *current, live)
         };
         old.end();
+        self.verdicts.begin_world();
         self.set_refs(refs);
         let mut contents = self.contents();
         for header in headers {
@@ -264,6 +275,7 @@ impl Namespace {
     /// Ends its world, and everything that waits for its journal. What a handle would keep in memory is freed.
     pub(super) fn end(&self) {
         self.live().end();
+        self.verdicts.close(None);
         self.journal.close();
         *self.contents() = Contents::default();
     }
