@@ -362,7 +362,13 @@ mod tests {
 
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
-        let mut inspector = Inspector { allow, held: AccessSet::default(), needed: AccessSet::default(), named: NamedIds::default(), dropped: None };
+        let mut inspector = Inspector {
+            allow,
+            held: AccessSet::default(),
+            needed: AccessSet::default(),
+            named: NamedIds::default(),
+            dropped: None,
+        };
         inspector.object(&[SEND], At::Top, body).map(Value::Object)
     }
 
@@ -468,7 +474,13 @@ mod tests {
         const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];
         let inspect = |id: &str| {
             let named = NamedIds::default();
-            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), needed: AccessSet::default(), named, dropped: None };
+            let mut in_query = Inspector {
+                allow: &[],
+                held: AccessSet::default(),
+                needed: AccessSet::default(),
+                named,
+                dropped: None,
+            };
             in_query.query(&[FIELDS], &mut Query::parse(Some(&format!("conversation_id={id}")))).unwrap();
             let mut in_body = Inspector { named: NamedIds::default(), dropped: None, ..in_query };
             let Value::Object(body) = json!({"conversation_id": id}) else { unreachable!() };

@@ -103,7 +103,13 @@ impl<'a> PolicyCheck<'a> {
     }
 
     fn inspector(&self, held: AccessSet, named: NamedIds) -> Inspector<'a> {
-        Inspector { allow: self.allow, held, needed: AccessSet::default(), named, dropped: self.wants_dropped.then(Vec::new) }
+        Inspector {
+            allow: self.allow,
+            held,
+            needed: AccessSet::default(),
+            named,
+            dropped: self.wants_dropped.then(Vec::new),
+        }
     }
 
     fn take(&mut self, inspected: Inspector<'_>) {

@@ -192,7 +192,10 @@ impl EventQuery {
 }
 
 /// Reads every parameter once. `read` returns whether there is such a parameter, or what its value must be.
-pub(super) fn each(query: Option<&str>, mut read: impl FnMut(&str, &str) -> Result<bool, String>) -> Result<(), ApiError> {
+pub(super) fn each(
+    query: Option<&str>,
+    mut read: impl FnMut(&str, &str) -> Result<bool, String>,
+) -> Result<(), ApiError> {
     let query = Query::parse(query);
     for (name, value) in query.pairs() {
         query.check_once(name)?;

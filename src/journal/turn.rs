@@ -29,7 +29,8 @@ pub(super) fn note_frame(answer: &mut Answer, frame: &[u8]) {
     if answer.stop_reason.is_none() && memmem::find(frame, b"\"message_type\":\"stop_reason\"").is_some() {
         answer.stop_reason = text_member(frame, b"\"stop_reason\":\"");
     }
-    answer.has_error |= frame.starts_with(b"event: error") || memmem::find(frame, b"\"message_type\":\"error_message\"").is_some();
+    answer.has_error |=
+        frame.starts_with(b"event: error") || memmem::find(frame, b"\"message_type\":\"error_message\"").is_some();
 }
 
 /// The text of a member. Within a string of JSON the quotes of its name would be escaped, so it is found only where it is one.
@@ -58,10 +59,8 @@ pub(super) fn note_whole(answer: &mut Answer, operation: Operation, json: &[u8])
         answer.run_id = id.map(Into::into);
         return;
     }
-    answer.run_id = messages
-        .iter()
-        .flatten()
-        .find_map(|message| text_member(message.get().as_bytes(), b"\"run_id\":\""));
+    answer.run_id =
+        messages.iter().flatten().find_map(|message| text_member(message.get().as_bytes(), b"\"run_id\":\""));
     let stop_reason = stop_reason.as_ref().and_then(|reason| reason.get("stop_reason")).and_then(Value::as_str);
     answer.stop_reason = stop_reason.map(Into::into);
 }

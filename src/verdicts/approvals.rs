@@ -77,7 +77,8 @@ impl Approvals {
     }
 
     fn check_repeated(&self, seen: &Seen<'_>, decision: Key, send: &Send, sends: &Sends, found: &mut Vec<Found>) {
-        let begun = |id: u64| sends.get(id).and_then(|other| other.end).is_some_and(|end| end.has_begun && !end.has_failed);
+        let begun =
+            |id: u64| sends.get(id).and_then(|other| other.end).is_some_and(|end| end.has_begun && !end.has_failed);
         let others = self.decided.get(&decision).into_iter().flatten().copied();
         for other in others.filter(|other| *other != send.id) {
             let (first, second) = (other.min(send.id), other.max(send.id));

@@ -71,7 +71,8 @@ impl Coverage {
                 self.agents.entry(agent.clone()).or_default().join(Use { granted: *granted, ..Use::default() });
             }
         }
-        if let (Some(of_seed), Some(agent)) = (entry.refs.get("agent"), entry.agents.first().and_then(|id| id.parse::<AgentId>().ok()))
+        if let (Some(of_seed), Some(agent)) =
+            (entry.refs.get("agent"), entry.agents.first().and_then(|id| id.parse::<AgentId>().ok()))
             && self.agents.contains_key(&agent)
         {
             self.refs.entry(agent).or_insert_with(|| of_seed.clone());
@@ -152,7 +153,8 @@ fn policy<'a>(used: impl Iterator<Item = (&'a AgentId, AccessSet)>) -> Value {
 /// What was used and what more was granted, a line for each agent.
 pub(crate) fn text(named: &BTreeMap<String, Use>) -> String {
     let line = |(name, used): (&String, &Use)| {
-        let listed = |set: AccessSet| if set == AccessSet::default() { "nothing".into() } else { words(set).join(", ") };
+        let listed =
+            |set: AccessSet| if set == AccessSet::default() { "nothing".into() } else { words(set).join(", ") };
         let more = match words(used.spare())[..] {
             [] => String::new(),
             ref spare => format!("; granted and not used: {}", spare.join(", ")),

@@ -8,11 +8,7 @@ use std::{
     },
 };
 
-use super::{
-    coverage::Use,
-    finding::Finding,
-    rules::Rule,
-};
+use super::{coverage::Use, finding::Finding, rules::Rule};
 
 /// How many namespaces that are gone are kept.
 const MOST: usize = 10_000;

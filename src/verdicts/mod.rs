@@ -19,16 +19,19 @@ mod seen;
 mod sends;
 mod tokens;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
 use self::judge::Judge;
+pub use self::rules::{Row, Rule, Severity};
 pub(crate) use self::{
     coverage::{Use, text as coverage_text, words},
     ledger::{Closed, Ledger, Unused},
 };
-pub use self::rules::{Row, Rule, Severity};
 use crate::{
     clock,
     journal::{Entry, Journal, Mark, Observer},

@@ -85,13 +85,8 @@ impl Reading {
             return;
         }
         let Some(run) = seen.entry.answer.as_ref().and_then(|answer| answer.run_id.clone()) else { return };
-        let unread = Unread {
-            id: send.id,
-            threads: send.threads,
-            began: send.arrived,
-            caller: seen.entry.caller.clone(),
-            run,
-        };
+        let unread =
+            Unread { id: send.id, threads: send.threads, began: send.arrived, caller: seen.entry.caller.clone(), run };
         self.unread.insert(key(&*unread.run), unread);
     }
 

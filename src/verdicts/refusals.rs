@@ -60,7 +60,8 @@ impl Refusals {
             if !is_retry && by_real_clock < REACTION {
                 continue;
             }
-            let shown = |micros: i64| format!("{:.1} s", f64::from(i32::try_from(micros / 1_000).unwrap_or(i32::MAX)) / 1e3);
+            let shown =
+                |micros: i64| format!("{:.1} s", f64::from(i32::try_from(micros / 1_000).unwrap_or(i32::MAX)) / 1e3);
             let sentence = format!(
                 "Entry {id} was refused with Retry-After: {}, and entry {} follows after {}.",
                 lasts / SECOND,
@@ -88,7 +89,8 @@ impl Refusals {
             };
             self.waits.insert(concerned, wait);
         }
-        if is_final(status) && !matches!(answer.code, Some("origin_missing" | "origin_mismatch" | "api_key_in_browser")) {
+        if is_final(status) && !matches!(answer.code, Some("origin_missing" | "origin_mismatch" | "api_key_in_browser"))
+        {
             let now = Refused { id: seen.entry.id, at: seen.ended(), status };
             let before = self.refused.insert(seen.whole(), now);
             let Some(before) = before.filter(|before| before.status == status) else { return };

@@ -132,9 +132,10 @@ fn kind(operation: Operation) -> Kind {
         return Kind::Send;
     }
     let row = operation.row();
-    let is_about_turns = ["/v1/agents/", "/v1/conversations/", "/v1/runs/", "/v1/steps/", "/v1/messages/", "/v1/groups/"]
-        .iter()
-        .any(|begin| row.template.starts_with(begin));
+    let is_about_turns =
+        ["/v1/agents/", "/v1/conversations/", "/v1/runs/", "/v1/steps/", "/v1/messages/", "/v1/groups/"]
+            .iter()
+            .any(|begin| row.template.starts_with(begin));
     match operation {
         Operation::StreamRun | Operation::StreamConversation | Operation::SearchMessages => Kind::Look,
         Operation::SearchAgentMessages => Kind::Look,
@@ -150,9 +151,13 @@ fn threads(entry: &Entry) -> Threads {
     let path = entry.target.split('?').next().unwrap_or_default();
     let conversation = path.strip_prefix("/v1/conversations/").map(|rest| rest.split('/').next().unwrap_or_default());
     let conversation = conversation.filter(|id| id.starts_with("conv-")).map_or(0, key);
-    let in_query = || form_urlencoded::parse(entry.target.split_once('?')?.1.as_bytes()).find(|(name, _)| name == "conversation_id");
+    let in_query = || {
+        form_urlencoded::parse(entry.target.split_once('?')?.1.as_bytes()).find(|(name, _)| name == "conversation_id")
+    };
     let conversation = match conversation {
-        0 if entry.target.contains("conversation_id=") => in_query().filter(|(_, id)| id.starts_with("conv-")).map_or(0, |(_, id)| key(&*id)),
+        0 if entry.target.contains("conversation_id=") => {
+            in_query().filter(|(_, id)| id.starts_with("conv-")).map_or(0, |(_, id)| key(&*id))
+        }
         conversation => conversation,
     };
     // In the place of a conversation, an agent's id stands for its default one.

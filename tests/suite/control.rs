@@ -8,4 +8,5 @@ mod namespaces;
 mod place;
 mod seed;
 mod snapshots;
+mod verdicts;
 mod verify;
