@@ -109,10 +109,12 @@ impl Conversations {
             return;
         }
         let main = send.threads.main();
-        let same = |(_, (of, threads)): &(&u64, &(Key, Threads))| *of == caller && threads.main() == main;
-        let Some(id) = self.cut.values().find(same).map(|(id, _)| *id) else { return };
-        let Some(end) = sends.get(id).and_then(|cut| cut.end).filter(|end| end.at <= send.arrived) else { return };
-        self.cut.remove(&id);
+        let is_over = |id: &u64| sends.get(*id).and_then(|cut| cut.end).is_none_or(|end| end.at <= send.arrived);
+        let is_here = |of: Key, threads: Threads| of == caller && threads.main() == main;
+        let here = self.cut.values().filter(|(id, (of, threads))| is_here(*of, *threads) && is_over(id));
+        let Some(id) = here.map(|(id, _)| *id).last() else { return };
+        self.cut.retain(|id, (of, threads)| !(is_here(*of, *threads) && is_over(id)));
+        let Some(end) = sends.get(id).and_then(|cut| cut.end) else { return };
         // A repetition is another rule's, and a decision knows what was said.
         if send.retry_of == Some(id) || !send.decisions.is_empty() {
             return;

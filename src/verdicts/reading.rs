@@ -71,6 +71,8 @@ impl Reading {
         let reads = self.reads.entry(seen.target(), Reads::default);
         if reads.is_storm_at(seen.arrived, seen.entry.id) {
             let evidence = [reads.first, seen.entry.id];
+            // A storm that goes on counts again after two more seconds.
+            *reads = Reads::default();
             let sentence = format!(
                 "{} {} was read more than {CALM} times a second for two seconds.",
                 seen.entry.method, seen.entry.target

@@ -31,9 +31,9 @@ impl Stage {
     /// A namespace that is created with more.
     async fn with(server: &Gatelet, creation: &Value) -> Self {
         let space = Namespace::create(server, creation).await;
-        let agent = space.owner.create_agent(&json!({"name": "helper", "tools": ["fetch_webpage"],
-            "tool_rules": [{"type": "requires_approval", "tool_name": "fetch_webpage"}]}));
-        let agent = agent.await;
+        let helper = json!({"name": "helper", "tools": ["fetch_webpage"],
+            "tool_rules": [{"type": "requires_approval", "tool_name": "fetch_webpage"}]});
+        let agent = space.owner.create_agent(&helper).await;
         let token = space.owner.create_token(&agent, &EVERY_ACCESS).await;
         let page = server.stranger().page(&token);
         Self { page, agent, token, stranger: server.stranger(), space }
@@ -184,10 +184,9 @@ async fn a_rule_may_be_broken_where_a_test_says_why() {
     assert_eq!(stage.finding("origin_refused").await["allowed"], "This test forgets the origin.");
     assert_eq!(stage.finding("fields_dropped").await["allowed"], Value::Null);
     // It holds for what follows, and is forgotten with the findings.
-    let reset = |keep: Value| control.post("/reset", &json!({"to": "empty", "keep": keep}));
-    reset(json!(["journal"])).await.expect(200);
+    control.post("/reset", &json!({"to": "empty", "keep": ["journal"]})).await.expect(200);
     assert_eq!(stage.finding("origin_refused").await["allowed"], "This test forgets the origin.");
-    reset(json!([])).await.expect(200);
+    control.post("/reset", &json!({"to": "empty"})).await.expect(200);
     let verdicts = stage.verdicts().await;
     assert_eq!((&verdicts["findings"], &verdicts["allowed"]), (&json!([]), &json!([])));
 }

@@ -27,7 +27,8 @@ async fn the_smallest_policy_is_enough_and_nothing_less() {
     assert_eq!(token["jti"].as_str().unwrap().len(), 36);
 
     // A token with that policy does; without one of the words it does not.
-    let issue = async |access: &[&str]| stage.stranger.page(&stage.space.owner.create_token(&stage.agent, access).await);
+    let issue =
+        async |access: &[&str]| stage.stranger.page(&stage.space.owner.create_token(&stage.agent, access).await);
     assert_eq!(act(&issue(&["read_messages", "write_messages"]).await).await, 200);
     assert_eq!(act(&issue(&["write_messages"]).await).await, 403);
     assert_eq!(act(&issue(&["read_messages"]).await).await, 403);
@@ -52,9 +53,9 @@ async fn what_a_parameter_or_a_shared_thing_needs_is_in_it() {
     let path = format!("/v1/agents/{}/core-memory/blocks/shared", agents[0]);
     stage.stranger.page(&token).patch(&path, &json!({"value": "y"})).await.expect(200);
     let coverage = stage.verdicts().await["coverage"].clone();
-    let of_token = coverage["tokens"].as_array().unwrap().iter().find(|token| token["agents"].get(&agents[1]).is_some());
+    let of_token =
+        coverage["tokens"].as_array().unwrap().iter().find(|token| token["agents"].get(&agents[1]).is_some());
     agents.sort();
-    let needed: Value =
-        agents.iter().map(|id| json!({"type": "agent", "id": id, "access": ["write_agent"]})).collect();
+    let needed: Value = agents.iter().map(|id| json!({"type": "agent", "id": id, "access": ["write_agent"]})).collect();
     assert_eq!(of_token.unwrap()["smallest_policy"], needed);
 }
