@@ -87,21 +87,36 @@ impl Refusals {
                 lasts: i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000),
                 target: seen.target(),
             };
-            self.waits.insert(concerned, wait);
+            // One that comes too early is told to wait anew; the client was told before.
+            let still = self.waits.get(&concerned).is_some_and(|told| seen.arrived - told.since < told.lasts);
+            if !still {
+                self.waits.insert(concerned, wait);
+            }
         }
         if is_final(status) && !matches!(answer.code, Some("origin_missing" | "origin_mismatch" | "api_key_in_browser"))
         {
-            let now = Refused { id: seen.entry.id, at: seen.ended(), status };
-            let before = self.refused.insert(seen.whole(), now);
-            let Some(before) = before.filter(|before| before.status == status) else { return };
-            let since = seen.arrived - before.at;
-            if (REACTION..=REPETITION).contains(&since) || seen.attempt > 0 && (0..=REPETITION).contains(&since) {
-                let sentence = format!(
-                    "Entry {} was refused with {status}, and entry {} sends the same again and gets the same.",
-                    before.id, now.id
-                );
-                found.push(Found::new(Rule::RetriedRefusal, seen, [before.id, now.id], sentence));
-            }
+            self.check_repetition(seen, status, found);
+        }
+    }
+
+    fn check_repetition(&mut self, seen: &Seen<'_>, status: u16, found: &mut Vec<Found>) {
+        let now = Refused { id: seen.entry.id, at: seen.ended(), status };
+        let whole = seen.whole();
+        let Some(before) = self.refused.get(&whole).copied() else {
+            self.refused.insert(whole, now);
+            return;
+        };
+        let since = seen.arrived - before.at;
+        if before.status == status && since < REACTION && seen.attempt == 0 {
+            return;
+        }
+        self.refused.insert(whole, now);
+        if before.status == status && (0..=REPETITION).contains(&since) {
+            let sentence = format!(
+                "Entry {} was refused with {status}, and entry {} sends the same again and gets the same.",
+                before.id, now.id
+            );
+            found.push(Found::new(Rule::RetriedRefusal, seen, [before.id, now.id], sentence));
         }
     }
 }

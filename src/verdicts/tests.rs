@@ -169,6 +169,7 @@ fn a_client_waits_as_long_as_it_was_told() {
         ("other limits concern the same", vec![told(1, 0, "streams"), next(5_000, Operation::RetrieveAgent)], false),
         ("in time", vec![told(1, 0, "quota"), next(10_000, Operation::ListMessages)], false),
         ("sent before the client could know", vec![told(1, 0, "quota"), next(100, Operation::RetrieveAgent)], false),
+        ("again and again", (1..=20).map(|id| told(id, i64::try_from(id).unwrap() * 20, "quota")).collect(), true),
         ("a retry at once", vec![told(1, 0, "quota"), retry(next(100, Operation::ListMessages))], true),
         ("the clock was advanced", vec![told(1, 0, "quota"), advanced(next(400, Operation::ListMessages))], false),
     ] {
@@ -221,12 +222,16 @@ fn a_refusal_is_repeated_only_where_nothing_can_have_changed() {
             refused(2, pause, Operation::ListMessages, status, code),
         ]
     };
+    let forbidden =
+        |id: u64| refused(id, i64::try_from(id).unwrap() * 20, Operation::ListMessages, 403, "access_not_granted");
+    let without_a_pause: Vec<Entry> = (1..=20).map(forbidden).collect();
     for (why, entries, expected) in [
         ("forbidden", twice(403, "access_not_granted", 1_000), true),
         ("malformed", twice(422, "validation_failed", 1_000), true),
         ("not there yet", twice(404, "not_found", 1_000), false),
         ("in conflict", twice(409, "conflict", 1_000), false),
         ("at the same time", twice(403, "access_not_granted", 50), false),
+        ("without a pause", without_a_pause, true),
         ("much later", twice(403, "access_not_granted", 60_000), false),
     ] {
         let expected = if expected { vec!["retried_refusal"] } else { vec![] };

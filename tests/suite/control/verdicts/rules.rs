@@ -37,7 +37,8 @@ async fn busy_hammered() {
         stage.freeze().await;
         let stream = stage.begin_slow_stream("wait").await;
         for number in 0..3 {
-            stage.say(&stage.page, &format!("hurry {number}")).await.refused(409, "conflict");
+            let hurry = json!({"input": format!("hurry {number}")});
+            stage.page.post(&stage.path("/messages/stream"), &hurry).await.refused(409, "conflict");
             if resumes && number == 1 {
                 stage.page.get(&format!("/v1/runs/active?agent_id={}", stage.agent)).await.expect(200);
             }
@@ -272,7 +273,8 @@ async fn double_send() {
     let stage = Stage::new(&server).await;
     stage.freeze().await;
     let stream = stage.begin_slow_stream("hello").await;
-    stage.say(&stage.page, "[[slow:60000]] hello").await.refused(409, "conflict");
+    let hello = json!({"input": "[[slow:60000]] hello"});
+    stage.page.post(&stage.path("/messages/stream"), &hello).await.refused(409, "conflict");
     assert_eq!(stage.broken().await, ["double_send"]);
     drop(stream);
     let stage = Stage::new(&server).await;

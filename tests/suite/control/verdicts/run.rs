@@ -19,7 +19,9 @@ struct Ended {
 async fn run<F: Future<Output = ()>>(arguments: &[&str], code: i32, test: impl FnOnce(Client) -> F) -> Ended {
     let script = format!("echo \"$GATELET_URL $GATELET_KEY\"; read line; exit {code}");
     let all = [arguments, &["--", "sh", "-c", &script]].concat();
-    let mut command: Command = Program::ephemeral().command(all);
+    // Its folder lasts as long as it does.
+    let program = Program::ephemeral();
+    let mut command: Command = program.command(all);
     let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut child = pipes.stderr(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let first = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
@@ -27,6 +29,7 @@ async fn run<F: Future<Output = ()>>(arguments: &[&str], code: i32, test: impl F
     test(Client::new(url, true).bearer(key)).await;
     child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
     let output = child.wait_with_output().await.unwrap();
+    drop(program);
     Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
 }
 
