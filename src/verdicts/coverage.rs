@@ -61,25 +61,14 @@ impl Coverage {
     /// Counts a request that was decided about.
     pub(super) fn count(&mut self, entry: &Entry) {
         let (Some(claims), Some(jti)) = (&entry.caller.token, &entry.caller.jti) else { return };
-        let token = self.tokens.entry(jti.clone(), || Token {
-            claims: Arc::clone(claims),
-            used: BTreeMap::new(),
-            operations: BTreeMap::new(),
-        });
-        for (agent, granted) in claims.policy() {
-            if self.agents.len() < MOST_AGENTS || self.agents.contains_key(agent) {
-                self.agents.entry(agent.clone()).or_default().join(Use { granted: *granted, ..Use::default() });
-            }
+        if self.tokens.get(jti).is_none() {
+            self.begin(jti, claims);
         }
-        if let (Some(of_seed), Some(agent)) =
-            (entry.refs.get("agent"), entry.agents.first().and_then(|id| id.parse::<AgentId>().ok()))
-            && self.agents.contains_key(&agent)
-        {
-            self.refs.entry(agent).or_insert_with(|| of_seed.clone());
-        }
+        self.note_ref(entry);
         if entry.decision.outcome != Some(Outcome::Admitted) {
             return;
         }
+        let Some(token) = self.tokens.get_mut(jti) else { return };
         if let Some(operation) = entry.operation {
             *token.operations.entry(operation).or_default() += 1;
         }
@@ -89,6 +78,26 @@ impl Coverage {
             if let Some(together) = self.agents.get_mut(agent) {
                 together.used = together.used.union(*needed);
             }
+        }
+    }
+
+    /// A token that was not seen before.
+    fn begin(&mut self, jti: &str, claims: &Arc<ClientToken>) {
+        let token = Token { claims: Arc::clone(claims), used: BTreeMap::new(), operations: BTreeMap::new() };
+        self.tokens.insert(jti.into(), token);
+        for (agent, granted) in claims.policy() {
+            if self.agents.len() < MOST_AGENTS || self.agents.contains_key(agent) {
+                self.agents.entry(agent.clone()).or_default().join(Use { granted: *granted, ..Use::default() });
+            }
+        }
+    }
+
+    /// Notes what the seed calls an agent.
+    fn note_ref(&mut self, entry: &Entry) {
+        let Some(of_seed) = entry.refs.get("agent") else { return };
+        let agent = entry.agents.first().and_then(|id| id.parse::<AgentId>().ok());
+        if let Some(agent) = agent.filter(|agent| self.agents.contains_key(agent)) {
+            self.refs.entry(agent).or_insert_with(|| of_seed.clone());
         }
     }
 
