@@ -33,5 +33,6 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+pub mod verdicts;
 mod verify;
 pub mod world;

@@ -28,6 +28,8 @@ pub(super) struct Inspector<'a> {
     pub(super) allow: &'a [ClientTokenAllowance],
     /// What the policy grants on the agent in the path; empty where the path names none.
     pub(super) held: AccessSet,
+    /// What parameters need of it besides what the operation needs.
+    pub(super) needed: AccessSet,
     /// The ids that the request names, not yet proven.
     pub(super) named: NamedIds,
     /// The fields that nobody knows and that were dropped; `None` where they are not wanted.
@@ -131,6 +133,7 @@ impl Inspector<'_> {
                 if !self.held.contains(needed) {
                     return Err(Denial::AccessNowhereGranted { needed });
                 }
+                self.needed = self.needed.union(needed);
             }
             // A single name: a server might split another value into several, and only one was checked.
             Rule::Include if value.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')) => {}
@@ -359,7 +362,13 @@ mod tests {
 
     fn inspect(allow: &[ClientTokenAllowance], body: Value) -> Result<Value, ApiError> {
         let Value::Object(body) = body else { unreachable!() };
-        let mut inspector = Inspector { allow, held: AccessSet::default(), named: NamedIds::default(), dropped: None };
+        let mut inspector = Inspector {
+            allow,
+            held: AccessSet::default(),
+            needed: AccessSet::default(),
+            named: NamedIds::default(),
+            dropped: None,
+        };
         inspector.object(&[SEND], At::Top, body).map(Value::Object)
     }
 
@@ -465,7 +474,13 @@ mod tests {
         const FIELDS: &[Field] = &[Field { name: "conversation_id", ..one(Rule::OwnConversation) }];
         let inspect = |id: &str| {
             let named = NamedIds::default();
-            let mut in_query = Inspector { allow: &[], held: AccessSet::default(), named, dropped: None };
+            let mut in_query = Inspector {
+                allow: &[],
+                held: AccessSet::default(),
+                needed: AccessSet::default(),
+                named,
+                dropped: None,
+            };
             in_query.query(&[FIELDS], &mut Query::parse(Some(&format!("conversation_id={id}")))).unwrap();
             let mut in_body = Inspector { named: NamedIds::default(), dropped: None, ..in_query };
             let Value::Object(body) = json!({"conversation_id": id}) else { unreachable!() };

@@ -37,6 +37,8 @@ pub(super) struct PolicyCheck<'a> {
     /// The agent that the path names by itself, with what the policy grants on it.
     in_path: Option<(&'a AgentId, AccessSet)>,
     named: NamedIds,
+    /// What parameters need on the agent in the path besides what the operation needs.
+    needed: AccessSet,
     /// The fields that nobody knows and that were dropped, if they are wanted.
     pub(super) dropped: Vec<String>,
     wants_dropped: bool,
@@ -55,7 +57,8 @@ impl<'a> PolicyCheck<'a> {
         wants_dropped: bool,
     ) -> Result<Self, Denial> {
         let (named, dropped) = (NamedIds::default(), Vec::new());
-        let mut check = Self { token, grant, params, allow, in_path: None, named, dropped, wants_dropped };
+        let needed = AccessSet::default();
+        let mut check = Self { token, grant, params, allow, in_path: None, named, needed, dropped, wants_dropped };
         match agent_in_path(grant, params) {
             Some(agent) => check.in_path = Some(check.covered(agent)?),
             None => check_granted_somewhere(token, grant)?,
@@ -100,11 +103,18 @@ impl<'a> PolicyCheck<'a> {
     }
 
     fn inspector(&self, held: AccessSet, named: NamedIds) -> Inspector<'a> {
-        Inspector { allow: self.allow, held, named, dropped: self.wants_dropped.then(Vec::new) }
+        Inspector {
+            allow: self.allow,
+            held,
+            needed: AccessSet::default(),
+            named,
+            dropped: self.wants_dropped.then(Vec::new),
+        }
     }
 
     fn take(&mut self, inspected: Inspector<'_>) {
         self.named = inspected.named;
+        self.needed = self.needed.union(inspected.needed);
         self.dropped = inspected.dropped.unwrap_or_default();
     }
 
@@ -141,6 +151,9 @@ impl<'a> PolicyCheck<'a> {
             return Ok(self.in_path.iter().map(|(agent, _)| (*agent).clone()).collect());
         }
         let agents = self.prove_named(ownership, context).await?;
+        for agent in &agents {
+            context.need(agent, self.grant.access.union(self.needed));
+        }
         context.step(OWNERSHIP, || format!("reaches {}", listed(agents.iter().map(AgentId::as_str))));
         Ok(agents)
     }
@@ -354,6 +367,9 @@ impl<'a> PolicyCheck<'a> {
                 };
                 return Err(context.refuse(OWNERSHIP, values, Denial::SharedBeyondPolicy { is_named: held.is_some() }));
             }
+        }
+        for sharer in &sharers {
+            context.need(sharer, self.grant.access);
         }
         context.step(OWNERSHIP, || {
             format!("{} is used by {}, all covered", class(), listed(sharers.iter().map(AgentId::as_str)))

@@ -1,7 +1,11 @@
 //! What is known about a request while it is handled, for the log, the metrics and the journal.
 
 use super::{Operation, permit::Bearer, quota::Allowance, step::Step};
-use crate::{credentials::Fingerprint, error::ApiError};
+use crate::{
+    credentials::Fingerprint,
+    error::ApiError,
+    model::{AccessSet, AgentId},
+};
 
 /// What is known about a request. The guard fills it in as it goes, so that it also holds for a request that is refused.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +25,8 @@ pub struct RequestContext {
     /// The query parameters and body fields that nobody knows and that were dropped, such as `query.x` and
     /// `body.messages[0].x`. Only kept beside `steps`.
     pub(crate) dropped_fields: Vec<String>,
+    /// The access that a client token needs for the request, by agent. Only kept beside `steps`.
+    pub(crate) needed: Vec<(AgentId, AccessSet)>,
 }
 
 impl RequestContext {
@@ -39,6 +45,13 @@ impl RequestContext {
     pub(crate) fn step(&mut self, asked: &'static str, said: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.steps {
             steps.push(Step::new(asked, said()));
+        }
+    }
+
+    /// Keeps what access is needed on an agent, if steps are kept.
+    pub(super) fn need(&mut self, agent: &AgentId, access: AccessSet) {
+        if self.keeps_steps() {
+            self.needed.push((agent.clone(), access));
         }
     }
 

@@ -7,6 +7,7 @@ mod health;
 mod keys;
 mod launched;
 mod operations;
+mod report;
 mod run;
 mod seed;
 mod serve;

@@ -23,16 +23,20 @@ use tokio::{
 use super::{
     CliError, Common, Output, banner,
     launched::{Counting, Launched, Migrations},
+    report::{FailOn, Report},
 };
 use crate::{
     config::{ConfigError, LogFormat, Secret, Settings},
     credentials::PlainApiKey,
+    namespaces::Directory,
     telemetry::{logging, metrics::Totals},
 };
 
 /// The exit codes of shells for a command that does not exist, and for one that cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
+/// The exit code if the command passed, and what it did to the mock did not.
+const VERDICT: u8 = 3;
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -45,6 +49,10 @@ pub(super) struct Arguments {
     /// Which log lines are written to stderr [env: GATELET_LOG] [default: warn]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Exit with 3 if the command passes, but broke a rule of docs/verdicts.md: an error, or at least a warning; or if it
+    /// left replies or faults unused. Several are separated by commas
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    fail_on: Vec<FailOn>,
     /// The command, with its arguments. It finds the server by LETTA_BASE_URL and LETTA_API_KEY
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<OsString>,
@@ -78,6 +86,10 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
     let mut signals = Signals::new()?;
     let mut launched = Launched::start(&settings, Migrations::Run, Counting::Always).await?;
     let metrics = launched.service.app.metrics.clone();
+    let directory = launched.service.directory.clone();
+    if let Some(directory) = &directory {
+        directory.ledger().keep();
+    }
     let url = banner::url(launched.addresses.service);
     let new_key = launched.new_key.take();
     let given = || settings.bootstrap_api_key.as_ref().map(Secret::reveal);
@@ -98,7 +110,12 @@ pub(super) async fn run(common: &Common, arguments: Arguments, output: &Output) 
         () = launched.serve(&logging, std::future::pending()) => return Err("the server stopped".into()),
     };
     logging.flush();
-    writeln!(io::stderr(), "{}", summary(&metrics.map(|metrics| metrics.totals()).unwrap_or_default(), output))?;
+    let report = Report::of(directory.iter().flat_map(Directory::verdicts).collect());
+    let totals = metrics.map(|metrics| metrics.totals()).unwrap_or_default();
+    writeln!(io::stderr(), "{}", summary(&totals, &report, output))?;
+    if status.success() && arguments.fail_on.iter().any(|fail_on| report.fails(*fail_on)) {
+        return Ok(ExitCode::from(VERDICT));
+    }
     Ok(exit_code(status))
 }
 
@@ -165,8 +182,8 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// What the command asked for, in one line.
-fn summary(totals: &Totals, output: &Output) -> String {
+/// What the command asked for, in one line, and what was wrong with it.
+fn summary(totals: &Totals, report: &Report, output: &Output) -> String {
     let requests: u64 = totals.classes.iter().sum();
     let classes = (1..).zip(totals.classes).filter(|(_, count)| *count > 0);
     let refused = totals.refused.iter();
@@ -175,7 +192,9 @@ fn summary(totals: &Totals, output: &Output) -> String {
             classes.map(|(class, count)| (format!("{class}xx"), count.into())).collect();
         let refused: serde_json::Map<_, _> =
             refused.map(|(code, count)| ((*code).to_owned(), (*count).into())).collect();
-        return json!({"event": "summary", "requests": requests, "statuses": statuses, "refused": refused}).to_string();
+        let mut summary = json!({"event": "summary", "requests": requests, "statuses": statuses, "refused": refused});
+        report.add_to(&mut summary);
+        return summary.to_string();
     }
     if requests == 0 {
         return "gatelet: no requests; the command has to use LETTA_BASE_URL and LETTA_API_KEY".into();
@@ -184,5 +203,5 @@ fn summary(totals: &Totals, output: &Output) -> String {
     let refused: Vec<String> = refused.map(|(code, count)| format!("{count} {code}")).collect();
     let refused = if refused.is_empty() { String::new() } else { format!("; refused: {}", refused.join(", ")) };
     let plural = if requests == 1 { "" } else { "s" };
-    format!("gatelet: {requests} request{plural}: {}{refused}", statuses.join(", "))
+    format!("gatelet: {requests} request{plural}: {}{refused}{}", statuses.join(", "), report.text())
 }

@@ -17,6 +17,7 @@ mod select;
 mod snapshots;
 mod tokens;
 mod unused;
+mod verdicts;
 mod verify;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ impl Control {
             .merge(verify::routes())
             .merge(replies::routes())
             .merge(unused::routes())
+            .merge(verdicts::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
@@ -110,8 +112,19 @@ async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> imp
 }
 
 /// The parts of the control API that this version has.
-const FEATURES: &[&str] =
-    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain", "replies"];
+const FEATURES: &[&str] = &[
+    "namespaces",
+    "snapshots",
+    "seed",
+    "clock",
+    "tokens",
+    "journal",
+    "events",
+    "verify",
+    "explain",
+    "replies",
+    "verdicts",
+];
 
 /// The limits that a test can run into, by name.
 fn limits(settings: &ControlSettings) -> Value {

@@ -31,6 +31,7 @@ pub(super) fn decided(context: &mut RequestContext, agents: &[AgentId]) -> Decid
         steps: context.steps.as_mut().map(mem::take).unwrap_or_default(),
         agents: agents.iter().map(|agent| agent.as_str().into()).collect(),
         dropped_fields: mem::take(&mut context.dropped_fields),
+        needed: mem::take(&mut context.needed),
     }
 }
 

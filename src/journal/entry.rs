@@ -3,7 +3,7 @@
 //! An entry is a plain value without credentials. The journal keeps each behind one lock and completes it while the request
 //! is handled; what it hands out is a copy, or a reference under that lock.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -12,6 +12,8 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     access::{Operation, Outcome, Step},
     clock,
+    credentials::ClientToken,
+    model::{AccessSet, AgentId},
 };
 
 /// One request.
@@ -95,10 +97,13 @@ pub(crate) struct Identified {
     /// How long the client token was still valid when the request arrived; negative if it had expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_in_ms: Option<i64>,
+    /// The client token, for its policy.
+    #[serde(skip)]
+    pub(crate) token: Option<Arc<ClientToken>>,
 }
 
 /// The kind of a bearer.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CallerKind {
     /// A genuine client token; it may be expired or revoked.
@@ -126,6 +131,9 @@ pub(crate) struct Sent {
     pub(crate) body_cut: bool,
     /// The fields and parameters that the guard dropped, since Letta does not know them.
     pub(crate) dropped_fields: Vec<String>,
+    /// Whether a credential was in the path or query, where none belongs.
+    #[serde(skip)]
+    pub(crate) has_credential_in_target: bool,
 }
 
 /// A body as it was sent.
@@ -145,6 +153,9 @@ pub(crate) struct Decision {
     pub(crate) outcome: Option<Outcome>,
     /// The steps, in order. The last one of a denial is the one that denied.
     pub(crate) steps: Vec<Step>,
+    /// The access that an admitted request of a client token needed, by agent.
+    #[serde(skip)]
+    pub(crate) needed: Vec<(AgentId, AccessSet)>,
 }
 
 /// The response.
@@ -167,6 +178,23 @@ pub(crate) struct Answer {
     pub(crate) ended: Option<Ended>,
     /// Who ended it.
     pub(crate) by: Option<By>,
+    /// When it ended, in milliseconds after the request arrived.
+    pub(crate) ended_ms: Option<u64>,
+    /// The run of the turn, if the response names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run_id: Option<Box<str>>,
+    /// Why the turn ended, if the response says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_reason: Option<Box<str>>,
+    /// How long the client is to wait before it tries again, by the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_ms: Option<u64>,
+    /// Whether it is a stream of events.
+    #[serde(skip)]
+    pub(crate) is_stream: bool,
+    /// Whether an event of the stream says that the turn failed.
+    #[serde(skip)]
+    pub(crate) has_error: bool,
 }
 
 /// How a response ended.

@@ -154,7 +154,10 @@ mod tests {
                 ..Sent::default()
             },
             answer: Some(Answer { status: Some(403), code: Some("origin_mismatch"), ..Answer::default() }),
-            decision: crate::journal::Decision { outcome: Some(Outcome::Denied), steps: Vec::new() },
+            decision: crate::journal::Decision {
+                outcome: Some(Outcome::Denied),
+                ..crate::journal::Decision::default()
+            },
             ..Entry::default()
         };
         for matching in [

@@ -13,15 +13,17 @@ mod recording;
 mod retries;
 mod ring;
 mod scrub;
+mod turn;
 
 #[cfg(test)]
-pub(crate) use entry::{Answer, CallerKind, Decision, Identified, Sent, SentBody};
-pub(crate) use entry::{Ended, Entry, Phase};
+pub(crate) use entry::{Answer, Decision, Sent, SentBody};
+pub(crate) use entry::{CallerKind, Ended, Entry, Identified, Phase};
 pub(crate) use filter::Filter;
 pub(crate) use frames::FrameView;
 pub(crate) use process::{BOUNDS, Process, SeenPreflight};
 pub(crate) use recording::{BrokenOff, Decided, Recording, check_header};
-pub(crate) use ring::{Event, Journal, Listener, Listing};
+pub(crate) use ring::{Event, Journal, Listener, Listing, Mark, Observer};
+pub(crate) use turn::is_send;
 
 impl Default for Process {
     fn default() -> Self {

@@ -21,7 +21,7 @@ use super::{
     process::{self, lock},
     retries,
     ring::{Held, Journal},
-    scrub,
+    scrub, turn,
 };
 use crate::{
     access::{
@@ -30,6 +30,7 @@ use crate::{
     },
     clock,
     error::ApiError,
+    model::{AccessSet, AgentId},
     request::{
         body::{Body, BodyError, Tap},
         input::Query,
@@ -49,6 +50,16 @@ const KEPT_PREFIXES: [&str; 3] = ["x-stainless-", "x-project", "x-gatelet-namesp
 /// How many request headers are kept, and how many bytes of each.
 const MOST_HEADERS: usize = 32;
 const MOST_HEADER: usize = 512;
+
+/// How long a client is to wait before it tries again (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return seconds.checked_mul(1_000);
+    }
+    let until = DateTime::parse_from_rfc2822(value).ok()?;
+    u64::try_from((until.to_utc() - clock::real_now()).num_milliseconds()).ok()
+}
 
 /// Records one request. When it is dropped before the response has ended, the response was broken off.
 #[derive(Debug)]
@@ -74,6 +85,8 @@ pub(crate) struct Decided {
     pub(crate) agents: Vec<Box<str>>,
     /// The fields and parameters that it dropped.
     pub(crate) dropped_fields: Vec<String>,
+    /// The access that a client token needed, by agent.
+    pub(crate) needed: Vec<(AgentId, AccessSet)>,
 }
 
 impl Journal {
@@ -102,6 +115,10 @@ impl Journal {
         if let Some(origin) = &entry.sent.origin {
             entry.preflight = self.0.process.take_preflight(origin, &entry.method, &target);
         }
+        // To delete a token, its text is in the path.
+        let names_token = entry.operation == Some(Operation::DeleteClientSideAccessToken);
+        let sent_target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        entry.sent.has_credential_in_target = !names_token && scrub::has_credential(sent_target);
         entry.target = target.into();
         Recording { journal: self.clone(), held: self.add(entry), is_finished: false }
     }
@@ -187,6 +204,7 @@ impl Entry {
                 key: Some(token.key_id.clone()),
                 origin_bound: Some(token.origin.clone()),
                 expires_in_ms: Some(token.expires_at - self.at.timestamp_millis()),
+                token: Some(token),
             },
         }
     }
@@ -247,7 +265,7 @@ impl Recording {
     }
 
     fn decided(&self, decided: Decided, outcome: Outcome) {
-        let Decided { operation, caller, steps, agents, dropped_fields } = decided;
+        let Decided { operation, caller, steps, agents, dropped_fields, needed } = decided;
         let caller = lock(&self.held.entry).identify(caller);
         self.journal.change(&self.held, |entry| {
             entry.phase = Phase::Decided;
@@ -256,7 +274,7 @@ impl Recording {
                 entry.refs.insert("token", of_seed);
             }
             entry.caller = caller;
-            entry.decision = Decision { outcome: Some(outcome), steps };
+            entry.decision = Decision { outcome: Some(outcome), steps, needed };
             for agent in &agents {
                 self.journal.name_agent(entry, agent);
             }
@@ -282,6 +300,8 @@ impl Recording {
             status: Some(response.status().as_u16()),
             code: refusal.map(|refusal| refusal.code().word()),
             message: refusal.map(|refusal| scrub::text(refusal.message()).into()),
+            retry_after_ms: retry_after(response.headers()),
+            is_stream,
             ..Answer::default()
         };
         let whole = match response.body() {
@@ -295,13 +315,19 @@ impl Recording {
             answer.first_byte_ms = (length > 0).then_some(ms);
             answer.ended = Some(Ended::Done);
             answer.by = Some(By::Server);
+            answer.ended_ms = Some(ms);
             self.is_finished = true;
+        }
+        let operation = lock(&self.held.entry).operation.filter(|operation| turn::is_send(*operation));
+        if let (Some(operation), Body::Whole(json)) = (operation, response.body()) {
+            turn::note_whole(&mut answer, operation, json);
         }
         self.journal.change(&self.held, |entry| {
             entry.phase = if whole.is_some() { Phase::Finished } else { Phase::Answering };
             entry.answer = Some(answer);
         });
         if whole.is_some() {
+            self.journal.observe_ended(&self.held);
             return response;
         }
         let splitter = is_stream.then(Splitter::default);
@@ -314,14 +340,19 @@ impl Recording {
 
     fn hand_over(&self, bytes: &Bytes, splitter: Option<&mut Splitter>) {
         let (ms, mut frames) = (self.ms(), 0);
+        let mut seen = Answer::default();
         if let Some(splitter) = splitter {
             splitter.push(bytes, |frame| {
                 frames += 1;
+                turn::note_frame(&mut seen, frame);
                 self.journal.frame(&self.held, ms, frame);
             });
         }
         let mut entry = lock(&self.held.entry);
         let answer = entry.answer.get_or_insert_default();
+        answer.run_id = answer.run_id.take().or(seen.run_id);
+        answer.stop_reason = answer.stop_reason.take().or(seen.stop_reason);
+        answer.has_error |= seen.has_error;
         answer.first_byte_ms.get_or_insert(ms);
         answer.bytes += bytes.len() as u64;
         answer.frames += frames;
@@ -331,11 +362,13 @@ impl Recording {
         if mem::replace(&mut self.is_finished, true) {
             return;
         }
+        let ms = self.ms();
         self.journal.change(&self.held, |entry| {
             entry.phase = Phase::Finished;
             let answer = entry.answer.get_or_insert_default();
-            (answer.ended, answer.by) = (Some(ended), Some(by));
+            (answer.ended, answer.by, answer.ended_ms) = (Some(ended), Some(by), Some(ms));
         });
+        self.journal.observe_ended(&self.held);
     }
 }
 

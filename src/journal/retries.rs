@@ -69,6 +69,7 @@ impl Journal {
             lock(&held.link).first = Some(first.unwrap_or(repeated));
             self.change(held, |entry| entry.retry_of = Some(repeated));
         }
+        self.observe_asked(held);
     }
 
     /// The last request under this key that is not too old.

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{
             AtomicBool, AtomicUsize,
             Ordering::{AcqRel, Relaxed},
@@ -46,6 +46,19 @@ pub(super) struct State {
     events: broadcast::Sender<u64>,
     listeners: AtomicUsize,
     closed: CancellationToken,
+    observer: OnceLock<Arc<dyn Observer>>,
+}
+
+/// A remark on an entry: its id, and the word.
+pub(crate) type Mark = (u64, &'static str);
+
+/// Looks at each request twice, and remarks on it or on earlier ones. It must not use the journal meanwhile.
+pub(crate) trait Observer: std::fmt::Debug + Send + Sync {
+    /// Its caller and its body are known, and it was decided about.
+    fn asked(&self, entry: &Entry) -> Vec<Mark>;
+
+    /// Its response has ended.
+    fn ended(&self, entry: &Entry) -> Vec<Mark>;
 }
 
 /// The names of a seed, by id, and whether a request has named the id.
@@ -77,6 +90,8 @@ pub(super) struct Held {
     /// How many bytes are counted for it.
     counted: AtomicUsize,
     is_cleared: AtomicBool,
+    /// Whether the observer has looked at it a first time.
+    was_observed: AtomicBool,
 }
 
 /// A part of the journal.
@@ -107,6 +122,7 @@ impl Journal {
             events: broadcast::Sender::new(EVENTS),
             listeners: AtomicUsize::new(0),
             closed: CancellationToken::new(),
+            observer: OnceLock::new(),
         });
         let bounded: Arc<dyn Bounded> = Arc::clone(&state) as Arc<dyn Bounded>;
         process.add(&bounded);
@@ -130,6 +146,7 @@ impl Journal {
                 frame_bytes: AtomicUsize::new(0),
                 counted: AtomicUsize::new(0),
                 is_cleared: AtomicBool::new(false),
+                was_observed: AtomicBool::new(false),
             });
             ring.entries.push_back(Arc::clone(&held));
             held
@@ -150,6 +167,43 @@ impl Journal {
         self.count(held);
         self.notify(held.id);
         result
+    }
+
+    /// Lets an observer look at every request from now on. A journal has one at most.
+    pub(crate) fn observe_with(&self, observer: Arc<dyn Observer>) {
+        // It is set where the namespace is made, once.
+        let _ = self.0.observer.set(observer);
+    }
+
+    /// Lets the observer look at a request, of which everything is known but the response.
+    pub(super) fn observe_asked(&self, held: &Held) {
+        let Some(observer) = self.0.observer.get() else { return };
+        if held.is_cleared.load(Relaxed) || held.was_observed.swap(true, AcqRel) {
+            return;
+        }
+        let marks = observer.asked(&lock(&held.entry));
+        self.mark(marks);
+    }
+
+    /// Lets the observer look at a request whose response has ended.
+    pub(super) fn observe_ended(&self, held: &Held) {
+        let Some(observer) = self.0.observer.get() else { return };
+        if held.is_cleared.load(Relaxed) {
+            return;
+        }
+        // The body of a request that is refused early is never read.
+        self.observe_asked(held);
+        let marks = observer.ended(&lock(&held.entry));
+        self.mark(marks);
+    }
+
+    fn mark(&self, marks: Vec<Mark>) {
+        for (id, word) in marks {
+            let Some(held) = self.find(id) else { continue };
+            if !lock(&held.entry).verdicts.contains(&word) {
+                self.change(&held, |entry| entry.verdicts.push(word));
+            }
+        }
     }
 
     /// Counts a frame of a stream, and keeps it if there is room.

@@ -14,6 +14,7 @@ use crate::{
     journal::{self, Journal},
     mock::Mock,
     store::{Image, NewApiKey, Store, StoreError},
+    verdicts::Ledger,
     world::{self, World},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Builder {
     mock: Mock,
     /// What the journals of all namespaces share.
     journals: journal::Process,
+    /// What was found in all namespaces.
+    ledger: Ledger,
 }
 
 /// The API key of a namespace, as its store has it.
@@ -77,7 +80,7 @@ impl Builder {
         let mock = mock.clone();
         let journals = instance.journal.as_ref().map(|journal| journal.process().clone()).unwrap_or_default();
         let settings = Arc::new(settings.clone());
-        Some(Self { settings, master_key: MasterKey::generate(), instance, mock, journals })
+        Some(Self { settings, master_key: MasterKey::generate(), instance, mock, journals, ledger: Ledger::default() })
     }
 
     /// The largest size of what is read together, in bytes.
@@ -88,6 +91,11 @@ impl Builder {
     /// The empty journal of a namespace.
     pub(super) fn journal(&self, name: &str) -> Journal {
         self.journals.journal(name)
+    }
+
+    /// What was found in the namespaces that are gone.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The application of the instance.

@@ -89,7 +89,8 @@ impl Directory {
             seeded = Some(Seeded { state, seeds: vec![AppliedSeed { seed: Arc::new(seed), refs: applied.refs }] });
             tokens = applied.tokens;
         }
-        let namespace = Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock());
+        let namespace =
+            Namespace::new(&name, false, key, definition, aside.go_live(), reservation.lock(), self.0.builder.ledger());
         namespace.seed_with(seeded);
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
@@ -136,7 +137,8 @@ impl Directory {
             injected: state.injected.clone(),
         };
         let live = self.0.builder.build(world, blueprint).await.map_err(failed)?.go_live();
-        let namespace = Namespace::new(&name, false, Some(key), definition, live, reservation.lock());
+        let namespace =
+            Namespace::new(&name, false, Some(key), definition, live, reservation.lock(), self.0.builder.ledger());
         namespace.seed_with(Some(Seeded { state, seeds: Vec::new() }));
         let namespace = Arc::new(namespace);
         reservation.publish(&namespace)?;
@@ -172,6 +174,7 @@ impl Directory {
                 dropped.insert("journal_entry".into(), entries);
             }
             namespace.journal().clear();
+            namespace.verdicts().clear();
         }
         Ok(Reset { dropped, tokens })
     }

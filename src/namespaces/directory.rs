@@ -13,6 +13,7 @@ use crate::{
     credentials::keyring::KeyringError,
     error::{ApiError, Code},
     http::{Activity, App},
+    verdicts::{Closed, Ledger},
     world::{IdStyle, World},
 };
 
@@ -60,7 +61,15 @@ impl Directory {
             builder.build(World::new(DEFAULT, IdStyle::Random), blueprint).await?.go_live()
         };
         let change = Arc::new(Mutex::new(()));
-        let default = Arc::new(Namespace::new(DEFAULT, is_persistent, None, definition, live, Arc::clone(&change)));
+        let default = Arc::new(Namespace::new(
+            DEFAULT,
+            is_persistent,
+            None,
+            definition,
+            live,
+            Arc::clone(&change),
+            builder.ledger(),
+        ));
         let mut index = Index::default();
         index.by_name.insert(DEFAULT.into(), Slot { change, namespace: None });
         index.publish(&default);
@@ -71,6 +80,20 @@ impl Directory {
     #[must_use]
     pub(crate) fn default(&self) -> &Arc<Namespace> {
         &self.0.default
+    }
+
+    /// What was found in the namespaces that are gone.
+    #[must_use]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.0.builder.ledger()
+    }
+
+    /// What was found in all namespaces, those that are gone included.
+    #[must_use]
+    pub(crate) fn verdicts(&self) -> Vec<Closed> {
+        let mut all = self.ledger().closed();
+        all.extend(self.all().iter().map(|namespace| namespace.verdicts().so_far(None)));
+        all
     }
 
     /// The application of the instance, which knows the instance's API keys.

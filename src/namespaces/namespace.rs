@@ -21,6 +21,7 @@ use crate::{
     journal::{self, Journal},
     replies::Replies,
     store::RowCounts,
+    verdicts::{Ledger, Verdicts},
     world::{self, IdStyle, Micros, World},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Namespace {
     created_at: Micros,
     pub(super) activity: Activity,
     journal: Journal,
+    verdicts: Verdicts,
 }
 
 /// What changes while the namespace lives.
@@ -88,6 +90,7 @@ impl Namespace {
         definition: Definition,
         live: Live,
         change: Arc<tokio::sync::Mutex<()>>,
+        ledger: &Ledger,
     ) -> Self {
         let activity = live.app.activity.clone().unwrap_or_else(Activity::new);
         let journal = live.app.journal.clone().unwrap_or_else(|| journal::Process::default().journal(name));
@@ -102,8 +105,15 @@ impl Namespace {
             change,
             created_at: world::real_now(),
             activity,
+            verdicts: Verdicts::on(&journal, ledger.clone()),
             journal,
         }
+    }
+
+    /// The verdicts on its clients, which outlast its worlds.
+    #[must_use]
+    pub(crate) fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     /// Its journal, which outlasts its worlds.
@@ -263,6 +273,7 @@ impl Namespace {
             std::mem::replace(&mut *current, live)
         };
         old.end();
+        self.verdicts.begin_world();
         self.set_refs(refs);
         let mut contents = self.contents();
         for header in headers {
@@ -275,6 +286,7 @@ impl Namespace {
     /// Ends its world, and everything that waits for its journal. What a handle would keep in memory is freed.
     pub(super) fn end(&self) {
         self.live().end();
+        self.verdicts.close(None);
         self.journal.close();
         *self.contents() = Contents::default();
     }

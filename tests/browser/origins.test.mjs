@@ -16,17 +16,17 @@ before(async () => {
 after(() => Promise.all([gatelet, home, elsewhere].map((each) => each?.stop())));
 
 /** A token for pages of `home`. */
-async function issue(lifetime = 600) {
-  const { token } = await server.accessTokens.create({
-    policy: [{ type: 'agent', id: agent.id, access: ['read_messages', 'write_messages'] }],
+async function issue(lifetime = 600, by = server, agentId = agent.id) {
+  const { token } = await by.accessTokens.create({
+    policy: [{ type: 'agent', id: agentId, access: ['read_messages', 'write_messages'] }],
     hostname: home.origin,
     expires_at: inSeconds(lifetime),
   });
   return token;
 }
 
-const send = (page, bearer, text = 'Hello from a page') =>
-  page.evaluate((message) => window.send(message), { url: gatelet.url, bearer, agentId: agent.id, text });
+const send = (page, bearer, text = 'Hello from a page', agentId = agent.id) =>
+  page.evaluate((message) => window.send(message), { url: gatelet.url, bearer, agentId, text });
 
 const reply = (page) => page.locator('#reply').textContent();
 
@@ -48,9 +48,11 @@ browserTest('a page on the bound origin streams a reply into its document', asyn
 });
 
 browserTest('the same token on another origin shows which one it is bound to', async (open) => {
-  const token = await issue();
+  const place = await gatelet.allowing({ origin_refused: 'It is refused, and the page shows why.' });
+  const owner = new Letta({ baseURL: place.url, apiKey: place.apiKey });
+  const { id } = await owner.agents.create({ name: 'Eve', model: 'openai/gpt-4o-mini' });
   const page = await open(elsewhere.origin);
-  await send(page, token);
+  await send(page, await issue(600, owner, id), 'Hello', id);
   await showsRefusal(page, 'PermissionDeniedError', 'origin_mismatch', home.origin, elsewhere.origin);
 });
 
@@ -78,6 +80,7 @@ browserTest('a page sees that its token was deleted', async (open) => {
 
 browserTest('a server key that has leaked into a page does not work there', async (open) => {
   const page = await open(home.origin);
-  await send(page, gatelet.apiKey);
+  const { apiKey } = await gatelet.allowing({ api_key_in_browser: 'It is refused, and the page shows why.' });
+  await send(page, apiKey);
   await showsRefusal(page, 'PermissionDeniedError', 'api_key_in_browser');
 });

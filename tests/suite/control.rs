@@ -9,4 +9,5 @@ mod place;
 mod replies;
 mod seed;
 mod snapshots;
+mod verdicts;
 mod verify;

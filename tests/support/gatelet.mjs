@@ -8,7 +8,9 @@ const BINARY = process.env.GATELET_BINARY ?? fileURLToPath(new URL('../../target
 
 /**
  * Starts `gatelet serve` on a free port with nothing but memory behind it.
- * @returns {Promise<{url: string, apiKey: string, stop: () => Promise<void>}>}
+ *
+ * When it stops, no rule of docs/verdicts.md may be broken that is an error. A test that breaks one on purpose does so in a
+ * place of its own, `gatelet.allowing({ rule: 'reason' })`, or on a server of its own, after `gatelet.allow(rule, reason)`.
  */
 export async function startGatelet(...flags) {
   const server = await startProgram(
@@ -19,7 +21,54 @@ export async function startGatelet(...flags) {
   );
   const { event, url, api_key: apiKey } = server.ready;
   if (event !== 'listening') throw new Error(`the banner should say that Gatelet is listening: ${event}`);
-  return { url, apiKey, stop: server.stop };
+  const control = (method, path, body) => callControl(url, apiKey, method, path, body);
+  // A gateway, and a mock that listens on other addresses, have none.
+  const hasControl = (await control('GET', '')) !== null;
+  return {
+    url,
+    apiKey,
+    async allow(rule, reason, namespace = 'default') {
+      if (hasControl) await control('POST', `/ns/${namespace}/verdicts/allow`, { rule, reason });
+    },
+    async allowing(rules) {
+      if (!hasControl) return { url, apiKey };
+      const namespace = await control('POST', '/ns', {});
+      for (const [rule, reason] of Object.entries(rules)) await this.allow(rule, reason, namespace.name);
+      return { url, apiKey: namespace.api_key };
+    },
+    async stop() {
+      try {
+        if (hasControl) await checkVerdicts(control);
+      } finally {
+        await server.stop();
+      }
+    },
+  };
+}
+
+/** A call of the control API; null where there is none. */
+async function callControl(url, key, method, path, body) {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  const response = await fetch(`${url}/_gatelet/v1${path}`, { method, headers, body: JSON.stringify(body) });
+  const text = await response.text();
+  if (response.status === 404 && path === '') return null;
+  if (!response.ok) throw new Error(`${method} ${path}: ${text}`);
+  return text === '' ? {} : JSON.parse(text);
+}
+
+/** Fails if a rule that is an error was broken in any namespace where that is not allowed. */
+async function checkVerdicts(control) {
+  const { namespaces } = await control('GET', '/ns');
+  const broken = [];
+  for (const { name } of namespaces) {
+    const { findings } = await control('GET', `/ns/${name}/verdicts?min=error`);
+    for (const { rule, sentence, evidence } of findings.filter(({ allowed }) => allowed === null)) {
+      const entries = [];
+      for (const id of evidence) entries.push(await control('GET', `/ns/${name}/journal/${id}`).catch(() => id));
+      broken.push(`${rule}: ${sentence}\n${JSON.stringify(entries)}`);
+    }
+  }
+  if (broken.length > 0) throw new Error(`the clients of this suite break rules:\n${broken.join('\n')}`);
 }
 
 /**

@@ -117,12 +117,19 @@ describe('Vercel AI SDK', () => {
     const { parts } = await collect(asking(own, 'Hello', { streamTokens: true }));
     assert.equal(joined(parts, 'text-delta'), 'Echo: Hello');
 
-    const elsewhere = page(token, 'https://evil.example');
-    await assert.rejects(generateText(asking(elsewhere, 'Hello')), refusal('origin_mismatch'));
-    const { errors } = await collect(asking(elsewhere, 'Hello'));
+    const place = await gatelet.allowing({ origin_refused: 'Other origins are refused, and the caller learns why.' });
+    const there = createLetta({ baseUrl: place.url, token: place.apiKey });
+    const { id } = await there.client.agents.create({ ...MODELS, name: 'Eve' });
+    const foreign = await there.client.clientSideAccessTokens.create({
+      policy: [{ type: 'agent', id, access: ['write_messages'] }],
+      hostname: PAGE,
+    });
+    const elsewhere = page(foreign.token, 'https://evil.example');
+    await assert.rejects(generateText(asking(elsewhere, 'Hello', { id })), refusal('origin_mismatch'));
+    const { errors } = await collect(asking(elsewhere, 'Hello', { id }));
     assert.deepEqual(errors.map((error) => error.statusCode), [403]);
-    const nowhere = createLetta({ baseUrl: gatelet.url, token });
-    await assert.rejects(generateText(asking(nowhere, 'Hello')), refusal('origin_missing'));
+    const nowhere = createLetta({ baseUrl: gatelet.url, token: foreign.token });
+    await assert.rejects(generateText(asking(nowhere, 'Hello', { id })), refusal('origin_missing'));
   });
 });
 

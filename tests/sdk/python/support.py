@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -28,11 +30,53 @@ def running_gatelet(*flags):
             if not line:
                 log.seek(0)
                 pytest.fail(f"Gatelet ended before it was ready; its log:\n{log.read()}")
-            yield json.loads(line)
+            banner = json.loads(line)
+            yield banner
+            check_verdicts(banner)
         finally:
             server.terminate()
             code = server.wait()
         assert code == 0, "Gatelet should stop with 0 when asked to"
+
+
+def control(banner, method, path, body=None):
+    """A call of the control API; None where there is none, as on a gateway."""
+    headers = {"Authorization": f"Bearer {banner['api_key']}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"{banner['url']}/_gatelet/v1{path}", data, headers, method=method)
+    try:
+        with urlopen(request) as response:
+            return json.load(response)
+    except HTTPError as error:
+        if error.code == 404 and not path:
+            return None
+        pytest.fail(f"{method} {path}: {error.read().decode()}")
+
+
+def allow(banner, namespace="default", **rules):
+    """Allows a test to break rules of docs/verdicts.md, each with a reason, in a place of its own."""
+    if control(banner, "GET", ""):
+        for rule, reason in rules.items():
+            control(banner, "POST", f"/ns/{namespace}/verdicts/allow", {"rule": rule, "reason": reason})
+
+
+def allowing(banner, **rules):
+    """A place of its own for a test that breaks rules on purpose, as a banner."""
+    if not control(banner, "GET", ""):
+        return banner
+    namespace = control(banner, "POST", "/ns", {})
+    allow(banner, namespace["name"], **rules)
+    return {"url": banner["url"], "api_key": namespace["api_key"]}
+
+
+def check_verdicts(banner):
+    """Fails if a rule that is an error was broken in any namespace where that is not allowed."""
+    if not control(banner, "GET", ""):
+        return
+    for namespace in control(banner, "GET", "/ns")["namespaces"]:
+        path = f"/ns/{namespace['name']}/verdicts?min=error"
+        broken = [each for each in control(banner, "GET", path)["findings"] if each["allowed"] is None]
+        assert not broken, f"the clients of this suite break rules: {json.dumps(broken, indent=2)}"
 
 
 def until(what, condition):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from support import in_seconds, running_gatelet, until
+from support import allow, allowing, in_seconds, running_gatelet, until
 
 PAGE = "https://app.example"
 ELSEWHERE = "https://evil.example"
@@ -39,6 +39,19 @@ def issue(server, agent):
         return server.create_token(agent_id, access, hostname, **expiry or {"expires_at": in_seconds(600)})
 
     return issue
+
+
+@pytest.fixture
+def apart(generation, gatelet):
+    """An API key, an agent and a token where a test may break these rules."""
+
+    def apart(**rules):
+        place = allowing(gatelet, **rules)
+        owner = generation.Client(place["url"], place["api_key"])
+        agent = owner.create_agent("Eve")
+        return place["api_key"], agent, owner.create_token(agent.id, EVERY_ACCESS, PAGE).token
+
+    return apart
 
 
 @pytest.fixture
@@ -127,8 +140,8 @@ def test_a_page_reads_and_changes_its_agent_and_the_agents_memory(issue, page, s
     assert client.read_block(agent.id, "human").value == "Likes coffee."
 
 
-def test_a_request_from_no_origin_or_another_one_is_refused(issue, page, refused, agent):
-    token = issue().token
+def test_a_request_from_no_origin_or_another_one_is_refused(apart, page, refused):
+    _, agent, token = apart(origin_refused="It is refused, and the client learns why.")
     refused(lambda: page(token, None).messages(agent.id), 403, "origin_missing", "Origin", "origin-missing")
     refused(lambda: page(token, ELSEWHERE).messages(agent.id), 403, "origin_mismatch", PAGE, ELSEWHERE)
     refused(lambda: page(token, ELSEWHERE).stream(agent.id, "Hi", stream_tokens=True), 403, "origin_mismatch")
@@ -184,8 +197,9 @@ def test_a_bearer_that_is_not_ours_learns_nothing(issue, page, refused, agent):
     refused(lambda: page(issue().token[:-6] + "AAAAAA").messages(agent.id), 401, "bearer_invalid")
 
 
-def test_a_server_key_in_a_browser_is_refused(gatelet, page, refused):
-    refused(page(gatelet["api_key"]).list_agents, 403, "api_key_in_browser")
+def test_a_server_key_in_a_browser_is_refused(apart, page, refused):
+    api_key, _, _ = apart(api_key_in_browser="It is refused, and the client learns why.")
+    refused(page(api_key).list_agents, 403, "api_key_in_browser")
 
 
 def test_lettas_own_errors_come_in_their_class(server, refused):
@@ -203,6 +217,7 @@ def test_all_pages_of_the_agents_are_walked_once(server):
 
 def test_with_origin_missing_allow_a_script_needs_no_origin(generation):
     with running_gatelet("--origin-missing", "allow") as banner:
+        allow(banner, origin_refused="An origin that is named must still be the right one.")
         server = generation.Client(banner["url"], banner["api_key"])
         agent = server.create_agent("Ada")
         token = server.create_token(agent.id, ["write_messages"], PAGE).token

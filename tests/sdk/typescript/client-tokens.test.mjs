@@ -21,6 +21,15 @@ for (const generation of generations) {
     const issue = (grant) =>
       server.createToken({ agentId: agent.id, access: EVERY_ACCESS, hostname: PAGE, expiresAt: inSeconds(600), ...grant });
 
+    /** An agent and a token where a test may break these rules. */
+    const apart = async (rules) => {
+      const place = await gatelet.allowing(rules);
+      const owner = generation.connect({ url: place.url, bearer: place.apiKey });
+      const { id } = await owner.createAgent({ name: 'Eve' });
+      const { token } = await owner.createToken({ agentId: id, access: EVERY_ACCESS, hostname: PAGE });
+      return { apiKey: place.apiKey, id, token };
+    };
+
     const refused = (...expected) => expectRefusal(generation, ...expected);
 
     before(async () => {
@@ -113,10 +122,10 @@ for (const generation of generations) {
     });
 
     test('a request from no origin or another one is refused', async () => {
-      const { token } = await issue();
-      await refused(page(token, null).messages(agent.id), 403, 'origin_missing', 'Origin', 'origin-missing');
-      await refused(page(token, ELSEWHERE).messages(agent.id), 403, 'origin_mismatch', PAGE, ELSEWHERE);
-      await refused(page(token, ELSEWHERE).stream(agent.id, 'Hi', { tokens: true }), 403, 'origin_mismatch');
+      const { id, token } = await apart({ origin_refused: 'It is refused, and the client learns why.' });
+      await refused(page(token, null).messages(id), 403, 'origin_missing', 'Origin', 'origin-missing');
+      await refused(page(token, ELSEWHERE).messages(id), 403, 'origin_mismatch', PAGE, ELSEWHERE);
+      await refused(page(token, ELSEWHERE).stream(id, 'Hi', { tokens: true }), 403, 'origin_mismatch');
     });
 
     test('what the policy does not grant is refused', async () => {
@@ -165,7 +174,8 @@ for (const generation of generations) {
     });
 
     test('a server key in a browser is refused', async () => {
-      await refused(page(gatelet.apiKey).listAgents(), 403, 'api_key_in_browser');
+      const { apiKey } = await apart({ api_key_in_browser: 'It is refused, and the client learns why.' });
+      await refused(page(apiKey).listAgents(), 403, 'api_key_in_browser');
     });
 
     test('Letta’s own errors come in their class', async () => {
@@ -183,6 +193,7 @@ for (const generation of generations) {
 
   test(`SDK ${generation.name}: with --origin-missing allow a script needs no Origin`, async () => {
     const gatelet = await startGatelet('--origin-missing', 'allow');
+    await gatelet.allow('origin_refused', 'An origin that is named must still be the right one.');
     try {
       const server = generation.connect({ url: gatelet.url, bearer: gatelet.apiKey });
       const agent = await server.createAgent({ name: 'Ada' });

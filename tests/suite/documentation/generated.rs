@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use gatelet::error::Code;
+use gatelet::{error::Code, verdicts::Rule};
 
 use super::read;
 use crate::harness::{Client, Program, run};
@@ -18,6 +18,7 @@ async fn generated_parts_are_up_to_date() {
         ("docs/configuration.md", "settings", settings().await),
         ("docs/commands.md", "commands", commands().await),
         ("docs/operating.md", "metrics", metrics().await),
+        ("docs/verdicts.md", "rules", rules()),
     ];
     let mut pages: Vec<(&str, String)> =
         parts.into_iter().map(|(page, mark, part)| (page, with_part(page, mark, &part))).collect();
@@ -77,6 +78,15 @@ fn codes() -> String {
         vec![format!("`{}`", code.word()), code.status().as_u16().to_string(), code.meaning().trim().to_owned()]
     };
     table(&["code", "status", "meaning"], Code::ALL.iter().map(row))
+}
+
+fn rules() -> String {
+    let rule = |rule: &Rule| {
+        let row = rule.row();
+        let severity = row.severity.word();
+        format!("### {}\n\n**{severity}**: {}\n\nWhy: {}\n\nWhat to do: {}", row.name, row.seen, row.why, row.fix)
+    };
+    Rule::ALL.iter().map(rule).collect::<Vec<_>>().join("\n\n")
 }
 
 async fn metrics() -> String {

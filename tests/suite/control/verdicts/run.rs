@@ -1,0 +1,111 @@
+//! `gatelet run`: what it tells at the end, and what makes it fail.
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use super::super::harness::Control;
+use crate::harness::{Client, ORIGIN, Program};
+
+/// What a run ended with.
+struct Ended {
+    code: Option<i32>,
+    stderr: String,
+}
+
+/// Runs a command that waits, lets a test use the mock meanwhile, and ends it with this code.
+async fn run<F: Future<Output = ()>>(arguments: &[&str], code: i32, test: impl FnOnce(Client) -> F) -> Ended {
+    let script = format!("echo \"$GATELET_URL $GATELET_KEY\"; read line; exit {code}");
+    let all = [arguments, &["--", "sh", "-c", &script]].concat();
+    // Its folder lasts as long as it does.
+    let program = Program::ephemeral();
+    let mut command: Command = program.command(all);
+    let pipes = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = pipes.stderr(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let first = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let (url, key) = first.split_once(' ').unwrap();
+    test(Client::new(url, true).bearer(key)).await;
+    child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    drop(program);
+    Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+/// A test that forgets the origin of its page, in a namespace that it deletes, resets, keeps or allows it in.
+async fn forget_origin(owner: Client, end: &str) {
+    let created = owner.post("/_gatelet/v1/ns", &json!({"name": "careless"})).await.expect(201);
+    let key = created["api_key"].as_str().unwrap();
+    let url = created["base_url"].as_str().unwrap();
+    let back_end = Client::new(url, true).bearer(key);
+    let agent = back_end.create_agent(&json!({"name": "helper"})).await;
+    let token = back_end.create_token(&agent, &["read_agent", "write_agent"]).await;
+    let path = format!("/v1/agents/{agent}");
+    Client::new(url, true).bearer(&token).with("origin", ORIGIN).get(&path).await.expect(200);
+    Client::new(url, true).bearer(&token).get(&path).await.refused(403, "origin_missing");
+    let control = Control::of(&back_end, "-");
+    match end {
+        "delete" => drop(owner.delete("/_gatelet/v1/ns/careless").await),
+        "reset" => drop(control.post("/reset", &json!({"to": "seed"})).await.expect(200)),
+        "allow" => {
+            let allowance = json!({"rule": "origin_refused", "reason": "It is what this test is about."});
+            control.post("/verdicts/allow", &allowance).await.expect(200);
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_command_fails_by_its_verdicts_if_that_is_asked_for() {
+    for (arguments, code, end, expected) in [
+        (&["run"][..], 0, "keep", 0),
+        (&["run", "--fail-on", "error"], 0, "keep", 3),
+        (&["run", "--fail-on", "warn"], 0, "keep", 3),
+        (&["run", "--fail-on", "unused"], 0, "keep", 0),
+        (&["run", "--fail-on", "unused,error"], 0, "keep", 3),
+        (&["run", "--fail-on", "error"], 0, "delete", 3),
+        (&["run", "--fail-on", "error"], 0, "reset", 3),
+        (&["run", "--fail-on", "error"], 0, "allow", 0),
+        (&["run", "--fail-on", "error"], 7, "keep", 7),
+    ] {
+        let Ended { code, stderr } = run(arguments, code, |owner| forget_origin(owner, end)).await;
+        assert_eq!(code, Some(expected), "{arguments:?} {end}: {stderr}");
+        if end == "allow" {
+            assert!(stderr.contains("allowed origin_refused, once") && !stderr.contains("error"), "{stderr}");
+        } else {
+            assert!(stderr.contains("  error origin_refused: Entry "), "{stderr}");
+            assert!(stderr.contains("entries: careless/"), "{stderr}");
+        }
+        assert!(stderr.contains("granted write_agent, and no request needed it"), "{stderr}");
+        assert!(stderr.contains("\"access\": [\"read_agent\"]"), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_is_told_in_json() {
+    let Ended { stderr, .. } = run(&["--json", "run"], 0, |owner| forget_origin(owner, "delete")).await;
+    let summary: Value = serde_json::from_str(&stderr).unwrap();
+    assert_eq!(summary["verdicts"][0]["rule"], "origin_refused");
+    assert_eq!(summary["verdicts"][0]["count"], 1);
+    assert_eq!(summary["policy"], json!({"used": ["read_agent"], "over_granted": ["write_agent"]}));
+    assert_eq!(summary["unused"], json!({"replies": [], "faults": []}));
+}
+
+/// A run of a background turn that is still young may be read later, but not after the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_end_nobody_reads_any_more() {
+    let Ended { code, stderr } = run(&["run", "--fail-on", "warn"], 0, |owner| async move {
+        let agent = owner.create_agent(&json!({"name": "helper"})).await;
+        owner.post(&format!("/v1/agents/{agent}/messages/async"), &json!({"input": "later"})).await.expect(200);
+    })
+    .await;
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("warn  run_never_read: "), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_known_reasons_to_fail_are_taken() {
+    let refused = Program::ephemeral().run(&["run", "--fail-on", "info", "--", "true"]).await;
+    assert!(refused.failed().contains("error, warn, unused"), "{}", refused.stderr);
+}
