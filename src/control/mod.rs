@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 mod error;
 mod explain;
+mod faults;
 mod input;
 mod journal;
 mod namespaces;
@@ -31,6 +32,7 @@ use self::caller::Caller;
 use crate::{
     config::ControlSettings,
     error::ApiError,
+    faults::MOST_FAULTS,
     http::{App, ControlPlane},
     journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
@@ -64,6 +66,7 @@ impl Control {
             .merge(journal::routes())
             .merge(explain::routes())
             .merge(verify::routes())
+            .merge(faults::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
@@ -106,7 +109,7 @@ async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> imp
 
 /// The parts of the control API that this version has.
 const FEATURES: &[&str] =
-    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain"];
+    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain", "faults"];
 
 /// The limits that a test can run into, by name.
 fn limits(settings: &ControlSettings) -> Value {
@@ -123,5 +126,6 @@ fn limits(settings: &ControlSettings) -> Value {
         "journal_bytes": BOUNDS.namespace,
         "journals_bytes": BOUNDS.process,
         "listeners": BOUNDS.listeners,
+        "faults": MOST_FAULTS,
     })
 }

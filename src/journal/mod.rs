@@ -15,13 +15,14 @@ mod ring;
 mod scrub;
 
 #[cfg(test)]
-pub(crate) use entry::{Answer, CallerKind, Decision, Identified, Sent, SentBody};
-pub(crate) use entry::{Ended, Entry, Phase};
+pub(crate) use entry::{Answer, Decision, Identified, Sent, SentBody};
+pub(crate) use entry::{CallerKind, Ended, Entry, Phase};
 pub(crate) use filter::Filter;
-pub(crate) use frames::FrameView;
+pub(crate) use frames::{FrameView, Splitter};
 pub(crate) use process::{BOUNDS, Process, SeenPreflight};
-pub(crate) use recording::{BrokenOff, Decided, Recording, check_header};
+pub(crate) use recording::{BrokenOff, Decided, FaultNote, Recording, check_header};
 pub(crate) use ring::{Event, Journal, Listener, Listing};
+pub(crate) use scrub::token_id;
 
 impl Default for Process {
     fn default() -> Self {

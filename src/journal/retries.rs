@@ -96,12 +96,13 @@ fn is_retry(entry: &Entry) -> bool {
     count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
 }
 
-/// Whether clients try again after such a response.
+/// Whether clients try again after such a response. A fault may have broken one that looks whole.
 fn has_failed(entry: &Entry) -> bool {
-    entry
+    let has_failed = entry
         .answer
         .as_ref()
-        .is_some_and(|answer| answer.ended == Some(Ended::Cut) || answer.status.is_some_and(|status| status >= 500))
+        .is_some_and(|answer| answer.ended == Some(Ended::Cut) || answer.status.is_some_and(|status| status >= 500));
+    has_failed || entry.fault.is_some()
 }
 
 /// Whether two bodies are equal, as far as they were read.
