@@ -77,6 +77,8 @@ pub(super) struct Seen<'a> {
     pub(super) caller: CallerKind,
     pub(super) jti: Option<&'a str>,
     pub(super) conversation: Option<&'a str>,
+    /// Whether it names a thing of an agent that was not looked up.
+    pub(super) has_unknown_agent: bool,
     /// The name of the agent, if it was looked up.
     pub(super) agent_name: Option<&'a str>,
 }
@@ -85,7 +87,7 @@ pub(super) struct Seen<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Concern {
     No,
-    /// If the agent has the name.
+    /// If the agent is the one, or has the name.
     ByName,
     Yes,
 }
@@ -110,6 +112,7 @@ impl Place {
             _ if !fits => Concern::No,
             None => Concern::Yes,
             Some(agent) if seen.entry.concerns(agent) || seen.agent_name == Some(agent) => Concern::Yes,
+            Some(_) if seen.has_unknown_agent => Concern::ByName,
             Some(_) if seen.agent_name.is_none() && !seen.entry.agents.is_empty() => Concern::ByName,
             Some(_) => Concern::No,
         }

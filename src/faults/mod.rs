@@ -22,5 +22,5 @@ pub(crate) use self::{
     chosen::{Chosen, Revoke, TokenTrouble},
     presets::all as presets,
     rules::read,
-    state::{Attempt, Faults, Interest, MOST_FAULTS, SavedFaults},
+    state::{Attempt, Faults, Interest, MOST_FAULTS, SavedFaults, Stage},
 };

@@ -45,9 +45,14 @@ impl Report {
         });
     }
 
-    /// Notes what could not be done, and why.
+    /// Notes what could not be done, and why, once.
     pub(crate) fn not_possible(&self, what: impl Into<String>) {
-        self.note(|noted| noted.not_possible.push(what.into()));
+        let what = what.into();
+        self.note(|noted| {
+            if !noted.not_possible.contains(&what) {
+                noted.not_possible.push(what);
+            }
+        });
     }
 
     fn note(&self, change: impl FnOnce(&mut Noted)) {

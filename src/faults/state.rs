@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     chosen::Chosen,
     condition::{Concern, Seen},
-    definition::{Definition, Token},
+    definition::Definition,
     dice::Dice,
     report::Report,
     rules::{invalid, read_list},
@@ -112,14 +112,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) jti: Option<&'a str>,
     /// The conversation that its path names.
     pub(crate) conversation: Option<&'a str>,
+    /// Whether its path names a thing of an agent that was not looked up.
+    pub(crate) has_unknown_agent: bool,
     /// The name of its agent, if that was looked up.
     pub(crate) agent_name: Option<&'a str>,
 }
 
 impl Attempt<'_> {
     fn seen(&self) -> Seen<'_> {
-        let Self { entry, caller, jti, conversation, agent_name } = *self;
-        Seen { entry, caller, jti, conversation, agent_name }
+        let Self { entry, caller, jti, conversation, has_unknown_agent, agent_name } = *self;
+        Seen { entry, caller, jti, conversation, has_unknown_agent, agent_name }
     }
 
     /// Whether the SDK says that it tries again.
@@ -134,14 +136,23 @@ impl Attempt<'_> {
 }
 
 /// What the faults say about a request before its details are known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Interest {
     /// None concerns it.
     None,
-    /// One may, if the agent has a name.
-    Name,
     /// At least one does.
     Some,
+    /// One may, by the agent or its name.
+    Agent,
+}
+
+/// When a fault is decided about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Before the guard decides: those of a client token.
+    BeforeGuard,
+    /// Once the request is admitted.
+    Admitted,
 }
 
 impl Faults {
@@ -226,54 +237,44 @@ impl Faults {
         self.0.before_guard.load(Relaxed) > 0
     }
 
-    /// Whether any concerns an admitted request.
-    pub(crate) fn interest(&self, attempt: &Attempt<'_>) -> Interest {
+    /// Whether any concerns a request.
+    pub(crate) fn interest(&self, attempt: &Attempt<'_>, stage: Stage) -> Interest {
         let seen = attempt.seen();
-        let concerns =
-            self.lock().faults.iter().filter(|held| !held.acts_before_guard()).fold(0_u8, |concern, held| {
-                concern.max(match held.definition.place.concerns(&seen) {
-                    Concern::No => 0,
-                    Concern::Yes => 1,
-                    Concern::ByName => 2,
-                })
-            });
-        [Interest::None, Interest::Some, Interest::Name][usize::from(concerns)]
+        let inner = self.lock();
+        let concerns = inner.faults.iter().filter(|held| held.stage() == stage);
+        concerns.fold(Interest::None, |interest, held| match held.definition.place.concerns(&seen) {
+            Concern::No => interest,
+            Concern::Yes => interest.max(Interest::Some),
+            Concern::ByName => Interest::Agent,
+        })
     }
 
-    /// The fault that hits a request before the guard has decided about it.
-    pub(crate) fn choose_before_guard(&self, attempt: &Attempt<'_>, world: &World, note: FaultNote) -> Option<Chosen> {
-        self.choose(attempt, world, note, true)
-    }
-
-    /// The fault that hits an admitted request.
-    pub(crate) fn choose_admitted(&self, attempt: &Attempt<'_>, world: &World, note: FaultNote) -> Option<Chosen> {
-        self.choose(attempt, world, note, false)
-    }
-
-    fn choose(&self, attempt: &Attempt<'_>, world: &World, note: FaultNote, is_before_guard: bool) -> Option<Chosen> {
+    /// The fault that hits a request.
+    pub(crate) fn choose(&self, attempt: &Attempt<'_>, world: &World, note: FaultNote, stage: Stage) -> Option<Chosen> {
         let mut inner = self.lock();
         let seed = inner.seed(world);
         let shared = attempt.entry.retry_of.and_then(|first| inner.decision(first));
         let chosen = match shared {
             // The first attempt was not hit.
-            Some(None) if !is_before_guard => inner.first_hit(attempt, &seed, is_before_guard, Sharing::OwnOnly),
-            Some(Some(id)) => inner.again(&id, attempt, &seed, is_before_guard),
-            _ => inner.first_hit(attempt, &seed, is_before_guard, Sharing::All),
+            Some(None) if stage == Stage::Admitted => inner.first_hit(attempt, &seed, stage, Sharing::OwnOnly),
+            Some(Some(id)) => inner.again(&id, attempt, &seed, stage),
+            _ => inner.first_hit(attempt, &seed, stage, Sharing::All),
         };
-        let fault = chosen.as_ref().map(|(held, ..)| Arc::clone(held));
-        // A request that is admitted after its token's fault was not chosen is decided about once more.
-        if !is_before_guard || fault.is_some() {
+        let fault = chosen.as_ref().map(|(id, ..)| Arc::clone(id));
+        // A request whose token has no fault is decided about once more.
+        if stage == Stage::Admitted || fault.is_some() {
             inner.remember(attempt.entry.id, fault);
         }
         drop(inner);
         let (id, definition, fired, dice) = chosen?;
-        Some(Chosen::new(definition, id.clone(), dice, Report::new(note, &id, fired)))
+        let report = Report::new(note, &id, fired);
+        Some(Chosen::new(definition, id, dice, report))
     }
 
     fn changed(&self, inner: &mut Inner) {
         inner.faults.sort_by_key(|held| (held.definition.priority, u64::MAX - held.number));
         self.0.count.store(inner.faults.len(), Relaxed);
-        let before_guard = inner.faults.iter().filter(|held| held.acts_before_guard()).count();
+        let before_guard = inner.faults.iter().filter(|held| held.stage() == Stage::BeforeGuard).count();
         self.0.before_guard.store(before_guard, Relaxed);
     }
 
@@ -348,10 +349,10 @@ impl Inner {
     }
 
     /// The first fault that hits a request. All that concern it count it.
-    fn first_hit(&mut self, attempt: &Attempt<'_>, seed: &str, is_before_guard: bool, sharing: Sharing) -> Option<Hit> {
+    fn first_hit(&mut self, attempt: &Attempt<'_>, seed: &str, stage: Stage, sharing: Sharing) -> Option<Hit> {
         let (seen, is_retry) = (attempt.seen(), attempt.is_retry());
         let mut hit: Option<Hit> = None;
-        for held in self.faults.iter_mut().filter(|held| held.acts_before_guard() == is_before_guard) {
+        for held in self.faults.iter_mut().filter(|held| held.stage() == stage) {
             let occasion = &held.definition.occasion;
             let counts = match occasion.retry {
                 Some(true) => true,
@@ -372,11 +373,11 @@ impl Inner {
     }
 
     /// The fault that has hit the first attempt, for one that repeats it.
-    fn again(&mut self, id: &str, attempt: &Attempt<'_>, seed: &str, is_before_guard: bool) -> Option<Hit> {
+    fn again(&mut self, id: &str, attempt: &Attempt<'_>, seed: &str, stage: Stage) -> Option<Hit> {
         let found = self.faults.iter_mut().find(|held| *held.id == *id);
         match found {
             Some(held) if held.definition.occasion.retry.is_none() => {
-                if held.acts_before_guard() != is_before_guard {
+                if held.stage() != stage {
                     return None;
                 }
                 held.fired += 1;
@@ -384,16 +385,19 @@ impl Inner {
                 Some((Arc::clone(&held.id), Arc::clone(&held.definition), held.fired, dice))
             }
             // It hits no repeats, or counts them; others that count them may hit this one.
-            Some(_) => self.first_hit(attempt, seed, is_before_guard, Sharing::OwnOnly),
+            Some(_) => self.first_hit(attempt, seed, stage, Sharing::OwnOnly),
             // It was deleted since.
-            None => self.first_hit(attempt, seed, is_before_guard, Sharing::All),
+            None => self.first_hit(attempt, seed, stage, Sharing::All),
         }
     }
 }
 
 impl Held {
-    fn acts_before_guard(&self) -> bool {
-        self.definition.effect.token.as_ref().is_some_and(Token::is_before_guard)
+    fn stage(&self) -> Stage {
+        match &self.definition.effect.token {
+            Some(token) if token.is_before_guard() => Stage::BeforeGuard,
+            _ => Stage::Admitted,
+        }
     }
 }
 

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Response, Version};
+use http::{Response, Version, request::Parts};
 
 use super::{App, Backend};
 use crate::{
-    access::{Call, RequestContext},
+    access::{
+        Call, Owned, Params, RequestContext,
+        target::{self, Match},
+    },
     credentials::{ClientToken, client_token},
     error::ApiError,
-    faults::{Attempt, Chosen, Faults, Interest, Revoke, TokenTrouble},
+    faults::{Attempt, Chosen, Faults, Interest, Revoke, Stage, TokenTrouble},
     journal::{CallerKind, Entry, Recording},
     request::{
         body::Body,
@@ -23,6 +26,66 @@ use crate::{
 /// The fault that hits a request, if one does.
 pub(super) type Hit = Option<Box<Chosen>>;
 
+/// A request, as faults look at it.
+struct Request<'a> {
+    app: &'a App,
+    faults: &'a Faults,
+    world: &'a World,
+    recording: &'a Recording,
+    params: &'a Params,
+    stage: Stage,
+    /// The caller, where the entry does not have it yet.
+    token: Option<&'a str>,
+}
+
+impl Request<'_> {
+    fn attempt<'b>(&'b self, entry: &'b Entry) -> Attempt<'b> {
+        let (caller, jti) = match self.token {
+            Some(jti) => (CallerKind::ClientToken, Some(jti)),
+            None => (entry.caller.kind, entry.caller.jti.as_deref()),
+        };
+        let conversation = self.params.find("conversation_id");
+        Attempt { entry, caller, jti, conversation, has_unknown_agent: false, agent_name: None }
+    }
+
+    /// What the request names in its path, if its agent is not known from that.
+    fn thing(&self, entry: &Entry) -> Option<Owned<'_>> {
+        let conversation = self.params.find("conversation_id").map(Owned::Conversation);
+        conversation.or_else(|| self.params.find("run_id").map(Owned::Run)).filter(|_| entry.agents.is_empty())
+    }
+
+    fn interest(&self) -> Interest {
+        self.recording.read(|entry| {
+            let attempt = Attempt { has_unknown_agent: self.thing(entry).is_some(), ..self.attempt(entry) };
+            self.faults.interest(&attempt, self.stage)
+        })
+    }
+
+    /// The name of the agent. The journal learns which agent it is.
+    async fn agent_name(&self) -> Result<Option<String>, ApiError> {
+        let Backend::Mock(mock) = &self.app.backend else { return Ok(None) };
+        if let Some(thing) = self.recording.read(|entry| self.thing(entry))
+            && let Some(agent) = mock.owner(thing).await?
+        {
+            self.recording.name_agent(agent.as_str());
+        }
+        match self.recording.read(|entry| entry.agents.first().cloned()) {
+            Some(agent) => mock.agent_name(&agent).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The fault that hits it. `interest` is what the faults have said about it.
+    async fn choose(&self, interest: Interest) -> Result<Hit, ApiError> {
+        let name = if interest == Interest::Agent { self.agent_name().await? } else { None };
+        let chosen = self.recording.read(|entry| {
+            let attempt = Attempt { agent_name: name.as_deref(), ..self.attempt(entry) };
+            self.faults.choose(&attempt, self.world, self.recording.fault_note(), self.stage)
+        });
+        Ok(chosen.map(noted))
+    }
+}
+
 /// Lets a fault of its client token hit a request before the guard decides about it.
 ///
 /// # Errors
@@ -31,30 +94,33 @@ pub(super) async fn before_guard(
     app: &App,
     (faults, world): (&Faults, &World),
     recording: &Recording,
-    headers: &HeaderMap,
+    head: &Parts,
     context: &mut RequestContext,
 ) -> Result<Hit, ApiError> {
-    let bearer = crate::access::bearer(headers).unwrap_or_default();
+    let bearer = crate::access::bearer(&head.headers).unwrap_or_default();
     if !bearer.starts_with(client_token::PREFIX) {
         return Ok(None);
     }
-    // What is not genuine is refused anyway.
+    // What is not genuine is refused anyway, and so is a path that does not exist.
     let Ok(token) = app.tokens.keyring.recognize(bearer) else { return Ok(None) };
+    let Ok(segments) = target::segments(&head.uri, head.version) else { return Ok(None) };
+    let Match::Operation(_, params) = target::find(&head.method, &segments) else { return Ok(None) };
     let jti = token.id.to_string();
-    let chosen = recording.read(|entry| {
-        let (caller, jti) = (CallerKind::ClientToken, Some(&*jti));
-        let attempt = Attempt { entry, caller, jti, conversation: None, agent_name: None };
-        faults.choose_before_guard(&attempt, world, recording.fault_note())
-    });
-    let Some(chosen) = chosen else { return Ok(None) };
-    match chosen.token_trouble() {
+    let (params, stage, id) = (&params, Stage::BeforeGuard, Some(&*jti));
+    let request = Request { app, faults, world, recording, params, stage, token: id };
+    let interest = request.interest();
+    if interest == Interest::None {
+        return Ok(None);
+    }
+    let hit = request.choose(interest).await?;
+    match hit.as_ref().and_then(|chosen| chosen.token_trouble()) {
         Some(TokenTrouble::Expire) => world.expire_token(&jti),
         Some(TokenTrouble::Revoke) => app.feed.revoke(&token).await?,
         Some(TokenTrouble::Stale) => context.impaired.is_feed_stale = true,
         Some(TokenTrouble::Quota) => context.impaired.allowance = app.guard.quotas.exhaust(&token),
         Some(TokenTrouble::StoreAway) | None => {}
     }
-    Ok(Some(noted(chosen)))
+    Ok(hit)
 }
 
 /// Lets a fault hit an admitted request, before it is handled.
@@ -67,9 +133,9 @@ pub(super) async fn admitted(
     recording: &Recording,
     call: &mut Call,
 ) -> Result<Hit, ApiError> {
-    let conversation = call.params.find("conversation_id").map(str::to_owned);
-    let conversation = conversation.as_deref();
-    let interest = recording.read(|entry| faults.interest(&attempt(entry, conversation, None)));
+    let (params, stage) = (&call.params, Stage::Admitted);
+    let request = Request { app, faults, world, recording, params, stage, token: None };
+    let interest = request.interest();
     if interest == Interest::None {
         return Ok(None);
     }
@@ -80,24 +146,7 @@ pub(super) async fn admitted(
         let bytes = input::read(std::mem::take(body)).await?;
         *body = Body::from(bytes);
     }
-    let mut name = None;
-    if interest == Interest::Name
-        && let Backend::Mock(mock) = &app.backend
-        && let Some(agent) = recording.read(|entry| entry.agents.first().cloned())
-    {
-        name = mock.agent_name(&agent).await?;
-    }
-    let chosen = recording.read(|entry| {
-        let attempt = attempt(entry, conversation, name.as_deref());
-        faults.choose_admitted(&attempt, world, recording.fault_note())
-    });
-    Ok(chosen.map(noted))
-}
-
-/// An admitted request.
-fn attempt<'a>(entry: &'a Entry, conversation: Option<&'a str>, agent_name: Option<&'a str>) -> Attempt<'a> {
-    let (caller, jti) = (entry.caller.kind, entry.caller.jti.as_deref());
-    Attempt { entry, caller, jti, conversation, agent_name }
+    request.choose(interest).await
 }
 
 fn noted(chosen: Chosen) -> Box<Chosen> {

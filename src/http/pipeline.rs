@@ -235,7 +235,7 @@ impl App {
         if let Some((faults, recording)) = faults
             && faults.0.act_before_guard()
         {
-            *hit = Box::pin(faulted::before_guard(self, faults, recording, &head.headers, context)).await?;
+            *hit = Box::pin(faulted::before_guard(self, faults, recording, &head, context)).await?;
         }
         let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
             Admission::Public => {

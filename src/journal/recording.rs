@@ -209,6 +209,11 @@ impl Recording {
         read(&lock(&self.held.entry))
     }
 
+    /// Records an agent that the request concerns.
+    pub(crate) fn name_agent(&self, agent: &str) {
+        self.journal.change(&self.held, |entry| self.journal.name_agent(entry, agent));
+    }
+
     /// Notes what a fault does to the request.
     pub(crate) fn fault_note(&self) -> FaultNote {
         FaultNote { journal: self.journal.clone(), held: Arc::clone(&self.held) }

@@ -372,6 +372,9 @@ impl Player {
 
     /// Hands on bytes, as the lines and pieces of the plan.
     fn emit(&mut self, mut bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
         let effect = self.plan.effect();
         if let Some(lines) = effect.lines {
             if self.is_stream {

@@ -177,7 +177,7 @@ pub(crate) struct TrackedBody {
     /// The connection of HTTP/1.1 that ends if a fault cuts the body off.
     connection: Option<Arc<ConnectionState>>,
     /// Set once a fault has cut the body off.
-    cut: Option<PendingCut>,
+    cut: Option<Box<PendingCut>>,
 }
 
 /// A piece of a body.
@@ -206,7 +206,7 @@ impl TrackedBody {
     ) -> Poll<Option<Result<Frame<TrackedData>, BodyError>>> {
         match PendingCut::of(error, self.connection.as_deref()) {
             Ok(cut) => {
-                self.cut = Some(cut);
+                self.cut = Some(Box::new(cut));
                 self.poll_cut(context)
             }
             Err(error) => Poll::Ready(Some(Err(error))),

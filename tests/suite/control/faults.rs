@@ -102,3 +102,10 @@ impl Stage {
 fn said(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": text}]})
 }
+
+/// For a stream without the ping with which most begin.
+fn streamed(text: &str) -> Value {
+    let mut body = said(text);
+    body["include_pings"] = false.into();
+    body
+}

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Stage, said};
+use super::{Stage, said, streamed};
 use crate::harness::{Answer, ORIGIN};
 
 /// What a client can tell about a refusal.
@@ -13,7 +13,9 @@ fn told(answer: &Answer) -> (u16, Value, Vec<(String, String)>) {
     body["request_id"] = Value::Null;
     let own = ["x-request-id", "x-gatelet-entry", "date"];
     let headers = answer.headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
-    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    let mut headers: Vec<(String, String)> =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+    headers.sort();
     (answer.status.as_u16(), body, headers)
 }
 
@@ -98,7 +100,7 @@ async fn a_token_is_revoked_in_the_middle_of_a_stream() {
         stage.only(&json!({"do": {"token": {"revoke": {"at": {"frame": 1}}}}})).await;
         let page = stage.stranger().page(&token);
         let page = if is_two { page.over(http2.clone()) } else { page };
-        let request = page.request(Method::POST, &stage.path("messages/stream")).json(&said("revoked"));
+        let request = page.request(Method::POST, &stage.path("messages/stream")).json(&streamed("revoked"));
         let mut response = request.send().await.unwrap();
         let mut text = String::new();
         let broken = loop {
@@ -119,7 +121,7 @@ async fn a_token_is_revoked_in_the_middle_of_a_stream() {
         page.get(&stage.path("messages")).await.refused(401, "token_revoked");
     }
     // Who has no token keeps the stream.
-    let answer = stage.back_end().post(&stage.path("messages/stream"), &said("kept")).await;
+    let answer = stage.back_end().post(&stage.path("messages/stream"), &streamed("kept")).await;
     assert!(answer.text.ends_with("data: [DONE]\n\n"));
     assert_eq!(
         stage.entry_of(&answer).await["fault"]["not_possible"],
