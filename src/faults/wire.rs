@@ -1,10 +1,14 @@
 //! What a fault does below HTTP, and what tells the connection to do it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
 pub(crate) use super::definition::How;
+
+/// How long the network and the client get for what was sent before a reset: it takes back what is on its way, and some
+/// clients then drop what they have not read.
+pub(crate) const DELIVERY: Duration = Duration::from_millis(100);
 
 /// Travels with a response, as an extension, to the connection that sends it.
 #[derive(Clone, Debug)]

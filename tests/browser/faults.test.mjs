@@ -36,9 +36,10 @@ async function byFetch({ url, token, agentId, plain }) {
     const status = response.ok ? [] : [`status ${response.status}`];
     const whole = text.replaceAll('\r\n', '\n').replaceAll('\r', '\n');
     const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
-    const frames = isStream ? whole.split('\n\n').filter((frame) => frame.includes('data: ')).length : 0;
+    const frames = whole.split('\n\n').slice(0, -1).filter((frame) => frame.includes('data: ')).length;
     const rest = isStream && !whole.endsWith('\n\n') && whole ? ['and a part of one'] : [];
-    const parts = isStream ? [`${frames} frames`, ...rest] : [...status, `${text.length ? 'a body' : 'no body'}`];
+    const inOnePiece = error ? [] : [...status, 'a body'];
+    const parts = isStream ? [`${frames} frame${frames === 1 ? '' : 's'}`, ...rest] : inOnePiece;
     return { types: parts, error: error && `${error.name}: ${error.message}` };
   } catch (error) {
     return { types, error: `${error.name}: ${error.message}` };

@@ -14,7 +14,7 @@ use crate::{
         chosen::word,
         definition::{At, Coalesce, Corruption, How, Lines, Partial, Pings, Sizes, Span, Token},
         position::Position,
-        wire::CutOff,
+        wire::{CutOff, DELIVERY},
     },
     journal::Splitter,
     mock,
@@ -99,6 +99,7 @@ impl Player {
                 Some(Step::Hang) => std::future::pending().await,
                 Some(Step::Revoke) => {
                     if let Some(revoke) = self.plan.revoke.take() {
+                        tokio::time::sleep(DELIVERY).await;
                         revoke.await;
                         // What watches the lifetime of the response breaks it off.
                         std::future::pending::<()>().await;

@@ -4,19 +4,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
 
 use super::state::ConnectionState;
 use crate::{
-    faults::wire::{CutOff, How},
+    faults::wire::{CutOff, DELIVERY, How},
     request::body::BodyError,
 };
-
-/// How long the network gets to deliver what was written: a reset takes back what is on its way.
-const DELIVERY: Duration = Duration::from_millis(20);
 
 /// The error of a body that is cut off, until it may be reported.
 #[derive(Debug)]
