@@ -332,8 +332,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_unknown_length_ends_when_everything_is_sent() {
-        let chunks = ["one", "two"].map(|chunk| Ok::<_, BodyError>(Bytes::from(chunk)));
-        let (mut body, response) = tracked(Body::from_stream(futures_util::stream::iter(chunks)));
+        let chunks = futures_util::stream::unfold(["two", "one"].to_vec(), |mut left| async move {
+            let chunk = Ok::<_, BodyError>(Bytes::from(left.pop()?));
+            Some((chunk, left))
+        });
+        let (mut body, response) = tracked(Body::from_stream(chunks));
         let (mut first, second) = (next(&mut body).await.unwrap(), next(&mut body).await.unwrap());
         let mut end = std::pin::pin!(next(&mut body));
         let mut nobody = Context::from_waker(std::task::Waker::noop());
