@@ -13,8 +13,8 @@ impl Dice {
     pub(super) fn of(seed: &str, fault: &str, number: u64) -> Self {
         let mut text = String::with_capacity(seed.len() + fault.len() + 24);
         let _ = write!(text, "{seed}\n{fault}\n{number}");
-        let [a, b, c, d, e, f, g, h, ..] = sha256(text.as_bytes());
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let hash = sha256(text.as_bytes());
+        Self(hash.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 
     /// The next number (splitmix64).

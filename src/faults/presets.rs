@@ -85,8 +85,7 @@ mod tests {
     fn each_preset_follows_the_rules() {
         for (name, _) in NAMES {
             let call = json!({"preset": name, "where": {"caller": "client_token"}, "id": "mine"});
-            let faults =
-                read(call.as_object().unwrap().clone()).unwrap_or_else(|mistake| panic!("{name}: {mistake:?}"));
+            let faults = read(call.as_object().unwrap().clone()).expect(name);
             assert_eq!(Some(faults.len()), faults_of(name).unwrap().as_array().map(Vec::len));
             assert_eq!(faults[0].id.as_deref(), Some("mine-1"));
         }

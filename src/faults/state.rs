@@ -57,7 +57,7 @@ struct Inner {
 }
 
 /// What was decided about a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Decision {
     entry: u64,
     fault: Option<Arc<str>>,
@@ -208,6 +208,7 @@ impl Faults {
     }
 
     /// The ids of those that have never fired.
+    #[expect(dead_code, reason = "the call that lists what is unused follows")]
     pub(crate) fn unused(&self) -> Vec<String> {
         self.lock().faults.iter().filter(|held| held.fired == 0).map(|held| held.id.to_string()).collect()
     }
@@ -256,8 +257,10 @@ impl Faults {
         let shared = attempt.entry.retry_of.and_then(|first| inner.decision(first));
         let chosen = match shared {
             // The first attempt was not hit.
-            Some(None) if stage == Stage::Admitted => inner.first_hit(attempt, &seed, stage, Sharing::OwnOnly),
-            Some(Some(id)) => inner.again(&id, attempt, &seed, stage),
+            Some(Decision { fault: None, .. }) if stage == Stage::Admitted => {
+                inner.first_hit(attempt, &seed, stage, Sharing::OwnOnly)
+            }
+            Some(Decision { fault: Some(id), .. }) => inner.again(&id, attempt, &seed, stage),
             _ => inner.first_hit(attempt, &seed, stage, Sharing::All),
         };
         let fault = chosen.as_ref().map(|(id, ..)| Arc::clone(id));
@@ -337,8 +340,8 @@ impl Inner {
         }
     }
 
-    fn decision(&self, entry: u64) -> Option<Option<Arc<str>>> {
-        self.decisions.iter().rev().find(|decision| decision.entry == entry).map(|decision| decision.fault.clone())
+    fn decision(&self, entry: u64) -> Option<Decision> {
+        self.decisions.iter().rev().find(|decision| decision.entry == entry).cloned()
     }
 
     fn remember(&mut self, entry: u64, fault: Option<Arc<str>>) {
@@ -350,7 +353,7 @@ impl Inner {
 
     /// The first fault that hits a request. All that concern it count it.
     fn first_hit(&mut self, attempt: &Attempt<'_>, seed: &str, stage: Stage, sharing: Sharing) -> Option<Hit> {
-        let (seen, is_retry) = (attempt.seen(), attempt.is_retry());
+        let (request, is_retry) = (attempt.seen(), attempt.is_retry());
         let mut hit: Option<Hit> = None;
         for held in self.faults.iter_mut().filter(|held| held.stage() == stage) {
             let occasion = &held.definition.occasion;
@@ -359,7 +362,7 @@ impl Inner {
                 Some(false) => !is_retry,
                 None => sharing == Sharing::All,
             };
-            if !counts || held.definition.place.concerns(&seen) != Concern::Yes {
+            if !counts || held.definition.place.concerns(&request) != Concern::Yes {
                 continue;
             }
             held.matched += 1;

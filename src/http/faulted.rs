@@ -82,7 +82,7 @@ impl Request<'_> {
             let attempt = Attempt { agent_name: name.as_deref(), ..self.attempt(entry) };
             self.faults.choose(&attempt, self.world, self.recording.fault_note(), self.stage)
         });
-        Ok(chosen.map(noted))
+        Ok(chosen.inspect(note).map(Box::new))
     }
 }
 
@@ -149,12 +149,12 @@ pub(super) async fn admitted(
     request.choose(interest).await
 }
 
-fn noted(chosen: Chosen) -> Box<Chosen> {
+/// Notes in the journal that a fault has fired.
+fn note(chosen: &Chosen) {
     chosen.report().fired();
     if let Some(trouble) = chosen.token_trouble() {
         chosen.report().did(trouble.word());
     }
-    Box::new(chosen)
 }
 
 /// The refusal of a store that cannot be reached, if the fault says that.

@@ -46,7 +46,6 @@ pub(super) struct Player {
     whole: Vec<u8>,
     steps: VecDeque<Step>,
     counter: Counter,
-    has_begun: bool,
     is_over: bool,
     /// Whether a part has ended the body: what else the handler gives is not sent.
     is_ended: bool,
@@ -61,7 +60,7 @@ pub(super) struct Player {
 
 impl Player {
     pub(super) fn new(body: Body, plan: Plan, is_stream: bool) -> Self {
-        Self {
+        let mut player = Self {
             body,
             plan,
             is_stream,
@@ -69,22 +68,19 @@ impl Player {
             whole: Vec::new(),
             steps: VecDeque::new(),
             counter: Counter::default(),
-            has_begun: false,
             is_over: false,
             is_ended: false,
             swapped: None,
             joined: (Vec::new(), 0),
             reached: Vec::new(),
             run_id: String::new(),
-        }
+        };
+        player.begin();
+        player
     }
 
     /// The next piece of the body.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
-        if !self.has_begun {
-            self.has_begun = true;
-            self.begin();
-        }
         loop {
             match self.steps.pop_front() {
                 Some(Step::Bytes(bytes)) if bytes.is_empty() => {}
@@ -141,7 +137,9 @@ impl Player {
                 if self.is_stream {
                     let mut frames = Vec::new();
                     self.splitter.push(&bytes, |frame| frames.push(Frame::of_stream(frame)));
-                    frames.into_iter().for_each(|frame| self.take(frame));
+                    for frame in frames {
+                        self.take(frame);
+                    }
                 } else {
                     self.whole.extend_from_slice(&bytes);
                 }
