@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use http::{HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 
@@ -11,7 +10,7 @@ use super::{
     dice::Dice,
     report::Report,
     response,
-    stream::{self, Plan},
+    stream::{self, Plan, Revoke},
     wire::{Change, Edit, Wire},
 };
 use crate::{
@@ -56,9 +55,6 @@ impl TokenTrouble {
         }
     }
 }
-
-/// Revokes the client token of a request, when it is polled.
-pub(crate) type Revoke = BoxFuture<'static, ()>;
 
 /// What came of the request besides the fault.
 pub(crate) type Outcome = Result<Response<Body>, ApiError>;
@@ -113,7 +109,7 @@ impl Chosen {
     fn own_response(&self) -> Option<Outcome> {
         let effect = &self.definition.effect;
         if let Some(how) = effect.silence() {
-            self.report.did(format!("no response ({})", word(how)));
+            self.report.did(format!("no response ({})", how.word()));
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::from_u16(NO_RESPONSE).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             return Some(Ok(response));
@@ -214,14 +210,5 @@ impl Chosen {
         // What follows on the connection could not be told from this response.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         Some(Edit { mark: mark.into(), change })
-    }
-}
-
-/// As a journal entry names it.
-pub(super) fn word(how: How) -> &'static str {
-    match how {
-        How::Reset => "reset",
-        How::Close => "close",
-        How::Clean => "clean",
     }
 }

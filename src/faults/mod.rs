@@ -8,8 +8,10 @@ mod chosen;
 mod condition;
 mod definition;
 mod dice;
+mod forms;
 mod position;
 mod presets;
+mod reading;
 mod report;
 mod response;
 mod rules;
@@ -19,8 +21,9 @@ mod stream;
 pub(crate) mod wire;
 
 pub(crate) use self::{
-    chosen::{Chosen, Revoke, TokenTrouble},
+    chosen::{Chosen, TokenTrouble},
     presets::all as presets,
-    rules::read,
+    reading::read,
     state::{Attempt, Faults, Interest, MOST_FAULTS, SavedFaults, Stage},
+    stream::Revoke,
 };

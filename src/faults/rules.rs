@@ -1,4 +1,4 @@
-//! The rules for faults, and reading them.
+//! The rules for faults.
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -6,10 +6,9 @@ use serde_json::{Map, Value};
 use super::{
     condition::Occasion,
     definition::{Coalesce, Definition, Effect, How, Partial, Pings, Sizes, Token},
-    presets,
 };
 use crate::{
-    error::{ApiError, Code},
+    error::Code,
     request::closed::{self, Mistake},
 };
 
@@ -26,44 +25,6 @@ const MOST_PIECE: usize = 1024 * 1024;
 const KEPT_HEADERS: [&str; 8] =
     ["connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "x-request-id"];
 
-/// Reads the body of a call: one fault, `{"faults": [...]}`, or `{"preset": ...}`.
-///
-/// # Errors
-/// 422 `fault_invalid` with the place.
-pub(crate) fn read(body: Value) -> Result<Vec<Definition>, ApiError> {
-    match body {
-        Value::Object(mut object) if object.contains_key("faults") => {
-            let faults = object.remove("faults");
-            if let Some((name, _)) = object.iter().next() {
-                return Err(invalid(&format!("/{name}"), "is not known beside faults"));
-            }
-            match faults {
-                Some(Value::Array(faults)) => read_list(faults, "/faults"),
-                _ => Err(invalid("/faults", "must be a list of faults")),
-            }
-        }
-        one => read_one(one, ""),
-    }
-}
-
-/// Reads a list of faults that is at `pointer`.
-///
-/// # Errors
-/// As for [`read`].
-pub(super) fn read_list(faults: Vec<Value>, pointer: &str) -> Result<Vec<Definition>, ApiError> {
-    let read = |(index, fault)| read_one(fault, &format!("{pointer}/{index}"));
-    faults.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
-}
-
-fn read_one(fault: Value, pointer: &str) -> Result<Vec<Definition>, ApiError> {
-    let at = |Mistake { at, problem }: Mistake| invalid(&format!("{pointer}{at}"), &problem);
-    match fault {
-        Value::Object(preset) if preset.contains_key("preset") => presets::read(preset).map_err(at),
-        Value::Object(object) => read_definition(object).map(|definition| vec![definition]).map_err(at),
-        _ => Err(invalid(pointer, "must be a fault, an object in braces")),
-    }
-}
-
 /// Reads one fault.
 ///
 /// # Errors
@@ -71,12 +32,6 @@ fn read_one(fault: Value, pointer: &str) -> Result<Vec<Definition>, ApiError> {
 pub(super) fn read_definition(object: Map<String, Value>) -> Result<Definition, Mistake> {
     let definition: Definition = closed::read(object.into())?;
     definition.check().map(|()| definition)
-}
-
-/// The 422 for a mistake.
-pub(super) fn invalid(pointer: &str, problem: &str) -> ApiError {
-    let place = if pointer.is_empty() { "/" } else { pointer };
-    ApiError::new(Code::FaultInvalid, format!("{place}: {problem}.")).at(pointer)
 }
 
 fn mistake(at: &str, problem: impl Into<String>) -> Mistake {

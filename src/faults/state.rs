@@ -16,8 +16,8 @@ use super::{
     condition::{Concern, Seen},
     definition::Definition,
     dice::Dice,
+    reading::{invalid, read_list},
     report::Report,
-    rules::{invalid, read_list},
 };
 use crate::{
     entropy,

@@ -10,18 +10,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{future::BoxFuture, stream};
 use http_body::{Body as _, Frame, SizeHint};
 
 use self::player::Player;
 use super::{
-    chosen::Revoke,
     definition::{Definition, Effect, How, Phase},
     dice::Dice,
     position::Position,
     report::Report,
 };
 use crate::request::body::{Body, BodyError};
+
+/// Revokes the client token of a request, when it is polled.
+pub(crate) type Revoke = BoxFuture<'static, ()>;
 
 /// How a body is changed.
 pub(super) struct Plan {

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     faults::{
-        chosen::word,
         definition::{At, Coalesce, Corruption, How, Lines, Partial, Pings, Sizes, Span, Token},
         position::Position,
         wire::{CutOff, DELIVERY},
@@ -237,7 +236,7 @@ impl Player {
                 Partial::Bytes(bytes) => frame.beginning(bytes),
                 Partial::InCharacter => frame.beginning_in_character(),
             };
-            self.plan.report.did(format!("half of {} ({} bytes, then {})", half.at, beginning.len(), word(half.how)));
+            self.plan.report.did(format!("half of {} ({} bytes, then {})", half.at, beginning.len(), half.how.word()));
             self.emit(beginning);
             return self.end(half.how);
         }
@@ -318,7 +317,7 @@ impl Player {
             && self.is_at("cut", kind, cut.at.as_ref())
         {
             let at = cut.at.as_ref().map(ToString::to_string).unwrap_or_default();
-            self.plan.report.did(format!("cut after {at} ({})", word(cut.how)));
+            self.plan.report.did(format!("cut after {at} ({})", cut.how.word()));
             self.end(cut.how);
         }
     }

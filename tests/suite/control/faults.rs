@@ -1,10 +1,12 @@
 //! Faults: what a test lets go wrong is what the client sees on the wire, where and when the test says, and nowhere else.
 
 mod isolation;
+mod responses;
 mod rules;
+mod seen;
+mod streams;
 mod tokens;
 mod when;
-mod wire;
 
 use http::Method;
 use serde_json::{Value, json};
