@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Stage,
+    Stage, said,
     seen::{End, Seen, over_http1, over_http2},
     streamed,
 };
