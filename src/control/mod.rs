@@ -15,6 +15,7 @@ mod seed;
 mod select;
 mod snapshots;
 mod tokens;
+mod try_request;
 mod verify;
 
 use std::sync::Arc;
@@ -30,8 +31,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::caller::Caller;
 use crate::{
     config::ControlSettings,
+    console,
     error::ApiError,
-    http::{App, ControlPlane},
+    http::{App, ControlPlane, Surface},
     journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
     request::body::Body,
@@ -64,10 +66,12 @@ impl Control {
             .merge(journal::routes())
             .merge(explain::routes())
             .merge(verify::routes())
+            .merge(try_request::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
             .nest("/_gatelet/v1", routes)
+            .merge(console::routes())
             .fallback(error::not_found)
             .layer(middleware::from_fn_with_state(Arc::clone(&state), caller::check_place))
             .layer(CatchPanicLayer::custom(error::panicked))
@@ -77,8 +81,9 @@ impl Control {
 }
 
 impl ControlPlane for Control {
-    fn respond(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>> {
-        let request = request.map(axum::body::Body::new);
+    fn respond(&self, request: Request<Incoming>, surface: &Surface) -> BoxFuture<'_, Response<Body>> {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(surface.clone());
         Box::pin(async {
             let Ok(response) = self.router.clone().oneshot(request).await;
             response.map(Body::new)
@@ -106,7 +111,7 @@ async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> imp
 
 /// The parts of the control API that this version has.
 const FEATURES: &[&str] =
-    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain"];
+    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain", "try", "console"];
 
 /// The limits that a test can run into, by name.
 fn limits(settings: &ControlSettings) -> Value {
