@@ -70,7 +70,7 @@ export interface NamespaceView {
   clock: Clock;
 }
 
-export interface About { version: string; features: string[]; limits: Record<string, number> }
+export interface About { version: string; namespace: string | null; features: string[]; limits: Record<string, number> }
 
 export interface Finding {
   rule: string;

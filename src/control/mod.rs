@@ -100,10 +100,15 @@ impl ControlPlane for Control {
 }
 
 /// `GET /_gatelet/v1`: what this server can do, so that helpers can refuse one that is too old for them.
-async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> impl IntoResponse {
+async fn about(State(control): State<Arc<ControlState>>, caller: Caller) -> impl IntoResponse {
+    let namespace = match &caller {
+        Caller::Instance => None,
+        Caller::Namespace(name) => Some(name),
+    };
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "api": 1,
+        "namespace": namespace,
         "features": FEATURES,
         "limits": limits(&control.settings),
     }))

@@ -20,6 +20,8 @@ export class Journal {
     /** @type {Map<string, number>} the place of each entry in `entries` */
     this.places = new Map();
     this.dropped = 0;
+    /** Grows with every change. */
+    this.version = 0;
     /** @type {any} */
     this.error = null;
     this.live = 0;
@@ -78,6 +80,7 @@ export class Journal {
 
   /** @param {Entry} entry */
   put(entry) {
+    this.version += 1;
     const key = keyOf(entry);
     const place = this.places.get(key);
     if (place !== undefined) {
@@ -106,6 +109,7 @@ export class Journal {
     this.entries = [];
     this.places.clear();
     this.dropped = 0;
+    this.version += 1;
     this.changed();
   }
 

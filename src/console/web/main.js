@@ -71,13 +71,10 @@ function useAddress() {
 /** Loads what every screen needs: what the server can do, and its namespaces. */
 async function enter() {
   const about = await call('GET', '');
-  try {
-    const { namespaces } = await call('GET', '/ns');
-    return { about, namespaces, isInstance: true };
-  } catch (error) {
-    if (/** @type {any} */ (error).code !== 'control_not_allowed') throw error;
-    return { about, namespaces: [await call('GET', '/ns/-')], isInstance: false };
-  }
+  // The key of a namespace reaches nothing else.
+  if (about.namespace) return { about, namespaces: [await call('GET', '/ns/-')], isInstance: false };
+  const { namespaces } = await call('GET', '/ns');
+  return { about, namespaces, isInstance: true };
 }
 
 function Console() {

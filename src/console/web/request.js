@@ -68,7 +68,7 @@ function Refused({ entry }) {
   ].filter(Boolean);
   return html`<div class="refused">
     <p class="sentence">${sentence}</p>
-    ${rows.length > 0 && html`<table class="versus"><thead><tr><th scope="col"></th><th scope="col">Sent</th><th scope="col">Bound to</th></tr></thead>
+    ${rows.length > 0 && html`<table class="versus"><thead><tr><td></td><th scope="col">Sent</th><th scope="col">Bound to</th></tr></thead>
       <tbody>${rows.map((row) => row && html`<tr><th scope="row">${row[0]}</th><td class="bad">${row[1]}</td><td class="good">${row[2]}</td></tr>`)}</tbody></table>`}
   </div>`;
 }
@@ -139,6 +139,10 @@ export function curl(entry) {
   const lines = [`curl -X ${entry.method} ${quoted(location.origin + entry.target)}`];
   if (entry.caller.kind !== 'none') lines.push(`-H "Authorization: Bearer $${variable}"`);
   if (entry.sent.origin) lines.push(`-H ${quoted(`Origin: ${entry.sent.origin}`)}`);
+  // How a client names itself decides what it is sent.
+  for (const [name, value] of Object.entries(entry.sent.headers)) {
+    if (name !== 'content-type' && name !== 'x-stainless-retry-count') lines.push(`-H ${quoted(`${name}: ${value}`)}`);
+  }
   if (entry.sent.body !== null && entry.sent.body !== undefined) {
     lines.push(`-H 'Content-Type: ${entry.sent.headers['content-type'] ?? 'application/json'}'`);
     lines.push(`--data-raw ${quoted(typeof entry.sent.body === 'string' ? entry.sent.body : JSON.stringify(entry.sent.body))}`);

@@ -92,9 +92,8 @@ export function Requests({ ns, isAll, journal, rest, space }) {
   const now = useNow();
   const entries = /** @type {Entry[]} */ (journal.entries);
   const isFiltered = Object.values(filter).some(Boolean);
-  const newest = entries.at(-1);
-  const shown = useMemo(() => entries.filter(matcher(filter)).reverse(), [entries.length, newest, filter, journal.isPending, now]);
-  const refused = useMemo(() => entries.findLast((entry) => entry.decision.outcome === 'denied' && entry.answer), [entries.length, newest, now]);
+  const shown = useMemo(() => (isFiltered ? entries.filter(matcher(filter)) : entries).toReversed(), [journal, journal.version, filter]);
+  const refused = useMemo(() => entries.findLast((entry) => entry.decision.outcome === 'denied' && entry.answer), [journal, journal.version]);
   const [space_, id] = rest;
   const open = id && (journal.find(space_, Number(id)) ?? 'missing');
   const set = (/** @type {string} */ name) => (/** @type {any} */ value) => setFilter({ ...filter, [name]: value?.target?.value ?? value });

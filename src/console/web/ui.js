@@ -22,10 +22,10 @@ export const Problem = ({ error }) =>
 export const Field = ({ label, hint, wide, children }) =>
   html`<label class=${wide ? 'field wide' : 'field'}><span class="label">${label}</span>${children}${hint && html`<span class="hint">${hint}</span>`}</label>`;
 
-/** A titled part of a screen. @param {{ title: string, actions?: any, children?: any, id?: string }} props */
-export const Section = ({ title, actions, children, id }) =>
-  html`<section class="part" aria-labelledby=${id ?? title}>
-    <header><h2 id=${id ?? title}>${title}</h2>${actions && html`<div class="actions">${actions}</div>`}</header>
+/** A titled part of a screen. @param {{ title: string, actions?: any, children?: any }} props */
+export const Section = ({ title, actions, children }) =>
+  html`<section class="part" aria-label=${title}>
+    <header><h2>${title}</h2>${actions && html`<div class="actions">${actions}</div>`}</header>
     ${children}
   </section>`;
 
