@@ -34,10 +34,13 @@ function Sparkline({ entry }) {
   const count = entry.answer?.frames ?? 0;
   const isFinished = entry.phase === 'finished';
   useEffect(() => {
+    if (!count || !isFinished) return;
     let isGone = false;
-    if (count > 0 && isFinished) framesOf(entry).then((read) => isGone || setAt(read.map((frame) => frame.ms))).catch(() => {});
+    // Rows that only scroll past are not worth a request.
+    const timer = setTimeout(() => framesOf(entry).then((read) => isGone || setAt(read.map((frame) => frame.ms))).catch(() => {}), 150);
     return () => {
       isGone = true;
+      clearTimeout(timer);
     };
   }, [keyOf(entry), isFinished]);
   if (!count) return html`<span></span>`;
