@@ -1,10 +1,13 @@
 // The console: every screen in Chromium, with an SDK behind it that does what the screen then shows.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, readdir, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { mkdir, readFile } from 'node:fs/promises';
 import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import { startGatelet } from '../support/gatelet.mjs';
 import { Letta, browserTest, startSite } from './browser.mjs';
@@ -145,8 +148,6 @@ consoleTest('what is copied from a request works', async (open) => {
     await page.getByText('Copied').waitFor({ state: 'detached' });
     return text;
   };
-  const { execFile } = await import('node:child_process');
-  const { promisify } = await import('node:util');
   const { stdout } = await promisify(execFile)('sh', ['-c', `${await copied('Copy as curl')} -sS`], { env: { ...process.env, TOKEN: tokens.page.token } });
   assert.match(stdout, /assistant_message/);
   const expectation = JSON.parse(await copied('Copy as expectation'));
@@ -371,4 +372,16 @@ consoleTest('ten thousand requests scroll as smoothly as a hundred', async (open
   const [few, many] = [await step(entries.slice(0, 100)), await step(entries)];
   assert(many < 2 * few && many < 50, `a step takes ${many} ms, and ${few} ms with a hundred requests`);
   if (process.env.VERBOSE) console.log({ few, many });
+});
+
+consoleTest('its sources have the types that they say, and fit in 200 KiB', async () => {
+  const folder = new URL('../../src/console/', import.meta.url);
+  const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  await promisify(execFile)(process.execPath, [compiler, '-p', fileURLToPath(folder)]).catch(({ stdout }) => assert.fail(stdout));
+  const files = (await readdir(new URL('web/', folder), { recursive: true, withFileTypes: true })).filter((file) => file.isFile());
+  const sizes = await Promise.all(files.map(async ({ parentPath, path, name }) => (await stat(`${parentPath ?? path}/${name}`)).size));
+  assert(sizes.reduce((sum, size) => sum + size) < 200 * 1024);
+  // The renderer is as its authors published it.
+  const vendored = await readFile(new URL('web/vendor/htm-preact.js', folder));
+  assert.equal(createHash('sha256').update(vendored).digest('hex'), '72284e8e9079c87817145df1110f74e8a2aa040b2fc384922e18dfcb46fc1fd7');
 });

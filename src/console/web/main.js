@@ -26,6 +26,7 @@ const SCREENS = [
   ['agents', 'Agents', Agents, []],
 ];
 
+/** @param {{ onKey: () => Promise<void> }} props */
 function SignIn({ onKey }) {
   const [key, setKey] = useState('');
   const [run, isBusy, error] = useAction();

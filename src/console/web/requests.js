@@ -37,7 +37,7 @@ function Sparkline({ entry }) {
     if (!count || !isFinished) return;
     let isGone = false;
     // Rows that only scroll past are not worth a request.
-    const timer = setTimeout(() => framesOf(entry).then((read) => isGone || setAt(read.map((frame) => frame.ms))).catch(() => {}), 150);
+    const timer = setTimeout(() => framesOf(entry).then((read) => isGone || setAt(read.map(({ ms }) => ms))).catch(() => {}), 150);
     return () => {
       isGone = true;
       clearTimeout(timer);
