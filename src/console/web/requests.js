@@ -13,7 +13,7 @@ const NO_FILTER = { operation: '', agent: '', caller: '', origin: '', outcome: '
 
 /** The frames of streams, read once each. @type {Map<string, Promise<import('../types.d.ts').FrameView[]>>} */
 const frames = new Map();
-/** @param {Entry} entry */
+/** @param {Entry} entry @returns {Promise<import('../types.d.ts').FrameView[]>} */
 export function framesOf(entry) {
   const key = `${keyOf(entry)} ${entry.request_id}`;
   const known = frames.get(key);
