@@ -42,7 +42,7 @@ export function Details({ entry, journal }) {
     <div class="copies">
       <${Copy} text=${() => curl(entry)}>Copy as curl</${Copy}>
       ${entry.operation && html`<${Copy} text=${() => expectation(entry)}>Copy as expectation</${Copy}>`}
-      ${frames.value?.length > 0 && html`<${Copy} text=${() => reply(entry, frames.value ?? [])}>Copy as reply</${Copy}>`}
+      ${(frames.value ?? []).length > 0 && html`<${Copy} text=${() => reply(entry, frames.value ?? [])}>Copy as reply</${Copy}>`}
     </div>
     <div class="tabs" role="tablist" aria-label="Parts of the request">
       ${tabs.map(
