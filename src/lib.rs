@@ -12,6 +12,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod console;
 mod control;
 pub mod credentials;
 mod entropy;

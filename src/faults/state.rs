@@ -207,10 +207,11 @@ impl Faults {
         shown.collect()
     }
 
-    /// The ids of those that have never fired.
-    #[expect(dead_code, reason = "the call that lists what is unused follows")]
+    /// The ids of those that have never fired, but for those that leave it to chance.
     pub(crate) fn unused(&self) -> Vec<String> {
-        self.lock().faults.iter().filter(|held| held.fired == 0).map(|held| held.id.to_string()).collect()
+        let inner = self.lock();
+        let unused = inner.faults.iter().filter(|held| held.fired == 0 && held.definition.occasion.is_certain());
+        unused.map(|held| held.id.to_string()).collect()
     }
 
     /// Removes one, if there is one of this id.

@@ -11,9 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::Either};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
 
@@ -49,16 +48,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn handle(
     app: &App,
     log: &AccessLog,
-    request: Request<Incoming>,
+    head: Parts,
+    mut body: Body,
     namespace: Option<Namespace<'_>>,
 ) -> (Response<Body>, Option<ResponseLifetime>) {
     let started = Instant::now();
     let request_id = RequestId::new();
-    let (head, body) = request.into_parts();
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
-    let mut body = Body::received(body, &head, app.body_pace);
-    let (mut context, recording, preflight) = match &app.journal {
+    let journal = app.journal.as_ref().filter(|_| namespace.as_ref().is_none_or(|namespace| namespace.is_recorded));
+    let (mut context, recording, preflight) = match journal {
         None => (RequestContext::default(), None, None),
         Some(journal) => match SeenPreflight::of(&head) {
             Some(preflight) => (RequestContext::default(), None, Some((preflight, journal))),
@@ -70,7 +69,7 @@ pub(super) async fn handle(
         },
     };
     let (selected, namespace) = match namespace {
-        Some(Namespace { app, selected }) => (selected, Some(Arc::clone(app))),
+        Some(Namespace { app, selected, .. }) => (selected, Some(Arc::clone(app))),
         None => (Ok(()), None),
     };
     let (mut hit, version): (Hit, _) = (None, head.version);
