@@ -17,10 +17,12 @@ mod ids;
 mod inspect;
 pub mod json;
 mod needs;
+mod openai_input;
 mod operations;
 mod origin;
 mod ownership;
 mod permit;
+mod place;
 mod policy_check;
 mod project;
 pub(crate) mod quota;
@@ -39,7 +41,7 @@ pub use request_context::RequestContext;
 pub(crate) use step::Outcome;
 pub use step::Step;
 pub(crate) use {
-    admitted::{Admission, Admitted, Call},
+    admitted::{Admission, Admitted, Call, OnBehalf},
     authenticator::{InstanceKeys, bearer},
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},
