@@ -25,6 +25,7 @@ mod journal;
 pub mod mock;
 pub mod model;
 mod namespaces;
+mod openai;
 mod private_files;
 mod replies;
 mod reply;

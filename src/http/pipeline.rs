@@ -29,6 +29,7 @@ use crate::{
     credentials::ClientToken,
     error::{ApiError, Code},
     journal::{Recording, SeenPreflight},
+    openai,
     reply::Reply,
     request::{
         body::{Body, BodyError},
@@ -100,7 +101,7 @@ pub(super) async fn handle(
             if let Some(cause) = refusal.cause() {
                 error!(request.id = %request_id, code = refusal.code().word(), cause = %Chain(cause), "A request failed");
             }
-            ((error_response(&refusal, &request_id), None), Some(refusal.code()))
+            ((error_response(&refusal, &request_id, context.speaks_openai), None), Some(refusal.code()))
         }
     };
     let headers = response.headers_mut();
@@ -283,7 +284,13 @@ impl App {
                 }
                 reply
             }
-            ServedBy::Backend => self.backend.respond(call, redactor.redaction(), &mut charge).await?,
+            ServedBy::OpenAi if token.is_some() => {
+                let chat = self.backend.chat();
+                Box::pin(self.openai.respond(call, chat, &mut charge)).await?
+            }
+            ServedBy::OpenAi | ServedBy::Backend => {
+                self.backend.respond(call, redactor.redaction(), &mut charge).await?
+            }
         };
         let mut response = redacted(reply, &redactor)?;
         // A token that was revoked in the meantime gets no response.
@@ -405,9 +412,14 @@ fn event_response(body: Body) -> Response<Body> {
     response
 }
 
-fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
-    let body = refusal.to_body(request_id.as_str()).to_string();
-    let mut response = Response::new(Body::from(body));
+/// The response to a refused request. On the paths of the `OpenAI` API its errors are added to Letta's: clients of either
+/// may call them.
+fn error_response(refusal: &ApiError, request_id: &RequestId, speaks_openai: bool) -> Response<Body> {
+    let mut body = refusal.to_body(request_id.as_str());
+    if speaks_openai {
+        body["error"] = openai::error_object(refusal);
+    }
+    let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
