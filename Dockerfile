@@ -13,6 +13,9 @@ COPY src src
 RUN cargo build --profile dist --locked
 
 FROM debian:bookworm-slim
+LABEL org.opencontainers.image.source="https://github.com/gatelet/gatelet" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.description="A mock of the Letta API with real client tokens, and the gateway that checks them"
 # A fixed id, so that volumes keep their owner and orchestrators can demand a non-root user.
 RUN useradd --uid 10001 --user-group --create-home --home-dir /data --shell /usr/sbin/nologin gatelet \
     && chmod 700 /data

@@ -21,6 +21,7 @@ CONNECTIONS = 32
 
 CREATED, CHANGED, IDLE, AGENTS, MESSAGES = 500, 100, 200, 20, 500
 NAMESPACES, THREADS = 200, 8
+REPLIES, TURNS = 1_000, 500
 RUNS, INTERLEAVINGS = 100, 8
 
 
@@ -184,6 +185,43 @@ def overhead(binary, directory, options, report):
         rows.append([name, f"{speeds:,.0f}", f"{median(cost for _, cost in rounds):.1f}", spread(costs), goal])
     header = ["", "requests/s", "CPU us/request", "CPU to that with control off (range)", "goal"]
     report.table("overhead", "GET messages of the mock in memory, by a client token", header, rows)
+
+
+def turns(binary, directory, options, report):
+    """What a turn costs if a namespace has many replies."""
+
+    def replies(text):
+        """As many replies as there may be, of which only the last one fits the text."""
+        patterns = ["^Question {} about the launch", "decide on point {}$", "(?<what>item {}) of the (agenda|list)"]
+        others = [{"user": patterns[n % 3].format(n), "agent": "bench", "steps": [{"assistant": f"Answer {n}."}]}
+                  for n in range(REPLIES - 1)]
+        return others + [{"text": text, "steps": [{"assistant": "We decided to wait."}]}]
+
+    server = Gatelet(binary, directory)
+    cases = {
+        "no replies": [],
+        f"{REPLIES:,} replies, the last one fits": replies("about the launch"),
+        f"{REPLIES:,} replies, none fits": replies("about the weather"),
+    }
+    clients, measured = {}, {name: [] for name in cases}
+    for number, (name, given) in enumerate(cases.items()):
+        created = server.create(name=f"turns-{number}", replies=given)
+        clients[name] = Client(server.port, created["api_key"])
+    for _ in range(options.rounds):
+        for name, client in clients.items():
+            agent = client.call("POST", "/v1/agents/", {"name": "bench", "model": "openai/gpt-4o-mini"})["id"]
+            used = server.cpu()
+            for _ in range(TURNS):
+                client.call("POST", f"/v1/agents/{agent}/messages", MESSAGE)
+            measured[name].append((server.cpu() - used) / TURNS * 1e6)
+    server.stop()
+    rows = []
+    for name, costs in measured.items():
+        to_none = [cost / base for cost, base in zip(costs, measured["no replies"])]
+        goal = "" if name == "no replies" else f"1.05: {verdict(median(to_none) <= 1.05)}"
+        rows.append([name, f"{median(costs):.0f}", spread(to_none), goal])
+    header = ["", "CPU us/turn", "CPU to that without replies (range)", "goal"]
+    report.table("turns", "Turns of an agent, by an API key", header, rows)
 
 
 def load(port, path, token, seconds):

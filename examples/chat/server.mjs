@@ -23,6 +23,8 @@ const letta = new Letta({ baseURL: LETTA_BASE_URL, apiKey: LETTA_API_KEY });
 const pages = staticFiles(new URL('public/', import.meta.url));
 // The SDK needs no bundler: browsers read its modules as they are. A real application would bundle and minify them.
 const sdk = staticFiles(new URL('.', import.meta.resolve('@letta-ai/letta-client')));
+// `gatelet/browser`, from this checkout: in your own application, import it from the package `gatelet`.
+const gatelet = staticFiles(new URL('../../packages/npm/browser/', import.meta.url));
 
 /** The largest body that a route takes, in bytes. */
 const MOST_BODY_BYTES = 10_000;
@@ -63,7 +65,7 @@ const routes = new Map(Object.entries({
       hostname: publicOrigin,
       expires_at: new Date(Date.now() + TOKEN_LIFETIME_SECONDS * 1000).toISOString(),
     });
-    answer(response, 200, { user, agentId, token, lifetimeSeconds: TOKEN_LIFETIME_SECONDS, baseURL: LETTA_BASE_URL });
+    answer(response, 200, { user, agentId, token, expiresIn: TOKEN_LIFETIME_SECONDS, baseURL: LETTA_BASE_URL });
   }),
 }));
 
@@ -79,6 +81,7 @@ const server = createServer(async (request, response) => {
     if (route) return await route(request, response);
     if (request.method !== 'GET') throw new Refusal(405, 'There is nothing to do that with.');
     if (pathname.startsWith('/sdk/')) return await sdk(pathname.slice('/sdk'.length), response);
+    if (pathname.startsWith('/gatelet/')) return await gatelet(pathname.slice('/gatelet'.length), response);
     // Should a reply ever smuggle in markup, it finds no script that may run and nobody to talk to but us and Letta.
     response.setHeader(
       'content-security-policy',

@@ -1,9 +1,11 @@
 //! What the guard hands out about a request that it admits.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Operation, Params, Permit, quota::ConcurrencyPermit, redactor::Redactor};
+use super::{Attempt, Operation, Params, Permit, quota::ConcurrencyPermit, redactor::Redactor};
 use crate::{
     error::ApiError,
     model::AgentId,
@@ -56,6 +58,8 @@ pub struct Call {
     /// Every agent that a client token's request reaches, each covered by the policy, the one that it is about first.
     /// Empty for an API key, whose request is not searched for agents.
     pub agents: Vec<AgentId>,
+    /// Its place in the journal, if there is one.
+    pub(crate) attempt: Option<Arc<dyn Attempt>>,
 }
 
 impl Call {

@@ -226,7 +226,8 @@ impl Guard {
         }
         let redactor = Redactor::of(grant, &body, &token, &agents);
         let permit = Permit::new(Caller::ClientToken(token));
-        let call = Call { operation, params, query, headers, permit, payload: Payload::Checked(body), agents };
+        let call =
+            Call { operation, params, query, headers, permit, payload: Payload::Checked(body), agents, attempt: None };
         Ok(Admission::Call(Admitted { call, redactor, stream_permit, body_permit }))
     }
 
@@ -254,7 +255,7 @@ impl Guard {
         })?;
         let payload = Payload::Unread(body);
         let headers = AllowedHeaders::of(mem::take(&mut head.headers));
-        let call = Call { operation, params, query, headers, permit, payload, agents: Vec::new() };
+        let call = Call { operation, params, query, headers, permit, payload, agents: Vec::new(), attempt: None };
         Ok(Admitted { call, redactor: Redactor::NOTHING, stream_permit: None, body_permit: None })
     }
 

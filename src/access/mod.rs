@@ -5,6 +5,7 @@
 //! `Guard` is that order; each of its checks is a file of its own.
 
 mod admitted;
+mod attempt;
 pub mod authenticator;
 mod bound;
 pub(crate) mod denial;
@@ -40,6 +41,7 @@ pub(crate) use step::Outcome;
 pub use step::Step;
 pub(crate) use {
     admitted::{Admission, Admitted, Call},
+    attempt::Attempt,
     authenticator::{InstanceKeys, bearer},
     guard::Guard,
     ids::{DEFAULT_CONVERSATION, is_letta_id},

@@ -13,8 +13,9 @@ use super::Settings;
 /// The prefix of Gatelet's environment variables.
 const PREFIX: &str = "GATELET_";
 
-/// Variables with the prefix that are not settings. `gatelet run` sets the last two for the command that it runs.
-const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_URL", "GATELET_KEY"];
+/// Variables with the prefix that are not settings. `gatelet run` sets a URL and a key for the command that it runs, and the
+/// packages for tests read the others.
+const OTHER_VARIABLES: &[&str] = &["GATELET_CONFIG", "GATELET_URL", "GATELET_KEY", "GATELET_BINARY", "GATELET_KEEP"];
 
 /// Short variables, and the setting's variable that each stands for.
 const SHORT_VARIABLES: &[(&str, &str)] = &[
@@ -238,6 +239,8 @@ mod tests {
         assert_eq!(settings, Settings::default());
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].contains("GATELET_LISTN") && warnings[1].contains("GATELET_TOKENS__X"));
+        let of_tests = ["URL", "KEY", "BINARY", "KEEP"].map(|name| (format!("GATELET_{name}"), "x".to_owned()));
+        assert!(load(&Layers { environment: of_tests.into(), ..Layers::default() }).unwrap().1.is_empty());
     }
 
     #[test]

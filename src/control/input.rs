@@ -27,6 +27,9 @@ pub(crate) enum Format {
 /// A body read into `T`. A call without a body reads as an empty object and needs no content type.
 pub(crate) struct Input<T>(pub(crate) T);
 
+/// A body as it was sent, and its format.
+pub(crate) struct Document(pub(crate) Raw);
+
 /// A body that may bring a seed, and its format.
 pub(crate) struct Raw {
     pub(crate) bytes: Bytes,
@@ -47,6 +50,14 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ControlError> {
         read(request, SEED_BYTES, state).await
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = ControlError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ControlError> {
+        Ok(Self(read(request, BODY_BYTES, state).await?))
     }
 }
 

@@ -11,10 +11,12 @@ mod explain;
 mod input;
 mod journal;
 mod namespaces;
+mod replies;
 mod seed;
 mod select;
 mod snapshots;
 mod tokens;
+mod unused;
 mod verdicts;
 mod verify;
 
@@ -35,6 +37,7 @@ use crate::{
     http::{App, ControlPlane},
     journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
+    replies::{Limits, MOST_REPLIES},
     request::body::Body,
 };
 
@@ -66,6 +69,8 @@ impl Control {
             .merge(explain::routes())
             .merge(verify::routes())
             .merge(verdicts::routes())
+            .merge(replies::routes())
+            .merge(unused::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
@@ -107,8 +112,19 @@ async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> imp
 }
 
 /// The parts of the control API that this version has.
-const FEATURES: &[&str] =
-    &["namespaces", "snapshots", "seed", "clock", "tokens", "journal", "events", "verify", "explain", "verdicts"];
+const FEATURES: &[&str] = &[
+    "namespaces",
+    "snapshots",
+    "seed",
+    "clock",
+    "tokens",
+    "journal",
+    "events",
+    "verify",
+    "explain",
+    "replies",
+    "verdicts",
+];
 
 /// The limits that a test can run into, by name.
 fn limits(settings: &ControlSettings) -> Value {
@@ -125,5 +141,8 @@ fn limits(settings: &ControlSettings) -> Value {
         "journal_bytes": BOUNDS.namespace,
         "journals_bytes": BOUNDS.process,
         "listeners": BOUNDS.listeners,
+        "replies": MOST_REPLIES,
+        "reply_steps": Limits::HTTP.steps,
+        "reply_regex_bytes": Limits::HTTP.regex_bytes,
     })
 }

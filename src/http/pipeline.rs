@@ -222,7 +222,8 @@ impl App {
             Admission::Call(admitted) => admitted,
         };
         // The permit for a large body is held until there is a response.
-        let Admitted { call, redactor, stream_permit, body_permit: _body_permit } = admitted;
+        let Admitted { mut call, redactor, stream_permit, body_permit: _body_permit } = admitted;
+        call.attempt = recording.map(Recording::attempt);
         let served_by = call.operation.row().served_by;
         world::name_scope(|| id_scope(&call));
         let token = match call.permit.caller() {

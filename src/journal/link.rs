@@ -6,6 +6,10 @@ pub(super) struct Link {
     pub(super) is_caller_known: bool,
     pub(super) body: Option<Mark>,
     pub(super) is_linked: bool,
+    /// The first attempt, if it repeats others.
+    pub(super) first: Option<u64>,
+    /// Whether the response told the client not to try again.
+    pub(super) is_final: bool,
 }
 
 /// By what two bodies are compared.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
+use serde_json::Value;
 
 use super::{
     entry::{Answer, By, CallerKind, Decision, Ended, Entry, Identified, Phase, Sent},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     access::{
-        Bearer, Operation, Outcome, Params, Step,
+        Attempt, Bearer, Operation, Outcome, Params, Step,
         target::{self, Match},
     },
     clock,
@@ -38,6 +39,9 @@ use crate::{
 
 /// The response's header that names the entry, as `NAMESPACE/ID`.
 const ENTRY: HeaderName = HeaderName::from_static("x-gatelet-entry");
+
+/// The response's header that says whether the SDKs should try again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// The request headers that are kept, besides those of which only the prefix is given, `Origin` and `Referer`.
 const KEPT_HEADERS: [HeaderName; 4] =
@@ -255,6 +259,11 @@ impl Recording {
         self.journal.change(&self.held, |entry| entry.decision.steps.push(Step::new(asked, said)));
     }
 
+    /// The request as handlers see it.
+    pub(crate) fn attempt(&self) -> Arc<dyn Attempt> {
+        Arc::new(Recorded { journal: self.journal.clone(), held: Arc::clone(&self.held) })
+    }
+
     fn decided(&self, decided: Decided, outcome: Outcome) {
         let Decided { operation, caller, steps, agents, dropped_fields, needed } = decided;
         let caller = lock(&self.held.entry).identify(caller);
@@ -286,6 +295,7 @@ impl Recording {
         if let Ok(name) = HeaderValue::try_from(format!("{}/{}", self.journal.namespace(), self.held.id)) {
             response.headers_mut().insert(ENTRY, name);
         }
+        lock(&self.held.link).is_final = response.headers().get(SHOULD_RETRY).is_some_and(|value| value == "false");
         let mut answer = Answer {
             status: Some(response.status().as_u16()),
             code: refusal.map(|refusal| refusal.code().word()),
@@ -365,6 +375,24 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         self.finish(Ended::ClientLeft, By::Client);
+    }
+}
+
+/// A request as handlers see it. It outlasts the response.
+#[derive(Debug)]
+struct Recorded {
+    journal: Journal,
+    held: Arc<Held>,
+}
+
+impl Attempt for Recorded {
+    fn first(&self) -> u64 {
+        lock(&self.held.link).first.unwrap_or(self.held.id)
+    }
+
+    fn note_reply(&self, mut reply: Value) {
+        scrub::json(&mut reply);
+        self.journal.change(&self.held, |entry| entry.reply = Some(reply));
     }
 }
 

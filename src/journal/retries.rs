@@ -57,15 +57,17 @@ impl Journal {
         let mut repeated = None;
         if let Some(before) = self.before(held, of_target)
             && has_equal_body(&before, held)
-            && (is_retry || has_failed(&lock(&before.entry)))
+            && (is_retry || may_be_repeated(&before))
         {
             repeated = Some(before.id);
         }
         for of_otid in of_otids {
             repeated = repeated.max(self.before(held, of_otid).map(|before| before.id));
         }
-        if repeated.is_some() {
-            self.change(held, |entry| entry.retry_of = repeated);
+        if let Some(repeated) = repeated {
+            let first = self.find(repeated).and_then(|before| lock(&before.link).first);
+            lock(&held.link).first = Some(first.unwrap_or(repeated));
+            self.change(held, |entry| entry.retry_of = Some(repeated));
         }
         self.observe_asked(held);
     }
@@ -97,12 +99,13 @@ fn is_retry(entry: &Entry) -> bool {
     count.and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
 }
 
-/// Whether clients try again after such a response.
-fn has_failed(entry: &Entry) -> bool {
-    entry
-        .answer
-        .as_ref()
-        .is_some_and(|answer| answer.ended == Some(Ended::Cut) || answer.status.is_some_and(|status| status >= 500))
+/// Whether clients try again after such a response, also those that do not say so.
+fn may_be_repeated(held: &Held) -> bool {
+    let is_final = lock(&held.link).is_final;
+    let entry = lock(&held.entry);
+    let Some(answer) = &entry.answer else { return false };
+    let lowest = if entry.fault.is_some() { 400 } else { 500 };
+    answer.ended == Some(Ended::Cut) || !is_final && answer.status.is_some_and(|status| status >= lowest)
 }
 
 /// Whether two bodies are equal, as far as they were read.
@@ -111,5 +114,64 @@ fn has_equal_body(before: &Held, now: &Held) -> bool {
     match (whole(before), whole(now)) {
         (Some(before), Some(now)) => before == now,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+
+    use super::*;
+    use crate::{
+        access::Outcome,
+        journal::{BOUNDS, Decided, Process},
+        request::body::Body,
+    };
+
+    /// Sends a request whose response has this status; the first attempt that it repeats, by its number.
+    fn attempt(journal: &Journal, status: u16, headers: &[(&str, &str)], retry: &str) -> u64 {
+        let request = Request::post("/v1/agents/agent-1/messages").header("x-stainless-retry-count", retry);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let recording = journal.begin(&head, "req-1", None);
+        recording.attach(Body::Empty);
+        recording.admitted(Decided::default());
+        let first = recording.attempt().first();
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        recording.respond(response.body(Body::Empty).unwrap(), None, false, Box::new(|| None));
+        first
+    }
+
+    #[test]
+    fn what_fails_is_repeated_also_by_clients_that_do_not_say_so() {
+        let journal = Journal::new("n", &Process::new(BOUNDS));
+        let said_so: &[(&str, &str)] = &[("x-should-retry", "false")];
+        for (status, headers, retry, first) in [
+            (503, &[][..], "0", 1),
+            (503, &[], "0", 1),
+            (200, &[], "0", 1),
+            // The last one succeeded.
+            (500, said_so, "0", 4),
+            // The last one told the client not to try again.
+            (200, &[], "0", 5),
+            (500, said_so, "1", 5),
+            (200, &[], "2", 5),
+            (429, &[], "0", 8),
+            (200, &[], "0", 9),
+        ] {
+            assert_eq!(attempt(&journal, status, headers, retry), first, "{status} {retry}");
+        }
+        journal.change(&journal.find(9).unwrap(), |entry| {
+            entry.fault = Some(Value::Null);
+            entry.answer.get_or_insert_default().status = Some(429);
+            entry.decision.outcome = Some(Outcome::Admitted);
+        });
+        assert_eq!(attempt(&journal, 200, &[], "0"), 9, "a fault ended the last one");
+        journal.change(&journal.find(10).unwrap(), |entry| {
+            entry.answer.get_or_insert_default().ended = Some(Ended::Cut);
+        });
+        assert_eq!(attempt(&journal, 200, &[], "0"), 9, "the last one was cut");
     }
 }

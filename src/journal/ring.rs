@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +38,8 @@ pub(super) struct State {
     pub(super) namespace: Box<str>,
     pub(super) process: Process,
     ring: Mutex<Ring>,
-    /// The refs of the seed, by id.
-    refs: RwLock<HashMap<Box<str>, Box<str>>>,
+    /// The refs of the seed, by id, and whether a request has named them.
+    refs: RwLock<Refs>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
     /// The ids of new and changed entries.
@@ -59,6 +60,9 @@ pub(crate) trait Observer: std::fmt::Debug + Send + Sync {
     /// Its response has ended.
     fn ended(&self, entry: &Entry) -> Vec<Mark>;
 }
+
+/// The names of a seed, by id, and whether a request has named the id.
+type Refs = HashMap<Box<str>, (Box<str>, AtomicBool)>;
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -330,15 +334,36 @@ impl Journal {
         self.0.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Sets the refs of the seed, by id.
+    /// Sets the refs of the seed, by id. Those that it had remain touched.
     pub(crate) fn set_refs(&self, refs: impl IntoIterator<Item = (String, String)>) {
-        let refs = refs.into_iter().map(|(id, name)| (id.into(), name.into())).collect();
-        *self.0.refs.write().unwrap_or_else(PoisonError::into_inner) = refs;
+        let mut own = self.0.refs.write().unwrap_or_else(PoisonError::into_inner);
+        let is_touched = |id: &str| own.get(id).is_some_and(|(_, touched)| touched.load(Relaxed));
+        let refs = refs.into_iter().map(|(id, name)| {
+            let is_touched = AtomicBool::new(is_touched(&id));
+            (id.into(), (name.into(), is_touched))
+        });
+        *own = refs.collect();
     }
 
-    /// The ref of an id.
+    /// Forgets which refs requests have named.
+    pub(crate) fn untouch_refs(&self) {
+        for (_, touched) in self.0.refs.read().unwrap_or_else(PoisonError::into_inner).values() {
+            touched.store(false, Relaxed);
+        }
+    }
+
+    /// Whether a request has named the ref of an id.
+    pub(crate) fn has_touched(&self, id: &str) -> bool {
+        let refs = self.0.refs.read().unwrap_or_else(PoisonError::into_inner);
+        refs.get(id).is_some_and(|(_, touched)| touched.load(Relaxed))
+    }
+
+    /// The ref of an id that a request names.
     pub(super) fn ref_of(&self, id: &str) -> Option<Box<str>> {
-        self.0.refs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let refs = self.0.refs.read().unwrap_or_else(PoisonError::into_inner);
+        let (name, touched) = refs.get(id)?;
+        touched.store(true, Relaxed);
+        Some(name.clone())
     }
 
     /// Counts the changes: `changed()` returns after each new or changed entry.
@@ -473,7 +498,19 @@ fn size(entry: &Entry) -> usize {
     let message = entry.answer.as_ref().and_then(|answer| answer.message.as_ref()).map_or(0, |message| message.len());
     let dropped: usize = entry.sent.dropped_fields.iter().map(|field| field.len() + 2 * ALLOCATION).sum();
     let agents: usize = entry.agents.iter().map(|agent| agent.len() + ALLOCATION).sum();
-    size_of::<Held>() + 8 * ALLOCATION + texts + headers + body + steps + message + dropped + agents
+    let injected: usize = [&entry.reply, &entry.fault].into_iter().flatten().map(weight).sum();
+    size_of::<Held>() + 8 * ALLOCATION + texts + headers + body + steps + message + dropped + agents + injected
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    const NODE: usize = 72;
+    NODE + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| NODE + name.len() + weight(value)).sum(),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ pub use self::models::reasoning::Reasoning;
 #[cfg(feature = "fuzzing")]
 pub use self::python::probe as python_probe;
 pub use self::resources::fidelity_table;
-pub use self::responder::{Script, ScriptError};
 pub use self::running::ModelLatency;
 pub use self::tools::mcp::McpTool;
 use self::{
@@ -44,11 +43,12 @@ use self::{
     state::State,
     storage::{is_plain, parse},
 };
+pub use crate::replies::{Script, ScriptError};
 use crate::{
     access::{Call, Operation, Owned, Permit, Shared},
     error::{ApiError, Code},
     model::AgentId,
-    replies::Replies,
+    replies::{Replies, SavedReplies},
     reply::Reply,
     store::{DocumentFilter, Store},
 };
@@ -92,7 +92,7 @@ impl Mock {
         let MockOptions { reasoning, models, latency, ping_interval, script, turn_bytes, mcp_tools } = options;
         let state = State {
             store,
-            responder: Arc::new(Responder::new(script.map(Arc::new), Replies::default())),
+            responder: Arc::new(Responder::new(script.map(Arc::new))),
             reasoning,
             models,
             latency,
@@ -114,7 +114,7 @@ impl Mock {
 
     /// A mock that behaves as this one does, with replies of its own, and stores its state elsewhere.
     #[must_use]
-    pub(crate) fn on(&self, store: Store, replies: Replies) -> Self {
+    pub(crate) fn on(&self, store: Store, replies: &SavedReplies) -> Self {
         let State { responder, reasoning, models, latency, ping_interval, turn_bytes, mcp_tools, .. } = &*self.state;
         let state = State {
             store,

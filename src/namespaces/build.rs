@@ -13,7 +13,6 @@ use crate::{
     http::{Activity, ApiKeys, App, Backend, Foundation},
     journal::{self, Journal},
     mock::Mock,
-    replies::Replies,
     store::{Image, NewApiKey, Store, StoreError},
     verdicts::Ledger,
     world::{self, World},
@@ -131,7 +130,7 @@ impl Builder {
         let foundation = Foundation {
             master_key: self.master_key.clone(),
             clock,
-            backend: Backend::Mock(self.mock.on(store.clone(), Replies::restore(&injected.replies))),
+            backend: Backend::Mock(self.mock.on(store.clone(), &injected.replies)),
             metrics: self.instance.metrics.clone(),
             keys: ApiKeys::Within(self.instance.guard.authenticator.clone(), accepted),
             world: Some(world.clone()),

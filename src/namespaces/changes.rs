@@ -167,6 +167,7 @@ impl Directory {
         };
         let injected = begins_with.keeping(keep, Injected::of(&namespace.app()), &mut dropped);
         let tokens = self.replace(&reservation, &namespace, world, state, injected, Credentials::Strip, &seeds).await?;
+        namespace.journal().untouch_refs();
         if !keep.contains(&Kept::Journal) {
             let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
             if entries > 0 {

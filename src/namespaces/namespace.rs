@@ -11,14 +11,16 @@ use serde::Serialize;
 use super::{
     DEFAULT, Definition, Injected, Refs, Seeded,
     build::{Blueprint, Credentials, Live, StoredKey},
+    prepared::Used,
     snapshot::{SavedState, Snapshots},
 };
 use crate::{
     clock,
     credentials::PlainApiKey,
     error::{ApiError, Code},
-    http::{Activity, App},
+    http::{Activity, App, Backend},
     journal::{self, Journal},
+    replies::Replies,
     store::RowCounts,
     verdicts::{Ledger, Verdicts},
     world::{self, IdStyle, Micros, World},
@@ -55,6 +57,8 @@ pub(super) struct Contents {
     pub(super) snapshots: Snapshots,
     /// The first segments of its client tokens, newest last.
     pub(super) headers: VecDeque<String>,
+    /// What was used in the worlds before.
+    pub(super) used: Used,
 }
 
 /// What is told about a namespace.
@@ -119,6 +123,15 @@ impl Namespace {
     #[must_use]
     pub(crate) fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The replies of its world.
+    #[must_use]
+    pub(crate) fn replies(&self) -> Replies {
+        match &self.app().backend {
+            Backend::Mock(mock) => mock.replies().clone(),
+            Backend::Gateway(_) => Replies::new(None),
+        }
     }
 
     /// Its name.
@@ -199,8 +212,9 @@ impl Namespace {
     }
 
     fn set_refs(&self, refs: Refs) {
-        let by_id = refs.iter().filter_map(|(name, id)| Some((id.as_str()?.to_owned(), name.clone())));
-        self.journal.set_refs(by_id);
+        let by_id = || refs.iter().filter_map(|(name, id)| Some((id.as_str()?.to_owned(), name.clone())));
+        self.journal.set_refs(by_id());
+        self.replies().set_refs(by_id());
         self.contents().refs = refs;
     }
 
@@ -262,6 +276,7 @@ impl Namespace {
             std::mem::replace(&mut *current, live)
         };
         old.end();
+        self.contents().used.note(&old.app);
         self.verdicts.begin_world();
         self.set_refs(refs);
         let mut contents = self.contents();
@@ -275,7 +290,7 @@ impl Namespace {
     /// Ends its world, and everything that waits for its journal. What a handle would keep in memory is freed.
     pub(super) fn end(&self) {
         self.live().end();
-        self.verdicts.close(None);
+        self.verdicts.close(Some(self.prepared()));
         self.journal.close();
         *self.contents() = Contents::default();
     }

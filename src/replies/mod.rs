@@ -1,55 +1,49 @@
 //! Replies: what agents say in a test, and when.
 //!
-//! Each world of a namespace has its own. What a snapshot keeps of them is a [`SavedReplies`].
+//! A reply has criteria and steps. A turn gets the first reply of which all criteria fit, and the same one again if a client
+//! repeats the request. `book` has the replies of a world and chooses among them, `criteria` and `index` find what fits,
+//! `near_misses` tells why nothing does, `parse` reads definitions, and `template` the texts in them. What a snapshot keeps
+//! is a [`SavedReplies`]. The mock does what the steps say.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod book;
+mod criteria;
+mod definition;
+mod index;
+mod mistake;
+mod near_misses;
+mod parse;
+mod saved;
+mod template;
+#[cfg(test)]
+mod tests;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+pub use parse::{Script, ScriptError};
+pub(crate) use {
+    book::{Chosen, Continues, PausedReply, Replies, Source, TurnReplies, Unmatched},
+    criteria::{After, Approved, Deliveries, DeliveryKind, Facts},
+    definition::{MemoryChange, Reply, Step, UsageOverride},
+    mistake::Mistake,
+    near_misses::NearMisses,
+    parse::{Definitions, read_list, read_reply},
+    saved::SavedReplies,
+    template::{Part, Template, TemplateValue, Variable},
+};
 
-use crate::error::{ApiError, Code};
+/// How many replies a namespace may have.
+pub(crate) const MOST_REPLIES: usize = 1_000;
 
-/// The replies of a world. Cheap to clone; all clones are the same replies.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Replies(Arc<Mutex<SavedReplies>>);
-
-/// Replies, how often each was used, and the state that they have reached.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct SavedReplies {
-    replies: Vec<Value>,
+/// Limits on definitions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The steps of a reply.
+    pub(crate) steps: usize,
+    /// The bytes that a compiled regular expression takes.
+    pub(crate) regex_bytes: usize,
 }
 
-impl Replies {
-    /// The replies that were saved.
-    pub(crate) fn restore(saved: &SavedReplies) -> Self {
-        Self(Arc::new(Mutex::new(saved.clone())))
-    }
-
-    /// The replies as they are now.
-    pub(crate) fn save(&self) -> SavedReplies {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SavedReplies> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SavedReplies {
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.replies.len()
-    }
-
-    /// Reads replies as a namespace is created with them: `replies`, which are at `pointer` in the body, and `unmatched`.
-    ///
-    /// # Errors
-    /// 422 `script_invalid` with the place.
-    pub(crate) fn read(replies: Vec<Value>, unmatched: Option<&str>, pointer: &str) -> Result<Self, ApiError> {
-        if !replies.is_empty() || unmatched.is_some() {
-            return Err(ApiError::new(Code::ScriptInvalid, "Replies cannot be given yet.").at(pointer));
-        }
-        Ok(Self { replies })
-    }
+impl Limits {
+    /// Those of definitions that the control API is given.
+    pub(crate) const HTTP: Self = Self { steps: 200, regex_bytes: 1024 * 1024 };
+    /// Those of a script on disk.
+    pub(crate) const FILE: Self = Self { steps: usize::MAX, regex_bytes: 10 * 1024 * 1024 };
 }

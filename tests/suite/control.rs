@@ -6,6 +6,7 @@ mod harness;
 mod journal;
 mod namespaces;
 mod place;
+mod replies;
 mod seed;
 mod snapshots;
 mod verdicts;

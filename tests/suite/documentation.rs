@@ -2,6 +2,7 @@
 
 mod architecture;
 mod generated;
+mod packages;
 mod pages;
 
 use std::{fs, path::Path};

@@ -8,7 +8,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::harness::{Client, Engine, Program, run};
+use crate::harness::{Client, Engine, Program, program, run};
 
 /// Starts a command with every stream at hand, and reads its output by lines.
 fn start(mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
@@ -131,7 +131,7 @@ async fn what_cannot_run_or_is_killed_has_a_shells_code() {
 /// Only the terminal's foreground group may read from it: another group is stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_may_read_from_the_terminal() {
-    let program = env!("CARGO_BIN_EXE_gatelet");
+    let program = program();
     let mut terminal = Command::new("script");
     terminal.args([
         "-q",

@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PAGE = readFileSync(path('../../docs/testing.md'), 'utf8');
 const PROGRAM = process.env.GATELET_BINARY ?? path('../../target/debug/gatelet');
-/** What is shown and needs no test. */
-const ONLY_SHOWN = ['text'];
+/** What is shown and needs no test, or needs an engine for containers. */
+const ONLY_SHOWN = ['text', 'java', 'go'];
 
 /** The page's code, with what the comment before it says: `file: NAME`, or `run`. */
 const blocks = [...PAGE.matchAll(/(?:^<!-- ([^\n]+) -->\n)?^```(\w+)\n(.*?)^```$/gms)].map(([, use, language, text]) => ({

@@ -1,47 +1,24 @@
 // The page. It asks its own back end for a token and then talks to the agent directly, through the official SDK.
 
-import { AuthenticationError, Letta } from '/sdk/index.mjs';
+import { tokenFetch } from '/gatelet/index.mjs';
+import { Letta } from '/sdk/index.mjs';
 
 const $ = (id) => document.getElementById(id);
 
-/** What the back end last gave us: {user, agentId, token, lifetimeSeconds, baseURL}. */
+/** What the back end first gave us: {user, agentId, token, expiresIn, baseURL}. */
 let session;
 let letta;
-let renewal;
 
-/** Fetches a fresh token; false, and the login form, when nobody is logged in. */
-async function renewToken() {
+async function fetchToken() {
   const response = await fetch('/token', { method: 'POST' });
-  if (response.status === 401) {
-    showOnly('login');
-    return false;
-  }
-  if (!response.ok) throw new Error((await response.json()).message);
-  session = await response.json();
-  letta = new Letta({ apiKey: session.token, baseURL: session.baseURL });
-  // In good time before the token expires. Timers sleep when the computer does, which is why `withToken` exists too.
-  clearTimeout(renewal);
-  renewal = setTimeout(() => renewToken().catch(show), session.lifetimeSeconds * 800);
-  return true;
-}
-
-/** Makes a call; when the token turns out to be expired or revoked, gets a new one and makes the call once more. */
-async function withToken(call) {
-  try {
-    return await call();
-  } catch (error) {
-    const renewable = ['token_expired', 'token_revoked'].includes(error.error?.code);
-    if (!(error instanceof AuthenticationError && renewable && (await renewToken()))) throw error;
-    return call();
-  }
+  if (response.status === 401) showOnly('login');
+  return response;
 }
 
 async function send(content) {
   addMessage('user', content);
   const messages = [{ role: 'user', content }];
-  const stream = await withToken(() =>
-    letta.agents.messages.stream(session.agentId, { messages, stream_tokens: true }),
-  );
+  const stream = await letta.agents.messages.stream(session.agentId, { messages, stream_tokens: true });
   let reply;
   for await (const event of stream) {
     if (event.message_type === 'assistant_message') {
@@ -53,7 +30,7 @@ async function send(content) {
 }
 
 async function showHistory() {
-  const page = await withToken(() => letta.agents.messages.list(session.agentId, { limit: 50 }));
+  const page = await letta.agents.messages.list(session.agentId, { limit: 50 });
   for (const message of page.getPaginatedItems()) {
     if (message.message_type === 'user_message') addMessage('user', message.content);
     if (message.message_type === 'assistant_message') addMessage('assistant', message.content);
@@ -80,7 +57,14 @@ function show(problem) {
 
 /** Opens the chat, or stays at the login form. */
 async function open() {
-  if (!(await renewToken())) return;
+  const response = await fetchToken();
+  if (response.status === 401) return;
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.message);
+  session = body;
+  const { baseURL } = session;
+  // From here on every request has a valid token, which is renewed when it must be.
+  letta = new Letta({ baseURL, apiKey: 'replaced', fetch: tokenFetch({ baseURL, fetchToken, token: session }) });
   $('user').textContent = session.user;
   await showHistory();
   showOnly('chat');
@@ -115,7 +99,6 @@ on('composer', 'submit', async () => {
 });
 
 on('logout', 'click', async () => {
-  clearTimeout(renewal);
   await fetch('/logout', { method: 'POST' });
   location.reload();
 });

@@ -102,7 +102,7 @@ fn before_secrets(text: &str) -> &str {
 }
 
 /// Removes the credentials from JSON.
-fn json(value: &mut Value) {
+pub(super) fn json(value: &mut Value) {
     match value {
         Value::String(string) => {
             if let Cow::Owned(clean) = text(string) {

@@ -261,7 +261,7 @@ mod tests {
         });
         let mut agent = Agent::create(&Fields::of_body(&body).unwrap()).unwrap();
         let request = Message::new(Role::Approval, Vec::new());
-        agent.pending = Some(Box::new(Pending { request, automatic: Vec::new(), scripted: Vec::new() }));
+        agent.pending = Some(Box::new(Pending { request, automatic: Vec::new(), scripted: Vec::new(), reply: None }));
         (agent.deployment_id, agent.entity_id) = (Some("d".into()), Some("e".into()));
         agent.context = vec![
             ContextEntry { id: "message-1".into(), tokens: 17 },

@@ -6,6 +6,7 @@ use super::{
     message::Message,
     tool_call::{ToolCall, ToolReturn},
 };
+use crate::replies::PausedReply;
 
 /// Tool calls that wait for approval. Until it is given or denied, the conversation accepts no message.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -18,4 +19,7 @@ pub(in crate::mock) struct Pending {
     /// Returns of calls whose result the script defines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::mock) scripted: Vec<ToolReturn>,
+    /// The reply that made the calls, and goes on after the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mock) reply: Option<PausedReply>,
 }

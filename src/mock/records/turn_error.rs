@@ -70,6 +70,17 @@ impl TurnError {
         }
     }
 
+    /// A reply cannot be given: none fits, or what it asks for is impossible.
+    pub(in crate::mock) fn of_reply(sentence: impl Into<String>) -> Self {
+        Self {
+            code: Code::LlmError,
+            error_type: "llm_error",
+            message: sentence.into(),
+            detail: None,
+            stop_reason: StopReason::LlmApiError,
+        }
+    }
+
     /// The server itself failed.
     pub(in crate::mock) fn internal(message: impl Into<String>) -> Self {
         Self {

@@ -12,13 +12,14 @@ use crate::{
     access::{Call, Operation},
     error::{ApiError, Code},
     mock::{
-        records::{Agent, Message, Part, Role, Usage},
+        records::{Agent, Message, Part, Role, Usage, turn_error::TurnError},
         responder::{self, ModelRequest},
         state::State,
         text::tokens,
         tools::set::ToolSet,
         validation::body::{Expect, Fields},
     },
+    replies::{Continues, Deliveries, DeliveryKind, Facts},
     reply::Reply,
     world::{self, TimerKind},
 };
@@ -44,8 +45,31 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let said = [Message::new(Role::User, vec![Part::text(prompt)])];
     let tool_set = ToolSet::default();
     let budget = &state.budget(prompt.len(), 1);
+    let attempt = call.attempt.as_deref();
+    let key = attempt.map(|attempt| attempt.first().to_string().into());
+    let turn = state.responder.replies().begin_turn(key, &agent.id);
+    let facts = Facts {
+        text: prompt,
+        agent: &agent.name,
+        agent_id: &agent.id,
+        agent_tags: &agent.tags,
+        // It belongs to no conversation.
+        conversation: "",
+        turn: None,
+        delivery: Deliveries::from_iter([DeliveryKind::Json]),
+        approval: None,
+        after: None,
+        is_sleeptime: false,
+    };
+    let chosen = if state.responder.has_nothing_to_choose(attempt) {
+        None
+    } else {
+        state.responder.choose(&turn, 0, &facts, Continues::Begin, attempt).map_err(|failure| unavailable(&failure))?
+    };
     let request = ModelRequest {
         agent_name: &agent.name,
+        agent_id: &agent.id,
+        reply: chosen.as_ref().map(|chosen| (chosen, None)),
         messages: &said,
         tool_set: &tool_set,
         blocks: &[],
@@ -59,7 +83,7 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let pause = response.delay.saturating_add(state.latency.first_token);
     world::sleep(pause, TimerKind::Pause, "generate").await;
     if let Some(failure) = response.failure {
-        return Err(ApiError::letta(Code::LlmUnavailable, failure.text().to_owned()));
+        return Err(unavailable(&failure));
     }
     let content = match schema {
         Some(schema) => Value::Object(responder::object_from_text(prompt, schema, &budget.draft())?).to_string(),
@@ -73,4 +97,8 @@ async fn generate(state: Arc<State>, mut call: Call) -> HandlerResult {
     let total_tokens = prompt_tokens + completion_tokens;
     let usage = Usage { completion_tokens, prompt_tokens, total_tokens, step_count: 1, ..Usage::default() };
     Ok(Reply::ok(json!({"content": content, "model": agent.model.handle, "usage": usage.wire(false, &[])})))
+}
+
+fn unavailable(failure: &TurnError) -> ApiError {
+    ApiError::letta(Code::LlmUnavailable, failure.text().to_owned())
 }

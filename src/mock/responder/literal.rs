@@ -151,6 +151,8 @@ mod tests {
         budget: usize,
     ) -> Result<ModelResponse, Overspent> {
         respond(&ModelRequest {
+            agent_id: "agent-1",
+            reply: None,
             agent_name: "a",
             messages,
             tool_set: &ToolSet::default(),

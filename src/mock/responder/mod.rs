@@ -1,29 +1,30 @@
 //! The responder: stands in for the model, and responds to the same messages in the same way every time.
 //!
-//! The operator's script comes first. Where it has no reply, [`sleeptime`] responds for sleeptime agents, and [`literal`],
-//! which takes the user's text literally, for all others.
+//! The replies of the namespace come first, of which [`scripted`] does what their steps say. Where none fits, [`sleeptime`]
+//! responds for sleeptime agents, and [`literal`], which takes the user's text literally, for all others.
 
 mod agent_messages;
 mod arguments;
+mod choose;
 mod directives;
 mod literal;
 mod memory_intent;
 mod named_calls;
 pub(super) mod provider_request;
-mod script;
+mod scripted;
 mod sleeptime;
 
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
-pub use self::script::{Script, ScriptError};
+pub(super) use self::scripted::last_return;
 use super::{
     budget::{Budget, Overspent, offload},
-    records::{Block, Message, Part, ToolStatus, turn_error::TurnError},
+    records::{Block, Message, Part, StopReason, ToolStatus, turn_error::TurnError},
     tools::set::{CallableTool, ToolSet},
 };
-use crate::replies::Replies;
+use crate::replies::{Chosen, Replies, SavedReplies, Script, UsageOverride};
 
 /// An object that conforms to a JSON schema, with values found in a text.
 pub(super) fn object_from_text(
@@ -43,11 +44,14 @@ pub(super) fn object_from_text(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ModelRequest<'a> {
     pub(super) agent_name: &'a str,
+    pub(super) agent_id: &'a str,
+    /// The reply that was chosen for this step, if any fits, and the number of the user's turn.
+    pub(super) reply: Option<(&'a Chosen, Option<u64>)>,
     /// The messages since the user's last one, oldest first.
     pub(super) messages: &'a [Message],
     /// The tools that may be called.
     pub(super) tool_set: &'a ToolSet,
-    /// The agent's memory blocks; empty unless [`Responder::needs_blocks`].
+    /// The agent's memory blocks; empty unless [`Responder::needs_blocks`], or the reply does.
     pub(super) blocks: &'a [Block],
     /// The agent's `response_format`, if it asks for JSON.
     pub(super) response_format: Option<&'a Map<String, Value>>,
@@ -66,12 +70,20 @@ pub(super) struct ModelResponse {
     pub(super) delay: Duration,
     /// A delay before each event of the stream.
     pub(super) event_delay: Duration,
+    /// A further delay before each event in which the agent speaks.
+    pub(super) pace: Duration,
     /// Text and reasoning, in order.
     pub(super) parts: Vec<Part>,
     /// Tool calls, which follow the text.
     pub(super) calls: Vec<CallRequest>,
     /// A failure of the model's provider, which replaces text and calls.
     pub(super) failure: Option<TurnError>,
+    /// Calls of memory tools that are made before all else and that nobody sees.
+    pub(super) memory: Vec<CallRequest>,
+    /// Why the turn ends with this step, if it does.
+    pub(super) stop: Option<StopReason>,
+    /// The usage that the step reports instead of what is counted.
+    pub(super) usage: Option<UsageOverride>,
 }
 
 /// A tool call that the responder makes.
@@ -102,13 +114,14 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    pub(super) fn new(script: Option<Arc<Script>>, replies: Replies) -> Self {
-        Self { script, replies }
+    /// A responder that begins with the replies of a script.
+    pub(super) fn new(script: Option<Arc<Script>>) -> Self {
+        Self { replies: Replies::new(script.as_deref()), script }
     }
 
-    /// A responder with the same script and other replies.
-    pub(super) fn with(&self, replies: Replies) -> Self {
-        Self::new(self.script.clone(), replies)
+    /// A responder with the replies that another one with the same script had.
+    pub(super) fn with(&self, replies: &SavedReplies) -> Self {
+        Self { script: self.script.clone(), replies: Replies::restore(replies, self.script.as_deref()) }
     }
 
     /// The replies of its namespace.
@@ -122,12 +135,26 @@ impl Responder {
     /// If the response would exceed the budget.
     pub(super) fn respond(&self, request: &ModelRequest<'_>) -> Result<ModelResponse, Overspent> {
         let size = request.messages.iter().map(Message::length).sum();
+        let default = || match request.user_texts {
+            Some(user_texts) => sleeptime::respond(request, user_texts),
+            None => literal::respond(request),
+        };
         offload(size, || {
-            let scripted = self.script.as_ref().and_then(|script| script.respond(request).transpose());
-            scripted.unwrap_or_else(|| match request.user_texts {
-                Some(user_texts) => sleeptime::respond(request, user_texts),
-                None => literal::respond(request),
-            })
+            let Some((chosen, turn)) = request.reply else { return default() };
+            let values = scripted::Values {
+                chosen,
+                replies: &self.replies,
+                agent_name: request.agent_name,
+                agent_id: request.agent_id,
+                blocks: request.blocks,
+                returned: &scripted::last_return(request.messages),
+                turn,
+                budget: request.budget,
+            };
+            match scripted::respond(&values)? {
+                Some(response) => response.completed(default),
+                None => default(),
+            }
         })
     }
 
@@ -141,7 +168,7 @@ impl Responder {
 const MAX_INTERPRETED: usize = 20_000;
 
 /// The text of the message to respond to.
-fn user_text(messages: &[Message]) -> String {
+pub(super) fn user_text(messages: &[Message]) -> String {
     current_message(messages).map(Message::text).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mock::records::{Message, MessageView};
+use crate::mock::records::{Message, MessageType, MessageView};
 
 /// The latency of every model step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +27,9 @@ impl ModelLatency {
 pub(in crate::mock) struct Pacer {
     /// A pause before every event.
     event_delay: Duration,
+    /// A further pause before every event in which the agent speaks.
+    pace: Duration,
+    is_speaking: bool,
     token_interval: Duration,
     /// Whether the first token has been generated.
     has_begun: bool,
@@ -34,17 +37,29 @@ pub(in crate::mock) struct Pacer {
 
 impl Pacer {
     pub(in crate::mock) fn new(event_delay: Duration, latency: ModelLatency) -> Self {
-        Self { event_delay, token_interval: latency.token_interval, has_begun: false }
+        Self { event_delay, token_interval: latency.token_interval, ..Self::default() }
+    }
+
+    /// Pauses also before every event in which the agent speaks.
+    #[must_use]
+    pub(in crate::mock) fn paced(self, pace: Duration) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Notes what the next events are part of.
+    pub(in crate::mock) fn begin_part(&mut self, message_type: MessageType) {
+        self.is_speaking = message_type == MessageType::AssistantMessage;
     }
 
     /// Whether there are any delays.
     pub(in crate::mock) fn has_delays(&self) -> bool {
-        !self.event_delay.is_zero() || !self.token_interval.is_zero()
+        !self.event_delay.is_zero() || !self.pace.is_zero() || !self.token_interval.is_zero()
     }
 
     /// The delay before an event of this many tokens is sent.
     pub(in crate::mock) fn delay_before(&mut self, tokens: impl FnOnce() -> usize) -> Duration {
-        self.event_delay.saturating_add(self.generation_time(tokens))
+        let pace = if self.is_speaking { self.pace } else { Duration::ZERO };
+        self.event_delay.saturating_add(pace).saturating_add(self.generation_time(tokens))
     }
 
     /// The time to generate this many tokens, which is all that an event takes that is not sent.

@@ -194,6 +194,26 @@ impl<'a> ToolExecutor<'a> {
         }
     }
 
+    /// Makes a change of memory with one of the memory tools, whether the agent has it or not.
+    ///
+    /// # Errors
+    /// If the turn exceeds its budget; if the database fails. What is wrong with the change itself is in the result.
+    pub(in crate::mock) async fn change(
+        &mut self,
+        tool: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<ToolResult, ApiError> {
+        let outcome = match tool {
+            "archival_memory_insert" => self.archive(arguments),
+            _ => self.change_memory(tool, arguments).await,
+        };
+        match outcome {
+            Ok(text) => Ok(Ok(text)),
+            Err(CallError::Refused(problem)) => Ok(Err(problem)),
+            Err(CallError::Fatal(error)) => Err(error),
+        }
+    }
+
     async fn change_memory(&mut self, tool: &str, arguments: &Map<String, Value>) -> Result<String, CallError> {
         let (label, edit) = Edit::of_call(tool, arguments)?;
         let budget = self.budget;

@@ -57,6 +57,8 @@ pub(super) struct Messenger {
     messages_left: Arc<AtomicUsize>,
     /// When the turns that wait for this one stop waiting.
     deadline: Option<Instant>,
+    /// What names its turn whenever the client sends the request again; `None` if the request cannot be recognized.
+    key: Option<Box<str>>,
 }
 
 /// An agent that sends messages.
@@ -71,7 +73,16 @@ pub(super) struct Sender<'a> {
 impl Messenger {
     /// The messenger of a turn that a client requested.
     pub(super) fn new(run_turn: RunTurn) -> Self {
-        Self { run_turn, depth: 0, messages_left: Arc::new(AtomicUsize::new(MAX_MESSAGES)), deadline: None }
+        Self { run_turn, depth: 0, messages_left: Arc::new(AtomicUsize::new(MAX_MESSAGES)), deadline: None, key: None }
+    }
+
+    /// What names its turn.
+    pub(super) fn key(&self) -> Option<Box<str>> {
+        self.key.clone()
+    }
+
+    pub(super) fn set_key(&mut self, key: Option<Box<str>>) {
+        self.key = key;
     }
 
     /// Whether its turn responds to another agent, which waits for it.
@@ -161,11 +172,12 @@ impl Messenger {
         }
         let agent = find(sender, agent_id).await?;
         let take = |left: usize| left.checked_sub(1);
-        if self.messages_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+        let Ok(left) = self.messages_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) else {
             return Err(SendError::limit(format!(
                 "at most {MAX_MESSAGES} messages between agents follow from one request"
             )));
-        }
+        };
+        let key = self.key.as_ref().map(|key| format!("{key}/{}", MAX_MESSAGES - left).into());
         let request = TurnRequest {
             input: vec![IncomingMessage::of_system(vec![Part::text(text)])],
             decision: None,
@@ -175,7 +187,8 @@ impl Messenger {
             sharers: sender.sharers.max(1).saturating_mul(count),
             transcript: None,
         };
-        let messages = (self.run_turn)(Arc::clone(&sender.state), agent, request, self.clone()).await?;
+        let messenger = Self { key, ..self.clone() };
+        let messages = (self.run_turn)(Arc::clone(&sender.state), agent, request, messenger).await?;
         Ok(replies(&messages))
     }
 }

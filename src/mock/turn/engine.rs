@@ -20,6 +20,7 @@ use super::{
     sse::End,
 };
 use crate::{
+    access::Attempt,
     error::{ApiError, Code},
     mock::{
         agents::thread::Thread,
@@ -96,8 +97,17 @@ impl Turn {
     ) -> Self {
         let project = thread.agent.project.clone();
         let messenger = Messenger::new(complete_for_agent);
-        let mut lease =
-            RunLease { state: Arc::clone(state), project, run, registration, is_stored, messenger, renewal: None };
+        let mut lease = RunLease {
+            state: Arc::clone(state),
+            project,
+            replies: state.responder.replies().begin_turn(None, &run.agent_id),
+            run,
+            registration,
+            is_stored,
+            messenger,
+            attempt: None,
+            renewal: None,
+        };
         if is_stored {
             lease.start_renewal();
         }
@@ -105,6 +115,23 @@ impl Turn {
             lease.keep_request(&request);
         }
         Self { thread, request, lease, event_log }
+    }
+
+    /// The turn of a request that the journal has. If the request repeats another one, it gets the same replies.
+    #[must_use]
+    pub(in crate::mock) fn of_attempt(mut self, attempt: Option<Arc<dyn Attempt>>) -> Self {
+        if let Some(attempt) = &attempt {
+            self.repeat_under(Some(attempt.first().to_string().into()));
+        }
+        self.lease.attempt = attempt;
+        self
+    }
+
+    /// Names what the turn shares with those that repeat it.
+    fn repeat_under(&mut self, key: Option<Box<str>>) {
+        let replies = self.lease.state.responder.replies();
+        self.lease.replies = replies.begin_turn(key.clone(), &self.lease.run.agent_id);
+        self.lease.messenger.set_key(key);
     }
 
     /// The run, as it was when the turn began.
@@ -353,7 +380,9 @@ fn complete_for_agent(
     Box::pin(async move {
         let run = Run::begin(&agent.record.id, RunType::Plain, false, MessageView::USUAL);
         let mut turn = Turn::begin(&state, Thread::default_of(agent), run, request, false).await?;
+        let key = messenger.key();
         turn.lease.messenger = messenger;
+        turn.repeat_under(key);
         let _cancel_on_drop = turn.lease.registration.cancel.clone().drop_guard();
         let ended = turn.complete().await?;
         match ended.failure {

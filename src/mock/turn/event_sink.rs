@@ -153,6 +153,7 @@ impl EventSink {
     pub(super) async fn send(&mut self, message: &Message, pacer: &mut Pacer) -> Result<(), Sent> {
         for (parts, mut wire) in message.shown(&self.message_view).into_iter().enumerate() {
             let sent = Sent { parts, bytes: 0 };
+            pacer.begin_part(wire.message_type);
             if !self.message_view.wants(wire.message_type) {
                 self.sleep(pacer.generation_time(|| wire.pieces().len())).await.map_err(|Interrupted| sent)?;
                 continue;

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::agent_messages::Messenger;
 use crate::{
+    access::Attempt,
     error::ApiError,
     mock::{
         records::{Record, Run, Timestamp, TurnRequest, links},
@@ -16,6 +17,7 @@ use crate::{
         state::State,
         storage::{insert, parse, update},
     },
+    replies::TurnReplies,
     store::{Store, transaction},
     world::{self, TimerKind},
 };
@@ -40,6 +42,10 @@ pub(super) struct RunLease {
     pub(super) is_stored: bool,
     /// Sends messages to other agents.
     pub(super) messenger: Messenger,
+    /// The replies that are chosen for its steps.
+    pub(super) replies: Arc<TurnReplies>,
+    /// The request's place in the journal, if there is one.
+    pub(super) attempt: Option<Arc<dyn Attempt>>,
     /// The task that renews the lease.
     pub(super) renewal: Option<AbortOnDropHandle<Option<()>>>,
 }

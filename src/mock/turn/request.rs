@@ -1,9 +1,12 @@
 //! Reads requests to send messages to an agent.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::input::{MAX_MESSAGES, read_content};
 use crate::{
+    access::Attempt,
     error::{ApiError, Code},
     mock::{
         records::{ClientTool, Decision, Delivery, IncomingMessage, MessageType, MessageView, TurnRequest},
@@ -21,6 +24,8 @@ pub(in crate::mock) struct SendRequest {
     /// The agent whose default conversation is meant, if the request names no conversation.
     pub(in crate::mock) agent_id: Option<String>,
     pub(in crate::mock) callback_url: Option<String>,
+    /// Its place in the journal, if there is one.
+    pub(in crate::mock) attempt: Option<Arc<dyn Attempt>>,
 }
 
 /// The limit of steps, unless the request sets one.
@@ -86,7 +91,7 @@ impl SendRequest {
         let (client_tools, model) = (read_client_tools(fields)?, fields.optional::<String>("override_model")?);
         let (input, decision) = read_input(fields)?;
         let request = TurnRequest { input, decision, max_steps, client_tools, model, sharers: 1, transcript: None };
-        Ok(Self { request, message_view, delivery, agent_id, callback_url })
+        Ok(Self { request, message_view, delivery, agent_id, callback_url, attempt: None })
     }
 
     /// Refuses options of streams in a request without a stream.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub(crate) use self::{
     http::{Answer, Client, form, token_request},
     postgres::Cluster,
-    program::{Gatelet, MASTER_KEY, Program, run},
+    program::{Gatelet, MASTER_KEY, Program, program, run},
     proxy::Proxy,
     resource::{Resource, column, id, ids, keys, shows_every_item_once},
     tls::TlsFront,

@@ -1,10 +1,12 @@
 //! The program itself, as a child process.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -17,7 +19,12 @@ use tokio::{
 
 use super::{Client, Cluster, Engine};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_gatelet");
+/// The program under test: the one built with the suite, unless `GATELET_BINARY` names another build.
+pub(crate) fn program() -> &'static str {
+    static PROGRAM: LazyLock<String> =
+        LazyLock::new(|| env::var("GATELET_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_gatelet").to_owned()));
+    &PROGRAM
+}
 
 /// A master key for tests on PostgreSQL, where one must be given.
 pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -114,10 +121,10 @@ impl Program {
         let mut command = match &self.shell {
             Some(before) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), program()]);
                 shell
             }
-            None => Command::new(PROGRAM),
+            None => Command::new(program()),
         };
         command.args(arguments).current_dir(self.folder.path()).env_clear().kill_on_drop(true);
         if let Some(url) = &self.database_url {

@@ -126,7 +126,7 @@ impl ImportedMessages {
         }
         let other_calls = before.last().filter(|message| message.role == Role::Assistant);
         let automatic = other_calls.map(|message| message.tool_calls.clone()).unwrap_or_default();
-        Some(Box::new(Pending { request: request.clone(), automatic, scripted: Vec::new() }))
+        Some(Box::new(Pending { request: request.clone(), automatic, scripted: Vec::new(), reply: None }))
     }
 }
 

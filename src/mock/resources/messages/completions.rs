@@ -46,6 +46,7 @@ async fn complete(state: Arc<State>, mut call: Call) -> HandlerResult {
     fields.check(UNUSED)?;
     let agent_id: &str = fields.required("model")?;
     let mut request = SendRequest::read(&new_messages(&fields)?, true)?;
+    request.attempt = call.attempt.take();
     // Pings are on because the first event then has the id of the run.
     (request.delivery.tokens, request.delivery.pings) = (true, true);
     if !fields.optional("stream")?.unwrap_or(false) {

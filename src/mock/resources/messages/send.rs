@@ -21,7 +21,8 @@ use crate::{
 
 /// Reads a body. `streaming` is the default of its field of this name.
 pub(super) async fn read(state: &State, call: &mut Call, streaming: bool) -> Result<SendRequest, ApiError> {
-    let request = SendRequest::read(&call.json().await?, streaming)?;
+    let mut request = SendRequest::read(&call.json().await?, streaming)?;
+    request.attempt = call.attempt.take();
     check_override(state, &call.permit, request.request.model.as_deref()).await?;
     Ok(request)
 }
@@ -31,7 +32,7 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
     let delivery = request.delivery;
     if !delivery.streaming {
         let run = Run::begin(&thread.agent.record.id, run_type, false, request.message_view);
-        let turn = Turn::begin(state, thread, run, request.request, false).await?;
+        let turn = Turn::begin(state, thread, run, request.request, false).await?.of_attempt(request.attempt);
         let ended = turn.complete().await?;
         return match &ended.failure {
             Some(failure) => Err(failure.to_api_error()),
@@ -50,7 +51,9 @@ pub(super) async fn send(state: &Arc<State>, thread: Thread, request: SendReques
         Some(idempotency_key) => earlier_run(state, &agent_id, idempotency_key, turn.as_ref().err()).await.transpose(),
         None => None,
     };
-    let Some(earlier) = earlier else { return Ok(Reply::Events(turn?.stream(delivery))) };
+    let Some(earlier) = earlier else {
+        return Ok(Reply::Events(turn?.of_attempt(request.attempt).stream(delivery)));
+    };
     if let Ok(turn) = turn {
         turn.discard();
     }
@@ -64,7 +67,7 @@ pub(super) async fn send_later(state: &Arc<State>, thread: Thread, request: Send
     let mut run = Run::begin(&thread.agent.record.id, RunType::Async, true, request.message_view);
     run.status = RunStatus::Created;
     run.callback_url = request.callback_url;
-    let turn = Turn::begin(state, thread, run, request.request, false).await?;
+    let turn = Turn::begin(state, thread, run, request.request, false).await?.of_attempt(request.attempt);
     let run = turn.run().wire();
     turn.complete_in_background().await?;
     Ok(Reply::ok(run))

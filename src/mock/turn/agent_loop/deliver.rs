@@ -21,6 +21,7 @@ impl AgentLoop<'_> {
         }
         if pacer.has_delays() {
             for (parts, wire) in message.shown(&self.lease.run.request_config).iter().enumerate() {
+                pacer.begin_part(wire.message_type);
                 if !self.wait(pacer.delay_before(|| wire.pieces().len())).await? {
                     return Ok(Some(Sent { parts, bytes: 0 }));
                 }

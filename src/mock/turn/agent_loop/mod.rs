@@ -1,6 +1,7 @@
 //! The agent loop: each step calls the responder, runs the tools that it calls, and continues until a step calls none,
 //! a tool rule ends the turn, or a call waits for approval.
 
+mod choose;
 mod deliver;
 mod prepare;
 
@@ -29,7 +30,7 @@ use crate::{
             Approval, Decision, EndedStep, IncomingMessage, Message, Part, Pending, Role, StopReason, Timing, ToolCall,
             ToolReturn, ToolStatus, TurnRequest, Usage, turn_error::TurnError,
         },
-        responder::{ModelRequest, ModelResponse, Responder},
+        responder::{CallRequest, ModelRequest, ModelResponse, Responder},
         running::Pacer,
         state::State,
         storage::parse_message,
@@ -38,6 +39,7 @@ use crate::{
             set::ToolSet,
         },
     },
+    replies::{Chosen, UsageOverride},
     store::MessageFilter,
 };
 
@@ -68,6 +70,8 @@ pub(super) struct AgentLoop<'a> {
     savepoint: Savepoint,
     /// How many messages of this turn are counted, and their tokens.
     counted: (usize, i64),
+    /// The reply of the current step, if one fits.
+    chosen: Option<Chosen>,
 }
 
 /// How much a turn had produced before a step, so that the step can be undone.
@@ -113,6 +117,7 @@ impl<'a> AgentLoop<'a> {
             current_step: None,
             savepoint: Savepoint::default(),
             counted: (0, 0),
+            chosen: None,
         })
     }
 
@@ -266,13 +271,20 @@ impl<'a> AgentLoop<'a> {
         if let Some(failure) = response.failure {
             return Ok(Some(self.fail(step_id, failure, clock)));
         }
+        if let Some(failure) = self.change_memory(&response.memory).await? {
+            return Ok(Some(self.fail(step_id, failure, clock)));
+        }
         let prompt_tokens = self.thread.context_tokens() + self.turn_tokens();
-        let mut pacer = Pacer::new(response.event_delay, self.state.latency);
+        let mut pacer = Pacer::new(response.event_delay, self.state.latency).paced(response.pace);
+        let (ending, usage) = (response.stop, response.usage);
         let PreparedStep { messages, calls, pending, stop_reason } = self.prepare(response, &step_id)?;
         let mut step = EndedStep {
             id: step_id.clone(),
             usage: Usage::default(),
-            stop_reason: if pending.is_some() { StopReason::RequiresApproval } else { StopReason::EndTurn },
+            stop_reason: match (&pending, ending) {
+                (Some(_), _) => StopReason::RequiresApproval,
+                (None, ending) => ending.unwrap_or(StopReason::EndTurn),
+            },
             timing: Timing::default(),
             failure: None,
         };
@@ -295,6 +307,9 @@ impl<'a> AgentLoop<'a> {
         }
         step.usage.prompt_tokens = prompt_tokens;
         step.usage.total_tokens = prompt_tokens + step.usage.completion_tokens;
+        if let Some(usage) = usage {
+            step.usage = overridden(step.usage, usage);
+        }
         step.usage.context_tokens = step.usage.total_tokens;
         step.timing.model = nanos(clock);
         if interrupted {
@@ -315,6 +330,7 @@ impl<'a> AgentLoop<'a> {
         if interrupted {
             return Ok(Some(StopReason::Cancelled));
         }
+        let stop_reason = ending.or(stop_reason);
         if stop_reason.is_none() {
             self.add_heartbeat(Some(&step_id));
         }
@@ -322,11 +338,17 @@ impl<'a> AgentLoop<'a> {
     }
 
     async fn respond(&mut self) -> Result<ModelResponse, ApiError> {
+        if let Err(failure) = self.choose_reply().await? {
+            return Ok(ModelResponse { failure: Some(failure), ..ModelResponse::default() });
+        }
         let user_texts = self.request.user_texts();
-        let needs_blocks = user_texts.is_some() || Responder::needs_blocks(&self.messages);
+        let reply_needs_blocks = self.chosen.as_ref().is_some_and(|chosen| chosen.reply().needs_blocks());
+        let needs_blocks = user_texts.is_some() || reply_needs_blocks || Responder::needs_blocks(&self.messages);
         let blocks = if needs_blocks { self.executor.shown_blocks().await? } else { &[] };
         Ok(self.state.responder.respond(&ModelRequest {
             agent_name: &self.thread.agent.record.name,
+            agent_id: &self.thread.agent.record.id,
+            reply: self.chosen.as_ref().map(|chosen| (chosen, self.lease.replies.number.get().copied())),
             messages: &self.messages[last_user_message(&self.messages)..],
             tool_set: &self.tool_set,
             blocks,
@@ -335,6 +357,19 @@ impl<'a> AgentLoop<'a> {
             budget: &self.budget.draft(),
             user_texts,
         })?)
+    }
+
+    /// Makes the changes of memory that a reply asks for. If one cannot be made, none is, and the turn fails.
+    async fn change_memory(&mut self, changes: &[CallRequest]) -> Result<Option<TurnError>, ApiError> {
+        for CallRequest { name, arguments, .. } in changes {
+            if let Err(problem) = self.executor.change(name, arguments).await? {
+                self.undo_effects();
+                let reply = self.chosen.as_ref().map_or("", |chosen| chosen.reply().id());
+                let sentence = format!("The reply {reply} cannot change the agent's memory: {problem}.");
+                return Ok(Some(TurnError::of_reply(sentence)));
+            }
+        }
+        Ok(None)
     }
 
     /// Adds a heartbeat event, if the agent uses them.
@@ -409,13 +444,18 @@ impl<'a> AgentLoop<'a> {
         }
     }
 
-    /// Fails the turn because its budget is spent, and undoes its current step.
-    fn fail_over_budget(&mut self, why: &ApiError) -> StopReason {
-        let Savepoint { messages, effects: [edits, passages, openings] } = self.savepoint;
-        self.messages.truncate(messages);
+    /// Undoes what the tools of the current step have changed.
+    fn undo_effects(&mut self) {
+        let [edits, passages, openings] = self.savepoint.effects;
         self.executor.effects.edits.truncate(edits);
         self.executor.effects.passages.truncate(passages);
         self.executor.effects.openings.truncate(openings);
+    }
+
+    /// Fails the turn because its budget is spent, and undoes its current step.
+    fn fail_over_budget(&mut self, why: &ApiError) -> StopReason {
+        self.messages.truncate(self.savepoint.messages);
+        self.undo_effects();
         self.output.pending = None;
         let failure = TurnError::too_large(why);
         if let Some((step_id, clock)) = self.current_step.take() {
@@ -450,6 +490,19 @@ impl<'a> AgentLoop<'a> {
         let (count, tokens) = self.counted;
         self.counted = (messages.len(), tokens + messages.iter().skip(count).map(Message::tokens).sum::<i64>());
         self.counted.1
+    }
+}
+
+/// The usage that a reply reports instead of what is counted.
+fn overridden(counted: Usage, usage: UsageOverride) -> Usage {
+    let prompt_tokens = usage.prompt_tokens.unwrap_or(counted.prompt_tokens);
+    let completion_tokens = usage.completion_tokens.unwrap_or(counted.completion_tokens);
+    Usage {
+        prompt_tokens,
+        completion_tokens,
+        total_tokens: usage.total_tokens.unwrap_or(prompt_tokens + completion_tokens),
+        reasoning_tokens: usage.reasoning_tokens.unwrap_or(counted.reasoning_tokens),
+        ..counted
     }
 }
 

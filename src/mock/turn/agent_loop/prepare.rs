@@ -76,7 +76,8 @@ impl AgentLoop<'_> {
         let request = message(Role::Approval, parts, waiting);
         messages.push(request.clone());
         let scripted = self.scripted.drain().map(|(_, returned)| returned).collect();
-        let pending = Some(Box::new(Pending { request, automatic: calls, scripted }));
+        let reply = self.paused_reply();
+        let pending = Some(Box::new(Pending { request, automatic: calls, scripted, reply }));
         Ok(PreparedStep { messages, calls: Vec::new(), pending, stop_reason: None })
     }
 

@@ -1,0 +1,1 @@
+export { GateletError, connectGatelet, forwardNamespace, startGatelet } from "./index.cjs";

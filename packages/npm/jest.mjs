@@ -1,0 +1,1 @@
+export { GateletError, connectGatelet, startGatelet, useGatelet } from "./jest.cjs";

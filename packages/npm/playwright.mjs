@@ -1,0 +1,1 @@
+export { expect, forwardNamespace, test } from "./playwright.cjs";

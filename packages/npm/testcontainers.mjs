@@ -1,0 +1,1 @@
+export { GateletContainer, StartedGateletContainer } from "./testcontainers.cjs";
