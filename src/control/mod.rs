@@ -68,9 +68,9 @@ impl Control {
             .merge(journal::routes())
             .merge(explain::routes())
             .merge(verify::routes())
-            .merge(verdicts::routes())
             .merge(replies::routes())
             .merge(unused::routes())
+            .merge(verdicts::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
