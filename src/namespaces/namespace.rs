@@ -22,7 +22,7 @@ use crate::{
     journal::{self, Journal},
     replies::Replies,
     store::RowCounts,
-    verdicts::{Ledger, Verdicts},
+    verdicts::{Ledger, Prepared, Verdicts},
     world::{self, IdStyle, Micros, World},
 };
 
@@ -132,6 +132,12 @@ impl Namespace {
             Backend::Mock(mock) => mock.replies().clone(),
             Backend::Gateway(_) => Replies::new(None),
         }
+    }
+
+    /// What a test has prepared in it, and whether it was used.
+    pub(crate) fn prepared(&self) -> Prepared {
+        let app = self.app();
+        self.contents().used.with(&app)
     }
 
     /// Its name.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::Namespace;
 use crate::{
     http::{App, Backend},
     verdicts::Prepared,
@@ -29,21 +28,17 @@ impl Used {
             }
         }
     }
-}
 
-impl Namespace {
-    /// What was prepared in it, and whether it was used.
-    pub(crate) fn prepared(&self) -> Prepared {
-        let app = self.app();
-        let contents = self.contents();
+    /// What is prepared in a world, and whether it was used.
+    pub(super) fn with(&self, app: &App) -> Prepared {
         let mut prepared = Prepared::default();
-        for (id, is_of_script, is_used) in replies(&app) {
-            let is_used = is_used || contents.used.replies.contains(&id);
+        for (id, is_of_script, is_used) in replies(app) {
+            let is_used = is_used || self.replies.contains(&id);
             let all = if is_of_script { &mut prepared.script } else { &mut prepared.replies };
             all.insert(id, is_used);
         }
-        for (id, is_used) in faults(&app) {
-            let is_used = is_used || contents.used.faults.contains(&id);
+        for (id, is_used) in faults(app) {
+            let is_used = is_used || self.faults.contains(&id);
             prepared.faults.insert(id, is_used);
         }
         prepared

@@ -107,8 +107,9 @@ async fn a_reply_that_nobody_needed_is_told() {
         // The counters of a snapshot do not undo what was used.
         (&["hello", "weather"], "restore", 0, None),
     ] {
-        let Ended { code: ended, stderr } = run(&arguments, 0, |owner| async {
-            let creation = json!({"name": "weather-7", "replies": [weather.clone()]});
+        let weather = weather.clone();
+        let Ended { code: ended, stderr } = run(&arguments, 0, |owner| async move {
+            let creation = json!({"name": "weather-7", "replies": [weather]});
             let created = owner.post("/_gatelet/v1/ns", &creation).await.expect(201);
             let url = created["base_url"].as_str().unwrap();
             let back_end = Client::new(url, true).bearer(created["api_key"].as_str().unwrap());
