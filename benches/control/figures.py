@@ -224,6 +224,47 @@ def turns(binary, directory, options, report):
     report.table("turns", "Turns of an agent, by an API key", header, rows)
 
 
+# Half of them for other operations, the rest for other agents by name, or for this one much later.
+FAULTS = (
+    [{"where": {"operation": "ListMessages"}, "do": {"status": 500}}] * 50
+    + [{"where": {"agent": f"other-{number}"}, "do": {"status": 500}} for number in range(25)]
+    + [{"where": {"caller": "client_token"}, "when": {"nth": [10**9]}, "do": {"status": 500}}] * 25
+)
+OTHER_REPLIES = [{"user": f"^Tell me about topic {number} of", "steps": [{"assistant": "No."}]} for number in range(1_000)]
+
+
+def injected(binary, directory, options, report):
+    """Turns in namespaces without and with faults and replies, none of which fits."""
+    server = Gatelet(binary, directory)
+    cases = {
+        "none": {},
+        f"{len(FAULTS)} faults": {"faults": FAULTS},
+        f"{len(OTHER_REPLIES):,} replies": {"replies": OTHER_REPLIES},
+        "both": {"faults": FAULTS, "replies": OTHER_REPLIES},
+    }
+    keys = {name: server.create(**case)["api_key"] for name, case in cases.items()}
+    measured = {name: [] for name in cases}
+    for number in range(max(options.rounds, 5)):
+        for name, key in keys.items():
+            owner = Client(server.port, key)
+            agent = owner.call("POST", "/v1/agents/", {"name": f"bench-{number}", "model": "openai/gpt-4o-mini"})["id"]
+            page = Client(server.port, owner.token(agent, ["write_messages"]), origin=ORIGIN)
+            used, began = server.cpu(), time.perf_counter()
+            for _ in range(TURNS):
+                page.call("POST", f"/v1/agents/{agent}/messages", MESSAGE)
+            took = time.perf_counter() - began
+            measured[name].append((took / TURNS * 1e6, (server.cpu() - used) / TURNS * 1e6))
+    server.stop()
+    rows = []
+    for name, rounds in measured.items():
+        costs = [cost / base for (_, cost), (_, base) in zip(rounds, measured["none"])]
+        goal = "" if name == "none" else f"1.05: {verdict(median(costs) <= 1.05)}"
+        took, cost = (median(round[place] for round in rounds) for place in (0, 1))
+        rows.append([name, f"{took:.0f}", f"{cost:.0f}", spread(costs), goal])
+    header = ["in the namespace", "us/turn", "CPU us/turn", "CPU to that with none (range)", "goal"]
+    report.table("injected", "A turn of the mock in memory, by a client token", header, rows)
+
+
 def load(port, path, token, seconds):
     """Requests per second that are answered."""
     command = ["taskset", "-c", GENERATOR_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s",

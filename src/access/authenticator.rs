@@ -12,7 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quick_cache::sync::Cache;
 
 pub use super::permit::Bearer;
-use super::{denial::Denial, feed::Feed, request_context::RequestContext, step};
+use super::{
+    denial::Denial,
+    feed::Feed,
+    request_context::{Impaired, RequestContext},
+    step,
+};
 use crate::{
     clock::{Clock, Millis, format_millis},
     credentials::{ClientToken, Fingerprint, InvalidToken, Keyring, VerifiedKey, api_key, client_token, sha256},
@@ -240,7 +245,7 @@ impl Authenticator {
         token: &ClientToken,
         context: &mut RequestContext,
     ) -> Result<(), ApiError> {
-        let live = self.check_live(token);
+        let live = self.check_live(token, context.impaired);
         let refused = live.as_ref().err().map(ApiError::code);
         context.check(asked, live, || {
             let now = self.0.clock.now_millis();
@@ -270,12 +275,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
-    pub(super) fn check_live(&self, token: &ClientToken) -> Result<(), ApiError> {
+    pub(super) fn check_live(&self, token: &ClientToken, impaired: Impaired) -> Result<(), ApiError> {
         if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {
             Err(Denial::TokenRevoked.into())
-        } else if !self.0.feed.is_fresh() {
+        } else if impaired.is_feed_stale || !self.0.feed.is_fresh() {
             Err(stale())
         } else {
             Ok(())

@@ -26,7 +26,7 @@ use super::{
     project::RequestProject,
     quota::{ConcurrencyPermit, Quotas},
     redactor::Redactor,
-    request_context::RequestContext,
+    request_context::{Impaired, RequestContext},
     step::{listed, shown},
     target::{self, Match},
 };
@@ -155,7 +155,7 @@ impl Guard {
             self.identify_only(bearer, head, context).await?
         };
         if let Bearer::ClientToken(token) = &bearer {
-            let allowance = self.quotas.count(token);
+            let allowance = context.impaired.allowance.or_else(|| self.quotas.count(token));
             context.allowance = allowance;
             let is_within = allowance.map_or(Ok(()), |allowance| allowance.check());
             context.check("quota", is_within, || self.quotas.describe_requests(allowance))?;
@@ -201,7 +201,7 @@ impl Guard {
         })?;
         let headers = AllowedHeaders::of(mem::take(&mut head.headers));
         let sent = context.keeps_steps().then(|| self.describe_body(grant, &headers, &body));
-        let (body, body_permit) = match self.read_body(&token, grant, &headers, body).await {
+        let (body, body_permit) = match self.read_body(&token, context.impaired, grant, &headers, body).await {
             Ok(read) => read,
             Err(refusal) => return Err(context.refuse(BODY, || sent.unwrap_or_default(), refusal)),
         };
@@ -284,6 +284,7 @@ impl Guard {
     async fn read_body(
         &self,
         token: &ClientToken,
+        impaired: Impaired,
         grant: &ClientGrant,
         headers: &AllowedHeaders,
         body: Body,
@@ -295,7 +296,7 @@ impl Guard {
         let permit = self.quotas.hold_body(token, &body.size_hint())?;
         // A token that expires while its body is read gets nothing.
         let Ok(bytes) = timeout(token.time_left(clock::now_millis()), input::read(body)).await else {
-            self.authenticator.check_live(token)?;
+            self.authenticator.check_live(token, impaired)?;
             return Err(Fault::TooSlow.into());
         };
         let bytes = bytes?;

@@ -25,12 +25,15 @@ use super::{
     denial::Denial,
     response_budget::{Charge, ResponseBudget},
 };
-use crate::{clock::Clock, credentials::ClientToken};
+use crate::{clock::Clock, config::Limits, credentials::ClientToken};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Bodies of more bytes are limited while they are in memory. Most messages take a thousandth of this.
 const LARGE_BODY: u64 = 64 * 1024;
+
+/// How many requests may be replenished while a token's are used up.
+const MOST_REPLENISHED: usize = 1_000;
 
 /// The limits on client tokens. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -119,6 +122,23 @@ impl Quotas {
         self.requests.as_ref().filter(|_| self.counts).map(|requests| requests.count(token.id))
     }
 
+    /// Uses up the requests that a token may send now. Where they are not limited, returns the allowance of a token whose
+    /// requests of a minute, at a gateway's default, are used up.
+    pub(crate) fn exhaust(&self, token: &ClientToken) -> Option<Allowance> {
+        match &self.requests {
+            Some(requests) => {
+                requests.exhaust(token.id);
+                None
+            }
+            None => NonZeroU32::new(Limits::GATEWAY_REQUESTS_PER_MINUTE).map(|limit| Allowance {
+                limit,
+                remaining: 0,
+                reset: MINUTE / limit.get(),
+                is_spent: true,
+            }),
+        }
+    }
+
     /// The same limits for a request that is only explained: it is not counted, and takes nothing.
     #[must_use]
     pub(crate) fn uncounted(&self) -> Self {
@@ -204,6 +224,20 @@ impl Requests {
         let store = DashMapStateStore::with_hasher(RandomState::default());
         let tokens = RateLimiter::new(quota, store, clock.clone());
         Self { limit, clock, tokens }
+    }
+
+    fn exhaust(&self, token: Uuid) {
+        let counted = self.count(token);
+        if let Some(left) = NonZeroU32::new(counted.remaining) {
+            // It fails if requests have come in between, which have used some of them up.
+            let _ = self.tokens.check_key_n(&token, left);
+        }
+        // Some may be left, or have been replenished.
+        for _ in 0..MOST_REPLENISHED {
+            if self.count(token).is_spent {
+                break;
+            }
+        }
     }
 
     fn count(&self, token: Uuid) -> Allowance {

@@ -27,6 +27,17 @@ pub struct RequestContext {
     pub(crate) dropped_fields: Vec<String>,
     /// The access that a client token needs for the request, by agent. Only kept beside `steps`.
     pub(crate) needed: Vec<(AgentId, AccessSet)>,
+    /// What a test makes of the client token's state, for this request alone.
+    pub(crate) impaired: Impaired,
+}
+
+/// What is taken for granted about a client token, although it is not so. Tests do that, through faults.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Impaired {
+    /// Whether revocations count as not read for too long.
+    pub(crate) is_feed_stale: bool,
+    /// The request quota, where requests are not limited.
+    pub(crate) allowance: Option<Allowance>,
 }
 
 impl RequestContext {

@@ -202,10 +202,17 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How many requests a minute a gateway accepts from a client token by default.
+    pub(crate) const GATEWAY_REQUESTS_PER_MINUTE: u32 = 600;
+
     /// Requests per minute for each client token. A gateway has a limit by default, because a request may cost money.
     #[must_use]
     pub fn requests_per_minute(&self, is_gateway: bool) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.requests_per_minute.unwrap_or(if is_gateway { 600 } else { 0 }))
+        NonZeroU32::new(self.requests_per_minute.unwrap_or(if is_gateway {
+            Self::GATEWAY_REQUESTS_PER_MINUTE
+        } else {
+            0
+        }))
     }
 
     /// Streams for each client token.

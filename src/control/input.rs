@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::error::ControlError;
 use crate::{
     error::{ApiError, Code},
-    request::toml::{self, TomlError},
+    request::{
+        closed::{self, Mistake},
+        toml::{self, TomlError},
+    },
 };
 
 /// The largest body of most calls, in bytes.
@@ -102,23 +105,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format) -> Result
 /// # Errors
 /// 422 with a JSON pointer.
 fn read_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let pointer = pointer(error.path());
-        ApiError::new(
-            Code::ControlInvalid,
-            format!("{}: {}.", if pointer.is_empty() { "/" } else { &pointer }, error.inner()),
-        )
-        .at(pointer)
-    })
-}
-
-/// A path of serde's as a JSON pointer (RFC 6901).
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter().fold(String::new(), |pointer, segment| match segment {
-        Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-        Segment::Enum { .. } | Segment::Unknown => pointer,
+    closed::read(value).map_err(|Mistake { at, problem }| {
+        let place = if at.is_empty() { "/" } else { &at };
+        ApiError::new(Code::ControlInvalid, format!("{place}: {problem}.")).at(at)
     })
 }
 

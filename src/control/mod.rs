@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 mod error;
 mod explain;
+mod faults;
 mod input;
 mod journal;
 mod namespaces;
@@ -34,6 +35,7 @@ use self::caller::Caller;
 use crate::{
     config::ControlSettings,
     error::ApiError,
+    faults::MOST_FAULTS,
     http::{App, ControlPlane},
     journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
@@ -71,6 +73,7 @@ impl Control {
             .merge(replies::routes())
             .merge(unused::routes())
             .merge(verdicts::routes())
+            .merge(faults::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
@@ -123,6 +126,7 @@ const FEATURES: &[&str] = &[
     "verify",
     "explain",
     "replies",
+    "faults",
     "verdicts",
 ];
 
@@ -144,5 +148,6 @@ fn limits(settings: &ControlSettings) -> Value {
         "replies": MOST_REPLIES,
         "reply_steps": Limits::HTTP.steps,
         "reply_regex_bytes": Limits::HTTP.regex_bytes,
+        "faults": MOST_FAULTS,
     })
 }

@@ -6,6 +6,7 @@ mod assemble;
 mod backend;
 mod control_plane;
 mod cors;
+mod faulted;
 mod framing;
 mod head;
 mod health;

@@ -18,7 +18,9 @@ use serde_json::Value;
 use tracing::error;
 
 use super::{
-    AccessLog, Activity, App, Namespace, cors, framing, health,
+    AccessLog, Activity, App, Namespace, cors,
+    faulted::{self, Hit},
+    framing, health,
     lifeline::{self, ResponseLifetime, StreamResources},
     record,
 };
@@ -71,10 +73,15 @@ pub(super) async fn handle(
         Some(Namespace { app, selected }) => (selected, Some(Arc::clone(app))),
         None => (Ok(()), None),
     };
+    let (mut hit, version): (Hit, _) = (None, head.version);
     let (outcome, waits) = {
         let respond = async {
             selected.map_err(|refusal| context.refuse("namespace", || sent_namespace(&head), refusal))?;
-            app.respond_recorded(head, body, &mut context, recording.as_ref()).await
+            let outcome = app.respond_recorded(head, body, &mut context, recording.as_ref(), &mut hit).await;
+            match &hit {
+                None => outcome,
+                Some(chosen) => Box::pin(faulted::finish(chosen, outcome)).await,
+            }
         };
         let respond = match &app.world {
             Some(world) => Either::Left(within(world, respond)),
@@ -105,13 +112,22 @@ pub(super) async fn handle(
     if let Some(value) = request_id.header() {
         headers.insert(REQUEST_ID, value);
     }
+    let is_silent = hit.as_ref().is_some_and(|chosen| chosen.is_silent());
+    if let Some(chosen) = hit {
+        let is_stream = is_stream(&response);
+        response = faulted::apply(*chosen, app, response, version, is_stream, token.as_ref());
+    }
     if let Some(world) = &app.world {
         response = of_world(world, response);
     }
     if let Some(recording) = recording {
-        let is_stream = is_stream(&response);
-        let broken_off = record::broken_off(token.as_ref(), namespace.as_ref());
-        response = recording.respond(response, refusal.as_ref(), is_stream, broken_off);
+        if is_silent {
+            recording.stay_silent();
+        } else {
+            let is_stream = is_stream(&response);
+            let broken_off = record::broken_off(token.as_ref(), namespace.as_ref());
+            response = recording.respond(response, refusal.as_ref(), is_stream, broken_off);
+        }
     }
     let (status, duration) = (response.status(), started.elapsed());
     if let Some((preflight, journal)) = preflight {
@@ -193,7 +209,7 @@ impl App {
         body: Body,
         context: &mut RequestContext,
     ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
-        self.respond_recorded(head, body, context, None).await
+        self.respond_recorded(head, body, context, None, &mut None).await
     }
 
     async fn respond_recorded(
@@ -202,6 +218,7 @@ impl App {
         body: Body,
         context: &mut RequestContext,
         recording: Option<&Recording>,
+        hit: &mut Hit,
     ) -> Result<(Response<Body>, Option<Arc<ClientToken>>), ApiError> {
         let head_fits = self.head_limits.check(&head);
         let is_unambiguous = head_fits.and_then(|()| framing::check(&head.uri, head.version, &head.headers));
@@ -212,6 +229,14 @@ impl App {
             return Ok((preflight, None));
         }
         let version = head.version;
+        // Only the requests that the journal records are hit: not those of a seed.
+        let faults = self.faults.as_ref().filter(|faults| !faults.is_empty());
+        let faults = faults.and_then(|faults| Some(((faults, self.world.as_ref()?), recording?)));
+        if let Some((faults, recording)) = faults
+            && faults.0.act_before_guard()
+        {
+            *hit = Box::pin(faulted::before_guard(self, faults, recording, &head, context)).await?;
+        }
         let admitted = match self.guard.admit(&mut head, body, &self.backend, context).await? {
             Admission::Public => {
                 if let Some(recording) = recording {
@@ -240,6 +265,15 @@ impl App {
         })?;
         if let Some(recording) = recording {
             recording.admitted(record::decided(context, &call.agents));
+        }
+        if let (Some((faults, recording)), None) = (faults, &hit) {
+            *hit = Box::pin(faulted::admitted(self, faults, recording, &mut call)).await?;
+            if let Some(chosen) = hit {
+                faulted::check_store(chosen)?;
+                if let Some(instead) = chosen.instead_of_handler() {
+                    return instead.map(|response| (response, token));
+                }
+            }
         }
         let reply = match served_by {
             // Rare and large: boxed, so that the futures of other requests do not grow by its size.

@@ -72,7 +72,8 @@ impl Frames {
 /// The type and the data of an event (HTML standard, section 9.2.6).
 fn read(text: &str) -> (Option<String>, Value) {
     let (mut event, mut data, mut comment) = (None, None::<String>, None);
-    for line in text.lines() {
+    // Lines end in a line feed, a carriage return, or both.
+    for line in text.split("\r\n").flat_map(|part| part.split(['\r', '\n'])) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
@@ -170,7 +171,7 @@ fn at(place: &mut String, name: &str, visit: impl FnOnce(&mut String)) {
 
 /// Splits a stream of events at its blank lines.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     /// The beginning of the next frame.
     pending: Vec<u8>,
     /// How many bytes of it have no blank line.
@@ -179,7 +180,7 @@ pub(super) struct Splitter {
 
 impl Splitter {
     /// Takes the next bytes; `visit` gets every frame that ends in them, with its blank line.
-    pub(super) fn push(&mut self, chunk: &[u8], mut visit: impl FnMut(&[u8])) {
+    pub(crate) fn push(&mut self, chunk: &[u8], mut visit: impl FnMut(&[u8])) {
         if self.pending.is_empty() {
             let taken = Self::split(chunk, 0, &mut visit);
             self.pending.extend_from_slice(&chunk[taken..]);
@@ -190,6 +191,12 @@ impl Splitter {
         }
         // A blank line may begin in the last bytes.
         self.searched = self.pending.len().saturating_sub(3);
+    }
+
+    /// Takes what is left after the last blank line.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        self.searched = 0;
+        std::mem::take(&mut self.pending)
     }
 
     /// Returns how many bytes the whole frames have.
@@ -206,7 +213,8 @@ impl Splitter {
 
 /// Where the first blank line ends.
 fn blank_line(bytes: &[u8]) -> Option<usize> {
-    let ends = ["\n\n", "\r\n\r\n", "\n\r\n"].map(|end| memmem::find(bytes, end.as_bytes()).map(|at| at + end.len()));
+    let ends =
+        ["\n\n", "\r\n\r\n", "\n\r\n", "\r\r"].map(|end| memmem::find(bytes, end.as_bytes()).map(|at| at + end.len()));
     ends.into_iter().flatten().min()
 }
 

@@ -19,10 +19,11 @@ mod turn;
 pub(crate) use entry::{Answer, Decision, Sent};
 pub(crate) use entry::{CallerKind, Ended, Entry, Identified, Phase, SentBody};
 pub(crate) use filter::Filter;
-pub(crate) use frames::FrameView;
+pub(crate) use frames::{FrameView, Splitter};
 pub(crate) use process::{BOUNDS, Process, SeenPreflight};
-pub(crate) use recording::{BrokenOff, Decided, Recording, check_header};
+pub(crate) use recording::{BrokenOff, Decided, FaultNote, Recording, check_header};
 pub(crate) use ring::{Event, Journal, Listener, Listing, Mark, Observer};
+pub(crate) use scrub::token_id;
 pub(crate) use turn::is_send;
 
 impl Default for Process {

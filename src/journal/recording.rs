@@ -69,6 +69,13 @@ pub(crate) struct Recording {
     is_finished: bool,
 }
 
+/// Notes in an entry what a fault does.
+#[derive(Clone, Debug)]
+pub(crate) struct FaultNote {
+    journal: Journal,
+    held: Arc<Held>,
+}
+
 /// Whether the server has broken off a response, and how.
 pub(crate) type BrokenOff = Box<dyn Fn() -> Option<Ended> + Send>;
 
@@ -210,7 +217,34 @@ impl Entry {
     }
 }
 
+impl FaultNote {
+    /// Replaces what is noted.
+    pub(crate) fn set(&self, fault: Value) {
+        self.journal.change(&self.held, |entry| entry.fault = Some(fault));
+    }
+}
+
 impl Recording {
+    /// The entry as far as it is written, under its lock.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Entry) -> T) -> T {
+        read(&lock(&self.held.entry))
+    }
+
+    /// Records an agent that the request concerns.
+    pub(crate) fn name_agent(&self, agent: &str) {
+        self.journal.change(&self.held, |entry| self.journal.name_agent(entry, agent));
+    }
+
+    /// Notes what a fault does to the request.
+    pub(crate) fn fault_note(&self) -> FaultNote {
+        FaultNote { journal: self.journal.clone(), held: Arc::clone(&self.held) }
+    }
+
+    /// Records that the request gets no response at all.
+    pub(crate) fn stay_silent(mut self) {
+        self.finish(Ended::Cut, By::Server);
+    }
+
     /// Records the body as it is read.
     pub(crate) fn attach(&self, body: Body) -> Body {
         if body.is_end_stream() {

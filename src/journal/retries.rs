@@ -104,8 +104,20 @@ fn may_be_repeated(held: &Held) -> bool {
     let is_final = lock(&held.link).is_final;
     let entry = lock(&held.entry);
     let Some(answer) = &entry.answer else { return false };
-    let lowest = if entry.fault.is_some() { 400 } else { 500 };
-    answer.ended == Some(Ended::Cut) || !is_final && answer.status.is_some_and(|status| status >= lowest)
+    answer.ended == Some(Ended::Cut)
+        || entry.fault.as_ref().is_some_and(has_broken)
+        || !is_final && answer.status.is_some_and(|status| status >= 500)
+}
+
+/// Whether a fault may have broken the response, even if it looks whole: whether it did more than delay it or divide it
+/// otherwise.
+fn has_broken(fault: &Value) -> bool {
+    const HARMLESS: [&str; 8] =
+        ["delay", "first_byte", "frame_delay", "slice", "coalesce", "lines", "comments", "pings"];
+    let did = fault["did"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_harmless =
+        |part: &Value| part.as_str().is_some_and(|part| HARMLESS.iter().any(|harmless| part.starts_with(harmless)));
+    did.is_empty() || !did.iter().all(is_harmless)
 }
 
 /// Whether two bodies are equal, as far as they were read.

@@ -25,6 +25,7 @@ mod validation;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::fidelity::Fidelity;
@@ -52,6 +53,16 @@ use crate::{
     reply::Reply,
     store::{DocumentFilter, Store},
 };
+
+/// The end of a stream whose turn fails because the model's provider responds with this status.
+pub(crate) fn failed_stream(status: u16, run_id: &str) -> Vec<Bytes> {
+    turn::failed_stream(status, run_id)
+}
+
+/// A ping of a stream.
+pub(crate) fn ping(run_id: &str) -> Bytes {
+    turn::ping(run_id, None)
+}
 
 /// How the mock behaves.
 #[derive(Debug)]
@@ -228,6 +239,14 @@ impl Mock {
     /// If the database fails.
     pub async fn agent_exists(&self, permit: &Permit, agent: &str) -> Result<bool, ApiError> {
         Ok(self.state.view(permit).find::<Agent>(agent).await?.is_some())
+    }
+
+    /// The name of an agent, if it exists.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn agent_name(&self, agent: &str) -> Result<Option<String>, ApiError> {
+        Ok(self.stored::<Agent>(agent).await?.map(|agent| agent.name))
     }
 
     /// Recovers the turns that stopped processes left unfinished, now and from time to time. Call it once, when the process

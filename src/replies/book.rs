@@ -2,24 +2,23 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Definitions, MOST_REPLIES, Script,
+    Limits, MOST_REPLIES,
     criteria::{Facts, Situation},
     definition::Reply,
-    index::{Bits, Index},
+    listing::{Entry, Listing, Source, Unmatched},
     mistake::Mistake,
     near_misses::NearMisses,
+    parse::{Definitions, Script, read_list},
     saved::{SavedReplies, SavedReply},
 };
+use crate::error::ApiError;
 
 /// The state of a namespace in which no reply was chosen.
 const FIRST_STATE: &str = "started";
@@ -62,114 +61,6 @@ struct Refs {
 struct Turns {
     by_key: HashMap<Box<str>, Arc<TurnReplies>>,
     order: VecDeque<Box<str>>,
-}
-
-/// What an agent says if no reply fits.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Unmatched {
-    /// What the mock says without replies.
-    #[default]
-    Echo,
-    /// Nothing: the turn fails, and says which replies come nearest.
-    Refuse,
-}
-
-/// Where a reply is from.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Source {
-    /// It was added at run time.
-    RunTime,
-    /// It is from a script.
-    File,
-}
-
-/// A reply in a listing.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) reply: Arc<Reply>,
-    pub(super) source: Source,
-    /// The call that added it; replies of later calls come first.
-    pub(super) batch: u64,
-    hits: AtomicU64,
-}
-
-impl Entry {
-    fn new(reply: Arc<Reply>, source: Source, batch: u64, hits: u64) -> Self {
-        Self { reply, source, batch, hits: AtomicU64::new(hits) }
-    }
-
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.load(Relaxed)
-    }
-
-    /// Whether it was chosen as often as it may be.
-    pub(super) fn is_used_up(&self) -> bool {
-        self.reply.times.is_some_and(|times| self.hits() >= times)
-    }
-
-    fn to_json(&self) -> Value {
-        let hits = self.hits();
-        json!({
-            "id": self.reply.id,
-            "source": self.source,
-            "hits": hits,
-            "left": self.reply.times.map(|times| times.saturating_sub(hits)),
-            "priority": self.reply.priority,
-            "definition": self.reply.definition,
-        })
-    }
-}
-
-/// Replies in the order in which they are tried.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    entries: Vec<Arc<Entry>>,
-    index: Index,
-    /// Whether one may take over from another within a turn.
-    has_late: bool,
-    needs_turn: bool,
-}
-
-impl Listing {
-    fn new(mut entries: Vec<Arc<Entry>>) -> Self {
-        // Stable: within a call and within a script the first comes first.
-        entries.sort_by_key(|entry| (entry.source, entry.reply.priority, std::cmp::Reverse(entry.batch)));
-        Self {
-            index: Index::new(entries.iter().map(|entry| &*entry.reply.required)),
-            has_late: entries.iter().any(|entry| entry.reply.is_late()),
-            needs_turn: entries.iter().any(|entry| entry.reply.needs.turn_to_match || entry.reply.needs.turn_to_say),
-            entries,
-        }
-    }
-
-    pub(super) fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
-    }
-
-    /// The replies that a text may fit.
-    pub(super) fn candidates(&self, text: &str) -> Bits {
-        self.index.candidates(text)
-    }
-
-    /// The first reply that fits and has not been used up.
-    fn find(&self, situation: &Situation<'_>, only_late: bool) -> Option<&Arc<Entry>> {
-        if self.entries.is_empty() || only_late && !self.has_late {
-            return None;
-        }
-        let candidates = self.candidates(situation.facts.text);
-        let mut entries = self.entries.iter().enumerate();
-        let found = entries.find(|(position, entry)| {
-            candidates.has(*position)
-                && (!only_late || entry.reply.is_late())
-                && !entry.is_used_up()
-                // What was said to one agent is not said to those that think about it in the background.
-                && (!situation.facts.is_sleeptime || entry.reply.names_agent())
-                && entry.reply.criteria.iter().all(|criterion| criterion.fits(situation))
-        });
-        found.map(|(_, entry)| entry)
-    }
 }
 
 /// The replies that are chosen for the model steps of a turn. A turn that repeats another one shares them, so that it gets
@@ -269,7 +160,7 @@ impl Replies {
     pub(crate) fn save(&self) -> SavedReplies {
         let book = self.book();
         let saved = |source: Source| {
-            let entries = book.listing.entries.iter().filter(move |entry| entry.source == source);
+            let entries = book.listing.entries().iter().filter(move |entry| entry.source == source);
             let saved = entries.map(|entry| SavedReply {
                 reply: Arc::clone(&entry.reply),
                 batch: entry.batch,
@@ -297,7 +188,7 @@ impl Replies {
     /// If there are too many, or two of the same id.
     pub(crate) fn add(&self, replies: Vec<Reply>) -> Result<Vec<String>, Mistake> {
         let mut book = self.book();
-        let entries = book.listing.entries.clone();
+        let entries = book.listing.entries().to_vec();
         book.extend(entries, replies, Source::RunTime)
     }
 
@@ -326,14 +217,14 @@ impl Replies {
     /// The replies, in the order in which they are tried.
     pub(crate) fn to_json(&self) -> Value {
         let book = self.book();
-        let replies: Vec<Value> = book.listing.entries.iter().map(|entry| entry.to_json()).collect();
+        let replies: Vec<Value> = book.listing.entries().iter().map(|entry| entry.to_json()).collect();
         json!({"replies": replies, "unmatched": book.unmatched})
     }
 
     /// The ids of those that were never chosen.
     pub(crate) fn unused(&self) -> Vec<String> {
         let book = self.book();
-        let unused = book.listing.entries.iter().filter(|entry| entry.hits() == 0);
+        let unused = book.listing.entries().iter().filter(|entry| entry.hits() == 0);
         unused.map(|entry| entry.reply.id.clone()).collect()
     }
 
@@ -403,7 +294,7 @@ impl Replies {
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.book().listing.entries.is_empty()
+        self.book().listing.entries().is_empty()
     }
 
     /// Whether replies refer to the number of the user's turn.
@@ -448,7 +339,7 @@ impl Replies {
     /// The reply of an earlier turn that waited for a decision.
     fn paused(&self, paused: &PausedReply, text: &str) -> Option<Chosen> {
         let listing = Arc::clone(&self.book().listing);
-        let entry = listing.entries.iter().find(|entry| entry.reply.id == paused.id)?;
+        let entry = listing.entries().iter().find(|entry| entry.reply.id == paused.id)?;
         Some(Chosen::of(entry, paused.position, text))
     }
 
@@ -468,7 +359,7 @@ impl Replies {
             if found.is_used_up() || found.reply.state().is_some_and(|state| *state != *book.state) {
                 continue;
             }
-            found.hits.fetch_add(1, Relaxed);
+            found.count_hit();
             if let Some(next_state) = &found.reply.next_state {
                 book.state = (&**next_state).into();
             }
@@ -490,6 +381,22 @@ impl Replies {
         let name = |id: &str| refs.names.get(id).map(|name| &**name);
         let refs = [name(facts.agent_id), name(facts.conversation)];
         judge(&Situation { facts, state, refs })
+    }
+}
+
+impl SavedReplies {
+    /// Reads replies as a namespace is created with them: `replies`, which are at `pointer` in the body, and `unmatched`.
+    ///
+    /// # Errors
+    /// 422 `script_invalid` with the place.
+    pub(crate) fn read(replies: Vec<Value>, unmatched: Option<&str>, pointer: &str) -> Result<Self, ApiError> {
+        let unmatched = unmatched.map(|word| Unmatched::read(word, "/unmatched")).transpose()?;
+        let added = Replies::new(None);
+        let replies = read_list(replies, "", Limits::HTTP).map_err(|mistake| mistake.within(pointer))?;
+        if !replies.is_empty() {
+            added.add(replies).map_err(|mistake| mistake.within(pointer))?;
+        }
+        Ok(Self { script: None, unmatched, ..added.save() })
     }
 }
 
@@ -538,7 +445,7 @@ impl Book {
     }
 
     fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
-        let kept = self.listing.entries.iter().filter(|entry| keep(entry)).cloned().collect();
+        let kept = self.listing.entries().iter().filter(|entry| keep(entry)).cloned().collect();
         self.listing = Arc::new(Listing::new(kept));
     }
 }

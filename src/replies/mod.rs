@@ -1,7 +1,7 @@
 //! Replies: what agents say in a test, and when.
 //!
 //! A reply has criteria and steps. A turn gets the first reply of which all criteria fit, and the same one again if a client
-//! repeats the request. `book` has the replies of a world and chooses among them, `criteria` and `index` find what fits,
+//! repeats the request. `book` has the replies of a world and chooses among them, `listing`, `criteria` and `index` find what fits,
 //! `near_misses` tells why nothing does, `parse` reads definitions, and `template` the texts in them. What a snapshot keeps
 //! is a [`SavedReplies`]. The mock does what the steps say.
 
@@ -9,6 +9,7 @@ mod book;
 mod criteria;
 mod definition;
 mod index;
+mod listing;
 mod mistake;
 mod near_misses;
 mod parse;
@@ -19,9 +20,10 @@ mod tests;
 
 pub use parse::{Script, ScriptError};
 pub(crate) use {
-    book::{Chosen, Continues, PausedReply, Replies, Source, TurnReplies, Unmatched},
+    book::{Chosen, Continues, PausedReply, Replies, TurnReplies},
     criteria::{After, Approved, Deliveries, DeliveryKind, Facts},
     definition::{MemoryChange, Reply, Step, UsageOverride},
+    listing::{Source, Unmatched},
     mistake::Mistake,
     near_misses::NearMisses,
     parse::{Definitions, read_list, read_reply},

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    book::{Entry, Listing},
     criteria::{Facts, Situation, excerpt},
+    listing::{Entry, Listing},
 };
 
 /// How many replies are shown.

@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::{
     Limits,
-    book::Unmatched,
     criteria::{Approved, Criterion, DeliveryKind},
     definition::{MemoryChange, Needs, Reply, STOP_REASONS, Step, UsageOverride},
     index,
+    listing::Unmatched,
     mistake::{Mistake, TextMistake},
     template::{Template, TemplateValue},
 };

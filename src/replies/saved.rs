@@ -5,13 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-use super::{
-    Limits,
-    book::{Replies, Unmatched},
-    definition::Reply,
-    parse::{read_list, read_reply},
-};
-use crate::error::ApiError;
+use super::{Limits, definition::Reply, listing::Unmatched, parse::read_reply};
 
 /// Replies, how often each was used, and the state that they have reached. Cheap to clone.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -52,19 +46,5 @@ impl SavedReplies {
     /// How many were added at run time.
     pub(crate) fn count(&self) -> usize {
         self.run_time.len()
-    }
-
-    /// Reads replies as a namespace is created with them: `replies`, which are at `pointer` in the body, and `unmatched`.
-    ///
-    /// # Errors
-    /// 422 `script_invalid` with the place.
-    pub(crate) fn read(replies: Vec<Value>, unmatched: Option<&str>, pointer: &str) -> Result<Self, ApiError> {
-        let unmatched = unmatched.map(|word| Unmatched::read(word, "/unmatched")).transpose()?;
-        let added = Replies::new(None);
-        let replies = read_list(replies, "", Limits::HTTP).map_err(|mistake| mistake.within(pointer))?;
-        if !replies.is_empty() {
-            added.add(replies).map_err(|mistake| mistake.within(pointer))?;
-        }
-        Ok(Self { script: None, unmatched, ..added.save() })
     }
 }

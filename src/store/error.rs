@@ -24,6 +24,13 @@ pub enum StoreError {
     Inconsistent(String),
 }
 
+impl StoreError {
+    /// The failure of a database that cannot be reached.
+    pub(crate) fn away() -> Self {
+        Self::Unavailable(sqlx::Error::PoolClosed)
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {

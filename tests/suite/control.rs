@@ -2,6 +2,7 @@
 
 mod clock;
 mod explain;
+mod faults;
 mod harness;
 mod journal;
 mod namespaces;

@@ -28,3 +28,4 @@ pub(super) use input::read_initial_messages;
 pub(super) use recovery::recover;
 pub(super) use replay::{ReplayOptions, replay};
 pub(super) use request::{SendRequest, idempotency_key};
+pub(super) use sse::{failed_stream, ping};

@@ -60,7 +60,7 @@ pub(super) fn data(event: &impl Serialize) -> Bytes {
 }
 
 /// A ping, which shows the client that the turn still runs.
-pub(super) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
+pub(in crate::mock) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
     let ping: Value = json!({
         "id": entropy::letta_id("ping"),
         "date": Timestamp::now().message_date(),
@@ -74,6 +74,11 @@ pub(super) fn ping(run_id: &str, number: Option<u64>) -> Bytes {
         "run_id": run_id,
     });
     data(&ping)
+}
+
+/// The end of a stream whose turn fails because the model's provider responds with this status.
+pub(in crate::mock) fn failed_stream(status: u16, run_id: &str) -> Vec<Bytes> {
+    End::Failed(TurnError::of_provider(status)).frames(run_id, false, None)
 }
 
 /// Whether a frame is a ping.

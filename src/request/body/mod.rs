@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
@@ -58,7 +58,8 @@ impl Body {
     pub(crate) fn from_stream<E: Into<BodyError> + 'static>(
         chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     ) -> Self {
-        Self::new(StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)))
+        // The end may be asked for again, while what was sent before is still on its way.
+        Self::new(StreamBody::new(chunks.fuse().map_ok(Frame::data).map_err(Into::into)))
     }
 
     /// A body that arrives on a connection, with a limit on pauses.

@@ -10,6 +10,8 @@
 //! token of a response in flight expires or is revoked. Streams of HTTP/2 are reset one by one.
 
 mod context;
+mod cut_off;
+mod edit;
 mod response_lifetimes;
 mod socket;
 mod state;
@@ -17,7 +19,6 @@ mod streams;
 mod write_progress;
 
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
@@ -46,7 +47,10 @@ use self::{
     state::{ConnectionState, HeadTimer, Phase, TimeoutAction},
     streams::{MAX_STREAM_BUFFER, StreamExecutor, TrackedBody},
 };
-use crate::http::Surface;
+use crate::{
+    faults::wire::{How, Wire},
+    http::Surface,
+};
 
 /// How often HTTP/2 pings the client.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -80,6 +84,11 @@ fn http_server(limits: &ConnectionLimits, connection: &Arc<ConnectionContext>) -
     builder
 }
 
+/// A fault of a test lets a request have no response: its connection, or its stream of HTTP/2, ends instead.
+#[derive(Debug, thiserror::Error)]
+#[error("a fault lets a request have no response")]
+struct NoResponse;
+
 /// Serves a connection until the client closes it, a limit is exceeded, or, after `stopping`, its requests in flight have
 /// finished.
 pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: Surface, stopping: CancellationToken) {
@@ -95,13 +104,28 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
         }
         let shared = Arc::clone(&service_shared);
         async move {
-            let (response, lifetime) = shared.surface.respond(request).await;
-            Ok::<_, Infallible>(response.map(|body| {
+            let (mut response, lifetime) = shared.surface.respond(request).await;
+            let wire = response.extensions_mut().remove::<Wire>();
+            if let Some(Wire::Silence(how)) = wire {
+                if how == How::Reset && !is_stream {
+                    shared.state.abort();
+                }
+                return Err(NoResponse);
+            }
+            Ok(response.map(|body| {
                 if is_stream {
                     return streams::track(body, lifetime);
                 }
                 shared.begin_response(lifetime);
-                TrackedBody::untracked(body)
+                match wire {
+                    None => TrackedBody::untracked(body),
+                    Some(wire) => {
+                        if let Wire::Edited(edit) = wire {
+                            shared.state.set_edit(edit);
+                        }
+                        TrackedBody::breakable(body, Arc::clone(&shared.state))
+                    }
+                }
             }))
         }
     });

@@ -4,9 +4,10 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -14,6 +15,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    edit::Editor,
     state::{ConnectionState, Phase},
     write_progress::MIN_PROGRESS,
 };
@@ -28,6 +30,17 @@ const MAX_UNSENT: usize = 2 * MIN_PROGRESS;
 pub(crate) struct Socket {
     stream: TcpStream,
     state: Arc<ConnectionState>,
+    /// Set while a fault changes the bytes of a response.
+    edited: Option<Box<Edited>>,
+}
+
+/// A response whose bytes a fault changes.
+#[derive(Debug)]
+struct Edited {
+    /// `None` once the change is made.
+    editor: Option<Editor>,
+    /// What is to be written.
+    out: BytesMut,
 }
 
 impl Socket {
@@ -38,7 +51,42 @@ impl Socket {
         {
             debug!(%error, "Cannot limit how many unsent bytes the system buffers");
         }
-        Self { stream, state }
+        Self { stream, state, edited: None }
+    }
+
+    /// Writes what a fault has changed; ready when it is.
+    fn poll_edited(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(edited) = self.edited.as_mut().filter(|edited| !edited.out.is_empty()) {
+            let written = Pin::new(&mut self.stream).poll_write(context, &edited.out);
+            if let Poll::Ready(Ok(bytes)) = &written {
+                edited.out.advance(*bytes);
+            }
+            ready!(self.record(written))?;
+        }
+        if self.edited.as_ref().is_some_and(|edited| edited.editor.is_none()) {
+            self.edited = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes bytes whose response a fault changes. `None` if it changes none.
+    fn edit(&mut self, bytes: &[u8]) -> Option<usize> {
+        let edited = self.edited.as_mut()?;
+        let editor = edited.editor.as_mut()?;
+        let mut out = Vec::new();
+        if editor.pass(bytes, &mut out) {
+            edited.editor = None;
+        }
+        edited.out.extend_from_slice(&out);
+        Some(bytes.len())
+    }
+
+    /// Begins to change the bytes of a response, if a fault says so, and writes what was changed before.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(edit) = self.state.take_edit() {
+            self.edited = Some(Box::new(Edited { editor: Some(Editor::new(edit)), out: BytesMut::new() }));
+        }
+        if self.edited.is_none() { Poll::Ready(Ok(())) } else { self.poll_edited(context) }
     }
 
     fn record(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -86,6 +134,10 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ready(context))?;
+        if let Some(taken) = self.edit(bytes) {
+            return Poll::Ready(Ok(taken));
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.record(written)
     }
@@ -95,6 +147,12 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ready(context))?;
+        if self.edited.is_some()
+            && let Some(taken) = pieces.iter().find(|piece| !piece.is_empty()).and_then(|piece| self.edit(piece))
+        {
+            return Poll::Ready(Ok(taken));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.record(written)
     }
@@ -105,9 +163,13 @@ impl AsyncWrite for Socket {
 
     /// The HTTP library flushes once it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.edited.is_some() {
+            ready!(self.poll_edited(context))?;
+        }
         if self.state.write_progress.unblock() {
             context.waker().wake_by_ref();
         }
+        self.state.note_flush();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -3,18 +3,19 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use futures_util::task::AtomicWaker;
 use hyper::rt::{Sleep, Timer};
 use tokio::time::Instant as TokioInstant;
 
 use super::write_progress::WriteProgress;
-use crate::http::HeadLimits;
+use crate::{faults::wire::Edit, http::HeadLimits};
 
 /// The limits on a connection.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +70,13 @@ pub(super) struct ConnectionState {
     is_handed_over: AtomicBool,
     /// Whether the connection is closed in the middle of a response.
     is_aborted: AtomicBool,
+    /// How often everything was written, since somebody wants to know.
+    flushes: AtomicUsize,
+    is_flush_awaited: AtomicBool,
+    flushed: AtomicWaker,
+    /// The change that a fault makes to the bytes of the next response.
+    edit: Mutex<Option<Edit>>,
+    has_edit: AtomicBool,
 }
 
 impl ConnectionState {
@@ -82,6 +90,11 @@ impl ConnectionState {
             write_progress: WriteProgress::new(opened),
             is_handed_over: AtomicBool::new(true),
             is_aborted: AtomicBool::new(false),
+            flushes: AtomicUsize::new(0),
+            is_flush_awaited: AtomicBool::new(false),
+            flushed: AtomicWaker::new(),
+            edit: Mutex::default(),
+            has_edit: AtomicBool::new(false),
         }
     }
 
@@ -116,6 +129,41 @@ impl ConnectionState {
 
     pub(super) fn is_aborted(&self) -> bool {
         self.is_aborted.load(Relaxed)
+    }
+
+    /// How often everything was written so far. From now on that is counted.
+    pub(super) fn flushes(&self) -> usize {
+        self.is_flush_awaited.store(true, Relaxed);
+        self.flushes.load(Relaxed)
+    }
+
+    /// Ready when everything was written more often than so many times.
+    pub(super) fn poll_flushed(&self, flushes: usize, context: &mut Context<'_>) -> Poll<()> {
+        self.flushed.register(context.waker());
+        if self.flushes.load(Relaxed) == flushes { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// The socket has written everything.
+    pub(super) fn note_flush(&self) {
+        if self.is_flush_awaited.load(Relaxed) {
+            self.flushes.fetch_add(1, Relaxed);
+            self.flushed.wake();
+        }
+    }
+
+    /// Sets the change to the bytes of the next response.
+    pub(super) fn set_edit(&self, edit: Edit) {
+        *self.edit.lock().unwrap_or_else(PoisonError::into_inner) = Some(edit);
+        self.has_edit.store(true, Relaxed);
+    }
+
+    /// The change to the bytes of the next response, once.
+    pub(super) fn take_edit(&self) -> Option<Edit> {
+        if !self.has_edit.load(Relaxed) {
+            return None;
+        }
+        self.has_edit.store(false, Relaxed);
+        self.edit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The next deadline of the connection, and what happens then.

@@ -28,7 +28,10 @@ use hyper::rt::Executor;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use tracing::debug;
 
-use super::{context::ConnectionContext, response_lifetimes::ResponseLifetimes, write_progress::MIN_PROGRESS};
+use super::{
+    context::ConnectionContext, cut_off::PendingCut, response_lifetimes::ResponseLifetimes, state::ConnectionState,
+    write_progress::MIN_PROGRESS,
+};
 use crate::{
     http::ResponseLifetime,
     request::body::{Body, BodyError},
@@ -75,7 +78,7 @@ pub(crate) fn track(body: Body, lifetime: Option<ResponseLifetime>) -> TrackedBo
     if let Some(response) = &response {
         *response.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = lifetime;
     }
-    TrackedBody { body, last_byte: Bytes::new(), response }
+    TrackedBody { body, last_byte: Bytes::new(), response, connection: None, cut: None }
 }
 
 /// Runs a stream until it ends, its client makes no progress for too long, or its token expires or is revoked.
@@ -171,6 +174,10 @@ pub(crate) struct TrackedBody {
     last_byte: Bytes,
     /// `None` if the response is not tracked: it is empty, or HTTP/1.1.
     response: Option<Arc<ResponseStream>>,
+    /// The connection of HTTP/1.1 that ends if a fault cuts the body off.
+    connection: Option<Arc<ConnectionState>>,
+    /// Set once a fault has cut the body off.
+    cut: Option<Box<PendingCut>>,
 }
 
 /// A piece of a body.
@@ -183,7 +190,36 @@ pub(crate) struct TrackedData {
 impl TrackedBody {
     /// A body that is not tracked.
     pub(crate) fn untracked(body: Body) -> Self {
-        Self { body, last_byte: Bytes::new(), response: None }
+        Self { body, last_byte: Bytes::new(), response: None, connection: None, cut: None }
+    }
+
+    /// A body of HTTP/1.1 that a fault may cut off.
+    pub(crate) fn breakable(body: Body, connection: Arc<ConnectionState>) -> Self {
+        Self { connection: Some(connection), ..Self::untracked(body) }
+    }
+
+    /// Reports an error of the body.
+    fn fail(
+        &mut self,
+        error: BodyError,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<TrackedData>, BodyError>>> {
+        match PendingCut::of(error, self.connection.as_deref()) {
+            Ok(cut) => {
+                self.cut = Some(Box::new(cut));
+                self.poll_cut(context)
+            }
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+
+    /// Reports that a fault has cut the body off, once everything before is sent.
+    fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<TrackedData>, BodyError>>> {
+        if let Some(response) = &self.response {
+            ready!(response.poll_sent(context));
+        }
+        let Some(cut) = &mut self.cut else { return Poll::Ready(None) };
+        cut.poll(self.connection.as_ref(), context).map(|error| error.map(Err))
     }
 }
 
@@ -196,15 +232,23 @@ impl http_body::Body for TrackedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<TrackedData>, BodyError>>> {
         let this = &mut *self;
+        if this.cut.is_some() {
+            return this.poll_cut(context);
+        }
         let Some(response) = &this.response else {
             let polled = Pin::new(&mut this.body).poll_frame(context);
-            return polled.map_ok(|frame| frame.map_data(|bytes| TrackedData { bytes, response: None }));
+            return match polled {
+                Poll::Ready(Some(Err(error))) => this.fail(error, context),
+                polled => polled.map_ok(|frame| frame.map_data(|bytes| TrackedData { bytes, response: None })),
+            };
         };
         if !this.last_byte.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(response.hand_over(mem::take(&mut this.last_byte))))));
         }
-        let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)?) else {
-            return response.poll_sent(context).map(|()| None);
+        let frame = match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return this.fail(error, context),
+            None => return response.poll_sent(context).map(|()| None),
         };
         Poll::Ready(Some(Ok(frame.map_data(|mut bytes| {
             if bytes.len() > 1 && this.body.is_end_stream() {
@@ -265,7 +309,7 @@ mod tests {
 
     fn tracked(body: Body) -> (TrackedBody, Arc<ResponseStream>) {
         let response = Arc::<ResponseStream>::default();
-        (TrackedBody { body, last_byte: Bytes::new(), response: Some(Arc::clone(&response)) }, response)
+        (TrackedBody { response: Some(Arc::clone(&response)), ..TrackedBody::untracked(body) }, response)
     }
 
     async fn next(body: &mut TrackedBody) -> Option<TrackedData> {
@@ -288,8 +332,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_of_unknown_length_ends_when_everything_is_sent() {
-        let chunks = ["one", "two"].map(|chunk| Ok::<_, BodyError>(Bytes::from(chunk)));
-        let (mut body, response) = tracked(Body::from_stream(futures_util::stream::iter(chunks)));
+        let chunks = futures_util::stream::unfold(["two", "one"].to_vec(), |mut left| async move {
+            let chunk = Ok::<_, BodyError>(Bytes::from(left.pop()?));
+            Some((chunk, left))
+        });
+        let (mut body, response) = tracked(Body::from_stream(chunks));
         let (mut first, second) = (next(&mut body).await.unwrap(), next(&mut body).await.unwrap());
         let mut end = std::pin::pin!(next(&mut body));
         let mut nobody = Context::from_waker(std::task::Waker::noop());

@@ -8,7 +8,7 @@ from support import running_gatelet
 IS_FERN = metadata.version("letta-client").startswith("0.")
 
 # What only one generation has, under the names that it has there.
-collect_ignore = ["test_async.py", "test_resources.py"] if IS_FERN else ["test_fern_resources.py"]
+collect_ignore = ["test_async.py", "test_faults.py", "test_resources.py"] if IS_FERN else ["test_fern_resources.py"]
 
 
 @pytest.fixture(scope="session")
