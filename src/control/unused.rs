@@ -6,6 +6,7 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
 use super::{ControlState, caller::Ns};
+use crate::faults::Faults;
 
 pub(super) fn routes() -> Router<Arc<ControlState>> {
     Router::new().route("/ns/{ns}/unused", get(show))
@@ -18,6 +19,6 @@ async fn show(Ns(namespace): Ns) -> Json<Value> {
     let refs = namespace.refs();
     let untouched = refs.iter().filter(|(_, id)| id.as_str().is_some_and(|id| !is_touched(id)));
     let untouched: Vec<&str> = untouched.map(|(name, _)| name.as_str()).collect();
-    let faults: Vec<String> = Vec::new();
+    let faults = namespace.app().faults.as_ref().map(Faults::unused).unwrap_or_default();
     Json(json!({"replies": replies.unused(), "faults": faults, "refs": untouched}))
 }

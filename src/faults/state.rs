@@ -208,9 +208,13 @@ impl Faults {
     }
 
     /// The ids of those that have never fired.
-    #[expect(dead_code, reason = "the call that lists what is unused follows")]
     pub(crate) fn unused(&self) -> Vec<String> {
-        self.lock().faults.iter().filter(|held| held.fired == 0).map(|held| held.id.to_string()).collect()
+        self.uses().into_iter().filter(|(_, has_fired)| !has_fired).map(|(id, _)| id).collect()
+    }
+
+    /// Each fault: its id, and whether it has ever fired.
+    pub(crate) fn uses(&self) -> Vec<(String, bool)> {
+        self.lock().faults.iter().map(|held| (held.id.to_string(), held.fired > 0)).collect()
     }
 
     /// Removes one, if there is one of this id.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    faults::Faults,
     http::{App, Backend},
     verdicts::Prepared,
 };
@@ -52,6 +53,6 @@ fn replies(app: &App) -> Vec<(String, bool, bool)> {
 }
 
 /// Each fault: its id, and whether it was used.
-fn faults(_app: &App) -> Vec<(String, bool)> {
-    Vec::new()
+fn faults(app: &App) -> Vec<(String, bool)> {
+    app.faults.as_ref().map(Faults::uses).unwrap_or_default()
 }

@@ -231,7 +231,7 @@ impl Replies {
     /// Each reply: its id, whether it is of the script, and whether it was ever chosen.
     pub(crate) fn uses(&self) -> Vec<(String, bool, bool)> {
         let book = self.book();
-        let all = book.listing.entries.iter();
+        let all = book.listing.entries().iter();
         all.map(|entry| (entry.reply.id.clone(), entry.source == Source::File, entry.hits() > 0)).collect()
     }
 

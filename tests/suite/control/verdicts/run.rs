@@ -106,6 +106,7 @@ async fn a_reply_that_nobody_needed_is_told() {
         (&["weather"], "delete", 3, Some("unused replies: script/script-1")),
         // The counters of a snapshot do not undo what was used.
         (&["hello", "weather"], "restore", 0, None),
+        (&["hello", "weather"], "fault", 3, Some("unused faults: weather-7/never")),
     ] {
         let weather = weather.clone();
         let Ended { code: ended, stderr } = run(&arguments, 0, |owner| async move {
@@ -122,6 +123,10 @@ async fn a_reply_that_nobody_needed_is_told() {
             }
             match end {
                 "delete" => drop(owner.delete("/_gatelet/v1/ns/weather-7").await),
+                "fault" => {
+                    let fault = json!({"id": "never", "where": {"operation": "ListRuns"}, "do": {"status": 503}});
+                    control.post("/faults", &fault).await.expect(201);
+                }
                 "restore" => drop(control.post("/snapshots/begin/restore", &json!({})).await.expect(200)),
                 _ => {}
             }
