@@ -32,7 +32,7 @@ pub(super) struct Report {
     broken: Vec<Broken>,
     /// The rules that were broken where that is allowed, and how often.
     allowed: BTreeMap<Rule, u64>,
-    /// What was not used, as `namespace/id`.
+    /// What was not used, as `namespace/id`; of the script, which all namespaces share, as `script/id`.
     replies: BTreeSet<String>,
     faults: BTreeSet<String>,
     uses: BTreeMap<String, Use>,
@@ -52,7 +52,8 @@ struct Broken {
 impl Report {
     pub(super) fn of(all: Vec<Closed>) -> Self {
         let mut report = Self::default();
-        for Closed { namespace, findings, allowed, uses, unused } in all {
+        let mut script: BTreeMap<String, bool> = BTreeMap::new();
+        for Closed { namespace, findings, allowed, uses, prepared } in all {
             for finding in findings {
                 if allowed.contains_key(&finding.rule) {
                     *report.allowed.entry(finding.rule).or_default() += finding.count;
@@ -75,9 +76,18 @@ impl Report {
             for (name, used) in uses {
                 report.uses.entry(name).or_default().join(used);
             }
-            report.replies.extend(unused.replies.iter().map(|id| format!("{namespace}/{id}")));
-            report.faults.extend(unused.faults.iter().map(|id| format!("{namespace}/{id}")));
+            let unused = |all: BTreeMap<String, bool>| {
+                let unused = all.into_iter().filter(|(_, is_used)| !is_used);
+                unused.map(|(id, _)| format!("{namespace}/{id}")).collect::<Vec<_>>()
+            };
+            report.replies.extend(unused(prepared.replies));
+            report.faults.extend(unused(prepared.faults));
+            for (id, is_used) in prepared.script {
+                *script.entry(id).or_default() |= is_used;
+            }
         }
+        let unused = script.into_iter().filter(|(_, is_used)| !is_used);
+        report.replies.extend(unused.map(|(id, _)| format!("script/{id}")));
         report.broken.sort_by_key(|broken| (std::cmp::Reverse(broken.rule.row().severity), broken.rule));
         report
     }

@@ -209,9 +209,14 @@ impl Faults {
 
     /// The ids of those that have never fired, but for those that leave it to chance.
     pub(crate) fn unused(&self) -> Vec<String> {
+        self.uses().into_iter().filter(|(_, has_fired)| !has_fired).map(|(id, _)| id).collect()
+    }
+
+    /// Each fault that does not leave it to chance: its id, and whether it has ever fired.
+    pub(crate) fn uses(&self) -> Vec<(String, bool)> {
         let inner = self.lock();
-        let unused = inner.faults.iter().filter(|held| held.fired == 0 && held.definition.occasion.is_certain());
-        unused.map(|held| held.id.to_string()).collect()
+        let certain = inner.faults.iter().filter(|held| held.definition.occasion.is_certain());
+        certain.map(|held| (held.id.to_string(), held.fired > 0)).collect()
     }
 
     /// Removes one, if there is one of this id.

@@ -16,8 +16,8 @@ mod scrub;
 mod turn;
 
 #[cfg(test)]
-pub(crate) use entry::{Answer, Decision, Sent, SentBody};
-pub(crate) use entry::{CallerKind, Ended, Entry, Identified, Phase};
+pub(crate) use entry::{Answer, Decision, Sent};
+pub(crate) use entry::{CallerKind, Ended, Entry, Identified, Phase, SentBody};
 pub(crate) use filter::Filter;
 pub(crate) use frames::{FrameView, Splitter};
 pub(crate) use process::{BOUNDS, Process, SeenPreflight};

@@ -92,7 +92,7 @@ impl Directory {
     #[must_use]
     pub(crate) fn verdicts(&self) -> Vec<Closed> {
         let mut all = self.ledger().closed();
-        all.extend(self.all().iter().map(|namespace| namespace.verdicts().so_far(None)));
+        all.extend(self.all().iter().map(|namespace| namespace.verdicts().so_far(namespace.prepared())));
         all
     }
 

@@ -11,6 +11,7 @@ mod idle;
 mod index;
 mod injected;
 mod namespace;
+mod prepared;
 mod snapshot;
 mod snapshots;
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     DEFAULT, Definition, Injected, Refs, Seeded,
     build::{Blueprint, Credentials, Live, StoredKey},
+    prepared::Used,
     snapshot::{SavedState, Snapshots},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     journal::{self, Journal},
     replies::Replies,
     store::RowCounts,
-    verdicts::{Ledger, Verdicts},
+    verdicts::{Ledger, Prepared, Verdicts},
     world::{self, IdStyle, Micros, World},
 };
 
@@ -56,6 +57,8 @@ pub(super) struct Contents {
     pub(super) snapshots: Snapshots,
     /// The first segments of its client tokens, newest last.
     pub(super) headers: VecDeque<String>,
+    /// What was used in the worlds before.
+    pub(super) used: Used,
 }
 
 /// What is told about a namespace.
@@ -129,6 +132,12 @@ impl Namespace {
             Backend::Mock(mock) => mock.replies().clone(),
             Backend::Gateway(_) => Replies::new(None),
         }
+    }
+
+    /// What a test has prepared in it, and whether it was used.
+    pub(crate) fn prepared(&self) -> Prepared {
+        let app = self.app();
+        self.contents().used.with(&app)
     }
 
     /// Its name.
@@ -273,6 +282,7 @@ impl Namespace {
             std::mem::replace(&mut *current, live)
         };
         old.end();
+        self.contents().used.note(&old.app);
         self.verdicts.begin_world();
         self.set_refs(refs);
         let mut contents = self.contents();
@@ -286,7 +296,7 @@ impl Namespace {
     /// Ends its world, and everything that waits for its journal. What a handle would keep in memory is freed.
     pub(super) fn end(&self) {
         self.live().end();
-        self.verdicts.close(None);
+        self.verdicts.close(Some(self.prepared()));
         self.journal.close();
         *self.contents() = Contents::default();
     }

@@ -228,6 +228,13 @@ impl Replies {
         unused.map(|entry| entry.reply.id.clone()).collect()
     }
 
+    /// Each reply: its id, whether it is of the script, and whether it was ever chosen.
+    pub(crate) fn uses(&self) -> Vec<(String, bool, bool)> {
+        let book = self.book();
+        let all = book.listing.entries().iter();
+        all.map(|entry| (entry.reply.id.clone(), entry.source == Source::File, entry.hits() > 0)).collect()
+    }
+
     /// What agents say if no reply fits.
     pub(crate) fn unmatched(&self) -> Unmatched {
         self.book().unmatched

@@ -9,7 +9,7 @@ use crate::{
     access::{Operation, Outcome},
     credentials::ClientToken,
     journal::Entry,
-    model::{AccessSet, AgentId},
+    model::{Access, AccessSet, AgentId},
 };
 
 /// How many tokens are told apart, and how many agents are counted together.
@@ -150,7 +150,7 @@ impl Token {
 
 /// The words of a set.
 pub(crate) fn words(set: AccessSet) -> Vec<&'static str> {
-    set.words().map(|word| word.word()).collect()
+    set.words().map(Access::word).collect()
 }
 
 /// A policy as tokens are created with it.

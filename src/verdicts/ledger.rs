@@ -33,14 +33,24 @@ pub(crate) struct Closed {
     pub(crate) allowed: BTreeMap<Rule, String>,
     /// What was granted and used, by agent.
     pub(crate) uses: BTreeMap<String, Use>,
-    pub(crate) unused: Unused,
+    pub(crate) prepared: Prepared,
 }
 
-/// What a test prepared and did not use.
+/// What a test prepared, by id, and whether it was used.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unused {
-    pub(crate) replies: Vec<String>,
-    pub(crate) faults: Vec<String>,
+pub(crate) struct Prepared {
+    /// Replies that were added at run time.
+    pub(crate) replies: BTreeMap<String, bool>,
+    /// Replies of the script, with which every namespace begins.
+    pub(crate) script: BTreeMap<String, bool>,
+    /// Faults.
+    pub(crate) faults: BTreeMap<String, bool>,
+}
+
+impl Prepared {
+    fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.script.is_empty() && self.faults.is_empty()
+    }
 }
 
 impl Ledger {
@@ -54,10 +64,7 @@ impl Ledger {
     }
 
     pub(super) fn add(&self, closed: Closed) {
-        let is_empty = closed.findings.is_empty()
-            && closed.uses.is_empty()
-            && closed.unused.replies.is_empty()
-            && closed.unused.faults.is_empty();
+        let is_empty = closed.findings.is_empty() && closed.uses.is_empty() && closed.prepared.is_empty();
         let mut all = self.0.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_empty && all.len() < MOST {
             all.push(closed);

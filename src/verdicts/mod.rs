@@ -30,7 +30,7 @@ use self::judge::Judge;
 pub use self::rules::{Row, Rule, Severity};
 pub(crate) use self::{
     coverage::{Use, text as coverage_text, words},
-    ledger::{Closed, Ledger, Unused},
+    ledger::{Closed, Ledger, Prepared},
 };
 use crate::{
     clock,
@@ -83,27 +83,27 @@ impl Verdicts {
         self.close(None);
     }
 
-    /// Forgets everything. The ledger keeps what was found, and what was `unused`.
-    pub(crate) fn close(&self, unused: Option<Unused>) {
+    /// Forgets everything. The ledger keeps what was found, and of the last world what was `prepared`.
+    pub(crate) fn close(&self, prepared: Option<Prepared>) {
         let mut judge = self.lock();
         if self.0.ledger.is_kept() {
-            self.0.ledger.add(Self::closed(&self.0.namespace, &judge, unused));
+            self.0.ledger.add(Self::closed(&self.0.namespace, &judge, prepared.unwrap_or_default()));
         }
         *judge = Judge::default();
     }
 
     /// What the ledger would keep now.
-    pub(crate) fn so_far(&self, unused: Option<Unused>) -> Closed {
-        Self::closed(&self.0.namespace, &self.lock(), unused)
+    pub(crate) fn so_far(&self, prepared: Prepared) -> Closed {
+        Self::closed(&self.0.namespace, &self.lock(), prepared)
     }
 
-    fn closed(namespace: &str, judge: &Judge, unused: Option<Unused>) -> Closed {
+    fn closed(namespace: &str, judge: &Judge, prepared: Prepared) -> Closed {
         Closed {
             namespace: namespace.into(),
             findings: judge.findings.all(judge.still(clock::real_now().timestamp_micros(), true)),
             allowed: judge.findings.allowed().clone(),
             uses: judge.coverage.by_name(),
-            unused: unused.unwrap_or_default(),
+            prepared,
         }
     }
 

@@ -15,9 +15,9 @@ const MOST: usize = 256;
 const PATIENCE: i64 = 2 * SECOND;
 /// How many equal requests a second are not yet a storm.
 const CALM: u32 = 5;
-/// Into how many parts a second is divided.
+/// Into how many parts a second is divided, and how many there are in two.
 const PARTS: i64 = 4;
-const COUNTS: usize = 2 * PARTS as usize;
+const COUNTS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -111,7 +111,7 @@ impl Reads {
     fn is_storm_at(&mut self, at: i64, id: u64) -> bool {
         let part = at.div_euclid(SECOND / PARTS);
         let passed = part - self.part;
-        if passed >= 2 * PARTS || passed < 0 {
+        if !(0..2 * PARTS).contains(&passed) {
             (self.counts, self.first) = ([0; COUNTS], id);
         } else {
             for passed in self.part + 1..=part {

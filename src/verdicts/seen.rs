@@ -1,13 +1,13 @@
 //! What the rules look at in an entry.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 
 use foldhash::quality::FixedState;
 use serde_json::Value;
 
 use crate::{
     access::{Operation, Outcome},
-    journal::{CallerKind, Entry, is_send},
+    journal::{CallerKind, Entry, SentBody, is_send},
 };
 
 /// How long after a response a client can have read it, in microseconds. A request that arrives sooner may have been sent
@@ -99,7 +99,7 @@ impl<'a> Seen<'a> {
 
     /// The same request again: caller, method, target and body.
     pub(super) fn whole(&self) -> Key {
-        let body = self.entry.sent.body.as_ref().map(|body| body.text());
+        let body = self.entry.sent.body.as_ref().map(SentBody::text);
         key((self.caller, &self.entry.method, &self.entry.target, body, self.entry.sent.body_bytes))
     }
 
@@ -115,16 +115,14 @@ impl<'a> Seen<'a> {
 
     /// The body, if it is JSON.
     pub(super) fn body(&self) -> Option<Value> {
-        self.entry.sent.body.as_ref().and_then(|body| body.json())
+        self.entry.sent.body.as_ref().and_then(SentBody::json)
     }
 }
 
 /// Equal values have equal keys.
 pub(super) fn key(value: impl Hash) -> Key {
-    let mut hasher = FixedState::default().build_hasher();
-    value.hash(&mut hasher);
     // 0 stands for none.
-    hasher.finish().max(1)
+    FixedState::default().hash_one(value).max(1)
 }
 
 fn kind(operation: Operation) -> Kind {

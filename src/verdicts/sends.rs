@@ -89,7 +89,7 @@ impl Send {
             threads: seen.threads,
             retry_of: seen.entry.retry_of,
             attempt: seen.attempt,
-            text: (!texts.is_empty()).then(|| key(texts.iter().map(|text| text.to_string()).collect::<Vec<_>>())),
+            text: (!texts.is_empty()).then(|| key(texts.iter().map(ToString::to_string).collect::<Vec<_>>())),
             decisions,
             has_callback: is_given("callback_url"),
             is_filtered: is_given("include_return_message_types"),

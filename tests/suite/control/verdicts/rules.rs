@@ -1,4 +1,4 @@
-//! Each rule. Those on streams that the server cuts are with the faults.
+//! Each rule.
 
 use super::*;
 
@@ -296,4 +296,63 @@ async fn double_send() {
     let (one, two) = tokio::join!(stage.say(&stage.space.owner, "hello"), stage.space.owner.post(&there, &hello));
     assert!(one.status.is_success() && two.status.is_success());
     assert_eq!(stage.broken().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_stream_believed() {
+    let server = Gatelet::ephemeral().await;
+    let fault = |how: &str| {
+        json!({"phase": "after", "where": {"operation": "StreamMessage"}, "when": {"nth": [1]},
+        "do": {"cut": {"at": {"frame": 1}, "how": how}}})
+    };
+    for (how, looks) in [("clean", false), ("reset", false), ("clean", true), ("reset", true)] {
+        let stage = Stage::new(&server).await;
+        stage.space.control.post("/faults", &fault(how)).await.expect(201);
+        let stream = async |text: &str| {
+            let path = stage.path("/messages/stream");
+            let request = stage.page.request(Method::POST, &path).json(&json!({"input": text}));
+            let response = request.send().await.unwrap();
+            let entry = response.headers()["x-gatelet-entry"].to_str().unwrap().split_once('/').unwrap().1.to_owned();
+            (entry.parse::<u64>().unwrap(), response.text().await)
+        };
+        let (first, text) = stream("one").await;
+        assert_eq!(text.is_ok(), how == "clean", "{how}");
+        if looks {
+            stage.page.get(&stage.path("/messages")).await.expect(200);
+        }
+        let (second, text) = stream("two").await;
+        assert!(text.unwrap().contains("stop_reason"));
+        if looks {
+            assert_eq!(stage.broken().await, [""; 0], "{how}");
+        } else {
+            assert_eq!(stage.broken().await, ["cut_stream_believed"], "{how}");
+            assert_eq!(stage.finding("cut_stream_believed").await["evidence"], json!([first, second]));
+        }
+    }
+}
+
+/// The fault is the test's, and what the client does about it the client's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_response_that_was_lost() {
+    let server = Gatelet::ephemeral().await;
+    for (phase, broken) in [("before", &[][..]), ("after", &["send_retried_after_start"])] {
+        let stage = Stage::new(&server).await;
+        let fault = json!({"phase": phase, "when": {"nth": [1], "retry": false}, "where": {"operation": "SendMessage"},
+            "do": {"status": 503}});
+        stage.space.control.post("/faults", &fault).await.expect(201);
+        let body = json!({"input": "hello"});
+        assert_eq!(stage.attempt("0", &body).await.status, 503);
+        assert_eq!(stage.attempt("1", &body).await.status, 200);
+        assert_eq!(stage.broken().await, broken, "{phase}");
+    }
+    // Told to wait by a fault.
+    let stage = Stage::new(&server).await;
+    let fault = json!({"when": {"nth": [1], "retry": false}, "where": {"operation": "SendMessage"},
+        "do": {"status": 429, "headers": {"retry-after": "30"}}});
+    stage.space.control.post("/faults", &fault).await.expect(201);
+    let body = json!({"input": "hello"});
+    assert_eq!(stage.attempt("0", &body).await.status, 429);
+    assert_eq!(stage.broken().await, [""; 0]);
+    assert_eq!(stage.attempt("1", &body).await.status, 200);
+    assert_eq!(stage.broken().await, ["retry_after_ignored"]);
 }

@@ -92,6 +92,52 @@ async fn the_same_is_told_in_json() {
     assert_eq!(summary["unused"], json!({"replies": [], "faults": []}));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_nobody_needed_is_told() {
+    let script = tempfile::NamedTempFile::new().unwrap();
+    let replies = "[[reply]]\ntext = \"hello\"\nsteps = [{ assistant = \"Hi.\" }]\n";
+    std::fs::write(script.path(), replies).unwrap();
+    let arguments = ["run", "--fail-on", "unused", "--script", script.path().to_str().unwrap()];
+    let weather = json!({"id": "weather", "text": "weather", "steps": [{"assistant": "Sunny."}]});
+    for (said, end, code, told) in [
+        (&["hello", "weather"][..], "keep", 0, None),
+        (&["hello"], "keep", 3, Some("unused replies: weather-7/weather")),
+        (&["hello"], "delete", 3, Some("unused replies: weather-7/weather")),
+        (&["weather"], "delete", 3, Some("unused replies: script/script-1")),
+        // The counters of a snapshot do not undo what was used.
+        (&["hello", "weather"], "restore", 0, None),
+        (&["hello", "weather"], "fault", 3, Some("unused faults: weather-7/never")),
+    ] {
+        let weather = weather.clone();
+        let Ended { code: ended, stderr } = run(&arguments, 0, |owner| async move {
+            let creation = json!({"name": "weather-7", "replies": [weather]});
+            let created = owner.post("/_gatelet/v1/ns", &creation).await.expect(201);
+            let url = created["base_url"].as_str().unwrap();
+            let back_end = Client::new(url, true).bearer(created["api_key"].as_str().unwrap());
+            let control = Control::of(&back_end, "-");
+            control.put("/snapshots/begin", &json!({})).await.expect(201);
+            let agent = back_end.create_agent(&json!({"name": "helper"})).await;
+            for text in said {
+                let path = format!("/v1/agents/{agent}/messages");
+                back_end.post(&path, &json!({"input": text})).await.expect(200);
+            }
+            match end {
+                "delete" => drop(owner.delete("/_gatelet/v1/ns/weather-7").await),
+                "fault" => {
+                    let fault = json!({"id": "never", "where": {"operation": "ListRuns"}, "do": {"status": 503}});
+                    control.post("/faults", &fault).await.expect(201);
+                }
+                "restore" => drop(control.post("/snapshots/begin/restore", &json!({})).await.expect(200)),
+                _ => {}
+            }
+        })
+        .await;
+        assert_eq!(ended, Some(code), "{said:?} {end}: {stderr}");
+        assert!(told.is_none_or(|told| stderr.contains(told)), "{said:?} {end}: {stderr}");
+        assert!(told.is_some() || !stderr.contains("unused"), "{stderr}");
+    }
+}
+
 /// A run of a background turn that is still young may be read later, but not after the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_end_nobody_reads_any_more() {
