@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod api;
+pub mod app_server;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;

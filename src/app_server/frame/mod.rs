@@ -1,0 +1,96 @@
+//! Checks the frames of a page and cuts the frames of the server, by the tables of commands and messages.
+//!
+//! A frame is parsed once ([`Frame::parse`]), so that it can be metered, held, and checked again after a lookup. Nothing
+//! of the page's bytes is forwarded: [`Frame::check`] builds a new frame from what the command's row grants.
+
+mod lookup;
+mod outbound;
+mod state;
+
+pub use lookup::{Answer, Lookup, Reflection, ServerInfo};
+pub use outbound::{Outbound, outbound};
+use serde_json::{Map, Value};
+pub use state::{Limits, SocketState};
+use uuid::Uuid;
+
+use super::Command;
+use crate::{clock::Millis, error::Code};
+
+/// What a check needs and may not draw itself: the time, and an id nobody has.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// The time.
+    pub now: Millis,
+    /// An id for what the gate itself names: a message without an id, an event of its own.
+    pub id: Uuid,
+}
+
+/// Why a socket is closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Close {
+    /// The close code.
+    pub code: u16,
+    /// The reason, one of the closed set of codes.
+    pub reason: &'static str,
+}
+
+/// What becomes of a frame of the page.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checked {
+    /// It is sent upstream in this form. The state already expects the response.
+    Forward(String),
+    /// The gate itself responds with this frame; the code is that of a refusal.
+    Respond(String, Option<Code>),
+    /// Nothing is sent: it is swallowed, or refused without a way to say so.
+    Ignore(Option<Code>),
+    /// It must wait until the runtime it names is open: check it again after each frame of the server.
+    Hold,
+    /// Something must be known first: tell the state ([`SocketState::learn`]) and check it again.
+    Needs(Lookup),
+    /// The socket is closed.
+    Close(Close),
+}
+
+/// A frame of the page, parsed and not yet checked.
+#[derive(Debug)]
+pub struct Frame {
+    command: Option<Command>,
+    object: Map<String, Value>,
+}
+
+impl Frame {
+    /// Parses the text of a message: one JSON object without duplicate keys, with a string `type`.
+    ///
+    /// # Errors
+    /// How the socket is closed when it is anything else.
+    pub fn parse(text: &[u8]) -> Result<Self, Close> {
+        let _ = text;
+        Err(Close { code: 1008, reason: Code::InvalidRequest.word() })
+    }
+
+    /// The command, for metering; `None` for a type that is not in the table.
+    #[must_use]
+    pub fn command(&self) -> Option<Command> {
+        self.command
+    }
+
+    /// The agent and the conversation that the frame names, for the audit line: only in their proper form.
+    #[must_use]
+    pub fn names(&self) -> (Option<&str>, Option<&str>) {
+        let _ = &self.object;
+        (None, None)
+    }
+
+    /// Decides about the frame. The state changes only where the result is [`Checked::Forward`].
+    pub fn check(&self, state: &mut SocketState, stamp: Stamp) -> Checked {
+        let _ = (state, stamp);
+        Checked::Ignore(None)
+    }
+
+    /// Refuses the frame for a reason outside of the tables, in the shape that clients read: a quota, a lookup that
+    /// failed, a runtime that did not open in time.
+    pub fn refuse(&self, state: &SocketState, stamp: Stamp, code: Code, sentence: &str) -> Checked {
+        let _ = (state, stamp, sentence);
+        Checked::Ignore(Some(code))
+    }
+}
