@@ -32,5 +32,6 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+mod tls;
 mod verify;
 pub mod world;

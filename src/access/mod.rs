@@ -27,6 +27,8 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod socket;
+mod socket_quota;
 mod step;
 pub mod target;
 
@@ -50,5 +52,7 @@ pub(crate) use {
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
     response_budget::Charge,
+    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol},
+    socket_quota::SocketQuotas,
     target::Params,
 };

@@ -4,11 +4,23 @@
 //! `frame` applies them: it checks and rebuilds each frame of a page, and cuts each frame of the server. It is pure and
 //! synchronous; the sockets are elsewhere.
 
+mod bearer;
+mod closing;
 pub mod commands;
+mod control;
+mod counters;
 pub mod frame;
+mod io;
 pub mod messages;
+mod options;
+mod servers;
+mod session;
+mod upstream;
 
 pub use commands::Command;
 pub use frame::{
     Answer, Checked, Close, Frame, Limits, Lookup, Outbound, Reflection, ServerInfo, SocketState, Stamp, outbound,
 };
+pub use options::AppServerError;
+pub use servers::AppServers;
+pub(crate) use servers::NewSocket;

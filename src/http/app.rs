@@ -9,6 +9,7 @@ use super::{Backend, HeadLimits, activity::Activity};
 use crate::{
     access::{Feed, Guard},
     api::client_side_access_tokens::Endpoints,
+    app_server::AppServers,
     config::StreamAtExpiry,
     journal::Journal,
     request::body::Pace,
@@ -26,6 +27,8 @@ pub struct App {
     pub tokens: Endpoints,
     /// What serves Letta's operations.
     pub(crate) backend: Backend,
+    /// The App Servers, if any are behind Gatelet.
+    pub(crate) app_servers: Option<AppServers>,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.

@@ -371,7 +371,7 @@ fn event_response(body: Body) -> Response<Body> {
     response
 }
 
-fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
+pub(super) fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
     let body = refusal.to_body(request_id.as_str()).to_string();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = refusal.status();

@@ -1,0 +1,178 @@
+//! The App Servers behind Gatelet, by project, and what their sockets share.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use hyper::upgrade::OnUpgrade;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    control::Control,
+    counters::Counters,
+    frame::Limits,
+    options::{AppServerError, Options},
+    session,
+    upstream::Upstream,
+};
+use crate::{
+    access::{Feed, Guard, Permit, quota::ConcurrencyPermit},
+    config::{ReflectionRule, Settings},
+    error::{ApiError, Code},
+    model::Project,
+};
+
+/// The App Servers behind Gatelet. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppServers(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    servers: Vec<Arc<AppServer>>,
+    /// The index of each project's server.
+    by_project: HashMap<Project, usize>,
+    /// The index of the server for all other projects.
+    fallback: Option<usize>,
+    rules: Rules,
+    counters: Counters,
+    sockets: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// One App Server.
+#[derive(Debug)]
+pub(super) struct AppServer {
+    pub(super) name: String,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) control: Control,
+}
+
+/// The rules for the sockets of clients.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) limits: Limits,
+    /// The largest message of a page, in bytes.
+    pub(super) frame_bytes: usize,
+    pub(super) ping_interval: Duration,
+    pub(super) turn_grace: Duration,
+    /// How long a client may take to read what is sent.
+    pub(super) write_timeout: Duration,
+    /// How long a large message may pause between two pieces.
+    pub(super) body_timeout: Duration,
+}
+
+/// What a socket needs of the process.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub(super) guard: Arc<Guard>,
+    pub(super) feed: Feed,
+    pub(super) counters: Counters,
+    pub(super) rules: Rules,
+    pub(super) stopping: CancellationToken,
+}
+
+/// A socket that a client is about to open.
+#[derive(Debug)]
+pub(crate) struct NewSocket {
+    /// Its id in the log.
+    pub(crate) id: String,
+    /// The connection, once the response to the handshake is sent.
+    pub(crate) connection: OnUpgrade,
+    /// Whose it is.
+    pub(crate) permit: Permit,
+    /// The token's claim on the socket.
+    pub(crate) socket_permit: Option<ConcurrencyPermit>,
+}
+
+impl AppServers {
+    /// The App Servers of the settings, or `None` if they name none. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// When a setting of an App Server is invalid. The error names the setting.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, AppServerError> {
+        let all = Options::all(settings)?;
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let (mut servers, mut by_project, mut fallback) = (Vec::new(), HashMap::new(), None);
+        for (index, mut options) in all.into_iter().enumerate() {
+            let upstream = Arc::new(Upstream::new(&mut options, settings.upstream.connect_timeout)?);
+            if options.projects.is_empty() {
+                fallback = Some(index);
+            }
+            by_project.extend(options.projects.into_iter().map(|project| (project, index)));
+            let control = Control::new(options.name.clone(), Arc::clone(&upstream));
+            servers.push(Arc::new(AppServer { name: options.name, upstream, control }));
+        }
+        let own = &settings.app_server;
+        let rules = Rules {
+            limits: Limits {
+                runtimes: own.runtimes_per_socket,
+                allow_reflection: own.reflection == ReflectionRule::Allow,
+            },
+            frame_bytes: own.frame_bytes,
+            ping_interval: own.ping_interval,
+            turn_grace: own.turn_grace,
+            write_timeout: settings.limits.write_timeout,
+            body_timeout: settings.limits.body_timeout,
+        };
+        Ok(Some(Self(Arc::new(Shared {
+            servers,
+            by_project,
+            fallback,
+            rules,
+            counters: Counters::new(),
+            sockets: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))))
+    }
+
+    fn server_for(&self, project: &Project) -> Result<&Arc<AppServer>, ApiError> {
+        let index = self.0.by_project.get(project).copied().or(self.0.fallback);
+        index.and_then(|index| self.0.servers.get(index)).ok_or_else(|| {
+            ApiError::new(Code::NotFound, format!("No App Server for project {project} is configured in Gatelet."))
+        })
+    }
+
+    /// Serves a socket in the background, once its handshake is done.
+    ///
+    /// # Errors
+    /// 404 when the project has no App Server.
+    pub(crate) fn serve(&self, socket: NewSocket, guard: &Arc<Guard>, feed: &Feed) -> Result<(), ApiError> {
+        let server = Arc::clone(self.server_for(socket.permit.project())?);
+        let Shared { counters, rules, stopping, .. } = &*self.0;
+        let context = Context {
+            guard: Arc::clone(guard),
+            feed: feed.clone(),
+            counters: counters.clone(),
+            rules: *rules,
+            stopping: stopping.clone(),
+        };
+        self.0.sockets.spawn(session::serve(socket, server, context));
+        Ok(())
+    }
+
+    /// Opens a socket only to close it with the word for a refusal, which the page of a genuine token may read.
+    pub(crate) fn refuse(&self, id: String, connection: OnUpgrade, code: Code) {
+        let counters = self.0.counters.clone();
+        self.0.sockets.spawn(session::refuse(id, connection, code, counters));
+    }
+
+    /// The name of every App Server, and whether it responds.
+    pub(crate) async fn reachability(&self) -> Vec<(&str, bool)> {
+        let checks = self.0.servers.iter().map(async |server| (&*server.name, server.upstream.is_reachable().await));
+        join_all(checks).await
+    }
+
+    /// The metrics of the sockets.
+    #[must_use]
+    pub(crate) fn counters(&self) -> Counters {
+        self.0.counters.clone()
+    }
+
+    /// Closes all sockets of clients, and waits until the turns that they began have ended.
+    pub(crate) async fn drain(&self) {
+        self.0.stopping.cancel();
+        self.0.sockets.close();
+        self.0.sockets.wait().await;
+    }
+}
