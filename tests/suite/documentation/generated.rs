@@ -80,7 +80,9 @@ fn codes() -> String {
 }
 
 async fn metrics() -> String {
-    let server = Program::ephemeral().argument("--metrics-listen").argument("127.0.0.1:0").start_alone().await;
+    // Its sockets have metrics of their own.
+    let program = Program::ephemeral().argument("--app-server").argument("ws://127.0.0.1:9/ws");
+    let server = program.argument("--metrics-listen").argument("127.0.0.1:0").start_alone().await;
     let base = server.banner["metrics"].as_str().unwrap().strip_suffix("/metrics").unwrap();
     let text = Client::new(base, false).get("/metrics").await.text;
     let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
