@@ -5,6 +5,8 @@
 //! synchronous; the sockets are elsewhere.
 
 pub mod commands;
+mod cuts;
+pub mod fields;
 pub mod frame;
 pub mod messages;
 
@@ -12,3 +14,7 @@ pub use commands::Command;
 pub use frame::{
     Answer, Checked, Close, Frame, Limits, Lookup, Outbound, Reflection, ServerInfo, SocketState, Stamp, outbound,
 };
+pub use messages::Message;
+
+/// The version of the protocol that the tables decide about.
+pub const PROTOCOL: &str = "0.34.12";
