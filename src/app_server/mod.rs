@@ -2,13 +2,16 @@
 //!
 //! `commands` and `messages` are the two tables of the protocol, inbound and outbound; what is in neither does not exist.
 //! `frame` applies them: it checks and rebuilds each frame of a page, and cuts each frame of the server. It is pure and
-//! synchronous; the sockets are elsewhere.
+//! synchronous. `servers` are the App Servers of the settings, `session` is the life of a client's socket, and `control` is
+//! the socket on which the gate itself asks.
 
 mod bearer;
 mod closing;
 pub mod commands;
 mod control;
 mod counters;
+mod cuts;
+pub mod fields;
 pub mod frame;
 mod io;
 pub mod messages;
@@ -21,6 +24,10 @@ pub use commands::Command;
 pub use frame::{
     Answer, Checked, Close, Frame, Limits, Lookup, Outbound, Reflection, ServerInfo, SocketState, Stamp, outbound,
 };
+pub use messages::Message;
 pub use options::AppServerError;
 pub use servers::AppServers;
 pub(crate) use servers::NewSocket;
+
+/// The version of the protocol that the tables decide about.
+pub const PROTOCOL: &str = "0.34.12";

@@ -462,7 +462,7 @@ impl<'a> Page<'a> {
                 }
                 Some(checked) => {
                     has_moved = true;
-                    self.settle(checked)?;
+                    self.settle(checked);
                 }
             }
         }
@@ -478,29 +478,32 @@ impl<'a> Page<'a> {
             first.counted = Some(counted.map_err(ApiError::from));
         }
         if let Some(Err(refusal)) = &first.counted {
-            return Some(first.frame.refuse(&self.state, stamp, refusal.code(), refusal.message()));
+            return Some(first.frame.refuse(&self.state, stamp, refusal));
         }
-        if first.is_unknowable || first.lookups > MOST_LOOKUPS {
+        let refusal = if first.is_unknowable || first.lookups > MOST_LOOKUPS {
             let sentence = "The App Server behind Gatelet does not respond; try again shortly.";
-            return Some(first.frame.refuse(&self.state, stamp, Code::UpstreamUnreachable, sentence));
-        }
-        if first.held_since.is_some_and(|since| now >= since + HOLD) {
+            Some(ApiError::new(Code::UpstreamUnreachable, sentence))
+        } else if first.held_since.is_some_and(|since| now >= since + HOLD) {
             let sentence = "The conversation did not open in time; start it again.";
-            return Some(first.frame.refuse(&self.state, stamp, Code::UpstreamTimeout, sentence));
+            Some(ApiError::new(Code::UpstreamTimeout, sentence))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return Some(first.frame.refuse(&self.state, stamp, &refusal));
         }
         Some(first.frame.check(&mut self.state, stamp))
     }
 
     /// Does what was decided about the first frame.
-    fn settle(&mut self, checked: Checked) -> Result<(), End> {
-        let Some(first) = self.inbox.pop_front() else { return Ok(()) };
+    fn settle(&mut self, checked: Checked) {
+        let Some(first) = self.inbox.pop_front() else { return };
         self.inbox_bytes -= first.bytes;
         let (ruling, code) = match &checked {
             Checked::Forward(_) => (Ruling::Forwarded, None),
             Checked::Respond(_, None) => (Ruling::Answered, None),
             Checked::Ignore(None) | Checked::Hold | Checked::Needs(_) => (Ruling::Ignored, None),
             Checked::Respond(_, code) | Checked::Ignore(code) => (Ruling::Refused, *code),
-            Checked::Close(_) => (Ruling::Refused, None),
         };
         self.context.counters.frame(first.frame.command(), ruling);
         self.audit.frame(&first.frame, ruling, code);
@@ -508,9 +511,7 @@ impl<'a> Page<'a> {
             Checked::Forward(text) => self.to_upstream.push(Message::text(text)),
             Checked::Respond(text, _) => self.to_client.push(Message::text(text)),
             Checked::Ignore(_) | Checked::Hold | Checked::Needs(_) => {}
-            Checked::Close(close) => return Err(End::Close(close)),
         }
-        Ok(())
     }
 
     /// Checks that the token is still valid.
