@@ -8,6 +8,7 @@
 mod bearer;
 mod closing;
 pub mod commands;
+mod context;
 mod control;
 mod counters;
 mod cuts;
@@ -21,13 +22,13 @@ mod session;
 mod upstream;
 
 pub use commands::Command;
+pub(crate) use context::NewSocket;
 pub use frame::{
     Answer, Checked, Close, Frame, Limits, Lookup, Outbound, Reflection, ServerInfo, SocketState, Stamp, outbound,
 };
 pub use messages::Message;
 pub use options::AppServerError;
 pub use servers::AppServers;
-pub(crate) use servers::NewSocket;
 
 /// The version of the protocol that the tables decide about.
 pub const PROTOCOL: &str = "0.34.12";

@@ -1,12 +1,13 @@
 //! The App Servers behind Gatelet, by project, and what their sockets share.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::join_all;
 use hyper::upgrade::OnUpgrade;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    context::{AppServer, Context, NewSocket, Rules},
     control::Control,
     counters::Counters,
     frame::Limits,
@@ -15,7 +16,7 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
-    access::{Feed, Guard, Permit, quota::ConcurrencyPermit},
+    access::{Feed, Guard},
     config::{ReflectionRule, Settings},
     error::{ApiError, Code},
     model::Project,
@@ -36,51 +37,6 @@ struct Shared {
     counters: Counters,
     sockets: TaskTracker,
     stopping: CancellationToken,
-}
-
-/// One App Server.
-#[derive(Debug)]
-pub(super) struct AppServer {
-    pub(super) name: String,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) control: Control,
-}
-
-/// The rules for the sockets of clients.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) limits: Limits,
-    /// The largest message of a page, in bytes.
-    pub(super) frame_bytes: usize,
-    pub(super) ping_interval: Duration,
-    pub(super) turn_grace: Duration,
-    /// How long a client may take to read what is sent.
-    pub(super) write_timeout: Duration,
-    /// How long a large message may pause between two pieces.
-    pub(super) body_timeout: Duration,
-}
-
-/// What a socket needs of the process.
-#[derive(Clone, Debug)]
-pub(super) struct Context {
-    pub(super) guard: Arc<Guard>,
-    pub(super) feed: Feed,
-    pub(super) counters: Counters,
-    pub(super) rules: Rules,
-    pub(super) stopping: CancellationToken,
-}
-
-/// A socket that a client is about to open.
-#[derive(Debug)]
-pub(crate) struct NewSocket {
-    /// Its id in the log.
-    pub(crate) id: String,
-    /// The connection, once the response to the handshake is sent.
-    pub(crate) connection: OnUpgrade,
-    /// Whose it is.
-    pub(crate) permit: Permit,
-    /// The token's claim on the socket.
-    pub(crate) socket_permit: Option<ConcurrencyPermit>,
 }
 
 impl AppServers {

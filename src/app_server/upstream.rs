@@ -111,7 +111,7 @@ impl Upstream {
             .await
             .map_err(|error| failed(&error))?;
         let mut request = Request::builder()
-            .uri(&self.path)
+            .uri(format!("ws://{}{}", self.authority, self.path))
             .header(header::HOST, self.authority.as_str())
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")

@@ -15,10 +15,10 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use self::audit::Audit;
 use super::{
     closing,
+    context::{AppServer, Context, NewSocket},
     counters::Counters,
     frame::Close,
     io::Metered,
-    servers::{AppServer, Context, NewSocket},
     upstream::socket_config,
 };
 use crate::{access::Caller, error::Code};

@@ -24,10 +24,10 @@ use uuid::Uuid;
 use super::{
     super::{
         Command, closing,
+        context::{AppServer, Context},
         control::NoAnswer,
         counters::Ruling,
         frame::{Answer, Checked, Close, Frame, Lookup, Outbound, SocketState, Stamp, outbound},
-        servers::{AppServer, Context},
         upstream::ServerSocket,
     },
     ClientSocket,

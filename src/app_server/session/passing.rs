@@ -16,8 +16,8 @@ use tracing::warn;
 use super::{
     super::{
         closing,
+        context::{AppServer, Context, Rules},
         frame::Close,
-        servers::{AppServer, Context, Rules},
         upstream::ServerSocket,
     },
     ClientSocket,

@@ -84,7 +84,7 @@ async fn a_handshake_that_is_refused_is_refused_before_it_is_accepted() {
             vec![("origin", "null".into())],
             (403, "origin_mismatch"),
         ),
-        ("another path", format!("/ws/?token={good}"), vec![origin.clone()], (400, "path_not_canonical")),
+        ("another path", format!("/ws/?token={good}"), vec![origin.clone()], (401, "bearer_missing")),
     ] {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let refused = Socket::open(&gate, &target, &headers).await.map(|_| ()).unwrap_err();

@@ -54,10 +54,11 @@ async fn a_page_that_leaves_right_after_its_input_does_too() {
     server.until_frames("input", 1).await;
     drop(page);
     eventually("the page is gone", SOON, async || gate.log().contains("\"A socket was closed\"")).await;
-    // Nothing was heard of the turn yet, and still the socket stays.
-    assert_eq!(server.subscribers(ADA, CONVERSATION), 0, "a silent server notes no subscriber");
+    // Nothing was heard of the turn yet, and still the socket stays, until the turn ends.
+    assert_eq!(server.subscribers(ADA, CONVERSATION), 1);
     server.unsilence("input");
-    assert!(!gate.log().contains("after its page had gone"));
+    server.begin(ADA, CONVERSATION);
+    goes_on(&server, &gate).await;
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn a_turn_that_does_not_end_is_left_after_a_time() {
     let gate = server.program().env("GATELET_APP_SERVER__TURN_GRACE", "1s").start_alone().await;
     drop(in_turn(&server, &gate, &token(&gate, ADA).await).await);
     eventually("the App Server's socket is closed", SOON, async || server.subscribers(ADA, CONVERSATION) == 0).await;
-    assert!(gate.log().contains("the turn took too long"), "{}", gate.log());
+    eventually("a line", SOON, async || gate.log().contains("the turn took too long")).await;
 }
 
 #[tokio::test]

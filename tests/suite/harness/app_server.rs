@@ -169,16 +169,16 @@ impl AppServer {
         self.state().refuses = refuses;
     }
 
-    /// Sends something to every socket that is subscribed to a conversation.
-    pub(crate) fn send(&self, agent: &str, conversation: &str, frame: &Value) {
-        self.state().publish(&(agent.to_owned(), conversation.to_owned()), frame.clone());
-    }
-
     /// Sends a message to every socket.
     pub(crate) fn send_message(&self, message: &Message) {
         for socket in self.state().sockets.iter().flatten() {
             let _ = socket.send(message.clone());
         }
+    }
+
+    /// Begins a turn.
+    pub(crate) fn begin(&self, agent: &str, conversation: &str) {
+        self.state().turns.insert((agent.to_owned(), conversation.to_owned()));
     }
 
     /// Says something in a turn that is in progress.
