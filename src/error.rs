@@ -123,7 +123,7 @@ codes! {
     ControlInvalid 422 "control_invalid";
     /// A seed cannot be applied, and nothing of it was; `at` says where the mistake is.
     SeedInvalid 422 "seed_invalid";
-    /// The token has reached a limit on requests, streams, turns, large bodies or unread response bytes.
+    /// The token has reached a limit on requests, streams, turns, large bodies, sockets or unread response bytes.
     RateLimited 429 "rate_limited";
     /// There are as many namespaces as `control.namespaces` allows; delete one.
     NamespacesExhausted 429 "namespaces_exhausted";

@@ -22,7 +22,7 @@ const URL_RULE: &str =
 /// Why an App Server cannot be used, in one sentence that names the setting.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct AppServerError(String);
+pub struct AppServerError(pub(super) String);
 
 /// How one App Server is reached.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The App Servers behind Gatelet, by project, and what their sockets share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hyper::upgrade::OnUpgrade;
@@ -21,6 +21,12 @@ use crate::{
     error::{ApiError, Code},
     model::Project,
 };
+
+/// The shortest interval between two pings.
+const MIN_PING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Stands for "no limit"; longer times are cut to it, so that every deadline can be represented.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// The App Servers behind Gatelet. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,16 +66,19 @@ impl AppServers {
             servers.push(Arc::new(AppServer { name: options.name, upstream, control }));
         }
         let own = &settings.app_server;
+        if own.ping_interval < MIN_PING_INTERVAL {
+            return Err(AppServerError("app_server.ping_interval must be 100ms or more".into()));
+        }
         let rules = Rules {
             limits: Limits {
                 runtimes: own.runtimes_per_socket,
                 allow_reflection: own.reflection == ReflectionRule::Allow,
             },
             frame_bytes: own.frame_bytes,
-            ping_interval: own.ping_interval,
-            turn_grace: own.turn_grace,
-            write_timeout: settings.limits.write_timeout,
-            body_timeout: settings.limits.body_timeout,
+            ping_interval: own.ping_interval.min(FOREVER),
+            turn_grace: own.turn_grace.min(FOREVER),
+            write_timeout: settings.limits.write_timeout.min(FOREVER),
+            body_timeout: settings.limits.body_timeout.min(FOREVER),
         };
         Ok(Some(Self(Arc::new(Shared {
             servers,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, settings::duration};
+use super::{Secret, duration};
 
 /// The App Server of certain projects.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -2,6 +2,7 @@
 
 mod app_server;
 mod control;
+mod duration;
 mod layers;
 mod secret;
 mod settings;

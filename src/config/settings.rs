@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{AppServerSettings, ControlSettings, NamedAppServer, Secret, word::written_word};
+use super::{AppServerSettings, ControlSettings, NamedAppServer, Secret, duration, word::written_word};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -488,22 +488,5 @@ fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u
         None => Ok(None),
         Some(Written::Number(number)) => Ok(Some(number)),
         Some(Written::Text(text)) => text.parse().map(Some).map_err(|_| problem()),
-    }
-}
-
-/// Durations are written as `500ms`, `10s`, `5m`, `24h`, `30d`.
-pub(super) mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(in crate::config) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("{error} (write it as 10s, 5m, 24h)")))
     }
 }

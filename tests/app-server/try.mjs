@@ -280,7 +280,7 @@ await attack('a file of the host', async (client) => {
 });
 await attack('the mode of a foreign conversation', async (client) => {
   raw(client, { type: 'change_device_state', runtime: { agent_id: bob, conversation_id: foreign }, payload: { mode: 'acceptEdits', conversation_id: foreign } });
-  await sleep(500);
+  await sleep(2500);
   return client.got.length > 0;
 });
 await attack('where the server is', async (client) => {

@@ -46,10 +46,10 @@ use crate::{
 const INBOX_FRAMES: usize = 64;
 const INBOX_BYTES: usize = 1024 * 1024;
 
-/// How many frames may wait for a page to read them, and how many bytes they may take, before its socket is closed. One
-/// frame may be larger.
-const OUTBOX_FRAMES: usize = 4096;
-const OUTBOX_BYTES: usize = 4 * 1024 * 1024;
+/// How many messages may wait for a page to read them, and how many bytes they may take, before its socket is closed. One
+/// message may be larger.
+const OUTBOX_MESSAGES: usize = 4096;
+const OUTBOX_BYTES: usize = 8 * 1024 * 1024;
 
 /// How many bytes of the App Server are read before the page is written to.
 const READ_AHEAD: usize = 256 * 1024;
@@ -525,8 +525,8 @@ impl<'a> Page<'a> {
         if let Poll::Ready(Err(error)) = self.to_client.poll_write(&mut self.client, now, task) {
             return Err(error.into());
         }
-        let (frames, bytes) = (self.to_client.len(), self.to_client.bytes());
-        if frames > OUTBOX_FRAMES || (bytes > OUTBOX_BYTES && frames > 1) {
+        let (messages, bytes) = (self.to_client.len(), self.to_client.bytes());
+        if messages > OUTBOX_MESSAGES || (bytes > OUTBOX_BYTES && messages > 1) {
             return Err(End::Slow);
         }
         if let Poll::Ready(Err(_)) = self.to_upstream.poll_write(&mut self.upstream, now, task) {

@@ -144,7 +144,11 @@ impl Passing {
         for _ in 0..ROUNDS {
             let now = Instant::now();
             let mut has_moved = false;
-            if self.to_client.poll_write(client, now, task).is_ready()
+            let written = self.to_client.poll_write(client, now, task);
+            if let Poll::Ready(Err(_)) = written {
+                return Poll::Ready(End::ByClient(None));
+            }
+            if written.is_ready()
                 && let Poll::Ready(message) = upstream.poll_next_unpin(task)
             {
                 has_moved = true;
@@ -156,7 +160,11 @@ impl Passing {
                     Some(Err(_)) | None => return Poll::Ready(End::ByServer(None)),
                 }
             }
-            if self.to_upstream.poll_write(upstream, now, task).is_ready()
+            let written = self.to_upstream.poll_write(upstream, now, task);
+            if let Poll::Ready(Err(_)) = written {
+                return Poll::Ready(End::ByServer(None));
+            }
+            if written.is_ready()
                 && let Poll::Ready(message) = client.poll_next_unpin(task)
             {
                 has_moved = true;

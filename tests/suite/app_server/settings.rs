@@ -126,6 +126,7 @@ async fn settings_that_cannot_be_meant_are_refused() {
         (vec![url, ("GATELET_APP_SERVER_TOKEN_FILE", "/nowhere")], "app_server_token_file"),
         (vec![url, ("GATELET_APP_SERVER_JWT_SECRET_FILE", file)], "app_server_jwt_secret_file"),
         (vec![url, ("GATELET_APP_SERVER__REFLECTION", "perhaps")], "APP_SERVER__REFLECTION"),
+        (vec![url, ("GATELET_APP_SERVER__PING_INTERVAL", "0s")], "ping_interval"),
         (vec![url, ("GATELET_CONTROL", "true")], "control"),
         (vec![url, ("GATELET_SEED", file)], "seed"),
     ] {
