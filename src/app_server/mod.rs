@@ -18,3 +18,6 @@ pub use messages::Message;
 
 /// The version of the protocol that the tables decide about.
 pub const PROTOCOL: &str = "0.34.12";
+
+#[cfg(test)]
+mod tests;
