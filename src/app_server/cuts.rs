@@ -137,6 +137,7 @@ pub(super) const MEMORY_ENTRY: Cuts = &[
     ("description", Scalar),
     ("content", Scalar),
     ("size", Scalar),
+    ("references", MemoryPaths),
     ("kind", Scalar),
     ("mime_type", Scalar),
 ];
@@ -145,6 +146,7 @@ const TOKENS: Cuts = &[
     ("prompt_tokens", Scalar),
     ("completion_tokens", Scalar),
     ("total_tokens", Scalar),
+    ("step_count", Scalar),
     ("cached_input_tokens", Scalar),
     ("cache_write_tokens", Scalar),
     ("reasoning_tokens", Scalar),
@@ -172,7 +174,7 @@ pub(super) const LOOP_STATUS: Cuts = &[(
 pub(super) const QUEUE: Cuts = &[("queue", Queue), ("removed", Removed)];
 pub(super) const DEVICE_STATUS: Cuts = &[("device_status", DeviceStatus)];
 pub(super) const SUBAGENTS: Cuts = &[("subagents", Always("[]"))];
-pub(super) const MEMORY_UPDATED: Cuts = &[("affected_paths", If(&[READ_AGENT], &MemoryPaths)), ("timestamp", Scalar)];
+pub(super) const MEMORY_UPDATED: Cuts = &[("affected_paths", MemoryPaths), ("timestamp", Scalar)];
 
 /// The keys of a message that waits, where this token sent it.
 pub(super) const QUEUED: Cuts = &[
@@ -251,7 +253,8 @@ kinds! {
     "user_message": "content" UserContent;
     "stop_reason": "stop_reason" Scalar;
     "usage_statistics":
-        "prompt_tokens" Scalar, "completion_tokens" Scalar, "total_tokens" Scalar, "cached_input_tokens" Scalar,
+        "prompt_tokens" Scalar, "completion_tokens" Scalar, "total_tokens" Scalar, "step_count" Scalar,
+        "cached_input_tokens" Scalar,
         "cache_write_tokens" Scalar, "reasoning_tokens" Scalar, "context_tokens" Scalar;
     "approval_request_message": "tool_call" Object(TOOL_CALL), "tool_calls" List(&Object(TOOL_CALL));
     "tool_call_message": "tool_call" Object(TOOL_CALL), "tool_calls" List(&Object(TOOL_CALL));

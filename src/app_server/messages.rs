@@ -7,6 +7,7 @@ use super::{
     cuts::{self, Cuts},
 };
 
+use crate::model::Access::{self, ReadAgent as READ_AGENT, ReadMessages as READ_MESSAGES};
 use Shown::{Event, Never, Response};
 
 /// One row of the table.
@@ -27,8 +28,8 @@ pub(super) enum Shown {
     Never,
     /// The response to a command that this socket sent, cut so; a failure in the gate's own words.
     Response(Command, Cuts),
-    /// An event of a runtime that this socket has started, cut so.
-    Event(Cuts),
+    /// An event of a runtime that this socket has started, cut so, if the policy grants these words on the agent.
+    Event(&'static [Access], Cuts),
 }
 
 macro_rules! messages {
@@ -147,7 +148,7 @@ messages! {
     MemoryCommitDiffResponse "memory_commit_diff_response" Response(Command::MemoryCommitDiff, cuts::MEMORY_COMMIT_DIFF), "files that a page may read";
     MemoryFileAtRefResponse "memory_file_at_ref_response" Response(Command::MemoryFileAtRef, cuts::MEMORY_FILE_AT_REF), "as its command";
     MemoryHistoryResponse "memory_history_response" Response(Command::MemoryHistory, cuts::MEMORY_HISTORY), "as its command";
-    MemoryUpdated "memory_updated" Event(cuts::MEMORY_UPDATED), "needs read_agent; files that a page may read";
+    MemoryUpdated "memory_updated" Event(&[READ_AGENT], cuts::MEMORY_UPDATED), "needs read_agent; files that a page may read";
     MonitorStopResponse "monitor_stop_response" Never, "its command is closed";
     ReadFileResponse "read_file_response" Never, "its command is closed";
     ReadMemoryFileResponse "read_memory_file_response" Response(Command::ReadMemoryFile, cuts::READ_MEMORY_FILE), "as its command";
@@ -165,19 +166,19 @@ messages! {
     SkillDisableResponse "skill_disable_response" Never, "its command is closed";
     SkillEnableResponse "skill_enable_response" Never, "its command is closed";
     SkillsUpdated "skills_updated" Never, "the host's directories";
-    StreamDelta "stream_delta" Event(cuts::STREAM_DELTA), "by the kinds of messages; nothing of sub-agents";
+    StreamDelta "stream_delta" Event(&[READ_MESSAGES], cuts::STREAM_DELTA), "by the kinds of messages; nothing of sub-agents";
     SyncResponse "sync_response" Response(Command::Sync, cuts::SYNC), "as its command";
     TeleportProbeResponse "teleport_probe_response" Never, "its command is closed";
     TeleportReady "teleport_ready" Never, "moves conversations between computers";
     TerminalExited "terminal_exited" Never, "a shell";
     TerminalOutput "terminal_output" Never, "a shell";
     TerminalSpawned "terminal_spawned" Never, "a shell";
-    TurnFinished "turn_finished" Event(cuts::TURN_FINISHED), "errors without the provider's text";
-    UpdateDeviceStatus "update_device_status" Event(cuts::DEVICE_STATUS), "all but two switches is blank";
-    UpdateLoopStatus "update_loop_status" Event(cuts::LOOP_STATUS), "without the ids of others";
+    TurnFinished "turn_finished" Event(&[READ_MESSAGES], cuts::TURN_FINISHED), "errors without the provider's text";
+    UpdateDeviceStatus "update_device_status" Event(&[READ_MESSAGES], cuts::DEVICE_STATUS), "all but two switches is blank";
+    UpdateLoopStatus "update_loop_status" Event(&[READ_MESSAGES], cuts::LOOP_STATUS), "without the ids of others";
     UpdateModelResponse "update_model_response" Never, "its command is closed";
-    UpdateQueue "update_queue" Event(cuts::QUEUE), "texts only of what the token queued";
-    UpdateSubagentState "update_subagent_state" Event(cuts::SUBAGENTS), "always empty";
+    UpdateQueue "update_queue" Event(&[READ_MESSAGES], cuts::QUEUE), "texts only of what the token queued";
+    UpdateSubagentState "update_subagent_state" Event(&[READ_MESSAGES], cuts::SUBAGENTS), "always empty";
     UpdateToolsetResponse "update_toolset_response" Never, "its command is closed";
     WriteFileResponse "write_file_response" Never, "its command is closed";
     WriteMemoryFileResponse "write_memory_file_response" Never, "its command is closed";

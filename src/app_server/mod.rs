@@ -32,3 +32,6 @@ pub use servers::AppServers;
 
 /// The version of the protocol that the tables decide about.
 pub const PROTOCOL: &str = "0.34.12";
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Checked, Frame, Lookup, SocketState, Stamp,
-    rebuild::{Context, invalid},
+    Checked, Frame, Lookup, SocketState, Stamp, denial,
+    denial::{invalid, not_found},
+    rebuild::Context,
+    sent::Naming,
     state::{Expected, Runtime},
     text,
 };
@@ -18,7 +20,7 @@ use crate::{
         commands::{AgentSource, ClientGrant, Grant, Handler},
         fields::{Field, Rule},
     },
-    error::{ApiError, Code},
+    error::ApiError,
     model::{Access, AccessSet, AgentId},
 };
 
@@ -40,10 +42,10 @@ enum Found {
 }
 
 pub(super) fn check(frame: &Frame, state: &mut SocketState, stamp: Stamp) -> Result<Checked, ApiError> {
-    let command = frame.command.ok_or_else(unknown_command)?;
+    let command = frame.command.ok_or_else(denial::unknown_command)?;
     let grant = match command.grant() {
         Grant::Client(grant) => grant,
-        Grant::Never => return Err(not_available(command)),
+        Grant::Never => return Err(denial::not_available(command)),
     };
     if grant.handler == Handler::Nobody {
         return Ok(Checked::Ignore(None));
@@ -51,7 +53,7 @@ pub(super) fn check(frame: &Frame, state: &mut SocketState, stamp: Stamp) -> Res
     let request_id = request_id(&frame.object, grant)?;
     if let (Handler::Gate, Some(request_id)) = (grant.handler, request_id) {
         return Ok(match &state.info {
-            Some(info) => Checked::Respond(info.response(request_id, state), None),
+            Some(info) => Checked::Respond(info.response(request_id, |words| state.grants_somewhere(words)), None),
             None => Checked::Needs(Lookup::Info),
         });
     }
@@ -73,8 +75,7 @@ pub(super) fn check(frame: &Frame, state: &mut SocketState, stamp: Stamp) -> Res
     }
     if let Some(request_id) = request_id {
         if state.expects(command, request_id) {
-            let sentence = "The field request_id repeats that of a request without a response yet; use another one.";
-            return Err(ApiError::new(Code::InvalidRequest, sentence));
+            return Err(denial::repeated_request_id());
         }
         rebuilt.shift_insert(1, "request_id".into(), request_id.into());
     }
@@ -208,15 +209,13 @@ fn rebuild(
         agent,
         conversation,
         creates: subject.creates,
-        message_ids: &state.message_ids,
         own_items: runtime.map_or(&[], |runtime| &runtime.own_items),
-        id: stamp.id,
-        sent: Vec::new(),
+        naming: Naming::new(&state.message_ids, stamp.id),
     };
     let mut rebuilt = Map::new();
     rebuilt.insert("type".into(), frame.object.get("type").cloned().unwrap_or_default());
     rebuilt.extend(context.object(grant.fields, "", &frame.object)?);
-    Ok((rebuilt, context.sent))
+    Ok((rebuilt, context.naming.sent))
 }
 
 /// Whether the runtime is open on this socket; if not, the server is about to say.
@@ -225,9 +224,7 @@ fn is_started(subject: &Subject, state: &mut SocketState) -> Result<bool, ApiErr
         (Some(agent), Some(conversation)) => state.runtime(agent.as_str(), conversation),
         _ => None,
     };
-    runtime.map(|runtime| runtime.is_open).ok_or_else(|| {
-        ApiError::new(Code::InvalidRequest, "Start this runtime with runtime_start on this connection first.")
-    })
+    runtime.map(|runtime| runtime.is_open).ok_or_else(denial::not_started)
 }
 
 /// Whether the conversation is the agent's, and the agent one that may be used; or what to look up first.
@@ -240,7 +237,7 @@ fn proven(grant: &ClientGrant, subject: &Subject, state: &mut SocketState) -> Re
     {
         return Ok(Err(not_found()));
     }
-    Ok(if state.may_be_used(agent)? { Ok(()) } else { Err(reflects(agent)) })
+    Ok(if state.may_be_used(agent)? { Ok(()) } else { Err(denial::reflects(agent)) })
 }
 
 /// Notes that a runtime is about to be started. From now on its events may arrive.
@@ -253,8 +250,7 @@ fn start(subject: &Subject, state: &mut SocketState) -> Result<(), ApiError> {
     }
     let most = state.limits.runtimes;
     if state.runtimes.len() >= most {
-        let sentence = format!("A connection may start at most {most} runtimes; open another connection.");
-        return Err(ApiError::new(Code::RateLimited, sentence));
+        return Err(denial::too_many_runtimes(most));
     }
     state.runtimes.push(Runtime::starting(agent.clone(), subject.conversation.clone()));
     Ok(())
@@ -294,27 +290,4 @@ fn conversation(object: &Map<String, Value>, place: &str) -> Result<Option<Strin
         Some(Value::String(id)) if text::is_conversation_id(id) => Ok(Some(id.clone())),
         Some(_) => Err(invalid(place, "must be the id of a conversation")),
     }
-}
-
-fn unknown_command() -> ApiError {
-    ApiError::new(Code::NotFound, "There is no command of this type.")
-}
-
-fn not_available(command: Command) -> ApiError {
-    let row = command.row();
-    let sentence = format!("{} is not available to client tokens ({}); send it from your server.", row.name, row.note);
-    ApiError::new(Code::OperationNotAvailable, sentence)
-}
-
-/// The same for what does not exist and for what the policy does not cover.
-pub(super) fn not_found() -> ApiError {
-    ApiError::new(Code::NotFound, "There is no such agent or conversation among those that the token's policy covers.")
-}
-
-fn reflects(agent: &AgentId) -> ApiError {
-    let sentence = format!(
-        "{agent} cannot be used with client tokens, because its server is set to reflect on what pages write, with tools; \
-         its operator must switch reflection off."
-    );
-    ApiError::new(Code::AgentNotInPolicy, sentence)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{SocketState, text};
+use super::text;
 use crate::model::{Access, AccessSet, AgentId};
 
 /// Something that must be known before a frame can be decided about.
@@ -126,7 +126,7 @@ impl ServerInfo {
     pub(super) fn unknown() -> Self {
         Self {
             backend: "local".into(),
-            letta_code_version: super::super::PROTOCOL.into(),
+            letta_code_version: crate::app_server::PROTOCOL.into(),
             protocol_version: 1,
             capabilities: CAPABILITIES.iter().map(|(name, _)| ((*name).to_owned(), true)).collect(),
         }
@@ -143,11 +143,11 @@ impl ServerInfo {
         })
     }
 
-    /// The response to a page: clients check its shape strictly.
-    pub(super) fn response(&self, request_id: &str, state: &SocketState) -> String {
+    /// The response to a page, whose policy grants these words somewhere. Clients check its shape strictly.
+    pub(super) fn response(&self, request_id: &str, grants: impl Fn(AccessSet) -> bool) -> String {
         let has = |name: &str| {
             let word = CAPABILITIES.iter().find(|(known, _)| *known == name).and_then(|(_, word)| *word);
-            word.is_some_and(|word| state.grants_somewhere(AccessSet::of(&[word])))
+            word.is_some_and(|word| grants(AccessSet::of(&[word])))
         };
         let capabilities = self.capabilities.iter().map(|(name, is_on)| (name.clone(), (*is_on && has(name)).into()));
         json!({

@@ -5,12 +5,15 @@
 
 mod check;
 mod cut;
+mod denial;
 mod lookup;
-mod messages;
 mod outbound;
 mod rebuild;
 mod refusal;
+mod sent;
 mod state;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use lookup::{Answer, Lookup, Reflection, ServerInfo};
@@ -116,9 +119,10 @@ impl Frame {
     pub fn refuse(&self, state: &SocketState, stamp: Stamp, error: &ApiError) -> Checked {
         match (self.command, self.object.get("request_id").and_then(Value::as_str)) {
             // Clients accept no failure of this one.
-            (Some(Command::AppServerInfo), Some(request_id)) => {
-                Checked::Respond(ServerInfo::unknown().response(request_id, state), None)
-            }
+            (Some(Command::AppServerInfo), Some(request_id)) => Checked::Respond(
+                ServerInfo::unknown().response(request_id, |words| state.grants_somewhere(words)),
+                None,
+            ),
             _ => refusal::refuse(&self.object, self.command, state.last_event, stamp, error),
         }
     }

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{
     SocketState,
-    check::not_found,
     cut::{self, View},
+    denial::not_found,
     refusal,
     state::{Expected, Runtime},
     text,
@@ -50,7 +50,7 @@ pub fn outbound(frame: &[u8], state: &mut SocketState) -> Outbound {
     let result = match kind.map(|kind| kind.row().shown) {
         None => Err("unknown"),
         Some(Shown::Never) => Err("closed"),
-        Some(Shown::Event(cuts)) => event(frame, cuts, state),
+        Some(Shown::Event(access, cuts)) => event(frame, AccessSet::of(access), cuts, state),
         Some(Shown::Response(command, cuts)) => response(frame, command, cuts, state),
     };
     match result {
@@ -59,7 +59,7 @@ pub fn outbound(frame: &[u8], state: &mut SocketState) -> Outbound {
     }
 }
 
-fn event(mut frame: Object, cuts: Cuts, state: &mut SocketState) -> Result<Object, &'static str> {
+fn event(mut frame: Object, access: AccessSet, cuts: Cuts, state: &mut SocketState) -> Result<Object, &'static str> {
     let SocketState { token, message_ids, runtimes, last_event, .. } = state;
     if let Some(number) = frame.get("event_seq").and_then(Value::as_u64) {
         *last_event = number;
@@ -76,6 +76,9 @@ fn event(mut frame: Object, cuts: Cuts, state: &mut SocketState) -> Result<Objec
     let agent = runtime.agent.clone();
     let view = View { held: token.grants(agent.as_str()).unwrap_or_default(), agent: agent.as_str(), message_ids };
     note(&frame, view, runtime);
+    if !view.held.contains(access) {
+        return Err("access");
+    }
     if frame.get("subagent_id").is_some_and(|id| !id.is_null()) {
         return Err("subagent");
     }
@@ -176,8 +179,14 @@ fn prove(frame: &mut Object, expected: &Expected, state: &mut SocketState) -> Re
                 state.own(id.to_owned(), agent.clone());
             }
         }
+        // The response to a fork has only the id. A copy belongs to the agent of the original.
         Command::ConversationCreate | Command::ConversationFork => {
-            let record = frame.get("conversation").filter(|record| is_agent(record.get("agent_id")));
+            let is_fork = expected.command == Command::ConversationFork;
+            let is_own = |record: &&Value| match record.get("agent_id") {
+                None => is_fork,
+                agent => is_agent(agent),
+            };
+            let record = frame.get("conversation").filter(is_own);
             let id = record.and_then(|record| record.get("id")?.as_str()).filter(|id| text::is_conversation_id(id));
             state.own(id.ok_or(Failure::NotCovered)?.to_owned(), agent.clone());
         }

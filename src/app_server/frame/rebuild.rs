@@ -1,11 +1,11 @@
 //! Rebuilds a frame from the fields that its command's row grants.
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{
-    messages,
-    text::{self, MessageIds},
+    denial::{TAGS, invalid, not_granted},
+    sent::{self, Naming},
+    text,
 };
 use crate::{
     access::DEFAULT_CONVERSATION,
@@ -22,14 +22,10 @@ pub(super) struct Context<'a> {
     pub(super) conversation: Option<&'a str>,
     /// Whether the frame creates a conversation.
     pub(super) creates: bool,
-    /// How this token's messages are named.
-    pub(super) message_ids: &'a MessageIds,
     /// The queued messages of the runtime that this token sent.
     pub(super) own_items: &'a [String],
-    /// An id for messages without one.
-    pub(super) id: Uuid,
-    /// The ids of the messages in the frame, as the server gets them.
-    pub(super) sent: Vec<String>,
+    /// How the messages in the frame are named.
+    pub(super) naming: Naming<'a>,
 }
 
 impl Context<'_> {
@@ -89,7 +85,7 @@ impl Context<'_> {
             Rule::Word(words) => {
                 let text = value.as_str().ok_or_else(|| place("must be a string"))?;
                 if !words.contains(&text) {
-                    return Err(not_granted(at, field.name, &format!("send {}", words.join(" or "))));
+                    return Err(not_granted(&format!("{at}{}", field.name), &format!("send {}", words.join(" or "))));
                 }
                 text.into()
             }
@@ -114,7 +110,7 @@ impl Context<'_> {
             Rule::Label(most) => {
                 let label = text_of(value, most).map_err(|what| place(&what))?;
                 if text::harness_tag(label).is_some() {
-                    return Err(not_granted(at, field.name, TAGS));
+                    return Err(not_granted(&format!("{at}{}", field.name), TAGS));
                 }
                 label.into()
             }
@@ -125,12 +121,12 @@ impl Context<'_> {
                 }
                 value.clone()
             }
-            Rule::Messages => messages::rebuild(value, &format!("{at}{}", field.name), self)?,
+            Rule::Messages => sent::rebuild(value, &format!("{at}{}", field.name), &mut self.naming)?,
             Rule::Refuse(hint) => {
                 if is_blank(value) {
                     return Ok(None);
                 }
-                return Err(not_granted(at, field.name, hint));
+                return Err(not_granted(&format!("{at}{}", field.name), hint));
             }
             Rule::Agent
             | Rule::AgentOfDefault
@@ -169,20 +165,6 @@ impl Context<'_> {
         };
         self.object(fields, &format!("{at}{}.", field.name), object).map(|rebuilt| Some(Value::Object(rebuilt)))
     }
-}
-
-/// What to do about a text that speaks as the harness does.
-pub(super) const TAGS: &str =
-    "the tags <system-reminder> and <task-notification> are the server's own; write them otherwise";
-
-/// A field that does not follow its rule.
-pub(super) fn invalid(at: &str, what: &str) -> ApiError {
-    ApiError::new(Code::InvalidRequest, format!("The field {at} {what}."))
-}
-
-/// A field that a client token may not set.
-pub(super) fn not_granted(at: &str, name: &str, hint: &str) -> ApiError {
-    ApiError::new(Code::FieldNotGranted, format!("A client token may not set {at}{name}; {hint}."))
 }
 
 /// Whether a value says nothing.

@@ -109,6 +109,16 @@ impl SocketState {
         }
     }
 
+    /// A socket of a token that is only thought of, with this policy.
+    #[cfg(any(test, feature = "fuzzing"))]
+    #[must_use]
+    pub fn of_policy(policy: &crate::model::Policy, limits: Limits) -> Self {
+        #[expect(clippy::expect_used, reason = "a constant, and only tests call this")]
+        let hostname = "https://page.example".parse().expect("an origin");
+        let token = ClientToken::unsigned(policy, &hostname, crate::model::Project::default(), 0..i64::MAX);
+        Self::new(Arc::new(token), limits)
+    }
+
     /// The token that opened the socket.
     #[must_use]
     pub fn token(&self) -> &ClientToken {

@@ -14,13 +14,19 @@ const WRITE: &str = "GATELET_WRITE_DOCS";
 async fn generated_parts_are_up_to_date() {
     let parts = [
         ("docs/permissions.md", "operations", run(&["operations", "--markdown"]).await.ok()),
+        ("docs/permissions.md", "app-server", run(&["operations", "--app-server", "--markdown"]).await.ok()),
         ("docs/errors.md", "codes", codes()),
         ("docs/configuration.md", "settings", settings().await),
         ("docs/commands.md", "commands", commands().await),
         ("docs/operating.md", "metrics", metrics().await),
     ];
-    let mut pages: Vec<(&str, String)> =
-        parts.into_iter().map(|(page, mark, part)| (page, with_part(page, mark, &part))).collect();
+    let mut pages: Vec<(&str, String)> = Vec::new();
+    for (page, mark, part) in parts {
+        // A page may have several parts.
+        let index = pages.iter().position(|(present, _)| *present == page);
+        let text = index.map_or_else(|| read(page), |index| pages.remove(index).1);
+        pages.push((page, with_part(page, &text, mark, &part)));
+    }
     let fidelity = run(&["operations", "--fidelity", "--markdown"]).await.ok();
     pages.push(("docs/fidelity.md", format!("{}\n", fidelity.trim_end())));
     if env::var_os(WRITE).is_some() {
@@ -34,8 +40,7 @@ async fn generated_parts_are_up_to_date() {
 }
 
 /// A page with what stands between its marks replaced.
-fn with_part(page: &str, mark: &str, part: &str) -> String {
-    let text = read(page);
+fn with_part(page: &str, text: &str, mark: &str, part: &str) -> String {
     let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
     let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("{page} lacks {start}"));
     let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{page} lacks {end}"));

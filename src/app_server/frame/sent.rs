@@ -1,12 +1,28 @@
 //! The messages of a turn: text and inline images that an end user says.
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
-    rebuild::{Context, TAGS, invalid, not_granted},
-    text,
+    denial::{TAGS, invalid, not_granted},
+    text::{self, MessageIds},
 };
 use crate::error::ApiError;
+
+/// How the messages of a frame are named.
+pub(super) struct Naming<'a> {
+    message_ids: &'a MessageIds,
+    /// An id for messages without one.
+    id: Uuid,
+    /// The ids of the messages, as the server gets them.
+    pub(super) sent: Vec<String>,
+}
+
+impl<'a> Naming<'a> {
+    pub(super) fn new(message_ids: &'a MessageIds, id: Uuid) -> Self {
+        Self { message_ids, id, sent: Vec::new() }
+    }
+}
 
 /// The most messages in one turn.
 const MOST: usize = 10;
@@ -16,14 +32,14 @@ const MOST_PARTS: usize = 100;
 const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// What is forwarded of a list of messages.
-pub(super) fn rebuild(value: &Value, at: &str, context: &mut Context<'_>) -> Result<Value, ApiError> {
+pub(super) fn rebuild(value: &Value, at: &str, naming: &mut Naming<'_>) -> Result<Value, ApiError> {
     let messages = value.as_array().filter(|messages| (1..=MOST).contains(&messages.len()));
     let messages = messages.ok_or_else(|| invalid(at, &format!("must be a list of 1 to {MOST} messages")))?;
     let mut rebuilt = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
         let at = format!("{at}[{index}].");
         let message = message.as_object().ok_or_else(|| invalid(at.trim_end_matches('.'), "must be an object"))?;
-        rebuilt.push(rebuild_message(message, &at, index, context)?);
+        rebuilt.push(rebuild_message(message, &at, index, naming)?);
     }
     Ok(Value::Array(rebuilt))
 }
@@ -32,31 +48,34 @@ fn rebuild_message(
     message: &Map<String, Value>,
     at: &str,
     index: usize,
-    context: &mut Context<'_>,
+    naming: &mut Naming<'_>,
 ) -> Result<Value, ApiError> {
     if message.get("type").is_some_and(|kind| !matches!(kind.as_str(), None | Some("message"))) {
-        return Err(not_granted(at, "type", "leave it out; approvals are decided on by the server's operator"));
+        return Err(not_granted(
+            &format!("{at}type"),
+            "leave it out; approvals are decided on by the server's operator",
+        ));
     }
     match message.get("role").and_then(Value::as_str) {
         Some("user") => {}
-        Some(_) => return Err(not_granted(at, "role", "send messages in the role user")),
+        Some(_) => return Err(not_granted(&format!("{at}role"), "send messages in the role user")),
         None => return Err(invalid(&format!("{at}role"), "must be user")),
     }
     let content = rebuild_content(message.get("content").unwrap_or(&Value::Null), &format!("{at}content"))?;
     let id = match message.get("client_message_id") {
-        None | Some(Value::Null) => context.message_ids.inward(&format!("{}-{index}", context.id)),
-        Some(Value::String(id)) if is_message_id(id, context) => context.message_ids.inward(id),
+        None | Some(Value::Null) => naming.message_ids.inward(&format!("{}-{index}", naming.id)),
+        Some(Value::String(id)) if is_message_id(id, naming) => naming.message_ids.inward(id),
         Some(_) => {
             let what = format!("must be a string of 1 to {} characters", text::LONGEST_MESSAGE_ID);
             return Err(invalid(&format!("{at}client_message_id"), &what));
         }
     };
-    context.sent.push(id.clone());
+    naming.sent.push(id.clone());
     Ok(object([("role", "user".into()), ("content", content), ("client_message_id", id.into())]))
 }
 
-fn is_message_id(id: &str, context: &Context<'_>) -> bool {
-    let own = context.message_ids.outward(id).unwrap_or(id);
+fn is_message_id(id: &str, naming: &Naming<'_>) -> bool {
+    let own = naming.message_ids.outward(id).unwrap_or(id);
     (1..=text::LONGEST_MESSAGE_ID).contains(&own.len()) && !own.chars().any(char::is_control)
 }
 
@@ -94,7 +113,7 @@ fn rebuild_part(part: &Value, at: &str) -> Result<Value, ApiError> {
             let source = source.ok_or_else(|| invalid(&format!("{at}source"), "must be an object"))?;
             let text_of = |name: &str| source.get(name).and_then(Value::as_str);
             if text_of("type") != Some("base64") {
-                return Err(not_granted(at, "source.type", "send the image itself, as base64"));
+                return Err(not_granted(&format!("{at}source.type"), "send the image itself, as base64"));
             }
             let Some(media_type) = text_of("media_type").filter(|kind| IMAGE_TYPES.contains(kind)) else {
                 return Err(invalid(
@@ -108,7 +127,7 @@ fn rebuild_part(part: &Value, at: &str) -> Result<Value, ApiError> {
             let source = object([("type", "base64".into()), ("media_type", media_type.into()), ("data", data.into())]);
             Ok(object([("type", "image".into()), ("source", source)]))
         }
-        Some(_) => Err(not_granted(at, "type", "send text and image parts")),
+        Some(_) => Err(not_granted(&format!("{at}type"), "send text and image parts")),
         None => Err(invalid(&format!("{at}type"), "must be text or image")),
     }
 }
@@ -116,7 +135,7 @@ fn rebuild_part(part: &Value, at: &str) -> Result<Value, ApiError> {
 /// Refuses a text that the model could take for the harness's own.
 fn speaks_for_itself(text: &str, at: &str) -> Result<(), ApiError> {
     match text::harness_tag(text) {
-        Some(_) => Err(not_granted("", at, TAGS)),
+        Some(_) => Err(not_granted(at, TAGS)),
         None => Ok(()),
     }
 }
