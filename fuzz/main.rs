@@ -8,6 +8,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a target that cannot go on has found something")]
 #![expect(clippy::print_stderr, reason = "libFuzzer reports there, too")]
 
+mod app_server_frame;
 mod bearer;
 mod hostname;
 mod http1_response;
@@ -26,6 +27,7 @@ use libfuzzer_sys::fuzz_target;
 type Target = fn(&[u8]) -> bool;
 
 const TARGETS: &[(&str, Target)] = &[
+    ("app_server_frame", app_server_frame::is_accepted),
     ("bearer", bearer::is_accepted),
     ("hostname", hostname::is_accepted),
     ("http1_response", http1_response::is_accepted),

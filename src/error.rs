@@ -130,7 +130,7 @@ codes! {
     ScriptInvalid 422 "script_invalid";
     /// A fault does not follow its rules; `at` says where the mistake is.
     FaultInvalid 422 "fault_invalid";
-    /// The token has reached a limit on requests, streams, turns, large bodies or unread response bytes.
+    /// The token has reached a limit on requests, streams, turns, large bodies, sockets or unread response bytes.
     RateLimited 429 "rate_limited";
     /// There are as many namespaces as `control.namespaces` allows; delete one.
     NamespacesExhausted 429 "namespaces_exhausted";

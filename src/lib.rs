@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod api;
+pub mod app_server;
 #[expect(clippy::doc_markdown, reason = "doc comments on arguments are the help text, not Markdown")]
 pub mod cli;
 pub mod clock;
@@ -35,6 +36,7 @@ mod server;
 pub mod service;
 pub mod store;
 mod telemetry;
+mod tls;
 pub mod verdicts;
 mod verify;
 pub mod world;

@@ -180,6 +180,20 @@ impl Authenticator {
     }
 
     async fn client_token(&self, text: &str, context: &mut RequestContext) -> Result<Arc<ClientToken>, ApiError> {
+        let token = self.genuine_token(text, context).await?;
+        self.keep_live(BEARER, &token, context)?;
+        Ok(token)
+    }
+
+    /// A client token that this server issued, also when it has expired or was revoked.
+    ///
+    /// # Errors
+    /// 401 when it is not genuine; 503 when that cannot be determined.
+    pub(super) async fn genuine_token(
+        &self,
+        text: &str,
+        context: &mut RequestContext,
+    ) -> Result<Arc<ClientToken>, ApiError> {
         let remembered = self.0.tokens.get(text);
         context.remembered = Some(remembered.is_some());
         let token = match remembered {
@@ -223,7 +237,6 @@ impl Authenticator {
         if context.keeps_steps() {
             context.caller = Some(Bearer::ClientToken(Arc::clone(&token)));
         }
-        self.keep_live(BEARER, &token, context)?;
         Ok(token)
     }
 
@@ -275,7 +288,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// 401 when it has; 503 when that cannot be determined.
-    pub(super) fn check_live(&self, token: &ClientToken, impaired: Impaired) -> Result<(), ApiError> {
+    pub(crate) fn check_live(&self, token: &ClientToken, impaired: Impaired) -> Result<(), ApiError> {
         if token.has_expired(self.0.clock.now_millis()) || world::has_token_expired(token.id) {
             Err(Denial::TokenExpired.into())
         } else if self.0.feed.is_revoked(token) {

@@ -101,6 +101,20 @@ pub enum Denial {
         /// How many bytes that is.
         limit: NonZeroUsize,
     },
+    /// The token has the most sockets open that are allowed.
+    TooManySockets {
+        /// How many that is.
+        limit: NonZeroU32,
+    },
+    /// The token's quota of inputs is used up.
+    TooManyInputs {
+        /// The inputs that it may send a minute.
+        limit: NonZeroU32,
+        /// The seconds until the next one is accepted.
+        seconds: u64,
+    },
+    /// The credential came in several ways, or in none that may carry it.
+    CredentialAmbiguous,
     /// The token is sending the most large bodies that are allowed.
     TooManyLargeBodies {
         /// How many that is.
@@ -221,6 +235,19 @@ impl From<Denial> for ApiError {
             Denial::TooManyResponseBytes { limit } => too_many(format!(
                 "Unread responses to this token may take at most {limit} bytes; read or close those that are open."
             )),
+            Denial::TooManySockets { limit } => too_many(format!(
+                "This token may have at most {limit} sockets open; close one, or wait until the turn of one that was closed \
+                 ends."
+            )),
+            Denial::TooManyInputs { limit, seconds } => Self::new(
+                Code::RateLimited,
+                format!("This token may send {limit} inputs a minute; send the next one after {seconds} s."),
+            ),
+            Denial::CredentialAmbiguous => Self::new(
+                Code::InvalidRequest,
+                "Send one credential, once: in the query (?token=), as a subprotocol next to gatelet.v1, or in \
+                 Authorization.",
+            ),
             Denial::TooManyLargeBodies { limit } => too_many(format!(
                 "This token may send at most {limit} large bodies at a time; wait for a response to one."
             )),

@@ -147,6 +147,15 @@ impl Feed {
         }
     }
 
+    /// Returns as soon as this process knows that an API key is revoked.
+    pub(crate) async fn until_key_revoked(&self, id: &str) {
+        let mut revocations = self.0.revocations.subscribe();
+        while !self.is_key_revoked(id) {
+            // The sender lives as long as this feed.
+            let _ = revocations.changed().await;
+        }
+    }
+
     /// Revokes a token: durable when this returns, effective here at once, elsewhere through the log.
     ///
     /// # Errors

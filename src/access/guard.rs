@@ -28,6 +28,7 @@ use super::{
     quota::{ConcurrencyPermit, Quotas},
     redactor::Redactor,
     request_context::{Impaired, RequestContext},
+    socket_quota::SocketQuotas,
     step::{listed, shown},
     target::{self, Match},
 };
@@ -46,7 +47,7 @@ use crate::{
 // What is asked in the steps that several checks share.
 const OPERATION: &str = "operation";
 const POLICY: &str = "policy";
-const ORIGIN: &str = "origin";
+pub(super) const ORIGIN: &str = "origin";
 const BODY: &str = "body";
 
 /// Decides which requests are handled.
@@ -66,6 +67,8 @@ pub struct Guard {
     pub(crate) upload_bytes: usize,
     /// The limits on client tokens.
     pub(crate) quotas: Quotas,
+    /// The limits on the sockets of client tokens.
+    pub(crate) socket_quotas: SocketQuotas,
 }
 
 impl Guard {

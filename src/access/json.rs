@@ -27,19 +27,30 @@ const RESERVED: &str = "reserved key";
 /// # Errors
 /// 400 naming a key that is duplicate or reserved; 413 when there are too many values; 422 when it is not JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
-    json::read(bytes, read).map_err(|error| {
-        let text = error.to_string();
-        if let Some(key) = text.strip_prefix(DUPLICATE) {
-            let sentence = format!("The body names the key {key} more than once; send each key once.");
-            ApiError::new(Code::InvalidRequest, sentence)
-        } else if text.starts_with(RESERVED) {
-            ApiError::new(Code::InvalidRequest, format!("The body names the key \"{RAW_VALUE}\", which is reserved."))
-        } else if text.starts_with(TOO_MANY) {
-            ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {MOST_VALUES} JSON values."))
-        } else {
-            input::bad_json(&error)
-        }
-    })
+    json::read(bytes, read).map_err(|error| refused(&error))
+}
+
+fn refused(error: &serde_json::Error) -> ApiError {
+    let text = error.to_string();
+    if let Some(key) = text.strip_prefix(DUPLICATE) {
+        let sentence = format!("The body names the key {key} more than once; send each key once.");
+        ApiError::new(Code::InvalidRequest, sentence)
+    } else if text.starts_with(RESERVED) {
+        ApiError::new(Code::InvalidRequest, format!("The body names the key \"{RAW_VALUE}\", which is reserved."))
+    } else if text.starts_with(TOO_MANY) {
+        ApiError::new(Code::BodyTooLarge, format!("Send a body of at most {MOST_VALUES} JSON values."))
+    } else {
+        input::bad_json(error)
+    }
+}
+
+/// Parses one message of a WebSocket: standard JSON in UTF-8, besides that half of a surrogate pair, which JavaScript
+/// writes as an escape, becomes U+FFFD.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_message(bytes: &[u8]) -> Result<Value, ApiError> {
+    json::read_message(bytes, read).map_err(|error| refused(&error))
 }
 
 fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
@@ -179,6 +190,16 @@ mod tests {
         let deep = "[".repeat(100_000);
         for text in ["{nope", "", "1 2", "{\"a\":}", "\u{feff}{", &deep] {
             assert_eq!(parse(text.as_bytes()).unwrap_err().code(), Code::ValidationFailed, "{text:.20}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_standard_json_but_for_half_a_character() {
+        assert_eq!(parse_message(br#"{"a":"\ud83c"}"#).unwrap(), serde_json::json!({"a": "\u{fffd}"}));
+        for text in
+            [&b"{\"a\":NaN}"[..], b"\xef\xbb\xbf{}", b"[Infinity]", b"{\0}\0", b"\"\xff\"", br#"{"a":1,"\u0061":2}"#]
+        {
+            assert!(parse_message(text).is_err(), "{}", text.escape_ascii());
         }
     }
 

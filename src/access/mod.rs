@@ -30,6 +30,8 @@ pub(crate) mod quota;
 mod redactor;
 mod request_context;
 mod response_budget;
+mod socket;
+mod socket_quota;
 mod step;
 pub mod target;
 
@@ -53,6 +55,9 @@ pub(crate) use {
     permit::{Bearer, Caller, Permit},
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
+    request_context::Impaired,
     response_budget::Charge,
+    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol},
+    socket_quota::SocketQuotas,
     target::Params,
 };

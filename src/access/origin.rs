@@ -28,6 +28,21 @@ pub(super) fn check(
     }
 }
 
+/// Checks the origin of a handshake. Browsers send `Origin` with each, also to their own origin, and never `Referer`.
+pub(super) fn check_handshake(
+    bound_to: &str,
+    hostname: Option<&str>,
+    headers: &HeaderMap,
+    missing: OriginMissing,
+) -> Result<(), Denial> {
+    // Only reads may name their origin in `Referer` instead.
+    let mut without_referer = HeaderMap::new();
+    for origin in headers.get_all(header::ORIGIN) {
+        without_referer.append(header::ORIGIN, origin.clone());
+    }
+    check(bound_to, hostname, &Method::GET, &without_referer, missing)
+}
+
 /// What was sent, and what the token is bound to, for a step.
 pub(super) fn describe(
     bound_to: &str,

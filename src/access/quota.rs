@@ -68,7 +68,7 @@ struct PermitState {
     token: Uuid,
 }
 
-struct Requests {
+pub(super) struct Requests {
     limit: NonZeroU32,
     clock: QuotaClock,
     /// By the tokens' ids, which a caller cannot choose for their hash.
@@ -89,7 +89,7 @@ impl governor::clock::Clock for QuotaClock {
 
 /// The permits of one kind, of which each token may hold a limited number.
 #[derive(Debug)]
-struct PermitPool {
+pub(super) struct PermitPool {
     limit: NonZeroU32,
     /// How many each token holds, if any.
     held: Mutex<HashMap<Uuid, u32>>,
@@ -106,7 +106,7 @@ impl Quotas {
         clock: &Clock,
     ) -> Self {
         let requests = requests_per_minute.map(|limit| Arc::new(Requests::new(limit, clock.clone())));
-        let pool = |limit| Arc::new(PermitPool { limit, held: Mutex::default() });
+        let pool = |limit| Arc::new(PermitPool::new(limit));
         Self {
             requests,
             streams: streams.map(pool),
@@ -212,18 +212,33 @@ impl Quotas {
     /// Forgets tokens that have sent nothing for a while.
     pub(crate) fn forget_idle(&self) {
         if let Some(requests) = &self.requests {
-            requests.tokens.retain_recent();
-            requests.tokens.shrink_to_fit();
+            requests.forget_idle();
         }
     }
 }
 
 impl Requests {
-    fn new(limit: NonZeroU32, clock: Clock) -> Self {
+    pub(super) fn new(limit: NonZeroU32, clock: Clock) -> Self {
         let (quota, clock) = (Quota::per_minute(limit), QuotaClock(clock));
         let store = DashMapStateStore::with_hasher(RandomState::default());
         let tokens = RateLimiter::new(quota, store, clock.clone());
         Self { limit, clock, tokens }
+    }
+
+    /// The requests a minute.
+    pub(super) fn limit(&self) -> NonZeroU32 {
+        self.limit
+    }
+
+    /// Counts `amount` at once. Whether they are within the quota; if not, none of them was counted.
+    pub(super) fn count_all(&self, token: Uuid, amount: NonZeroU32) -> bool {
+        matches!(self.tokens.check_key_n(&token, amount), Ok(Ok(_)))
+    }
+
+    /// Forgets tokens whose bucket is full.
+    pub(super) fn forget_idle(&self) {
+        self.tokens.retain_recent();
+        self.tokens.shrink_to_fit();
     }
 
     fn exhaust(&self, token: Uuid) {
@@ -240,7 +255,7 @@ impl Requests {
         }
     }
 
-    fn count(&self, token: Uuid) -> Allowance {
+    pub(super) fn count(&self, token: Uuid) -> Allowance {
         let limit = self.limit;
         match self.tokens.check_key(&token) {
             Ok(state) => {
@@ -283,18 +298,28 @@ impl Allowance {
     }
 
     /// The reset in seconds, rounded up.
-    fn seconds(&self) -> u64 {
+    pub(super) fn seconds(&self) -> u64 {
         self.reset.as_secs() + u64::from(self.reset.subsec_nanos() > 0)
     }
 }
 
 impl PermitPool {
+    /// A pool of which each token may hold `limit` permits.
+    pub(super) fn new(limit: NonZeroU32) -> Self {
+        Self { limit, held: Mutex::default() }
+    }
+
+    /// How many each token may hold.
+    pub(super) fn limit(&self) -> NonZeroU32 {
+        self.limit
+    }
+
     /// How many the token holds.
     fn taken(&self, token: Uuid) -> u32 {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).get(&token).copied().unwrap_or_default()
     }
 
-    fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
+    pub(super) fn take(self: &Arc<Self>, token: Uuid) -> Option<ConcurrencyPermit> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(token).or_default();
         if *count >= self.limit.get() {

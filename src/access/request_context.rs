@@ -12,6 +12,8 @@ use crate::{
 pub struct RequestContext {
     /// The operation, once the path and method match one.
     pub operation: Option<Operation>,
+    /// Where a request leads that is not one of Letta's operations, for the log.
+    pub(crate) route: Option<&'static str>,
     /// The fingerprint of the bearer, once it is read.
     pub fingerprint: Option<Fingerprint>,
     /// What a client token may still send; `None` without a request quota.

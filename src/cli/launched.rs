@@ -2,6 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use prometheus_client::collector::Collector;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{CliError, banner::Addresses, seed};
@@ -105,7 +106,9 @@ impl Launched {
         let Self { service, listener, metrics_listener, options, .. } = self;
         let mut metrics = JoinSet::new();
         if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
-            metrics.spawn(metrics::listener::serve(listener, Exposition::new(counted, service.app.feed.clone())));
+            let sockets = service.app.sockets.iter().map(|servers| Box::new(servers.counters()) as Box<dyn Collector>);
+            let exposition = Exposition::new(counted, service.app.feed.clone(), sockets.collect());
+            metrics.spawn(metrics::listener::serve(listener, exposition));
         }
         let surface = Surface::new(Arc::clone(&service.app), service.control.clone(), logging.access_log());
         let grace = server::serve(listener, surface, options, stop).await;

@@ -1,4 +1,4 @@
-//! `gatelet operations`: the permission table, and how true the mock is to each operation.
+//! `gatelet operations`: the permission tables, and how true the mock is to each operation.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{CliError, Output, table};
 use crate::{
     access::{Grant, Operation},
+    app_server::{Command, Message, commands},
     mock::{Fidelity, fidelity_table},
     model::{Access, AccessSet},
 };
@@ -30,11 +31,17 @@ pub(super) struct Arguments {
     /// Print how true the mock is to each operation
     #[arg(long)]
     fidelity: bool,
+    /// Print the commands of Letta's App Server and what each requires of a client token
+    #[arg(long, conflicts_with = "fidelity")]
+    app_server: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {
     if arguments.fidelity {
         return fidelity(arguments, output);
+    }
+    if arguments.app_server {
+        return app_server(arguments, output);
     }
     let rows: Vec<Vec<String>> = Operation::ALL.iter().map(|operation| cells(*operation)).collect();
     if arguments.markdown {
@@ -64,6 +71,74 @@ fn markdown() -> String {
         Operation::ALL.len() - open
     ));
     lines.join("\n")
+}
+
+fn app_server(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {
+    if arguments.markdown {
+        return output.print(&commands_markdown(), || json!({"markdown": commands_markdown()}));
+    }
+    let cells = |command: &Command| {
+        let row = command.row();
+        vec![row.name.into(), words(*command), row.note.into()]
+    };
+    let rows: Vec<Vec<String>> = Command::ALL.iter().map(cells).collect();
+    output.print(&table(&["COMMAND", "CLIENT TOKEN", "CONDITIONS"], &rows), || {
+        let to_json = |command: &Command| {
+            let row = command.row();
+            let client_token = match command.grant() {
+                commands::Grant::Never => json!("never"),
+                commands::Grant::Client(grant) => json!(grant.access.words().map(Access::word).collect::<Vec<_>>()),
+            };
+            json!({"command": row.name, "client_token": client_token, "conditions": row.note})
+        };
+        Command::ALL.iter().map(to_json).collect()
+    })
+}
+
+/// The commands that a client token can use, and why not the others, for docs/permissions.md.
+fn commands_markdown() -> String {
+    let is_closed = |command: &&Command| matches!(command.grant(), commands::Grant::Never);
+    let mut lines = vec!["| command | client token needs | conditions |".to_owned(), "| --- | --- | --- |".to_owned()];
+    lines.extend(Command::ALL.iter().filter(|command| !is_closed(command)).map(|command| {
+        let row = command.row();
+        format!("| `{}` | {} | {} |", row.name, words(*command), row.note)
+    }));
+    let mut closed: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in Command::ALL.iter().filter(is_closed).map(|command| command.row()) {
+        match closed.iter_mut().find(|(note, _)| *note == row.note) {
+            Some((_, names)) => names.push(row.name),
+            None => closed.push((row.note, vec![row.name])),
+        }
+    }
+    let count = closed.iter().map(|(_, names)| names.len()).sum::<usize>();
+    lines.extend([
+        String::new(),
+        format!(
+            "Every other of the {} commands ({count}) is closed to client tokens, whatever their policy and settings:",
+            Command::ALL.len()
+        ),
+        String::new(),
+    ]);
+    lines.extend(closed.iter().map(|(note, names)| format!("- {note}: `{}`", names.join("`, `"))));
+    let shown = Message::ALL.iter().filter(|message| message.is_shown());
+    let events =
+        shown.filter(|message| !Command::ALL.iter().any(|command| command.row().response == message.row().name));
+    lines.extend([
+        String::new(),
+        "A client token receives the responses to its own commands, and of the events of the runtimes that it started:"
+            .into(),
+        String::new(),
+    ]);
+    lines.extend(events.map(|message| format!("- `{}`: {}", message.row().name, message.row().note)));
+    lines.join("\n")
+}
+
+fn words(command: Command) -> String {
+    match command.grant() {
+        commands::Grant::Never => "never".into(),
+        commands::Grant::Client(grant) if grant.access.words().next().is_none() => "nothing".into(),
+        commands::Grant::Client(grant) => grant.access.to_string(),
+    }
 }
 
 fn fidelity(arguments: &Arguments, output: &Output) -> Result<ExitCode, CliError> {

@@ -13,7 +13,7 @@ use crate::{
 /// When the seed has a mistake, or the server has no place for one.
 pub(super) fn load(settings: &mut Settings) -> Result<Option<Seed>, CliError> {
     let Some(path) = &settings.mock.seed else { return Ok(None) };
-    if settings.upstream_url.is_some() || !settings.upstreams.is_empty() {
+    if settings.is_gateway() {
         return Err("a seed is for the mock, and there is an upstream: leave out one of them".into());
     }
     if !settings.ephemeral {

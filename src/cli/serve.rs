@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// The Letta server behind Gatelet; without one, the mock handles requests [env: GATELET_UPSTREAM_URL]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// The App Server behind Gatelet, ws:// or wss:// [env: GATELET_APP_SERVER_URL]
+    #[arg(long, value_name = "URL")]
+    app_server: Option<String>,
     /// A TOML file with replies of the mock's agents [env: GATELET_SCRIPT]
     #[arg(long, value_name = "FILE")]
     script: Option<String>,
@@ -70,6 +73,7 @@ impl Arguments {
         text("listen", self.listen.as_deref());
         text("bootstrap_api_key", self.bootstrap_api_key.as_deref());
         text("upstream_url", self.upstream.as_deref());
+        text("app_server_url", self.app_server.as_deref());
         text("mock.script", self.script.as_deref());
         text("mock.seed", self.seed.as_deref());
         text("metrics_listen", self.metrics_listen.as_deref());

@@ -390,5 +390,15 @@ mod tests {
         for (key, value) in upstream.as_object().unwrap() {
             assert!(!value.is_null(), "{key} of an upstream is not in the example");
         }
+        let lines =
+            text.lines().skip_while(|line| *line != "# [[app_servers]]").take_while(|line| line.starts_with('#'));
+        let example: Vec<&str> = lines.map(|line| line.trim_start_matches("# ")).collect();
+        let example = example.iter().filter(|line| line.starts_with("[[") || line.contains(" = "));
+        let (_folder, layers) = file(&example.copied().collect::<Vec<_>>().join("\n"));
+        let (settings, _) = load(&layers).unwrap();
+        let server = serde_json::to_value(&settings.app_servers[0]).unwrap();
+        for (key, value) in server.as_object().unwrap() {
+            assert!(!value.is_null(), "{key} of an App Server is not in the example");
+        }
     }
 }

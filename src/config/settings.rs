@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{ControlSettings, Secret, word::written_word};
+use super::{AppServerSettings, ControlSettings, NamedAppServer, Secret, duration, word::written_word};
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -35,6 +35,17 @@ pub struct Settings {
     /// The Letta servers of certain projects; all others use `upstream_url`. Only in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<NamedUpstream>,
+    /// The App Server behind Gatelet: `ws://` or `wss://`, host, port and path.
+    pub app_server_url: Option<String>,
+    /// Its capability token. Better given by the environment or a file.
+    pub app_server_token: Option<Secret>,
+    /// A file that holds this token.
+    pub app_server_token_file: Option<PathBuf>,
+    /// A file that holds the secret with which bearers are signed for it.
+    pub app_server_jwt_secret_file: Option<PathBuf>,
+    /// The App Servers of certain projects; all others use `app_server_url`. Only in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub app_servers: Vec<NamedAppServer>,
     /// The address to serve metrics on; `None` to neither collect nor serve them.
     pub metrics_listen: Option<SocketAddr>,
     /// The format of log lines; `None` for pretty on a terminal and JSON otherwise.
@@ -58,10 +69,26 @@ pub struct Settings {
     pub limits: Limits,
     /// The connections of all upstreams.
     pub upstream: UpstreamSettings,
+    /// What all App Servers have in common.
+    pub app_server: AppServerSettings,
     /// The mock.
     pub mock: MockSettings,
     /// The control API, with which tests set up and examine a mock.
     pub control: ControlSettings,
+}
+
+impl Settings {
+    /// Whether there is a real server behind Gatelet, so that nothing is mocked.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.upstream_url.is_some() || !self.upstreams.is_empty() || self.has_app_server()
+    }
+
+    /// Whether an App Server is behind Gatelet.
+    #[must_use]
+    pub fn has_app_server(&self) -> bool {
+        self.app_server_url.is_some() || !self.app_servers.is_empty()
+    }
 }
 
 /// What to do with a client token's request that names no origin.
@@ -359,6 +386,11 @@ impl Default for Settings {
             upstream_api_key: None,
             upstream_api_key_file: None,
             upstreams: Vec::new(),
+            app_server_url: None,
+            app_server_token: None,
+            app_server_token_file: None,
+            app_server_jwt_secret_file: None,
+            app_servers: Vec::new(),
             metrics_listen: None,
             log_format: None,
             log: "info".into(),
@@ -370,6 +402,7 @@ impl Default for Settings {
             store: StoreSettings::default(),
             limits: Limits::default(),
             upstream: UpstreamSettings::default(),
+            app_server: AppServerSettings::default(),
             mock: MockSettings::default(),
             control: ControlSettings::default(),
         }
@@ -462,22 +495,5 @@ fn optional_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u
         None => Ok(None),
         Some(Written::Number(number)) => Ok(Some(number)),
         Some(Written::Text(text)) => text.parse().map(Some).map_err(|_| problem()),
-    }
-}
-
-/// Durations are written as `500ms`, `10s`, `5m`, `24h`, `30d`.
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("{error} (write it as 10s, 5m, 24h)")))
     }
 }

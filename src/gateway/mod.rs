@@ -94,6 +94,12 @@ impl Gateway {
         Ok(Some(Self(Arc::new(state))))
     }
 
+    /// A gateway without upstreams, before which every operation is 404.
+    #[must_use]
+    pub(crate) fn without_upstream() -> Self {
+        Self(Arc::new(GatewayState { upstreams: Vec::new(), by_project: HashMap::new(), fallback: None }))
+    }
+
     /// The name of every upstream, and whether it passes its health check.
     pub(crate) async fn reachability(&self) -> Vec<(&str, bool)> {
         let checks = self.0.upstreams.iter().map(async |served| (&*served.name, served.upstream.is_reachable().await));
@@ -183,7 +189,12 @@ impl Gateway {
     fn upstream_for(&self, project: &Project) -> Result<&ServedUpstream, ApiError> {
         let index = self.0.by_project.get(project).copied().or(self.0.fallback);
         index.and_then(|index| self.0.upstreams.get(index)).ok_or_else(|| {
-            ApiError::new(Code::NotFound, format!("No Letta server for project {project} is configured in Gatelet."))
+            let sentence = if self.0.upstreams.is_empty() {
+                "Only an App Server is behind Gatelet, at /ws; operations of the Letta API need --upstream.".to_owned()
+            } else {
+                format!("No Letta server for project {project} is configured in Gatelet.")
+            };
+            ApiError::new(Code::NotFound, sentence)
         })
     }
 }

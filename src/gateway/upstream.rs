@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    path::Path,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -18,10 +17,6 @@ use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
 };
 use serde_json::Value;
 use tokio::{net::TcpStream, task::AbortHandle};
@@ -44,6 +39,7 @@ use crate::{
         body::{Body, BodyError},
         waits,
     },
+    tls,
 };
 
 /// How long one look-up may take. A client's request waits for it.
@@ -122,7 +118,7 @@ impl Upstream {
         connector.set_connect_timeout(Some(options.connect_timeout));
         let transport = if scheme == http::uri::Scheme::HTTPS {
             let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(tls(options.ca_file.as_deref())?)
+                .with_tls_config(tls::client_config(options.ca_file.as_deref()).map_err(UpstreamError)?)
                 .https_only()
                 .enable_all_versions()
                 .wrap_connector(connector);
@@ -289,30 +285,4 @@ fn bearer_header(key: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok().filter(|_| is_visible)?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// A TLS configuration that trusts the system's certificates and those of a file.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let problem = |error: &dyn fmt::Display| bad_certificates(&format_args!("{}: {error}", path.display()));
-        let system = roots.len();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(&error))? {
-            let certificate = certificate.map_err(|error| problem(&error))?;
-            roots.add(certificate).map_err(|error| problem(&error))?;
-        }
-        if roots.len() == system {
-            return Err(problem(&"it contains no certificate in PEM format"));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad_certificates(&error))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn bad_certificates(error: &dyn fmt::Display) -> UpstreamError {
-    UpstreamError(format!("cannot read the certificates to trust: {error}"))
 }

@@ -9,6 +9,7 @@ use super::{Backend, HeadLimits, activity::Activity};
 use crate::{
     access::{Feed, Guard},
     api::client_side_access_tokens::Endpoints,
+    app_server::AppServers,
     config::StreamAtExpiry,
     faults::Faults,
     journal::Journal,
@@ -30,6 +31,8 @@ pub struct App {
     pub(crate) backend: Backend,
     /// The `OpenAI` API for client tokens.
     pub(crate) openai: OpenAi,
+    /// The App Servers to which sockets lead, if any are behind Gatelet.
+    pub(crate) sockets: Option<AppServers>,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.

@@ -7,8 +7,9 @@ use std::{
 
 use super::{App, Backend, HeadLimits, Readiness, activity::Activity};
 use crate::{
-    access::{Authenticator, Feed, Guard, InstanceKeys, Quotas, TestKeys},
+    access::{Authenticator, Feed, Guard, InstanceKeys, Quotas, SocketQuotas, TestKeys},
     api::{Issuer, client_side_access_tokens::Endpoints},
+    app_server::AppServers,
     clock::Clock,
     config::Settings,
     credentials::{Keyring, MasterKey, keyring::KeyringError},
@@ -37,6 +38,8 @@ pub(crate) struct Foundation {
     pub(crate) faults: Option<Faults>,
     /// What serves Letta's operations.
     pub(crate) backend: Backend,
+    /// The App Servers, if any are behind it.
+    pub(crate) app_servers: Option<AppServers>,
     /// The metrics, if they are served.
     pub(crate) metrics: Option<Arc<Metrics>>,
     /// Where its API keys are.
@@ -59,8 +62,19 @@ impl App {
     /// # Errors
     /// When the master key is wrong or the database fails.
     pub(crate) async fn assemble(settings: &Settings, foundation: Foundation) -> Result<Self, KeyringError> {
-        let Foundation { store, master_key, clock, world, journal, faults, backend, metrics, keys, token_cache } =
-            foundation;
+        let Foundation {
+            store,
+            master_key,
+            clock,
+            world,
+            journal,
+            faults,
+            backend,
+            app_servers,
+            metrics,
+            keys,
+            token_cache,
+        } = foundation;
         let tokens = &settings.tokens;
         let keyring = Arc::new(Keyring::load(&store, master_key, clock.clone()).await?);
         let feed = Feed::load(store.clone(), Arc::clone(&keyring), tokens.max_staleness, clock.clone()).await?;
@@ -91,6 +105,7 @@ impl App {
                 NonZeroUsize::new(limits.response_bytes_per_token),
                 &clock,
             ),
+            socket_quotas: SocketQuotas::new(&settings.app_server, &clock),
         };
         Ok(Self {
             guard: Arc::new(guard),
@@ -103,6 +118,7 @@ impl App {
             },
             backend,
             openai: OpenAi::new(Arc::clone(&keyring)),
+            sockets: app_servers,
             store,
             feed,
             readiness: Readiness::default(),

@@ -41,8 +41,14 @@ pub(super) async fn ready(State(source): State<Source>) -> impl IntoResponse {
             Backend::Mock(_) => Vec::new(),
         }
     };
+    let app_servers = async {
+        match &app.sockets {
+            Some(servers) => servers.reachability().await,
+            None => Vec::new(),
+        }
+    };
     let store = tokio::time::timeout(STORE_TIMEOUT, app.store.check_migrated());
-    let (store, upstreams) = tokio::join!(store, upstreams);
+    let (store, upstreams, app_servers) = tokio::join!(store, upstreams, app_servers);
     let store_is_ready = matches!(store, Ok(Ok(())));
     let mut checks = json!({
         "stopping": app.readiness.is_stopping(),
@@ -56,6 +62,9 @@ pub(super) async fn ready(State(source): State<Source>) -> impl IntoResponse {
     // Reported only: taking every replica out of service would hide the reason from the pages.
     for (name, is_reachable) in upstreams {
         checks["upstreams"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
+    }
+    for (name, is_reachable) in app_servers {
+        checks["app_servers"][name] = if is_reachable { "ok" } else { "unreachable" }.into();
     }
     let ready = store_is_ready && app.feed.is_fresh() && !app.readiness.is_stopping();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -13,6 +13,7 @@ mod health;
 mod lifeline;
 mod pipeline;
 mod record;
+mod upgrade;
 
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ impl Surface {
     /// paths are matched by the operation table, not by a router: a route that is not in the table cannot be written.
     pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<ResponseLifetime>) {
         let Parts { app, control, log, own } = &*self.0;
+        if let Some(path) = upgrade::route(app, request.uri(), request.headers())
+            && let Some(servers) = &app.sockets
+        {
+            return (Box::pin(upgrade::handle(app, servers, log, request, path)).await, None);
+        }
         let is_plain = || framing::check(request.uri(), request.version(), request.headers()).is_ok();
         match (request.uri().path(), control) {
             // The pipeline refuses an ambiguous head, with a JSON error and a line in the log.
@@ -110,6 +116,13 @@ impl Surface {
     pub(crate) fn lifetime_end(&self, lifetime: ResponseLifetime) -> impl Future<Output = ()> + Send + use<> {
         let app = Arc::clone(&self.0.app);
         async move { lifetime.end(&app).await }
+    }
+
+    /// Closes the sockets of clients, and waits until the turns that they began have ended.
+    pub(crate) async fn drain_sockets(&self) {
+        if let Some(servers) = &self.0.app.sockets {
+            servers.drain().await;
+        }
     }
 
     /// Whether the process accepts more requests.

@@ -414,7 +414,7 @@ fn event_response(body: Body) -> Response<Body> {
 
 /// The response to a refused request. On the paths of the `OpenAI` API its errors are added to Letta's: clients of either
 /// may call them.
-fn error_response(refusal: &ApiError, request_id: &RequestId, speaks_openai: bool) -> Response<Body> {
+pub(super) fn error_response(refusal: &ApiError, request_id: &RequestId, speaks_openai: bool) -> Response<Body> {
     let mut body = refusal.to_body(request_id.as_str());
     if speaks_openai {
         body["error"] = openai::error_object(refusal);

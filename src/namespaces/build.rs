@@ -130,6 +130,7 @@ impl Builder {
         let foundation = Foundation {
             master_key: self.master_key.clone(),
             clock,
+            app_servers: None,
             backend: Backend::Mock(self.mock.on(store.clone(), &injected.replies)),
             metrics: self.instance.metrics.clone(),
             keys: ApiKeys::Within(self.instance.guard.authenticator.clone(), accepted),

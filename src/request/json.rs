@@ -35,11 +35,23 @@ pub fn read<T, E>(bytes: &[u8], parse: impl Fn(&[u8]) -> Result<T, E>) -> Result
     })
 }
 
+/// Parses a WebSocket message, which is UTF-8, with `parse`; if that fails, with the surrogates replaced that have no other
+/// half, because browsers write them. Python's other additions are not accepted.
+///
+/// # Errors
+/// Those of `parse`.
+pub fn read_message<T, E>(bytes: &[u8], parse: impl Fn(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    parse(bytes).or_else(|error| match rewrite(bytes, Words::Left) {
+        Some(rewritten) => parse(&rewritten),
+        None => Err(error),
+    })
+}
+
 /// The equivalent in standard JSON; borrowed if there is nothing to rewrite.
 fn standard(bytes: &[u8]) -> Cow<'_, [u8]> {
     match utf8(bytes) {
-        Cow::Borrowed(text) => rewrite(text).map_or(Cow::Borrowed(text), Cow::Owned),
-        Cow::Owned(text) => Cow::Owned(rewrite(&text).unwrap_or(text)),
+        Cow::Borrowed(text) => rewrite(text, Words::Replaced).map_or(Cow::Borrowed(text), Cow::Owned),
+        Cow::Owned(text) => Cow::Owned(rewrite(&text, Words::Replaced).unwrap_or(text)),
     }
 }
 
@@ -80,8 +92,17 @@ fn utf32(bytes: &[u8], unit: fn([u8; 4]) -> u32) -> Cow<'_, [u8]> {
     Cow::Owned(text.into_bytes())
 }
 
-/// Replaces lone surrogates and numbers that JSON does not have; `None` if there are none.
-fn rewrite(text: &[u8]) -> Option<Vec<u8>> {
+/// What becomes of the words for numbers that JSON does not have.
+#[derive(Clone, Copy, PartialEq)]
+enum Words {
+    /// They become `null`.
+    Replaced,
+    /// They stay, to be refused.
+    Left,
+}
+
+/// Replaces lone surrogates and, where wanted, numbers that JSON does not have; `None` if there are none.
+fn rewrite(text: &[u8], words: Words) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut copied, mut at) = (0, 0);
     let mut replace = |range: std::ops::Range<usize>, by: &[u8]| {
@@ -92,7 +113,7 @@ fn rewrite(text: &[u8]) -> Option<Vec<u8>> {
     while let Some(byte) = text.get(at) {
         match byte {
             b'"' => at = string(text, at + 1, &mut replace),
-            b'N' | b'I' | b'-' => {
+            b'N' | b'I' | b'-' if words == Words::Replaced => {
                 let word =
                     [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| text[at..].starts_with(word));
                 if let Some(word) = word {

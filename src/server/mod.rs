@@ -56,7 +56,8 @@ pub(crate) async fn serve(
     let stopped = tokio::time::Instant::now();
     stopping.cancel();
     open.close();
-    if tokio::time::timeout(options.shutdown_grace, open.wait()).await.is_err() {
+    let finished = async { tokio::join!(open.wait(), surface.drain_sockets()) };
+    if tokio::time::timeout(options.shutdown_grace, finished).await.is_err() {
         warn!("Some requests did not finish within the grace period; closing their connections");
     }
     options.shutdown_grace.saturating_sub(stopped.elapsed())

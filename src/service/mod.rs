@@ -15,6 +15,7 @@ use tracing::warn;
 use self::upkeep::Upkeep;
 use crate::{
     access::TestKeys,
+    app_server::{AppServerError, AppServers},
     clock::{self, Clock, Millis},
     config::{ControlEnabled, McpToolSettings, MockModels, MockReasoning, MockSettings, Secret, Settings},
     control::Control,
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// An App Server cannot be used.
+    #[error(transparent)]
+    AppServer(#[from] AppServerError),
     /// The mock's script is invalid.
     #[error(transparent)]
     Script(#[from] ScriptError),
@@ -101,7 +105,8 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
     store_options(settings).check()?;
     control_is_on(settings)?;
     given_master_key(settings)?;
-    if Gateway::from_settings(settings)?.is_none() {
+    let app_servers = AppServers::from_settings(settings)?;
+    if Gateway::from_settings(settings)?.is_none() && app_servers.is_none() {
         settings.mock.script.as_deref().map(Script::load).transpose()?;
     }
     if let Some(key) = &settings.bootstrap_api_key {
@@ -116,7 +121,7 @@ pub fn check(settings: &Settings) -> Result<(), StartError> {
 /// When the settings demand it where it must not be: a gateway has somebody else's data, and a store on PostgreSQL has
 /// other processes.
 pub fn control_is_on(settings: &Settings) -> Result<bool, StartError> {
-    let is_gateway = settings.upstream_url.is_some() || !settings.upstreams.is_empty();
+    let is_gateway = settings.is_gateway();
     let is_postgres = settings
         .database_url
         .as_ref()
@@ -265,6 +270,7 @@ pub(crate) async fn assemble(settings: &Settings, store: Store) -> Result<App, S
         journal: None,
         faults: None,
         backend: backend(settings, &store)?,
+        app_servers: AppServers::from_settings(settings)?,
         metrics: None,
         keys: ApiKeys::Own(TestKeys::Refused),
         token_cache: 1,
@@ -306,6 +312,7 @@ impl Service {
         let foundation = Foundation {
             master_key: master_key(settings, &store).await?,
             backend: backend(settings, &store)?,
+            app_servers: AppServers::from_settings(settings)?,
             metrics,
             keys: ApiKeys::Own(test_keys),
             token_cache: settings.tokens.cache_capacity,
@@ -350,6 +357,10 @@ impl Service {
 fn backend(settings: &Settings, store: &Store) -> Result<Backend, StartError> {
     if let Some(gateway) = Gateway::from_settings(settings)? {
         return Ok(Backend::Gateway(gateway));
+    }
+    // Before an App Server nothing is mocked.
+    if settings.has_app_server() {
+        return Ok(Backend::Gateway(Gateway::without_upstream()));
     }
     let MockSettings {
         reasoning,

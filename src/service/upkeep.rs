@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
 use crate::{
-    access::{Authenticator, Feed, Quotas},
+    access::{Authenticator, Feed, Quotas, SocketQuotas},
     clock::{Clock, Millis, Noticed},
     credentials::Keyring,
     entropy,
@@ -29,6 +29,7 @@ pub struct Upkeep {
     keyring: Arc<Keyring>,
     authenticator: Authenticator,
     quotas: Quotas,
+    socket_quotas: SocketQuotas,
     clock: Clock,
     retention: Millis,
     /// The id of this process among those that use the same store.
@@ -53,6 +54,7 @@ impl Upkeep {
             keyring,
             authenticator: app.guard.authenticator.clone(),
             quotas: app.guard.quotas.clone(),
+            socket_quotas: app.guard.socket_quotas.clone(),
             clock,
             retention: Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX),
             writer: entropy::letta_id("process").into(),
@@ -100,6 +102,7 @@ impl Upkeep {
     pub async fn purge(&self) {
         self.watch();
         self.quotas.forget_idle();
+        self.socket_quotas.forget_idle();
         // A process that cannot read the others' records purges nothing.
         if self.exchange_clocks().await.is_ok() {
             let horizon = self.clock.record().settled_at.saturating_sub(self.retention);

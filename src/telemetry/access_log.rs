@@ -85,7 +85,8 @@ impl Line<'_> {
             }
             None => {
                 text.push_str(known_method(self.method));
-                text.push_str(" (no operation)");
+                text.push(' ');
+                text.push_str(self.context.route.unwrap_or("(no operation)"));
             }
         }
     }

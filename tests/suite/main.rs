@@ -13,6 +13,7 @@
 mod harness;
 
 mod agents;
+mod app_server;
 mod archives;
 mod blocks;
 mod bounds;

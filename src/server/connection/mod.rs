@@ -130,7 +130,7 @@ pub(crate) async fn serve(limits: ConnectionLimits, stream: TcpStream, surface: 
         }
     });
     let io = TokioIo::new(Socket::new(stream, Arc::clone(&state)));
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let mut response_lifetimes = ResponseLifetimes::default();
     let mut stopping = pin!(stopping.cancelled());
     let mut timer = pin!(sleep_until(state.opened.into()));

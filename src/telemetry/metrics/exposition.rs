@@ -32,11 +32,14 @@ struct ProcessCollector {
 }
 
 impl Exposition {
-    /// The metrics of a process, and the age of its revocation feed.
+    /// The metrics of a process, the age of its revocation feed, and what `others` collect.
     #[must_use]
-    pub(crate) fn new(metrics: Arc<Metrics>, feed: Feed) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, feed: Feed, others: Vec<Box<dyn Collector>>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ProcessCollector { metrics, feed }));
+        for collector in others {
+            registry.register_collector(collector);
+        }
         Self(registry)
     }
 

@@ -14,14 +14,20 @@ const WRITE: &str = "GATELET_WRITE_DOCS";
 async fn generated_parts_are_up_to_date() {
     let parts = [
         ("docs/permissions.md", "operations", run(&["operations", "--markdown"]).await.ok()),
+        ("docs/permissions.md", "app-server", run(&["operations", "--app-server", "--markdown"]).await.ok()),
         ("docs/errors.md", "codes", codes()),
         ("docs/configuration.md", "settings", settings().await),
         ("docs/commands.md", "commands", commands().await),
         ("docs/operating.md", "metrics", metrics().await),
         ("docs/verdicts.md", "rules", rules()),
     ];
-    let mut pages: Vec<(&str, String)> =
-        parts.into_iter().map(|(page, mark, part)| (page, with_part(page, mark, &part))).collect();
+    let mut pages: Vec<(&str, String)> = Vec::new();
+    for (page, mark, part) in parts {
+        // A page may have several parts.
+        let index = pages.iter().position(|(present, _)| *present == page);
+        let text = index.map_or_else(|| read(page), |index| pages.remove(index).1);
+        pages.push((page, with_part(page, &text, mark, &part)));
+    }
     let fidelity = run(&["operations", "--fidelity", "--markdown"]).await.ok();
     pages.push(("docs/fidelity.md", format!("{}\n", fidelity.trim_end())));
     if env::var_os(WRITE).is_some() {
@@ -35,8 +41,7 @@ async fn generated_parts_are_up_to_date() {
 }
 
 /// A page with what stands between its marks replaced.
-fn with_part(page: &str, mark: &str, part: &str) -> String {
-    let text = read(page);
+fn with_part(page: &str, text: &str, mark: &str, part: &str) -> String {
     let (start, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
     let (before, rest) = text.split_once(&start).unwrap_or_else(|| panic!("{page} lacks {start}"));
     let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{page} lacks {end}"));
@@ -90,7 +95,9 @@ fn rules() -> String {
 }
 
 async fn metrics() -> String {
-    let server = Program::ephemeral().argument("--metrics-listen").argument("127.0.0.1:0").start_alone().await;
+    // Its sockets have metrics of their own.
+    let program = Program::ephemeral().argument("--app-server").argument("ws://127.0.0.1:9/ws");
+    let server = program.argument("--metrics-listen").argument("127.0.0.1:0").start_alone().await;
     let base = server.banner["metrics"].as_str().unwrap().strip_suffix("/metrics").unwrap();
     let text = Client::new(base, false).get("/metrics").await.text;
     let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));

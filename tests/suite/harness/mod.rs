@@ -1,10 +1,12 @@
 //! Starting the program, talking to it, and the databases it runs on.
 
+mod app_server;
 mod http;
 mod postgres;
 mod program;
 mod proxy;
 mod resource;
+mod socket;
 mod tls;
 mod upstream;
 
@@ -13,11 +15,13 @@ use std::{future::Future, time::Duration};
 use tokio::time::Instant;
 
 pub(crate) use self::{
+    app_server::{ADA, APP_SERVER_TOKEN, AppServer, BOB, close_message},
     http::{Answer, Client, form, token_request},
     postgres::Cluster,
     program::{Gatelet, MASTER_KEY, Program, program, run},
     proxy::Proxy,
     resource::{Resource, column, id, ids, keys, shows_every_item_once},
+    socket::{BINARY, CLOSE, Came, PING, PONG, Socket, TEXT, frame, input},
     tls::TlsFront,
     upstream::{Held, Scripted, Seen, UPSTREAM_KEY, USER_AGENT, Upstream, head, raw},
 };

@@ -15,7 +15,7 @@ use hyper_util::{
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer},
@@ -58,6 +58,25 @@ impl TlsFront {
             }
         });
         Self { address, folder, versions }
+    }
+
+    /// Hands on the bytes of each connection as they are.
+    pub(crate) async fn pipe(behind: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(certified(&folder, &[])));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, behind) = (listener.local_addr().unwrap(), behind.to_owned());
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(socket).await else { return };
+                    let Ok(mut behind) = TcpStream::connect(behind).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
+                });
+            }
+        });
+        Self { address, folder, versions: Arc::default() }
     }
 
     pub(crate) fn url(&self) -> String {
