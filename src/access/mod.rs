@@ -52,7 +52,7 @@ pub(crate) use {
     quota::Quotas,
     redactor::{Redactor, Written, end_of_string},
     response_budget::Charge,
-    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol},
+    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol, token_elsewhere},
     socket_quota::SocketQuotas,
     target::Params,
 };

@@ -32,6 +32,12 @@ pub enum Match {
 pub struct Params(Vec<(&'static str, String)>);
 
 impl Params {
+    /// The parameters of a call that does not come from a path.
+    #[must_use]
+    pub(crate) fn of(params: Vec<(&'static str, String)>) -> Self {
+        Self(params)
+    }
+
     /// The parameter of this name in the template, if the template has it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&str> {

@@ -76,6 +76,9 @@ impl Control {
     /// # Errors
     /// When the App Server does not respond in time.
     pub(super) async fn look_up(&self, lookup: Lookup) -> Result<Answer, NoAnswer> {
+        if let Upstream::Resident(resident) = &*self.0.upstream {
+            return resident.look_up(lookup).await.map_err(|_| NoAnswer);
+        }
         if let Some(remembered) = self.0.answers.get(&lookup)
             && Instant::now() < remembered.until
         {
@@ -137,7 +140,9 @@ fn lifetime(answer: &Answer) -> Duration {
 
 /// Opens the socket and asks on it until it is lost, or nobody asks any more.
 async fn serve(state: Arc<ControlState>, mut questions: mpsc::Receiver<Question>) {
-    match state.upstream.open().await {
+    // One within the process is asked directly.
+    let Upstream::Remote(remote) = &*state.upstream else { return };
+    match remote.open().await {
         Ok(socket) => {
             let lost = exchange(socket, &mut questions).await;
             // Another server may have come in its place, with other conversations under the same ids.

@@ -30,6 +30,12 @@ pub enum Payload {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// The parameters of a call that does not come from a query string.
+    #[must_use]
+    pub(crate) fn of(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
     /// Decodes a query string (URL standard, application/x-www-form-urlencoded).
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {
