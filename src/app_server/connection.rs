@@ -12,10 +12,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
 };
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::WebSocketConfig};
+
+use super::io::Metered;
 
 /// The largest message that is read from an App Server, in bytes.
 pub(super) const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+/// A socket to an App Server.
+pub(super) type ServerSocket = WebSocketStream<Metered<Connection>>;
 
 /// A connection to an App Server.
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the network")]

@@ -20,8 +20,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, warn};
 
 use super::{
+    connection::ServerSocket,
     frame::{Answer, Lookup, Reflection},
-    upstream::{ServerSocket, Upstream},
+    upstream::Upstream,
 };
 
 /// How long a look-up may take. A frame of a page waits for it.

@@ -13,10 +13,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    connection::{Connection, MAX_MESSAGE, socket_config},
+    connection::{Connection, MAX_MESSAGE, ServerSocket, socket_config},
     frame::{Answer, Lookup},
     io::Metered,
-    upstream::ServerSocket,
 };
 use crate::{access::Permit, error::ApiError, world};
 

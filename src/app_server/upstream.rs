@@ -17,14 +17,14 @@ use hyper_util::{
 };
 use tokio::time::Instant;
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
+    client_async_with_config,
     tungstenite::{self, handshake::client::generate_key},
 };
 use tower::ServiceExt;
 
 use super::{
     bearer::Bearer,
-    connection::{Connection, MAX_MESSAGE, socket_config},
+    connection::{Connection, MAX_MESSAGE, ServerSocket, socket_config},
     io::Metered,
     options::{AppServerError, Options},
     resident::{self, Resident},
@@ -36,9 +36,6 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the result of a health check is reused.
 const HEALTH_LIFETIME: Duration = Duration::from_secs(1);
-
-/// A socket to an App Server.
-pub(super) type ServerSocket = WebSocketStream<Metered<Connection>>;
 
 /// How an App Server is reached.
 #[derive(Debug)]

@@ -24,11 +24,11 @@ use uuid::Uuid;
 use super::{
     super::{
         Command, closing,
+        connection::ServerSocket,
         context::{AppServer, Context},
         control::NoAnswer,
         counters::Ruling,
         frame::{Answer, Checked, Close, Frame, Lookup, Outbound, SocketState, Stamp, outbound},
-        upstream::ServerSocket,
     },
     ClientSocket,
     audit::Audit,

@@ -16,9 +16,9 @@ use tracing::warn;
 use super::{
     super::{
         closing,
+        connection::ServerSocket,
         context::{AppServer, Context, Rules},
         frame::Close,
-        upstream::ServerSocket,
     },
     ClientSocket,
     audit::Audit,
