@@ -29,7 +29,7 @@ async fn a_page_talks_to_its_agent_through_both_doors() {
     page.input(&agent, "default", "hello over there").await;
     assert!(said(&mut page).await.contains("hello over there"));
     // What was said here is in the history of the V1 API, and the other way round.
-    let messages = gate.owner().get(&format!("/v1/agents/{agent}/messages")).await.json();
+    let messages = gate.owner().get(&format!("/v1/agents/{agent}/messages")).await.expect(200);
     assert!(messages.to_string().contains("hello over there"), "{messages}");
     let body = json!({"messages": [{"role": "user", "content": "by post"}]});
     gate.owner().post(&format!("/v1/agents/{agent}/messages"), &body).await;
@@ -66,7 +66,7 @@ async fn conversations_are_made_listed_changed_and_copied() {
     expected.sort_unstable();
     assert_eq!(ids, expected);
     // Another agent's does not exist.
-    let foreign = gate.owner().post(&format!("/v1/conversations/?agent_id={other}"), &json!({})).await.json();
+    let foreign = gate.owner().post(&format!("/v1/conversations/?agent_id={other}"), &json!({})).await.expect(200);
     let foreign = foreign["id"].as_str().unwrap();
     let frame = json!({"type": "conversation_retrieve", "request_id": "5", "conversation_id": foreign});
     let refused = page.ask(&frame).await;
