@@ -57,7 +57,7 @@ pub(crate) use {
     redactor::{Redactor, Written, end_of_string},
     request_context::Impaired,
     response_budget::Charge,
-    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol},
+    socket::{SUBPROTOCOL, SocketAdmission, offers_subprotocol, token_elsewhere},
     socket_quota::SocketQuotas,
     target::Params,
 };

@@ -105,6 +105,14 @@ pub(crate) fn offers_subprotocol(headers: &HeaderMap) -> bool {
     offered(headers).any(|protocol| protocol == SUBPROTOCOL)
 }
 
+/// The client token of a handshake, if it does not travel in a header.
+pub(crate) fn token_elsewhere(head: &Parts) -> Option<String> {
+    match Credential::of(head) {
+        Ok(Credential::Elsewhere(text)) if text.starts_with(client_token::PREFIX) => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
 impl<'a> Credential<'a> {
     /// The credential of a handshake.
     ///

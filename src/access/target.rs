@@ -38,6 +38,12 @@ impl Params {
         Self(vec![(name, value.to_owned())])
     }
 
+    /// The parameters of a call that does not come from a path.
+    #[must_use]
+    pub(crate) fn of(params: Vec<(&'static str, String)>) -> Self {
+        Self(params)
+    }
+
     /// The parameter of this name in the template, if the template has it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&str> {

@@ -20,8 +20,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::{debug, warn};
 
 use super::{
+    connection::ServerSocket,
     frame::{Answer, Lookup, Reflection},
-    upstream::{ServerSocket, Upstream},
+    upstream::Upstream,
 };
 
 /// How long a look-up may take. A frame of a page waits for it.
@@ -76,6 +77,9 @@ impl Control {
     /// # Errors
     /// When the App Server does not respond in time.
     pub(super) async fn look_up(&self, lookup: Lookup) -> Result<Answer, NoAnswer> {
+        if let Upstream::Resident(resident) = &*self.0.upstream {
+            return resident.look_up(lookup).await.map_err(|_| NoAnswer);
+        }
         if let Some(remembered) = self.0.answers.get(&lookup)
             && Instant::now() < remembered.until
         {
@@ -137,7 +141,9 @@ fn lifetime(answer: &Answer) -> Duration {
 
 /// Opens the socket and asks on it until it is lost, or nobody asks any more.
 async fn serve(state: Arc<ControlState>, mut questions: mpsc::Receiver<Question>) {
-    match state.upstream.open().await {
+    // One within the process is asked directly.
+    let Upstream::Remote(remote) = &*state.upstream else { return };
+    match remote.open().await {
         Ok(socket) => {
             let lost = exchange(socket, &mut questions).await;
             // Another server may have come in its place, with other conversations under the same ids.

@@ -8,6 +8,7 @@
 mod bearer;
 mod closing;
 pub mod commands;
+mod connection;
 mod context;
 mod control;
 mod counters;
@@ -17,6 +18,7 @@ pub mod frame;
 mod io;
 pub mod messages;
 mod options;
+mod resident;
 mod servers;
 mod session;
 mod upstream;
@@ -28,6 +30,7 @@ pub use frame::{
 };
 pub use messages::Message;
 pub use options::AppServerError;
+pub(crate) use resident::Resident;
 pub use servers::AppServers;
 
 /// The version of the protocol that the tables decide about.

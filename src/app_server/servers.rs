@@ -12,14 +12,16 @@ use super::{
     counters::Counters,
     frame::Limits,
     options::{AppServerError, Options},
+    resident::Resident,
     session,
-    upstream::Upstream,
+    upstream::{Remote, Upstream},
 };
 use crate::{
     access::{Feed, Guard},
     config::{ReflectionRule, Settings},
     error::{ApiError, Code},
     model::Project,
+    world,
 };
 
 /// The shortest interval between two pings.
@@ -57,7 +59,8 @@ impl AppServers {
         }
         let (mut servers, mut by_project, mut fallback) = (Vec::new(), HashMap::new(), None);
         for (index, mut options) in all.into_iter().enumerate() {
-            let upstream = Arc::new(Upstream::new(&mut options, settings.upstream.connect_timeout)?);
+            let remote = Remote::new(&mut options, settings.upstream.connect_timeout)?;
+            let upstream = Arc::new(Upstream::Remote(remote));
             if options.projects.is_empty() {
                 fallback = Some(index);
             }
@@ -65,22 +68,38 @@ impl AppServers {
             let control = Control::new(options.name.clone(), Arc::clone(&upstream));
             servers.push(Arc::new(AppServer { name: options.name, upstream, control }));
         }
-        let own = &settings.app_server;
-        if own.ping_interval < MIN_PING_INTERVAL {
+        if settings.app_server.ping_interval < MIN_PING_INTERVAL {
             return Err(AppServerError("app_server.ping_interval must be 100ms or more".into()));
         }
+        Ok(Some(Self::sharing(servers, by_project, fallback, settings)))
+    }
+
+    /// One App Server within the process, for all projects.
+    pub(crate) fn resident(resident: Arc<dyn Resident>, settings: &Settings) -> Self {
+        let (name, upstream) = ("mock".to_owned(), Arc::new(Upstream::Resident(resident)));
+        let control = Control::new(name.clone(), Arc::clone(&upstream));
+        Self::sharing(vec![Arc::new(AppServer { name, upstream, control })], HashMap::new(), Some(0), settings)
+    }
+
+    fn sharing(
+        servers: Vec<Arc<AppServer>>,
+        by_project: HashMap<Project, usize>,
+        fallback: Option<usize>,
+        settings: &Settings,
+    ) -> Self {
+        let own = &settings.app_server;
         let rules = Rules {
             limits: Limits {
                 runtimes: own.runtimes_per_socket,
                 allow_reflection: own.reflection == ReflectionRule::Allow,
             },
             frame_bytes: own.frame_bytes,
-            ping_interval: own.ping_interval.min(FOREVER),
+            ping_interval: own.ping_interval.clamp(MIN_PING_INTERVAL, FOREVER),
             turn_grace: own.turn_grace.min(FOREVER),
             write_timeout: settings.limits.write_timeout.min(FOREVER),
             body_timeout: settings.limits.body_timeout.min(FOREVER),
         };
-        Ok(Some(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             servers,
             by_project,
             fallback,
@@ -88,7 +107,7 @@ impl AppServers {
             counters: Counters::new(),
             sockets: TaskTracker::new(),
             stopping: CancellationToken::new(),
-        }))))
+        }))
     }
 
     fn server_for(&self, project: &Project) -> Result<&Arc<AppServer>, ApiError> {
@@ -112,19 +131,23 @@ impl AppServers {
             rules: *rules,
             stopping: stopping.clone(),
         };
-        self.0.sockets.spawn(session::serve(socket, server, context));
+        self.0.sockets.spawn(world::inherit(session::serve(socket, server, context)));
         Ok(())
     }
 
     /// Opens a socket only to close it with the word for a refusal, which the page of a genuine token may read.
     pub(crate) fn refuse(&self, id: String, connection: OnUpgrade, code: Code) {
         let counters = self.0.counters.clone();
-        self.0.sockets.spawn(session::refuse(id, connection, code, counters));
+        self.0.sockets.spawn(world::inherit(session::refuse(id, connection, code, counters)));
     }
 
     /// The name of every App Server, and whether it responds.
     pub(crate) async fn reachability(&self) -> Vec<(&str, bool)> {
-        let checks = self.0.servers.iter().map(async |server| (&*server.name, server.upstream.is_reachable().await));
+        let checks = self.0.servers.iter().filter_map(|server| match &*server.upstream {
+            Upstream::Remote(remote) => Some(async { (&*server.name, remote.is_reachable().await) }),
+            // Where this process is, it is.
+            Upstream::Resident(_) => None,
+        });
         join_all(checks).await
     }
 

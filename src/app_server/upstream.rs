@@ -2,32 +2,34 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header, uri::Authority};
 use http_body_util::Empty;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::{
     client::legacy::connect::HttpConnector,
     rt::{TokioExecutor, TokioIo},
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{self, handshake::client::generate_key, protocol::WebSocketConfig},
+    client_async_with_config,
+    tungstenite::{self, handshake::client::generate_key},
 };
 use tower::ServiceExt;
 
 use super::{
     bearer::Bearer,
+    connection::{Connection, MAX_MESSAGE, ServerSocket, socket_config},
     io::Metered,
     options::{AppServerError, Options},
+    resident::{self, Resident},
 };
-use crate::tls;
+use crate::{access::Permit, tls};
 
 /// How long a health check may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,14 +37,30 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the result of a health check is reused.
 const HEALTH_LIFETIME: Duration = Duration::from_secs(1);
 
-/// The largest message that is read from an App Server, in bytes.
-const MAX_MESSAGE: usize = 32 * 1024 * 1024;
-
-/// A socket to an App Server.
-pub(super) type ServerSocket = WebSocketStream<Metered<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
-
 /// How an App Server is reached.
-pub(super) struct Upstream {
+#[derive(Debug)]
+pub(super) enum Upstream {
+    /// Over the network.
+    Remote(Remote),
+    /// Within the process.
+    Resident(Arc<dyn Resident>),
+}
+
+impl Upstream {
+    /// Opens a socket for the holder of a permit.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or refuses.
+    pub(super) async fn open(&self, permit: &Permit) -> Result<ServerSocket, ConnectError> {
+        match self {
+            Self::Remote(remote) => remote.open().await,
+            Self::Resident(resident) => Ok(resident::open(&**resident, permit).await),
+        }
+    }
+}
+
+/// How an App Server is reached over the network.
+pub(super) struct Remote {
     connector: HttpsConnector<HttpConnector>,
     is_tls: bool,
     authority: Authority,
@@ -67,13 +85,13 @@ pub(super) enum ConnectError {
     Failed(String),
 }
 
-impl fmt::Debug for Upstream {
+impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({})", self.authority)
+        write!(f, "Remote({})", self.authority)
     }
 }
 
-impl Upstream {
+impl Remote {
     pub(super) fn new(options: &mut Options, connect_timeout: Duration) -> Result<Self, AppServerError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -123,7 +141,9 @@ impl Upstream {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
         let config = socket_config(MAX_MESSAGE);
-        match client_async_with_config(request, Metered::new(TokioIo::new(stream)), Some(config)).await {
+        match client_async_with_config(request, Metered::new(Connection::Remote(TokioIo::new(stream))), Some(config))
+            .await
+        {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::Error::Http(response)) if response.status() == StatusCode::UNAUTHORIZED => {
                 Err(ConnectError::CredentialRefused)
@@ -163,13 +183,4 @@ impl Upstream {
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(self.connector.clone());
         client.get(url).await.is_ok_and(|response| response.status().is_success())
     }
-}
-
-/// How sockets read and write. Buffers are small, because most sockets are idle.
-pub(super) fn socket_config(max_message: usize) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
-        .write_buffer_size(16 * 1024)
-        .max_message_size(Some(max_message))
-        .max_frame_size(Some(max_message))
 }

@@ -90,6 +90,7 @@ impl App {
                 Authenticator::within((instance, accepted), store, keyring, feed, clock, token_cache)
             }
         };
+        let app_servers = app_servers.or_else(|| super::resident::of(&backend, settings));
         let (limits, is_gateway) = (&settings.limits, matches!(backend, Backend::Gateway(_)));
         let guard = Guard {
             authenticator,

@@ -13,6 +13,7 @@ mod health;
 mod lifeline;
 mod pipeline;
 mod record;
+mod resident;
 mod upgrade;
 
 use std::sync::Arc;
@@ -62,10 +63,8 @@ impl Surface {
     /// paths are matched by the operation table, not by a router: a route that is not in the table cannot be written.
     pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<ResponseLifetime>) {
         let Parts { app, control, log, own } = &*self.0;
-        if let Some(path) = upgrade::route(app, request.uri(), request.headers())
-            && let Some(servers) = &app.sockets
-        {
-            return (Box::pin(upgrade::handle(app, servers, log, request, path)).await, None);
+        if let Some(path) = upgrade::route(app, request.uri(), request.headers()) {
+            return (Box::pin(upgrade::handle(app, control.as_deref(), log, request, path)).await, None);
         }
         let is_plain = || framing::check(request.uri(), request.version(), request.headers()).is_ok();
         match (request.uri().path(), control) {

@@ -1,6 +1,6 @@
 //! The handshake of a WebSocket (RFC 6455, section 4.2), which leads to an App Server.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
@@ -9,9 +9,9 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::error;
 
-use super::{AccessLog, App, framing, pipeline};
+use super::{AccessLog, App, ControlPlane, framing, pipeline};
 use crate::{
-    access::{RequestContext, SUBPROTOCOL, SocketAdmission, offers_subprotocol},
+    access::{RequestContext, SUBPROTOCOL, SocketAdmission, offers_subprotocol, token_elsewhere},
     app_server::{AppServers, NewSocket},
     error::{ApiError, Code},
     request::body::Body,
@@ -28,10 +28,41 @@ pub(super) fn route(app: &App, uri: &Uri, headers: &HeaderMap) -> Option<&'stati
     has_token(headers, &header::UPGRADE, "websocket").then_some(path)
 }
 
-/// Handles a handshake.
+/// Handles a handshake, in the namespace of its credential if there are namespaces.
 pub(super) async fn handle(
+    app: &Arc<App>,
+    control: Option<&dyn ControlPlane>,
+    log: &AccessLog,
+    request: Request<Incoming>,
+    path: &'static str,
+) -> Response<Body> {
+    let (app, selected) = match control {
+        Some(control) => control.select(&with_bearer(&request)).await,
+        None => (Arc::clone(app), Ok(())),
+    };
+    let handled = handle_in(&app, selected, log, request, path);
+    match &app.world {
+        Some(world) => world.enter(handled).await,
+        None => handled.await,
+    }
+}
+
+/// The head of a request by which its namespace is found: with the credential in a header, wherever it was sent.
+fn with_bearer(request: &Request<Incoming>) -> Parts {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.uri.clone_from(request.uri());
+    head.headers.clone_from(request.headers());
+    if let Some(token) = token_elsewhere(&head)
+        && let Ok(value) = HeaderValue::try_from(format!("Bearer {token}"))
+    {
+        head.headers.insert(header::AUTHORIZATION, value);
+    }
+    head
+}
+
+async fn handle_in(
     app: &App,
-    servers: &AppServers,
+    selected: Result<(), ApiError>,
     log: &AccessLog,
     request: Request<Incoming>,
     path: &'static str,
@@ -40,7 +71,11 @@ pub(super) async fn handle(
     let request_id = RequestId::new();
     let mut context = RequestContext { route: Some(path), ..RequestContext::default() };
     let (mut head, _) = request.into_parts();
-    let outcome = respond(app, servers, &mut head, &request_id, &mut context).await;
+    let outcome = match (selected, &app.sockets) {
+        (Ok(()), Some(servers)) => respond(app, servers, &mut head, &request_id, &mut context).await,
+        (Ok(()), None) => Err(not_a_handshake("there is no App Server here")),
+        (Err(refusal), _) => Err(refusal),
+    };
     let (response, code) = match outcome {
         Ok(response) => (response, None),
         Err(refusal) => {

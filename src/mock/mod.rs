@@ -5,6 +5,7 @@
 //! in which a request reads it.
 
 mod agents;
+mod app_server;
 mod budget;
 mod fidelity;
 mod files;
@@ -40,7 +41,7 @@ use self::{
     records::{Agent, Block, Conversation, File, Passage, Record, Run, ScheduledMessage, Step, links},
     resources::Routes,
     responder::Responder,
-    running::{AgentLocks, Registry},
+    running::{AgentLocks, Registry, Runtimes},
     state::State,
     storage::{is_plain, parse},
 };
@@ -112,6 +113,7 @@ impl Mock {
             mcp_tools,
             turns: Registry::default(),
             locks: AgentLocks::default(),
+            runtimes: Runtimes::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -138,6 +140,7 @@ impl Mock {
             mcp_tools: mcp_tools.clone(),
             turns: Registry::default(),
             locks: AgentLocks::default(),
+            runtimes: Runtimes::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };

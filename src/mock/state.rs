@@ -9,7 +9,7 @@ use super::{
     models::catalogue::Models,
     models::reasoning::Reasoning,
     responder::Responder,
-    running::{AgentLocks, ModelLatency, Registry},
+    running::{AgentLocks, ModelLatency, Registry, Runtimes},
     storage::View,
     tools::mcp::McpTool,
 };
@@ -40,6 +40,8 @@ pub(super) struct State {
     /// The turns that run in this process.
     pub(super) turns: Registry,
     pub(super) locks: AgentLocks,
+    /// The conversations that sockets of the App Server's protocol have subscribed to.
+    pub(super) runtimes: Runtimes,
     /// All tasks that outlive the request that spawned them.
     pub(super) tasks: TaskTracker,
     /// Cancelled when the process is about to stop.

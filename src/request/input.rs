@@ -36,6 +36,12 @@ impl Query {
         Self(vec![(name.to_owned(), value.to_owned())])
     }
 
+    /// The parameters of a call that does not come from a query string.
+    #[must_use]
+    pub(crate) fn of(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
     /// Decodes a query string (URL standard, application/x-www-form-urlencoded).
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {

@@ -6,6 +6,7 @@ mod connecting;
 mod keys;
 mod life;
 mod lookups;
+mod mocked;
 mod observing;
 mod quotas;
 mod settings;

@@ -15,11 +15,11 @@ use tokio_tungstenite::{WebSocketStream, tungstenite::protocol::Role};
 use self::audit::Audit;
 use super::{
     closing,
+    connection::socket_config,
     context::{AppServer, Context, NewSocket},
     counters::Counters,
     frame::Close,
     io::Metered,
-    upstream::socket_config,
 };
 use crate::{access::Caller, error::Code};
 
@@ -41,9 +41,9 @@ pub(super) async fn serve(socket: NewSocket, server: Arc<AppServer>, context: Co
     let audit = Audit::opened(id, permit.caller(), &server.name);
     match permit.caller() {
         Caller::ClientToken(token) => {
-            page::serve(client, Arc::clone(token), &server, &context, audit).await;
+            page::serve(client, Arc::clone(token), &permit, &server, &context, audit).await;
         }
-        Caller::ApiKey { key, .. } => passing::serve(client, key, &server, &context, audit).await,
+        Caller::ApiKey { key, .. } => passing::serve(client, key, &permit, &server, &context, audit).await,
     }
     drop(socket_permit);
 }

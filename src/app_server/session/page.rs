@@ -24,18 +24,18 @@ use uuid::Uuid;
 use super::{
     super::{
         Command, closing,
+        connection::ServerSocket,
         context::{AppServer, Context},
         control::NoAnswer,
         counters::Ruling,
         frame::{Answer, Checked, Close, Frame, Lookup, Outbound, SocketState, Stamp, outbound},
-        upstream::ServerSocket,
     },
     ClientSocket,
     audit::Audit,
     outbox::Outbox,
 };
 use crate::{
-    access::{Impaired, quota::ConcurrencyPermit},
+    access::{Impaired, Permit, quota::ConcurrencyPermit},
     clock,
     credentials::ClientToken,
     entropy,
@@ -145,6 +145,7 @@ impl From<tungstenite::Error> for End {
 pub(super) async fn serve(
     client: ClientSocket,
     token: Arc<ClientToken>,
+    permit: &Permit,
     server: &Arc<AppServer>,
     context: &Context,
     audit: Audit,
@@ -156,7 +157,7 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             close = &mut ended => Err(End::Close(close)),
-            opened = server.upstream.open() => opened.map_err(|error| {
+            opened = server.upstream.open(permit) => opened.map_err(|error| {
                 warn!(app_server = server.name, %error, "The App Server cannot be reached");
                 End::UpstreamLost
             }),

@@ -16,15 +16,15 @@ use tracing::warn;
 use super::{
     super::{
         closing,
+        connection::ServerSocket,
         context::{AppServer, Context, Rules},
         frame::Close,
-        upstream::ServerSocket,
     },
     ClientSocket,
     audit::Audit,
     outbox::Outbox,
 };
-use crate::{clock, credentials::VerifiedKey, error::Code};
+use crate::{access::Permit, clock, credentials::VerifiedKey, error::Code};
 
 /// How often both sockets are looked at before other tasks have their turn.
 const ROUNDS: usize = 32;
@@ -46,12 +46,13 @@ enum End {
 pub(super) async fn serve(
     mut client: ClientSocket,
     key: &VerifiedKey,
+    permit: &Permit,
     server: &AppServer,
     context: &Context,
     audit: Audit,
 ) {
     let open = context.counters.open();
-    let (end, upstream) = match server.upstream.open().await {
+    let (end, upstream) = match server.upstream.open(permit).await {
         Err(error) => {
             warn!(app_server = server.name, %error, "The App Server cannot be reached");
             (End::Close(Close::of(Code::UpstreamUnreachable)), None)

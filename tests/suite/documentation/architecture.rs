@@ -281,7 +281,7 @@ const OUTSIDE_OF_WORLDS: &[(&str, &[&str])] = &[
     // Leases and recovery concern other processes, and the back-off a failing database: all in real time.
     ("tokio::time::sleep(", &["turn/lease.rs", "turn/recovery.rs", "turn/backoff.rs", "turn/replay.rs"]),
     ("tokio::spawn(", &["turn/lease.rs"]),
-    (".tasks.spawn(", &["turn/engine.rs", "resources/batches.rs"]),
+    (".tasks.spawn(", &["turn/engine.rs", "resources/batches.rs", "app_server/turn.rs"]),
     ("Uuid::new_v4", &[]),
     ("Uuid::now_v7", &[]),
     ("rand::", &[]),
