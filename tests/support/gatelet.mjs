@@ -10,11 +10,14 @@ const BINARY = process.env.GATELET_BINARY ?? fileURLToPath(new URL('../../target
  * Starts `gatelet serve` on a free port with nothing but memory behind it.
  * @returns {Promise<{url: string, apiKey: string, stop: () => Promise<void>}>}
  */
-export async function startGatelet(...flags) {
+export const startGatelet = (...flags) => startGateletWith({}, ...flags);
+
+/** The same, with variables in its environment. */
+export async function startGateletWith(env, ...flags) {
   const server = await startProgram(
     BINARY,
     ['serve', '--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...flags],
-    {},
+    env,
     (line) => JSON.parse(line),
   );
   const { event, url, api_key: apiKey } = server.ready;
