@@ -1,7 +1,7 @@
 // A Letta App Server for the browser tests: frames are those of a recording of a real one, with other ids and texts.
 //
 // It knows the commands of a chat and of its back end, in the conversation `default` of each agent. What the agent replies
-// follows the model of tests/app-server: `[[slow N]]` are N words, everything else is echoed.
+// follows the model of tests/app-server: `[[slow N]]` are N words, `[[say TEXT]]` is the text.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -161,5 +161,5 @@ function envelope(runtime, frame) {
 function piecesOf(content) {
   const slow = /\[\[slow (\d+)\]\]/.exec(content);
   if (slow) return Array.from({ length: Number(slow[1]) }, (_, index) => `word${index} `);
-  return `echo: ${content.slice(-60)}`.match(/.{1,8}/gs);
+  return /\[\[say (.*)\]\]/s.exec(content)[1].match(/.{1,8}/gs);
 }

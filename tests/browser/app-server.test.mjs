@@ -14,6 +14,8 @@ import { browserTest, countAppends, startSite } from './browser.mjs';
 
 const CHAT = fileURLToPath(new URL('../../examples/app-server-chat/server.mjs', import.meta.url));
 const { APP_SERVER_URL, APP_SERVER_TOKEN } = process.env;
+/** How long the tokens of a hurried chat live. A real App Server needs up to a second to open a conversation. */
+const LIFETIME_SECONDS = APP_SERVER_URL ? 10 : 4;
 /** How many words a reply needs to last for so many seconds. */
 const wordsFor = (seconds) => seconds * (APP_SERVER_URL ? 10 : 20);
 const reply = (words) => Array.from({ length: words }, (_, index) => `word${index} `).join('');
@@ -25,7 +27,7 @@ before(async () => {
   [gatelet, strict] = await Promise.all([startGate({}), startGate({ GATELET_APP_SERVER__SOCKETS_PER_TOKEN: '1' })]);
   [chat, hurriedChat, strictChat, home, elsewhere] = await Promise.all([
     startChat(gatelet, {}),
-    startChat(gatelet, { TOKEN_LIFETIME_SECONDS: '2' }),
+    startChat(gatelet, { TOKEN_LIFETIME_SECONDS: `${LIFETIME_SECONDS}` }),
     startChat(strict, {}),
     startSite(),
     startSite(),
@@ -37,8 +39,9 @@ after(async () => {
   await appServer?.stop();
 });
 
-const startGate = (settings) =>
-  startGateletWith({ GATELET_APP_SERVER_TOKEN: appServer.token, ...settings }, '--app-server', appServer.url);
+function startGate(settings) {
+  return startGateletWith({ GATELET_APP_SERVER_TOKEN: appServer.token, ...settings }, '--app-server', appServer.url);
+}
 
 async function startChat(gatelet, settings) {
   const env = { PORT: '0', GATELET_URL: gatelet.url, GATELET_API_KEY: gatelet.apiKey, ...settings };
@@ -62,10 +65,12 @@ async function send(page, text) {
 }
 
 async function say(page, text) {
-  await send(page, text);
-  await page.locator('#messages .assistant', { hasText: `echo: ${text}` }).waitFor();
+  await send(page, `[[say ${text}]]`);
+  await page.locator('#messages .assistant', { hasText: text }).waitFor();
 }
 
+/** A message that says what to reply, and the reply. */
+const exchange = (text) => [`[[say ${text}]]`, text];
 const messages = (page) => page.locator('#messages li').allTextContents();
 const notice = (page, text) => page.locator('#notice', { hasText: text }).waitFor();
 const lastMessage = (page, text) => until(`the last message is ${text}`, async () => (await messages(page)).at(-1) === text);
@@ -86,7 +91,12 @@ async function issue(gate, agentId, origin, access = ['read_messages', 'write_me
   return (await tokens(gate, 'POST', '', { policy, hostname: origin, expires_at: inSeconds(600) })).token;
 }
 
-/** What the back end has issued to a page. */
+async function revokeAll(gate) {
+  const list = await tokens(gate, 'GET', '?limit=1000');
+  await Promise.all(list.tokens.map(({ token }) => tokens(gate, 'DELETE', `/${token}`)));
+}
+
+/** What the back end issues to a page. */
 const sessionOf = (page) => page.evaluate(async () => (await fetch('/token', { method: 'POST' })).json());
 
 /** Notes the tokens that a page is given, and the frames and the ends of its sockets. */
@@ -124,7 +134,7 @@ const ask = (page, url) =>
         if (frame.delta?.message_type === 'assistant_message') pieces.push(frame.delta.content[0].text);
       });
     });
-    const content = 'Hello from a page';
+    const content = '[[say Hello from a page]]';
     const messages = [{ role: 'user', content, client_message_id: crypto.randomUUID() }];
     const sent = await client.submitInput({ runtime: start.runtime, payload: { kind: 'create_message', messages } });
     if (!sent.accepted) return { error: sent.error };
@@ -140,7 +150,7 @@ browserTest('a page on the bound origin streams a reply with the official client
   const token = await issue(gatelet, agentId, home.origin);
   const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${token}`;
   const { pieces } = await ask(await open(home.origin), { socket, agentId });
-  assert.equal(pieces.join(''), 'echo: Hello from a page');
+  assert.equal(pieces.join(''), 'Hello from a page');
   assert.ok(pieces.length > 1, 'the reply should come piece by piece');
 
   // The handshake is refused, which a page sees as 1006 and nothing else.
@@ -155,26 +165,20 @@ browserTest('two users chat side by side, and neither reaches the other’s agen
   await Promise.all([asAlice(alice), asBob(bob)]);
   await countAppends(alice, '#messages .assistant');
   await Promise.all([say(alice, 'Hello, this is Alice speaking'), say(bob, 'And this is Bob')]);
-  assert.deepEqual((await messages(alice)).slice(-2), ['Hello, this is Alice speaking', 'echo: Hello, this is Alice speaking']);
-  assert.deepEqual((await messages(bob)).slice(-2), ['And this is Bob', 'echo: And this is Bob']);
+  assert.deepEqual((await messages(alice)).slice(-2), exchange('Hello, this is Alice speaking'));
+  assert.deepEqual((await messages(bob)).slice(-2), exchange('And this is Bob'));
   assert.ok((await alice.evaluate(() => window.appends)) > 1, 'the reply should appear piece by piece');
 
   const others = await sessionOf(bob);
   const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${(await sessionOf(alice)).token}`;
-  const { error } = await ask(await openClient(alice), { socket, agentId: others.agentId });
+  const { error } = await ask(alice, { socket, agentId: others.agentId });
   assert.match(error, /^not_found: /);
 
   await alice.reload();
   await alice.locator('#messages .assistant').last().waitFor();
-  assert.ok((await messages(alice)).includes('echo: Hello, this is Alice speaking'));
+  assert.ok((await messages(alice)).includes('Hello, this is Alice speaking'));
   // What the harness tells the model is no part of the conversation.
   assert.ok(!JSON.stringify([await messages(alice), seen.sockets]).includes('<system-reminder>'));
-
-  /** The chat's own page serves the client too. */
-  async function openClient(page) {
-    await page.locator('#composer button:enabled').waitFor();
-    return page;
-  }
 });
 
 browserTest('markup in a message stays text', async (open) => {
@@ -182,7 +186,7 @@ browserTest('markup in a message stays text', async (open) => {
   await asBob(page);
   const text = '<img src=x onerror="document.title=1"><b>bold</b>';
   await say(page, text);
-  assert.ok((await messages(page)).includes(`echo: ${text}`));
+  assert.deepEqual((await messages(page)).slice(-2), exchange(text));
   assert.equal(await page.locator('#messages li > *').count(), 0);
 });
 
@@ -205,13 +209,11 @@ browserTest('a page whose token is revoked says so, and goes on with a new one',
   await asAlice(page);
   await say(page, 'Before');
   const seen = watch(page);
-  const { token } = (await tokens(gatelet, 'GET', '?limit=1000')).tokens.find(({ token }) => token);
-  assert.ok(token);
   await revokeAll(gatelet);
   await notice(page, 'Your access was revoked. Connected again.');
   assert.equal(seen.tokens.length, 1);
   await say(page, 'After');
-  assert.deepEqual((await messages(page)).slice(-4), ['Before', 'echo: Before', 'After', 'echo: After']);
+  assert.deepEqual((await messages(page)).slice(-4), [...exchange('Before'), ...exchange('After')]);
 });
 
 browserTest('tokens that expire in the middle of a turn leave no gap', async (open) => {
@@ -220,7 +222,7 @@ browserTest('tokens that expire in the middle of a turn leave no gap', async (op
   await asAlice(page);
   // Of two sockets that are open at the same time, the older one is behind.
   appServer.lagMs = 150;
-  const words = wordsFor(6);
+  const words = wordsFor(1.75 * LIFETIME_SECONDS);
   await send(page, `[[slow ${words}]]`);
   // It never shows anything but the beginning of the reply, as far as both sockets have brought it.
   await lastMessage(page, reply(words));
@@ -232,7 +234,7 @@ browserTest('tokens that expire in the middle of a turn leave no gap', async (op
   );
   assert.ok(Math.max(...seqIds.map((each) => each.length)) < words, 'no socket should bring everything');
   assert.ok(seqIds.flat().length > words, 'sockets should overlap');
-  assert.ok(seen.sockets.filter(({ isClosed }) => isClosed).length >= 2, 'sockets should end with their tokens');
+  assert.ok(seen.sockets.filter(({ isClosed }) => isClosed).length >= 1, 'sockets should end with their tokens');
 });
 
 browserTest('a page that slept through the timer gets a new token when its socket ends', async (open) => {
@@ -301,9 +303,4 @@ if (!APP_SERVER_URL) {
     await notice(page, 'The agent is away. Connected again.');
     await say(page, 'Welcome back');
   });
-}
-
-async function revokeAll(gate) {
-  const list = await tokens(gate, 'GET', '?limit=1000');
-  await Promise.all(list.tokens.map(({ token }) => tokens(gate, 'DELETE', `/${token}`)));
 }
