@@ -33,7 +33,6 @@ const deltaOf = (type, values) => {
 
 export async function startAppServer() {
   const agents = new Map();
-  /** Sockets in the order in which they came. */
   const sockets = [];
   let runs = 0;
 
@@ -54,7 +53,7 @@ export async function startAppServer() {
   const self = {
     url: `ws://127.0.0.1:${http.address().port}/ws`,
     token: TOKEN,
-    /** How much later all subscribers but the newest get an event. */
+    /** How much later every other subscriber of an agent gets an event. */
     lagMs: 0,
     /** Ends all sockets, as a server that is killed. */
     drop: () => sockets.forEach((socket) => socket.terminate()),
@@ -92,6 +91,7 @@ export async function startAppServer() {
       case 'runtime_start': {
         const runtime = { agent_id: frame.agent_id, conversation_id: frame.conversation_id };
         const replay = () => send(envelope(runtime, loopStatus(agent.isRunning)));
+        socket.isSlow = agent.subscribers.size % 2 === 0;
         agent.subscribers.add(socket);
         if (frame.wait_for_replay) replay();
         const { conversation } = frameOf('conversation_retrieve_response');
@@ -112,10 +112,9 @@ export async function startAppServer() {
   /** One turn, event by event. Like a real server, it stores a message when it is complete. */
   async function turn(agent, runtime, { content, client_message_id: otid }) {
     const publish = (frame) => {
-      const subscribers = sockets.filter((socket) => agent.subscribers.has(socket));
-      for (const socket of subscribers) {
+      for (const socket of sockets.filter((socket) => agent.subscribers.has(socket))) {
         const send = () => socket.send(JSON.stringify(envelope(runtime, frame)));
-        if (self.lagMs && socket !== subscribers.at(-1)) setTimeout(send, self.lagMs);
+        if (self.lagMs && socket.isSlow) setTimeout(send, self.lagMs);
         else send();
       }
     };

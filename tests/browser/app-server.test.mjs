@@ -220,11 +220,10 @@ browserTest('tokens that expire in the middle of a turn leave no gap', async (op
   const page = await open(hurriedChat.origin);
   const seen = watch(page);
   await asAlice(page);
-  // Of two sockets that are open at the same time, the older one is behind.
+  // Of two sockets that are open at the same time, one is behind the other.
   appServer.lagMs = 150;
   const words = wordsFor(1.75 * LIFETIME_SECONDS);
   await send(page, `[[slow ${words}]]`);
-  // It never shows anything but the beginning of the reply, as far as both sockets have brought it.
   await lastMessage(page, reply(words));
   appServer.lagMs = 0;
   assert.equal(await page.locator('#notice').textContent(), '');
