@@ -38,6 +38,8 @@ pub enum Rule {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// This word; all others are refused, with this advice.
+    Only(&'static str, &'static str),
     /// A whole number from 1, lowered to this maximum.
     AtMost(u64),
     /// The id of a message or run.
@@ -128,7 +130,7 @@ pub(super) const RUNTIME_START: Fields = &[
 
 /// Of the kinds of payload only this one: an approval may carry another tool call than the one that was asked about.
 const PAYLOAD: Fields = &[
-    required("kind", Rule::Word(&["create_message"])),
+    required("kind", Rule::Only("create_message", "send create_message, since approvals are the server operator's")),
     required("messages", Rule::Messages),
     field("image_failure_mode", Rule::Word(&["strict", "drop"])),
     field("client_tool_allowlist", Rule::Forced("[]")),

@@ -102,7 +102,7 @@ impl App {
                 clock: clock.clone(),
             },
             backend,
-            app_servers,
+            sockets: app_servers,
             store,
             feed,
             readiness: Readiness::default(),

@@ -62,7 +62,7 @@ impl Surface {
     pub(crate) async fn respond(&self, request: Request<Incoming>) -> (Response<Body>, Option<ResponseLifetime>) {
         let Parts { app, control, log, own } = &*self.0;
         if let Some(path) = upgrade::route(app, request.uri(), request.headers())
-            && let Some(servers) = &app.app_servers
+            && let Some(servers) = &app.sockets
         {
             return (Box::pin(upgrade::handle(app, servers, log, request, path)).await, None);
         }
@@ -96,7 +96,7 @@ impl Surface {
 
     /// Closes the sockets of clients, and waits until the turns that they began have ended.
     pub(crate) async fn drain_sockets(&self) {
-        if let Some(servers) = &self.0.app.app_servers {
+        if let Some(servers) = &self.0.app.sockets {
             servers.drain().await;
         }
     }

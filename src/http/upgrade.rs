@@ -23,7 +23,7 @@ const PATHS: [&str; 2] = ["/ws", "/"];
 
 /// Where the handshake of a request leads, if it is one and there is an App Server.
 pub(super) fn route(app: &App, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    app.app_servers.as_ref()?;
+    app.sockets.as_ref()?;
     let path = PATHS.into_iter().find(|path| *path == uri.path())?;
     has_token(headers, &header::UPGRADE, "websocket").then_some(path)
 }

@@ -24,7 +24,7 @@ use crate::{
     model::{Access, AccessSet, AgentId},
 };
 
-/// The longest id of a request.
+/// The longest id of a request, in characters.
 const LONGEST_REQUEST_ID: usize = 128;
 
 /// What a frame is about.
@@ -95,8 +95,8 @@ fn request_id<'a>(frame: &'a Map<String, Value>, grant: &ClientGrant) -> Result<
     match frame.get("request_id") {
         None | Some(Value::Null) if grant.needs_id => Err(invalid("request_id", "is missing")),
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) if (1..=LONGEST_REQUEST_ID).contains(&id.len()) => Ok(Some(id)),
-        Some(_) => Err(invalid("request_id", &format!("must be a string of 1 to {LONGEST_REQUEST_ID} bytes"))),
+        Some(Value::String(id)) if !id.is_empty() && id.chars().count() <= LONGEST_REQUEST_ID => Ok(Some(id)),
+        Some(_) => Err(invalid("request_id", &format!("must be a string of 1 to {LONGEST_REQUEST_ID} characters"))),
     }
 }
 

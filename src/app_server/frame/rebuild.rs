@@ -82,13 +82,15 @@ impl Context<'_> {
                 Value::Object(rebuilt)
             }
             Rule::Flag => value.as_bool().ok_or_else(|| place("must be true or false"))?.into(),
-            Rule::Word(words) => {
-                let text = value.as_str().ok_or_else(|| place("must be a string"))?;
-                if !words.contains(&text) {
-                    return Err(not_granted(&format!("{at}{}", field.name), &format!("send {}", words.join(" or "))));
-                }
-                text.into()
-            }
+            Rule::Word(words) => match value.as_str() {
+                Some(word) if words.contains(&word) => word.into(),
+                _ => return Err(place(&format!("must be {}", words.join(" or ")))),
+            },
+            Rule::Only(word, hint) => match value.as_str() {
+                Some(sent) if sent == word => word.into(),
+                Some(_) => return Err(not_granted(&format!("{at}{}", field.name), hint)),
+                None => return Err(place("must be a string")),
+            },
             Rule::AtMost(most) => match value.as_u64() {
                 Some(number) if number > 0 => number.min(most).into(),
                 _ => return Err(place("must be a whole number from 1")),

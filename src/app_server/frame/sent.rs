@@ -76,7 +76,7 @@ fn rebuild_message(
 
 fn is_message_id(id: &str, naming: &Naming<'_>) -> bool {
     let own = naming.message_ids.outward(id).unwrap_or(id);
-    (1..=text::LONGEST_MESSAGE_ID).contains(&own.len()) && !own.chars().any(char::is_control)
+    !own.is_empty() && own.chars().count() <= text::LONGEST_MESSAGE_ID && !own.chars().any(char::is_control)
 }
 
 fn rebuild_content(content: &Value, at: &str) -> Result<Value, ApiError> {

@@ -49,7 +49,7 @@ pub(super) fn harness_tag(text: &str) -> Option<usize> {
     })
 }
 
-/// The longest id that a page may give a message.
+/// The longest id that a page may give a message, in characters.
 pub(super) const LONGEST_MESSAGE_ID: usize = 128;
 
 /// The ids that one token's pages give their messages are kept apart from those of others by a prefix, since the server

@@ -257,6 +257,13 @@ struct Page<'a> {
     next_ping: Instant,
 }
 
+/// A large message.
+#[derive(Debug)]
+struct Large {
+    /// Its claim; `None` if they are not limited.
+    permit: Option<ConcurrencyPermit>,
+}
+
 /// What was received from a page.
 #[derive(Debug)]
 struct Received {
@@ -266,8 +273,8 @@ struct Received {
     whole: u64,
     /// When the last byte came.
     at: Instant,
-    /// The claim of a large message that is not whole.
-    large: Option<Option<ConcurrencyPermit>>,
+    /// A large message that is not whole.
+    large: Option<Large>,
 }
 
 impl<'a> Page<'a> {
@@ -375,7 +382,7 @@ impl<'a> Page<'a> {
             }
             match message {
                 Message::Text(text) => {
-                    let permit = self.received.large.take().flatten();
+                    let permit = self.received.large.take().and_then(|large| large.permit);
                     self.received.whole = self.received.counted;
                     let frame = Frame::parse(text.as_bytes()).map_err(|close| {
                         self.context.counters.frame(None, Ruling::Refused);
@@ -418,7 +425,7 @@ impl<'a> Page<'a> {
         let unfinished = read.saturating_sub(self.received.whole);
         if unfinished > LARGE && self.received.large.is_none() {
             let held = self.context.guard.quotas.hold_body(self.state.token(), &SizeHint::with_exact(unfinished));
-            self.received.large = Some(held.map_err(|_| too_many())?);
+            self.received.large = Some(Large { permit: held.map_err(|_| too_many())? });
         }
         Ok(())
     }
