@@ -115,10 +115,10 @@ function watch(page) {
 }
 
 /** Runs the official client in a plain page: one message, and everything that the agent says. */
-const ask = (page, url) =>
-  page.evaluate(async (url) => {
+const ask = (page, { socket, agentId }) =>
+  page.evaluate(async ([url, agent_id]) => {
     const { createAppServerClient } = await import('/client/app-server-client.js');
-    const client = createAppServerClient({ url: url.socket });
+    const client = createAppServerClient({ url });
     const pieces = [];
     const ended = new Promise((resolve) => client.onDisconnect(({ event }) => resolve({ code: event.code })));
     try {
@@ -126,7 +126,7 @@ const ask = (page, url) =>
     } catch {
       return ended;
     }
-    const start = await client.runtimeStart({ agent_id: url.agentId, conversation_id: 'default' });
+    const start = await client.runtimeStart({ agent_id, conversation_id: 'default' });
     if (!start.success) return { error: start.error };
     const finished = new Promise((resolve) => {
       client.onMessage((frame) => {
@@ -141,7 +141,7 @@ const ask = (page, url) =>
     await finished;
     client.close();
     return { pieces };
-  }, url);
+  }, [socket, agentId]);
 
 browserTest('a page on the bound origin streams a reply with the official client, and no other page does', async (open) => {
   const page = await open(chat.origin);
@@ -279,19 +279,31 @@ browserTest('a page beyond the limit says so, and connects when it may', async (
 });
 
 browserTest('logging out ends the sockets of all pages of the agent', async (open) => {
-  const page = await open(chat.origin);
+  const [page, other] = await Promise.all([open(chat.origin), open(chat.origin)]);
   const seen = watch(page);
-  await asAlice(page);
+  await Promise.all([asAlice(page), asAlice(other)]);
   await page.click('#logout');
   await page.locator('#login').waitFor();
-  const [token] = seen.tokens;
-  const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${token}`;
-  const code = await page.evaluate(async (socket) => {
+  await notice(other, 'Your access was revoked. Connected again.');
+  const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${seen.tokens[0]}`;
+  const code = await page.evaluate(async (url) => {
     const { createAppServerClient } = await import('/client/app-server-client.js');
-    const client = createAppServerClient({ url: socket });
+    const client = createAppServerClient({ url });
     return new Promise((resolve) => client.onDisconnect(({ event }) => resolve(`${event.code} ${event.reason}`)));
   }, socket);
   assert.equal(code, '4401 token_revoked');
+});
+
+browserTest('a page whose user is logged out shows the login form, and serves the next user', async (open) => {
+  const page = await open(hurriedChat.origin);
+  await asAlice(page);
+  await say(page, 'Only for Alice');
+  await page.context().clearCookies();
+  await page.locator('#login').waitFor();
+  await asBob(page);
+  await page.locator('#user', { hasText: 'bob' }).waitFor();
+  await say(page, 'Only for Bob');
+  assert.ok(!(await messages(page)).includes('Only for Alice'));
 });
 
 if (!APP_SERVER_URL) {

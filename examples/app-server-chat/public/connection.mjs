@@ -29,6 +29,8 @@ class Unopened extends Error {
 export class Connection {
   #fetchSession;
   #on;
+  /** All clients whose sockets are open or opening, and the one of them to send on. */
+  #clients = new Set();
   #client;
   #runtime;
   #connecting;
@@ -72,12 +74,17 @@ export class Connection {
   /** Opens one more socket with a new token, and makes it the one to send on. */
   async #open() {
     const session = await this.#fetchSession();
-    if (!session) throw new Unopened('', true);
+    if (!session) {
+      this.#end();
+      throw new Unopened('', true);
+    }
     const client = createAppServerClient({ url: `${session.url}?token=${session.token}` });
     let ended;
+    this.#clients.add(client);
     client.onMessage((frame) => this.#on.message(frame));
     client.onDisconnect(({ event }) => {
       ended = event;
+      this.#clients.delete(client);
       if (client === this.#client) this.#lost(event);
     });
     const conversation = { agent_id: session.agentId, conversation_id: 'default' };
@@ -86,11 +93,11 @@ export class Connection {
       // With the state of the conversation first, which says whether a turn is in progress.
       .then(() => client.runtimeStart({ ...conversation, wait_for_replay: true }))
       .catch(() => {
-        client.close();
+        this.#drop(client);
         throw new Unopened(wordsFor(ended), ended?.code === NO_ACCESS);
       });
     if (!start.success) {
-      client.close();
+      this.#drop(client);
       throw new Unopened(start.error, false);
     }
     const hadGap = !this.isOpen;
@@ -126,11 +133,21 @@ export class Connection {
     return list.messages;
   }
 
+  /** Ends the connection for good. */
   close() {
     this.#isClosed = true;
+    this.#end();
+  }
+
+  #end() {
     clearTimeout(this.#renewal);
-    this.#client?.close();
     this.#client = undefined;
+    this.#clients.forEach((client) => this.#drop(client));
+  }
+
+  #drop(client) {
+    this.#clients.delete(client);
+    client.close();
   }
 }
 
