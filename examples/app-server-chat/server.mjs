@@ -25,7 +25,7 @@ const routes = new Map(Object.entries({
   'POST /login': (request, response) => logIn(request, response, publicOrigin),
 
   'POST /logout': forUser(async (user, request, response) => {
-    await deleteTokens(await agentIdOf(user));
+    await deleteTokens((await chatOf(user)).agentId);
     response.setHeader('set-cookie', clearedCookie());
     answer(response, 200, {});
   }),
@@ -33,13 +33,14 @@ const routes = new Map(Object.entries({
   // The user comes from the session, the agent from the user, the origin from the configuration: nothing that ends up in
   // the token is taken from the request.
   'POST /token': forUser(async (user, request, response) => {
-    const agentId = await agentIdOf(user);
+    const { agentId, conversationId } = await chatOf(user);
     const { token } = await gatelet('POST', '', {
       policy: [{ type: 'agent', id: agentId, access: ['read_messages', 'write_messages'] }],
       hostname: publicOrigin,
       expires_at: new Date(Date.now() + TOKEN_LIFETIME_SECONDS * 1000).toISOString(),
     });
-    answer(response, 200, { user, agentId, token, lifetimeSeconds: TOKEN_LIFETIME_SECONDS, url: GATELET_URL });
+    const lifetimeSeconds = TOKEN_LIFETIME_SECONDS;
+    answer(response, 200, { user, agentId, conversationId, token, lifetimeSeconds, url: GATELET_URL });
   }),
 }));
 
@@ -71,19 +72,19 @@ async function gatelet(method, path, body) {
   return response.status === 204 ? undefined : response.json();
 }
 
-/** The user's agent: found by its tag, created on the first visit. Visits at the same time wait for the same search. */
-const agents = new Map();
-function agentIdOf(user) {
-  if (!agents.has(user)) {
-    const search = findOrCreateAgent(user);
-    agents.set(user, search);
-    search.catch(() => agents.delete(user));
+/** The user's agent and conversation. Visits at the same time wait for the same search. */
+const chats = new Map();
+function chatOf(user) {
+  if (!chats.has(user)) {
+    const search = findOrCreateChat(user);
+    chats.set(user, search);
+    search.catch(() => chats.delete(user));
   }
-  return agents.get(user);
+  return chats.get(user);
 }
 
 /** With the API key, the App Server does whatever its protocol offers: a socket for as long as this takes. */
-async function findOrCreateAgent(user) {
+async function findOrCreateChat(user) {
   const operator = createAppServerClient({ url: GATELET_URL, authToken: GATELET_API_KEY });
   const request = async (type, fields) => {
     const response = await operator.request(type, fields);
@@ -93,12 +94,17 @@ async function findOrCreateAgent(user) {
   };
   try {
     await operator.connect();
+    // The agent is found by its tag, and created on the first visit.
     const tag = `chat-user:${user}`;
     const { agents } = await request('agent_list', { query: { tags: [tag], limit: 100 } });
-    const found = agents.find((agent) => agent.tags.includes(tag));
-    if (found) return found.id;
     const body = { name: `Chat with ${user}`, tags: [tag], model: LETTA_MODEL };
-    return (await request('agent_create', { body })).agent.id;
+    const agent =
+      agents.find((agent) => agent.tags.includes(tag)) ?? (await request('agent_create', { body })).agent;
+    // Not the conversation `default`: an App Server takes those of all agents for one, and runs one turn in it at a time.
+    const { conversations } = await request('conversation_list', { query: { agent_id: agent.id } });
+    const conversation =
+      conversations[0] ?? (await request('conversation_create', { body: { agent_id: agent.id } })).conversation;
+    return { agentId: agent.id, conversationId: conversation.id };
   } finally {
     operator.close();
   }

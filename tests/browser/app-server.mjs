@@ -1,6 +1,6 @@
 // A Letta App Server for the browser tests: frames are those of a recording of a real one, with other ids and texts.
 //
-// It knows the commands of a chat and of its back end, in the conversation `default` of each agent. What the agent replies
+// It knows the commands of a chat and of its back end, with one conversation for each agent. What the agent replies
 // follows the model of tests/app-server: `[[slow N]]` are N words, `[[say TEXT]]` is the text.
 
 import { randomUUID } from 'node:crypto';
@@ -34,7 +34,7 @@ const deltaOf = (type, values) => {
 export async function startAppServer() {
   const agents = new Map();
   const sockets = [];
-  let runs = 0;
+  let [conversations, runs] = [0, 0];
 
   const http = createServer((request, response) => response.writeHead(request.url === '/readyz' ? 200 : 404).end());
   const server = new WebSocketServer({ noServer: true });
@@ -69,7 +69,8 @@ export async function startAppServer() {
     const send = (frame) => socket.send(JSON.stringify(frame));
     const respond = (values, matches) =>
       send(frameOf(`${frame.type}_response`, { request_id: frame.request_id, ...values }, matches));
-    const agent = agents.get(frame.agent_id ?? frame.runtime?.agent_id ?? frame.query?.agent_id);
+    const ofConversation = [...agents.values()].find(({ conversation }) => conversation?.id === frame.conversation_id);
+    const agent = agents.get(frame.agent_id ?? (frame.runtime ?? frame.query ?? frame.body)?.agent_id) ?? ofConversation;
     switch (frame.type) {
       case 'app_server_info':
         return respond({});
@@ -88,15 +89,26 @@ export async function startAppServer() {
         agents.set(id, { record, messages: [], subscribers: new Set(), isRunning: false });
         return send({ type: 'agent_create_response', request_id: frame.request_id, success: true, agent: record });
       }
+      case 'conversation_list':
+        return respond({ conversations: agent.conversation ? [agent.conversation] : [] });
+      case 'conversation_create':
+        agent.conversation = {
+          ...frameOf('conversation_create_response').conversation,
+          id: `local-conv-${(conversations += 1)}`,
+          agent_id: agent.record.id,
+        };
+        return respond({ conversation: agent.conversation });
+      case 'conversation_retrieve': {
+        if (ofConversation) return respond({ conversation: ofConversation.conversation }, ({ success }) => success);
+        return respond({}, ({ success }) => !success);
+      }
       case 'runtime_start': {
         const runtime = { agent_id: frame.agent_id, conversation_id: frame.conversation_id };
         const replay = () => send(envelope(runtime, loopStatus(agent.isRunning)));
         socket.isSlow = agent.subscribers.size % 2 === 0;
         agent.subscribers.add(socket);
         if (frame.wait_for_replay) replay();
-        const { conversation } = frameOf('conversation_retrieve_response');
-        const values = { agent: agent.record, conversation: { ...conversation, id: 'default', agent_id: frame.agent_id } };
-        respond({ runtime, ...values }, ({ success }) => success);
+        respond({ runtime, agent: agent.record, conversation: agent.conversation }, ({ success }) => success);
         return frame.wait_for_replay ? undefined : replay();
       }
       case 'conversation_messages_list': {

@@ -115,8 +115,8 @@ function watch(page) {
 }
 
 /** Runs the official client in a plain page: one message, and everything that the agent says. */
-const ask = (page, { socket, agentId }) =>
-  page.evaluate(async ([url, agent_id]) => {
+const ask = (page, { socket, agentId, conversationId }) =>
+  page.evaluate(async ([url, agent_id, conversation_id]) => {
     const { createAppServerClient } = await import('/client/app-server-client.js');
     const client = createAppServerClient({ url });
     const pieces = [];
@@ -126,7 +126,7 @@ const ask = (page, { socket, agentId }) =>
     } catch {
       return ended;
     }
-    const start = await client.runtimeStart({ agent_id, conversation_id: 'default' });
+    const start = await client.runtimeStart({ agent_id, conversation_id });
     if (!start.success) return { error: start.error };
     const finished = new Promise((resolve) => {
       client.onMessage((frame) => {
@@ -141,22 +141,22 @@ const ask = (page, { socket, agentId }) =>
     await finished;
     client.close();
     return { pieces };
-  }, [socket, agentId]);
+  }, [socket, agentId, conversationId]);
 
 browserTest('a page on the bound origin streams a reply with the official client, and no other page does', async (open) => {
   const page = await open(chat.origin);
   await asBob(page);
-  const { agentId } = await sessionOf(page);
+  const { agentId, conversationId } = await sessionOf(page);
   const token = await issue(gatelet, agentId, home.origin);
   const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${token}`;
-  const { pieces } = await ask(await open(home.origin), { socket, agentId });
+  const { pieces } = await ask(await open(home.origin), { socket, agentId, conversationId });
   assert.equal(pieces.join(''), 'Hello from a page');
   assert.ok(pieces.length > 1, 'the reply should come piece by piece');
 
   // The handshake is refused, which a page sees as 1006 and nothing else.
-  assert.deepEqual(await ask(await open(elsewhere.origin), { socket, agentId }), { code: 1006 });
+  assert.deepEqual(await ask(await open(elsewhere.origin), { socket }), { code: 1006 });
   const withKey = socket.replace(token, gatelet.apiKey);
-  assert.deepEqual(await ask(await open(home.origin), { socket: withKey, agentId }), { code: 1006 });
+  assert.deepEqual(await ask(await open(home.origin), { socket: withKey }), { code: 1006 });
 });
 
 browserTest('two users chat side by side, and neither reaches the other’s agent', async (open) => {
@@ -171,8 +171,11 @@ browserTest('two users chat side by side, and neither reaches the other’s agen
 
   const others = await sessionOf(bob);
   const socket = `${gatelet.url.replace('http', 'ws')}/ws?token=${(await sessionOf(alice)).token}`;
-  const { error } = await ask(alice, { socket, agentId: others.agentId });
-  assert.match(error, /^not_found: /);
+  const { agentId } = await sessionOf(alice);
+  for (const attack of [others, { ...others, agentId }]) {
+    const { error } = await ask(alice, { ...attack, socket });
+    assert.match(error, /^not_found: /);
+  }
 
   await alice.reload();
   await alice.locator('#messages .assistant').last().waitFor();

@@ -38,7 +38,7 @@ export class Connection {
   #isClosed = false;
 
   /**
-   * @param fetchSession gives {agentId, token, lifetimeSeconds, url}; undefined if nobody is logged in
+   * @param fetchSession gives {agentId, conversationId, token, lifetimeSeconds, url}; undefined if nobody is logged in
    * @param on what to call: `message(frame)`, maybe with copies; `opened(hadGap)`; `lost(words, isFinal)`
    */
   constructor(fetchSession, on) {
@@ -87,7 +87,7 @@ export class Connection {
       this.#clients.delete(client);
       if (client === this.#client) this.#lost(event);
     });
-    const conversation = { agent_id: session.agentId, conversation_id: 'default' };
+    const conversation = { agent_id: session.agentId, conversation_id: session.conversationId };
     const start = await client
       .connect()
       // With the state of the conversation first, which says whether a turn is in progress.
@@ -126,9 +126,8 @@ export class Connection {
 
   /** The last messages of the conversation, the newest first. */
   async messages() {
-    const { agent_id, conversation_id } = this.#runtime;
-    const query = { agent_id, limit: 50 };
-    const list = await this.#client.request('conversation_messages_list', { conversation_id, query });
+    const { conversation_id } = this.#runtime;
+    const list = await this.#client.request('conversation_messages_list', { conversation_id, query: { limit: 50 } });
     if (!list.success) throw new Error(list.error);
     return list.messages;
   }
