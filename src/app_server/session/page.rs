@@ -324,12 +324,12 @@ impl<'a> Page<'a> {
         }
         for _ in 0..ROUNDS {
             let now = Instant::now();
-            let mut has_moved = self.read_upstream(now, task)?;
-            has_moved |= self.read_client(now, task)?;
-            has_moved |= self.poll_lookup(task);
-            has_moved |= self.decide(now)?;
+            let mut is_more = self.read_upstream(now, task)?;
+            self.read_client(now, task)?;
+            is_more |= self.poll_lookup(task);
+            is_more |= self.decide(now)?;
             self.write(now, task)?;
-            if !has_moved && self.wait(now, task)? {
+            if !is_more && self.wait(now, task)? {
                 return Ok(());
             }
         }
@@ -337,12 +337,10 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Reads what the App Server sends; whether there was anything.
+    /// Reads what the App Server sends; whether there may be more.
     fn read_upstream(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<bool, End> {
-        let mut has_moved = false;
         for _ in 0..BATCH {
-            let Poll::Ready(message) = self.upstream.poll_next_unpin(task) else { break };
-            has_moved = true;
+            let Poll::Ready(message) = self.upstream.poll_next_unpin(task) else { return Ok(false) };
             self.upstream_heard = now;
             match message {
                 Some(Ok(Message::Text(text))) => {
@@ -363,18 +361,15 @@ impl<'a> Page<'a> {
                 break;
             }
         }
-        Ok(has_moved)
+        Ok(true)
     }
 
-    /// Reads what the page sends while there is room for it; whether there was anything.
-    fn read_client(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<bool, End> {
-        let mut has_moved = false;
+    /// Reads what the page sends while there is room for it. Only deciding makes room.
+    fn read_client(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<(), End> {
         while self.inbox.len() < INBOX_FRAMES && (self.inbox_bytes < INBOX_BYTES || self.inbox.is_empty()) {
             let Poll::Ready(message) = self.client.poll_next_unpin(task) else {
-                self.count_bytes(now)?;
-                break;
+                return self.count_bytes(now);
             };
-            has_moved = true;
             let message = message.ok_or(End::Left)??;
             self.count_bytes(now)?;
             if !self.context.guard.socket_quotas.count_frame(self.state.token()) {
@@ -406,7 +401,7 @@ impl<'a> Page<'a> {
                 Message::Frame(_) => {}
             }
         }
-        Ok(has_moved)
+        Ok(())
     }
 
     /// Counts the bytes that have come since the last time, whole message or not.
