@@ -10,7 +10,9 @@ use super::read;
 /// Every page that people read, by its path in the repository.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in ["", ".github", ".github/ISSUE_TEMPLATE", "docs", "examples/chat", "examples/app-server-chat", "tests/data"] {
+    for folder in
+        ["", ".github", ".github/ISSUE_TEMPLATE", "docs", "examples/chat", "examples/app-server-chat", "tests/data"]
+    {
         for entry in Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).read_dir().unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
