@@ -5,7 +5,8 @@ import { createServer } from 'node:http';
 
 import { Letta } from '@letta-ai/letta-client';
 
-import { clearedCookie, cookieFor, passwordMatches, userOf } from './sessions.mjs';
+import { answer, handler } from './http.mjs';
+import { clearedCookie, forUser, logIn } from './sessions.mjs';
 import { staticFiles } from './static.mjs';
 
 const { LETTA_BASE_URL = 'http://localhost:8283', LETTA_API_KEY, LETTA_MODEL = 'openai/gpt-4o-mini' } = process.env;
@@ -26,29 +27,9 @@ const sdk = staticFiles(new URL('.', import.meta.resolve('@letta-ai/letta-client
 // `gatelet/browser`, from this checkout: in your own application, import it from the package `gatelet`.
 const gatelet = staticFiles(new URL('../../packages/npm/browser/', import.meta.url));
 
-/** The largest body that a route takes, in bytes. */
-const MOST_BODY_BYTES = 10_000;
-
-/** What is wrong with a request, for the one who sent it. */
-class Refusal extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
 /** Everything the back end does, by method and path. */
 const routes = new Map(Object.entries({
-  'POST /login': async (request, response) => {
-    const { user, password } = await bodyOf(request);
-    // JSON holds more than texts, and none of it may reach code that expects one.
-    if (typeof user !== 'string' || typeof password !== 'string') {
-      throw new Refusal(400, 'Send a user and a password, each as a text.');
-    }
-    if (!passwordMatches(user, password)) return answer(response, 401, { message: 'Wrong name or password.' });
-    response.setHeader('set-cookie', cookieFor(user, publicOrigin));
-    answer(response, 200, { user });
-  },
+  'POST /login': (request, response) => logIn(request, response, publicOrigin),
 
   'POST /logout': forUser(async (user, request, response) => {
     await deleteTokens(await agentIdOf(user));
@@ -69,33 +50,9 @@ const routes = new Map(Object.entries({
   }),
 }));
 
-const server = createServer(async (request, response) => {
-  try {
-    const pathname = pathOf(request.url);
-    response.setHeader('x-content-type-options', 'nosniff');
-    if (request.method === 'POST' && request.headers.origin !== publicOrigin) {
-      // Only our own page may log in, log out or fetch tokens (the cookie is SameSite=Strict on top of that).
-      return answer(response, 403, { message: `Open this page at ${publicOrigin}.` });
-    }
-    const route = routes.get(`${request.method} ${pathname}`);
-    if (route) return await route(request, response);
-    if (request.method !== 'GET') throw new Refusal(405, 'There is nothing to do that with.');
-    if (pathname.startsWith('/sdk/')) return await sdk(pathname.slice('/sdk'.length), response);
-    if (pathname.startsWith('/gatelet/')) return await gatelet(pathname.slice('/gatelet'.length), response);
-    // Should a reply ever smuggle in markup, it finds no script that may run and nobody to talk to but us and Letta.
-    response.setHeader(
-      'content-security-policy',
-      `default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ${new URL(LETTA_BASE_URL).origin}; ` +
-        `form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
-    );
-    await pages(pathname, response);
-  } catch (error) {
-    if (!(error instanceof Refusal)) console.error(error);
-    if (response.headersSent) response.destroy();
-    else if (error instanceof Refusal) answer(response, error.status, { message: error.message });
-    else answer(response, 500, { message: 'The chat server failed; its log says why.' });
-  }
-});
+const folders = { '/sdk/': sdk, '/gatelet/': gatelet, '/': pages };
+const connectTo = new URL(LETTA_BASE_URL).origin;
+const server = createServer(handler({ routes, folders, connectTo, origin: () => publicOrigin }));
 
 server.listen(PORT, process.env.HOST ?? '127.0.0.1', () => {
   publicOrigin ??= `http://localhost:${server.address().port}`;
@@ -104,15 +61,6 @@ server.listen(PORT, process.env.HOST ?? '127.0.0.1', () => {
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => process.exit(0));
-}
-
-/** Wraps a handler that only a logged-in user may reach. */
-function forUser(handler) {
-  return (request, response) => {
-    const user = userOf(request.headers.cookie);
-    if (!user) return answer(response, 401, { message: 'Log in first.' });
-    return handler(user, request, response);
-  };
 }
 
 /** The user's agent: found by its tag, made on the first visit. Two first visits at once wait for the same search. */
@@ -137,46 +85,4 @@ async function findOrCreateAgent(user) {
 async function deleteTokens(agentId) {
   const { tokens } = await letta.accessTokens.list({ agentId, limit: 1000 });
   await Promise.all(tokens.map(({ token }) => letta.accessTokens.delete(token)));
-}
-
-/** The path of a request target, as it came: a URL parser would take `//host` for another host. */
-function pathOf(target) {
-  const [path] = target.split('?', 1);
-  if (!/^\/(?!\/)[\x21-\x7e]*$/.test(path)) throw new Refusal(400, 'Ask for a path that begins with one slash.');
-  return path;
-}
-
-/** The JSON object that a request brings. */
-async function bodyOf(request) {
-  let body;
-  try {
-    body = JSON.parse(await textOf(request));
-  } catch (error) {
-    throw error instanceof Refusal ? error : new Refusal(400, 'Send JSON.');
-  }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new Refusal(400, 'Send a JSON object.');
-  return body;
-}
-
-/** Reads a body. Events instead of a loop: to leave the loop would end the connection before it was answered. */
-function textOf(request) {
-  return new Promise((resolve, reject) => {
-    const chunks = [];
-    let length = 0;
-    request.on('data', (chunk) => {
-      length += chunk.length;
-      if (length <= MOST_BODY_BYTES) chunks.push(chunk);
-      else reject(new Refusal(413, `Send at most ${MOST_BODY_BYTES} bytes.`));
-    });
-    request.on('end', () => resolve(Buffer.concat(chunks).toString()));
-    request.on('close', () => reject(new Refusal(400, 'The body broke off.')));
-    request.on('error', () => reject(new Refusal(400, 'The body broke off.')));
-  });
-}
-
-function answer(response, status, body) {
-  // Whoever is refused may still be sending, without end.
-  if (status >= 400) response.setHeader('connection', 'close');
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-  response.end(JSON.stringify(body));
 }

@@ -11,6 +11,7 @@ import { staticFiles } from '../../examples/chat/static.mjs';
 
 const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const EXAMPLE = new URL('../../examples/chat/', import.meta.url);
+const APP_SERVER_EXAMPLE = new URL('../../examples/app-server-chat/', import.meta.url);
 const SCREENSHOTS = new URL('screenshots/', import.meta.url);
 
 let browser;
@@ -76,13 +77,16 @@ export function countAppends(page, selector) {
   }, selector);
 }
 
-/** A web site on an origin of its own: the page of this folder, and the SDK as the example chat installs it. */
+/** A web site on an origin of its own: the page of this folder, and SDK and client as the example chats install them. */
 export async function startSite() {
   const page = staticFiles(new URL('page/', import.meta.url));
   const sdk = staticFiles(new URL('node_modules/@letta-ai/letta-client/', EXAMPLE));
-  const server = createServer(({ url }, response) =>
-    url.startsWith('/sdk/') ? sdk(url.slice('/sdk'.length), response) : page(url, response),
-  );
+  const client = staticFiles(new URL('node_modules/@letta-ai/letta-code/dist/', APP_SERVER_EXAMPLE));
+  const folders = { '/sdk/': sdk, '/client/': client, '/': page };
+  const server = createServer(({ url }, response) => {
+    const [prefix, files] = Object.entries(folders).find(([prefix]) => url.startsWith(prefix));
+    return files(url.slice(prefix.length - 1), response);
+  });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     origin: `http://localhost:${server.address().port}`,

@@ -12,11 +12,14 @@ const BINARY = process.env.GATELET_BINARY ?? fileURLToPath(new URL('../../target
  * When it stops, no rule of docs/verdicts.md may be broken that is an error. A test that breaks one on purpose does so in a
  * place of its own, `gatelet.allowing({ rule: 'reason' })`, or on a server of its own, after `gatelet.allow(rule, reason)`.
  */
-export async function startGatelet(...flags) {
+export const startGatelet = (...flags) => startGateletWith({}, ...flags);
+
+/** The same, with variables in its environment. */
+export async function startGateletWith(env, ...flags) {
   const server = await startProgram(
     BINARY,
     ['serve', '--ephemeral', '--listen', '127.0.0.1:0', '--log-format', 'json', ...flags],
-    {},
+    env,
     (line) => JSON.parse(line),
   );
   const { event, url, api_key: apiKey } = server.ready;

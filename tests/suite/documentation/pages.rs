@@ -8,13 +8,14 @@ use std::{
 use super::read;
 
 /// The folders with pages.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "",
     ".github",
     ".github/ISSUE_TEMPLATE",
     "action",
     "docs",
     "examples/chat",
+    "examples/app-server-chat",
     "packages/npm",
     "packages/python",
     "tests/data",
