@@ -47,7 +47,8 @@ codes! {
     PathNotCanonical 400 "path_not_canonical";
     /// A turn failed: the model's provider refused the request.
     LlmBadRequest 400 "llm_bad_request";
-    /// A turn failed: it would have produced more than `mock.turn_bytes`.
+    /// A turn failed: it would have produced more than `mock.turn_bytes`, or more text than a response of the OpenAI API
+    /// holds.
     TurnTooLarge 400 "turn_too_large";
     /// The response would take more stored data than `mock.answer_bytes`; request less, such as with a smaller `limit`.
     AnswerTooLarge 400 "answer_too_large";
@@ -93,6 +94,8 @@ codes! {
     SnapshotNotFound 404 "snapshot_not_found";
     /// The journal has no entry of this number, or no longer.
     EntryNotFound 404 "entry_not_found";
+    /// There is no response of this id that the token may continue.
+    ResponseNotFound 404 "response_not_found";
     /// The path exists, but not with this method; see Allow.
     MethodNotAllowed 405 "method_not_allowed";
     /// The body paused for too long or arrived too slowly.

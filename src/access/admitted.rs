@@ -40,6 +40,45 @@ pub(crate) struct Admitted {
     pub(crate) body_permit: Option<ConcurrencyPermit>,
 }
 
+/// What Gatelet's own calls of the API need when it serves an admitted call, about one agent, by others. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct OnBehalf {
+    permit: Permit,
+    agent: AgentId,
+    attempt: Option<Arc<dyn Attempt>>,
+}
+
+impl OnBehalf {
+    /// Of the caller of a call, for the agent that it is about; `None` if it is about none.
+    #[must_use]
+    pub(crate) fn of(call: &Call) -> Option<Self> {
+        let agent = call.agents.first()?.clone();
+        Some(Self { permit: call.permit.clone(), agent, attempt: call.attempt.clone() })
+    }
+
+    /// The agent.
+    #[must_use]
+    pub(crate) fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// A call of another operation for the same caller. It must be about the agent and nothing else, and nothing in it may be
+    /// what a client token sent unchecked.
+    #[must_use]
+    pub(crate) fn call(&self, operation: Operation, params: Params, query: Query, body: Value) -> Call {
+        Call {
+            operation,
+            params,
+            query,
+            headers: AllowedHeaders::default(),
+            permit: self.permit.clone(),
+            payload: Payload::Checked(body),
+            agents: vec![self.agent.clone()],
+            attempt: self.attempt.clone(),
+        }
+    }
+}
+
 /// A request as its handler sees it: every part was checked, and nothing else of the request reaches a handler.
 #[derive(Debug)]
 pub struct Call {

@@ -40,7 +40,10 @@ pub enum Denial {
         agent: String,
     },
     /// The request must name an agent and does not.
-    AgentNotNamed,
+    AgentNotNamed {
+        /// The body field that names it, unless that is the query parameter `agent_id`.
+        field: Option<&'static str>,
+    },
     /// The policy's entry for the agent lacks access that the operation needs.
     AccessNotGranted {
         /// The access that is needed.
@@ -158,9 +161,13 @@ impl From<Denial> for ApiError {
                 Code::AgentNotInPolicy,
                 format!("The token's policy does not name {agent}; create a token with an entry for this agent."),
             ),
-            Denial::AgentNotNamed => Self::new(
+            Denial::AgentNotNamed { field: None } => Self::new(
                 Code::AgentNotInPolicy,
                 "Name an agent that the token's policy covers in the parameter agent_id.",
+            ),
+            Denial::AgentNotNamed { field: Some(field) } => Self::new(
+                Code::AgentNotInPolicy,
+                format!("Send the id of an agent that the token's policy covers as {field}."),
             ),
             Denial::AccessNotGranted { needed, held, agent } => Self::new(
                 Code::AccessNotGranted,

@@ -4,7 +4,7 @@ use http_body::Body as _;
 
 use super::{
     Params,
-    grant::{ClientGrant, FieldList, Rule},
+    grant::{AgentSource, ClientGrant, FieldList, Rule},
     needs::agent_in_path,
     step::{is_needed, listed, shown, words},
 };
@@ -15,6 +15,7 @@ pub(super) fn policy(token: &ClientToken, grant: &ClientGrant, params: &Params) 
     let needed = is_needed(grant.access);
     match agent_in_path(grant, params) {
         Some(agent) => format!("{}; {needed}", on_agent(token, agent)),
+        None if grant.agent == AgentSource::Policy => entries(token),
         None => format!("{}; {needed} on the agent that it belongs to", entries(token)),
     }
 }
@@ -39,7 +40,7 @@ fn entries(token: &ClientToken) -> String {
 
 /// The fields that were sent, and those that may carry a value.
 pub(super) fn fields(known: FieldList, sent: &str) -> String {
-    let granted = known.iter().copied().flatten().filter(|field| field.rule != Rule::Refuse);
+    let granted = known.iter().copied().flatten().filter(|field| !matches!(field.rule, Rule::Refuse | Rule::Ignore));
     let mut granted = granted.map(|field| field.name).peekable();
     if granted.peek().is_none() {
         return format!("fields sent: {sent}");

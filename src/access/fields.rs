@@ -9,8 +9,8 @@ use super::grant::{
     Field,
     Listed::{Block, Conversation, File, Folder, Message, Passage, Run, ScheduledMessage, Step, Tool},
     Rule::{
-        AtMost, ClientTools, Content, Cursor, Include, InnerPath, Messages, OwnConversation, OwnRuns, Pass, Refuse,
-        SameAgent,
+        AtMost, ChatMessages, ClientTools, Content, Cursor, Ignore, Include, InnerPath, Messages, OwnConversation,
+        OwnRuns, Pass, Refuse, ResponseInput, SameAgent,
     },
     list, one,
 };
@@ -90,6 +90,34 @@ pub(super) const SEND: &[Field] = fields! {
         return_token_ids streaming stream_tokens include_pings background;
     one(ClientTools).at_most(BODY) => client_tools;
     one(Refuse) => client_skills override_model override_system system callback_url;
+};
+
+/// Client tokens get the agents of their policy instead of Letta's models.
+pub(super) const MODEL_LIST: &[Field] =
+    fields! { one(Ignore) => provider_name provider_type; list(Ignore) => provider_category; };
+
+/// `OpenAI`'s fields of a chat completion. The agent's own settings decide what those of the model would.
+pub(super) const CHAT_COMPLETION: &[Field] = fields! {
+    one(SameAgent) => model;
+    one(ChatMessages).at_most(BODY) => messages;
+    one(Pass) => stream stream_options;
+    one(AtMost(1)) => n;
+    one(Ignore) => temperature top_p presence_penalty frequency_penalty max_tokens max_completion_tokens stop seed
+        logit_bias logprobs top_logprobs reasoning_effort verbosity modalities prediction parallel_tool_calls tool_choice
+        function_call user safety_identifier metadata store service_tier prompt_cache_key prompt_cache_options
+        prompt_cache_retention;
+    one(Refuse) => tools functions response_format audio web_search_options moderation;
+};
+
+/// `OpenAI`'s fields of a response.
+pub(super) const RESPONSE: &[Field] = fields! {
+    one(SameAgent) => model;
+    one(ResponseInput).at_most(BODY) => input;
+    one(Pass) => stream store previous_response_id;
+    one(Ignore) => temperature top_p top_logprobs max_output_tokens max_tool_calls reasoning truncation include
+        parallel_tool_calls tool_choice stream_options user safety_identifier metadata service_tier prompt_cache_key
+        prompt_cache_options prompt_cache_retention;
+    one(Refuse) => instructions tools text prompt conversation background context_management moderation;
 };
 
 pub(super) const CANCEL: &[Field] = fields! { one(OwnRuns).at_most(WORDS) => run_ids; };

@@ -56,6 +56,10 @@ pub enum AgentSource {
     Conversation,
     /// The query parameters `agent_id` and `agent_ids`, or the owner of `conversation_id`: at least one, all covered.
     Query,
+    /// The body field with the rule [`Rule::SameAgent`].
+    Body,
+    /// Nowhere: the response is about every agent of the policy.
+    Policy,
 }
 
 /// A second object in the path that must be proven to belong to the agent.
@@ -113,6 +117,8 @@ pub enum Rule {
     Pass,
     /// Refused when it carries a value (neither null nor empty).
     Refuse,
+    /// Dropped: it has no effect here, and clients send it by default.
+    Ignore,
     /// A number, lowered to this maximum.
     AtMost(i64),
     /// A list of messages: only what an end user may send.
@@ -133,6 +139,10 @@ pub enum Rule {
     InnerPath,
     /// A page cursor: the id of something in the list.
     Cursor(Listed),
+    /// The messages of a chat completion of the OpenAI API: becomes the text of the last user message.
+    ChatMessages,
+    /// The input of a response of the OpenAI API, a text or messages: becomes the text of the last user message.
+    ResponseInput,
 }
 
 /// The kind of things in a list, which its cursors name.
@@ -252,9 +262,9 @@ impl ClientGrant {
         AccessSet::of(of_agent).union(AccessSet::of(of_messages))
     }
 
-    /// Whether the body may name the agent.
+    /// The body field that may name the agent.
     #[must_use]
-    pub(crate) fn names_agent_in_body(&self) -> bool {
-        self.body.iter().copied().flatten().any(|field| field.rule == Rule::SameAgent)
+    pub(super) fn agent_in_body(&self) -> Option<&'static str> {
+        self.body.iter().copied().flatten().find(|field| field.rule == Rule::SameAgent).map(|field| field.name)
     }
 }

@@ -20,6 +20,7 @@ use super::{
     grant::{ClientGrant, Grant},
     ids, json,
     needs::client_grant,
+    operations::ServedBy,
     origin,
     permit::{Bearer, Caller, Permit},
     policy_check::PolicyCheck,
@@ -126,6 +127,7 @@ impl Guard {
         let found = target::find(&head.method, &segments);
         if let Match::Operation(operation, _) = found {
             context.operation = Some(operation);
+            context.speaks_openai = operation.row().served_by == ServedBy::OpenAi;
             if matches!(operation.grant(), Grant::Public) {
                 context.step(OPERATION, || format!("{}: {operation}, open to everyone", operation.row().name));
             }
@@ -179,6 +181,7 @@ impl Guard {
         let token = match bearer {
             Bearer::ClientToken(token) => token,
             Bearer::ApiKey(key) => {
+                context.speaks_openai = false;
                 let project = RequestProject::of(&key, &head.headers);
                 let project = context.check("project", project, || RequestProject::describe(&key, &head.headers))?;
                 let RequestProject { project, named_by } = project;

@@ -13,6 +13,8 @@ use super::{
     fields::{APPROVAL, APPROVAL_ITEM, IMAGE_PART, INLINE_IMAGE, MESSAGE, TEXT_PART},
     grant::{Field, FieldList, Listed, Rule},
     ids::DEFAULT_CONVERSATION,
+    openai_input,
+    place::{At, malformed, not_granted},
     step::{clean, shown},
 };
 use crate::{
@@ -64,28 +66,6 @@ impl NamedIds {
     }
 }
 
-/// A place in a body. It is formatted only for a refusal.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum At<'a> {
-    /// The body itself.
-    Top,
-    /// A field of an object.
-    Field(&'a At<'a>, &'a str),
-    /// An item of a list.
-    Item(&'a At<'a>, usize),
-}
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Top => Ok(()),
-            Self::Field(Self::Top, name) => f.write_str(name),
-            Self::Field(object, name) => write!(f, "{object}.{name}"),
-            Self::Item(list, index) => write!(f, "{list}[{index}]"),
-        }
-    }
-}
-
 impl Inspector<'_> {
     /// Drops the parameters that Letta does not know and refuses those that are not granted, or repeated without being
     /// lists: an upstream might read another of the values than the one that was checked.
@@ -122,6 +102,7 @@ impl Inspector<'_> {
         }
         match field.rule {
             Rule::Pass => {}
+            Rule::Ignore => return Ok(false),
             Rule::SameAgent => self.named.agents.push((field.name.into(), value.into())),
             Rule::OwnConversation => self.named.conversation(value),
             Rule::Include if value == "agent.secrets" => {
@@ -190,6 +171,7 @@ impl Inspector<'_> {
     fn field(&mut self, rule: Rule, at: At<'_>, value: Value) -> Result<Option<Value>, ApiError> {
         Ok(Some(match rule {
             Rule::Pass => value,
+            Rule::Ignore => return Ok(None),
             _ if is_blank(&value) => match rule {
                 // Letta itself refuses an empty list of messages.
                 Rule::Messages | Rule::Content => value,
@@ -201,6 +183,8 @@ impl Inspector<'_> {
             },
             Rule::Messages => self.list(at, value, Self::message)?,
             Rule::Content => self.content(at, value)?,
+            Rule::ChatMessages => openai_input::chat_messages(at, &value)?.into(),
+            Rule::ResponseInput => openai_input::response_input(at, value)?.into(),
             Rule::ClientTools if self.allow.contains(&ClientTokenAllowance::ClientTools) => value,
             Rule::SameAgent => {
                 self.named.agents.push((at.to_string(), text(at, &value)?.into()));
@@ -313,14 +297,6 @@ impl Inspector<'_> {
             Some(_) => Err(not_granted(&At::Field(&at, "type"), "send text and inline images").into()),
         }
     }
-}
-
-fn not_granted(field: &(impl ToString + ?Sized), hint: &'static str) -> Denial {
-    Denial::FieldNotGranted { field: field.to_string(), hint }
-}
-
-fn malformed(kind: &str, at: At<'_>, problem: &str, input: &Value) -> ApiError {
-    ApiError::validation(kind, &["body", &at.to_string()], problem, input)
 }
 
 fn text<'v>(at: At<'_>, value: &'v Value) -> Result<&'v str, ApiError> {

@@ -18,10 +18,12 @@ mod ids;
 mod inspect;
 pub mod json;
 mod needs;
+mod openai_input;
 mod operations;
 mod origin;
 mod ownership;
 mod permit;
+mod place;
 mod policy_check;
 mod project;
 pub(crate) mod quota;
@@ -40,7 +42,7 @@ pub use request_context::RequestContext;
 pub(crate) use step::Outcome;
 pub use step::Step;
 pub(crate) use {
-    admitted::{Admission, Admitted, Call},
+    admitted::{Admission, Admitted, Call, OnBehalf},
     attempt::Attempt,
     authenticator::{InstanceKeys, bearer},
     guard::Guard,

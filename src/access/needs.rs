@@ -56,6 +56,6 @@ pub(super) fn agent_in_path<'p>(grant: &ClientGrant, params: &'p Params) -> Opti
     match grant.agent {
         AgentSource::Path => params.find("agent_id"),
         AgentSource::Conversation => params.find("conversation_id").filter(|id| ids::is_letta_id(id, "agent")),
-        AgentSource::Run | AgentSource::Step | AgentSource::Query => None,
+        AgentSource::Run | AgentSource::Step | AgentSource::Query | AgentSource::Body | AgentSource::Policy => None,
     }
 }

@@ -11,14 +11,14 @@ use http::Method;
 
 use super::{
     fields::{
-        ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, BLOCK_PAGE, CANCEL, CONVERSATION_CHANGES,
-        CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, FILE_PAGE, FOLDER_PAGE, MEMORY_DIRECTORY,
-        MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, MESSAGE_PAGE, NAMED_AGENT, NEW_CONVERSATION, PASSAGE, PASSAGE_LIST,
-        PASSAGE_SEARCH, RECOMPILE_QUERY, RESUME, RUN_LIST, RUN_PAGE, SCHEDULE_LIST, SEND, STEP_LIST, STEP_PAGE,
-        SUMMARIZE, TOOL_PAGE,
+        ACTIVE_RUN_LIST, AGENT_CHANGES, AGENT_QUERY, BLOCK_CHANGES, BLOCK_PAGE, CANCEL, CHAT_COMPLETION,
+        CONVERSATION_CHANGES, CONVERSATION_LIST, CONVERSATION_MESSAGE_LIST, FEEDBACK, FILE_LIST, FILE_PAGE,
+        FOLDER_PAGE, MEMORY_DIRECTORY, MEMORY_FILE, MEMORY_HISTORY, MESSAGE_LIST, MESSAGE_PAGE, MODEL_LIST,
+        NAMED_AGENT, NEW_CONVERSATION, PASSAGE, PASSAGE_LIST, PASSAGE_SEARCH, RECOMPILE_QUERY, RESPONSE, RESUME,
+        RUN_LIST, RUN_PAGE, SCHEDULE_LIST, SEND, STEP_LIST, STEP_PAGE, SUMMARIZE, TOOL_PAGE,
     },
     grant::{
-        AgentSource::{Conversation, Query, Run, Step},
+        AgentSource::{Body, Conversation, Policy, Query, Run, Step},
         Grant::{self, KeyOnly, Never, Public},
         Redaction::{Secrets, SecretsAndUnsent},
         Second::{File, Passage, ScheduledMessage, UnsharedArchive, UnsharedBlock},
@@ -52,6 +52,8 @@ pub struct Row {
 pub(crate) enum ServedBy {
     /// Gatelet itself, the same in both modes.
     Gatelet,
+    /// Gatelet's own OpenAI API for client tokens; the mock or the upstream for API keys.
+    OpenAi,
     /// The mock or the upstream.
     Backend,
 }
@@ -242,7 +244,8 @@ operations! {
     ListAgentsForBlock GET "/v1/blocks/{block_id}/agents" Backend Never, "names other agents";
     AttachIdentityToBlock PATCH "/v1/blocks/{block_id}/identities/attach/{identity_id}" Backend Never, "organisation-wide, shared";
     DetachIdentityFromBlock PATCH "/v1/blocks/{block_id}/identities/detach/{identity_id}" Backend Never, "organisation-wide, shared";
-    CreateChatCompletion POST "/v1/chat/completions" Backend Never, "the agent is named in the body";
+    CreateChatCompletion POST "/v1/chat/completions" OpenAi Grant::from(Body, &[WRITE_MESSAGES]).body(&[CHAT_COMPLETION]).streams().on(), "model is the id of a covered agent; only the text of the last user message is sent";
+    CreateResponse POST "/v1/responses" OpenAi Grant::from(Body, &[WRITE_MESSAGES]).body(&[RESPONSE]).streams().on(), "as chat completions; continues only responses that such a token was given";
     GetDeviceStorageKey GET "/v1/device-storage-key" Backend Never, "hands out a key";
     GetTotalStorageSize GET "/v1/embeddings/total_storage_size" Backend Never, "organisation-wide figure";
     ListEnvironments GET "/v1/environments" Backend Never, "remote devices";
@@ -322,7 +325,7 @@ operations! {
     GetStatus GET "/v1/metadata/status" Backend Never, "account data";
     SendTelemetry POST "/v1/metadata/telemetry" Backend Never, "account data";
     GetUser GET "/v1/metadata/user" Backend Never, "names the key's owner, balance";
-    ListModels GET "/v1/models/" Backend Never, "shows configured providers";
+    ListModels GET "/v1/models/" OpenAi Grant::from(Policy, &[]).query(&[MODEL_LIST]).on(), "the agents of the policy as models of the OpenAI API, not Letta's models";
     ListEmbeddingModels GET "/v1/models/embedding" Backend Never, "shows configured providers";
     ListEmbeddings GET "/v1/models/embeddings" Backend Never, "organisation-wide figure";
     SearchPassages POST "/v1/passages/search" Backend Never, "reaches all passages";
@@ -427,7 +430,7 @@ mod tests {
     }
 
     /// `tests/data/letta-fields.json` is every parameter and body field that Letta's specification has for the operations
-    /// open to client tokens. One that a row does not name would be dropped in silence instead of refused.
+    /// open to client tokens; for `/v1/chat/completions` and `/v1/responses`, that OpenAI's has. One that a row does not name would be dropped in silence instead of refused.
     #[test]
     fn every_field_that_letta_knows_is_decided_about() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/letta-fields.json");
@@ -480,8 +483,8 @@ mod tests {
         let mut lists = 0;
         for operation in Operation::ALL {
             let Grant::Client(grant) = operation.grant() else { continue };
-            let described = &known.operations[&operation.to_string()].parameters;
             for field in grant.query.iter().copied().flatten() {
+                let described = &known.operations[&operation.to_string()].parameters;
                 let mut described = described.iter().filter(|known| known.r#in == "query");
                 let expected = is_list(&described.find(|known| known.name == field.name).unwrap().schema);
                 assert_eq!(field.is_list, expected, "{operation}: {}", field.name);
@@ -490,7 +493,7 @@ mod tests {
             let places: usize = grant.query.iter().map(|fields| fields.len()).sum();
             assert!(places <= 64, "{operation}: the inspector has a bit for each parameter");
         }
-        assert_eq!(lists, 9);
+        assert_eq!(lists, 10);
     }
 
     /// Any response may name other agents.

@@ -13,8 +13,9 @@ use super::{
     describe,
     grant::{AgentSource, ClientGrant, Second},
     ids::DEFAULT_CONVERSATION,
-    inspect::{At, Inspector, NamedIds},
+    inspect::{Inspector, NamedIds},
     needs::{agent_in_path, check_granted_somewhere},
+    place::At,
     request_context::RequestContext,
     step::{is_needed, listed, shown},
 };
@@ -85,7 +86,7 @@ impl<'a> PolicyCheck<'a> {
         }
         match self.check_agent_is_named() {
             // The body may still name one.
-            Err(_) if self.grant.names_agent_in_body() => Ok(()),
+            Err(_) if self.grant.agent_in_body().is_some() => Ok(()),
             outcome => Ok(outcome?),
         }
     }
@@ -93,13 +94,21 @@ impl<'a> PolicyCheck<'a> {
     /// Rebuilds the body from what the table grants of it.
     ///
     /// # Errors
-    /// 403 when a field is not granted; 422 when a value is malformed.
+    /// 403 when a field is not granted, or names an agent that is not covered where the body must name one; 422 when a value
+    /// is malformed.
     pub(super) fn check_body(&mut self, body: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
         let named = mem::take(&mut self.named);
         let mut inspector = self.inspector(AccessSet::default(), named);
         let granted = inspector.object(self.grant.body, At::Top, body);
         self.take(inspector);
-        granted
+        let granted = granted?;
+        if self.grant.agent == AgentSource::Body {
+            self.check_agent_is_named()?;
+            for (_, agent) in &self.named.agents {
+                self.covered(agent)?;
+            }
+        }
+        Ok(granted)
     }
 
     fn inspector(&self, held: AccessSet, named: NamedIds) -> Inspector<'a> {
@@ -150,10 +159,16 @@ impl<'a> PolicyCheck<'a> {
             context.step(OWNERSHIP, || "not looked at: it is asked when the request is made".into());
             return Ok(self.in_path.iter().map(|(agent, _)| (*agent).clone()).collect());
         }
-        let agents = self.prove_named(ownership, context).await?;
-        for agent in &agents {
-            context.need(agent, self.grant.access.union(self.needed));
-        }
+        let agents = match self.grant.agent {
+            AgentSource::Policy => self.token.policy().iter().map(|(agent, _)| agent.clone()).collect(),
+            _ => {
+                let agents = self.prove_named(ownership, context).await?;
+                for agent in &agents {
+                    context.need(agent, self.grant.access.union(self.needed));
+                }
+                agents
+            }
+        };
         context.step(OWNERSHIP, || format!("reaches {}", listed(agents.iter().map(AgentId::as_str))));
         Ok(agents)
     }
@@ -214,11 +229,20 @@ impl<'a> PolicyCheck<'a> {
     /// query or the body must name it as well. So they must where nothing else leads to an agent.
     fn check_agent_is_named(&self) -> Result<(), Denial> {
         let is_named = self.in_path.is_some() || !self.named.agents.is_empty();
-        let leads_nowhere = self.grant.agent == AgentSource::Query && self.named.conversations.is_empty();
+        let leads_nowhere = match self.grant.agent {
+            AgentSource::Query => self.named.conversations.is_empty(),
+            AgentSource::Body => true,
+            _ => false,
+        };
         if !is_named && (self.named.default_conversation || leads_nowhere) {
-            return Err(Denial::AgentNotNamed);
+            return Err(self.agent_not_named());
         }
         Ok(())
+    }
+
+    fn agent_not_named(&self) -> Denial {
+        let field = self.grant.agent_in_body().filter(|_| self.grant.agent == AgentSource::Body);
+        Denial::AgentNotNamed { field }
     }
 
     /// The agent of this id, with what the policy grants on it.
@@ -248,20 +272,22 @@ impl<'a> PolicyCheck<'a> {
             AgentSource::Conversation if param("conversation_id") != DEFAULT_CONVERSATION => {
                 ("Conversation", param("conversation_id"), Owned::Conversation)
             }
-            AgentSource::Path | AgentSource::Conversation | AgentSource::Query => {
-                match (self.named.agents.first(), self.named.conversations.first()) {
-                    (Some((field, agent)), _) => {
-                        let described = || format!("{field}: {}", describe::on_agent(self.token, agent));
-                        let covered = self.covered(agent);
-                        return Ok(context.check(OWNERSHIP, covered, described)?.0);
-                    }
-                    (None, Some(id)) => ("Conversation", id.as_str(), Owned::Conversation),
-                    (None, None) => {
-                        let values = || "no agent is named, one of the policy's is needed".into();
-                        return Err(context.refuse(OWNERSHIP, values, Denial::AgentNotNamed));
-                    }
+            AgentSource::Path
+            | AgentSource::Conversation
+            | AgentSource::Query
+            | AgentSource::Body
+            | AgentSource::Policy => match (self.named.agents.first(), self.named.conversations.first()) {
+                (Some((field, agent)), _) => {
+                    let described = || format!("{field}: {}", describe::on_agent(self.token, agent));
+                    let covered = self.covered(agent);
+                    return Ok(context.check(OWNERSHIP, covered, described)?.0);
                 }
-            }
+                (None, Some(id)) => ("Conversation", id.as_str(), Owned::Conversation),
+                (None, None) => {
+                    let values = || "no agent is named, one of the policy's is needed".into();
+                    return Err(context.refuse(OWNERSHIP, values, self.agent_not_named()));
+                }
+            },
         };
         self.owner_of(class, id, thing(id), ownership, context).await
     }

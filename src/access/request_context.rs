@@ -16,6 +16,8 @@ pub struct RequestContext {
     pub fingerprint: Option<Fingerprint>,
     /// What a client token may still send; `None` without a request quota.
     pub(crate) allowance: Option<Allowance>,
+    /// Whether a refusal is written as the `OpenAI` API does: on its paths, unless the caller holds an API key.
+    pub(crate) speaks_openai: bool,
     /// Whether the client token was in the cache of verified tokens; `None` for other callers.
     pub remembered: Option<bool>,
     /// The steps of the decision, in their order; `None` where nobody looks into it.

@@ -32,6 +32,12 @@ pub enum Match {
 pub struct Params(Vec<(&'static str, String)>);
 
 impl Params {
+    /// One parameter.
+    #[must_use]
+    pub(crate) fn one(name: &'static str, value: &str) -> Self {
+        Self(vec![(name, value.to_owned())])
+    }
+
     /// The parameter of this name in the template, if the template has it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&str> {

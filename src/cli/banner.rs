@@ -27,9 +27,13 @@ pub(super) fn print(
     new_key: Option<&PlainApiKey>,
     has_keys: bool,
     seeded: Option<&Applied>,
+    has_console: bool,
 ) -> Result<(), CliError> {
     let metrics = addresses.metrics.map(|address| format!("{}/metrics", url(address)));
     let (url, mode, store) = (url(addresses.service), app.backend.mode(), &app.store);
+    // A key that was given is not shown, and the page asks for it.
+    let key = new_key.map(|key| format!("#key={}", key.reveal())).unwrap_or_default();
+    let console = has_console.then(|| format!("{url}/_gatelet/{key}"));
     let mut stdout = std::io::stdout().lock();
     match format {
         LogFormat::Json => {
@@ -39,6 +43,9 @@ pub(super) fn print(
             }
             if let Some(metrics) = metrics {
                 line["metrics"] = metrics.into();
+            }
+            if let Some(console) = console {
+                line["console"] = console.into();
             }
             if let Some(Applied { refs, tokens }) = seeded {
                 line["refs"] = refs.clone().into();
@@ -51,6 +58,9 @@ pub(super) fn print(
             writeln!(stdout, "  url      {url}\n  mode     {mode}\n  store    {store}")?;
             if let Some(metrics) = metrics {
                 writeln!(stdout, "  metrics  {metrics}")?;
+            }
+            if let Some(console) = console {
+                writeln!(stdout, "  console  {console}")?;
             }
             match new_key {
                 Some(key) => writeln!(stdout, "  API key  {}   (shown only once)", key.reveal())?,

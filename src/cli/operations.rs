@@ -9,7 +9,7 @@ use super::{CliError, Output, table};
 use crate::{
     access::{Grant, Operation},
     mock::{Fidelity, fidelity_table},
-    model::Access,
+    model::{Access, AccessSet},
 };
 
 /// The text above the tables of docs/fidelity.md.
@@ -125,6 +125,7 @@ fn needs(operation: Operation) -> String {
         Grant::Public => "nothing".into(),
         Grant::KeyOnly => "API key only".into(),
         Grant::Never => "never".into(),
+        Grant::Client(grant) if grant.access == AccessSet::default() => "any word".into(),
         Grant::Client(grant) => grant.access.to_string(),
     }
 }

@@ -134,6 +134,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> Result<ExitCod
         new_key.as_ref(),
         has_keys,
         launched.seeded.as_ref(),
+        launched.service.control.is_some(),
     )?;
     drop(new_key);
     let (first, second) = stop.signals();

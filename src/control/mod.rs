@@ -17,6 +17,7 @@ mod seed;
 mod select;
 mod snapshots;
 mod tokens;
+mod try_request;
 mod unused;
 mod verdicts;
 mod verify;
@@ -34,9 +35,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::caller::Caller;
 use crate::{
     config::ControlSettings,
+    console,
     error::ApiError,
     faults::MOST_FAULTS,
-    http::{App, ControlPlane},
+    http::{App, ControlPlane, Surface},
     journal::BOUNDS,
     namespaces::{Directory, MOST_BYTES, MOST_SNAPSHOTS},
     replies::{Limits, MOST_REPLIES},
@@ -74,10 +76,12 @@ impl Control {
             .merge(unused::routes())
             .merge(verdicts::routes())
             .merge(faults::routes())
+            .merge(try_request::routes())
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
             .nest("/_gatelet/v1", routes)
+            .merge(console::routes())
             .fallback(error::not_found)
             .layer(middleware::from_fn_with_state(Arc::clone(&state), caller::check_place))
             .layer(CatchPanicLayer::custom(error::panicked))
@@ -87,8 +91,9 @@ impl Control {
 }
 
 impl ControlPlane for Control {
-    fn respond(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>> {
-        let request = request.map(axum::body::Body::new);
+    fn respond(&self, request: Request<Incoming>, surface: &Surface) -> BoxFuture<'_, Response<Body>> {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(surface.clone());
         Box::pin(async {
             let Ok(response) = self.router.clone().oneshot(request).await;
             response.map(Body::new)
@@ -105,10 +110,15 @@ impl ControlPlane for Control {
 }
 
 /// `GET /_gatelet/v1`: what this server can do, so that helpers can refuse one that is too old for them.
-async fn about(State(control): State<Arc<ControlState>>, _caller: Caller) -> impl IntoResponse {
+async fn about(State(control): State<Arc<ControlState>>, caller: Caller) -> impl IntoResponse {
+    let namespace = match &caller {
+        Caller::Instance => None,
+        Caller::Namespace(name) => Some(name),
+    };
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "api": 1,
+        "namespace": namespace,
         "features": FEATURES,
         "limits": limits(&control.settings),
     }))
@@ -128,6 +138,8 @@ const FEATURES: &[&str] = &[
     "replies",
     "faults",
     "verdicts",
+    "try",
+    "console",
 ];
 
 /// The limits that a test can run into, by name.

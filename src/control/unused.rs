@@ -12,7 +12,7 @@ pub(super) fn routes() -> Router<Arc<ControlState>> {
     Router::new().route("/ns/{ns}/unused", get(show))
 }
 
-/// The replies that were never chosen, the faults that never fired, and the refs that no request has named.
+/// The replies that were never chosen, the faults that never fired though they must, and the refs that no request has named.
 async fn show(Ns(namespace): Ns) -> Json<Value> {
     let (replies, journal) = (namespace.replies(), namespace.journal());
     let is_touched = |id: &str| journal.has_touched(id) || replies.has_touched(id);

@@ -120,6 +120,13 @@ impl ClientToken {
         &self.policy
     }
 
+    /// Whom the token speaks for, as far as it says: a token that renews it has the same subject. Users of one application who
+    /// share an agent are one subject.
+    #[must_use]
+    pub(crate) fn subject(&self) -> [&str; 3] {
+        [self.project.as_str(), &self.key_id, &self.origin]
+    }
+
     /// Whether it has expired. There is no leeway: one minute would be a fifth of the default lifetime.
     #[must_use]
     pub fn has_expired(&self, now: Millis) -> bool {

@@ -93,6 +93,18 @@ impl Keyring {
         Ok(key.kid)
     }
 
+    /// A message authentication code of these parts, for one purpose: all processes of the installation make the same, and
+    /// nobody else can.
+    #[must_use]
+    pub(crate) fn authenticate(&self, purpose: &str, parts: &[&str]) -> [u8; 32] {
+        let mut message = Vec::new();
+        for part in [self.issuer.as_str()].iter().chain(parts) {
+            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part.as_bytes());
+        }
+        self.master_key.authenticate(purpose, &message)
+    }
+
     /// The id of the key that signs.
     #[must_use]
     pub fn active_kid(&self) -> String {

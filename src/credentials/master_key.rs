@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hmac,
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
@@ -75,6 +78,16 @@ impl MasterKey {
         Ok(text)
     }
 
+    /// A message authentication code (HMAC-SHA-256), under a key that is derived from this one for `purpose` alone.
+    #[must_use]
+    pub(super) fn authenticate(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, self.0.as_slice()), purpose.as_bytes());
+        let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), message);
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(code.as_ref());
+        bytes
+    }
+
     fn cipher(&self) -> RandomizedNonceKey {
         #[expect(clippy::expect_used, reason = "the key has the cipher's length by its type")]
         RandomizedNonceKey::new(&AES_256_GCM, self.0.as_slice()).expect("AES-256 takes 32 bytes")
@@ -103,6 +116,18 @@ mod tests {
             altered[index] ^= 1;
             assert!(key.open("kid-1", &altered).is_err());
             assert!(key.open("kid-1", &sealed[..index]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_code_depends_on_key_purpose_and_message() {
+        let key = MasterKey::generate();
+        let code = key.authenticate("a", b"m");
+        assert_eq!(key.authenticate("a", b"m"), code);
+        for other in
+            [key.authenticate("b", b"m"), key.authenticate("a", b"n"), MasterKey::generate().authenticate("a", b"m")]
+        {
+            assert_ne!(other, code);
         }
     }
 

@@ -215,6 +215,11 @@ impl Occasion {
             && self.probability.is_none_or(|probability| chance < probability)
     }
 
+    /// Whether it hits each request that it concerns, and whose turn it is.
+    pub(super) fn is_certain(&self) -> bool {
+        self.probability.is_none()
+    }
+
     /// How many more requests it can hit after `matched` of those that it concerns; `None` for any number.
     pub(super) fn left(&self, matched: u64) -> Option<u64> {
         if let Some(first) = self.first {

@@ -207,14 +207,16 @@ impl Faults {
         shown.collect()
     }
 
-    /// The ids of those that have never fired.
+    /// The ids of those that have never fired, but for those that leave it to chance.
     pub(crate) fn unused(&self) -> Vec<String> {
         self.uses().into_iter().filter(|(_, has_fired)| !has_fired).map(|(id, _)| id).collect()
     }
 
-    /// Each fault: its id, and whether it has ever fired.
+    /// Each fault that does not leave it to chance: its id, and whether it has ever fired.
     pub(crate) fn uses(&self) -> Vec<(String, bool)> {
-        self.lock().faults.iter().map(|held| (held.id.to_string(), held.fired > 0)).collect()
+        let inner = self.lock();
+        let certain = inner.faults.iter().filter(|held| held.definition.occasion.is_certain());
+        certain.map(|held| (held.id.to_string(), held.fired > 0)).collect()
     }
 
     /// Removes one, if there is one of this id.

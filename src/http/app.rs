@@ -12,6 +12,7 @@ use crate::{
     config::StreamAtExpiry,
     faults::Faults,
     journal::Journal,
+    openai::OpenAi,
     request::body::Pace,
     store::Store,
     telemetry::metrics::Metrics,
@@ -27,6 +28,8 @@ pub struct App {
     pub tokens: Endpoints,
     /// What serves Letta's operations.
     pub(crate) backend: Backend,
+    /// The `OpenAI` API for client tokens.
+    pub(crate) openai: OpenAi,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.

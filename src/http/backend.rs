@@ -1,5 +1,7 @@
 //! What serves Letta's operations once the guard has admitted a request: the mock, or a real server.
 
+use std::sync::Arc;
+
 use crate::{
     access::{
         Call, Charge, Owned, Ownership, Shared,
@@ -9,6 +11,7 @@ use crate::{
     gateway::Gateway,
     mock::Mock,
     model::{AgentId, Project},
+    openai::{ChatBackend, LettaApi, LettaV1},
     reply::Reply,
 };
 
@@ -56,11 +59,23 @@ impl Backend {
         }
     }
 
+    /// What client tokens of the `OpenAI` API chat with.
+    #[must_use]
+    pub(super) fn chat(&self) -> Arc<dyn ChatBackend> {
+        Arc::new(LettaV1(self.clone()))
+    }
+
     /// Waits until the background work has ended.
     pub(crate) async fn drain(&self) {
         if let Self::Mock(mock) = self {
             mock.drain().await;
         }
+    }
+}
+
+impl LettaApi for Backend {
+    async fn call(&self, call: Call, redaction: Redaction) -> Result<Reply, ApiError> {
+        self.respond(call, redaction, &mut Charge::uncounted()).await
     }
 }
 

@@ -6,13 +6,14 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response, request::Parts};
 use hyper::body::Incoming;
 
-use super::App;
+use super::{App, Surface};
 use crate::{error::ApiError, request::body::Body};
 
 /// The control API and its namespaces.
 pub(crate) trait ControlPlane: Send + Sync {
-    /// Responds to a request to the control API.
-    fn respond(&self, request: Request<Incoming>) -> BoxFuture<'_, Response<Body>>;
+    /// Responds to a request to the control API or to the console, on this surface. A response that must end with a client
+    /// token or a namespace has its [`ResponseLifetime`](super::ResponseLifetime) in its extensions.
+    fn respond(&self, request: Request<Incoming>, surface: &Surface) -> BoxFuture<'_, Response<Body>>;
 
     /// The app of the namespace that a request belongs to. A request that names none, wrongly, is refused in the app of
     /// `default`, with the error.

@@ -69,18 +69,41 @@ impl Surface {
                 (response.map(Body::new), None)
             }
             (path, Some(control)) if control_plane::is_control_path(path) && is_plain() => {
-                (control.respond(request).await, None)
+                let mut response = control.respond(request, self).await;
+                let lifetime = response.extensions_mut().remove();
+                (response, lifetime)
             }
-            (_, None) => pipeline::handle(app, log, request, None).await,
+            (_, None) => {
+                let (head, body) = request.into_parts();
+                let body = Body::received(body, &head, app.body_pace);
+                pipeline::handle(app, log, head, body, None).await
+            }
             (_, Some(control)) => {
                 let (head, body) = request.into_parts();
                 let (app, selected) = control.select(&head).await;
-                let namespace = Namespace { app: &app, selected };
-                let request = Request::from_parts(head, body);
+                let namespace = Namespace { app: &app, selected, is_recorded: true };
+                let body = Body::received(body, &head, app.body_pace);
                 // Boxed, so that the futures of requests to a server without namespaces do not grow by its size.
-                Box::pin(pipeline::handle(&app, log, request, Some(namespace))).await
+                Box::pin(pipeline::handle(&app, log, head, body, Some(namespace))).await
             }
         }
+    }
+
+    /// Responds to a request that did not arrive here, in the app of a namespace. The lifetime of the response is in its
+    /// extensions.
+    pub(crate) async fn attempt(
+        &self,
+        app: &Arc<App>,
+        head: http::request::Parts,
+        body: Body,
+        is_recorded: bool,
+    ) -> Response<Body> {
+        let namespace = Namespace { app, selected: Ok(()), is_recorded };
+        let (mut response, lifetime) = Box::pin(pipeline::handle(app, &self.0.log, head, body, Some(namespace))).await;
+        if let Some(lifetime) = lifetime {
+            response.extensions_mut().insert(lifetime);
+        }
+        response
     }
 
     /// Returns when the responses of this lifetime must end.
@@ -101,4 +124,6 @@ struct Namespace<'a> {
     app: &'a Arc<App>,
     /// Why it belongs to none, if so.
     selected: Result<(), ApiError>,
+    /// Whether its journal is to have the request.
+    is_recorded: bool,
 }

@@ -11,9 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::Either};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use serde_json::Value;
 use tracing::error;
 
@@ -30,6 +29,7 @@ use crate::{
     credentials::ClientToken,
     error::{ApiError, Code},
     journal::{Recording, SeenPreflight},
+    openai,
     reply::Reply,
     request::{
         body::{Body, BodyError},
@@ -49,16 +49,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) async fn handle(
     app: &App,
     log: &AccessLog,
-    request: Request<Incoming>,
+    head: Parts,
+    mut body: Body,
     namespace: Option<Namespace<'_>>,
 ) -> (Response<Body>, Option<ResponseLifetime>) {
     let started = Instant::now();
     let request_id = RequestId::new();
-    let (head, body) = request.into_parts();
     let method = head.method.clone();
     let origin = cors::origin(&head.headers).cloned();
-    let mut body = Body::received(body, &head, app.body_pace);
-    let (mut context, recording, preflight) = match &app.journal {
+    let journal = app.journal.as_ref().filter(|_| namespace.as_ref().is_none_or(|namespace| namespace.is_recorded));
+    let (mut context, recording, preflight) = match journal {
         None => (RequestContext::default(), None, None),
         Some(journal) => match SeenPreflight::of(&head) {
             Some(preflight) => (RequestContext::default(), None, Some((preflight, journal))),
@@ -70,7 +70,7 @@ pub(super) async fn handle(
         },
     };
     let (selected, namespace) = match namespace {
-        Some(Namespace { app, selected }) => (selected, Some(Arc::clone(app))),
+        Some(Namespace { app, selected, .. }) => (selected, Some(Arc::clone(app))),
         None => (Ok(()), None),
     };
     let (mut hit, version): (Hit, _) = (None, head.version);
@@ -101,7 +101,7 @@ pub(super) async fn handle(
             if let Some(cause) = refusal.cause() {
                 error!(request.id = %request_id, code = refusal.code().word(), cause = %Chain(cause), "A request failed");
             }
-            ((error_response(&refusal, &request_id), None), Some(refusal.code()))
+            ((error_response(&refusal, &request_id, context.speaks_openai), None), Some(refusal.code()))
         }
     };
     let headers = response.headers_mut();
@@ -284,7 +284,13 @@ impl App {
                 }
                 reply
             }
-            ServedBy::Backend => self.backend.respond(call, redactor.redaction(), &mut charge).await?,
+            ServedBy::OpenAi if token.is_some() => {
+                let chat = self.backend.chat();
+                Box::pin(self.openai.respond(call, chat, &mut charge)).await?
+            }
+            ServedBy::OpenAi | ServedBy::Backend => {
+                self.backend.respond(call, redactor.redaction(), &mut charge).await?
+            }
         };
         let mut response = redacted(reply, &redactor)?;
         // A token that was revoked in the meantime gets no response.
@@ -406,9 +412,14 @@ fn event_response(body: Body) -> Response<Body> {
     response
 }
 
-fn error_response(refusal: &ApiError, request_id: &RequestId) -> Response<Body> {
-    let body = refusal.to_body(request_id.as_str()).to_string();
-    let mut response = Response::new(Body::from(body));
+/// The response to a refused request. On the paths of the `OpenAI` API its errors are added to Letta's: clients of either
+/// may call them.
+fn error_response(refusal: &ApiError, request_id: &RequestId, speaks_openai: bool) -> Response<Body> {
+    let mut body = refusal.to_body(request_id.as_str());
+    if speaks_openai {
+        body["error"] = openai::error_object(refusal);
+    }
+    let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -29,6 +29,15 @@ pub(crate) struct Created {
     pub(crate) tokens: Map<String, Value>,
 }
 
+/// What takes the place of a namespace's world.
+struct Renewal {
+    world: World,
+    /// What is in it; `None` for nothing.
+    state: Option<SavedState>,
+    injected: Injected,
+    credentials: Credentials,
+}
+
 /// What a reset did.
 pub(crate) struct Reset {
     /// What was in the world that has ended.
@@ -166,7 +175,8 @@ impl Directory {
             (ResetTo::Seed, Some(state)) => state.injected.clone(),
         };
         let injected = begins_with.keeping(keep, Injected::of(&namespace.app()), &mut dropped);
-        let tokens = self.replace(&reservation, &namespace, world, state, injected, Credentials::Strip, &seeds).await?;
+        let renewal = Renewal { world, state, injected, credentials: Credentials::Strip };
+        let tokens = self.replace(&reservation, &namespace, renewal, &seeds).await?;
         namespace.journal().untouch_refs();
         if !keep.contains(&Kept::Journal) {
             let entries = i64::try_from(namespace.journal().len()).unwrap_or(i64::MAX);
@@ -189,7 +199,8 @@ impl Directory {
         let state = namespace.contents().snapshots.find(snapshot)?.state.clone();
         let world = World::restore(namespace.name(), &state.world);
         let injected = state.injected.clone();
-        self.replace(&reservation, &namespace, world, Some(state), injected, Credentials::Keep, &[]).await?;
+        let renewal = Renewal { world, state: Some(state), injected, credentials: Credentials::Keep };
+        self.replace(&reservation, &namespace, renewal, &[]).await?;
         Ok(())
     }
 
@@ -237,12 +248,10 @@ impl Directory {
         &self,
         reservation: &Reservation,
         namespace: &Arc<Namespace>,
-        world: World,
-        state: Option<SavedState>,
-        injected: Injected,
-        credentials: Credentials,
+        renewal: Renewal,
         seeds: &[AppliedSeed],
     ) -> Result<Map<String, Value>, ApiError> {
+        let Renewal { world, state, injected, credentials } = renewal;
         let blueprint = namespace.blueprint(state.as_ref(), injected, credentials);
         let aside = self.0.builder.build(world, blueprint).await.map_err(failed)?;
         let mut refs = state.map(|state| state.refs).unwrap_or_default();

@@ -75,6 +75,8 @@ fn is_allowed(name: &str) -> bool {
                 | "connection"
                 // Parameters of single operations.
                 | "storage-unit" | "x-override-embedding-model"
+                // The chat that a chat completion of the OpenAI API belongs to.
+                | "x-letta-chat-key" | "x-openwebui-chat-id"
         )
 }
 

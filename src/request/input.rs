@@ -30,6 +30,12 @@ pub enum Payload {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// One parameter.
+    #[must_use]
+    pub(crate) fn one(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// Decodes a query string (URL standard, application/x-www-form-urlencoded).
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {

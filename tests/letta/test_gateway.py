@@ -61,7 +61,8 @@ def test_all_that_a_page_may_read_is_answered_as_letta_answers_it(letta, agent, 
             "run_id": sent["messages"][0]["run_id"],
             "step_id": sent["messages"][0]["step_id"],
         }
-        reads = [template for template in readable() if "scheduled" not in template]
+        # The list of models is Gatelet's own: every page has one.
+        reads = [each for each in readable() if "scheduled" not in each and each != "/v1/models/"]
         assert len(reads) > 25
         succeeded = 0
         for template in reads:

@@ -28,7 +28,8 @@ fn both_engines_have_the_same_migrations() {
     assert_eq!(names("postgres"), names("sqlite"));
 }
 
-/// `tests/data/letta-operations.txt` is the method and path of every operation of Letta's specification. An operation
+/// `tests/data/letta-operations.txt` is the method and path of every operation of Letta's specification, and of OpenAI's
+/// `/v1/responses`. An operation
 /// that Letta adds fails here until the table decides about it.
 #[tokio::test]
 async fn the_table_names_every_operation_of_lettas_specification() {

@@ -42,6 +42,7 @@ mod mcp;
 mod messages;
 mod metrics;
 mod naming;
+mod openai;
 mod projects;
 mod providers;
 mod races;

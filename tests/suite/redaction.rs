@@ -197,6 +197,10 @@ impl Open {
             "POST /v1/agents/{agent_id}/archival-memory" => json!({"text": "y"}),
             "POST /v1/agents/{agent_id}/messages/cancel" => json!({"run_ids": [things["run_id"]]}),
             "POST /v1/conversations/{conversation_id}/stream" => json!({"run_id": things["run_id"]}),
+            "POST /v1/chat/completions" => {
+                json!({"model": things["agent_id"], "messages": [{"role": "user", "content": "x"}]})
+            }
+            "POST /v1/responses" => json!({"model": things["agent_id"], "input": "x"}),
             name if name.starts_with("POST /v1/") && name.contains("/messages") => said,
             _ if self.method == Method::POST => json!({}),
             _ => return None,

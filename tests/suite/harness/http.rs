@@ -74,7 +74,9 @@ impl Client {
         let answer = Answer::read(request.send().await.unwrap()).await;
         // A page that may write an agent, but not read it, is answered with what it has written.
         let written = self.holds_token() && method == Method::PATCH;
-        if self.mocked && !written {
+        // Client tokens get the OpenAI API, which is not Letta's.
+        let openai = ["/v1/models", "/v1/chat/completions"].iter().any(|of_it| path.starts_with(of_it));
+        if self.mocked && !written && !(openai && self.holds_token()) {
             conformance::hold(&method, path, &answer);
         }
         answer

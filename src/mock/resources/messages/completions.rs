@@ -37,7 +37,11 @@ const UNUSED: &[(&str, Expect)] = &[
 ];
 
 pub(super) fn mount(routes: Routes) -> Routes {
-    routes.on(Operation::CreateChatCompletion, complete)
+    routes.on(Operation::CreateChatCompletion, complete).fixed_shape(
+        Operation::CreateResponse,
+        async |_, _| Err(ApiError::letta(Code::NotFound, "Not Found")),
+        "Not in Letta's API: an API key gets 404, as from a Letta server.",
+    )
 }
 
 async fn complete(state: Arc<State>, mut call: Call) -> HandlerResult {
