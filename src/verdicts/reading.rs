@@ -111,17 +111,14 @@ impl Reads {
     fn is_storm_at(&mut self, at: i64, id: u64) -> bool {
         let part = at.div_euclid(SECOND / PARTS);
         let passed = part - self.part;
-        if !(0..2 * PARTS).contains(&passed) {
-            (self.counts, self.first) = ([0; COUNTS], id);
-        } else {
+        if (0..2 * PARTS).contains(&passed) {
             for passed in self.part + 1..=part {
                 self.counts[place(passed)] = 0;
             }
+        } else {
+            (self.counts, self.first) = ([0; COUNTS], id);
         }
-        self.part = self.part.max(part);
-        if passed < 0 {
-            self.part = part;
-        }
+        self.part = part;
         self.counts[place(part)] += 1;
         let sum = |from: i64, to: i64| (from..to).map(|part| self.counts[place(part)]).sum::<u32>();
         sum(part - PARTS + 1, part + 1) > CALM && sum(part - 2 * PARTS + 1, part - PARTS + 1) > CALM

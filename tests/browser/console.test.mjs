@@ -74,6 +74,7 @@ async function livelyNamespace(name) {
   await page(ORIGIN).agents.messages.list(helper);
   await assert.rejects(page(ORIGIN).agents.retrieve(helper));
   await assert.rejects(page('http://evil.example').agents.messages.list(helper));
+  await gatelet.allow('origin_refused', 'The console shows what is refused.', name);
   await control(gatelet, 'PUT', `/ns/${name}/snapshots/before-the-test`);
   return namespace;
 }
@@ -232,6 +233,7 @@ consoleTest('hostile text in every field stays text', async (open) => {
   await send(`/v1/agents/${refs.helper}/messages/stream`, bearer, { messages: [{ role: 'user', content: evil }], streaming: true });
   await send(`/v1/agents/${refs.helper}/messages?${new URLSearchParams({ evil })}`, { ...bearer, origin: `http://${evil}` });
   await send(`/v1/${encodeURIComponent(evil)}`, { authorization: evil });
+  await gatelet.allow('origin_refused', 'The console shows an origin that is no origin.', 'hostile');
   const { page, errors } = await signIn(open, key);
   for (const screen of SCREENS) {
     await page.goto(`${gatelet.url}/_gatelet/#/${screen}`);
