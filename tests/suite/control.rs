@@ -1,5 +1,6 @@
 //! Test control: namespaces, their clocks, and what a test can see of them.
 
+mod app_server;
 mod clock;
 mod explain;
 mod faults;

@@ -210,12 +210,11 @@ async fn the_token_of_a_handshake_is_in_no_log() {
 
 #[tokio::test]
 async fn a_server_without_an_app_server_has_no_socket() {
-    let mock = Gatelet::ephemeral().await;
-    let token = mock.owner().create_token(crate::harness::NOBODY, &RW).await;
+    let gateway = Program::ephemeral().argument("--upstream").argument("http://127.0.0.1:9").start_alone().await;
+    let token = gateway.owner().create_token(crate::harness::NOBODY, &RW).await;
     for target in ["/ws", "/"] {
-        let refused = Socket::open(&mock, &format!("{target}?token={token}"), &[("origin", ORIGIN)]).await;
+        let refused = Socket::open(&gateway, &format!("{target}?token={token}"), &[("origin", ORIGIN)]).await;
         let status = refused.map(|_| ()).unwrap_err().status;
         assert!([400, 401, 404].contains(&status), "{status}");
     }
-    let _ = Program::ephemeral();
 }

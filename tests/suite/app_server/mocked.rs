@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{RW, said};
-use crate::harness::{Gatelet, Socket, eventually, input};
+use crate::harness::{Gatelet, Socket, input};
 
 const ALL: [&str; 4] = ["read_messages", "write_messages", "read_agent", "write_agent"];
 
@@ -141,7 +141,6 @@ async fn a_turn_has_the_recorded_frames() {
     let bearer = format!("Bearer {}", gate.key());
     let mut socket = Socket::open(&gate, "/ws", &[("authorization", &bearer)]).await.unwrap();
     socket.start(&agent, "default").await;
-    eventually("the state was replayed", super::SOON, async || true).await;
     socket.event("update_subagent_state").await;
     socket.input(&agent, "default", "hi").await;
     let mut frames = Vec::new();
