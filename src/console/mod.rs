@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-use axum::{Router, extract::Path, response::IntoResponse, routing::get};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -31,32 +30,11 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// The paths of the console, below `/_gatelet`.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/_gatelet", get(to_root))
-        .route("/_gatelet/", get(|headers: HeaderMap| async move { serve(INDEX, &headers) }))
-        .route(
-            "/_gatelet/{*path}",
-            get(|Path(path): Path<String>, headers: HeaderMap| async move { serve(&path, &headers) }),
-        )
-}
-
-/// The page names its files relative to a folder.
-async fn to_root() -> impl IntoResponse {
-    (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "/_gatelet/")])
-}
-
-/// A file; 304 if the client has it, 404 if there is none of this name.
-fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
-    let Some((file, media_type)) = Files::get(path).zip(media_type(path)) else {
-        let mut response = Response::new(Body::Whole(Bytes::from_static(
-            b"There is no such file in the console; it begins at /_gatelet/.\n",
-        )));
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        return response;
-    };
+/// A file of the page, by its path below `/_gatelet/`, which is empty for the page itself; 304 if the client has it.
+/// `None` if there is no such file.
+pub(crate) fn respond(path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    let path = if path.is_empty() { INDEX } else { path };
+    let (file, media_type) = Files::get(path).zip(media_type(path))?;
     let tag = entity_tag(&file);
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = Response::new(if is_known { Body::Empty } else { Body::Whole(owned(file)) });
@@ -69,7 +47,7 @@ fn serve(path: &str, headers: &HeaderMap) -> Response<Body> {
     if let Ok(tag) = HeaderValue::try_from(tag) {
         sent.insert(header::ETAG, tag);
     }
-    response
+    Some(response)
 }
 
 fn owned(file: EmbeddedFile) -> Bytes {

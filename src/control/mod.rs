@@ -24,9 +24,15 @@ mod verify;
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, middleware, response::IntoResponse, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    middleware,
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
 use futures_util::future::BoxFuture;
-use http::{Request, Response, request::Parts};
+use http::{HeaderMap, Request, Response, Uri, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -81,7 +87,9 @@ impl Control {
             .method_not_allowed_fallback(error::method_not_allowed);
         let all = Router::new()
             .nest("/_gatelet/v1", routes)
-            .merge(console::routes())
+            .route("/_gatelet", get(|| async { Redirect::permanent("/_gatelet/") }))
+            .route("/_gatelet/", get(page))
+            .route("/_gatelet/{*path}", get(page))
             .fallback(error::not_found)
             .layer(middleware::from_fn_with_state(Arc::clone(&state), caller::check_place))
             .layer(CatchPanicLayer::custom(error::panicked))
@@ -106,6 +114,15 @@ impl ControlPlane for Control {
 
     fn default_app(&self) -> Arc<App> {
         self.state.directory.default().app()
+    }
+}
+
+/// The files of the console.
+async fn page(uri: Uri, headers: HeaderMap) -> impl IntoResponse {
+    let path = uri.path().trim_start_matches("/_gatelet/");
+    match console::respond(path, &headers) {
+        Some(response) => response.into_response(),
+        None => error::not_found(uri).await.into_response(),
     }
 }
 
