@@ -232,7 +232,7 @@ mod tests {
                 .map(|part| match part {
                     Part::Text(text) => text,
                     Part::Variable(Variable::Group(group)) => captures.get(*group).map_or("", |found| found.as_str()),
-                    Part::Variable(other) => panic!("{other:?}"),
+                    Part::Variable(other) => unreachable!("{other:?}"),
                 })
                 .collect();
             assert_eq!(filled, expected, "{text}");

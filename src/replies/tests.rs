@@ -6,7 +6,7 @@ use super::*;
 
 fn replies(definitions: Value) -> Replies {
     let replies = Replies::new(None);
-    let Value::Array(definitions) = definitions else { panic!("{definitions}") };
+    let definitions = definitions.as_array().unwrap().clone();
     replies.add(read_list(definitions, "", Limits::HTTP).unwrap()).unwrap();
     replies
 }

@@ -105,7 +105,7 @@ async fn a_token_is_revoked_in_the_middle_of_a_stream() {
         let mut text = String::new();
         let broken = loop {
             match response.chunk().await {
-                Ok(Some(chunk)) => text.push_str(&String::from_utf8(chunk.to_vec()).unwrap()),
+                Ok(Some(chunk)) => text.push_str(str::from_utf8(&chunk).unwrap()),
                 Ok(None) => break false,
                 Err(_) => break true,
             }

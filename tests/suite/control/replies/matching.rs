@@ -205,7 +205,7 @@ async fn a_later_step_may_get_another_reply() {
     let noted = stage.noted(&answer).await;
     assert_eq!((&noted["id"], &noted["step"], &noted["steps"]), (&json!("rain"), &json!(1), &json!(2)));
     let answer = stage.send(&json!({"input": "trip in sun"})).await;
-    assert_eq!(spoken(&answer.expect(200)), "Go out: sunny.".replace("sunny", "sunny"));
+    assert_eq!(spoken(&answer.expect(200)), "Go out: sunny.");
     // It may call a tool of its own, and does not take over from itself.
     let answer = stage.send(&json!({"input": "trip in rain to Rome"})).await;
     let messages = answer.expect(200);
