@@ -69,8 +69,8 @@ pub(crate) struct Idle {
     #[arg(long)]
     pid: u32,
     /// How many sockets are idle
-    #[arg(long, default_value_t = 1_000)]
-    idle: usize,
+    #[arg(long = "idle", default_value_t = 1_000)]
+    sockets: usize,
     /// How many stream
     #[arg(long, default_value_t = 200)]
     streams: usize,
@@ -187,7 +187,7 @@ impl Relay {
 impl Idle {
     pub(crate) async fn measure(self) -> Result<Value, Failure> {
         let before = resident_kib(self.pid)?;
-        let mut idle = pages(&self.target, self.idle).await?;
+        let mut idle = pages(&self.target, self.sockets).await?;
         let with_idle = resident_kib(self.pid)?;
         let mut streaming = pages(&self.target, self.streams).await?;
         let events = self.seconds * 20;
@@ -204,8 +204,8 @@ impl Idle {
         let whole = streamed.iter().filter(|count| matches!(count, Ok(count) if *count == events)).count();
         let after = resident_kib(self.pid)?;
         let per_socket = |kib: u64, sockets: usize| kib * 1024 / sockets as u64;
-        Ok(json!({"idle_bytes": per_socket(with_idle.saturating_sub(before), self.idle),
-            "bytes": per_socket(after.saturating_sub(before), self.idle + self.streams),
+        Ok(json!({"idle_bytes": per_socket(with_idle.saturating_sub(before), self.sockets),
+            "bytes": per_socket(after.saturating_sub(before), self.sockets + self.streams),
             "idle_dropped": dropped, "streams_whole": whole, "streams": self.streams}))
     }
 }

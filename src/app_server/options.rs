@@ -114,7 +114,7 @@ impl Written<'_> {
         if given.iter().filter(|is_given| **is_given).count() > 1 {
             return Err(self.error("token", "and its files exclude each other: leave one"));
         }
-        let token = match (self.token, self.token_file, self.jwt_secret_file) {
+        match (self.token, self.token_file, self.jwt_secret_file) {
             (Some(token), ..) => Bearer::fixed(token.reveal()).map_err(|rule| self.error("token", rule)),
             (_, Some(path), _) => {
                 Bearer::fixed(&self.content("token_file", path)?).map_err(|rule| self.error("token_file", rule))
@@ -122,8 +122,7 @@ impl Written<'_> {
             (.., Some(path)) => Bearer::signing(&self.content("jwt_secret_file", path)?)
                 .map_err(|rule| self.error("jwt_secret_file", rule)),
             _ => Ok(Bearer::None),
-        };
-        token
+        }
     }
 
     fn content(&self, setting: &str, path: &PathBuf) -> Result<String, AppServerError> {

@@ -106,8 +106,7 @@ impl Launched {
         let Self { service, listener, metrics_listener, options, .. } = self;
         let mut metrics = JoinSet::new();
         if let (Some(listener), Some(counted)) = (metrics_listener, service.app.metrics.clone()) {
-            let sockets =
-                service.app.app_servers.iter().map(|servers| Box::new(servers.counters()) as Box<dyn Collector>);
+            let sockets = service.app.sockets.iter().map(|servers| Box::new(servers.counters()) as Box<dyn Collector>);
             let exposition = Exposition::new(counted, service.app.feed.clone(), sockets.collect());
             metrics.spawn(metrics::listener::serve(listener, exposition));
         }

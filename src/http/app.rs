@@ -27,8 +27,8 @@ pub struct App {
     pub tokens: Endpoints,
     /// What serves Letta's operations.
     pub(crate) backend: Backend,
-    /// The App Servers, if any are behind Gatelet.
-    pub(crate) app_servers: Option<AppServers>,
+    /// The App Servers to which sockets lead, if any are behind Gatelet.
+    pub(crate) sockets: Option<AppServers>,
     /// The database, for the readiness check.
     pub store: Store,
     /// The feed of revocations, for the readiness check.

@@ -103,7 +103,7 @@ impl App {
                 clock: clock.clone(),
             },
             backend,
-            app_servers,
+            sockets: app_servers,
             store,
             feed,
             readiness: Readiness::default(),

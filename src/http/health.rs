@@ -42,7 +42,7 @@ pub(super) async fn ready(State(source): State<Source>) -> impl IntoResponse {
         }
     };
     let app_servers = async {
-        match &app.app_servers {
+        match &app.sockets {
             Some(servers) => servers.reachability().await,
             None => Vec::new(),
         }

@@ -95,7 +95,7 @@ impl Surface {
 
     /// Closes the sockets of clients, and waits until the turns that they began have ended.
     pub(crate) async fn drain_sockets(&self) {
-        if let Some(servers) = &self.0.app.app_servers {
+        if let Some(servers) = &self.0.app.sockets {
             servers.drain().await;
         }
     }

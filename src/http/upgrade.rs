@@ -23,7 +23,7 @@ const PATHS: [&str; 2] = ["/ws", "/"];
 
 /// Where the handshake of a request leads, if it is one and there is an App Server.
 pub(super) fn route(app: &App, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
-    app.app_servers.as_ref()?;
+    app.sockets.as_ref()?;
     let path = PATHS.into_iter().find(|path| *path == uri.path())?;
     has_token(headers, &header::UPGRADE, "websocket").then_some(path)
 }
@@ -71,7 +71,7 @@ async fn handle_in(
     let request_id = RequestId::new();
     let mut context = RequestContext { route: Some(path), ..RequestContext::default() };
     let (mut head, _) = request.into_parts();
-    let outcome = match (selected, &app.app_servers) {
+    let outcome = match (selected, &app.sockets) {
         (Ok(()), Some(servers)) => respond(app, servers, &mut head, &request_id, &mut context).await,
         (Ok(()), None) => Err(not_a_handshake("there is no App Server here")),
         (Err(refusal), _) => Err(refusal),

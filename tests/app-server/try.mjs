@@ -337,6 +337,23 @@ for (const how of ['expires', 'is revoked']) {
   });
 }
 
+await check('an agent that reflects is out of reach until that is off', async () => {
+  const eve = await agent('eve'), access = await token([eve]);
+  const set = async (trigger) => {
+    const runtime = { agent_id: eve, conversation_id: 'gatelet-probe' };
+    assert.equal((await operator.request('set_reflection_settings', { runtime, settings: { trigger, step_count: 25 } })).success, true);
+  };
+  await set('step-count');
+  const client = await page(access);
+  const refused = await client.runtimeStart({ agent_id: eve, conversation_id: 'default' });
+  await set('off');
+  assert.equal(refused.success, false);
+  assert.match(refused.error, /^agent_not_in_policy: /);
+  await eventually('a warning', () => log.includes('Reflection is on'));
+  await eventually('it is within reach', async () => (await client.runtimeStart({ agent_id: eve, conversation_id: 'default' })).success);
+  client.close();
+});
+
 await check('no page was sent a path, the name of the host or what the harness tells the model', async () => {
   const all = received.join('\n');
   for (const private_ of [APP_SERVER_DIR, os.hostname(), '<system-reminder>', '/home/', APP_SERVER_TOKEN, secret]) {

@@ -60,6 +60,7 @@ async fn said(page: &mut Socket) -> String {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with how a socket ended")]
 fn closed(code: u16, reason: &str) -> Option<(u16, String)> {
     Some((code, reason.to_owned()))
 }

@@ -258,6 +258,13 @@ struct Page<'a> {
     next_ping: Instant,
 }
 
+/// A large message.
+#[derive(Debug)]
+struct Large {
+    /// Its claim; `None` if they are not limited.
+    permit: Option<ConcurrencyPermit>,
+}
+
 /// What was received from a page.
 #[derive(Debug)]
 struct Received {
@@ -267,8 +274,8 @@ struct Received {
     whole: u64,
     /// When the last byte came.
     at: Instant,
-    /// The claim of a large message that is not whole.
-    large: Option<Option<ConcurrencyPermit>>,
+    /// A large message that is not whole.
+    large: Option<Large>,
 }
 
 impl<'a> Page<'a> {
@@ -318,12 +325,12 @@ impl<'a> Page<'a> {
         }
         for _ in 0..ROUNDS {
             let now = Instant::now();
-            let mut has_moved = self.read_upstream(now, task)?;
-            has_moved |= self.read_client(now, task)?;
-            has_moved |= self.poll_lookup(task);
-            has_moved |= self.decide(now)?;
+            let mut is_more = self.read_upstream(now, task)?;
+            self.read_client(now, task)?;
+            is_more |= self.poll_lookup(task);
+            is_more |= self.decide(now)?;
             self.write(now, task)?;
-            if !has_moved && self.wait(now, task)? {
+            if !is_more && self.wait(now, task)? {
                 return Ok(());
             }
         }
@@ -331,12 +338,10 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Reads what the App Server sends; whether there was anything.
+    /// Reads what the App Server sends; whether there may be more.
     fn read_upstream(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<bool, End> {
-        let mut has_moved = false;
         for _ in 0..BATCH {
-            let Poll::Ready(message) = self.upstream.poll_next_unpin(task) else { break };
-            has_moved = true;
+            let Poll::Ready(message) = self.upstream.poll_next_unpin(task) else { return Ok(false) };
             self.upstream_heard = now;
             match message {
                 Some(Ok(Message::Text(text))) => {
@@ -357,18 +362,15 @@ impl<'a> Page<'a> {
                 break;
             }
         }
-        Ok(has_moved)
+        Ok(true)
     }
 
-    /// Reads what the page sends while there is room for it; whether there was anything.
-    fn read_client(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<bool, End> {
-        let mut has_moved = false;
+    /// Reads what the page sends while there is room for it. Only deciding makes room.
+    fn read_client(&mut self, now: Instant, task: &mut task::Context<'_>) -> Result<(), End> {
         while self.inbox.len() < INBOX_FRAMES && (self.inbox_bytes < INBOX_BYTES || self.inbox.is_empty()) {
             let Poll::Ready(message) = self.client.poll_next_unpin(task) else {
-                self.count_bytes(now)?;
-                break;
+                return self.count_bytes(now);
             };
-            has_moved = true;
             let message = message.ok_or(End::Left)??;
             self.count_bytes(now)?;
             if !self.context.guard.socket_quotas.count_frame(self.state.token()) {
@@ -376,7 +378,7 @@ impl<'a> Page<'a> {
             }
             match message {
                 Message::Text(text) => {
-                    let permit = self.received.large.take().flatten();
+                    let permit = self.received.large.take().and_then(|large| large.permit);
                     self.received.whole = self.received.counted;
                     let frame = Frame::parse(text.as_bytes()).map_err(|close| {
                         self.context.counters.frame(None, Ruling::Refused);
@@ -400,7 +402,7 @@ impl<'a> Page<'a> {
                 Message::Frame(_) => {}
             }
         }
-        Ok(has_moved)
+        Ok(())
     }
 
     /// Counts the bytes that have come since the last time, whole message or not.
@@ -419,7 +421,7 @@ impl<'a> Page<'a> {
         let unfinished = read.saturating_sub(self.received.whole);
         if unfinished > LARGE && self.received.large.is_none() {
             let held = self.context.guard.quotas.hold_body(self.state.token(), &SizeHint::with_exact(unfinished));
-            self.received.large = Some(held.map_err(|_| too_many())?);
+            self.received.large = Some(Large { permit: held.map_err(|_| too_many())? });
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ async fn what_breaks_the_rules_closes_the_socket_and_reaches_nobody() {
     let nested = format!(r#"{{"type":"sync","runtime":{{"agent_id":"{ADA}","agent_id":"{ADA}"}}}}"#);
     let half = |rest: u8| [frame(TEXT, &[0x22, 0xe2]), frame(0x80, &[0x82, rest, 0x22])].concat();
     let long = vec![b' '; 70_000];
-    let announced = [&[0x80 | TEXT, 0x80 | 127][..], &(1_u64 << 40).to_be_bytes(), &[1, 2, 3, 4]].concat();
+    let announced = [&[0x80 | TEXT, 0x80 | 0x7f][..], &(1_u64 << 40).to_be_bytes(), &[1, 2, 3, 4]].concat();
     let pieces: Vec<u8> = (0..20).flat_map(|index| frame(if index == 0 { TEXT } else { 0 }, &[b' '; 4000])).collect();
     let deep = format!("{}{}", r#"{"type":"#, "[".repeat(10_000));
     for (why, bytes, expected) in [

@@ -106,7 +106,7 @@ async fn an_idle_page_is_pinged_and_one_that_is_silent_is_given_up() {
         match silent.next().await {
             Came::Frame(PING | 1, _) => {}
             Came::End => break,
-            other => panic!("{other:?}"),
+            other @ Came::Frame(..) => panic!("{other:?}"),
         }
     }
     tokio::time::timeout(Duration::from_secs(1), live.next()).await.expect("the live one is still pinged");

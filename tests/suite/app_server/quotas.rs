@@ -74,7 +74,7 @@ async fn too_many_bytes_close_the_socket_also_of_messages_that_never_end() {
     let empty_pieces: Vec<u8> = crate::harness::frame(0, b"").repeat(40_000);
     for bytes in [
         [crate::harness::frame(1, b"{"), empty_pieces].concat(),
-        crate::harness::frame(0x81, &[b' '; 200_000]),
+        crate::harness::frame(0x81, &vec![b' '; 200_000]),
         crate::harness::frame(0x80 | PING, b"x").repeat(30_000),
     ] {
         let mut page = Socket::page(&gate, &token(&gate, ADA).await).await;

@@ -238,10 +238,10 @@ impl AppServer {
                 received = socket.next() => match received {
                     Some(Ok(Message::Text(text))) => {
                         let frame = serde_json::from_str(&text).unwrap_or(Value::String(text.to_string()));
-                        self.state().receive(number, frame);
+                        self.state().receive(number, &frame);
                     }
                     Some(Ok(Message::Binary(bytes))) => {
-                        self.state().receive(number, json!({"type": "binary", "length": bytes.len()}));
+                        self.state().receive(number, &json!({"type": "binary", "length": bytes.len()}));
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                     Some(Ok(_)) => {}
@@ -262,7 +262,7 @@ impl AppServer {
 }
 
 impl State {
-    fn receive(&mut self, socket: usize, frame: Value) {
+    fn receive(&mut self, socket: usize, frame: &Value) {
         self.frames.push((socket, frame.clone()));
         let kind = frame["type"].as_str().unwrap_or_default();
         if self.silent.contains(kind) {
@@ -300,31 +300,31 @@ impl State {
                     None => json!({"success": false, "conversation": null,
                         "error": format!("Conversation {conversation} not found")}),
                 };
-                self.respond(socket, &frame, response);
+                self.respond(socket, frame, response);
             }
             "conversation_list" => {
                 let agent = text(&frame["query"]["agent_id"]);
                 let of_agent = self.conversations.iter().filter(|(_, owner)| **owner == agent);
                 let conversations: Vec<Value> = of_agent.map(|(id, owner)| record(id, owner)).collect();
-                self.respond(socket, &frame, json!({"success": true, "conversations": conversations}));
+                self.respond(socket, frame, json!({"success": true, "conversations": conversations}));
             }
             "conversation_messages_list" => self.respond(
                 socket,
-                &frame,
+                frame,
                 json!({"success": true, "messages": [], "next_before": null, "has_more": false}),
             ),
-            "runtime_start" => self.start(socket, &frame),
+            "runtime_start" => self.start(socket, frame),
             "sync" => {
                 self.state_events(&runtime);
-                self.respond(socket, &frame, json!({"runtime": frame["runtime"], "success": true}));
+                self.respond(socket, frame, json!({"runtime": frame["runtime"], "success": true}));
             }
             "abort_message" => {
                 let was_running = self.turns.contains(&runtime);
                 self.finish(&runtime);
                 let response = json!({"runtime": frame["runtime"], "aborted": was_running, "success": true});
-                self.respond(socket, &frame, response);
+                self.respond(socket, frame, response);
             }
-            "input" => self.input(socket, &frame, runtime),
+            "input" => self.input(socket, frame, &runtime),
             _ => {}
         }
     }
@@ -360,12 +360,12 @@ impl State {
         self.state_events(&runtime);
     }
 
-    fn input(&mut self, socket: usize, frame: &Value, runtime: (String, String)) {
+    fn input(&mut self, socket: usize, frame: &Value, runtime: &(String, String)) {
         if self.stuck.contains(&runtime.1) {
             let sentence = format!("Conversation {} already has an active run", runtime.1);
             let delta =
                 json!({"message_type": "loop_error", "message": sentence, "stop_reason": "error", "is_terminal": true});
-            return self.publish(&runtime, json!({"type": "stream_delta", "delta": delta}));
+            return self.publish(runtime, json!({"type": "stream_delta", "delta": delta}));
         }
         let content = frame["payload"]["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
         self.turns.insert(runtime.clone());
@@ -376,10 +376,10 @@ impl State {
                     "accepted": true, "disposition": "started"}),
             );
         }
-        self.loop_status(&runtime, "PROCESSING_API_RESPONSE");
+        self.loop_status(runtime, "PROCESSING_API_RESPONSE");
         if content != "slow" {
-            self.say(&runtime, &format!("you said {content}"));
-            self.finish(&runtime);
+            self.say(runtime, &format!("you said {content}"));
+            self.finish(runtime);
         }
     }
 
@@ -422,6 +422,7 @@ impl State {
         self.reply(socket, response);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "most frames are made for the call")]
     fn reply(&mut self, socket: usize, frame: Value) {
         if let Some(Some(socket)) = self.sockets.get(socket) {
             let _ = socket.send(Message::text(frame.to_string()));

@@ -1,6 +1,6 @@
 //! A client's WebSocket, written byte for byte, so that a test may also send what no client would.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ impl Socket {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let mut request = format!("GET {target} HTTP/1.1\r\nhost: {address}\r\n");
         for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
+            write!(request, "{name}: {value}\r\n").unwrap();
         }
         stream.write_all((request + "\r\n").as_bytes()).await.unwrap();
         let mut head = Vec::new();
@@ -212,11 +212,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ ..126 => bytes.push(0x80 | u8::try_from(short).unwrap()),
         medium @ ..0x1_0000 => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7e);
             bytes.extend(u16::try_from(medium).unwrap().to_be_bytes());
         }
         long => {
-            bytes.push(0x80 | 127);
+            bytes.push(0x80 | 0x7f);
             bytes.extend((long as u64).to_be_bytes());
         }
     }
