@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{RW, closed, info, page_in, revoke, said, short_token, token};
-use crate::harness::{ADA, APP_SERVER_TOKEN, AppServer, BOB, Gatelet, ORIGIN, Program, Socket, eventually};
+use crate::harness::{ADA, APP_SERVER_TOKEN, AppServer, BOB, ORIGIN, Program, Socket, eventually};
 
 const PROTOCOL: &str = "sec-websocket-protocol";
 
