@@ -1,7 +1,7 @@
 //! An App Server within the process: the mock.
 //!
-//! It speaks frames, not WebSockets. So that its sockets live as those of any other App Server do, each has a connection in
-//! memory, at the other end of which a task reads and writes frames.
+//! It takes frames and knows nothing of sockets. So that its sockets live as those of any other App Server do, each has a
+//! connection in memory, at the other end of which a task reads and writes frames.
 
 use std::fmt;
 

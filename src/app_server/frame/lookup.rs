@@ -150,6 +150,7 @@ impl ServerInfo {
             word.is_some_and(|word| grants(AccessSet::of(&[word])))
         };
         let capabilities = self.capabilities.iter().map(|(name, is_on)| (name.clone(), (*is_on && has(name)).into()));
+        let capabilities: Map<String, Value> = capabilities.collect();
         json!({
             "type": "app_server_info_response",
             "request_id": request_id,
@@ -157,7 +158,7 @@ impl ServerInfo {
             "backend": self.backend,
             "letta_code_version": self.letta_code_version,
             "protocol_version": self.protocol_version,
-            "capabilities": Map::from_iter(capabilities),
+            "capabilities": capabilities,
         })
         .to_string()
     }

@@ -197,10 +197,10 @@ fn prove(frame: &mut Object, expected: &Expected, state: &mut SocketState) -> Re
                 return Err(Failure::NotCovered);
             }
         }
-        Command::AgentRetrieve | Command::AgentUpdate => {
-            if !is_agent(frame.get("agent").and_then(|agent| agent.get("id"))) {
-                return Err(Failure::NotCovered);
-            }
+        Command::AgentRetrieve | Command::AgentUpdate
+            if !is_agent(frame.get("agent").and_then(|agent| agent.get("id"))) =>
+        {
+            return Err(Failure::NotCovered);
         }
         _ => {}
     }

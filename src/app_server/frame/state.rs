@@ -57,6 +57,7 @@ pub struct SocketState {
 
 /// A runtime that this socket has started.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they change independently of each other")]
 pub(super) struct Runtime {
     pub(super) agent: AgentId,
     /// `None` while the conversation is being created.
@@ -110,6 +111,9 @@ impl SocketState {
     }
 
     /// A socket of a token that is only thought of, with this policy.
+    ///
+    /// # Panics
+    /// Never: its origin is a constant.
     #[cfg(any(test, feature = "fuzzing"))]
     #[must_use]
     pub fn of_policy(policy: &crate::model::Policy, limits: Limits) -> Self {
@@ -144,11 +148,9 @@ impl SocketState {
         match (lookup, answer) {
             (Lookup::Owner { conversation }, Answer::Owner(Some(agent))) => self.own(conversation.clone(), agent),
             (Lookup::Owner { conversation }, Answer::Owner(None)) => self.unowned = Some(conversation.clone()),
+            // Only agents of the policy are looked up, each until the answer is off, so this is bounded.
             (Lookup::Reflection { agent }, Answer::Reflection(Reflection::Off)) => {
-                // Only agents of the policy are looked up, so this is bounded.
-                if !self.without_reflection.contains(agent) {
-                    self.without_reflection.push(agent.clone());
-                }
+                self.without_reflection.push(agent.clone());
             }
             (Lookup::Reflection { agent }, Answer::Reflection(Reflection::On)) => self.reflecting = Some(agent.clone()),
             (Lookup::Info, Answer::Info(info)) => self.info = Some(info),

@@ -82,7 +82,7 @@ fn device_status(runtime: &Runtime) -> Value {
 }
 
 /// A message of a turn.
-pub(super) fn delta(delta: Value) -> Value {
+pub(super) fn delta(delta: &Value) -> Value {
     json!({"type": "stream_delta", "delta": delta})
 }
 
@@ -97,12 +97,12 @@ pub(super) fn loop_error(message: &str, run_id: Option<&str>, is_terminal: bool)
     event["message"] = message.into();
     event["stop_reason"] = "error".into();
     event["is_terminal"] = is_terminal.into();
-    delta(event)
+    delta(&event)
 }
 
 /// What the App Server says when a turn is cut short.
 pub(super) fn interrupted(run_id: &str) -> Value {
-    delta(json!({
+    delta(&json!({
         "id": format!("lifecycle-{}", entropy::uuid()), "date": now(), "message_type": "status", "run_id": run_id,
         "message": "Interrupted", "level": "warning",
     }))

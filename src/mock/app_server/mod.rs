@@ -63,7 +63,7 @@ impl Socket {
         let Ok(frame) = serde_json::from_str::<Object>(frame) else { return };
         let Some(kind) = frame.get("type").and_then(Value::as_str) else { return };
         if kind == "input" {
-            return self.input(&frame).await;
+            return self.input(&frame);
         }
         let Some(empty) = empty(kind) else { return };
         let done = match kind {
@@ -212,7 +212,7 @@ impl Socket {
     }
 
     /// Takes messages, or says that there are none.
-    async fn input(&self, frame: &Object) {
+    fn input(&self, frame: &Object) {
         let Ok(runtime) = self.runtime(frame) else { return };
         let payload = frame.get("payload");
         let messages = payload.and_then(|payload| payload.get("messages")?.as_array()).cloned().unwrap_or_default();

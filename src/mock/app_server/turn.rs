@@ -43,7 +43,7 @@ async fn run_all(mock: Mock, runtime: Arc<Runtime>, first: Queued) {
         match runtime.next() {
             Some(next) => {
                 let message = next.messages.first().cloned().unwrap_or_default();
-                runtime.emit(&events::delta(json!({
+                runtime.emit(&events::delta(&json!({
                     "type": "message", "id": format!("user-msg-{}", entropy::uuid()), "date": events::now(),
                     "message_type": "user_message", "content": message["content"], "otid": next.client_message_id,
                 })));
@@ -116,7 +116,7 @@ fn pass(runtime: &Runtime, event: &Value, streamed: &mut Streamed) {
     if streamed.run_id.is_empty()
         && let Some(run_id) = event["run_id"].as_str()
     {
-        streamed.run_id = run_id.to_owned();
+        run_id.clone_into(&mut streamed.run_id);
         runtime.lock().active_run = Some(run_id.to_owned());
         events::enter(runtime, "PROCESSING_API_RESPONSE");
     }
@@ -131,7 +131,7 @@ fn pass(runtime: &Runtime, event: &Value, streamed: &mut Streamed) {
             let number = streamed.number + 1;
             if let Some(message) = shapes::streamed_message(event, agent, conversation, &streamed.run_id, number) {
                 streamed.number = number;
-                runtime.emit(&events::delta(message));
+                runtime.emit(&events::delta(&message));
             }
         }
     }
@@ -168,14 +168,14 @@ fn finish(runtime: &Runtime, mut streamed: Streamed) {
         counted["run_id"] = run_id.as_str().into();
         counted["seq_id"] = streamed.number.into();
         counted["type"] = "message".into();
-        runtime.emit(&events::delta(counted));
+        runtime.emit(&events::delta(&counted));
     }
     if stop_reason == "cancelled" {
         events::queue(runtime, &[]);
         runtime.emit(&events::interrupted(&run_id));
     } else {
         let number = streamed.number + 1;
-        runtime.emit(&events::delta(json!({
+        runtime.emit(&events::delta(&json!({
             "message_type": "stop_reason", "stop_reason": stop_reason, "run_id": run_id, "seq_id": number, "type": "message",
         })));
     }
