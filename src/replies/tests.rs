@@ -6,7 +6,7 @@ use super::*;
 
 fn replies(definitions: Value) -> Replies {
     let replies = Replies::new(None);
-    let definitions = definitions.as_array().unwrap().clone();
+    let Value::Array(definitions) = definitions else { unreachable!("{definitions}") };
     replies.add(read_list(definitions, "", Limits::HTTP).unwrap()).unwrap();
     replies
 }
