@@ -36,7 +36,7 @@ export interface Entry {
     frames: number;
     bytes: number;
     first_byte_ms: number | null;
-    duration_ms?: number | null;
+    ended_ms?: number | null;
     ended: string | null;
     by: string | null;
   };

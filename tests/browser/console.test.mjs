@@ -45,6 +45,8 @@ async function control(server, method, path, body) {
 async function livelyNamespace(name) {
   const namespace = await control(gatelet, 'POST', '/ns', {
     name,
+    replies: [{ id: 'weather', text: 'weather', times: 2, steps: [{ assistant: 'It is sunny.' }] }],
+    faults: [{ id: 'slow-delete', where: { operation: 'DeleteAgent' }, do: { delay: '1s' } }],
     seed: {
       agent: [
         {
@@ -331,7 +333,7 @@ const VIEWS = {
   },
   playground: (page) => page.getByRole('table', { name: 'Operations' }).waitFor(),
   tokens: (page) => page.getByRole('row', { name: /^page/ }).waitFor(),
-  injected: (page) => page.getByRole('heading', { name: 'Replies' }).waitFor(),
+  injected: (page) => page.getByText('slow-delete').waitFor(),
   time: (page) => page.getByText('before-the-test', { exact: true }).waitFor(),
   verdicts: (page) => page.getByRole('heading', { name: 'Coverage of policies' }).waitFor(),
   agents: async (page) => {

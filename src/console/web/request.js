@@ -19,7 +19,7 @@ export function Details({ entry, journal }) {
     ...(answer?.frames ? [['frames', `Frames (${answer.frames})`]] : []),
     ...(entry.reply ? [['reply', 'Reply']] : []),
   ];
-  const duration = answer?.duration_ms ?? answer?.first_byte_ms;
+  const duration = answer?.ended_ms ?? answer?.first_byte_ms;
   return html`
     <div class="panel-head">
       <h2>${entry.operation ?? 'No operation'}</h2>

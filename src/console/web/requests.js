@@ -156,13 +156,13 @@ const Missing = ({ ns, id }) =>
 
 /** @param {{ entry: Entry, isAll: boolean, isOpen: boolean }} props */
 function Row({ entry, isAll, isOpen }) {
-  const took = entry.answer?.duration_ms ?? entry.answer?.first_byte_ms;
+  const took = entry.answer?.ended_ms ?? entry.answer?.first_byte_ms;
   const marks = [entry.retry_of !== null && ['retry', `repeats request ${entry.retry_of}`], entry.fault && ['fault', `fault ${entry.fault.id}`], entry.verdicts.length > 0 && ['verdict', entry.verdicts.join(', ')]];
   return html`
     <span role="cell" class="mono quiet">${clockTime(entry.real_at)}</span>
     <span role="cell" class="what"><a href=${`#/requests/${entry.namespace}/${entry.id}`} aria-current=${isOpen ? 'true' : undefined}>${entry.operation ?? `${entry.method} ${entry.target}`}</a>
       ${isAll && html`<span class="quiet"> ${entry.namespace}</span>`}
-      ${marks.map((mark) => mark && html`<span class=${`mark-of ${mark[0]}`} title=${mark[1]}>${mark[0]}</span>`)}</span>
+      ${marks.map((mark) => mark && html`<span class=${`mark-of of-${mark[0]}`} title=${mark[1]}>${mark[0]}</span>`)}</span>
     <span role="cell">${agentOf(entry)}</span>
     <span role="cell">${callerOf(entry)}</span>
     <span role="cell" class="quiet">${entry.sent.origin ?? ''}</span>

@@ -7,6 +7,9 @@ import { html, useCallback, useEffect, useLayoutEffect, useRef, useState } from 
 /** A word in a coloured field. @param {{ tone?: string, title?: string, children?: any }} props */
 export const Badge = ({ tone = 'plain', title, children }) => html`<span class=${`badge ${tone}`} title=${title}>${children}</span>`;
 
+/** A sentence in which words in backticks are code. @param {{ text: string }} props */
+export const Words = ({ text }) => text.split('`').map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+
 /** What stands where there is nothing yet. @param {{ title: string, children?: any }} props */
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children && html`<div class="empty-more">${children}</div>`}</div>`;
 

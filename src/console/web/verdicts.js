@@ -2,7 +2,7 @@
 
 import { html, useState } from './vendor/htm-preact.js';
 import { call, of } from './api.js';
-import { Badge, Copy, Empty, Json, Problem, Section, shortId, useAction, useLoad } from './ui.js';
+import { Badge, Copy, Empty, Json, Problem, Section, Words, shortId, useAction, useLoad } from './ui.js';
 
 /** @typedef {import('../types.d.ts').Finding} Finding */
 
@@ -41,8 +41,8 @@ function Rule({ ns, rule, findings, changed }) {
   return html`<article class=${`verdict ${first.allowed ? 'allowed' : first.severity}`}>
     <header><h3>${rule}</h3><${Badge} tone=${first.allowed ? 'plain' : TONES[first.severity]}>${first.allowed ? 'allowed' : first.severity}</${Badge}>
       <span class="quiet">${findings.length === 1 ? 'once' : `${findings.length} times`}</span></header>
-    ${findings.map((finding) => html`<p>${finding.sentence} <span class="quiet">Seen in ${finding.evidence.map((id, index) => html`${index > 0 ? ', ' : ''}<a href=${`#/requests/${ns}/${id}`}>request ${id}</a>`)}.</span></p>`)}
-    <p class="fix"><span class="label">Fix</span> ${first.fix}</p>
+    ${findings.map((finding) => html`<p><${Words} text=${finding.sentence} /> <span class="quiet">Seen in ${finding.evidence.map((id, index) => html`${index > 0 ? ', ' : ''}<a href=${`#/requests/${ns}/${id}`}>request ${id}</a>`)}.</span></p>`)}
+    <p class="fix"><span class="label">Fix</span> <${Words} text=${first.fix} /></p>
     ${first.allowed
       ? html`<p class="quiet">Allowed: ${first.allowed}</p>`
       : html`<form class="inline" onSubmit=${allow}><input required aria-label=${`Why ${rule} is allowed`} placeholder="Allow it, because…" value=${reason} onInput=${(/** @type {any} */ event) => setReason(event.target.value)} /><button class="small" disabled=${isBusy}>Allow</button></form>`}
