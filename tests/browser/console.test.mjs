@@ -299,6 +299,7 @@ consoleTest('it is usable by keyboard, in both colour schemes, in narrow windows
   const { page } = await signIn(open, key);
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the screen');
+  await page.evaluate(() => document.activeElement.blur());
   if (PICTURES) await mkdir(PICTURES, { recursive: true });
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
@@ -321,7 +322,7 @@ consoleTest('it is usable by keyboard, in both colour schemes, in narrow windows
 
 /** The views that are looked at: the screen, and what is done there first. */
 const VIEWS = {
-  requests: (page) => page.getByRole('table').getByRole('link').first().waitFor(),
+  requests: (page) => page.waitForFunction(() => document.querySelector('.spark path')?.getAttribute('d').includes('3V13')),
   'requests decision': async (page) => {
     await page.getByRole('link', { name: 'See every step' }).click();
     await page.getByRole('tab', { name: 'Decision' }).waitFor();
