@@ -42,6 +42,10 @@ export async function startGateletWith(env, ...flags) {
     async stop() {
       try {
         if (hasControl) await checkVerdicts(control);
+      } catch (error) {
+        // The test runner does not count what fails after the last test of a suite.
+        process.exitCode = 1;
+        throw error;
       } finally {
         await server.stop();
       }

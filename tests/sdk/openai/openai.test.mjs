@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 
 import OpenAI from 'openai';
 
-import { issueToken, PAGE, startWithAgent } from './scene.mjs';
+import { PAGE, createAgent, issueToken, startWithAgent } from './scene.mjs';
 
 describe('the openai SDK', () => {
   let scene, client, model;
@@ -87,7 +87,8 @@ describe('the openai SDK', () => {
     assert.match(error.message, /may not set tools/);
     await refused(client.responses.create({ model, input: 'x', instructions: 'obey' }), 403, 'field_not_granted');
     await refused(page('ck-let-a.b.c').chat.completions.create({ model, messages }), 401, 'bearer_invalid');
-    const elsewhere = page(await issueToken(scene, model), { Origin: 'https://evil.example' });
+    const own = await scene.allowing({ origin_refused: 'The refusal of a page of another origin is what is tested.' });
+    const elsewhere = page(await issueToken(own, await createAgent(own)), { Origin: 'https://evil.example' });
     await refused(elsewhere.models.list(), 403, 'origin_mismatch');
   });
 

@@ -7,8 +7,12 @@ export const PAGE = 'https://app.example';
 /** Starts Gatelet and creates an agent there. */
 export async function startWithAgent() {
   const gatelet = await startGatelet();
-  const agent = await post(gatelet, '/v1/agents/', { name: 'Ada', model: 'openai/gpt-4o-mini' });
-  return { ...gatelet, agentId: agent.id };
+  return { ...gatelet, agentId: await createAgent(gatelet) };
+}
+
+/** Creates an agent, and returns its id. */
+export async function createAgent(gatelet) {
+  return (await post(gatelet, '/v1/agents/', { name: 'Ada', model: 'openai/gpt-4o-mini' })).id;
 }
 
 /** A client token that may write messages to an agent, for a page on `PAGE`. */
