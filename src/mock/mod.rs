@@ -27,6 +27,7 @@ mod validation;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::fidelity::Fidelity;
@@ -249,7 +250,12 @@ impl Mock {
     /// # Errors
     /// If the database fails.
     pub(crate) async fn agent_name(&self, agent: &str) -> Result<Option<String>, ApiError> {
-        Ok(self.stored::<Agent>(agent).await?.map(|agent| agent.name))
+        /// The rest of an agent is large, and this is asked for on the way of requests.
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        Ok(self.read::<Named>(Agent::KIND, agent).await?.map(|agent| agent.name))
     }
 
     /// Recovers the turns that stopped processes left unfinished, now and from time to time. Call it once, when the process
@@ -266,10 +272,14 @@ impl Mock {
     }
 
     async fn stored<T: Record>(&self, id: &str) -> Result<Option<T>, ApiError> {
+        self.read(T::KIND, id).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, kind: &str, id: &str) -> Result<Option<T>, ApiError> {
         if !is_plain(id) {
             return Ok(None);
         }
-        let document = self.state.store.document(T::KIND, id).await?;
+        let document = self.state.store.document(kind, id).await?;
         document.map(|document| parse::<T>(document).map(|stored| stored.record)).transpose()
     }
 }

@@ -18,6 +18,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use definition::STOP_REASONS;
 pub use parse::{Script, ScriptError};
 pub(crate) use {
     book::{Chosen, Continues, PausedReply, Replies, TurnReplies},

@@ -83,4 +83,10 @@ mod tests {
         }
         assert_eq!(StopReason::from_word("none"), None);
     }
+
+    #[test]
+    fn a_reply_may_end_a_turn_for_every_reason_but_a_decision_that_is_waited_for() {
+        let of_replies: Vec<_> = StopReason::WORDS.iter().filter(|word| **word != "requires_approval").collect();
+        assert_eq!(of_replies, crate::replies::STOP_REASONS.iter().collect::<Vec<_>>());
+    }
 }

@@ -127,7 +127,9 @@ async fn the_page_of_a_genuine_token_reads_why_its_socket_is_closed() {
     let revoked = token(&gate, ADA).await;
     revoke(&gate, &revoked).await;
     let writer = gate.owner().create_token(ADA, &["write_messages"]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // A socket that is opened while the token is still good would go upstream.
+    let has_expired = async || gate.stranger().page(&expired).get("/v1/agents/").await.status == 401;
+    eventually("the token has expired", super::SOON, has_expired).await;
     for (token, expected) in [
         (&expired, closed(4401, "token_expired")),
         (&revoked, closed(4401, "token_revoked")),
